@@ -1,0 +1,1 @@
+"""A DAO's GitHub activity, collected into an append-only ledger one epoch and scope at a time."""

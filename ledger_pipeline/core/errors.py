@@ -1,0 +1,119 @@
+"""Every error this project raises on purpose. What a library raises is translated where it is understood.
+
+LedgerError
+├── ConfigurationError          the operator must change a file or the environment
+│   ├── SpecError               .cogni/*.yaml: names file, key, value and what would be right
+│   └── SettingsError           the environment: names the variable
+├── WindowError                 an instant, length or epoch key that no epoch window answers to
+├── UnknownScope                a scope key that the repo-spec does not have
+├── EventError                  a payload that cannot become an activity event
+├── SourceError                 a source_scope could not be read; the others go on
+│   ├── SourceUnavailable       worth retrying: limits, outages, timeouts
+│   └── SourceRefused           permanent: missing repository, bad credentials, blocked
+├── CollectionFailed            some source_scopes failed; what the others gave is stored
+└── StoreError                  the ledger refused
+    ├── StoreUnavailable        worth retrying: no connection, server restarting
+    ├── LedgerNotMigrated       the database is not at the migration this code needs
+    ├── EpochOverlap            an epoch of the scope already covers part of the window
+    └── IngestionClosed         a new event for an epoch that is in review or finalized
+
+`retryable` says whether the same call may succeed later with nothing changed. It is decided here, by class,
+so that Dagster and Temporal adapters never guess from a message.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class LedgerError(Exception):
+    """Root of the tree; its message is one line fit for an operator's terminal."""
+
+    retryable: ClassVar[bool] = False
+
+
+class ConfigurationError(LedgerError):
+    """The operator must change a file or the environment before anything can work."""
+
+
+class SpecError(ConfigurationError):
+    """A repo-spec file is wrong: `file` and dotted `key` say where, the message what would be right."""
+
+    def __init__(self, file: str, key: str, problem: str) -> None:
+        self.file = file
+        self.key = key
+        self.problem = problem
+        super().__init__(f"{file}: {key}: {problem}" if key else f"{file}: {problem}")
+
+
+class SettingsError(ConfigurationError):
+    """An environment variable is missing or wrong."""
+
+
+class WindowError(LedgerError):
+    """An instant, length or epoch key that no epoch window answers to."""
+
+
+class UnknownScope(LedgerError):
+    """A scope key that the repo-spec does not have."""
+
+
+class EventError(LedgerError):
+    """A payload that cannot become an activity event; the message names the item."""
+
+
+class SourceError(LedgerError):
+    """One source_scope of a source could not be read."""
+
+    def __init__(self, source: str, source_scope: str, problem: str) -> None:
+        self.source = source
+        self.source_scope = source_scope
+        self.problem = problem
+        super().__init__(f"{source} {source_scope}: {problem}")
+
+
+class SourceUnavailable(SourceError):
+    """The source may answer later: a limit, an outage, a timeout."""
+
+    retryable: ClassVar[bool] = True
+
+
+class SourceRefused(SourceError):
+    """The source will answer the same again: no such repository, bad credentials, blocked."""
+
+
+class CollectionFailed(LedgerError):
+    """At least one source_scope failed. The events of the others are in the ledger, their cursors moved.
+
+    Worth retrying when any of the failures is.
+    """
+
+    def __init__(self, failures: Sequence[SourceError]) -> None:
+        self.failures = tuple(failures)
+        super().__init__("; ".join(str(failure) for failure in self.failures))
+
+    @property
+    def worth_retrying(self) -> bool:
+        """Whether any of the failed source_scopes may answer later."""
+        return any(failure.retryable for failure in self.failures)
+
+
+class StoreError(LedgerError):
+    """The ledger refused or could not be reached."""
+
+
+class StoreUnavailable(StoreError):
+    """The database did not answer; nothing was written."""
+
+    retryable: ClassVar[bool] = True
+
+
+class LedgerNotMigrated(StoreError):
+    """The database is not at the migration this code needs; `ledger-pipeline db upgrade` brings it there."""
+
+
+class EpochOverlap(StoreError):
+    """An epoch of the scope already covers part of the window."""
+
+
+class IngestionClosed(StoreError):
+    """A new event for an epoch in review or finalized; the database refuses it whoever asks."""

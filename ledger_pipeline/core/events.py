@@ -1,0 +1,190 @@
+"""Activity events: one immutable fact each, with the id and hash that other systems recompute.
+
+The formats are a contract with the system we join and never change: ids are
+`github:pr:{owner/repo}:{number}`, `github:review:{owner/repo}:{number}:{review id}`,
+`github:issue:{owner/repo}:{number}`; a payload hash covers exactly the fields named beside each constructor,
+with times as the very strings GitHub sent.
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from ledger_pipeline.core.errors import EventError
+from ledger_pipeline.core.hashing import Json, sha256_hex
+
+GITHUB = "github"
+
+PULL_REQUESTS = "pull_requests"
+REVIEWS = "reviews"
+ISSUES = "issues"
+GITHUB_STREAMS = (PULL_REQUESTS, REVIEWS, ISSUES)
+
+PR_MERGED = "pr_merged"
+REVIEW_SUBMITTED = "review_submitted"
+ISSUE_CLOSED = "issue_closed"
+
+EVENT_TYPE_OF_STREAM = {PULL_REQUESTS: PR_MERGED, REVIEWS: REVIEW_SUBMITTED, ISSUES: ISSUE_CLOSED}
+STREAM_OF_EVENT_TYPE = {event_type: stream for stream, event_type in EVENT_TYPE_OF_STREAM.items()}
+
+# The metadata keys whose values, with the author and the event's id, make up each type's payload hash.
+HASHED_METADATA = {
+    PR_MERGED: ("mergedAt",),
+    REVIEW_SUBMITTED: ("state", "submittedAt"),
+    ISSUE_CLOSED: ("closedAt",),
+}
+
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})")
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Whom an event counts for: the platform's numeric id (for ever) and the login of the moment."""
+
+    user_id: int
+    login: str
+
+
+@dataclass(frozen=True)
+class ActivityEvent:
+    """One fact as a source states it. `event_time` is aware, UTC; `metadata` is JSON and holds the hashed strings.
+
+    `source_scope` is `owner/repo` as the source spells it; `source_object_id` is the source's own id of the object,
+    the same under every name the object's repository ever has.
+    """
+
+    id: str
+    source: str
+    stream: str
+    source_scope: str
+    event_type: str
+    platform_user_id: str
+    platform_login: str
+    artifact_url: str
+    event_time: datetime
+    payload_hash: str
+    source_object_id: str
+    metadata: dict[str, Json] = field(hash=False)
+
+
+def pull_request_merged(
+    *,
+    repo: str,
+    number: int,
+    author: Actor,
+    merged_at: str,
+    object_id: str,
+    url: str,
+    details: dict[str, Json],
+) -> ActivityEvent:
+    """A merged pull request, for its author. Hashes `{authorId, id, mergedAt}`."""
+    return _event(
+        event_id=f"github:pr:{repo}:{number}",
+        event_type=PR_MERGED,
+        repo=repo,
+        author=author,
+        time_text=merged_at,
+        object_id=object_id,
+        url=url,
+        metadata={**details, "number": number, "mergedAt": merged_at},
+    )
+
+
+def review_submitted(
+    *,
+    repo: str,
+    number: int,
+    author: Actor,
+    state: str,
+    submitted_at: str,
+    object_id: str,
+    url: str,
+    details: dict[str, Json],
+) -> ActivityEvent:
+    """A review of pull request `number`, for the reviewer. Hashes `{authorId, id, state, submittedAt}`.
+
+    `object_id` is the review's `fullDatabaseId`: it is part of the event's id (`databaseId` overflows 32 bits).
+    """
+    return _event(
+        event_id=f"github:review:{repo}:{number}:{object_id}",
+        event_type=REVIEW_SUBMITTED,
+        repo=repo,
+        author=author,
+        time_text=submitted_at,
+        object_id=object_id,
+        url=url,
+        metadata={**details, "number": number, "state": state, "submittedAt": submitted_at},
+    )
+
+
+def issue_closed(
+    *,
+    repo: str,
+    number: int,
+    author: Actor,
+    closed_at: str,
+    object_id: str,
+    url: str,
+    details: dict[str, Json],
+) -> ActivityEvent:
+    """A closed issue, for its author. Hashes `{authorId, closedAt, id}`."""
+    return _event(
+        event_id=f"github:issue:{repo}:{number}",
+        event_type=ISSUE_CLOSED,
+        repo=repo,
+        author=author,
+        time_text=closed_at,
+        object_id=object_id,
+        url=url,
+        metadata={**details, "number": number, "closedAt": closed_at},
+    )
+
+
+def payload_hash(event_id: str, event_type: str, platform_user_id: str, metadata: dict[str, Json]) -> str:
+    """The contract's hash, recomputed from what the ledger stores of an event.
+
+    Raises EventError when the event type is unknown or `metadata` lacks a hashed field.
+    """
+    try:
+        fields = {key: metadata[key] for key in HASHED_METADATA[event_type]}
+    except KeyError as error:
+        raise EventError(f"{event_id}: no {error} to hash for event type {event_type!r}") from error
+    return sha256_hex({"authorId": platform_user_id, "id": event_id, **fields})
+
+
+def parse_instant(text: str) -> datetime:
+    """An ISO 8601 instant with its offset, as aware UTC. Raises EventError for anything else."""
+    if not _INSTANT.fullmatch(text):
+        raise EventError(f"{text!r} is not an instant such as 2026-02-16T12:00:00Z")
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError as error:
+        raise EventError(f"{text!r} is not an instant: {error}") from error
+
+
+def _event(
+    *,
+    event_id: str,
+    event_type: str,
+    repo: str,
+    author: Actor,
+    time_text: str,
+    object_id: str,
+    url: str,
+    metadata: dict[str, Json],
+) -> ActivityEvent:
+    user_id = str(author.user_id)
+    return ActivityEvent(
+        id=event_id,
+        source=GITHUB,
+        stream=STREAM_OF_EVENT_TYPE[event_type],
+        source_scope=repo,
+        event_type=event_type,
+        platform_user_id=user_id,
+        platform_login=author.login,
+        artifact_url=url,
+        event_time=parse_instant(time_text),
+        payload_hash=payload_hash(event_id, event_type, user_id, metadata),
+        source_object_id=object_id,
+        metadata={**metadata, "repository": repo},
+    )

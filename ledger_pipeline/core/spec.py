@@ -1,0 +1,78 @@
+"""What the repo-spec says, as frozen types. How it is written in YAML is known to `repo_spec.py` alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from ledger_pipeline.core.errors import UnknownScope, WindowError
+from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """What a scope collects from one source: which source_scopes, which streams, and how units are estimated."""
+
+    source: str
+    credit_estimate_algo: str
+    source_scopes: tuple[str, ...]
+    streams: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ScheduleSpec:
+    """A governance schedule: `cron` has five fields, read in `timezone` (an IANA name)."""
+
+    charter: str
+    cron: str
+    timezone: str
+    entrypoint: str
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One project: its identity, its epochs and what it collects. `first_epoch` is a window's first day (UTC)."""
+
+    scope_id: UUID
+    scope_key: str
+    epoch_length_days: int
+    first_epoch: date
+    sources: tuple[SourceSpec, ...]
+    approvers: tuple[str, ...]
+    base_issuance_credits: int | None
+    auto_close_grace_hours: int
+    weights_milli: Mapping[str, int]
+    file: str
+
+    @property
+    def calendar(self) -> EpochCalendar:
+        """The windows this scope's epochs are."""
+        return EpochCalendar(self.epoch_length_days)
+
+    def window(self, day: date) -> EpochWindow:
+        """The epoch window starting on `day`. Raises WindowError if none does, or it precedes the first epoch."""
+        window = self.calendar.window_starting(day)
+        if day < self.first_epoch:
+            raise WindowError(
+                f"epoch {day.isoformat()} precedes the first epoch of scope {self.scope_key}, "
+                f"{self.first_epoch.isoformat()} (activity_ledger.first_epoch in {self.file})"
+            )
+        return window
+
+
+@dataclass(frozen=True)
+class RepoSpec:
+    """A node's whole specification. The first scope is the default one, from the repo-spec itself."""
+
+    node_id: UUID
+    scopes: tuple[Scope, ...]
+    schedules: tuple[ScheduleSpec, ...]
+    file: str
+
+    def scope(self, scope_key: str) -> Scope:
+        """The scope called `scope_key`. Raises UnknownScope naming those there are."""
+        for scope in self.scopes:
+            if scope.scope_key == scope_key:
+                return scope
+        known = ", ".join(scope.scope_key for scope in self.scopes)
+        raise UnknownScope(f"no scope {scope_key!r} in {self.file} or its projects: there is {known}")

@@ -1,0 +1,1 @@
+"""The ledger's storage: the port the pipeline speaks to, and its Postgres implementation."""

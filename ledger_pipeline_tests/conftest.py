@@ -1,0 +1,14 @@
+"""Fixtures every test may ask for: where the recorded data lies."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of golden vectors and recorded GitHub activity beside the checkout; skips where absent."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip("no ../shared beside this checkout: golden vectors and recordings are not here")
+    return folder
