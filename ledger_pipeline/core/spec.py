@@ -42,6 +42,7 @@ class Scope:
     base_issuance_credits: int | None
     auto_close_grace_hours: int
     weights_milli: Mapping[str, int]
+    schedules: tuple[ScheduleSpec, ...]
     file: str
 
     @property
@@ -66,8 +67,22 @@ class RepoSpec:
 
     node_id: UUID
     scopes: tuple[Scope, ...]
-    schedules: tuple[ScheduleSpec, ...]
     file: str
+
+    @property
+    def default_scope(self) -> Scope:
+        """The scope of the repo-spec itself."""
+        return self.scopes[0]
+
+    @property
+    def calendar(self) -> EpochCalendar:
+        """The windows of every scope: one node has one epoch length."""
+        return self.default_scope.calendar
+
+    @property
+    def first_epoch(self) -> date:
+        """The first day any scope collects."""
+        return min(scope.first_epoch for scope in self.scopes)
 
     def scope(self, scope_key: str) -> Scope:
         """The scope called `scope_key`. Raises UnknownScope naming those there are."""

@@ -1,10 +1,11 @@
 """Epoch windows: half-open `[start, end)` in UTC, tiling time from one anchor. Only arithmetic lives here.
 
-The rule, a contract with the system we join: anchor Monday 2026-01-05T00:00Z, index `floor((as_of - anchor) / length)`; lengths
-are 1 day or a multiple of 7 up to 84. Windows before the anchor have negative indexes and are as good as any.
+The rule, a contract with the system we join: anchor Monday 2026-01-05T00:00Z, index
+`floor((as_of - anchor) / length)`; lengths are 1 day or a multiple of 7 up to 84. Windows before the anchor have
+negative indexes and are as good as any.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -83,7 +84,7 @@ class EpochCalendar:
             start += self.length
 
 
-def span(windows: list[EpochWindow]) -> EpochWindow:
+def span(windows: Sequence[EpochWindow]) -> EpochWindow:
     """The smallest window holding all of `windows`, which must not be empty."""
     return EpochWindow(min(window.start for window in windows), max(window.end for window in windows))
 

@@ -1,0 +1,36 @@
+# Every target makes and fills .venv by itself; python3 (3.11+) and make are all a machine needs.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check bench dev lock
+
+demo: $(READY)  ## the main job on embedded Postgres and a simulated GitHub, then exit
+	$(BIN)/ledger-pipeline demo
+
+test: $(READY)  ## the whole suite
+	$(BIN)/pytest -n 2
+
+check: $(READY)  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## benchmarks: ratios of two things measured in one run
+	$(BIN)/python -m ledger_pipeline_tests.benchmarks
+
+dev: $(READY)  ## the Dagster UI on this machine's ledger
+	$(BIN)/ledger-pipeline dev
+
+lock: $(READY)  ## compile requirements.lock anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --no-strip-extras --extra dev pyproject.toml --output-file requirements.lock
+
+# Stale (the lock or the project file is newer) is as good as missing: made anew, so that nothing lingers.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ledger-pipeline needs Python 3.11 or newer")'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)

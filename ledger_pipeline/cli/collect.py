@@ -1,0 +1,58 @@
+"""`ledger-pipeline collect`: epochs of a scope into the ledger, as one Dagster run."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import dagster as dg
+import typer
+
+from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
+from ledger_pipeline.cli.output import errors, print_json, results, scan_progress, table
+from ledger_pipeline.local.collection_run import CollectionRun, run_collection
+from ledger_pipeline.local.environment import dagster_home, databases
+from ledger_pipeline.settings import read_settings
+
+FullRefresh = Annotated[bool, typer.Option("--full-refresh", help="Read again what is covered already.")]
+
+
+def command(
+    epoch: Epoch = None,
+    from_epoch: FromEpoch = None,
+    to_epoch: ToEpoch = None,
+    scope_key: ScopeKey = None,
+    full_refresh: FullRefresh = False,
+    as_json: Json = False,
+) -> None:
+    """Collect epochs from GitHub into the ledger, as one Dagster run; the running epoch where none is named."""
+    settings = read_settings()
+    spec = settings.repo_spec()
+    scope = spec.scope(scope_key) if scope_key else spec.default_scope
+    windows = windows_of(scope, epoch, from_epoch, to_epoch)
+    with (
+        databases(settings) as settings,
+        dagster_home(settings),
+        dg.DagsterInstance.get() as instance,
+        scan_progress() as progress,
+    ):
+        run = run_collection(
+            spec, scope, windows, instance, trigger="cli", progress=progress, full_refresh=full_refresh
+        )
+    if as_json:
+        print_json(asdict(run))
+    else:
+        _print(run)
+    if run.problem is not None:
+        raise typer.Exit(1)
+
+
+def _print(run: CollectionRun) -> None:
+    if run.problem is not None:
+        errors.print(f"[bold red]error:[/] Dagster run {run.run_id} failed: {run.problem}", soft_wrap=True)
+        return
+    columns = ["epoch", "scope", "stream", "seen", "new", "duplicate", "skipped", "rejected", "cursor"]
+    rows = [[getattr(row, column) for column in columns] for row in run.streams]
+    results.print(table(f"Dagster run {run.run_id}", columns, rows))
+    if not any(row.scanned for row in run.streams):
+        results.print("Covered already: nothing was asked of GitHub (--full-refresh asks again).")
+    new = sum(row.new for row in run.streams)
+    results.print(f"{new} new events, {run.api_requests} API requests, {run.api_points} points")

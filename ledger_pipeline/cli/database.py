@@ -1,0 +1,40 @@
+"""`ledger-pipeline db`: bring the ledger's database to this release's migration, or say where it is."""
+
+import typer
+
+from ledger_pipeline.cli.options import Json
+from ledger_pipeline.cli.output import print_json, results
+from ledger_pipeline.local.environment import databases
+from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.store import migrations
+
+app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring the database to this release's migration; safe to repeat and to run twice at once."""
+    with databases(read_settings()) as settings:
+        before = migrations.current(_url(settings))
+        migrations.upgrade(_url(settings))
+        after = migrations.current(_url(settings))
+    moved = f"upgraded from {before or 'nothing'} to {after}" if before != after else f"already at {after}"
+    results.print(f"ledger database: {moved}")
+
+
+@app.command()
+def current(as_json: Json = False) -> None:
+    """Say which migration the database is at, and which one this release needs. Writes nothing."""
+    with databases(read_settings()) as settings:
+        at = migrations.current(_url(settings))
+    needed = migrations.head()
+    if as_json:
+        print_json({"current": at, "needed": needed, "up_to_date": at == needed})
+    else:
+        hint = "up to date" if at == needed else f"needs {needed}: run `ledger-pipeline db upgrade`"
+        results.print(f"ledger database: {at or 'no migration yet'} ({hint})")
+
+
+def _url(settings: Settings) -> str:
+    assert settings.database_url is not None  # noqa: S101 (what `databases` promises)
+    return settings.database_url.get_secret_value()

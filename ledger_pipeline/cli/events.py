@@ -1,0 +1,52 @@
+"""`ledger-pipeline events`: what the ledger holds."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
+from ledger_pipeline.cli.output import print_json_array, results, table
+from ledger_pipeline.core.windows import span
+from ledger_pipeline.local.environment import databases
+from ledger_pipeline.settings import read_settings
+from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.port import StoredEvent
+from ledger_pipeline.store.postgres import PostgresLedger
+
+COLUMNS = tuple(field.name for field in fields(StoredEvent))
+
+
+def command(
+    epoch: Epoch = None,
+    from_epoch: FromEpoch = None,
+    to_epoch: ToEpoch = None,
+    scope_key: ScopeKey = None,
+    as_json: Json = False,
+) -> None:
+    """Print the ledger's events of an epoch or a range of them; of the running epoch where none is named."""
+    settings = read_settings()
+    spec = settings.repo_spec()
+    scope = spec.scope(scope_key) if scope_key else spec.default_scope
+    within = span(windows_of(scope, epoch, from_epoch, to_epoch))
+    with databases(settings) as settings:
+        assert settings.database_url is not None  # noqa: S101 (what `databases` promises)
+        engine = make_engine(settings.database_url.get_secret_value())
+        try:
+            ledger = PostgresLedger(engine, spec.node_id)
+            ledger.check_migrated()
+            stored = ledger.events(scope.scope_id, within)
+            if as_json:
+                print_json_array(_rows(stored))
+            else:
+                _print(list(stored))
+        finally:
+            engine.dispose()
+
+
+def _rows(stored: Iterator[StoredEvent]) -> Iterator[Mapping[str, object]]:
+    return ({column: getattr(event, column) for column in COLUMNS} for event in stored)
+
+
+def _print(stored: list[StoredEvent]) -> None:
+    columns = ["event_time", "event_type", "platform_login", "id"]
+    rows = [[event.event_time.isoformat(), event.event_type, event.platform_login, event.id] for event in stored]
+    results.print(table(f"{len(stored)} events", columns, rows))

@@ -1,0 +1,36 @@
+"""What Dagster loads. Assembles, decides nothing."""
+
+import dagster as dg
+
+from ledger_pipeline.core.spec import RepoSpec
+from ledger_pipeline.defs.ingestion import activity_events, github_activity
+from ledger_pipeline.defs.jobs import collect_epoch
+from ledger_pipeline.defs.partitions import activity_partitions
+from ledger_pipeline.defs.progress import ProgressListener, ProgressLog
+from ledger_pipeline.defs.resources import GitHubResource, LedgerResource, SettingsResource
+from ledger_pipeline.settings import read_settings
+
+
+def build_defs(
+    spec: RepoSpec, settings: SettingsResource | None = None, progress: ProgressListener | None = None
+) -> dg.Definitions:
+    """Everything Dagster knows of `spec`. `settings` swaps where the resources look, `progress` who hears of pages."""
+    settings = settings or SettingsResource()
+    partitions = activity_partitions(spec)
+    return dg.Definitions(
+        assets=[github_activity(partitions), activity_events(partitions)],
+        jobs=[collect_epoch(partitions)],
+        resources={
+            "settings": settings,
+            "ledger": LedgerResource(settings=settings),
+            "github": GitHubResource(settings=settings),
+            "progress": progress or ProgressLog(),
+        },
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def ledger_definitions() -> dg.Definitions:
+    """The definitions of the repo-spec that the environment points at, read when the code location loads."""
+    return build_defs(read_settings().repo_spec())

@@ -1,0 +1,1 @@
+"""Dagster only: partitions, resources, assets, jobs. Everything they do is told in `pipeline`."""

@@ -1,0 +1,115 @@
+"""What a materialization says: numbers somebody will act on, as Dagster metadata. No counting of its own."""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import dagster as dg
+
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.report import CollectReport
+from ledger_pipeline.store.port import AppendOutcome, Cursor, WindowDigest
+
+Metadata: TypeAlias = dict[str, dg.MetadataValue | str | int | bool]
+
+# Who asked for a run: set by whatever launches one.
+TRIGGER_TAG = "ledger/trigger"
+
+
+def stream_metadata(report: CollectReport, window: EpochWindow, stream: str, run_tags: Mapping[str, str]) -> Metadata:
+    """One stream of one window: what was seen, how it ended, how far the cursors are, and what the run cost."""
+    tally = report.tally(window, [stream])
+    until = report.complete_until([stream])
+    metadata: Metadata = {
+        **_window(window),
+        # False where coverage reached the whole window already: nothing was asked, so nothing can be seen.
+        "scanned": any(part.pages for part in report.source_scopes),
+        "seen": tally.seen,
+        "new": tally.new,
+        "duplicate": tally.duplicate,
+        "renamed": tally.outcomes[AppendOutcome.RENAMED],
+        "skipped": tally.skipped.total(),
+        "skipped_by_reason": dg.MetadataValue.json(dict(sorted(tally.skipped.items()))),
+        "late": tally.outcomes[AppendOutcome.LATE],
+        "conflict": tally.outcomes[AppendOutcome.CONFLICT],
+        "window_complete": until is not None and until >= window.end,
+        "cursors": _cursors(report, stream),
+        "run_api_requests": report.requests,
+        "run_api_points": report.points,
+        "trigger": run_trigger(run_tags),
+    }
+    if report.points_left is not None:
+        metadata["rate_limit_left"] = report.points_left
+    elsewhere = report.added_elsewhere()
+    if elsewhere:
+        metadata["run_added_to_other_epochs"] = dg.MetadataValue.json(
+            {other.key: count for other, count in elsewhere.items()}
+        )
+    return metadata
+
+
+def digest_metadata(digest: WindowDigest) -> Metadata:
+    """What the ledger holds for a window, and what it refused."""
+    return {
+        **_window(digest.window),
+        "events": digest.events,
+        **dict(digest.events_by_type),
+        "rejected": sum(digest.rejected_by_reason.values()),
+        "rejected_by_reason": dg.MetadataValue.json(dict(digest.rejected_by_reason)),
+        "set_hash": digest.set_hash,
+    }
+
+
+def run_trigger(run_tags: Mapping[str, str]) -> str:
+    """Who asked for the run, from its tags: what its launcher says, a Dagster schedule or backfill, or a person."""
+    for tag, trigger in (
+        (TRIGGER_TAG, run_tags.get(TRIGGER_TAG, "")),
+        ("dagster/schedule_name", "dagster schedule"),
+        ("dagster/backfill", "dagster backfill"),
+    ):
+        if tag in run_tags:
+            return trigger
+    return "manual"
+
+
+def _window(window: EpochWindow) -> Metadata:
+    return {
+        "window_start": dg.MetadataValue.timestamp(window.start),
+        "window_end": dg.MetadataValue.timestamp(window.end),
+    }
+
+
+def _cursors(report: CollectReport, stream: str) -> dg.MetadataValue:
+    """A table: for each source_scope, from where to where its cursor moved, and what reading it cost."""
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {
+                    "source_scope": part.source_scope,
+                    "cursor_from": _watermark(part.before.get(stream)),
+                    "cursor_to": _watermark(part.after.get(stream)),
+                    "covered_from": _covered_from(part.after.get(stream)),
+                    "pages": part.pages,
+                    "api_requests": part.requests,
+                }
+            )
+            for part in report.source_scopes
+        ],
+        schema=dg.TableSchema(
+            columns=[
+                dg.TableColumn("source_scope", "string"),
+                dg.TableColumn("cursor_from", "string"),
+                dg.TableColumn("cursor_to", "string"),
+                dg.TableColumn("covered_from", "string"),
+                dg.TableColumn("pages", "int"),
+                dg.TableColumn("api_requests", "int"),
+            ]
+        ),
+    )
+
+
+def _watermark(cursor: Cursor | None) -> str:
+    return cursor.watermark.isoformat() if cursor else "never read"
+
+
+def _covered_from(cursor: Cursor | None) -> str:
+    return cursor.covered_from.isoformat() if cursor and cursor.covered_from else "nothing"

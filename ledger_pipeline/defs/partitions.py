@@ -1,0 +1,86 @@
+"""Epoch windows x scopes <-> Dagster partition keys, `2026-02-16|default`. The only module that parses one."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from ledger_pipeline.core.errors import WindowError
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, EpochWindow, parse_epoch_key
+
+EPOCH = "epoch"
+SCOPE = "scope"
+SEPARATOR = "|"
+
+# Cron knows no "every second week": the weeks between are excluded one by one, up to here, where the grid ends.
+LONG_EPOCHS_END = datetime(2050, 1, 1, tzinfo=UTC)
+
+
+def activity_partitions(spec: RepoSpec) -> dg.MultiPartitionsDefinition:
+    """The grid of every activity asset. The running epoch is part of it (`end_offset=1`)."""
+    return dg.MultiPartitionsDefinition(
+        {
+            EPOCH: _epochs(spec.calendar, spec.calendar.window_starting(spec.first_epoch)),
+            SCOPE: dg.StaticPartitionsDefinition([scope.scope_key for scope in spec.scopes]),
+        }
+    )
+
+
+def partition_key(window: EpochWindow, scope: Scope) -> dg.MultiPartitionKey:
+    """The partition of one epoch of one scope."""
+    return dg.MultiPartitionKey({EPOCH: window.key, SCOPE: scope.scope_key})
+
+
+def partition_range_tags(first: EpochWindow, last: EpochWindow, scope: Scope) -> dict[str, str]:
+    """Run tags that make one run materialize every partition of `scope` from `first` to `last`."""
+    return {
+        "dagster/asset_partition_range_start": partition_key(first, scope),
+        "dagster/asset_partition_range_end": partition_key(last, scope),
+    }
+
+
+def scope_and_windows(spec: RepoSpec, keys: Sequence[str]) -> tuple[Scope, list[EpochWindow]]:
+    """What the partition keys of one run name; the window comes from our rule, never from Dagster's.
+
+    Raises WindowError for a malformed key, UnknownScope for a scope the spec no longer has, and WindowError when a
+    run mixes scopes (a range over the scope dimension; backfills launch one run per scope).
+    """
+    parts = [_parts(key) for key in keys]
+    scope_keys = sorted({scope_key for _, scope_key in parts})
+    if len(scope_keys) != 1:
+        raise WindowError(f"one run collects for one scope, not {', '.join(scope_keys)}: launch one run per scope")
+    scope = spec.scope(scope_keys[0])
+    return scope, [scope.window(parse_epoch_key(epoch)) for epoch, _ in parts]
+
+
+def _parts(key: str) -> tuple[str, str]:
+    # A plain string, not a MultiPartitionKey, is what a run's tags and a client's request hold.
+    epoch, separator, scope_key = str(key).partition(SEPARATOR)
+    if not separator:
+        raise WindowError(f"partition key {key!r} is not epoch|scope, as 2026-02-16|default")
+    return epoch, scope_key
+
+
+def _epochs(calendar: EpochCalendar, first: EpochWindow) -> dg.TimeWindowPartitionsDefinition:
+    if calendar.length_days == 1:
+        return dg.DailyPartitionsDefinition(start_date=first.start, end_offset=1, timezone="UTC")
+    if calendar.length_days == 7:
+        return dg.WeeklyPartitionsDefinition(start_date=first.start, day_offset=1, end_offset=1, timezone="UTC")
+    return dg.TimeWindowPartitionsDefinition(
+        start=first.start,
+        end=LONG_EPOCHS_END,
+        fmt="%Y-%m-%d",
+        timezone="UTC",
+        cron_schedule="0 0 * * 1",
+        end_offset=1,
+        exclusions=list(_weeks_between(calendar, first)),
+    )
+
+
+def _weeks_between(calendar: EpochCalendar, first: EpochWindow) -> Iterable[datetime]:
+    week = EpochCalendar(7)
+    last = week.window_at(LONG_EPOCHS_END)
+    for window in week.windows_between(EpochWindow(first.start, first.start + week.length), last):
+        if (window.start - EPOCH_ANCHOR) % calendar.length:
+            yield window.start

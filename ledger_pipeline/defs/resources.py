@@ -1,0 +1,73 @@
+"""Thin shells that hand out ports: settings, the ledger, the source. Nothing is opened before an asset asks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from ledger_pipeline.core.errors import SettingsError
+from ledger_pipeline.core.spec import RepoSpec
+from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.sources.github.client import GitHubClient
+from ledger_pipeline.sources.github.source import GitHubSource
+from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.postgres import PostgresLedger
+
+
+class SettingsResource(dg.ConfigurableResource[Any]):
+    """The environment's settings; `overrides` by field name take precedence, for tests and only without secrets."""
+
+    overrides: dict[str, Any] = {}  # noqa: RUF012 (a pydantic field, copied per instance)
+
+    def read(self) -> Settings:
+        """The settings as they are now. Raises SettingsError."""
+        return read_settings(self.overrides)
+
+    def repo_spec(self) -> RepoSpec:
+        """The repo-spec they point at. Raises SpecError or SettingsError."""
+        return self.read().repo_spec()
+
+
+class LedgerResource(dg.ConfigurableResource[Any]):
+    """The ledger in DATABASE_URL, for the node of the repo-spec."""
+
+    settings: SettingsResource
+
+    @contextmanager
+    def open(self) -> Iterator[PostgresLedger]:
+        """The ledger. Raises SettingsError, StoreUnavailable, or LedgerNotMigrated where it is behind this code."""
+        settings = self.settings.read()
+        if settings.database_url is None:
+            raise SettingsError("DATABASE_URL is not set: a Dagster run needs the ledger's Postgres")
+        engine = make_engine(settings.database_url.get_secret_value())
+        try:
+            ledger = PostgresLedger(engine, settings.repo_spec().node_id)
+            ledger.check_migrated()
+            yield ledger
+        finally:
+            engine.dispose()
+
+
+class GitHubResource(dg.ConfigurableResource[Any]):
+    """GitHub at GITHUB_API_URL with GITHUB_TOKEN."""
+
+    settings: SettingsResource
+
+    @contextmanager
+    def open(self) -> Iterator[GitHubSource]:
+        """GitHub as a source. Raises SettingsError without credentials."""
+        settings = self.settings.read()
+        if settings.github_token is None:
+            raise SettingsError("GITHUB_TOKEN is not set: GitHub's GraphQL API answers nobody without credentials")
+        client = GitHubClient(
+            api_url=settings.github_api_url,
+            token=settings.github_token.get_secret_value(),
+            timeout_seconds=settings.github_timeout_seconds,
+            max_wait_seconds=settings.github_max_wait_seconds,
+            retries=settings.github_retries,
+        )
+        try:
+            yield GitHubSource(client, settings.github_page_size)
+        finally:
+            client.close()

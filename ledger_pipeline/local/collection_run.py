@@ -1,0 +1,161 @@
+"""A collection as one Dagster run in this process, on the configured instance, and what the run recorded.
+
+The numbers come from the materializations that Dagster stored: what a command prints is what the UI shows.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.definitions import build_defs
+from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS, stream_key
+from ledger_pipeline.defs.jobs import COLLECT_EPOCH
+from ledger_pipeline.defs.metadata import TRIGGER_TAG
+from ledger_pipeline.defs.partitions import EPOCH, partition_range_tags
+from ledger_pipeline.defs.progress import ProgressListener
+
+# The command shows progress itself; Dagster's console would repeat every event of the run.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+
+
+@dataclass(frozen=True)
+class StreamRow:
+    """One stream of one partition, as its materialization says."""
+
+    epoch: str
+    scope: str
+    stream: str
+    scanned: bool
+    seen: int
+    new: int
+    duplicate: int
+    skipped: int
+    rejected: int
+    cursor: str
+    window_complete: bool
+
+
+@dataclass(frozen=True)
+class DigestRow:
+    """What the ledger holds for one partition after the run."""
+
+    epoch: str
+    scope: str
+    events: int
+    pr_merged: int
+    review_submitted: int
+    issue_closed: int
+    rejected: int
+    set_hash: str
+
+
+@dataclass(frozen=True)
+class CollectionRun:
+    """A finished run: `problem` says in one line why it failed, None where it did not."""
+
+    run_id: str
+    problem: str | None
+    api_requests: int
+    api_points: int
+    streams: list[StreamRow]
+    digests: list[DigestRow]
+
+
+def run_collection(
+    spec: RepoSpec,
+    scope: Scope,
+    windows: Sequence[EpochWindow],
+    instance: dg.DagsterInstance,
+    *,
+    trigger: str,
+    progress: ProgressListener,
+    full_refresh: bool = False,
+) -> CollectionRun:
+    """Materialize the partitions of contiguous `windows` (oldest first) of `scope` in one run."""
+    job = build_defs(spec, progress=progress).resolve_job_def(COLLECT_EPOCH)
+    result = job.execute_in_process(
+        run_config={**_QUIET, "ops": {"github_activity": {"config": {"full_refresh": full_refresh}}}},
+        instance=instance,
+        tags={**partition_range_tags(windows[0], windows[-1], scope), TRIGGER_TAG: trigger},
+        raise_on_error=False,
+    )
+    return _recorded(result, scope)
+
+
+def _recorded(result: dg.ExecuteInProcessResult, scope: Scope) -> CollectionRun:
+    materializations = [
+        event.step_materialization_data.materialization for event in result.all_events if event.is_step_materialization
+    ]
+    by_stream = {stream_key(stream): stream for stream in EVENT_TYPE_OF_STREAM}
+    streams = [
+        _stream_row(found, by_stream[found.asset_key], scope)
+        for found in materializations
+        if found.asset_key in by_stream
+    ]
+    first = next((found for found in materializations if found.asset_key in by_stream), None)
+    return CollectionRun(
+        run_id=result.run_id,
+        problem=None if result.success else "; ".join(_problems(result)) or "the run failed: see its log in Dagster",
+        api_requests=_number(first, "run_api_requests") if first else 0,
+        api_points=_number(first, "run_api_points") if first else 0,
+        streams=sorted(streams, key=lambda row: row.epoch),
+        digests=sorted(
+            (_digest_row(found, scope) for found in materializations if found.asset_key == ACTIVITY_EVENTS),
+            key=lambda row: row.epoch,
+        ),
+    )
+
+
+def _stream_row(found: dg.AssetMaterialization, stream: str, scope: Scope) -> StreamRow:
+    cursors = found.metadata["cursors"].value.records  # type: ignore[union-attr]
+    return StreamRow(
+        epoch=_epoch(found),
+        scope=scope.scope_key,
+        stream=stream,
+        scanned=bool(found.metadata["scanned"].value),
+        seen=_number(found, "seen"),
+        new=_number(found, "new"),
+        duplicate=_number(found, "duplicate"),
+        skipped=_number(found, "skipped"),
+        rejected=_number(found, "late") + _number(found, "conflict"),
+        cursor=min(str(record.data["cursor_to"]) for record in cursors),
+        window_complete=bool(found.metadata["window_complete"].value),
+    )
+
+
+def _digest_row(found: dg.AssetMaterialization, scope: Scope) -> DigestRow:
+    return DigestRow(
+        epoch=_epoch(found),
+        scope=scope.scope_key,
+        events=_number(found, "events"),
+        pr_merged=_number(found, "pr_merged"),
+        review_submitted=_number(found, "review_submitted"),
+        issue_closed=_number(found, "issue_closed"),
+        rejected=_number(found, "rejected"),
+        set_hash=str(found.metadata["set_hash"].value),
+    )
+
+
+def _epoch(found: dg.AssetMaterialization) -> str:
+    assert isinstance(found.partition, dg.MultiPartitionKey)  # noqa: S101 (every asset of the job has the grid)
+    return found.partition.keys_by_dimension[EPOCH]
+
+
+def _number(found: dg.AssetMaterialization, key: str) -> int:
+    value = found.metadata[key].value if key in found.metadata else 0
+    assert isinstance(value, int)  # noqa: S101
+    return value
+
+
+def _problems(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+    for event in result.filter_events(lambda event: event.is_step_failure):
+        failure = event.step_failure_data
+        if failure.user_failure_data is not None and failure.user_failure_data.description:
+            yield failure.user_failure_data.description
+        elif failure.error is not None:
+            cause = failure.error.cause or failure.error
+            yield cause.message.strip()

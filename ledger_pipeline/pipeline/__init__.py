@@ -1,0 +1,1 @@
+"""The steps, told once: they know ports and core, and no framework."""

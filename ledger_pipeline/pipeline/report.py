@@ -1,0 +1,132 @@
+"""What a collection did, in numbers somebody will act on. Counting only; nothing here decides anything."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ledger_pipeline.core.errors import SourceError
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.sources.port import RequestUsage
+from ledger_pipeline.store.port import REJECTED, AppendOutcome, Cursor
+
+
+@dataclass
+class Tally:
+    """Items of activity seen for one window and stream: each appended with an outcome, or skipped for a reason."""
+
+    outcomes: Counter[AppendOutcome] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def seen(self) -> int:
+        """All items: kept and skipped."""
+        return self.outcomes.total() + self.skipped.total()
+
+    @property
+    def new(self) -> int:
+        """Events that were not in the ledger before."""
+        return self.outcomes[AppendOutcome.NEW]
+
+    @property
+    def duplicate(self) -> int:
+        """Events that were in the ledger already, those of a renamed repository among them."""
+        return self.outcomes[AppendOutcome.DUPLICATE] + self.outcomes[AppendOutcome.RENAMED]
+
+    @property
+    def rejected(self) -> int:
+        """Events that the ledger refused and keeps aside: late ones and conflicts."""
+        return sum(self.outcomes[outcome] for outcome in REJECTED)
+
+    def add(self, other: "Tally") -> None:
+        """Count `other`'s items too."""
+        self.outcomes.update(other.outcomes)
+        self.skipped.update(other.skipped)
+
+
+@dataclass
+class SourceScopeReport:
+    """One source_scope's part; no pages at all mean it was covered. `before`, `after`: its cursors by stream."""
+
+    source: str
+    source_scope: str
+    before: dict[str, Cursor]
+    after: dict[str, Cursor] = field(default_factory=dict)
+    tallies: dict[tuple[EpochWindow, str], Tally] = field(default_factory=dict)
+    pages: int = 0
+    requests: int = 0
+    points: int = 0
+    points_left: int | None = None
+    watermark: datetime | None = None
+    failure: SourceError | None = None
+
+    def use(self, usage: RequestUsage) -> None:
+        """Count a page and what it cost."""
+        self.pages += 1
+        self.requests += usage.requests
+        self.points += usage.points
+        self.points_left = usage.points_left
+
+    def tally(self, window: EpochWindow, stream: str) -> Tally:
+        """The tally of a window and stream, made where there is none yet."""
+        return self.tallies.setdefault((window, stream), Tally())
+
+
+@dataclass
+class CollectReport:
+    """A whole collection: the windows asked for, oldest first, and what each source_scope gave."""
+
+    windows: tuple[EpochWindow, ...]
+    streams: tuple[str, ...]
+    source_scopes: list[SourceScopeReport] = field(default_factory=list)
+
+    @property
+    def requests(self) -> int:
+        """HTTP requests of the whole collection."""
+        return sum(report.requests for report in self.source_scopes)
+
+    @property
+    def points(self) -> int:
+        """Points of the source's budget the whole collection cost."""
+        return sum(report.points for report in self.source_scopes)
+
+    @property
+    def points_left(self) -> int | None:
+        """What the source last said is left of its budget; None when nothing was asked of it."""
+        left = [report.points_left for report in self.source_scopes if report.points_left is not None]
+        return min(left, default=None)
+
+    @property
+    def failures(self) -> list[SourceError]:
+        """Why source_scopes failed, in their order."""
+        return [report.failure for report in self.source_scopes if report.failure is not None]
+
+    def tally(self, window: EpochWindow, streams: Iterable[str]) -> Tally:
+        """What was seen for one window in `streams`, over all source_scopes."""
+        total = Tally()
+        for report in self.source_scopes:
+            for stream in streams:
+                found = report.tallies.get((window, stream))
+                if found is not None:
+                    total.add(found)
+        return total
+
+    def added_elsewhere(self) -> dict[EpochWindow, int]:
+        """New events of windows that were not asked for: a scan keeps every event it sees."""
+        asked = frozenset(self.windows)
+        added: Counter[EpochWindow] = Counter()
+        for report in self.source_scopes:
+            for (window, _), tally in report.tallies.items():
+                if window not in asked and tally.new:
+                    added[window] += tally.new
+        return dict(sorted(added.items()))
+
+    def complete_until(self, streams: Iterable[str]) -> datetime | None:
+        """Up to when every source_scope's `streams` are read; None when one of them never was."""
+        marks = []
+        for report in self.source_scopes:
+            for stream in streams:
+                if stream not in report.after:
+                    return None
+                marks.append(report.after[stream].watermark)
+        return min(marks, default=None)

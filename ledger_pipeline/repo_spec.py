@@ -1,0 +1,178 @@
+"""`.cogni/repo-spec.yaml` and `.cogni/projects/*.yaml` -> core types. The one file that knows how they are written.
+
+Sections of others (`gates`, `payments_in`, ...) are ignored. Inside the sections we own an unknown key is an error,
+because a misspelt key that is silently ignored is money paid by a default nobody chose.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+from uuid import UUID
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ledger_pipeline.core.errors import SpecError, WindowError
+from ledger_pipeline.core.events import GITHUB
+from ledger_pipeline.core.spec import RepoSpec, ScheduleSpec, Scope, SourceSpec
+from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
+from ledger_pipeline.core.windows import EpochCalendar
+from ledger_pipeline.repo_spec_shape import (
+    GovernanceSection,
+    ProjectFile,
+    RepoSpecFile,
+    ScopeFile,
+    unique_ignoring_case,
+)
+
+PROJECTS_FOLDER = "projects"
+
+
+def load_repo_spec(path: Path) -> RepoSpec:
+    """The node's specification: the repo-spec at `path` and the projects beside it.
+
+    Raises SpecError naming file, key, value and what would be right; the first problem found, in file order.
+    """
+    shape = _parse(path, RepoSpecFile)
+    schedules = _schedules(path, shape.governance)
+    scopes = [_scope(path, shape, schedules)]
+    for project in sorted((path.parent / PROJECTS_FOLDER).glob("*.y*ml")):
+        scopes.append(_project_scope(project, shape.node_id, schedules))
+        _refuse_clash(scopes[-1], scopes[:-1])
+    return RepoSpec(node_id=shape.node_id, scopes=tuple(scopes), file=str(path))
+
+
+# Reading: one message per bad input.
+
+
+_FileT = TypeVar("_FileT", bound=ScopeFile)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, where PyYAML silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            if isinstance(key, str):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(path: Path, shape: type[_FileT]) -> _FileT:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+    except FileNotFoundError as error:
+        raise SpecError(str(path), "", "there is no such file: set LEDGER_REPO_SPEC to your repo-spec") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(str(path), "", f"cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise SpecError(str(path), "", f"is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise SpecError(str(path), "", "is not a mapping of keys: it should start with node_id, scope_id, scope_key")
+    try:
+        return shape.model_validate(content)
+    except ValidationError as error:
+        raise _spec_error(path, shape, error) from error
+
+
+def _spec_error(path: Path, shape: type[BaseModel], error: ValidationError) -> SpecError:
+    # A misspelt key shows up twice, as unknown and as missing: the unknown one carries the suggestion.
+    problems = sorted(error.errors(), key=lambda details: details["type"] != "extra_forbidden")
+    first = problems[0]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return SpecError(str(path), _dotted(first["loc"]), _problem(shape, first) + more)
+
+
+def _dotted(location: Iterable[int | str]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+
+
+def _problem(shape: type[BaseModel], details: ErrorDetails) -> str:
+    if details["type"] == "missing":
+        return "is missing"
+    if details["type"] == "extra_forbidden":
+        *parents, key = details["loc"]
+        known = _known_keys(shape, parents)
+        close = get_close_matches(str(key), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        return f"is not a key of this section; {hint}"
+    wanted = details["msg"].removeprefix("Value error, ")
+    return f"{details['input']!r} is not valid: {wanted}"
+
+
+def _known_keys(shape: type[BaseModel], parents: Iterable[int | str]) -> list[str]:
+    for part in parents:
+        if isinstance(part, str):
+            annotation = shape.model_fields[part].annotation
+            shape = next(kind for kind in _models(annotation))
+    return list(shape.model_fields)
+
+
+def _models(annotation: object) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+# Shapes -> core types.
+
+
+def _scope(path: Path, shape: ScopeFile, inherited: tuple[ScheduleSpec, ...]) -> Scope:
+    ledger = shape.activity_ledger
+    try:
+        EpochCalendar(ledger.epoch_length_days).window_starting(ledger.first_epoch)
+    except WindowError as error:
+        raise SpecError(str(path), "activity_ledger.first_epoch", str(error)) from error
+    github = ledger.activity_sources.github
+    return Scope(
+        scope_id=shape.scope_id,
+        scope_key=shape.scope_key,
+        epoch_length_days=ledger.epoch_length_days,
+        first_epoch=ledger.first_epoch,
+        sources=(SourceSpec(GITHUB, github.credit_estimate_algo, github.source_refs, github.streams),),
+        approvers=shape.ledger.approvers if ledger.approvers is None else ledger.approvers,
+        base_issuance_credits=ledger.pool_config.base_issuance_credits if ledger.pool_config else None,
+        auto_close_grace_hours=ledger.auto_close_grace_hours,
+        weights_milli=DEFAULT_WEIGHTS_MILLI,
+        schedules=inherited if shape.governance is None else _schedules(path, shape.governance),
+        file=str(path),
+    )
+
+
+def _project_scope(path: Path, node_id: UUID, inherited: tuple[ScheduleSpec, ...]) -> Scope:
+    shape = _parse(path, ProjectFile)
+    if shape.node_id not in (None, node_id):
+        raise SpecError(str(path), "node_id", f"{shape.node_id} is another node; leave it out, or give {node_id}")
+    return _scope(path, shape, inherited)
+
+
+def _schedules(path: Path, governance: GovernanceSection | None) -> tuple[ScheduleSpec, ...]:
+    schedules = governance.schedules if governance else ()
+    try:
+        unique_ignoring_case(tuple(schedule.charter for schedule in schedules))
+    except ValueError as error:
+        raise SpecError(str(path), "governance.schedules", f"charters must be there {error}") from error
+    return tuple(
+        ScheduleSpec(schedule.charter, schedule.cron, schedule.timezone, schedule.entrypoint) for schedule in schedules
+    )
+
+
+def _refuse_clash(scope: Scope, others: Iterable[Scope]) -> None:
+    for other in others:
+        for key in ("scope_id", "scope_key"):
+            if getattr(scope, key) == getattr(other, key):
+                raise SpecError(scope.file, key, f"{getattr(scope, key)} is taken by {other.file}")
+        if scope.epoch_length_days != other.epoch_length_days:
+            raise SpecError(
+                scope.file,
+                "activity_ledger.epoch_length_days",
+                f"{scope.epoch_length_days} differs from the {other.epoch_length_days} of {other.file}: "
+                "the scopes of a node share their epoch windows",
+            )

@@ -1,0 +1,1 @@
+"""Adapters in: what brings activity to the pipeline, each source in a folder of its own."""

@@ -1,0 +1,167 @@
+"""What the simulator can be told to let go wrong, and when.
+
+Every fault stands for something GitHub, or the network before it, has really done. A fault meets GraphQL requests
+only. How each looks on the wire is in `answers` and `wire`.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from threading import Lock
+
+
+class Failure(Enum):
+    """The request is not served; this is answered instead."""
+
+    BAD_GATEWAY = auto()
+    """502 with an HTML page."""
+    MAINTENANCE = auto()
+    """503 with an HTML page."""
+    GATEWAY_TIMEOUT = auto()
+    """504 with an HTML page."""
+    QUERY_TIMEOUT = auto()
+    """200, `data` null and the error without a type that GitHub sends when a query takes over ten seconds."""
+    QUERY_TIMEOUT_502 = auto()
+    """The same body with status 502."""
+    RATE_LIMITED = auto()
+    """200 with an error of type RATE_LIMITED; the budget's headers say that nothing is left."""
+    RATE_LIMIT = auto()
+    """The same with type RATE_LIMIT, as GitHub has also sent it."""
+    PRIMARY_LIMIT_403 = auto()
+    """403, nothing left, and when the budget is whole again."""
+    PRIMARY_LIMIT_429 = auto()
+    """429, nothing left, and when the budget is whole again."""
+    BAD_CREDENTIALS = auto()
+    """401: the token was revoked."""
+    NOT_FOUND = auto()
+    """404."""
+    BLOCKED = auto()
+    """451: taken down for legal reasons."""
+
+
+class Damage(Enum):
+    """The request is served, but its answer does not arrive whole."""
+
+    DROPPED = auto()
+    """The connection closes and nothing was answered."""
+    CUT_SHORT = auto()
+    """The connection closes in the middle of the body; Content-Length promised more."""
+    TRUNCATED_JSON = auto()
+    """A complete HTTP answer whose JSON ends in the middle."""
+
+
+@dataclass(frozen=True)
+class SecondaryLimit:
+    """Too much at once: 403 (or 429), with or without `Retry-After`, while the hourly budget still has points."""
+
+    retry_after_seconds: int | None = None
+    status: int = 403
+
+
+@dataclass(frozen=True)
+class Slow:
+    """The answer comes later; the one fault that takes real time."""
+
+    delay_seconds: float
+
+
+@dataclass(frozen=True)
+class HeavyPage:
+    """502 when the query asks for pages larger than this; smaller ones are served."""
+
+    page_size_over: int
+
+
+@dataclass(frozen=True)
+class NullNode:
+    """One node of a page is null: in the first connection that has that name (or alias) and is long enough.
+
+    GitHub does this in silence, or with an error beside the data.
+    """
+
+    connection: str
+    index: int = 0
+    with_error: bool = False
+
+
+@dataclass(frozen=True)
+class PartialErrors:
+    """`errors` beside complete data."""
+
+    message: str = "Something went wrong while executing your query."
+    type: str | None = None
+
+
+@dataclass(frozen=True)
+class After:
+    """Do this once the request has been served: data that changes between two pages, a clock that moves on."""
+
+    action: Callable[[], object]
+
+
+Fault = Failure | Damage | SecondaryLimit | Slow | HeavyPage | NullNode | PartialErrors | After
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a fault can go by."""
+
+    number: int
+    """Which GraphQL request it is, from 1 on, since the simulator's records were cleared."""
+    repositories: tuple[str, ...]
+    largest_page: int
+
+
+@dataclass
+class _Rule:
+    fault: Fault
+    applies: Callable[[Asked], bool]
+    times_left: int | None
+
+
+class Faults:
+    """The faults in store. One request may meet several: the next of the queue, and every rule that applies."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._queue: deque[Fault | None] = deque()
+        self._rules: list[_Rule] = []
+
+    def next(self, *faults: Fault | None) -> None:
+        """One for each of the next requests, in this order; None lets a request pass."""
+        with self._lock:
+            self._queue.extend(faults)
+
+    def on_request(self, number: int, fault: Fault) -> None:
+        """When the request of that number comes, counted from 1."""
+        self.when(lambda asked: asked.number == number, fault, times=1)
+
+    def for_repository(self, name_with_owner: str, fault: Fault, times: int | None = None) -> None:
+        """Whenever a query asks for that repository, or only so many times."""
+        wanted = name_with_owner.lower()
+        self.when(lambda asked: wanted in (name.lower() for name in asked.repositories), fault, times)
+
+    def when(self, applies: Callable[[Asked], bool], fault: Fault, times: int | None = None) -> None:
+        """Whenever the predicate says so, or only so many times."""
+        with self._lock:
+            self._rules.append(_Rule(fault, applies, times))
+
+    def clear(self) -> None:
+        """From now on all goes well."""
+        with self._lock:
+            self._queue.clear()
+            self._rules.clear()
+
+    def take(self, asked: Asked) -> list[Fault]:
+        """The faults that this request meets; they are used up by it."""
+        with self._lock:
+            met: list[Fault] = []
+            queued = self._queue.popleft() if self._queue else None
+            if queued is not None:
+                met.append(queued)
+            for rule in self._rules:
+                if rule.times_left != 0 and rule.applies(asked):
+                    met.append(rule.fault)
+                    rule.times_left = None if rule.times_left is None else rule.times_left - 1
+            return met

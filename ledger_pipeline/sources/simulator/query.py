@@ -1,0 +1,109 @@
+"""One GraphQL query: parsed and validated once by its text, measured before it runs, then run against a world."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from graphql import (
+    ExecutionResult,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLResolveInfo,
+    OperationDefinitionNode,
+    build_schema,
+    execute,
+    get_operation_ast,
+    parse,
+    validate,
+)
+from graphql.execution.values import get_variable_values
+from graphql.language import DocumentNode
+
+from ledger_pipeline.sources.simulator.cost import NODE_LIMIT, Cost, Survey
+from ledger_pipeline.sources.simulator.errors import as_github_writes
+from ledger_pipeline.sources.simulator.nodes import Node
+
+SCHEMA = build_schema((Path(__file__).parent / "schema.graphql").read_text(encoding="utf-8"))
+
+
+class RefusedError(Exception):
+    """The query is answered with errors and without data; nothing of it was run."""
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__(errors)
+        self.errors = errors
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query that may be run, and what it costs."""
+
+    document: DocumentNode
+    operation_name: str | None
+    variables: dict[str, Any]
+    cost: Cost
+
+    def run(self, root: Node) -> dict[str, Any]:
+        """The answer as GitHub writes it: data, and errors if there are any."""
+        result = execute(
+            SCHEMA,
+            self.document,
+            root,
+            variable_values=self.variables,
+            operation_name=self.operation_name,
+            field_resolver=_resolve,
+            is_awaitable=lambda _value: False,
+        )
+        assert isinstance(result, ExecutionResult)  # noqa: S101 - nothing here is awaitable
+        if not result.errors:
+            return {"data": result.data}
+        return {"data": result.data, "errors": as_github_writes(result.errors)}
+
+
+def read_query(text: object, variables: object, operation_name: str | None) -> Query:
+    """Check and measure a request's query; raises RefusedError with GitHub's errors."""
+    if not isinstance(text, str):
+        raise RefusedError([{"message": "A query attribute must be specified and must be a string."}])
+    if variables is not None and not isinstance(variables, dict):
+        raise RefusedError([{"message": "Variables are invalid: a map is expected."}])
+    document = _parsed(text)
+    if isinstance(document, tuple):
+        raise RefusedError(as_github_writes(document))
+    operation = get_operation_ast(document, operation_name)
+    if operation is None:
+        raise RefusedError([{"message": f"No operation named {operation_name!r}; name one of those in the query."}])
+    cost = _measured(document, operation, variables or {})
+    if cost.node_count > NODE_LIMIT:
+        message = (
+            f"This query requests up to {cost.node_count:,} possible nodes which exceeds the maximum limit of "
+            f"{NODE_LIMIT:,}."
+        )
+        raise RefusedError([{"type": "MAX_NODE_LIMIT_EXCEEDED", "message": message}])
+    return Query(document, operation_name, variables or {}, cost)
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> DocumentNode | tuple[GraphQLError, ...]:
+    """A collector sends the same few texts over and over; only the variables change."""
+    try:
+        document = parse(text)
+    except GraphQLError as error:
+        return (error,)
+    return tuple(validate(SCHEMA, document)) or document
+
+
+def _measured(document: DocumentNode, operation: OperationDefinitionNode, variables: dict[str, Any]) -> Cost:
+    coerced = get_variable_values(SCHEMA, operation.variable_definitions, variables)
+    if isinstance(coerced, list):
+        raise RefusedError(as_github_writes(coerced))
+    fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
+    try:
+        return Survey(SCHEMA, fragments, coerced).cost(operation)
+    except GraphQLError as error:
+        raise RefusedError(as_github_writes([error])) from None
+
+
+def _resolve(source: Node, info: GraphQLResolveInfo, **arguments: Any) -> Any:
+    value = source[info.field_name]
+    return value(info, **arguments) if callable(value) else value

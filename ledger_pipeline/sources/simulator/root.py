@@ -1,0 +1,98 @@
+"""The fields of GraphQL's Query: how one enters a world."""
+
+import base64
+from typing import Any
+
+from graphql import GraphQLResolveInfo
+
+from ledger_pipeline.sources.simulator.arguments import page_request
+from ledger_pipeline.sources.simulator.errors import GitHubError, not_found
+from ledger_pipeline.sources.simulator.nodes import (
+    Node,
+    actor_node,
+    issue_node,
+    pull_request_node,
+    repository_node,
+    review_node,
+)
+from ledger_pipeline.sources.simulator.paging import Ordering, PageRequest, connection
+from ledger_pipeline.sources.simulator.search import Found, search
+from ledger_pipeline.sources.simulator.view import WorldView
+from ledger_pipeline.sources.simulator.world import Actor, PullRequest
+
+_VIEWER = Actor("ledger-collector", 9_000_001)
+
+
+def query_root(world: WorldView, rate_limit: Node) -> Node:
+    """The root object of one query; `rate_limit` is what this query leaves of the budget."""
+
+    def repository(_info: GraphQLResolveInfo, owner: str, name: str, **arguments: Any) -> Node:
+        wanted = f"{owner}/{name}"
+        view = world.named(wanted)
+        renamed = view is not None and view.repository.name_with_owner.lower() != wanted.lower()
+        if view is None or (renamed and arguments.get("followRenames") is False):
+            raise not_found("a Repository with the name", f"'{wanted}'")
+        return repository_node(view)
+
+    def node(_info: GraphQLResolveInfo, **arguments: Any) -> Node:
+        return _node_with_id(world, arguments["id"])
+
+    def nodes(_info: GraphQLResolveInfo, ids: list[str]) -> list[Node | GitHubError]:
+        return [_node_or_error(world, each) for each in ids]
+
+    def search_items(_info: GraphQLResolveInfo, query: str, **arguments: Any) -> Node:
+        found = search(world, query)
+        page = page_request(arguments)
+        if page == PageRequest():
+            page = PageRequest(first=0)  # The one connection that answers its count without a page size.
+        return connection("search", Ordering.as_listed(found), _found_node, page) | {"issueCount": len(found)}
+
+    return {
+        "repository": repository,
+        "node": node,
+        "nodes": nodes,
+        "search": search_items,
+        "rateLimit": rate_limit,
+        "viewer": actor_node(_VIEWER),
+    }
+
+
+def _found_node(found: Found) -> Node:
+    view, item = found
+    return pull_request_node(view, item) if isinstance(item, PullRequest) else issue_node(view, item)
+
+
+def _node_or_error(world: WorldView, global_id: str) -> Node | GitHubError:
+    try:
+        return _node_with_id(world, global_id)
+    except GitHubError as error:
+        return error  # graphql-core makes of it a null and an entry in `errors`.
+
+
+def _node_with_id(world: WorldView, global_id: str) -> Node:
+    found: Node | None = None
+    try:
+        kind, *ids = base64.urlsafe_b64decode(global_id).decode().split(":")
+        found = _find(world, kind, *(int(each) for each in ids))
+    except (ValueError, TypeError):
+        pass  # Not an id that we gave out.
+    if found is None:
+        raise not_found("a node with the global id of", f"'{global_id}'")
+    return found
+
+
+def _find(world: WorldView, kind: str, repository_id: int, number: int = 0, review_id: int = 0) -> Node | None:
+    view = world.with_id(repository_id)
+    if view is None:
+        return None
+    if kind == "Repository":
+        return repository_node(view)
+    if kind == "Issue" and number in view.issues.by_number:
+        return issue_node(view, view.issues.by_number[number])
+    pull_request = view.pull_requests.by_number.get(number)
+    if pull_request is None:
+        return None
+    if kind == "PullRequest":
+        return pull_request_node(view, pull_request)
+    reviews = (each for each in pull_request.reviews if each.database_id == review_id)
+    return next((review_node(view, pull_request, each) for each in reviews), None)

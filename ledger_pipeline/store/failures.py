@@ -1,0 +1,38 @@
+"""What a database error means to us: worth retrying, ingestion closed, or plainly refused. Never shows a secret."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ledger_pipeline.core.errors import IngestionClosed, StoreError, StoreUnavailable
+from ledger_pipeline.store.engine import describe
+
+INGESTION_CLOSED = "LP001"  # raised by the trigger on activity_events
+
+
+@contextmanager
+def translated(engine: Engine) -> Iterator[None]:
+    """Turn what the driver or SQLAlchemy raises inside into a StoreError naming host and database."""
+    where = describe(engine.url)
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StoreUnavailable(f"{where}: every connection of the pool is busy") from error
+    except DBAPIError as error:
+        raise _meaning(error.orig, where) from error
+    except psycopg.Error as error:  # COPY speaks to the driver itself
+        raise _meaning(error, where) from error
+
+
+def _meaning(error: BaseException | None, where: str) -> StoreError:
+    problem = f"{where}: {str(error).strip().splitlines()[0]}"
+    if getattr(error, "sqlstate", None) == INGESTION_CLOSED:
+        return IngestionClosed(problem)
+    # Deadlocks, timeouts and serialization failures are operational too: the same call may succeed later.
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return StoreUnavailable(problem)
+    return StoreError(problem)

@@ -1,0 +1,235 @@
+"""The ledger's tables as the migrations leave them, for queries. A test compares the two, constraint by constraint.
+
+Triggers are not here: they live in the migrations, and in the database, which refuses whoever asks.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, ExcludeConstraint
+
+# The names Postgres itself gives.
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+INSTANT = TIMESTAMP(timezone=True)
+NOW = text("now()")
+
+
+def _id() -> Column[Any]:
+    return Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()"))
+
+
+def _since(name: str) -> Column[Any]:
+    return Column(name, INSTANT, nullable=False, server_default=NOW)
+
+
+def _required(name: str, type_: Any = Text, *more: Any, **options: Any) -> Column[Any]:
+    return Column(name, type_, *more, nullable=False, **options)
+
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    _required("node_id", Uuid),
+    _required("status", server_default="open"),
+    _required("period_start", INSTANT),
+    _required("period_end", INSTANT),
+    _required("weight_config", JSONB),
+    Column("pool_total_credits", BigInteger),
+    _since("opened_at"),
+    Column("closed_at", INSTANT),
+    _since("created_at"),
+    _required("scope_id", Uuid),
+    Column("allocation_algo_ref", Text),
+    Column("weight_config_hash", Text),
+    Column("approver_set_hash", Text),
+    UniqueConstraint("node_id", "scope_id", "period_start", "period_end"),
+    CheckConstraint("status IN ('open', 'review', 'finalized')", name="status"),
+    CheckConstraint("period_start < period_end", name="period"),
+    ExcludeConstraint(
+        (text("tstzrange(period_start, period_end, '[)')"), "&&"),
+        (text("uuid_range(node_id, node_id, '[]')"), "&&"),
+        (text("uuid_range(scope_id, scope_id, '[]')"), "&&"),
+        name="epochs_never_overlap",
+    ),
+)
+
+activity_events = Table(
+    "activity_events",
+    metadata,
+    Column("node_id", Uuid, primary_key=True),
+    Column("scope_id", Uuid, primary_key=True),
+    Column("id", Text, primary_key=True),
+    _required("source"),
+    _required("event_type"),
+    _required("platform_user_id"),
+    _required("platform_login"),
+    _required("artifact_url"),
+    _required("metadata", JSONB),
+    _required("payload_hash"),
+    _required("producer"),
+    _required("producer_version"),
+    _required("event_time", INSTANT),
+    _required("retrieved_at", INSTANT),
+    _since("ingested_at"),
+    Column("source_object_id", Text),
+    Index(
+        "activity_events_source_object",
+        *("node_id", "scope_id", "source", "event_type", "source_object_id"),
+        unique=True,
+        postgresql_where=text("source_object_id IS NOT NULL"),
+    ),
+    Index(
+        "activity_events_time",
+        *("node_id", "scope_id", "event_time"),
+        postgresql_where=text("event_time IS NOT NULL"),
+    ),
+)
+
+rejected_events = Table(
+    "rejected_events",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    _required("node_id", Uuid),
+    _required("scope_id", Uuid),
+    _required("event_id"),
+    _required("source"),
+    _required("event_type"),
+    _required("platform_user_id"),
+    _required("platform_login"),
+    _required("artifact_url"),
+    _required("metadata", JSONB),
+    _required("payload_hash"),
+    Column("source_object_id", Text),
+    _required("event_time", INSTANT),
+    _required("reason"),
+    Column("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    _required("producer"),
+    _required("producer_version"),
+    _required("retrieved_at", INSTANT),
+    _since("rejected_at"),
+    UniqueConstraint("node_id", "scope_id", "event_id", "payload_hash", "reason", name="rejected_events_once"),
+    CheckConstraint("reason IN ('conflict', 'late')", name="reason"),
+    Index("rejected_events_time", "node_id", "scope_id", "event_time"),
+)
+
+source_cursors = Table(
+    "source_cursors",
+    metadata,
+    Column("node_id", Uuid, primary_key=True),
+    Column("scope_id", Uuid, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("stream", Text, primary_key=True),
+    Column("source_scope", Text, primary_key=True),
+    _required("cursor_value", INSTANT),
+    _required("retrieved_at", INSTANT),
+    Column("covered_from", INSTANT),
+    CheckConstraint("covered_from <= cursor_value", name="coverage"),
+)
+
+activity_curation = Table(
+    "activity_curation",
+    metadata,
+    _id(),
+    _required("node_id", Uuid),
+    _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    _required("event_id"),
+    Column("user_id", Text),
+    _required("included", Boolean, server_default=text("true")),
+    Column("weight_override_milli", BigInteger),
+    Column("note", Text),
+    _since("created_at"),
+    _since("updated_at"),
+    UniqueConstraint("epoch_id", "event_id"),
+)
+
+epoch_allocations = Table(
+    "epoch_allocations",
+    metadata,
+    _id(),
+    _required("node_id", Uuid),
+    _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    _required("user_id"),
+    _required("proposed_units", BigInteger),
+    Column("final_units", BigInteger),
+    Column("override_reason", Text),
+    _required("activity_count", Integer),
+    _since("created_at"),
+    _since("updated_at"),
+    UniqueConstraint("epoch_id", "user_id"),
+)
+
+epoch_pool_components = Table(
+    "epoch_pool_components",
+    metadata,
+    _id(),
+    _required("node_id", Uuid),
+    _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    _required("component_id"),
+    _required("algorithm_version"),
+    _required("inputs_json", JSONB),
+    _required("amount_credits", BigInteger),
+    Column("evidence_ref", Text),
+    _since("computed_at"),
+    UniqueConstraint("epoch_id", "component_id"),
+)
+
+payout_statements = Table(
+    "payout_statements",
+    metadata,
+    _id(),
+    _required("node_id", Uuid),
+    _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    _required("allocation_set_hash"),
+    _required("pool_total_credits", BigInteger),
+    _required("payouts_json", JSONB),
+    Column("supersedes_statement_id", Uuid, ForeignKey("payout_statements.id")),
+    _since("created_at"),
+    UniqueConstraint("node_id", "epoch_id"),
+)
+
+statement_signatures = Table(
+    "statement_signatures",
+    metadata,
+    _id(),
+    _required("node_id", Uuid),
+    _required("statement_id", Uuid, ForeignKey("payout_statements.id")),
+    _required("signer_wallet"),
+    _required("signature"),
+    _since("signed_at"),
+    UniqueConstraint("statement_id", "signer_wallet"),
+)
+
+user_bindings = Table(
+    "user_bindings",
+    metadata,
+    _id(),
+    _required("node_id", Uuid),
+    _required("user_id"),
+    _required("provider"),
+    _required("external_id"),
+    _since("created_at"),
+    UniqueConstraint("provider", "external_id"),
+)

