@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from ledger_pipeline.core.events import (
+    GITHUB,
+    GITHUB_STREAMS,
     PULL_REQUESTS,
     ActivityEvent,
     Actor,
@@ -13,6 +15,7 @@ from ledger_pipeline.core.events import (
     review_submitted,
 )
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.spec import Scope, SourceSpec
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.store.port import Cursor, Epoch, EpochStatus, Producer
@@ -123,3 +126,27 @@ def cursor(
 
 def _instant(value: str | datetime) -> datetime:
     return value if isinstance(value, datetime) else instant(value)
+
+
+def scope(
+    *source_scopes: str,
+    scope_key: str = "default",
+    scope_id: UUID = SCOPE_ID,
+    streams: tuple[str, ...] = GITHUB_STREAMS,
+    length_days: int = 7,
+    first_epoch: str = "2026-01-05",
+) -> Scope:
+    """A scope that collects `source_scopes` (REPO where none is named) from GitHub."""
+    return Scope(
+        scope_id=scope_id,
+        scope_key=scope_key,
+        epoch_length_days=length_days,
+        first_epoch=date.fromisoformat(first_epoch),
+        sources=(SourceSpec(GITHUB, "cogni-v0.0", source_scopes or (REPO,), streams),),
+        approvers=(),
+        base_issuance_credits=None,
+        auto_close_grace_hours=24,
+        weights_milli=DEFAULT_WEIGHTS_MILLI,
+        schedules=(),
+        file="repo-spec.yaml",
+    )

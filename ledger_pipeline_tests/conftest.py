@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["ledger_pipeline_tests.postgres"]
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

@@ -6,7 +6,7 @@ Each pytest-xdist worker has its own: nothing is shared, so nothing can be torn 
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -24,6 +24,7 @@ from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import NODE_ID
 
 TEMPLATE = "migrated_template"
+DATABASE_NUMBERS = count(1)
 FAST_AND_FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -61,17 +62,15 @@ def postgres_server() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
-def new_database(postgres_server: str) -> Callable[..., str]:
-    """Makes a database and answers its URL; `template` copies another. It lives as long as the server."""
-    numbers = count(1)
-
-    def create(template: str = "template1") -> str:
-        name = f"test_{next(numbers)}"
-        _administer(postgres_server, f"CREATE DATABASE {name} TEMPLATE {template}")
-        return _in_database(postgres_server, name)
-
-    return create
+@contextmanager
+def fresh_database(server_url: str, template: str = "template1") -> Iterator[str]:
+    """A database of its own, copied from `template`; yields its URL and drops it afterwards."""
+    name = f"test_{next(DATABASE_NUMBERS)}"
+    _administer(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield _in_database(server_url, name)
+    finally:
+        _administer(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -83,15 +82,17 @@ def migrated_template(postgres_server: str) -> str:
 
 
 @pytest.fixture
-def empty_database_url(new_database: Callable[..., str]) -> str:
+def empty_database_url(postgres_server: str) -> Iterator[str]:
     """The URL of a database with nothing in it."""
-    return new_database()
+    with fresh_database(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture
-def ledger_url(new_database: Callable[..., str], migrated_template: str) -> str:
+def ledger_url(postgres_server: str, migrated_template: str) -> Iterator[str]:
     """The URL of a fresh database at the newest migration."""
-    return new_database(migrated_template)
+    with fresh_database(postgres_server, migrated_template) as url:
+        yield url
 
 
 @pytest.fixture

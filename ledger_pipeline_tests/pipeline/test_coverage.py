@@ -1,0 +1,92 @@
+"""Which streams have to be read for a window, from where, and what that covers."""
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP, StreamPlan, plan_scan
+from ledger_pipeline_tests.builders import cursor, instant, window
+
+STREAM = "pull_requests"
+WANTED = window("2026-02-16")
+SECOND = timedelta(seconds=1)
+
+
+def plan(watermark: str | None = None, covered_from: str | None = "2026-01-05", **options: bool) -> list[StreamPlan]:
+    cursors = {} if watermark is None else {STREAM: cursor(watermark, covered_from)}
+    return plan_scan([STREAM], cursors, WANTED, full_refresh=options.get("full_refresh", False))
+
+
+def test_a_stream_never_read_is_read_from_the_start_of_the_window() -> None:
+    [planned] = plan()
+    assert planned.covered_from == WANTED.start
+    assert planned.floor == WANTED.start - SCAN_OVERLAP
+
+
+def test_a_cursor_of_unknown_coverage_counts_as_never_read() -> None:
+    [planned] = plan("2026-03-01", None)
+    assert planned.covered_from == WANTED.start
+
+
+def test_a_covered_window_is_not_read_again() -> None:
+    assert plan("2026-02-24") == []
+
+
+def test_a_window_is_covered_only_once_the_watermark_is_past_its_end_by_the_overlap() -> None:
+    end = WANTED.end + SCAN_OVERLAP
+    at_the_end = {STREAM: cursor(end)}
+    assert plan_scan([STREAM], at_the_end, WANTED, full_refresh=False) == []
+    just_before = {STREAM: cursor(end - SECOND)}
+    [planned] = plan_scan([STREAM], just_before, WANTED, full_refresh=False)
+    assert planned.floor == end - SECOND - SCAN_OVERLAP
+
+
+def test_a_running_window_is_read_on_from_the_cursor_with_the_overlap() -> None:
+    [planned] = plan("2026-02-18T12:00")
+    assert planned.floor == instant("2026-02-18T12:00") - timedelta(minutes=10)
+    assert planned.covered_from == instant("2026-02-18T12:00")
+
+
+def test_a_window_before_the_coverage_is_read_from_its_start() -> None:
+    [planned] = plan("2026-03-01", "2026-02-20")
+    assert planned.covered_from == WANTED.start
+
+
+def test_a_window_after_the_cursor_is_read_from_the_cursor_so_that_no_hole_is_left() -> None:
+    [planned] = plan("2026-01-20")
+    assert planned.covered_from == instant("2026-01-20")
+
+
+def test_a_full_refresh_reads_a_covered_window_again_from_its_start() -> None:
+    [planned] = plan("2026-03-01", full_refresh=True)
+    assert planned.covered_from == WANTED.start
+
+
+def test_a_full_refresh_of_a_window_after_the_cursor_leaves_no_hole_either() -> None:
+    [planned] = plan("2026-01-20", full_refresh=True)
+    assert planned.covered_from == instant("2026-01-20")
+
+
+def test_streams_are_planned_one_by_one() -> None:
+    cursors = {"issues": cursor("2026-03-01", stream="issues")}
+    planned = plan_scan(["pull_requests", "reviews", "issues"], cursors, WANTED, full_refresh=False)
+    assert [each.stream for each in planned] == ["pull_requests", "reviews"]
+
+
+instants = st.integers(0, 400).map(lambda hours: instant("2026-01-05") + timedelta(hours=hours * 7))
+
+
+@given(instants, instants, instants, instants, st.booleans())
+def test_whatever_was_covered_the_scan_touches_it_and_reaches_the_window(
+    one: object, two: object, start: object, end: object, full_refresh: bool
+) -> None:
+    covered_from, watermark = sorted([one, two])  # type: ignore[type-var]
+    first, last = sorted([start, end])  # type: ignore[type-var]
+    wanted = EpochWindow(first, last + SECOND)
+    known = cursor(watermark, covered_from)
+    for planned in plan_scan([STREAM], {STREAM: known}, wanted, full_refresh=full_refresh):
+        assert planned.covered_from <= known.watermark
+        assert min(planned.covered_from, covered_from) <= wanted.start
+        assert planned.floor < planned.covered_from

@@ -1,0 +1,150 @@
+"""Two connections at once, each really waiting for the other: what both then say is true."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from ledger_pipeline.core.errors import EpochOverlap
+from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.store.append import Append
+from ledger_pipeline.store.port import AppendOutcome, Epoch
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline_tests.builders import NODE_ID, PRODUCER, SCOPE_ID, cursor, instant, pull_request, window
+
+NEW, DUPLICATE, RENAMED, CONFLICT, LATE = AppendOutcome
+NOW = instant("2026-02-18")
+CLOSE = text("UPDATE epochs SET status = 'review', closed_at = now() WHERE id = :id")
+
+
+def until_someone_waits(engine: Engine, waiting: Future[object] | None = None) -> None:
+    """Return once a connection of this database waits for a lock; fail if the one expected to ends instead."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while not connection.scalar(
+            text("""
+                SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'
+            """)
+        ):
+            if waiting is not None and waiting.done():
+                pytest.fail(f"did not wait: {waiting.result()}")
+
+
+def append(ledger: PostgresLedger, *events: ActivityEvent) -> dict[str, AppendOutcome]:
+    return ledger.append_events(SCOPE_ID, events, PRODUCER, NOW)
+
+
+def while_open(engine: Engine, hold: Callable[[Connection], object], then: Callable[[], object]) -> object:
+    """What `then` answers on a thread of its own, when it has to wait for the transaction `hold` runs in."""
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as connection:
+            hold(connection)
+            answer = pool.submit(then)
+            until_someone_waits(engine, answer)
+        return answer.result()
+
+
+def test_an_event_that_meets_an_epoch_just_closing_is_late(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    (epoch,) = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    outcome = while_open(
+        ledger_engine,
+        lambda connection: connection.execute(CLOSE, {"id": epoch.id}),
+        lambda: append(ledger, pull_request()),
+    )
+    assert outcome == {pull_request().id: LATE}
+    assert list(ledger.events(SCOPE_ID, window())) == []
+    assert [kept.reason for kept in ledger.rejected(SCOPE_ID, window())] == [LATE]
+
+
+def test_an_epoch_closes_only_after_the_append_under_way(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    (epoch,) = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+
+    def close() -> list[str]:
+        with ledger_engine.begin() as connection:
+            connection.execute(CLOSE, {"id": epoch.id})
+            return list(connection.scalars(text("SELECT id FROM activity_events")))
+
+    def start_appending(connection: Connection) -> None:
+        assert Append(connection, NODE_ID, SCOPE_ID, PRODUCER, NOW).run([pull_request()])
+
+    assert while_open(ledger_engine, start_appending, close) == [pull_request().id]
+
+
+@pytest.mark.parametrize(
+    ("other", "outcome"),
+    [
+        (pull_request(), DUPLICATE),
+        (pull_request(at="2026-02-18T00:00:00Z"), CONFLICT),
+        (pull_request(repo="new/name"), RENAMED),
+    ],
+)
+def test_what_another_append_is_just_storing_is_recognised(
+    ledger: PostgresLedger, ledger_engine: Engine, other: ActivityEvent, outcome: AppendOutcome
+) -> None:
+    def start_appending(connection: Connection) -> None:
+        Append(connection, NODE_ID, SCOPE_ID, PRODUCER, NOW).run([pull_request()])
+
+    assert while_open(ledger_engine, start_appending, lambda: append(ledger, other)) == {other.id: outcome}
+    assert [row.payload_hash for row in ledger.events(SCOPE_ID, window())] == [pull_request().payload_hash]
+
+
+def test_two_appends_of_the_same_events_store_each_once(ledger: PostgresLedger) -> None:
+    events = [pull_request(number) for number in range(2000)]
+    barrier = Barrier(2)
+
+    def both_at_once(mine: list[ActivityEvent]) -> dict[str, AppendOutcome]:
+        barrier.wait()
+        return append(ledger, *mine)
+
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(both_at_once, (events, events[::-1]))
+    assert {frozenset((one[event.id], two[event.id])) for event in events} == {frozenset((NEW, DUPLICATE))}
+    assert ledger.digests(SCOPE_ID, [window()])[0].events == len(events)
+
+
+def test_of_two_overlapping_epochs_made_at_once_one_is_refused(ledger: PostgresLedger) -> None:
+    barrier = Barrier(2)
+
+    def both_at_once(days: int) -> list[Epoch] | EpochOverlap:
+        barrier.wait()
+        try:
+            return ledger.ensure_epochs(SCOPE_ID, [window(days=days)], {})
+        except EpochOverlap as error:
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(both_at_once, (7, 14)))
+    assert [isinstance(answer, EpochOverlap) for answer in answers].count(True) == 1
+    assert len(ledger.epochs(SCOPE_ID, window(days=14))) == 1
+
+
+def test_an_epoch_waits_for_the_one_being_made_and_then_answers_it(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    def make(connection: Connection) -> None:
+        connection.execute(
+            text("""
+                INSERT INTO epochs (node_id, scope_id, period_start, period_end, weight_config)
+                VALUES (:node, :scope, :start, :end, '{"pinned": 7}')
+            """),
+            {"node": NODE_ID, "scope": SCOPE_ID, "start": window().start, "end": window().end},
+        )
+
+    epochs = while_open(ledger_engine, make, lambda: ledger.ensure_epochs(SCOPE_ID, [window()], {}))
+    assert isinstance(epochs, list)
+    assert epochs[0].weights_milli == {"pinned": 7}
+
+
+def test_two_finished_scans_at_once_both_count(ledger: PostgresLedger) -> None:
+    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-10", "2026-02-01")], NOW)
+    barrier = Barrier(2)
+
+    def both_at_once(bounds: tuple[str, str]) -> None:
+        barrier.wait()
+        ledger.advance_cursors(SCOPE_ID, [cursor(*bounds)], NOW)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(both_at_once, (("2026-02-20", "2026-02-10"), ("2026-02-01", "2026-01-05"))))
+    assert list(ledger.cursors(SCOPE_ID, "github").values()) == [cursor("2026-02-20", "2026-01-05")]
