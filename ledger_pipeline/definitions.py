@@ -19,7 +19,7 @@ def build_defs(
     partitions = activity_partitions(spec)
     return dg.Definitions(
         assets=[github_activity(partitions), activity_events(partitions)],
-        jobs=[collect_epoch(partitions)],
+        jobs=[collect_epoch],
         resources={
             "settings": settings,
             "ledger": LedgerResource(settings=settings),

@@ -50,28 +50,37 @@ def load_repo_spec(path: Path) -> RepoSpec:
 _FileT = TypeVar("_FileT", bound=ScopeFile)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, where PyYAML silently keeps the last."""
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, where PyYAML silently keeps the last, and raises only YAMLError."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-            if isinstance(key, str):
-                seen.add(key)
-        return super().construct_mapping(node, deep)
+    # Checked as written: `<<`, which the sections of others may use, brings in keys that may be given again.
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if key.tag == "tag:yaml.org,2002:str"):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
+            seen.add(key.value)
+        return node
+
+    # 2026-02-30 looks like a date, so PyYAML hands it to date(), whose ValueError it lets pass; likewise for others.
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            problem = f"{node.value!r} is not a valid {kind}: {error}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
 
 def _parse(path: Path, shape: type[_FileT]) -> _FileT:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError as error:
         raise SpecError(str(path), "", "there is no such file: set LEDGER_REPO_SPEC to your repo-spec") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(str(path), "", f"cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise SpecError(str(path), "", f"is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise SpecError(str(path), "", "is not a mapping of keys: it should start with node_id, scope_id, scope_key")

@@ -158,7 +158,7 @@ def parse_instant(text: str) -> datetime:
         raise EventError(f"{text!r} is not an instant such as 2026-02-16T12:00:00Z")
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise EventError(f"{text!r} is not an instant: {error}") from error
 
 

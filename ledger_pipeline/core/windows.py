@@ -58,12 +58,19 @@ class EpochCalendar:
         return timedelta(days=self.length_days)
 
     def window_at(self, instant: datetime) -> EpochWindow:
-        """The one window holding `instant` (aware, any time zone). Raises WindowError for a naive instant."""
+        """The one window holding `instant` (aware, any time zone).
+
+        Raises WindowError for a naive instant, and where the window would leave the years 1 to 9999.
+        """
         if instant.utcoffset() is None:
             raise WindowError(f"{instant.isoformat()} has no time zone, so no epoch window holds it")
         index = (instant - EPOCH_ANCHOR) // self.length
-        start = EPOCH_ANCHOR + index * self.length
-        return EpochWindow(start, start + self.length)
+        try:
+            start = EPOCH_ANCHOR + index * self.length
+            end = start + self.length
+        except OverflowError as error:
+            raise WindowError(f"the epoch of {instant.isoformat()} leaves the years 1 to 9999") from error
+        return EpochWindow(start, end)
 
     def window_starting(self, day: date) -> EpochWindow:
         """The window that starts on `day` at 00:00 UTC. Raises WindowError naming the neighbours if none does."""

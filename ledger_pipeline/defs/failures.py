@@ -14,10 +14,12 @@ def domain_failures() -> Iterator[None]:
     try:
         yield
     except CollectionFailed as error:
-        raise dg.Failure(
-            description=str(error),
-            metadata={f"failed {failure.source_scope}": failure.problem for failure in error.failures},
-            allow_retries=error.worth_retrying,
-        ) from error
+        failed = {f"failed {failure.source_scope}": failure.problem for failure in error.failures}
+        raise _failure(error, error.worth_retrying, failed) from error
     except LedgerError as error:
-        raise dg.Failure(description=str(error), allow_retries=error.retryable) from error
+        raise _failure(error, error.retryable, {}) from error
+
+
+def _failure(error: LedgerError, retryable: bool, details: dict[str, str]) -> dg.Failure:
+    # Dagster heeds `allow_retries` but does not store it; the metadata says it to people and to clients.
+    return dg.Failure(str(error), metadata={"retryable": retryable, **details}, allow_retries=retryable)

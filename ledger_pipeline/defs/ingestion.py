@@ -84,7 +84,7 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         for stream in report.streams:
             for window in report.windows:
                 context.add_asset_metadata(
-                    stream_metadata(report, window, stream, context.run_tags),
+                    stream_metadata(report, window, stream, context.run.tags),
                     asset_key=stream_key(stream),
                     partition_key=partition_key(window, scope),
                 )

@@ -18,7 +18,10 @@ LONG_EPOCHS_END = datetime(2050, 1, 1, tzinfo=UTC)
 
 
 def activity_partitions(spec: RepoSpec) -> dg.MultiPartitionsDefinition:
-    """The grid of every activity asset. The running epoch is part of it (`end_offset=1`)."""
+    """The grid of every activity asset. The running epoch is part of it (`end_offset=1`).
+
+    Of epochs longer than a week, the next is too from the running one's second week on: to Dagster each is a week long.
+    """
     return dg.MultiPartitionsDefinition(
         {
             EPOCH: _epochs(spec.calendar, spec.calendar.window_starting(spec.first_epoch)),

@@ -13,7 +13,7 @@ from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.definitions import build_defs
 from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS, stream_key
-from ledger_pipeline.defs.jobs import COLLECT_EPOCH
+from ledger_pipeline.defs.jobs import collect_epoch
 from ledger_pipeline.defs.metadata import TRIGGER_TAG
 from ledger_pipeline.defs.partitions import EPOCH, partition_range_tags
 from ledger_pipeline.defs.progress import ProgressListener
@@ -76,7 +76,7 @@ def run_collection(
     full_refresh: bool = False,
 ) -> CollectionRun:
     """Materialize the partitions of contiguous `windows` (oldest first) of `scope` in one run."""
-    job = build_defs(spec, progress=progress).resolve_job_def(COLLECT_EPOCH)
+    job = build_defs(spec, progress=progress).resolve_job_def(collect_epoch.name)
     result = job.execute_in_process(
         run_config={**_QUIET, "ops": {"github_activity": {"config": {"full_refresh": full_refresh}}}},
         instance=instance,

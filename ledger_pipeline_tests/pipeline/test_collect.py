@@ -272,19 +272,21 @@ def test_progress_is_told_page_by_page_and_ends_at_the_whole(github: Simulator, 
     assert told[-1].fraction == 1.0
 
 
-def test_weeks_of_generated_activity_arrive_the_same_in_daily_steps_as_in_one_backfill(
+def test_merges_and_reviews_arrive_the_same_in_daily_steps_as_in_one_backfill(
     github: Simulator, ledger: PostgresLedger, run: Collect, other_ledger: PostgresLedger
 ) -> None:
-    end = window("2026-03-02").start
+    # Issues are left out: one that is closed again has two facts, of which a late collection sees only the second.
+    of = scope(NAME, streams=("pull_requests", "reviews"))
+    windows = weeks(6, "2026-01-19")
+    end = windows[-1].end
     github.replace_world(generate_world(7, end, (NAME,)))
-    week = EpochCalendar(7)
-    day = window("2026-01-19").start
-    while day <= end + HOUR:
+    day = windows[0].start
+    while day <= end:
         github.set_clock(day + HOUR)
-        run([week.window_at(day)])
+        run([EpochCalendar(7).window_at(day)], of)
         day += timedelta(days=1)
     with github_source(github.url) as source:
-        collect(source, other_ledger, scope(NAME), weeks(6, "2026-01-19"))
-    windows = weeks(6, "2026-01-19")
-    assert ledger.digests(SCOPE_ID, windows) == other_ledger.digests(SCOPE_ID, windows)
-    assert sum(digest.events for digest in ledger.digests(SCOPE_ID, windows)) > 60
+        collect(source, other_ledger, of, windows)
+    digests = ledger.digests(SCOPE_ID, windows)
+    assert digests == other_ledger.digests(SCOPE_ID, windows)
+    assert sum(digest.events for digest in digests) > 30

@@ -1,0 +1,44 @@
+"""A deployment a test: simulated GitHub, fresh ledger, real Dagster instance."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ledger_pipeline.defs.resources import SettingsResource
+from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.sources.simulator.world import World
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline_tests.builders import instant
+from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec
+from ledger_pipeline_tests.sources.simulator.worlds import NAME, world
+
+NOW = instant("2026-02-18T12:00")
+
+
+@pytest.fixture(scope="session")
+def _github() -> Iterator[Simulator]:
+    with Simulator(World(), as_of=NOW) as github:
+        yield github
+
+
+@pytest.fixture
+def deployment(_github: Simulator, ledger: PostgresLedger, ledger_url: str, tmp_path: Path) -> Iterator[Deployment]:
+    """Collects NAME from a simulated GitHub whose clock says NOW."""
+    _github.faults.clear()
+    _github.set_clock(NOW)
+    _github.replace_world(world())
+    _github.clear_requests()
+    settings = SettingsResource(
+        overrides={
+            "database_url": ledger_url,
+            "github_api_url": _github.url,
+            "github_token": "t",
+            "github_retries": 0,
+            "github_max_wait_seconds": 0,
+            "ledger_repo_spec": str(write_repo_spec(tmp_path, NAME)),
+        }
+    )
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
+        yield Deployment(_github, ledger, instance, settings)

@@ -1,0 +1,153 @@
+"""The ingestion assets, materialized on a real instance."""
+
+from datetime import timedelta
+
+import dagster as dg
+from sqlalchemy import Engine
+
+from ledger_pipeline.core.hashing import event_set_hash
+from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS, stream_key
+from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.world import Closure
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline_tests.builders import SCOPE_ID, window
+from ledger_pipeline_tests.defs.conftest import NOW
+from ledger_pipeline_tests.defs.deployment import Deployment
+from ledger_pipeline_tests.postgres import set_status
+from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, review, world
+
+HOUR = timedelta(hours=1)
+PULL_REQUESTS = ["github", "pull_requests"]
+
+
+def test_a_partition_is_green_and_says_what_was_collected(deployment: Deployment) -> None:
+    deployment.github.replace_world(
+        world(merged(1, NOW - HOUR, reviews=(review(1, NOW),)), issue(2, closures=(Closure(NOW),)))
+    )
+    assert deployment.materialize("2026-02-16", tags={"ledger/trigger": "test"}).success
+    metadata = deployment.metadata(PULL_REQUESTS, "2026-02-16|default")
+    assert {key: metadata[key] for key in ("seen", "new", "duplicate", "skipped", "late", "conflict")} == {
+        "seen": 1,
+        "new": 1,
+        "duplicate": 0,
+        "skipped": 0,
+        "late": 0,
+        "conflict": 0,
+    }
+    assert metadata["window_start"] == window("2026-02-16").start.timestamp()
+    assert metadata["window_end"] == window("2026-02-16").end.timestamp()
+    assert metadata["run_api_requests"] == 1
+    assert metadata["rate_limit_left"] == 4999
+    assert metadata["trigger"] == "test"
+    assert metadata["window_complete"] is False
+    [cursor] = metadata["cursors"].records
+    assert cursor.data["source_scope"] == NAME
+    assert cursor.data["cursor_from"] == "never read"
+    assert cursor.data["cursor_to"] == NOW.isoformat()
+
+
+def test_activity_events_says_what_the_ledger_holds_with_a_hash_others_can_recompute(deployment: Deployment) -> None:
+    deployment.github.replace_world(world(merged(1, NOW), issue(2, closures=(Closure(NOW),))))
+    deployment.materialize("2026-02-16")
+    metadata = deployment.metadata("activity_events", "2026-02-16|default")
+    events = list(deployment.ledger.events(SCOPE_ID, window("2026-02-16")))
+    assert metadata["set_hash"] == event_set_hash((event.id, event.payload_hash) for event in events)
+    assert (metadata["events"], metadata["pr_merged"], metadata["issue_closed"]) == (2, 1, 1)
+
+
+def test_a_range_is_one_run_and_one_scan_with_its_own_numbers_for_each_partition(deployment: Deployment) -> None:
+    weeks = ["2026-01-26", "2026-02-02", "2026-02-09", "2026-02-16"]
+    days = [window(week).start + HOUR for week in weeks]
+    deployment.github.replace_world(world(*(merged(n, day) for n, day in enumerate(days)), merged(9, days[0])))
+    result = deployment.materialize(weeks[0], weeks[-1])
+    assert result.success
+    assert len(deployment.github.requests) == 1
+    for asset in (PULL_REQUESTS, ["github", "reviews"], ["github", "issues"], "activity_events"):
+        assert deployment.materialized(asset) == {f"{week}|default" for week in weeks}
+    news = [deployment.metadata(PULL_REQUESTS, f"{week}|default")["new"] for week in weeks]
+    assert news == [2, 1, 1, 1]
+    hashes = {deployment.metadata("activity_events", f"{week}|default")["set_hash"] for week in weeks}
+    assert len(hashes) == len(weeks)
+
+
+def test_a_finished_window_is_complete_and_materializing_it_again_asks_nothing(deployment: Deployment) -> None:
+    deployment.materialize("2026-02-09")
+    assert deployment.metadata(PULL_REQUESTS, "2026-02-09|default")["window_complete"] is True
+    deployment.github.clear_requests()
+    assert deployment.materialize("2026-02-09").success
+    metadata = deployment.metadata(PULL_REQUESTS, "2026-02-09|default")
+    assert (metadata["scanned"], metadata["run_api_requests"]) == (False, 0)
+    assert deployment.materialize("2026-02-09", full_refresh=True).success
+    assert deployment.metadata(PULL_REQUESTS, "2026-02-09|default")["scanned"] is True
+
+
+def test_one_stream_can_be_materialized_alone(deployment: Deployment) -> None:
+    deployment.github.replace_world(world(merged(1, NOW), issue(2, closures=(Closure(NOW),))))
+    assert deployment.materialize("2026-02-16", selection=[stream_key("issues")]).success
+    assert deployment.materialized(["github", "issues"]) == {"2026-02-16|default"}
+    assert deployment.materialized(PULL_REQUESTS) == set()
+    assert [event.event_type for event in deployment.ledger.events(SCOPE_ID, window("2026-02-16"))] == ["issue_closed"]
+
+
+def test_a_failing_repository_fails_the_run_saying_why_and_materializes_nothing(deployment: Deployment) -> None:
+    deployment.github.faults.next(Failure.NOT_FOUND)
+    result = deployment.materialize("2026-02-16")
+    assert not result.success
+    [failed] = result.filter_events(lambda event: event.is_step_failure)
+    failure = failed.step_failure_data.user_failure_data
+    assert failure is not None
+    assert NAME in (failure.description or "")
+    assert failure.metadata["retryable"].value is False
+    assert deployment.materialized("activity_events") == set()
+
+
+def test_a_passing_outage_fails_the_run_as_worth_retrying(deployment: Deployment) -> None:
+    deployment.github.faults.next(Failure.BAD_GATEWAY)
+    [failed] = deployment.materialize("2026-02-16").filter_events(lambda event: event.is_step_failure)
+    assert failed.step_failure_data.user_failure_data is not None
+    assert failed.step_failure_data.user_failure_data.metadata["retryable"].value is True
+
+
+def test_events_of_other_epochs_are_reported_where_they_were_found(deployment: Deployment) -> None:
+    sunday = window("2026-02-16").start - HOUR
+    deployment.github.replace_world(world(merged(1, sunday, touched_at=(NOW,))))
+    deployment.materialize("2026-02-16")
+    metadata = deployment.metadata(PULL_REQUESTS, "2026-02-16|default")
+    assert metadata["run_added_to_other_epochs"] == {"2026-02-09": 1}
+
+
+def test_a_late_event_is_counted_on_the_partition_that_refused_it(
+    deployment: Deployment, ledger_engine: Engine
+) -> None:
+    last_week = window("2026-02-09")
+    deployment.materialize("2026-02-09", "2026-02-16")
+    set_status(ledger_engine, SCOPE_ID, last_week, EpochStatus.REVIEW)
+    deployment.github.replace_world(world(merged(1, last_week.start + HOUR)))
+    assert deployment.materialize("2026-02-09", full_refresh=True).success
+    assert deployment.metadata(PULL_REQUESTS, "2026-02-09|default")["late"] == 1
+    assert deployment.metadata("activity_events", "2026-02-09|default")["rejected_by_reason"] == {"late": 1}
+
+
+def test_secrets_stay_out_of_what_dagster_stores(deployment: Deployment) -> None:
+    deployment.settings.overrides["github_token"] = "ghp_marked_secret"
+    result = deployment.materialize("2026-02-16")
+    stored = [*deployment.instance.all_logs(result.run_id), deployment.instance.get_run_by_id(result.run_id)]
+    assert stored
+    assert "ghp_marked_secret" not in repr(stored)
+
+
+def test_every_asset_says_what_a_row_is_and_who_owns_it(deployment: Deployment) -> None:
+    specs = {
+        spec.key: spec for asset in deployment.definitions().resolve_asset_graph().assets_defs for spec in asset.specs
+    }
+    assert set(specs) == {ACTIVITY_EVENTS, *(stream_key(stream) for stream in ("pull_requests", "reviews", "issues"))}
+    for spec in specs.values():
+        assert (spec.description or "").startswith("A row is")
+        assert (spec.group_name, spec.owners) == ("ingestion", ["team:ledger"])
+        assert "postgres" in spec.kinds
+
+
+def test_a_backfill_of_the_whole_grid_is_one_run_a_scope(deployment: Deployment) -> None:
+    graph = deployment.definitions().resolve_asset_graph()
+    policies = {graph.get(key).backfill_policy for key in graph.get_all_asset_keys()}
+    assert policies == {dg.BackfillPolicy.single_run()}
