@@ -23,7 +23,6 @@ dev: $(READY)  ## the Dagster UI on this machine's ledger
 	$(BIN)/ledger-pipeline dev
 
 lock: $(READY)  ## compile requirements.lock anew from pyproject.toml
-	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --no-strip-extras --extra dev pyproject.toml --output-file requirements.lock
 

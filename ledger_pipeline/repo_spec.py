@@ -98,6 +98,10 @@ def _spec_error(path: Path, shape: type[BaseModel], error: ValidationError) -> S
     return SpecError(str(path), _dotted(first["loc"]), _problem(shape, first) + more)
 
 
+# Pydantic's words for these are Python's: tuples, and instances of classes.
+_WANTED = {"tuple_type": "a list", "model_type": "a section with keys of its own"}
+
+
 def _dotted(location: Iterable[int | str]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
 
@@ -111,7 +115,7 @@ def _problem(shape: type[BaseModel], details: ErrorDetails) -> str:
         close = get_close_matches(str(key), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
         return f"is not a key of this section; {hint}"
-    wanted = details["msg"].removeprefix("Value error, ")
+    wanted = _WANTED.get(details["type"], details["msg"].removeprefix("Value error, "))
     return f"{details['input']!r} is not valid: {wanted}"
 
 

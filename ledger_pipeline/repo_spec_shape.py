@@ -18,7 +18,7 @@ from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, parse_epoch_key
 
 _SCOPE_KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_REPOSITORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/[A-Za-z0-9._-]{1,100}")
+_REPOSITORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
 _WALLET = re.compile(r"0x[0-9a-fA-F]{40}")
 _CREDITS_MAX = 2**63 - 1  # the ledger's BIGINT
 

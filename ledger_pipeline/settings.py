@@ -36,7 +36,8 @@ class Settings(BaseSettings):
         Path | None, Field(description="The repo-spec. Not set: .cogni/repo-spec.yaml here or in a folder above.")
     ] = None
     ledger_home: Annotated[
-        Path | None, Field(description="Local state. Not set: .ledger beside the .cogni folder.")
+        Path | None,
+        Field(description="Local state. Not set: .ledger beside the .cogni folder."),
     ] = None
     node_id: Annotated[str | None, Field(description="Must equal the repo-spec's node_id where set.")] = None
     scope_id: Annotated[str | None, Field(description="Must equal the repo-spec's scope_id where set.")] = None
@@ -73,7 +74,20 @@ class Settings(BaseSettings):
         """The folder of local state, absolute; it need not exist yet."""
         if self.ledger_home is not None:
             return self.ledger_home.expanduser().resolve()
-        return self.repo_spec_path.parent.parent / ".ledger"
+        folder = self.repo_spec_path.parent
+        return (folder.parent if folder.name == REPO_SPEC_DEFAULT.parent.name else folder) / ".ledger"
+
+    def ledger_url(self) -> str:
+        """The ledger's database. Raises SettingsError where DATABASE_URL is not set."""
+        if self.database_url is None:
+            raise SettingsError("DATABASE_URL is not set: the ledger needs its Postgres")
+        return self.database_url.get_secret_value()
+
+    def token(self) -> str:
+        """What GitHub is asked with. Raises SettingsError where GITHUB_TOKEN is not set."""
+        if self.github_token is None:
+            raise SettingsError("GITHUB_TOKEN is not set: GitHub's GraphQL API answers nobody without credentials")
+        return self.github_token.get_secret_value()
 
     def repo_spec(self) -> RepoSpec:
         """The repo-spec, whose identity agrees with NODE_ID and SCOPE_ID where those are set.

@@ -3,8 +3,10 @@
 0 ok; 1 the work failed; 2 bad usage or configuration.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import typer
 
@@ -34,26 +36,26 @@ app.command("dev")(develop.command)
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (the process's own where None) and return its exit code."""
     try:
-        code = app(args=arguments, standalone_mode=False)
-    except typer.Exit as done:
-        return done.exit_code
-    except typer.Abort:
-        return FAILED
+        app(args=arguments)
+    except SystemExit as done:  # Typer's own way out, also for bad usage
+        return done.code if isinstance(done.code, int) else FAILED
     except (ConfigurationError, WindowError, UnknownScope) as error:
         errors.print(f"[bold red]error:[/] {_plain(error)}", soft_wrap=True)
         return BAD_USAGE
     except LedgerError as error:
         errors.print(f"[bold red]error:[/] {_plain(error)}", soft_wrap=True)
         return FAILED
-    except typer.main.click.ClickException as error:  # type: ignore[attr-defined]
-        error.show()
-        return int(error.exit_code)
-    return int(code or 0)
+    return 0
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. SIGTERM unwinds as Ctrl-C does, so that what was started here is stopped."""
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(run())
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _plain(error: Exception) -> str:

@@ -11,6 +11,7 @@ from ledger_pipeline.cli.output import errors, print_json, results, scan_progres
 from ledger_pipeline.local.collection_run import CollectionRun, run_collection
 from ledger_pipeline.local.environment import dagster_home, databases
 from ledger_pipeline.settings import read_settings
+from ledger_pipeline.store.postgres import open_ledger
 
 FullRefresh = Annotated[bool, typer.Option("--full-refresh", help="Read again what is covered already.")]
 
@@ -28,8 +29,10 @@ def command(
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
     windows = windows_of(scope, epoch, from_epoch, to_epoch)
+    settings.token()  # without it a run could only fail
     with (
         databases(settings) as settings,
+        open_ledger(settings.ledger_url(), spec.node_id),  # neither could it on a ledger that is not migrated
         dagster_home(settings),
         dg.DagsterInstance.get() as instance,
         scan_progress() as progress,

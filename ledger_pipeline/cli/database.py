@@ -5,7 +5,7 @@ import typer
 from ledger_pipeline.cli.options import Json
 from ledger_pipeline.cli.output import print_json, results
 from ledger_pipeline.local.environment import databases
-from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.settings import read_settings
 from ledger_pipeline.store import migrations
 
 app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
@@ -15,9 +15,9 @@ app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 def upgrade() -> None:
     """Bring the database to this release's migration; safe to repeat and to run twice at once."""
     with databases(read_settings()) as settings:
-        before = migrations.current(_url(settings))
-        migrations.upgrade(_url(settings))
-        after = migrations.current(_url(settings))
+        before = migrations.current(settings.ledger_url())
+        migrations.upgrade(settings.ledger_url())
+        after = migrations.current(settings.ledger_url())
     moved = f"upgraded from {before or 'nothing'} to {after}" if before != after else f"already at {after}"
     results.print(f"ledger database: {moved}")
 
@@ -26,15 +26,10 @@ def upgrade() -> None:
 def current(as_json: Json = False) -> None:
     """Say which migration the database is at, and which one this release needs. Writes nothing."""
     with databases(read_settings()) as settings:
-        at = migrations.current(_url(settings))
+        at = migrations.current(settings.ledger_url())
     needed = migrations.head()
     if as_json:
         print_json({"current": at, "needed": needed, "up_to_date": at == needed})
     else:
         hint = "up to date" if at == needed else f"needs {needed}: run `ledger-pipeline db upgrade`"
         results.print(f"ledger database: {at or 'no migration yet'} ({hint})")
-
-
-def _url(settings: Settings) -> str:
-    assert settings.database_url is not None  # noqa: S101 (what `databases` promises)
-    return settings.database_url.get_secret_value()

@@ -8,9 +8,8 @@ from ledger_pipeline.cli.output import print_json_array, results, table
 from ledger_pipeline.core.windows import span
 from ledger_pipeline.local.environment import databases
 from ledger_pipeline.settings import read_settings
-from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import StoredEvent
-from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.postgres import open_ledger
 
 COLUMNS = tuple(field.name for field in fields(StoredEvent))
 
@@ -27,19 +26,12 @@ def command(
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
     within = span(windows_of(scope, epoch, from_epoch, to_epoch))
-    with databases(settings) as settings:
-        assert settings.database_url is not None  # noqa: S101 (what `databases` promises)
-        engine = make_engine(settings.database_url.get_secret_value())
-        try:
-            ledger = PostgresLedger(engine, spec.node_id)
-            ledger.check_migrated()
-            stored = ledger.events(scope.scope_id, within)
-            if as_json:
-                print_json_array(_rows(stored))
-            else:
-                _print(list(stored))
-        finally:
-            engine.dispose()
+    with databases(settings) as settings, open_ledger(settings.ledger_url(), spec.node_id) as ledger:
+        stored = ledger.events(scope.scope_id, within)
+        if as_json:
+            print_json_array(_rows(stored))
+        else:
+            _print(list(stored))
 
 
 def _rows(stored: Iterator[StoredEvent]) -> Iterator[Mapping[str, object]]:

@@ -108,5 +108,7 @@ def parse_epoch_key(key: str) -> date:
 
 
 def iso_millis(instant: datetime) -> str:
-    """`instant` as the system we join writes it: `2026-02-16T00:00:00.000Z`."""
+    """`instant` as the system we join writes it: `2026-02-16T00:00:00.000Z`. Raises WindowError for a naive one."""
+    if instant.utcoffset() is None:
+        raise WindowError(f"{instant.isoformat()} has no time zone")
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,6 +5,7 @@ window costs no request.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -69,7 +70,7 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None]]:
         streams = [stream for stream in GITHUB_STREAMS if stream_key(stream) in context.selected_asset_keys]
         with domain_failures(), ledger.open() as store, github.open() as source:
-            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys)
+            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, datetime.now(UTC))
             report = collect(
                 source,
                 store,
@@ -115,7 +116,7 @@ def activity_events(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, settings: SettingsResource, ledger: LedgerResource
     ) -> dg.MaterializeResult[None]:
         with domain_failures(), ledger.open() as store:
-            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys)
+            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, datetime.now(UTC))
             digests = store.digests(scope.scope_id, windows)
         for digest in digests:
             metadata: Metadata = digest_metadata(digest)

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import dagster as dg
 
+from ledger_pipeline.core.events import STREAM_OF_EVENT_TYPE
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.store.port import AppendOutcome, Cursor, WindowDigest
@@ -52,7 +53,7 @@ def digest_metadata(digest: WindowDigest) -> Metadata:
     return {
         **_window(digest.window),
         "events": digest.events,
-        **dict(digest.events_by_type),
+        **{event_type: digest.events_by_type.get(event_type, 0) for event_type in STREAM_OF_EVENT_TYPE},
         "rejected": sum(digest.rejected_by_reason.values()),
         "rejected_by_reason": dg.MetadataValue.json(dict(digest.rejected_by_reason)),
         "set_hash": digest.set_hash,

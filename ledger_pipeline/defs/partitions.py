@@ -43,18 +43,23 @@ def partition_range_tags(first: EpochWindow, last: EpochWindow, scope: Scope) ->
     }
 
 
-def scope_and_windows(spec: RepoSpec, keys: Sequence[str]) -> tuple[Scope, list[EpochWindow]]:
+def scope_and_windows(spec: RepoSpec, keys: Sequence[str], now: datetime) -> tuple[Scope, list[EpochWindow]]:
     """What the partition keys of one run name; the window comes from our rule, never from Dagster's.
 
-    Raises WindowError for a malformed key, UnknownScope for a scope the spec no longer has, and WindowError when a
-    run mixes scopes (a range over the scope dimension; backfills launch one run per scope).
+    Raises WindowError for a malformed key, for an epoch that has not begun at `now`, or when a run mixes scopes (a
+    range over the scope dimension; backfills launch one run per scope); UnknownScope for one the spec has no more.
     """
     parts = [_parts(key) for key in keys]
     scope_keys = sorted({scope_key for _, scope_key in parts})
     if len(scope_keys) != 1:
         raise WindowError(f"one run collects for one scope, not {', '.join(scope_keys)}: launch one run per scope")
     scope = spec.scope(scope_keys[0])
-    return scope, [scope.window(parse_epoch_key(epoch)) for epoch, _ in parts]
+    windows = [scope.window(parse_epoch_key(epoch)) for epoch, _ in parts]
+    for window in windows:
+        if window.start > now:
+            running = spec.calendar.window_at(now)
+            raise WindowError(f"epoch {window.key} has not begun: select epochs up to the running one, {running.key}")
+    return scope, windows
 
 
 def _parts(key: str) -> tuple[str, str]:

@@ -6,13 +6,11 @@ from typing import Any
 
 import dagster as dg
 
-from ledger_pipeline.core.errors import SettingsError
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.source import GitHubSource
-from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
 
 
 class SettingsResource(dg.ConfigurableResource[Any]):
@@ -38,15 +36,8 @@ class LedgerResource(dg.ConfigurableResource[Any]):
     def open(self) -> Iterator[PostgresLedger]:
         """The ledger. Raises SettingsError, StoreUnavailable, or LedgerNotMigrated where it is behind this code."""
         settings = self.settings.read()
-        if settings.database_url is None:
-            raise SettingsError("DATABASE_URL is not set: a Dagster run needs the ledger's Postgres")
-        engine = make_engine(settings.database_url.get_secret_value())
-        try:
-            ledger = PostgresLedger(engine, settings.repo_spec().node_id)
-            ledger.check_migrated()
+        with open_ledger(settings.ledger_url(), settings.repo_spec().node_id) as ledger:
             yield ledger
-        finally:
-            engine.dispose()
 
 
 class GitHubResource(dg.ConfigurableResource[Any]):
@@ -58,11 +49,9 @@ class GitHubResource(dg.ConfigurableResource[Any]):
     def open(self) -> Iterator[GitHubSource]:
         """GitHub as a source. Raises SettingsError without credentials."""
         settings = self.settings.read()
-        if settings.github_token is None:
-            raise SettingsError("GITHUB_TOKEN is not set: GitHub's GraphQL API answers nobody without credentials")
         client = GitHubClient(
             api_url=settings.github_api_url,
-            token=settings.github_token.get_secret_value(),
+            token=settings.token(),
             timeout_seconds=settings.github_timeout_seconds,
             max_wait_seconds=settings.github_max_wait_seconds,
             retries=settings.github_retries,

@@ -18,8 +18,8 @@ from ledger_pipeline.defs.metadata import TRIGGER_TAG
 from ledger_pipeline.defs.partitions import EPOCH, partition_range_tags
 from ledger_pipeline.defs.progress import ProgressListener
 
-# The command shows progress itself; Dagster's console would repeat every event of the run.
-_QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+# The command shows progress and failure itself; Dagster's console would repeat every event of the run.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from ledger_pipeline.local.environment import dagster_home, databases, overridde
 from ledger_pipeline.local.simulated_github import simulated_github
 from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.store import migrations
-from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.postgres import open_ledger
 
 BACKFILL_EPOCHS = 12
 
@@ -59,8 +58,7 @@ def run_demo(progress: ProgressListener) -> DemoReport:
         databases(demo_settings) as demo_settings,
         dagster_home(demo_settings),
     ):
-        assert demo_settings.database_url is not None  # noqa: S101 (what `databases` promises)
-        url = demo_settings.database_url.get_secret_value()
+        url = demo_settings.ledger_url()
         migrations.upgrade(url)
         rows_before = _rows(url, spec)
         with dg.DagsterInstance.get() as instance:
@@ -82,9 +80,6 @@ def _windows(spec: RepoSpec) -> tuple[list[EpochWindow], list[EpochWindow]]:
 
 
 def _rows(url: str, spec: RepoSpec) -> int:
-    engine = make_engine(url)
-    try:
-        [digest] = PostgresLedger(engine, spec.node_id).digests(spec.default_scope.scope_id, [_ALL_TIME])
+    with open_ledger(url, spec.node_id) as ledger:
+        [digest] = ledger.digests(spec.default_scope.scope_id, [_ALL_TIME])
         return digest.events
-    finally:
-        engine.dispose()

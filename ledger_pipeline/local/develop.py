@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
+import dagster as dg
+
 from ledger_pipeline.core.errors import LedgerError
 from ledger_pipeline.local.demo import demo_environment, demo_home
 from ledger_pipeline.local.environment import dagster_home, databases, overridden
@@ -22,9 +24,10 @@ def develop(port: int, say: Callable[[str], None]) -> None:
     """
     settings = read_settings()
     with _github(settings, say) as environment, overridden(environment) as local, databases(local) as local:
-        assert local.database_url is not None  # noqa: S101 (what `databases` promises)
-        migrations.upgrade(local.database_url.get_secret_value())
+        migrations.upgrade(local.ledger_url())
         with dagster_home(local):
+            # Its tables are made here, once: the processes below would both make them, and one would fail.
+            dg.DagsterInstance.get().dispose()
             say(f"Dagster UI: http://127.0.0.1:{port} (ready in a few seconds; Ctrl-C stops everything)")
             module = ["-m", "ledger_pipeline.definitions"]
             _supervise(

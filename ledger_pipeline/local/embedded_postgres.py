@@ -3,6 +3,7 @@
 It listens on a Unix socket only. The package that brings the server is an extra: production sets DATABASE_URL.
 """
 
+import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import psutil
 from sqlalchemy import URL, NullPool, make_url, text
 
-from ledger_pipeline.core.errors import ConfigurationError
+from ledger_pipeline.core.errors import ConfigurationError, StoreUnavailable
 from ledger_pipeline.store.engine import make_engine
 
 LEDGER_DATABASE = "ledger"
@@ -24,12 +25,15 @@ def embedded_postgres(folder: Path) -> Iterator[URL]:
     """The server whose data lies in `folder`, running, with the databases `ledger` and `dagster`: its URL.
 
     Several processes may use it at once; the last one out stops it. Raises ConfigurationError where the package is
-    not installed.
+    not installed, StoreUnavailable where the server does not start.
     """
     pgserver = _pgserver()
     folder.parent.mkdir(parents=True, exist_ok=True)
     _forget_dead_users(pgserver, folder)
-    server = pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        server = pgserver.get_server(folder, cleanup_mode="stop")
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        raise StoreUnavailable(f"the embedded Postgres in {folder} does not start: {error}") from error
     try:
         at = make_url(server.get_uri())
         url = URL.create(at.drivername, username=at.username, database=at.database, query=at.query)

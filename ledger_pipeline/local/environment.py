@@ -25,6 +25,8 @@ storage:
       env: DAGSTER_POSTGRES_URL
 telemetry:
   enabled: false
+nux:
+  enabled: false
 """
 
 

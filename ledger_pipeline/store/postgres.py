@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
 from uuid import UUID
@@ -15,6 +16,7 @@ from ledger_pipeline.core.hashing import event_set_hash
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.append import Append
+from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.failures import translated
 from ledger_pipeline.store.port import (
     AppendOutcome,
@@ -79,6 +81,21 @@ REJECTED_OF_WINDOWS = text("""
     ) AS event
     GROUP BY given.number, event.reason
 """)
+
+
+@contextmanager
+def open_ledger(url: str, node_id: UUID) -> Iterator["PostgresLedger"]:
+    """The ledger in the database at `url`, checked to be migrated; its connections are given back at the end.
+
+    Raises ConfigurationError for a bad URL, StoreUnavailable, or LedgerNotMigrated.
+    """
+    engine = make_engine(url)
+    try:
+        ledger = PostgresLedger(engine, node_id)
+        ledger.check_migrated()
+        yield ledger
+    finally:
+        engine.dispose()
 
 
 class PostgresLedger:

@@ -45,6 +45,7 @@ class GitHubClient:
     def __init__(
         self, *, api_url: str, token: str, timeout_seconds: int, max_wait_seconds: int, retries: int = 4
     ) -> None:
+        self._api_url = api_url
         self._github = Github(
             auth=Auth.Token(token),
             base_url=api_url.rstrip("/"),
@@ -69,7 +70,9 @@ class GitHubClient:
             raise _understood(source_scope, error) from error
         except (requests.exceptions.RequestException, ValueError) as error:
             # ValueError is a body that breaks off mid-JSON.
-            raise SourceUnavailable(GITHUB, source_scope, f"no whole answer from GitHub: {error}") from error
+            raise SourceUnavailable(
+                GITHUB, source_scope, f"no whole answer from {self._api_url}: {_root_cause(error)}"
+            ) from error
         data = body.get("data")
         if not isinstance(data, dict):
             raise SourceUnavailable(GITHUB, source_scope, "GitHub answered without data")
@@ -79,6 +82,13 @@ class GitHubClient:
     def close(self) -> None:
         """Give the connections back."""
         self._github.close()
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    # requests wraps urllib3's error, which wraps the socket's; only the last says what happened in a few words.
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return error
 
 
 def _server_time(source_scope: str, headers: Mapping[str, Any]) -> datetime:

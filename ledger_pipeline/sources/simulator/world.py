@@ -200,8 +200,9 @@ class World:
     @property
     def last_change(self) -> datetime | None:
         """The latest moment anything in it happened; None in an empty world."""
-        items = (item for each in self.repositories for item in (*each.pull_requests, *each.issues))
-        return max((item.updated_at for item in items), default=None)
+        pull_requests = (item.updated_at for each in self.repositories for item in each.pull_requests)
+        issues = (item.updated_at for each in self.repositories for item in each.issues)
+        return max((*pull_requests, *issues), default=None)
 
     def with_repository(self, repository: Repository) -> "World":
         """The same world in which this repository replaces the one of its id, or is new."""

@@ -1,0 +1,1 @@
+"""Benchmarks, apart from the tests: each compares two things in one run and prints their ratio."""

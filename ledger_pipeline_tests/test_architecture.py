@@ -1,0 +1,287 @@
+"""The layout is the architecture: what each module may import, and the one place for each thing that has one.
+
+`violations` checks a folder laid out like the package; one test runs it over ours, the others over made-up trees.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+import ledger_pipeline
+
+PACKAGE = "ledger_pipeline"
+SOURCE = Path(ledger_pipeline.__file__).parent
+
+# A module imports only from the lines above its own, and from its own part.
+LAYERS = (
+    {"core"},
+    {"repo_spec_shape"},
+    {"repo_spec"},
+    {"settings"},
+    {"sources", "store"},
+    {"pipeline"},
+    {"defs"},
+    {"definitions"},
+    {"temporal_bridge"},
+    {"local"},
+    {"cli"},
+)
+RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
+NARROWER = {
+    "pipeline": ("core", "pipeline", "sources.port", "store.port"),
+    "temporal_bridge": ("core", "repo_spec", "settings", "sources", "store", "pipeline", "temporal_bridge"),
+}
+
+CORE_LIBRARIES = {
+    "collections",
+    "dataclasses",
+    "datetime",
+    "enum",
+    "functools",
+    "hashlib",
+    "itertools",
+    "json",
+    "math",
+    "re",
+    "typing",
+    "uuid",
+}
+NOT_IN_CORE = {"now", "today", "utcnow", "uuid1", "uuid4"}  # the clock and the dice of modules that are allowed
+
+# Who alone may import a library, by module or part. `dagster` covers dagster_postgres and its like.
+OWNERS = {
+    "yaml": {"repo_spec"},
+    "dagster": {"defs", "definitions", "local", "cli"},
+    "temporalio": {"temporal_bridge"},
+}
+ENVIRONMENT = {"environ", "environb", "getenv", "putenv", "BaseSettings", "EnvVar"}
+ENVIRONMENT_OWNERS = {"settings", "local.environment"}  # the second writes it, for child processes
+
+
+def violations(folder: Path) -> list[str]:
+    """What in the modules under `folder` breaks the rules, each as `file: what`."""
+    return [
+        f"{file.relative_to(folder)}: {problem}"
+        for file in sorted(folder.rglob("*.py"))
+        for problem in _problems(file, _module(file.relative_to(folder)))
+    ]
+
+
+def _problems(file: Path, module: str) -> Iterator[str]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    if file.name == "__init__.py" and not _is_docstring_alone(tree):
+        yield "holds more than a docstring"
+    if "utils" in module.split("."):
+        yield "is called utils: name the idea"
+    if not module:
+        return
+    part = module.split(".")[0]
+    if part not in RANK:
+        yield f"{part} has no place among the layers"
+        return
+    names = set(_used_names(tree))
+    for imported in sorted(set(_imports(tree))):
+        yield from _import_problems(module, part, imported)
+    if part == "core":
+        yield from (f"{name} in core" for name in sorted(names & NOT_IN_CORE))
+    if module not in ENVIRONMENT_OWNERS:
+        yield from (f"{name}: the environment is read in settings.py" for name in sorted(names & ENVIRONMENT))
+    if part == "defs" and "__future__.annotations" in _imports(tree):
+        yield "`from __future__ import annotations` breaks Dagster's annotated context"
+
+
+def _import_problems(module: str, part: str, imported: str) -> Iterator[str]:
+    library, _, inner = imported.partition(".")
+    if library == "":
+        yield "a relative import"
+    elif library == PACKAGE:
+        target = inner.split(".")[0]
+        if target not in RANK:
+            yield f"imports {imported}, which has no place among the layers"
+        elif target != part and RANK[target] >= RANK[part]:
+            yield f"imports {imported}, which is not above it"
+        elif part in NARROWER and not any(_is_inside(inner, allowed) for allowed in NARROWER[part]):
+            yield f"imports {imported}: {part} may only use {', '.join(NARROWER[part])}"
+    elif part == "core" and library not in CORE_LIBRARIES:
+        yield f"imports {imported}: core has {', '.join(sorted(CORE_LIBRARIES))}"
+    for owned, owners in OWNERS.items():
+        if (library == owned or library.startswith(f"{owned}_")) and not owners & {module, part}:
+            yield f"imports {imported}: only {', '.join(sorted(owners))} may"
+
+
+def _module(file: Path) -> str:
+    """`store/port.py` -> `store.port`; the package's own `__init__.py` is the empty string."""
+    parts = file.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """Dotted names of all that is imported, wherever in the file; `.` before what is relative."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)
+
+
+def _used_names(tree: ast.Module) -> Iterator[str]:
+    """Attributes and imported names; a parameter that happens to be called `now` is neither."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names)
+
+
+def _is_inside(module: str, allowed: str) -> bool:
+    return module == allowed or module.startswith(f"{allowed}.")
+
+
+def _is_docstring_alone(tree: ast.Module) -> bool:
+    return len(tree.body) == 1 and ast.get_docstring(tree) is not None
+
+
+def test_the_package_keeps_its_rules() -> None:
+    assert len(list(SOURCE.rglob("*.py"))) > 50
+    assert violations(SOURCE) == []
+
+
+def test_every_part_of_the_package_has_its_place() -> None:
+    parts = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert parts - {"__init__"} == set(RANK) - {"temporal_bridge"}
+
+
+# The checker finds what it should, and nothing else.
+
+
+def tree(folder: Path, file: str, text: str) -> Path:
+    """A made-up package that keeps every rule, but for `file` perhaps."""
+    good = {
+        "__init__.py": '"""A package."""\n',
+        "core/__init__.py": '"""The rules."""\n',
+        "core/windows.py": "from datetime import datetime\n\ndef at(now: datetime) -> datetime:\n    return now\n",
+        "repo_spec.py": "import yaml\nfrom ledger_pipeline.core import windows\n",
+        "settings.py": "import os\nfrom pydantic_settings import BaseSettings\nHOME = os.environ\n",
+        "store/port.py": "from ledger_pipeline.core.windows import at\n",
+        "pipeline/collect.py": "from ledger_pipeline.store.port import at\nfrom ledger_pipeline.sources import port\n",
+        "defs/assets.py": "import dagster as dg\nfrom ledger_pipeline.defs import failures\n",
+        "temporal_bridge/worker.py": "import temporalio.client\n",
+        "local/environment.py": "import os\nos.environ.clear()\n",
+    }
+    for name, content in {**good, file: text}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    return folder
+
+
+def test_a_tree_that_keeps_the_rules_has_no_violation(tmp_path: Path) -> None:
+    assert violations(tree(tmp_path, "cli/app.py", "import sys\nfrom ledger_pipeline import settings\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "problem"),
+    [
+        ("core/x.py", "import time", "imports time: core has collections"),
+        ("core/x.py", "import os.path", "imports os.path"),
+        ("core/x.py", "from random import choice", "imports random.choice"),
+        ("core/x.py", "import pydantic", "imports pydantic"),
+        ("core/x.py", "def f():\n    import asyncio", "imports asyncio"),
+        ("core/x.py", "from datetime import datetime\nx = datetime.now()", "now in core"),
+        ("core/x.py", "from datetime import datetime\nx = datetime.utcnow", "utcnow in core"),
+        ("core/x.py", "import datetime as dt\nx = dt.date.today()", "today in core"),
+        ("core/x.py", "from uuid import uuid4", "uuid4 in core"),
+        ("core/x.py", "from ledger_pipeline.repo_spec import load", "which is not above it"),
+        ("core/x.py", "from . import windows", "a relative import"),
+        ("core/x.py", "from ..settings import Settings", "a relative import"),
+        ("repo_spec_shape.py", "import ledger_pipeline.repo_spec", "which is not above it"),
+        ("repo_spec_shape.py", "import yaml", "only repo_spec may"),
+        ("repo_spec.py", "from ledger_pipeline import settings", "which is not above it"),
+        ("settings.py", "from ledger_pipeline.store.port import X", "which is not above it"),
+        ("sources/github/x.py", "from ledger_pipeline.store.port import X", "which is not above it"),
+        ("sources/x.py", "import os\nx = os.getenv('X')", "getenv: the environment is read in settings.py"),
+        ("store/x.py", "from ledger_pipeline.sources import port", "which is not above it"),
+        ("store/x.py", "from ledger_pipeline.pipeline import collect", "which is not above it"),
+        ("store/x.py", "from os import environ", "environ: the environment is read in settings.py"),
+        ("store/x.py", "from yaml import safe_load", "only repo_spec may"),
+        ("pipeline/x.py", "from ledger_pipeline.settings import X", "pipeline may only use core"),
+        ("pipeline/x.py", "from ledger_pipeline.store import postgres", "pipeline may only use core"),
+        ("pipeline/x.py", "from ledger_pipeline.sources.github.client import X", "pipeline may only use core"),
+        ("pipeline/x.py", "from ledger_pipeline.sources.ports import X", "pipeline may only use core"),
+        ("pipeline/x.py", "from ledger_pipeline.defs import jobs", "which is not above it"),
+        ("pipeline/x.py", "if True:\n    import dagster", "only cli, definitions, defs, local may"),
+        ("defs/x.py", "from ledger_pipeline.definitions import X", "which is not above it"),
+        ("defs/x.py", "from __future__ import annotations", "breaks Dagster's annotated context"),
+        ("defs/x.py", "import dagster as dg\nx = dg.EnvVar('X')", "EnvVar: the environment is read in settings.py"),
+        ("defs/x.py", "import temporalio", "only temporal_bridge may"),
+        ("definitions.py", "from ledger_pipeline.local import demo", "which is not above it"),
+        ("temporal_bridge/x.py", "from ledger_pipeline.defs import jobs", "temporal_bridge may only use"),
+        ("temporal_bridge/x.py", "from ledger_pipeline import definitions", "temporal_bridge may only use"),
+        ("temporal_bridge/x.py", "import dagster_graphql", "only cli, definitions, defs, local may"),
+        ("local/x.py", "from ledger_pipeline.cli import app", "which is not above it"),
+        ("local/x.py", "from temporalio.client import Client", "only temporal_bridge may"),
+        ("local/x.py", "import os\nx = os.environ['X']", "environ: the environment is read in settings.py"),
+        ("cli/x.py", "from ledger_pipeline.helpers import X", "has no place among the layers"),
+        ("helpers.py", "", "helpers has no place among the layers"),
+        ("cli/utils.py", "", "is called utils"),
+        ("core/utils/x.py", "", "is called utils"),
+        ("__init__.py", '"""A package."""\nVERSION = 1', "holds more than a docstring"),
+        ("core/__init__.py", "from ledger_pipeline.core.windows import at", "holds more than a docstring"),
+        ("store/__init__.py", "", "holds more than a docstring"),
+    ],
+)
+def test_a_violation_is_reported_naming_the_file(tmp_path: Path, file: str, text: str, problem: str) -> None:
+    found = violations(tree(tmp_path, file, text))
+    assert len(found) == 1
+    assert found[0].startswith(f"{file}: ")
+    assert problem in found[0]
+
+
+# The test of the design: the rules and the steps run in a plain Python.
+
+IMPORT_WITHOUT_LIBRARIES = """
+import importlib, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        library = name.partition(".")[0]
+        if library not in sys.stdlib_module_names and library != "ledger_pipeline":
+            raise ImportError(f"{name} is not of the standard library")
+
+for library in [name for name in sys.modules if name.partition(".")[0] not in sys.stdlib_module_names]:
+    if library != "__main__":
+        del sys.modules[library]
+sys.meta_path.insert(0, Refuse())
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+"""
+
+
+def import_without_libraries(modules: Iterable[str]) -> subprocess.CompletedProcess[str]:
+    """Import `modules` in a fresh interpreter that has the standard library and this package alone."""
+    return subprocess.run(
+        [sys.executable, "-c", IMPORT_WITHOUT_LIBRARIES, *modules],
+        cwd=SOURCE.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_core_and_pipeline_run_on_the_standard_library_alone() -> None:
+    files = [file for part in ("core", "pipeline") for file in (SOURCE / part).rglob("*.py")]
+    modules = sorted(f"{PACKAGE}.{_module(file.relative_to(SOURCE))}" for file in files)
+    assert {f"{PACKAGE}.core.windows", f"{PACKAGE}.pipeline.collect"} <= set(modules)
+    run = import_without_libraries(modules)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("library", ["dagster", "sqlalchemy", "psycopg", "github", "yaml", "pydantic", "temporalio"])
+def test_the_fresh_interpreter_has_no_libraries(library: str) -> None:
+    run = import_without_libraries([library])
+    assert run.returncode != 0
+    assert f"{library} is not of the standard library" in run.stderr

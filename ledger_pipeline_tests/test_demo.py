@@ -1,0 +1,58 @@
+"""The demo as a newcomer runs it: everything embedded, green, repeatable, nothing left behind."""
+
+from pathlib import Path
+
+import dagster as dg
+import psutil
+
+from ledger_pipeline.local.demo import demo_environment
+from ledger_pipeline.local.environment import dagster_home, databases, overridden
+from ledger_pipeline.settings import read_settings
+from ledger_pipeline_tests.command_line import Command
+
+REPO_SPEC = str(Path(__file__).resolve().parents[1] / ".cogni" / "repo-spec.yaml")
+
+
+def test_the_demo_collects_thirteen_epochs_and_run_again_adds_nothing(command: Command, embedded_home: Path) -> None:
+    # What else is configured is left alone: neither reached nor written to.
+    environment = {
+        "LEDGER_HOME": str(embedded_home),
+        "LEDGER_REPO_SPEC": REPO_SPEC,
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/production",
+        "GITHUB_API_URL": "http://127.0.0.1:1",
+    }
+    first = command("demo", **environment)
+    assert first.code == 0, first.err
+    assert "running epoch: 1 partition, " in first.out
+    assert "backfill: 12 partitions, " in first.out
+    assert "of them new." in first.out
+    assert "make dev" in first.out
+    again = command("demo", "--json", **environment)
+    assert (again.code, again.json["rows_before"]) == (0, again.json["rows_after"])
+    assert again.json["rows_after"] > 200
+    assert [len(run["digests"]) for run in again.json["runs"]] == [1, 12]
+    assert "Nothing new: the ledger held all" in command("demo", **environment).out
+    assert _processes_of(embedded_home) == []
+    assert _green_partitions(embedded_home) == {
+        f"{row['epoch']}|default" for run in again.json["runs"] for row in run["digests"]
+    }
+
+
+def _processes_of(folder: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(folder) in " ".join(process.info["cmdline"] or [])
+    ]
+
+
+def _green_partitions(home: Path) -> set[str]:
+    """What Dagster's own storage, opened anew, holds as materialized."""
+    with (
+        overridden({"LEDGER_HOME": str(home), "LEDGER_REPO_SPEC": REPO_SPEC}),
+        overridden(demo_environment(read_settings())) as settings,
+        databases(settings) as settings,
+        dagster_home(settings),
+        dg.DagsterInstance.get() as instance,
+    ):
+        return set(instance.get_materialized_partitions(dg.AssetKey("activity_events")))

@@ -1,0 +1,93 @@
+"""The README is true: its commands run, its settings are all there are, and its transcript looks like the demo's."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ledger_pipeline.cli.app import app
+from ledger_pipeline.settings import Settings
+from ledger_pipeline.sources.simulator.generated import generate_world
+from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline_tests.builders import instant
+from ledger_pipeline_tests.command_line import Command
+from ledger_pipeline_tests.defs.deployment import write_repo_spec
+from ledger_pipeline_tests.postgres import fresh_database
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+NOW = instant("2026-02-18T12:00")
+
+COMMANDS = [
+    line
+    for block in re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+OURS = [shlex.split(line)[1:] for line in COMMANDS if line.startswith("ledger-pipeline ")]
+TARGETS = {line.removeprefix("make ") for line in COMMANDS if line.startswith("make ")}
+
+
+def test_every_command_is_one_that_something_here_runs() -> None:
+    others = [line for line in COMMANDS if not line.startswith(("make ", "ledger-pipeline "))]
+    assert others == ["export GITHUB_TOKEN=ghp_..."]
+
+
+def test_every_make_target_is_documented_and_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    [declared] = re.findall(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)
+    assert set(declared.split()) == TARGETS
+    assert all(re.search(rf"^{target}: ", makefile, flags=re.MULTILINE) for target in TARGETS)
+
+
+def test_ci_runs_the_readmes_two_commands() -> None:
+    ci = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert {"make demo", "make test", "make check"} <= set(ci)
+
+
+def test_every_setting_is_documented_as_the_code_says() -> None:
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", README, flags=re.MULTILINE))
+    assert rows == {name.upper(): field.description for name, field in Settings.model_fields.items()}
+
+
+def test_every_subcommand_is_mentioned() -> None:
+    names = [command.name for command in app.registered_commands]
+    for name in names:
+        assert f"make {name}" in README or f"ledger-pipeline {name}" in README, name
+
+
+def test_the_commands_for_own_repositories_run_in_the_order_given(
+    command: Command, empty_database_url: str, postgres_server: str, tmp_path: Path
+) -> None:
+    name = "your-org/your-repo"
+    with (
+        Simulator(generate_world(1, NOW, (name,)), as_of=NOW) as github,
+        fresh_database(postgres_server) as dagster_url,
+    ):
+        environment = {
+            "DATABASE_URL": empty_database_url,
+            "DAGSTER_DATABASE_URL": dagster_url,
+            "GITHUB_API_URL": github.url,
+            "GITHUB_TOKEN": "ghp_...",
+            "LEDGER_HOME": str(tmp_path / "home"),
+            "LEDGER_REPO_SPEC": str(write_repo_spec(tmp_path, name)),
+        }
+        ran = [
+            command(*arguments, **environment) for arguments in OURS if arguments[0] not in {"simulate-github", "dev"}
+        ]
+    assert [each.code for each in ran] == [0] * 6, [each.err for each in ran]
+    assert "github:pr:your-org/your-repo:" in ran[-2].out
+    assert len(ran[-1].json) > 30
+
+
+@pytest.mark.parametrize("arguments", [each for each in OURS if each[0] == "simulate-github"], ids=" ".join)
+def test_the_simulators_options_are_known(command: Command, arguments: list[str]) -> None:
+    assert command(*arguments, "--help").code == 0
+
+
+def test_the_transcript_is_of_the_demo() -> None:
+    [transcript] = re.findall(r"```text\n\$ make demo\n(.*?)```", README, flags=re.DOTALL)
+    for part in ("Partitions in the ledger", "running epoch: 1 partition, ", "backfill: 12 partitions, ", "make dev"):
+        assert part in transcript
+    assert len(re.findall(r"│ default │", transcript)) == 13

@@ -1,0 +1,227 @@
+"""Settings come from the environment of the moment; what is wrong names the variable, and no secret is ever shown."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from pydantic import SecretStr
+
+from ledger_pipeline.core.errors import ConfigurationError, SettingsError, SpecError
+from ledger_pipeline.settings import PUBLIC_GITHUB_API_URL, Settings, read_settings
+from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID
+
+SAMPLE = Path(__file__).parents[1] / ".cogni" / "repo-spec.yaml"
+OTHER_ID = str(UUID(int=7))
+SECRET = "s3cret-password-or-token"
+SECRETS = {
+    "DATABASE_URL": f"postgresql://ledger:{SECRET}@db/ledger",
+    "DAGSTER_DATABASE_URL": f"postgresql://dagster:{SECRET}@db/dagster",
+    "GITHUB_TOKEN": SECRET,
+}
+
+
+@pytest.fixture(autouse=True)
+def project_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a checkout with a repo-spec, in an environment that sets none of our variables."""
+    for name in set(os.environ) & {field.upper() for field in Settings.model_fields}:
+        monkeypatch.delenv(name)
+    folder = tmp_path.resolve() / "checkout"
+    (folder / ".cogni").mkdir(parents=True)
+    shutil.copy(SAMPLE, folder / ".cogni")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+# The environment.
+
+
+def test_nothing_has_to_be_set(project_folder: Path) -> None:
+    settings = read_settings()
+    for name in ("database_url", "dagster_database_url", "dagster_home", "node_id", "scope_id", "github_token"):
+        assert getattr(settings, name) is None
+    assert settings.github_api_url == PUBLIC_GITHUB_API_URL == "https://api.github.com"
+    assert settings.github_page_size == 100
+    assert (settings.github_timeout_seconds, settings.github_retries, settings.github_max_wait_seconds) == (60, 4, 900)
+    assert settings.repo_spec_path == project_folder / ".cogni" / "repo-spec.yaml"
+    assert settings.home == project_folder / ".ledger"
+    assert settings.repo_spec().node_id == NODE_ID
+
+
+def test_every_variable_is_read_at_run_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_PAGE_SIZE", "10")
+    assert read_settings().github_page_size == 10
+    monkeypatch.setenv("GITHUB_PAGE_SIZE", "20")
+    assert read_settings().github_page_size == 20
+
+
+@pytest.mark.parametrize("name", sorted(field.upper() for field in Settings.model_fields))
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "")
+    assert read_settings() == Settings.model_construct()
+
+
+def test_overrides_come_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_RETRIES", "1")
+    assert read_settings({"github_retries": 0}).github_retries == 0
+
+
+def test_every_field_has_a_description() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GITHUB_PAGE_SIZE", "0"),
+        ("GITHUB_PAGE_SIZE", "101"),
+        ("GITHUB_PAGE_SIZE", "ten"),
+        ("GITHUB_TIMEOUT_SECONDS", "0"),
+        ("GITHUB_TIMEOUT_SECONDS", "1.5"),
+        ("GITHUB_RETRIES", "-1"),
+        ("GITHUB_MAX_WAIT_SECONDS", "-1"),
+    ],
+)
+def test_a_wrong_value_names_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name} is not valid: Input should be "):
+        read_settings()
+
+
+# Secrets.
+
+
+def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    settings = read_settings()
+    for shown in (repr(settings), str(settings), f"{settings}", str(settings.model_dump()), settings.model_dump_json()):
+        assert SECRET not in shown
+    assert {name: getattr(settings, name.lower()).get_secret_value() for name in SECRETS} == SECRETS
+
+
+def test_every_url_of_a_database_and_every_token_is_a_secret() -> None:
+    secret = {name for name, field in Settings.model_fields.items() if SecretStr.__name__ in str(field.annotation)}
+    assert secret == {name.lower() for name in SECRETS}
+
+
+@pytest.mark.parametrize(("name", "needed"), [("DATABASE_URL", Settings.ledger_url), ("GITHUB_TOKEN", Settings.token)])
+def test_a_secret_is_handed_out_or_its_variable_named_where_it_is_not_set(
+    monkeypatch: pytest.MonkeyPatch, name: str, needed: Callable[[Settings], str]
+) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} is not set: "):
+        needed(read_settings())
+    monkeypatch.setenv(name, SECRETS[name])
+    assert needed(read_settings()) == SECRETS[name]
+
+
+def test_no_error_shows_a_secret(monkeypatch: pytest.MonkeyPatch, project_folder: Path) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NODE_ID", OTHER_ID)
+    errors: list[ConfigurationError] = []
+    with pytest.raises(SettingsError) as differs:
+        read_settings().repo_spec()
+    errors.append(differs.value)
+    (project_folder / ".cogni" / "repo-spec.yaml").unlink()
+    with pytest.raises(SpecError) as absent:
+        read_settings().repo_spec()
+    errors.append(absent.value)
+    # A token pasted into the wrong variable is a secret, too.
+    monkeypatch.setenv("GITHUB_PAGE_SIZE", SECRET)
+    with pytest.raises(SettingsError) as wrong:
+        read_settings()
+    errors.append(wrong.value)
+    assert wrong.value.__suppress_context__
+    for error in errors:
+        assert SECRET not in repr(error)
+
+
+# The repo-spec.
+
+
+def test_the_repo_spec_is_found_from_a_folder_below(project_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = project_folder / "some" / "folder"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    settings = read_settings()
+    assert settings.repo_spec_path == project_folder / ".cogni" / "repo-spec.yaml"
+    assert settings.home == project_folder / ".ledger"
+
+
+def test_the_nearest_repo_spec_upwards_is_used(project_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = project_folder / "inner"
+    shutil.copytree(project_folder / ".cogni", inner / ".cogni")
+    monkeypatch.chdir(inner)
+    assert read_settings().repo_spec_path == inner / ".cogni" / "repo-spec.yaml"
+
+
+def test_the_repo_spec_named_by_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path.resolve() / "elsewhere" / ".cogni" / "other.yaml"
+    elsewhere.parent.mkdir(parents=True)
+    shutil.copy(SAMPLE, elsewhere)
+    monkeypatch.setenv("LEDGER_REPO_SPEC", str(elsewhere))
+    settings = read_settings()
+    assert settings.repo_spec_path == elsewhere
+    assert settings.repo_spec().file == str(elsewhere)
+    assert settings.home == tmp_path.resolve() / "elsewhere" / ".ledger"
+
+
+def test_paths_may_be_relative_or_start_at_the_home_folder(
+    project_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("LEDGER_REPO_SPEC", "specs/mine.yaml")
+    monkeypatch.setenv("LEDGER_HOME", "~/ledger")
+    assert read_settings().repo_spec_path == project_folder / "specs" / "mine.yaml"
+    assert read_settings().home == Path("/home/ada/ledger")
+
+
+def test_without_a_repo_spec_the_message_says_where_it_was_sought_and_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for sought in (lambda: read_settings().repo_spec_path, lambda: read_settings().home, read_settings().repo_spec):
+        with pytest.raises(SpecError, match=f"not found in {tmp_path} or a folder above: set LEDGER_REPO_SPEC"):
+            sought()
+
+
+def test_a_repo_spec_that_is_named_but_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEDGER_REPO_SPEC", "nowhere.yaml")
+    with pytest.raises(SpecError, match=r"nowhere\.yaml: there is no such file"):
+        read_settings().repo_spec()
+
+
+def test_ledger_home_needs_no_repo_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEDGER_HOME", str(tmp_path / "state"))
+    assert read_settings().home == tmp_path.resolve() / "state"
+    assert not (tmp_path / "state").exists()
+
+
+# Identity.
+
+
+@pytest.mark.parametrize(("name", "ours"), [("NODE_ID", NODE_ID), ("SCOPE_ID", SCOPE_ID)])
+def test_an_identity_that_differs_from_the_repo_specs_is_refused_naming_both(
+    monkeypatch: pytest.MonkeyPatch, name: str, ours: UUID
+) -> None:
+    monkeypatch.setenv(name, OTHER_ID)
+    with pytest.raises(SettingsError, match=f"^{name} is {OTHER_ID} but .*repo-spec.yaml says {ours}"):
+        read_settings().repo_spec()
+
+
+@pytest.mark.parametrize("value", ["x", " ", str(NODE_ID)[:-1], f"{NODE_ID}0"])
+def test_an_identity_that_is_no_id_is_refused_too(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("NODE_ID", value)
+    with pytest.raises(SettingsError, match=f"NODE_ID is {value} but"):
+        read_settings().repo_spec()
+
+
+@pytest.mark.parametrize("spelling", [str, lambda ours: str(ours).upper(), lambda ours: f" {ours}\n"])
+def test_an_identity_that_agrees_is_accepted_in_any_case(monkeypatch: pytest.MonkeyPatch, spelling: type[str]) -> None:
+    monkeypatch.setenv("NODE_ID", spelling(NODE_ID))
+    monkeypatch.setenv("SCOPE_ID", spelling(SCOPE_ID))
+    assert read_settings().repo_spec().default_scope.scope_id == SCOPE_ID
