@@ -23,7 +23,7 @@ dev: $(READY)  ## the Dagster UI on this machine's ledger
 	$(BIN)/ledger-pipeline dev
 
 lock: $(READY)  ## compile requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	UV_SYSTEM_CERTS=1 $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --no-strip-extras --extra dev pyproject.toml --output-file requirements.lock
 
 # Stale (the lock or the project file is newer) is as good as missing: made anew, so that nothing lingers.

@@ -37,13 +37,14 @@ def test_every_command_is_one_that_something_here_runs() -> None:
 def test_every_make_target_is_documented_and_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     [declared] = re.findall(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)
-    assert set(declared.split()) == TARGETS
+    assert set(declared.split()) == {*TARGETS, "lock"}
+    assert "`make lock`" in README
     assert all(re.search(rf"^{target}: ", makefile, flags=re.MULTILINE) for target in TARGETS)
 
 
 def test_ci_runs_the_readmes_two_commands() -> None:
     ci = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert {"make demo", "make test", "make check"} <= set(ci)
+    assert {"make check", "make demo", "make bench", "make test"} <= set(ci)
 
 
 def test_every_setting_is_documented_as_the_code_says() -> None:
