@@ -37,6 +37,7 @@ class StreamRow:
     rejected: int
     cursor: str
     window_complete: bool
+    run_api_requests: int
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ def _stream_row(found: dg.AssetMaterialization, stream: str, scope: Scope) -> St
         rejected=_number(found, "late") + _number(found, "conflict"),
         cursor=min(str(record.data["cursor_to"]) for record in cursors),
         window_complete=bool(found.metadata["window_complete"].value),
+        run_api_requests=_number(found, "run_api_requests"),
     )
 
 
