@@ -52,7 +52,18 @@ def _print(run: CollectionRun) -> None:
     if run.problem is not None:
         errors.print(f"[bold red]error:[/] Dagster run {run.run_id} failed: {run.problem}", soft_wrap=True)
         return
-    columns = ["epoch", "scope", "stream", "seen", "new", "duplicate", "skipped", "rejected", "cursor", "run_api_requests"]
+    columns = [
+        "epoch",
+        "scope",
+        "stream",
+        "seen",
+        "new",
+        "duplicate",
+        "skipped",
+        "rejected",
+        "cursor",
+        "run_api_requests",
+    ]
     rows = [[getattr(row, column) for column in columns] for row in run.streams]
     results.print(table(f"Dagster run {run.run_id}", columns, rows))
     if not any(row.scanned for row in run.streams):
