@@ -3,8 +3,9 @@
 import dagster as dg
 
 from ledger_pipeline.core.spec import RepoSpec
+from ledger_pipeline.defs.checks import counts_match_github
 from ledger_pipeline.defs.ingestion import activity_events, github_activity
-from ledger_pipeline.defs.jobs import collect_epoch
+from ledger_pipeline.defs.jobs import check_counts, collect_epoch
 from ledger_pipeline.defs.partitions import activity_partitions
 from ledger_pipeline.defs.progress import ProgressListener, ProgressLog
 from ledger_pipeline.defs.resources import GitHubResource, LedgerResource, SettingsResource
@@ -19,7 +20,8 @@ def build_defs(
     partitions = activity_partitions(spec)
     return dg.Definitions(
         assets=[github_activity(partitions), activity_events(partitions)],
-        jobs=[collect_epoch],
+        asset_checks=[counts_match_github(partitions)],
+        jobs=[collect_epoch, check_counts],
         resources={
             "settings": settings,
             "ledger": LedgerResource(settings=settings),

@@ -1,10 +1,16 @@
 """The environment -> typed settings. The one file that reads it, and it reads at run time, never on import."""
 
+import base64
+import binascii
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, ValidationError
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ledger_pipeline.core.errors import SettingsError, SpecError
@@ -13,6 +19,36 @@ from ledger_pipeline.repo_spec import load_repo_spec
 
 REPO_SPEC_DEFAULT = Path(".cogni/repo-spec.yaml")
 PUBLIC_GITHUB_API_URL = "https://api.github.com"
+
+
+@dataclass(frozen=True)
+class GitHubTokens:
+    """Tokens that may each read all the repositories; at least one, none twice."""
+
+    tokens: tuple[SecretStr, ...]
+
+    @classmethod
+    def of(cls, *tokens: str) -> "GitHubTokens":
+        """From plain texts. Raises SettingsError when there is none, or one that no header can hold."""
+        stripped = dict.fromkeys(token.strip() for token in tokens if token.strip())
+        if not stripped:
+            raise SettingsError("GITHUB_TOKENS holds no token")
+        if not all(token.isascii() and token.isprintable() and " " not in token for token in stripped):
+            raise SettingsError("GITHUB_TOKEN or GITHUB_TOKENS holds a character that no token has")
+        return cls(tuple(map(SecretStr, stripped)))
+
+    def values(self) -> list[str]:
+        """The plain texts."""
+        return [token.get_secret_value() for token in self.tokens]
+
+
+@dataclass(frozen=True)
+class GitHubApp:
+    """A GitHub App: its id, its RSA key as PEM, and the one installation to use, None for each owner's own."""
+
+    app_id: str
+    private_key: SecretStr
+    installation_id: int | None = None
 
 
 class Settings(BaseSettings):
@@ -45,14 +81,47 @@ class Settings(BaseSettings):
         str, Field(description="GitHub Enterprise (https://HOST/api/v3), or the simulator's address.")
     ] = PUBLIC_GITHUB_API_URL
     github_token: Annotated[SecretStr | None, Field(description="A token that may read the repositories.")] = None
+    github_tokens: Annotated[
+        SecretStr | None,
+        Field(description="Several tokens, comma separated; the one with most points left is used."),
+    ] = None
+    github_app_id: Annotated[
+        str | None,
+        Field(
+            validation_alias=AliasChoices("github_app_id", "github_review_app_id"),
+            description="A GitHub App instead of a token (or GITHUB_REVIEW_APP_ID).",
+        ),
+    ] = None
+    github_app_private_key: Annotated[
+        SecretStr | None, Field(description="The App's key, PEM; newlines may be written as \\n.")
+    ] = None
+    github_app_private_key_base64: Annotated[
+        SecretStr | None,
+        Field(
+            validation_alias=AliasChoices("github_app_private_key_base64", "github_review_app_private_key_base64"),
+            description="The same in base64 (or GITHUB_REVIEW_APP_PRIVATE_KEY_BASE64).",
+        ),
+    ] = None
+    github_app_installation_id: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            validation_alias=AliasChoices("github_app_installation_id", "github_review_installation_id"),
+            description="Not set: each repository owner's own (or GITHUB_REVIEW_INSTALLATION_ID).",
+        ),
+    ] = None
     github_page_size: Annotated[
         int, Field(ge=1, le=100, description="Items asked for a page; GitHub serves at most 100.")
     ] = 100
     github_timeout_seconds: Annotated[int, Field(ge=1, description="How long one request may take.")] = 60
+    github_concurrency: Annotated[int, Field(ge=1, description="How many repositories are read at once.")] = 4
     github_retries: Annotated[int, Field(ge=0, description="Further tries of a request that failed in passing.")] = 4
     github_max_wait_seconds: Annotated[
         int, Field(ge=0, description="The longest wait for a rate limit to pass before a repository is given up.")
     ] = 900
+    github_points_reserve: Annotated[
+        int, Field(ge=0, description="Points of the hourly budget left to others; below, the reset is waited for.")
+    ] = 200
 
     @property
     def repo_spec_path(self) -> Path:
@@ -83,11 +152,31 @@ class Settings(BaseSettings):
             raise SettingsError("DATABASE_URL is not set: the ledger needs its Postgres")
         return self.database_url.get_secret_value()
 
-    def token(self) -> str:
-        """What GitHub is asked with. Raises SettingsError where GITHUB_TOKEN is not set."""
-        if self.github_token is None:
-            raise SettingsError("GITHUB_TOKEN is not set: GitHub's GraphQL API answers nobody without credentials")
-        return self.github_token.get_secret_value()
+    @property
+    def has_github_credentials(self) -> bool:
+        """Whether anything is set to ask the real GitHub with; whether it is whole is `github_credentials`' matter."""
+        return any(each is not None for each in (self.github_token, self.github_tokens, self.github_app_id))
+
+    def github_credentials(self) -> GitHubTokens | GitHubApp:
+        """What GitHub is asked with.
+
+        Raises SettingsError where nothing is set, what is set contradicts itself, or the App's key cannot be read.
+        """
+        tokens = [] if self.github_token is None else [self.github_token.get_secret_value()]
+        tokens += [] if self.github_tokens is None else self.github_tokens.get_secret_value().split(",")
+        keys = (self.github_app_private_key, self.github_app_private_key_base64)
+        if self.github_app_id is None:
+            if keys != (None, None) or self.github_app_installation_id is not None:
+                raise SettingsError("GITHUB_APP_ID is not set, but other settings of a GitHub App are")
+            if not tokens:
+                raise SettingsError(
+                    "GITHUB_TOKEN is not set (nor GITHUB_TOKENS or GITHUB_APP_ID): "
+                    "GitHub's GraphQL API answers nobody without credentials"
+                )
+            return GitHubTokens.of(*tokens)
+        if tokens:
+            raise SettingsError("GITHUB_APP_ID and a token (GITHUB_TOKEN or GITHUB_TOKENS) are set: unset one of them")
+        return GitHubApp(self.github_app_id.strip(), _private_key(*keys), self.github_app_installation_id)
 
     def repo_spec(self) -> RepoSpec:
         """The repo-spec, whose identity agrees with NODE_ID and SCOPE_ID where those are set.
@@ -117,3 +206,32 @@ def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
         raise SettingsError(f"{name} is not valid: {first['msg']}") from None
+
+
+def _private_key(plain: SecretStr | None, encoded: SecretStr | None) -> SecretStr:
+    if (plain is None) == (encoded is None):
+        which = "neither" if plain is None else "both"
+        raise SettingsError(
+            f"GITHUB_APP_ID is set with {which} of GITHUB_APP_PRIVATE_KEY and GITHUB_APP_PRIVATE_KEY_BASE64: set one"
+        )
+    if plain is not None:
+        name, pem = "GITHUB_APP_PRIVATE_KEY", plain.get_secret_value().replace("\\n", "\n").encode()
+    else:
+        name, pem = "GITHUB_APP_PRIVATE_KEY_BASE64", _decoded(encoded.get_secret_value() if encoded else "")
+    if not _is_rsa_key(pem):
+        raise SettingsError(f"{name} is no RSA private key without a passphrase, as GitHub hands them out")
+    return SecretStr(pem.decode(errors="replace"))
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _is_rsa_key(pem: bytes) -> bool:
+    try:
+        return isinstance(load_pem_private_key(pem, password=None), RSAPrivateKey)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False

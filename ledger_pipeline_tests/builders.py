@@ -8,8 +8,10 @@ from ledger_pipeline.core.events import (
     GITHUB,
     GITHUB_STREAMS,
     PULL_REQUESTS,
+    STREAM_OF_EVENT_TYPE,
     ActivityEvent,
     Actor,
+    SkippedActivity,
     issue_closed,
     pull_request_merged,
     review_submitted,
@@ -18,7 +20,15 @@ from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.spec import Scope, SourceSpec
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
-from ledger_pipeline.store.port import Cursor, Epoch, EpochStatus, Producer
+from ledger_pipeline.store.port import (
+    Checkpoint,
+    Cursor,
+    Epoch,
+    EpochStatus,
+    Producer,
+    Receipt,
+    StreamCoverage,
+)
 
 NODE_ID = UUID("4ff8eac1-4eba-4ed0-931b-b1fe4f64713d")
 SCOPE_ID = UUID("4ff8eac1-0000-0000-0000-000000000001")
@@ -149,4 +159,74 @@ def scope(
         weights_milli=DEFAULT_WEIGHTS_MILLI,
         schedules=(),
         file="repo-spec.yaml",
+    )
+
+
+def skipped(event: ActivityEvent | None = None, reason: str = "bot", *, source_scope: str = REPO) -> SkippedActivity:
+    """What is left of `event` (a pull request where none is given) when it counts for nobody."""
+    item = event or pull_request()
+    return SkippedActivity(
+        event_id=item.id,
+        source=item.source,
+        stream=STREAM_OF_EVENT_TYPE[item.event_type],
+        source_scope=source_scope,
+        event_type=item.event_type,
+        reason=reason,
+        event_time=item.event_time,
+    )
+
+
+def receipt(
+    covered_to: str | datetime = "2026-02-24",
+    covered_from: str | datetime = "2026-02-16",
+    *,
+    of: EpochWindow | None = None,
+    stream: str = PULL_REQUESTS,
+    source_scope: str = REPO,
+    name: str = "",
+    pages: int = 1,
+    seen: int = 0,
+    skipped_by_reason: Mapping[str, int] | None = None,
+    updated: tuple[str | datetime, str | datetime] | None = None,
+    source_total: int | None = None,
+) -> Receipt:
+    """A finished scan's receipt for the window `of`, the week of `window()` where none is given."""
+    first, last = (None, None) if updated is None else map(_instant, updated)
+    return Receipt(
+        window=of or window(),
+        source=GITHUB,
+        stream=stream,
+        source_scope=source_scope,
+        source_scope_name=name or source_scope,
+        covered_from=_instant(covered_from),
+        covered_to=_instant(covered_to),
+        pages=pages,
+        seen=seen,
+        skipped_by_reason=skipped_by_reason or {},
+        first_updated_at=first,
+        last_updated_at=last,
+        source_total=source_total,
+    )
+
+
+def checkpoint(
+    watermark: str | datetime = "2026-02-17",
+    *,
+    source_scope: str = REPO,
+    streams: tuple[str, ...] = (PULL_REQUESTS,),
+    covered_from: str | datetime = "2026-01-05",
+    position: Mapping[str, Json] | None = None,
+    pages: int = 1,
+    saved_at: str | datetime | None = None,
+) -> Checkpoint:
+    """An unfinished scan of a GitHub source_scope, its floors ten minutes before `covered_from`."""
+    since = _instant(covered_from)
+    return Checkpoint(
+        source=GITHUB,
+        source_scope=source_scope,
+        watermark=_instant(watermark),
+        coverage=tuple(StreamCoverage(stream, since - timedelta(minutes=10), since) for stream in streams),
+        position={"after": "Y3Vyc29yOjE="} if position is None else position,
+        pages=pages,
+        saved_at=_instant(saved_at or watermark),
     )

@@ -20,17 +20,20 @@ from ledger_pipeline_tests.builders import (
     NODE_ID,
     PRODUCER,
     SCOPE_ID,
+    checkpoint,
     cursor,
     instant,
     issue,
     pull_request,
+    receipt,
+    skipped,
     weeks,
     window,
 )
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = ["0010", "0011", "0012", "0013", "0014", "0015", "0016", "0017", "0018", "0019", "0020"]
+REVISIONS = [f"{number:04}" for number in range(10, 24)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
@@ -257,6 +260,23 @@ def test_rejected_events_are_not_dropped_by_going_down(ledger: PostgresLedger, l
     ledger.append_events(ZERO, [issue(1), issue(1, at="2026-02-18T00:00:00Z")], PRODUCER, NOW)
     with pytest.raises(StoreError, match="below 0019 refused: 1 rejected events"):
         migrations.downgrade(ledger_url, "0018")
+
+
+def test_skipped_activity_is_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:
+    ledger.record_skipped(ZERO, [skipped()], NOW)
+    with pytest.raises(StoreError, match="below 0021 refused: 1 skipped activities"):
+        migrations.downgrade(ledger_url, "0020")
+    assert migrations.current(ledger_url) == migrations.head()
+
+
+def test_receipts_are_not_dropped_by_going_down_and_checkpoints_are(ledger: PostgresLedger, ledger_url: str) -> None:
+    ledger.advance_cursors(ZERO, [cursor("2026-02-17")], NOW, [receipt()])
+    ledger.save_checkpoint(ZERO, checkpoint())
+    with pytest.raises(StoreError, match="below 0022 refused: 1 scan receipts"):
+        migrations.downgrade(ledger_url, "0021")
+    assert ledger.checkpoint(ZERO, "github", checkpoint().source_scope) == checkpoint()
+    migrations.downgrade(ledger_url, "0022")
+    assert migrations.current(ledger_url) == "0022"
 
 
 def test_a_migration_that_fails_leaves_those_before_it_with_their_record(

@@ -1,8 +1,8 @@
 """Settings come from the environment of the moment; what is wrong names the variable, and no secret is ever shown."""
 
+import base64
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -10,23 +10,29 @@ import pytest
 from pydantic import SecretStr
 
 from ledger_pipeline.core.errors import ConfigurationError, SettingsError, SpecError
-from ledger_pipeline.settings import PUBLIC_GITHUB_API_URL, Settings, read_settings
+from ledger_pipeline.settings import PUBLIC_GITHUB_API_URL, GitHubApp, GitHubTokens, Settings, read_settings
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID
+from ledger_pipeline_tests.sources.github.patient_client import chain, key_pair
 
 SAMPLE = Path(__file__).parents[1] / ".cogni" / "repo-spec.yaml"
 OTHER_ID = str(UUID(int=7))
 SECRET = "s3cret-password-or-token"
+KEY = key_pair()[0]
 SECRETS = {
     "DATABASE_URL": f"postgresql://ledger:{SECRET}@db/ledger",
     "DAGSTER_DATABASE_URL": f"postgresql://dagster:{SECRET}@db/dagster",
     "GITHUB_TOKEN": SECRET,
+    "GITHUB_TOKENS": SECRET,
+    "GITHUB_APP_PRIVATE_KEY": SECRET,
+    "GITHUB_APP_PRIVATE_KEY_BASE64": SECRET,
 }
+ALIASES = {"GITHUB_REVIEW_APP_ID", "GITHUB_REVIEW_APP_PRIVATE_KEY_BASE64", "GITHUB_REVIEW_INSTALLATION_ID"}
 
 
 @pytest.fixture(autouse=True)
 def project_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder: a checkout with a repo-spec, in an environment that sets none of our variables."""
-    for name in set(os.environ) & {field.upper() for field in Settings.model_fields}:
+    for name in set(os.environ) & ({field.upper() for field in Settings.model_fields} | ALIASES):
         monkeypatch.delenv(name)
     folder = tmp_path.resolve() / "checkout"
     (folder / ".cogni").mkdir(parents=True)
@@ -82,6 +88,8 @@ def test_every_field_has_a_description() -> None:
         ("GITHUB_TIMEOUT_SECONDS", "1.5"),
         ("GITHUB_RETRIES", "-1"),
         ("GITHUB_MAX_WAIT_SECONDS", "-1"),
+        ("GITHUB_POINTS_RESERVE", "-1"),
+        ("GITHUB_APP_INSTALLATION_ID", "x"),
     ],
 )
 def test_a_wrong_value_names_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -107,14 +115,13 @@ def test_every_url_of_a_database_and_every_token_is_a_secret() -> None:
     assert secret == {name.lower() for name in SECRETS}
 
 
-@pytest.mark.parametrize(("name", "needed"), [("DATABASE_URL", Settings.ledger_url), ("GITHUB_TOKEN", Settings.token)])
-def test_a_secret_is_handed_out_or_its_variable_named_where_it_is_not_set(
-    monkeypatch: pytest.MonkeyPatch, name: str, needed: Callable[[Settings], str]
+def test_the_ledgers_url_is_handed_out_or_its_variable_named_where_it_is_not_set(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(SettingsError, match=f"^{name} is not set: "):
-        needed(read_settings())
-    monkeypatch.setenv(name, SECRETS[name])
-    assert needed(read_settings()) == SECRETS[name]
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL is not set: "):
+        read_settings().ledger_url()
+    monkeypatch.setenv("DATABASE_URL", SECRETS["DATABASE_URL"])
+    assert read_settings().ledger_url() == SECRETS["DATABASE_URL"]
 
 
 def test_no_error_shows_a_secret(monkeypatch: pytest.MonkeyPatch, project_folder: Path) -> None:
@@ -137,6 +144,98 @@ def test_no_error_shows_a_secret(monkeypatch: pytest.MonkeyPatch, project_folder
     assert wrong.value.__suppress_context__
     for error in errors:
         assert SECRET not in repr(error)
+
+
+# Who asks GitHub.
+
+
+def given(monkeypatch: pytest.MonkeyPatch, **variables: str) -> GitHubTokens | GitHubApp:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return read_settings().github_credentials()
+
+
+@pytest.mark.parametrize(
+    ("variables", "tokens"),
+    [
+        ({"GITHUB_TOKEN": "a"}, ["a"]),
+        ({"GITHUB_TOKEN": " a\n"}, ["a"]),
+        ({"GITHUB_TOKENS": "a, b,,a\n"}, ["a", "b"]),
+        ({"GITHUB_TOKEN": "a", "GITHUB_TOKENS": "b,a"}, ["a", "b"]),
+    ],
+)
+def test_tokens_are_a_pool(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], tokens: list[str]) -> None:
+    assert given(monkeypatch, **variables) == GitHubTokens.of(*tokens)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("GITHUB_APP_PRIVATE_KEY", KEY),
+        ("GITHUB_APP_PRIVATE_KEY", KEY.replace("\n", "\\n")),
+        ("GITHUB_APP_PRIVATE_KEY", KEY.replace("\n", "\r\n")),
+        ("GITHUB_APP_PRIVATE_KEY_BASE64", base64.encodebytes(KEY.encode()).decode()),
+        ("GITHUB_REVIEW_APP_PRIVATE_KEY_BASE64", base64.b64encode(KEY.encode()).decode()),
+    ],
+)
+def test_an_apps_key_may_be_written_in_several_ways(monkeypatch: pytest.MonkeyPatch, key: str, value: str) -> None:
+    found = given(monkeypatch, GITHUB_APP_ID="7", **{key: value})
+    assert isinstance(found, GitHubApp)
+    assert (found.app_id, found.installation_id) == ("7", None)
+    assert found.private_key.get_secret_value().replace("\r", "").strip() == KEY.strip()
+
+
+def test_the_review_apps_names_are_read_too_and_come_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = given(monkeypatch, GITHUB_REVIEW_APP_ID="7", GITHUB_REVIEW_INSTALLATION_ID="8", GITHUB_APP_PRIVATE_KEY=KEY)
+    assert found == GitHubApp("7", SecretStr(KEY), 8)
+    monkeypatch.setenv("GITHUB_APP_INSTALLATION_ID", "")
+    assert read_settings().github_credentials() == found
+    assert given(monkeypatch, GITHUB_APP_ID="9") == GitHubApp("9", SecretStr(KEY), 8)
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({}, "^GITHUB_TOKEN is not set"),
+        ({"GITHUB_TOKENS": " , "}, "^GITHUB_TOKENS holds no token"),
+        ({"GITHUB_TOKEN": f"{SECRET}\n{SECRET}"}, "a character that no token has"),
+        ({"GITHUB_TOKEN": f"{SECRET}\N{EM DASH}"}, "a character that no token has"),
+        ({"GITHUB_TOKEN": SECRET, "GITHUB_APP_ID": "7"}, "^GITHUB_APP_ID and a token .* are set: unset one"),
+        ({"GITHUB_APP_ID": "7"}, "neither of GITHUB_APP_PRIVATE_KEY and GITHUB_APP_PRIVATE_KEY_BASE64: set one"),
+        (
+            {"GITHUB_APP_ID": "7", "GITHUB_APP_PRIVATE_KEY": SECRET, "GITHUB_APP_PRIVATE_KEY_BASE64": SECRET},
+            "both of GITHUB_APP_PRIVATE_KEY and GITHUB_APP_PRIVATE_KEY_BASE64: set one",
+        ),
+        ({"GITHUB_APP_PRIVATE_KEY": SECRET}, "^GITHUB_APP_ID is not set, but other settings"),
+        ({"GITHUB_TOKEN": SECRET, "GITHUB_APP_INSTALLATION_ID": "8"}, "^GITHUB_APP_ID is not set, but"),
+        ({"GITHUB_APP_ID": "7", "GITHUB_APP_PRIVATE_KEY": SECRET}, "^GITHUB_APP_PRIVATE_KEY is no RSA private key"),
+        (
+            {"GITHUB_APP_ID": "7", "GITHUB_APP_PRIVATE_KEY": KEY.replace("MII", SECRET, 1)},
+            "^GITHUB_APP_PRIVATE_KEY is no RSA private key",
+        ),
+        (
+            {"GITHUB_APP_ID": "7", "GITHUB_APP_PRIVATE_KEY_BASE64": f"{SECRET}\N{EM DASH}"},
+            "^GITHUB_APP_PRIVATE_KEY_BASE64 is no RSA private key",
+        ),
+        (
+            {"GITHUB_APP_ID": "7", "GITHUB_APP_PRIVATE_KEY": key_pair()[1]},
+            "^GITHUB_APP_PRIVATE_KEY is no RSA private key",
+        ),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_credentials_that_cannot_be_right_are_refused_without_showing_them(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], says: str
+) -> None:
+    with pytest.raises(SettingsError, match=says) as raised:
+        given(monkeypatch, **variables)
+    assert SECRET not in chain(raised.value)
+    assert SECRET not in repr(read_settings())
+
+
+def test_credentials_do_not_show_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SECRET not in repr(given(monkeypatch, GITHUB_TOKEN=SECRET))
+    assert KEY.splitlines()[1] not in repr(GitHubApp("7", SecretStr(KEY)))
 
 
 # The repo-spec.

@@ -29,7 +29,7 @@ def command(
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
     windows = windows_of(scope, epoch, from_epoch, to_epoch)
-    settings.token()  # without it a run could only fail
+    settings.github_credentials()  # without them a run could only fail
     with (
         databases(settings) as settings,
         open_ledger(settings.ledger_url(), spec.node_id),  # neither could it on a ledger that is not migrated
@@ -66,7 +66,7 @@ def _print(run: CollectionRun) -> None:
     ]
     rows = [[getattr(row, column) for column in columns] for row in run.streams]
     results.print(table(f"Dagster run {run.run_id}", columns, rows))
-    if not any(row.scanned for row in run.streams):
+    if not any(row.asked for row in run.streams):
         results.print("Covered already: nothing was asked of GitHub (--full-refresh asks again).")
     new = sum(row.new for row in run.streams)
     results.print(f"{new} new events, {run.api_requests} API requests, {run.api_points} points")

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ledger_pipeline.defs.progress import ProgressListener
-from ledger_pipeline.pipeline.collect import ScanProgress
+from ledger_pipeline.defs.progress import ProgressListener, estimate_line
+from ledger_pipeline.pipeline.collect import CollectEstimate
+from ledger_pipeline.pipeline.scan import ScanProgress
 
 # Rich takes a pipe for a terminal of 80 columns and would cut hashes and ids short.
 _PIPE_WIDTH = 160
@@ -65,6 +66,9 @@ def scan_progress() -> Iterator[ProgressListener]:
 
 
 class _Lines:
+    def on_estimate(self, log: logging.Logger, estimate: CollectEstimate) -> None:  # noqa: ARG002 (as below)
+        errors.print(estimate_line(estimate))
+
     def on_page(self, log: logging.Logger, scan: ScanProgress) -> None:  # noqa: ARG002 (the run's log is not shown)
         errors.print(f"{scan.source_scope}: page {scan.pages}, {scan.seen} items, {scan.fraction:.0%} read")
 
@@ -73,6 +77,9 @@ class _Bars:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
+
+    def on_estimate(self, log: logging.Logger, estimate: CollectEstimate) -> None:  # noqa: ARG002 (as below)
+        self._progress.console.print(estimate_line(estimate))
 
     def on_page(self, log: logging.Logger, scan: ScanProgress) -> None:  # noqa: ARG002 (the run's log is not shown)
         if scan.source_scope not in self._tasks:

@@ -67,6 +67,22 @@ class ActivityEvent:
     metadata: dict[str, Json] = field(hash=False)
 
 
+@dataclass(frozen=True)
+class SkippedActivity:
+    """Activity that counts for nobody, and why: a bot's pull request, a deleted account's review.
+
+    `event_id` is the id its event would have had; `event_time` is aware, UTC.
+    """
+
+    event_id: str
+    source: str
+    stream: str
+    source_scope: str
+    event_type: str
+    reason: str
+    event_time: datetime
+
+
 def pull_request_merged(
     *,
     repo: str,

@@ -11,10 +11,12 @@ import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed
 from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.windows import span
 from ledger_pipeline.defs.failures import domain_failures
-from ledger_pipeline.defs.metadata import Metadata, digest_metadata, stream_metadata
+from ledger_pipeline.defs.metadata import digest_metadata, stream_metadata
 from ledger_pipeline.defs.partitions import partition_key, scope_and_windows
 from ledger_pipeline.defs.progress import ProgressListener
+from ledger_pipeline.defs.receipts import receipts_by_partition
 from ledger_pipeline.defs.resources import GitHubResource, LedgerResource, SettingsResource
 from ledger_pipeline.pipeline.collect import collect
 
@@ -78,14 +80,19 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 windows,
                 streams=streams,
                 full_refresh=config.full_refresh,
+                concurrency=settings.read().github_concurrency,
+                on_estimate=lambda estimate: progress.on_estimate(context.log, estimate),
                 on_progress=lambda scan: progress.on_page(context.log, scan),
             )
+            for asked, answered in report.renamed.items():
+                context.log.warning(f"{asked} is {answered} now: name it so in source_refs; nobody is paid twice")
             if report.failures:
                 raise CollectionFailed(report.failures)
+            receipts = receipts_by_partition(store.receipts(scope.scope_id, source.name, report.windows))
         for stream in report.streams:
             for window in report.windows:
                 context.add_asset_metadata(
-                    stream_metadata(report, window, stream, context.run.tags),
+                    stream_metadata(report, window, stream, receipts.get((window, stream), []), context.run.tags),
                     asset_key=stream_key(stream),
                     partition_key=partition_key(window, scope),
                 )
@@ -118,9 +125,12 @@ def activity_events(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         with domain_failures(), ledger.open() as store:
             scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, datetime.now(UTC))
             digests = store.digests(scope.scope_id, windows)
+            epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
         for digest in digests:
-            metadata: Metadata = digest_metadata(digest)
-            context.add_asset_metadata(metadata, partition_key=partition_key(digest.window, scope))
+            context.add_asset_metadata(
+                digest_metadata(digest, epochs.get(digest.window), scope.weights_milli),
+                partition_key=partition_key(digest.window, scope),
+            )
         return dg.MaterializeResult()
 
     return activity_events

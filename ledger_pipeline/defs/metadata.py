@@ -1,14 +1,16 @@
 """What a materialization says: numbers somebody will act on, as Dagster metadata. No counting of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import dagster as dg
 
 from ledger_pipeline.core.events import STREAM_OF_EVENT_TYPE
+from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.defs.receipts import receipts_table
 from ledger_pipeline.pipeline.report import CollectReport
-from ledger_pipeline.store.port import AppendOutcome, Cursor, WindowDigest
+from ledger_pipeline.store.port import AppendOutcome, Cursor, Epoch, WindowDigest, WindowReceipt
 
 Metadata: TypeAlias = dict[str, dg.MetadataValue | str | int | bool]
 
@@ -16,14 +18,20 @@ Metadata: TypeAlias = dict[str, dg.MetadataValue | str | int | bool]
 TRIGGER_TAG = "ledger/trigger"
 
 
-def stream_metadata(report: CollectReport, window: EpochWindow, stream: str, run_tags: Mapping[str, str]) -> Metadata:
+def stream_metadata(
+    report: CollectReport,
+    window: EpochWindow,
+    stream: str,
+    receipts: Sequence[WindowReceipt],
+    run_tags: Mapping[str, str],
+) -> Metadata:
     """One stream of one window: what was seen, how it ended, how far the cursors are, and what the run cost."""
     tally = report.tally(window, [stream])
     until = report.complete_until([stream])
     metadata: Metadata = {
         **_window(window),
         # False where coverage reached the whole window already: nothing was asked, so nothing can be seen.
-        "scanned": any(part.pages for part in report.source_scopes),
+        "asked": not report.asked_nothing,
         "seen": tally.seen,
         "new": tally.new,
         "duplicate": tally.duplicate,
@@ -33,6 +41,7 @@ def stream_metadata(report: CollectReport, window: EpochWindow, stream: str, run
         "late": tally.outcomes[AppendOutcome.LATE],
         "conflict": tally.outcomes[AppendOutcome.CONFLICT],
         "window_complete": until is not None and until >= window.end,
+        "receipts": receipts_table(receipts),
         "cursors": _cursors(report, stream),
         "run_api_requests": report.requests,
         "run_api_points": report.points,
@@ -40,6 +49,8 @@ def stream_metadata(report: CollectReport, window: EpochWindow, stream: str, run
     }
     if report.points_left is not None:
         metadata["rate_limit_left"] = report.points_left
+    if report.renamed:
+        metadata["renamed_repositories"] = dg.MetadataValue.json(report.renamed)
     elsewhere = report.added_elsewhere()
     if elsewhere:
         metadata["run_added_to_other_epochs"] = dg.MetadataValue.json(
@@ -48,10 +59,14 @@ def stream_metadata(report: CollectReport, window: EpochWindow, stream: str, run
     return metadata
 
 
-def digest_metadata(digest: WindowDigest) -> Metadata:
-    """What the ledger holds for a window, and what it refused."""
+def digest_metadata(digest: WindowDigest, epoch: Epoch | None, weights_milli: Mapping[str, int]) -> Metadata:
+    """What the ledger holds for a window, what it refused, and whether its epoch weighs as the repo-spec now says."""
+    drift = {} if epoch is None else weight_drift(epoch.weights_milli, weights_milli)
     return {
         **_window(digest.window),
+        "epoch": "none yet" if epoch is None else f"{epoch.id}, {epoch.status}",
+        "weights_drifted": bool(drift),
+        "weights_drift": dg.MetadataValue.json(drift),
         "events": digest.events,
         **{event_type: digest.events_by_type.get(event_type, 0) for event_type in STREAM_OF_EVENT_TYPE},
         "rejected": sum(digest.rejected_by_reason.values()),
@@ -89,6 +104,7 @@ def _cursors(report: CollectReport, stream: str) -> dg.MetadataValue:
                     "cursor_from": _watermark(part.before.get(stream)),
                     "cursor_to": _watermark(part.after.get(stream)),
                     "covered_from": _covered_from(part.after.get(stream)),
+                    "outcome": f"{part.outcome}, resumed" if part.resumed else part.outcome.value,
                     "pages": part.pages,
                     "api_requests": part.requests,
                 }
@@ -101,6 +117,7 @@ def _cursors(report: CollectReport, stream: str) -> dg.MetadataValue:
                 dg.TableColumn("cursor_from", "string"),
                 dg.TableColumn("cursor_to", "string"),
                 dg.TableColumn("covered_from", "string"),
+                dg.TableColumn("outcome", "string"),
                 dg.TableColumn("pages", "int"),
                 dg.TableColumn("api_requests", "int"),
             ]

@@ -41,20 +41,21 @@ class LedgerResource(dg.ConfigurableResource[Any]):
 
 
 class GitHubResource(dg.ConfigurableResource[Any]):
-    """GitHub at GITHUB_API_URL with GITHUB_TOKEN."""
+    """GitHub at GITHUB_API_URL, with the credentials of the environment."""
 
     settings: SettingsResource
 
     @contextmanager
     def open(self) -> Iterator[GitHubSource]:
-        """GitHub as a source. Raises SettingsError without credentials."""
+        """GitHub as a source. Raises SettingsError without credentials, or with contradictory ones."""
         settings = self.settings.read()
         client = GitHubClient(
             api_url=settings.github_api_url,
-            token=settings.token(),
+            credentials=settings.github_credentials(),
             timeout_seconds=settings.github_timeout_seconds,
             max_wait_seconds=settings.github_max_wait_seconds,
             retries=settings.github_retries,
+            points_reserve=settings.github_points_reserve,
         )
         try:
             yield GitHubSource(client, settings.github_page_size)

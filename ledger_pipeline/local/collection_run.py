@@ -29,7 +29,7 @@ class StreamRow:
     epoch: str
     scope: str
     stream: str
-    scanned: bool
+    asked: bool
     seen: int
     new: int
     duplicate: int
@@ -117,7 +117,7 @@ def _stream_row(found: dg.AssetMaterialization, stream: str, scope: Scope) -> St
         epoch=_epoch(found),
         scope=scope.scope_key,
         stream=stream,
-        scanned=bool(found.metadata["scanned"].value),
+        asked=bool(found.metadata["asked"].value),
         seen=_number(found, "seen"),
         new=_number(found, "new"),
         duplicate=_number(found, "duplicate"),

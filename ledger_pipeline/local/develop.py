@@ -18,7 +18,7 @@ STOP_TIMEOUT_SECONDS = 20
 
 
 def develop(port: int, say: Callable[[str], None]) -> None:
-    """Run webserver and daemon until interrupted. Without GITHUB_TOKEN: on the demo's state, GitHub simulated.
+    """Run webserver and daemon until interrupted. Without GitHub credentials: on the demo's state, GitHub simulated.
 
     Raises LedgerError when one of the processes ends by itself.
     """
@@ -40,11 +40,11 @@ def develop(port: int, say: Callable[[str], None]) -> None:
 
 @contextmanager
 def _github(settings: Settings, say: Callable[[str], None]) -> Iterator[dict[str, str]]:
-    if settings.github_token is not None:
+    if settings.has_github_credentials:
         with nullcontext({"LEDGER_REPO_SPEC": str(settings.repo_spec_path)}) as environment:
             yield environment
         return
-    say("GITHUB_TOKEN is not set: GitHub is SIMULATED, on the demo's state")
+    say("No GitHub credentials are set: GitHub is SIMULATED, on the demo's state")
     with simulated_github(settings.repo_spec(), demo_home(settings)) as github:
         yield {**demo_environment(settings), **github}
 

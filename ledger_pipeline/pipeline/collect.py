@@ -1,39 +1,35 @@
-"""Collection: scan what is not covered, append page by page, and only then move the cursors.
+"""Collection: see what is not covered, ask what changed, scan that side by side, and say what it did."""
 
-A failed source_scope leaves its cursors where they were and the others untouched; the events of its pages that were
-stored stay, and reading them again is harmless.
-"""
-
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.spec import Scope, SourceSpec
 from ledger_pipeline.core.windows import EpochWindow, span
-from ledger_pipeline.pipeline.coverage import StreamPlan, plan_scan
-from ledger_pipeline.pipeline.report import CollectReport, SourceScopeReport
-from ledger_pipeline.sources.port import ActivitySource, ScanRequest
-from ledger_pipeline.store.port import Cursor, LedgerStore, Producer
+from ledger_pipeline.pipeline.coverage import is_unchanged, plan_scan, reads_back
+from ledger_pipeline.pipeline.fairness import run_fairly
+from ledger_pipeline.pipeline.report import CollectReport, ScanOutcome, SourceScopeReport
+from ledger_pipeline.pipeline.scan import Collection, ScanProgress, SourceScopeScan
+from ledger_pipeline.sources.port import ActivitySource, Heads
+from ledger_pipeline.store.port import LedgerStore, StreamCoverage
+
+CONCURRENCY = 4
 
 
 @dataclass(frozen=True)
-class ScanProgress:
-    """Where a scan stands after a page: items so far, and how far back it has read of what it has to."""
+class CollectEstimate:
+    """What a collection is about to do, and what that can cost.
 
-    source_scope: str
-    pages: int
-    seen: int
-    watermark: datetime
-    reached: datetime | None
-    floor: datetime
+    `covered`, `unchanged` and `to_scan` count source_scopes; `requests_at_most` is None where the source was not
+    asked how many items there are; `points_left` is what it last said is left of its budget.
+    """
 
-    @property
-    def fraction(self) -> float:
-        """The part of the time between watermark and floor that has been read, 0 to 1."""
-        if self.reached is None or self.reached <= self.floor:
-            return 1.0
-        return (self.watermark - self.reached) / (self.watermark - self.floor)
+    covered: int
+    unchanged: int
+    to_scan: int
+    requests_at_most: int | None
+    points_left: int | None
 
 
 def collect(
@@ -44,12 +40,16 @@ def collect(
     *,
     streams: Sequence[str] | None = None,
     full_refresh: bool = False,
+    concurrency: int = CONCURRENCY,
+    on_estimate: Callable[[CollectEstimate], None] = lambda _: None,
     on_progress: Callable[[ScanProgress], None] = lambda _: None,
 ) -> CollectReport:
-    """Bring `windows` of `scope` into the ledger from `source`, reading each source_scope at most once.
+    """Bring `windows` of `scope` into the ledger from `source`, one scan a source_scope for all of them.
 
     Epochs of the windows are created where missing. `streams` narrows what the scope collects; `full_refresh` reads
-    again what is covered. A source_scope that fails is in the report, never raised; StoreError is.
+    again what is covered; at most `concurrency` source_scopes are read at once, page by page in fair turns. A
+    source_scope that fails is in the report, never raised; StoreError is. The callbacks come from several threads,
+    one at a time.
     """
     spec = _source_spec(scope, source.name)
     wanted_streams = tuple(stream for stream in spec.streams if streams is None or stream in streams)
@@ -58,53 +58,75 @@ def collect(
     cursors = store.cursors(scope.scope_id, source.name)
     report = CollectReport(ordered, wanted_streams)
     for source_scope in spec.source_scopes:
-        before = {
+        found = {
             stream: cursors[stream, source_scope] for stream in wanted_streams if (stream, source_scope) in cursors
         }
-        part = SourceScopeReport(source.name, source_scope, before, after=dict(before))
-        report.source_scopes.append(part)
-        plans = plan_scan(wanted_streams, before, span(ordered), full_refresh=full_refresh)
-        if plans:
-            try:
-                _scan(source, store, scope, plans, part, on_progress)
-            except SourceError as error:
-                part.failure = error
+        report.source_scopes.append(SourceScopeReport(source.name, source_scope, found, after=dict(found)))
+
+    def plan(part: SourceScopeReport, *, again: bool = False) -> tuple[StreamCoverage, ...]:
+        return plan_scan(wanted_streams, part.after, span(ordered), full_refresh=again)
+
+    collection = Collection(source, store, scope, ordered, plan, _one_at_a_time(on_progress))
+    todo = [(part, plan(part, again=full_refresh)) for part in report.source_scopes]
+    todo = [(part, plans) for part, plans in todo if plans]
+    heads = _ask_heads(source, todo, report)
+    scans = []
+    for part, plans in todo:
+        head = heads.heads.get(part.source_scope) if heads else None
+        if heads and head and not full_refresh and is_unchanged(head, plans):
+            part.outcome = ScanOutcome.UNCHANGED
+            collection.finish(part, plans, heads.began_at, pages=0)
+        else:
+            scans.append(SourceScopeScan(collection, part, plans))
+    on_estimate(_estimate(source, report, heads, todo, scans=len(scans)))
+    run_fairly(scans, concurrency)
     return report
 
 
-def _scan(
+def _ask_heads(
+    source: ActivitySource, todo: Sequence[tuple[SourceScopeReport, Sequence[StreamCoverage]]], report: CollectReport
+) -> Heads | None:
+    """What changed last, asked of all source_scopes at once; not of a single one that only has news to read."""
+    if not todo or (len(todo) == 1 and not reads_back(todo[0][1], todo[0][0].before)):
+        return None
+    try:
+        heads = source.heads([part.source_scope for part, _ in todo])
+    except SourceError:
+        # It only saves work: each scan asks for itself, and says in its own part why it cannot.
+        return None
+    report.heads = heads.usage
+    return heads
+
+
+def _estimate(
     source: ActivitySource,
-    store: LedgerStore,
-    scope: Scope,
-    plans: Sequence[StreamPlan],
-    part: SourceScopeReport,
-    on_progress: Callable[[ScanProgress], None],
-) -> None:
-    """Read one source_scope to its floors, append as pages come, and move its cursors after the last one."""
-    request = ScanRequest(part.source_scope, {plan.stream: plan.floor for plan in plans})
-    floor = min(request.floors.values())
-    producer = Producer(source.producer, source.producer_version)
-    seen = 0
-    for page in source.scan(request):
-        part.use(page.usage)
-        part.watermark = page.watermark
-        outcomes = store.append_events(scope.scope_id, page.events, producer, page.retrieved_at)
-        for event in page.events:
-            part.tally(scope.calendar.window_at(event.event_time), event.stream).outcomes[outcomes[event.id]] += 1
-        for item in page.skipped:
-            part.tally(scope.calendar.window_at(item.event_time), item.stream).skipped[item.reason] += 1
-        seen += len(page.events) + len(page.skipped)
-        on_progress(ScanProgress(part.source_scope, part.pages, seen, page.watermark, page.reached, floor))
-    if part.watermark is None:
-        return
-    # A window that has not begun yet covers nothing: coverage never starts after the watermark.
-    watermark = part.watermark
-    finished = [
-        Cursor(source.name, plan.stream, part.source_scope, watermark, min(plan.covered_from, watermark))
-        for plan in plans
-    ]
-    for cursor in store.advance_cursors(scope.scope_id, finished, watermark):
-        part.after[cursor.stream] = cursor
+    report: CollectReport,
+    heads: Heads | None,
+    todo: Sequence[tuple[SourceScopeReport, Sequence[StreamCoverage]]],
+    scans: int,
+) -> CollectEstimate:
+    at_most = None
+    if heads is not None:
+        known = (heads.heads.get(part.source_scope) for part, _ in todo if part.outcome is not ScanOutcome.UNCHANGED)
+        # One request carries a page of each stream, so the longest of them decides.
+        at_most = sum(-(-max(head.totals.values(), default=1) // source.page_size) or 1 for head in known if head)
+    return CollectEstimate(
+        covered=len(report.source_scopes) - len(todo),
+        unchanged=len(todo) - scans,
+        to_scan=scans,
+        requests_at_most=at_most,
+        points_left=report.points_left,
+    )
+
+
+def _one_at_a_time(call: Callable[[ScanProgress], None]) -> Callable[[ScanProgress], None]:
+    lock = threading.Lock()
+
+    def called(progress: ScanProgress) -> None:
+        with lock:
+            call(progress)
+
+    return called
 
 
 def _source_spec(scope: Scope, name: str) -> SourceSpec:

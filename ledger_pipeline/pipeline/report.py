@@ -1,13 +1,14 @@
 """What a collection did, in numbers somebody will act on. Counting only; nothing here decides anything."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from ledger_pipeline.core.errors import SourceError
-from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.sources.port import RequestUsage
+from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
+from ledger_pipeline.sources.port import RequestUsage, ScanPage, UpdateSpan
 from ledger_pipeline.store.port import REJECTED, AppendOutcome, Cursor
 
 
@@ -44,21 +45,40 @@ class Tally:
         self.skipped.update(other.skipped)
 
 
+class ScanOutcome(StrEnum):
+    """How a source_scope was brought up to date."""
+
+    COVERED = "covered"  # all of it was in the ledger already: nothing was asked
+    UNCHANGED = "unchanged"  # its newest update is older than what is covered: nothing was read
+    SCANNED = "scanned"
+    FAILED = "failed"
+
+
 @dataclass
 class SourceScopeReport:
-    """One source_scope's part; no pages at all mean it was covered. `before`, `after`: its cursors by stream."""
+    """One source_scope's part. `before`, `after`: its cursors by stream; `updates`: what its pages spanned."""
 
     source: str
     source_scope: str
     before: dict[str, Cursor]
     after: dict[str, Cursor] = field(default_factory=dict)
+    outcome: ScanOutcome = ScanOutcome.COVERED
+    resumed: bool = False
+    source_scope_name: str | None = None
     tallies: dict[tuple[EpochWindow, str], Tally] = field(default_factory=dict)
+    updates: dict[str, UpdateSpan] = field(default_factory=dict)
+    seen: int = 0
     pages: int = 0
     requests: int = 0
     points: int = 0
     points_left: int | None = None
-    watermark: datetime | None = None
     failure: SourceError | None = None
+
+    @property
+    def renamed_to(self) -> str | None:
+        """The name the source answers by now, where it is not the one that was asked for (case apart)."""
+        name = self.source_scope_name
+        return name if name is not None and name.casefold() != self.source_scope.casefold() else None
 
     def use(self, usage: RequestUsage) -> None:
         """Count a page and what it cost."""
@@ -67,6 +87,20 @@ class SourceScopeReport:
         self.points += usage.points
         self.points_left = usage.points_left
 
+    def count(self, page: ScanPage, outcomes: Mapping[str, AppendOutcome], calendar: EpochCalendar) -> None:
+        """Count a stored page's items, by the window that holds each one's own time."""
+        self.source_scope_name = page.source_scope_name
+        self.seen += len(page.events) + len(page.skipped)
+        for event in page.events:
+            self.tally(calendar.window_at(event.event_time), event.stream).outcomes[outcomes[event.id]] += 1
+        for item in page.skipped:
+            self.tally(calendar.window_at(item.event_time), item.stream).skipped[item.reason] += 1
+        for stream, span in page.updates.items():
+            known = self.updates.get(stream, span)
+            self.updates[stream] = UpdateSpan(
+                min(known.oldest, span.oldest), max(known.newest, span.newest), span.source_total
+            )
+
     def tally(self, window: EpochWindow, stream: str) -> Tally:
         """The tally of a window and stream, made where there is none yet."""
         return self.tallies.setdefault((window, stream), Tally())
@@ -74,32 +108,48 @@ class SourceScopeReport:
 
 @dataclass
 class CollectReport:
-    """A whole collection: the windows asked for, oldest first, and what each source_scope gave."""
+    """A whole collection: the windows asked for, oldest first, and what each source_scope gave.
+
+    `heads` is what asking for all heads at once cost, None where it was not asked.
+    """
 
     windows: tuple[EpochWindow, ...]
     streams: tuple[str, ...]
     source_scopes: list[SourceScopeReport] = field(default_factory=list)
+    heads: RequestUsage | None = None
 
     @property
     def requests(self) -> int:
         """HTTP requests of the whole collection."""
-        return sum(report.requests for report in self.source_scopes)
+        return sum(report.requests for report in self.source_scopes) + (self.heads.requests if self.heads else 0)
 
     @property
     def points(self) -> int:
         """Points of the source's budget the whole collection cost."""
-        return sum(report.points for report in self.source_scopes)
+        return sum(report.points for report in self.source_scopes) + (self.heads.points if self.heads else 0)
 
     @property
     def points_left(self) -> int | None:
-        """What the source last said is left of its budget; None when nothing was asked of it."""
-        left = [report.points_left for report in self.source_scopes if report.points_left is not None]
-        return min(left, default=None)
+        """The least that the source said is left of its budget; None when nothing was asked of it."""
+        told = [report.points_left for report in self.source_scopes]
+        if self.heads is not None:
+            told.append(self.heads.points_left)
+        return min((points for points in told if points is not None), default=None)
 
     @property
     def failures(self) -> list[SourceError]:
         """Why source_scopes failed, in their order."""
         return [report.failure for report in self.source_scopes if report.failure is not None]
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Source_scopes that answer by another name now."""
+        return {report.source_scope: report.renamed_to for report in self.source_scopes if report.renamed_to}
+
+    @property
+    def asked_nothing(self) -> bool:
+        """Whether everything was covered, so that the source was not asked at all."""
+        return all(report.outcome is ScanOutcome.COVERED for report in self.source_scopes)
 
     def tally(self, window: EpochWindow, streams: Iterable[str]) -> Tally:
         """What was seen for one window in `streams`, over all source_scopes."""

@@ -2,33 +2,30 @@
 
 A scan reads everything the source updated since a floor, whatever the time of the events it leads to, and states
 the moment it began by the source's own clock (the watermark). When its last page is stored, everything updated
-between the floor and the watermark is in the ledger; interrupted before, it is simply repeated: event ids make
-that harmless.
+between the floor and the watermark is in the ledger; interrupted before, it is resumed where it stood or repeated:
+event ids make that harmless.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
+from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.windows import EpochWindow
 
 
 @dataclass(frozen=True)
 class ScanRequest:
-    """What to read of `source_scope`: for each stream, everything updated at or after its floor (aware, UTC)."""
+    """What to read of `source_scope`: for each stream, everything updated at or after its floor (aware, UTC).
+
+    `position` is where an interrupted scan of the same floors stood (ScanPage.position), None to begin.
+    """
 
     source_scope: str
     floors: Mapping[str, datetime]
-
-
-@dataclass(frozen=True)
-class SkippedItem:
-    """An item that is activity but counts for nobody (a bot's pull request, a deleted account's review)."""
-
-    stream: str
-    reason: str
-    event_time: datetime
+    position: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,32 +38,79 @@ class RequestUsage:
 
 
 @dataclass(frozen=True)
-class ScanPage:
-    """One page of a scan. `watermark` is the same on every page: the source's time when the scan began.
+class UpdateSpan:
+    """The oldest and newest update among items read, and the source's own total of such items where it says one."""
 
-    `retrieved_at` is the source's time when it answered this page; `reached` is the oldest update seen so far, for
-    progress only.
+    oldest: datetime
+    newest: datetime
+    source_total: int | None
+
+
+@dataclass(frozen=True)
+class ScanPage:
+    """One page of a scan.
+
+    `source_scope_name` is the source_scope as the source spells it now (a renamed repository answers under its old
+    name). `began_at` is the source's time when it answered the first page of this call of `scan`: of a scan that is
+    not resumed, the watermark. `retrieved_at` is its time when it answered this page. `updates` has the streams that
+    this page held items of. `reached` is how far back everything has been read, for progress only.
+    `position` resumes the scan behind this page; None on the last one.
     """
 
+    source_scope_name: str
     events: tuple[ActivityEvent, ...]
-    skipped: tuple[SkippedItem, ...]
-    watermark: datetime
+    skipped: tuple[SkippedActivity, ...]
+    began_at: datetime
     retrieved_at: datetime
+    updates: Mapping[str, UpdateSpan]
     reached: datetime | None
+    usage: RequestUsage
+    position: Mapping[str, Json] | None
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest update of each stream of a source_scope (None: it has no items), and how many items it has."""
+
+    newest: Mapping[str, datetime | None]
+    totals: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Heads of many source_scopes, asked at once at `began_at` (the source's time); one it lacks is left out."""
+
+    heads: Mapping[str, Head]
+    began_at: datetime
     usage: RequestUsage
 
 
 class ActivitySource(Protocol):
-    """A system that activity comes from."""
+    """A system that activity comes from. Safe to use from several threads."""
 
     name: str
     producer: str
     producer_version: str
     streams: tuple[str, ...]
+    page_size: int
+
+    def heads(self, source_scopes: Sequence[str]) -> Heads:
+        """What changed last in each of `source_scopes`, in as few requests as there can be.
+
+        Raises SourceUnavailable or SourceRefused when the question as a whole fails, never for one source_scope.
+        """
+        ...
 
     def scan(self, request: ScanRequest) -> Iterator[ScanPage]:
         """Read `request` to its end, newest first, one page in memory at a time; yields at least one page.
 
         Raises SourceUnavailable when the source may answer later, SourceRefused when it will not.
+        """
+        ...
+
+    def count_events(self, source_scope: str, window: EpochWindow) -> Mapping[str, int]:
+        """How many events the source's own index has in `window`, by stream; only of streams it can count.
+
+        Raises as `scan` does.
         """
         ...

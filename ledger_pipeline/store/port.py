@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.windows import EpochWindow
 
@@ -107,6 +107,86 @@ class Cursor:
 
 
 @dataclass(frozen=True)
+class StreamCoverage:
+    """What a scan of one stream reads, updates from `floor` on, and may then call covered, from `covered_from` on."""
+
+    stream: str
+    floor: datetime
+    covered_from: datetime
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a scan of a source_scope stands after a page that is stored, so that it can be resumed there.
+
+    `watermark` is the scan's, `position` the source's own (`ScanPage.position`), `saved_at` the source's time when it
+    answered the page.
+    """
+
+    source: str
+    source_scope: str
+    watermark: datetime
+    coverage: tuple[StreamCoverage, ...]
+    position: Mapping[str, Json]
+    pages: int
+    saved_at: datetime
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What one finished scan did for one window, stream and source_scope: proof that somebody looked.
+
+    `seen` items led to events or were skipped; `first_updated_at`/`last_updated_at` span all items the scan read of
+    the stream, whatever their window, None when it read none; `source_total` is the source's own count of them.
+    """
+
+    window: EpochWindow
+    source: str
+    stream: str
+    source_scope: str
+    source_scope_name: str
+    covered_from: datetime
+    covered_to: datetime
+    pages: int
+    seen: int
+    skipped_by_reason: Mapping[str, int]
+    first_updated_at: datetime | None
+    last_updated_at: datetime | None
+    source_total: int | None
+
+
+@dataclass(frozen=True)
+class WindowReceipt:
+    """All receipts of one window, stream and source_scope together, with what the ledger holds for them.
+
+    `covered_from`, `covered_to`: the union of the scans' intervals; `scans`, `pages`: their sums; `first_updated_at`,
+    `last_updated_at`: over all of them; `source_total`: the latest. `kept`, `skipped_by_reason`, `rejected` and
+    `set_hash` are counted from what is stored of the window, so that reading something twice counts it once.
+    """
+
+    window: EpochWindow
+    source: str
+    stream: str
+    source_scope: str
+    covered_from: datetime
+    covered_to: datetime
+    scans: int
+    pages: int
+    first_updated_at: datetime | None
+    last_updated_at: datetime | None
+    source_total: int | None
+    kept: int
+    skipped_by_reason: Mapping[str, int]
+    rejected: int
+    set_hash: str
+
+    @property
+    def seen(self) -> int:
+        """Items of activity the window has: kept, skipped and rejected."""
+        return self.kept + sum(self.skipped_by_reason.values()) + self.rejected
+
+
+@dataclass(frozen=True)
 class WindowDigest:
     """What the ledger holds for one window: events by type, their set hash, and rejected events by reason."""
 
@@ -156,8 +236,39 @@ class LedgerStore(Protocol):
         """The cursors of a source, by (stream, source_scope)."""
         ...
 
-    def advance_cursors(self, scope_id: UUID, cursors: Sequence[Cursor], retrieved_at: datetime) -> list[Cursor]:
+    def record_skipped(self, scope_id: UUID, skipped: Sequence[SkippedActivity], retrieved_at: datetime) -> int:
+        """Keep activity that counts for nobody, once however often it comes; how many were new."""
+        ...
+
+    def checkpoint(self, scope_id: UUID, source: str, source_scope: str) -> Checkpoint | None:
+        """Where an unfinished scan of the source_scope stands; None when there is none."""
+        ...
+
+    def save_checkpoint(self, scope_id: UUID, checkpoint: Checkpoint) -> None:
+        """Remember where a scan stands, in place of what was remembered of the source_scope before."""
+        ...
+
+    def discard_checkpoint(self, scope_id: UUID, source: str, source_scope: str) -> None:
+        """Forget where a scan stood; no error when there is nothing to forget."""
+        ...
+
+    def receipts(self, scope_id: UUID, source: str, windows: Sequence[EpochWindow]) -> list[WindowReceipt]:
+        """One per window, stream and source_scope that was ever looked at, by (window, stream, source_scope).
+
+        All from one snapshot of the ledger.
+        """
+        ...
+
+    def advance_cursors(
+        self,
+        scope_id: UUID,
+        cursors: Sequence[Cursor],
+        retrieved_at: datetime,
+        receipts: Sequence[Receipt] = (),
+    ) -> list[Cursor]:
         """Record finished scans and return what the ledger then holds, in the order given.
+
+        In the same transaction their `receipts` are kept and the checkpoints of their source_scopes forgotten.
 
         A watermark only moves forward and coverage only grows; a scan that does not touch what is covered already
         (it starts after the stored watermark) leaves the stored cursor as it is.

@@ -1,34 +1,39 @@
 """The ledger in Postgres: every verb of the port as one statement or one short transaction."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Row, bindparam, func, select, text
+from sqlalchemy import Connection, Engine, Row, bindparam, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger_pipeline.core.errors import EpochOverlap, IngestionClosed
-from ledger_pipeline.core.events import ActivityEvent
-from ledger_pipeline.core.hashing import event_set_hash
+from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.windows import EpochWindow, span
-from ledger_pipeline.store import migrations
+from ledger_pipeline.store import checkpoints, migrations
 from ledger_pipeline.store.append import Append
+from ledger_pipeline.store.cursors import finished_scans, scan_of, store_scans, stored_cursors
+from ledger_pipeline.store.digests import bounds, window_digests
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.failures import translated
 from ledger_pipeline.store.port import (
     AppendOutcome,
+    Checkpoint,
     Cursor,
     Epoch,
     EpochStatus,
     Producer,
+    Receipt,
     RejectedEvent,
     StoredEvent,
     WindowDigest,
+    WindowReceipt,
 )
-from ledger_pipeline.store.schema import activity_events, epochs, rejected_events, source_cursors
+from ledger_pipeline.store.receipts import keep_receipts, window_receipts
+from ledger_pipeline.store.schema import activity_events, epochs, rejected_events
+from ledger_pipeline.store.skipped import keep_skipped
 
 ROWS_PER_FETCH = 1000
 
@@ -38,49 +43,6 @@ CREATE_EPOCHS = text("""
     FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS given (period_start, period_end)
     ON CONFLICT DO NOTHING
 """).bindparams(bindparam("weights", type_=JSONB))
-
-# A scan counts when it touches what is covered already; an inherited cursor covers nothing known, and gives way.
-ADVANCE_CURSORS = text("""
-    INSERT INTO source_cursors AS stored
-        (node_id, scope_id, source, stream, source_scope, cursor_value, covered_from, retrieved_at)
-    SELECT :node_id, :scope_id, source, stream, source_scope, cursor_value, covered_from, :retrieved_at
-    FROM unnest(
-        CAST(:sources AS text[]), CAST(:streams AS text[]), CAST(:source_scopes AS text[]),
-        CAST(:watermarks AS timestamptz[]), CAST(:covered_froms AS timestamptz[])
-    ) AS scan (source, stream, source_scope, cursor_value, covered_from)
-    ON CONFLICT (node_id, scope_id, source, stream, source_scope) DO UPDATE SET
-        cursor_value = CASE WHEN stored.covered_from IS NULL THEN excluded.cursor_value
-            ELSE GREATEST(stored.cursor_value, excluded.cursor_value) END,
-        covered_from = LEAST(stored.covered_from, excluded.covered_from),
-        retrieved_at = GREATEST(stored.retrieved_at, excluded.retrieved_at)
-    WHERE stored.covered_from IS NULL
-        OR (excluded.covered_from <= stored.cursor_value AND excluded.cursor_value >= stored.covered_from)
-""")
-
-# OFFSET 0 keeps the planner at one index range per window, whatever it believes of how many windows there are.
-EVENTS_OF_WINDOWS = text("""
-    SELECT given.number, event.event_type, event.id, event.payload_hash
-    FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
-        WITH ORDINALITY AS given (period_start, period_end, number)
-    CROSS JOIN LATERAL (
-        SELECT event_type, id, payload_hash FROM activity_events
-        WHERE node_id = :node_id AND scope_id = :scope_id
-            AND event_time >= given.period_start AND event_time < given.period_end
-        OFFSET 0
-    ) AS event
-""")
-REJECTED_OF_WINDOWS = text("""
-    SELECT given.number, event.reason, count(*) AS events
-    FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
-        WITH ORDINALITY AS given (period_start, period_end, number)
-    CROSS JOIN LATERAL (
-        SELECT reason FROM rejected_events
-        WHERE node_id = :node_id AND scope_id = :scope_id
-            AND event_time >= given.period_start AND event_time < given.period_end
-        OFFSET 0
-    ) AS event
-    GROUP BY given.number, event.reason
-""")
 
 
 @contextmanager
@@ -123,7 +85,7 @@ class PostgresLedger:
             return []
         wanted = sorted(set(windows))
         with translated(self._engine), self._engine.begin() as connection:
-            parameters = {**self._scope(scope_id), **_bounds(wanted), "weights": dict(weights_milli)}
+            parameters = {**self._scope(scope_id), **bounds(wanted), "weights": dict(weights_milli)}
             connection.execute(CREATE_EPOCHS, parameters)
             stored = self._epochs(connection, scope_id, span(wanted))
             by_window = {epoch.window: epoch for epoch in stored}
@@ -161,41 +123,68 @@ class PostgresLedger:
     def cursors(self, scope_id: UUID, source: str) -> dict[tuple[str, str], Cursor]:
         """The cursors of a source, by (stream, source_scope)."""
         with translated(self._engine), self._engine.connect() as connection:
-            stored = self._cursors(connection, scope_id, [source])
-        return {(cursor.stream, cursor.source_scope): cursor for cursor in stored}
+            stored = stored_cursors(connection, self._scope(scope_id), [source])
+        return {(stream, source_scope): cursor for (_, stream, source_scope), cursor in stored.items()}
 
-    def advance_cursors(self, scope_id: UUID, cursors: Sequence[Cursor], retrieved_at: datetime) -> list[Cursor]:
+    def record_skipped(self, scope_id: UUID, skipped: Sequence[SkippedActivity], retrieved_at: datetime) -> int:
+        """Keep activity that counts for nobody, once however often it comes; how many were new."""
+        if not skipped:
+            return 0
+        with translated(self._engine), self._engine.begin() as connection:
+            return keep_skipped(connection, self._scope(scope_id), skipped, retrieved_at)
+
+    def checkpoint(self, scope_id: UUID, source: str, source_scope: str) -> Checkpoint | None:
+        """Where an unfinished scan of the source_scope stands; None when there is none."""
+        with translated(self._engine), self._engine.connect() as connection:
+            return checkpoints.find(connection, self._scope(scope_id), source, source_scope)
+
+    def save_checkpoint(self, scope_id: UUID, checkpoint: Checkpoint) -> None:
+        """Remember where a scan stands, in place of what was remembered of the source_scope before."""
+        with translated(self._engine), self._engine.begin() as connection:
+            checkpoints.save(connection, self._scope(scope_id), checkpoint)
+
+    def discard_checkpoint(self, scope_id: UUID, source: str, source_scope: str) -> None:
+        """Forget where a scan stood; no error when there is nothing to forget."""
+        with translated(self._engine), self._engine.begin() as connection:
+            checkpoints.discard(connection, self._scope(scope_id), [(source, source_scope)])
+
+    def receipts(self, scope_id: UUID, source: str, windows: Sequence[EpochWindow]) -> list[WindowReceipt]:
+        """One per window, stream and source_scope that was ever looked at, by (window, stream, source_scope).
+
+        All from one snapshot of the ledger.
+        """
+        with translated(self._engine), self._engine.connect() as connection:
+            return window_receipts(_snapshot(connection), self._scope(scope_id), source, windows)
+
+    def advance_cursors(
+        self,
+        scope_id: UUID,
+        cursors: Sequence[Cursor],
+        retrieved_at: datetime,
+        receipts: Sequence[Receipt] = (),
+    ) -> list[Cursor]:
         """Record finished scans and return what the ledger then holds, in the order given.
+
+        In the same transaction their `receipts` are kept and the checkpoints of their source_scopes forgotten.
 
         A watermark only moves forward and coverage only grows; a scan that does not touch what is covered already
         (it starts after the stored watermark) leaves the stored cursor as it is.
-        Raises ValueError when a scan does not say what it covered, or two are of one stream of a source_scope.
+        Raises ValueError when a scan does not say what it covered, two are of one stream of a source_scope, or a
+        receipt is of none of them.
         """
-        if not cursors:
+        scans = finished_scans(cursors)
+        for receipt in receipts:
+            if scan_of(receipt) not in scans:
+                raise ValueError(f"a receipt of none of the finished scans: {receipt}")
+        if not scans:
             return []
-        scans = {_key(cursor): cursor for cursor in cursors}
-        if len(scans) < len(cursors):
-            raise ValueError("several finished scans of one stream of a source_scope in one call")
-        for cursor in cursors:
-            if cursor.covered_from is None or cursor.covered_from > cursor.watermark:
-                raise ValueError(f"a finished scan covers from an instant up to its watermark: {cursor}")
-        ordered = [scans[key] for key in sorted(scans)]
+        scope = self._scope(scope_id)
         with translated(self._engine), self._engine.begin() as connection:
-            connection.execute(
-                ADVANCE_CURSORS,
-                {
-                    **self._scope(scope_id),
-                    "sources": [scan.source for scan in ordered],
-                    "streams": [scan.stream for scan in ordered],
-                    "source_scopes": [scan.source_scope for scan in ordered],
-                    "watermarks": [scan.watermark for scan in ordered],
-                    "covered_froms": [scan.covered_from for scan in ordered],
-                    "retrieved_at": retrieved_at,
-                },
-            )
-            stored = self._cursors(connection, scope_id, sorted({scan.source for scan in ordered}))
-        by_key = {_key(cursor): cursor for cursor in stored}
-        return [by_key[_key(cursor)] for cursor in cursors]
+            store_scans(connection, scope, scans, retrieved_at)
+            keep_receipts(connection, scope, receipts)
+            checkpoints.discard(connection, scope, {(scan.source, scan.source_scope) for scan in cursors})
+            stored = stored_cursors(connection, scope, sorted({scan.source for scan in cursors}))
+        return [stored[scan_of(cursor)] for cursor in cursors]
 
     def events(self, scope_id: UUID, within: EpochWindow) -> Iterator[StoredEvent]:
         """Events whose time lies in `within`, by (event_time, id), streamed: memory does not grow with them."""
@@ -216,21 +205,8 @@ class PostgresLedger:
 
     def digests(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> list[WindowDigest]:
         """One digest per window, in the order given, all from one snapshot of the ledger."""
-        types: list[Counter[str]] = [Counter() for _ in windows]
-        pairs: list[list[tuple[str, str]]] = [[] for _ in windows]
-        rejected: list[dict[str, int]] = [{} for _ in windows]
-        parameters = {**self._scope(scope_id), **_bounds(windows)}
         with translated(self._engine), self._engine.connect() as connection:
-            snapshot = connection.execution_options(isolation_level="REPEATABLE READ")
-            for number, event_type, event_id, payload_hash in snapshot.execute(EVENTS_OF_WINDOWS, parameters):
-                types[number - 1][event_type] += 1
-                pairs[number - 1].append((event_id, payload_hash))
-            for number, reason, events in snapshot.execute(REJECTED_OF_WINDOWS, parameters):
-                rejected[number - 1][reason] = events
-        return [
-            WindowDigest(window, dict(types[n]), event_set_hash(pairs[n]), rejected[n])
-            for n, window in enumerate(windows)
-        ]
+            return window_digests(_snapshot(connection), self._scope(scope_id), windows)
 
     def rejected(self, scope_id: UUID, within: EpochWindow) -> list[RejectedEvent]:
         """Events refused whose time lies in `within`, by (event_time, id)."""
@@ -257,20 +233,10 @@ class PostgresLedger:
         )
         return [_epoch(row) for row in connection.execute(query)]
 
-    def _cursors(self, connection: Connection, scope_id: UUID, sources: Sequence[str]) -> list[Cursor]:
-        table = source_cursors.c
-        query = select(table.source, table.stream, table.source_scope, table.cursor_value, table.covered_from).where(
-            table.node_id == self.node_id, table.scope_id == scope_id, table.source == func.any(sources)
-        )
-        return [Cursor(*row) for row in connection.execute(query)]
 
-
-def _key(cursor: Cursor) -> tuple[str, str, str]:
-    return cursor.source, cursor.stream, cursor.source_scope
-
-
-def _bounds(windows: Sequence[EpochWindow]) -> dict[str, object]:
-    return {"starts": [window.start for window in windows], "ends": [window.end for window in windows]}
+def _snapshot(connection: Connection) -> Connection:
+    """`connection`, whose statements from now on all see the ledger as it is at the first of them."""
+    return connection.execution_options(isolation_level="REPEATABLE READ")
 
 
 def _epoch(row: Row[*tuple[object, ...]]) -> Epoch:

@@ -149,6 +149,62 @@ source_cursors = Table(
     CheckConstraint("covered_from <= cursor_value", name="coverage"),
 )
 
+skipped_activity = Table(
+    "skipped_activity",
+    metadata,
+    Column("node_id", Uuid, primary_key=True),
+    Column("scope_id", Uuid, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    _required("source"),
+    _required("stream"),
+    _required("source_scope"),
+    _required("event_type"),
+    _required("reason"),
+    _required("event_time", INSTANT),
+    _required("retrieved_at", INSTANT),
+    _since("recorded_at"),
+    Index("skipped_activity_time", "node_id", "scope_id", "event_time"),
+)
+
+scan_receipts = Table(
+    "scan_receipts",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    _required("node_id", Uuid),
+    _required("scope_id", Uuid),
+    _required("period_start", INSTANT),
+    _required("period_end", INSTANT),
+    _required("source"),
+    _required("stream"),
+    _required("source_scope"),
+    _required("source_scope_name"),
+    _required("covered_from", INSTANT),
+    _required("covered_to", INSTANT),
+    _required("pages", Integer),
+    _required("seen", Integer),
+    _required("skipped_by_reason", JSONB),
+    Column("first_updated_at", INSTANT),
+    Column("last_updated_at", INSTANT),
+    Column("source_total", Integer),
+    _since("recorded_at"),
+    CheckConstraint("covered_from <= covered_to", name="coverage"),
+    Index("scan_receipts_window", "node_id", "scope_id", "source", "period_start", "period_end"),
+)
+
+scan_checkpoints = Table(
+    "scan_checkpoints",
+    metadata,
+    Column("node_id", Uuid, primary_key=True),
+    Column("scope_id", Uuid, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("source_scope", Text, primary_key=True),
+    _required("watermark", INSTANT),
+    _required("coverage", JSONB),
+    _required("position", JSONB),
+    _required("pages", Integer),
+    _required("saved_at", INSTANT),
+)
+
 activity_curation = Table(
     "activity_curation",
     metadata,

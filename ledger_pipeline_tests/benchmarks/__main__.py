@@ -1,7 +1,10 @@
-"""`make bench`: run every benchmark and print its ratio."""
+"""`make bench`: run every benchmark and print its figures."""
 
 from ledger_pipeline_tests.benchmarks.append_path import append_over_copy
-from ledger_pipeline_tests.benchmarks.requests import backfill_over_full_scan
+from ledger_pipeline_tests.benchmarks.memory import memory_of_history
+from ledger_pipeline_tests.benchmarks.requests import request_counts
 
-for benchmark in (backfill_over_full_scan, append_over_copy):
+for figure in request_counts():
+    print(figure, flush=True)
+for benchmark in (append_over_copy, memory_of_history):
     print(benchmark(), flush=True)

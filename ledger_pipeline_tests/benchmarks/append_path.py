@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from ledger_pipeline.core.events import ActivityEvent
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.postgres import open_ledger
-from ledger_pipeline_tests.benchmarks.ratio import Ratio
+from ledger_pipeline_tests.benchmarks.figure import Figure
 from ledger_pipeline_tests.builders import NODE_ID, PRODUCER, SCOPE_ID, pull_request
 from ledger_pipeline_tests.postgres import fresh_database, running_postgres
 
@@ -27,7 +27,7 @@ COLUMNS = (
 )
 
 
-def append_over_copy() -> Ratio:
+def append_over_copy() -> Figure:
     """Each side writes the same rows into a fresh ledger of its own; the best of several rounds counts."""
     now = datetime.now(UTC)
     events = _events()
@@ -50,7 +50,7 @@ def append_over_copy() -> Ratio:
         for _ in range(ROUNDS):
             bare = min(bare, _seconds(server, copy))
             append_seconds = min(append_seconds, _seconds(server, append))
-    return Ratio(f"append_events over bare COPY, rows/s at {ROWS:,} rows", bare / append_seconds, "aim 0.5 or more")
+    return Figure(f"append_events over bare COPY, rows/s at {ROWS:,} rows", bare / append_seconds, "aim 0.5 or more")
 
 
 def _seconds(server: str, write: Callable[[str], None]) -> float:

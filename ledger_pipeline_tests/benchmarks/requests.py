@@ -1,44 +1,99 @@
-"""API requests of one way of collecting over those of another; exact, so one round is enough."""
+"""API requests: exact, so one round is enough."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.sources.simulator.world import Closure, Repository, World
 from ledger_pipeline.store import migrations
-from ledger_pipeline.store.postgres import open_ledger
-from ledger_pipeline_tests.benchmarks.ratio import Ratio
+from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
+from ledger_pipeline_tests.benchmarks.figure import Figure
 from ledger_pipeline_tests.builders import NODE_ID, scope, weeks
 from ledger_pipeline_tests.postgres import fresh_database, running_postgres
 from ledger_pipeline_tests.sources.github.github_source import github_source
+from ledger_pipeline_tests.sources.simulator.worlds import MONDAY, issue, merged, repository, review
 
 REPO = "cogni-dao/ledger"
 WINDOWS = weeks(52, "2025-01-06")
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 
 
-def backfill_over_full_scan() -> Ratio:
-    """A backfill of 52 windows, on a ledger that holds the running one, over one full scan of the same time."""
-    now = WINDOWS[-1].end + timedelta(hours=12)
-    running = EpochWindow(WINDOWS[-1].end, WINDOWS[-1].end + timedelta(days=7))
-    world = generate_world(1, now, (REPO,))
+def request_counts() -> Iterator[Figure]:
+    """A first sync, idle re-polls of one repository and of a hundred, and a backfill over one full scan."""
+    with tempfile.TemporaryDirectory(prefix="lp") as folder, running_postgres(Path(folder)) as server:
+        yield from _first_sync_and_idle(server)
+        yield _hundred_idle(server)
+        yield _backfill_over_full_scan(server)
+
+
+def _first_sync_and_idle(server: str) -> Iterator[Figure]:
+    pull_requests = [merged(n, MONDAY + n * MINUTE, reviews=(review(n, MONDAY + n * MINUTE),)) for n in range(1, 401)]
+    issues = [issue(1000 + n, closures=(Closure(MONDAY + n * MINUTE),)) for n in range(1, 201)]
+    now = MONDAY + 10 * HOUR
     with (
-        Simulator(world, as_of=now) as github,
-        tempfile.TemporaryDirectory(prefix="lp") as folder,
-        running_postgres(Path(folder)) as server,
+        Simulator(World((repository(*pull_requests, *issues, name=REPO),)), as_of=now) as github,
+        _ledger(server) as ledger,
     ):
-        backfill = _requests(server, github, [[running], WINDOWS])
-        full_scan = _requests(server, github, [[*WINDOWS, running]])
-    return Ratio("requests: backfill of 52 windows over one full scan", backfill / full_scan, "aim 1.05 or less")
+        window = weeks(1, MONDAY.date().isoformat())
+        first = _requests(ledger, github, scope(REPO), window)
+        github.set_clock(now + HOUR)
+        idle = _requests(ledger, github, scope(REPO), window)
+    yield Figure("requests: first sync of 400 pull requests, 400 reviews, 200 issues", first, "at most 5")
+    yield Figure("requests: idle re-poll of one repository", idle, "1")
 
 
-def _requests(server: str, github: Simulator, collections: Sequence[Sequence[EpochWindow]]) -> int:
-    """What the last of `collections` cost, on a fresh ledger."""
-    with fresh_database(server) as url, github_source(github.url, page_size=20) as source:
+def _hundred_idle(server: str) -> Figure:
+    names = [f"dao/repo-{n}" for n in range(100)]
+    repositories = [_renamed(repository(merged(1, MONDAY + HOUR)), name, n) for n, name in enumerate(names, 1)]
+    now = MONDAY + 10 * HOUR
+    with Simulator(World(tuple(repositories)), as_of=now) as github, _ledger(server) as ledger:
+        window = weeks(1, MONDAY.date().isoformat())
+        _requests(ledger, github, scope(*names), window)
+        github.set_clock(now + HOUR)
+        return Figure(
+            "requests: idle re-poll of 100 repositories", _requests(ledger, github, scope(*names), window), "at most 2"
+        )
+
+
+def _backfill_over_full_scan(server: str) -> Figure:
+    """A backfill of 52 windows, on a ledger that holds the running one, over one full scan of the same time."""
+    now = WINDOWS[-1].end + 12 * HOUR
+    running = EpochWindow(WINDOWS[-1].end, WINDOWS[-1].end + timedelta(days=7))
+    with Simulator(generate_world(1, now, (REPO,)), as_of=now) as github:
+        with _ledger(server) as ledger:
+            _requests(ledger, github, scope(REPO), [running], page_size=20)
+            backfill = _requests(ledger, github, scope(REPO), WINDOWS, page_size=20)
+        with _ledger(server) as ledger:
+            full_scan = _requests(ledger, github, scope(REPO), [*WINDOWS, running], page_size=20)
+    return Figure("requests: backfill of 52 windows over one full scan", backfill / full_scan, "at most 1.05")
+
+
+def _requests(
+    ledger: PostgresLedger, github: Simulator, of: Scope, windows: Sequence[EpochWindow], page_size: int = 100
+) -> int:
+    """What one collection asked of GitHub, as GitHub counted it."""
+    github.clear_requests()
+    with github_source(github.url, page_size) as source:
+        collect(source, ledger, of, windows)
+    return len(github.requests)
+
+
+@contextmanager
+def _ledger(server: str) -> Iterator[PostgresLedger]:
+    with fresh_database(server) as url:
         migrations.upgrade(url)
         with open_ledger(url, NODE_ID) as ledger:
-            reports = [collect(source, ledger, scope(REPO), windows) for windows in collections]
-        return reports[-1].requests
+            yield ledger
+
+
+def _renamed(of: Repository, name: str, database_id: int) -> Repository:
+    return replace(of, name_with_owner=name, database_id=database_id)

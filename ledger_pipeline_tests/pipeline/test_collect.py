@@ -1,78 +1,43 @@
-"""Collection on real Postgres from the simulated GitHub: nothing lost, nothing twice, failures kept apart."""
+"""Collection on real Postgres from the simulated GitHub: what is read, what it costs, and what it leaves behind."""
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine
 
-from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable, StoreUnavailable
-from ledger_pipeline.core.spec import Scope
-from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
-from ledger_pipeline.pipeline.collect import ScanProgress, collect
-from ledger_pipeline.pipeline.report import CollectReport
-from ledger_pipeline.sources.simulator.faults import After, Failure
+from ledger_pipeline.core.errors import SourceUnavailable, StoreUnavailable
+from ledger_pipeline.core.windows import EpochCalendar
+from ledger_pipeline.pipeline.collect import CollectEstimate, collect
+from ledger_pipeline.pipeline.report import ScanOutcome
+from ledger_pipeline.pipeline.scan import ScanProgress
+from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, World
-from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import AppendOutcome, EpochStatus
+from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, Repository, World
+from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, SCOPE_ID, instant, scope, weeks, window
-from ledger_pipeline_tests.postgres import fresh_database, set_status
+from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, scope, weeks
+from ledger_pipeline_tests.pipeline.collecting import (
+    ALWAYS,
+    HOUR,
+    LAST_WEEK,
+    NOW,
+    THIS_WEEK,
+    Collect,
+    counts,
+    stored_ids,
+)
 from ledger_pipeline_tests.sources.github.github_source import github_source
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, repository, review, world
 
-NOW = instant("2026-02-18T12:00")
-HOUR = timedelta(hours=1)
-ALWAYS = EpochWindow(instant("2000-01-01"), instant("2100-01-01"))
-THIS_WEEK = window("2026-02-16")
-LAST_WEEK = window("2026-02-09")
-
-Collect = Callable[..., CollectReport]
+PULL_REQUESTS = ["pull_requests"]
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=NOW) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def github(running: Simulator) -> Simulator:
-    running.faults.clear()
-    running.set_clock(NOW)
-    running.clear_requests()
-    return running
-
-
-@pytest.fixture
-def run(github: Simulator, ledger: PostgresLedger) -> Collect:
-    def collect_now(
-        windows: Sequence[EpochWindow] = (THIS_WEEK,), of: Scope | None = None, page_size: int = 100, **options: object
-    ) -> CollectReport:
-        with github_source(github.url, page_size) as source:
-            return collect(source, ledger, of or scope(NAME), windows, **options)  # type: ignore[arg-type]
-
-    return collect_now
-
-
-@pytest.fixture
-def other_ledger(postgres_server: str, migrated_template: str) -> Iterator[PostgresLedger]:
-    with fresh_database(postgres_server, migrated_template) as url:
-        engine = make_engine(url)
-        yield PostgresLedger(engine, NODE_ID)
-        engine.dispose()
-
-
-def stored_ids(ledger: PostgresLedger, within: EpochWindow = ALWAYS) -> list[str]:
-    return [event.id for event in ledger.events(SCOPE_ID, within)]
-
-
-def counts(report: CollectReport, of: EpochWindow = THIS_WEEK) -> tuple[int, int, int]:
-    tally = report.tally(of, report.streams)
-    return tally.seen, tally.new, tally.duplicate
+def repositories(count: int) -> tuple[Repository, ...]:
+    return tuple(
+        repository(merged(n, NOW - HOUR, created_at=NOW - 2 * HOUR), name=f"dao/repo-{n}", database_id=n)
+        for n in range(1, count + 1)
+    )
 
 
 def test_activity_of_the_window_is_stored_and_counted_by_stream(
@@ -83,144 +48,26 @@ def test_activity_of_the_window_is_stored_and_counted_by_stream(
     github.replace_world(world(merged(1, NOW - HOUR, reviews=(review(1, NOW - HOUR),)), bot, closed))
     report = run()
     assert [report.tally(THIS_WEEK, [stream]).new for stream in report.streams] == [1, 1, 1]
-    assert report.tally(THIS_WEEK, ["pull_requests"]).skipped == {"bot": 1}
-    assert report.tally(THIS_WEEK, ["pull_requests"]).seen == 2
+    assert report.tally(THIS_WEEK, PULL_REQUESTS).skipped == {"bot": 1}
+    assert report.tally(THIS_WEEK, PULL_REQUESTS).seen == 2
     assert len(stored_ids(ledger)) == 3
-    assert report.requests == len(github.requests) == 1
+    assert report.requests == len(github.requests)
 
 
 def test_collecting_again_adds_nothing_and_says_so(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
     github.replace_world(world(merged(1, NOW - HOUR), merged(2, NOW)))
     assert counts(run()) == (2, 2, 0)
+    github.clear_requests()
     assert counts(run()) == (2, 0, 2)
+    assert len(github.requests) == 1
     assert len(stored_ids(ledger)) == 2
 
 
-def test_an_event_at_midnight_on_monday_belongs_to_the_week_that_begins(
-    github: Simulator, ledger: PostgresLedger, run: Collect
-) -> None:
-    monday = THIS_WEEK.start
-    github.replace_world(world(merged(1, monday), merged(2, monday - timedelta(seconds=1))))
-    run([LAST_WEEK, THIS_WEEK])
-    assert stored_ids(ledger, THIS_WEEK) == [f"github:pr:{NAME}:1"]
-    assert stored_ids(ledger, LAST_WEEK) == [f"github:pr:{NAME}:2"]
-
-
-def test_an_event_of_another_window_is_kept_and_reported(
-    github: Simulator, ledger: PostgresLedger, run: Collect
-) -> None:
-    sunday_evening = THIS_WEEK.start - HOUR
-    github.replace_world(world(merged(1, sunday_evening, touched_at=(NOW,))))
-    report = run()
-    assert counts(report) == (0, 0, 0)
-    assert report.added_elsewhere() == {LAST_WEEK: 1}
-    assert stored_ids(ledger, LAST_WEEK) == [f"github:pr:{NAME}:1"]
-
-
-def test_the_cursor_is_githubs_time_at_the_start_of_the_scan(github: Simulator, run: Collect) -> None:
-    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 4))))
-    github.faults.next(After(lambda: github.set_clock(NOW + HOUR)))
-    report = run(page_size=1)
-    [part] = report.source_scopes
-    assert {cursor.watermark for cursor in part.after.values()} == {NOW}
-    assert {cursor.covered_from for cursor in part.after.values()} == {THIS_WEEK.start}
-    assert part.before == {}
-
-
-def test_a_covered_window_costs_no_request(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
+def test_a_full_refresh_reads_again_what_is_covered(github: Simulator, run: Collect) -> None:
     github.replace_world(world(merged(1, LAST_WEEK.start + HOUR)))
     run([LAST_WEEK])
-    github.clear_requests()
-    report = run([LAST_WEEK])
-    assert github.requests == ()
-    assert report.requests == 0
-    report = run([LAST_WEEK], full_refresh=True)
-    assert (len(github.requests), counts(report, LAST_WEEK)) == (1, (1, 0, 1))
-
-
-def test_a_backfill_of_many_windows_is_one_scan(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
-    windows = weeks(6, "2026-01-12")
-    github.replace_world(world(*(merged(n, windows[0].start + n * 24 * HOUR) for n in range(36))))
-    run([windows[-1]])
-    github.clear_requests()
-    report = run(windows[:-1], page_size=9)
-    assert len(github.requests) == 4
-    assert sum(counts(report, each)[0] for each in windows) == 36
-    assert len(stored_ids(ledger)) == 36
-
-
-def test_an_interrupted_scan_leaves_the_cursor_and_is_repeated_whole(
-    github: Simulator, ledger: PostgresLedger, run: Collect
-) -> None:
-    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 7))))
-    github.faults.next(None, Failure.BAD_GATEWAY)
-    report = run(page_size=2)
-    [failure] = report.failures
-    assert isinstance(failure, SourceUnavailable)
-    assert ledger.cursors(SCOPE_ID, "github") == {}
-    assert len(stored_ids(ledger)) == 2
-    assert counts(run(page_size=2)) == (6, 4, 2)
-
-
-def test_a_missing_repository_fails_by_name_and_the_others_are_stored(
-    github: Simulator, ledger: PostgresLedger, run: Collect
-) -> None:
-    github.replace_world(World((repository(merged(1, NOW)), repository(merged(2, NOW), name="a/b", database_id=2))))
-    report = run(of=scope(NAME, "cogni-dao/gone", "a/b"))
-    [failure] = report.failures
-    assert isinstance(failure, SourceRefused)
-    assert failure.source_scope == "cogni-dao/gone"
-    assert sorted(stored_ids(ledger)) == ["github:pr:a/b:2", f"github:pr:{NAME}:1"]
-    assert {source_scope for _, source_scope in ledger.cursors(SCOPE_ID, "github")} == {NAME, "a/b"}
-    assert report.complete_until(report.streams) is None
-
-
-def test_a_late_event_of_a_closed_epoch_is_kept_aside_and_never_raised(
-    github: Simulator, ledger: PostgresLedger, ledger_engine: Engine, run: Collect
-) -> None:
-    github.replace_world(world(merged(1, LAST_WEEK.start)))
-    run([LAST_WEEK, THIS_WEEK])
-    set_status(ledger_engine, SCOPE_ID, LAST_WEEK, EpochStatus.REVIEW)
-    github.replace_world(world(merged(1, LAST_WEEK.start), merged(2, LAST_WEEK.start, touched_at=(NOW,))))
-    report = run()
-    assert report.tally(LAST_WEEK, report.streams).outcomes == {AppendOutcome.LATE: 1, AppendOutcome.DUPLICATE: 1}
-    [rejected] = ledger.rejected(SCOPE_ID, LAST_WEEK)
-    assert (rejected.event_id, rejected.reason) == (f"github:pr:{NAME}:2", AppendOutcome.LATE)
-
-
-def test_an_issue_closed_again_keeps_its_first_fact_and_the_other_aside(
-    github: Simulator, ledger: PostgresLedger, run: Collect
-) -> None:
-    once = Closure(NOW - 2 * HOUR)
-    github.replace_world(world(issue(1, closures=(once,))))
-    run()
-    again = (replace(once, reopened_at=NOW - HOUR), Closure(NOW))
-    github.replace_world(world(issue(1, closures=again)))
-    report = run()
-    assert report.tally(THIS_WEEK, ["issues"]).outcomes == {AppendOutcome.CONFLICT: 1}
-    assert [event.event_time for event in ledger.events(SCOPE_ID, ALWAYS)] == [once.closed_at]
-    assert [each.reason for each in ledger.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.CONFLICT]
-
-
-def test_a_renamed_repository_pays_nobody_twice(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
-    github.replace_world(world(merged(1, NOW)))
-    run()
-    github.replace_world(World((repository(merged(1, NOW), name="cogni-dao/renamed", former_names=(NAME,)),)))
-    report = run()
-    assert report.tally(THIS_WEEK, report.streams).outcomes == {AppendOutcome.RENAMED: 1}
-    assert stored_ids(ledger) == [f"github:pr:{NAME}:1"]
-
-
-def test_an_event_updated_while_pages_are_read_is_found_by_the_next_collection(
-    github: Simulator, ledger: PostgresLedger, run: Collect
-) -> None:
-    before = [merged(n, NOW - n * HOUR) for n in range(1, 7)]
-    moved = [*before[:-1], merged(6, NOW - 6 * HOUR, touched_at=(NOW + HOUR,))]
-    github.replace_world(world(*before))
-    github.faults.next(After(lambda: (github.set_clock(NOW + HOUR), github.replace_world(world(*moved)))))
-    assert counts(run(page_size=2)) == (5, 5, 0)
-    assert counts(run(page_size=2))[1] == 1
-    assert len(stored_ids(ledger)) == 6
+    assert run([LAST_WEEK]).asked_nothing
+    assert counts(run([LAST_WEEK], full_refresh=True), LAST_WEEK) == (1, 0, 1)
 
 
 def test_streams_can_be_collected_one_by_one_and_each_has_its_own_cursor(
@@ -241,7 +88,7 @@ def test_epochs_are_created_for_the_windows_asked_for_and_no_others(ledger: Post
     assert epochs[0].weights_milli["github:pr_merged"] == 1000
 
 
-def test_two_scopes_may_both_count_one_pull_request(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
+def test_two_scopes_may_both_count_one_pull_request(github: Simulator, run: Collect) -> None:
     github.replace_world(world(merged(1, NOW)))
     other = scope(NAME, scope_key="other", scope_id=OTHER_SCOPE_ID)
     run()
@@ -266,7 +113,7 @@ def test_a_store_that_fails_stops_the_collection_and_moves_no_cursor(
 def test_progress_is_told_page_by_page_and_ends_at_the_whole(github: Simulator, run: Collect) -> None:
     github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 7))))
     told: list[ScanProgress] = []
-    run(page_size=2, on_progress=told.append)
+    run(page_size=2, streams=PULL_REQUESTS, on_progress=told.append)
     assert [progress.seen for progress in told] == [2, 4, 6]
     assert [progress.fraction for progress in told] == sorted(progress.fraction for progress in told)
     assert told[-1].fraction == 1.0
@@ -290,3 +137,141 @@ def test_merges_and_reviews_arrive_the_same_in_daily_steps_as_in_one_backfill(
     digests = ledger.digests(SCOPE_ID, windows)
     assert digests == other_ledger.digests(SCOPE_ID, windows)
     assert sum(digest.events for digest in digests) > 30
+
+
+# Interrupted scans.
+
+
+def test_an_interrupted_scan_is_resumed_where_it_stood_and_then_caught_up(
+    github: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    items = [merged(n, NOW - n * HOUR) for n in range(1, 41)]
+    github.replace_world(world(*items))
+    github.faults.on_request(9, Failure.MAINTENANCE)  # the head, and seven pages of two
+    [failure] = run(page_size=2, streams=PULL_REQUESTS).failures
+    assert isinstance(failure, SourceUnavailable)
+    assert len(stored_ids(ledger)) == 14
+    github.replace_world(world(*items, merged(99, NOW + HOUR)))
+    github.set_clock(NOW + 2 * HOUR)
+    github.clear_requests()
+    report = run(page_size=2, streams=PULL_REQUESTS)
+    [part] = report.source_scopes
+    assert part.resumed
+    assert len(stored_ids(ledger)) == 41
+    # The head, the thirteen pages that were left, and one for what happened since the scan began.
+    assert len(github.requests) == 1 + 13 + 1
+    assert part.after["pull_requests"].watermark == NOW + 2 * HOUR
+    assert ledger.checkpoint(SCOPE_ID, "github", NAME) is None
+
+
+def test_a_checkpoint_older_than_a_day_is_not_trusted(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
+    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
+    github.faults.on_request(5, Failure.MAINTENANCE)
+    run(page_size=2, streams=PULL_REQUESTS)
+    assert ledger.checkpoint(SCOPE_ID, "github", NAME) is not None
+    github.set_clock(NOW + 25 * HOUR)
+    report = run(page_size=2, streams=PULL_REQUESTS)
+    [part] = report.source_scopes
+    assert (part.resumed, part.seen) == (False, 20)
+    assert part.after["pull_requests"].watermark == NOW + 25 * HOUR
+
+
+def test_a_scan_that_asks_for_something_else_does_not_resume(
+    github: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
+    github.faults.on_request(5, Failure.MAINTENANCE)
+    run(page_size=2, streams=PULL_REQUESTS)
+    report = run([LAST_WEEK, THIS_WEEK], page_size=2, streams=PULL_REQUESTS)
+    assert not report.source_scopes[0].resumed
+    assert len(stored_ids(ledger)) == 20
+
+
+# Many repositories.
+
+
+def test_repositories_that_did_not_change_are_not_read_and_their_cursors_move(
+    github: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    github.replace_world(World(repositories(100)))
+    of = scope(*(each.name_with_owner for each in repositories(100)))
+    first = run(of=of, concurrency=4)
+    assert len(stored_ids(ledger)) == first.tally(THIS_WEEK, PULL_REQUESTS).new == 100
+    github.set_clock(NOW + 2 * HOUR)
+    github.clear_requests()
+    again = run(of=of)
+    assert {part.outcome for part in again.source_scopes} == {ScanOutcome.UNCHANGED}
+    assert len(github.requests) == again.requests <= 2
+    assert {cursor.watermark for cursor in ledger.cursors(SCOPE_ID, "github").values()} == {NOW + 2 * HOUR}
+
+
+def test_the_one_of_many_that_changed_is_read(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
+    of = scope(*(each.name_with_owner for each in repositories(5)))
+    github.replace_world(World(repositories(5)))
+    run(of=of)
+    github.set_clock(NOW + 3 * HOUR)
+    third = repositories(5)[2]
+    late_review = replace(third.pull_requests[0], reviews=(review(7, NOW + 2 * HOUR),))
+    github.replace_world(World(repositories(5)).with_repository(replace(third, pull_requests=(late_review,))))
+    report = run(of=of)
+    assert [part.outcome for part in report.source_scopes].count(ScanOutcome.SCANNED) == 1
+    assert report.tally(THIS_WEEK, ["reviews"]).new == 1
+
+
+def test_what_it_will_cost_is_told_before_anything_is_read(github: Simulator, run: Collect) -> None:
+    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
+    told: list[tuple[CollectEstimate, int]] = []
+    report = run(page_size=5, on_estimate=lambda estimate: told.append((estimate, len(github.requests))))
+    [(estimate, requests_so_far)] = told
+    assert (estimate.to_scan, estimate.requests_at_most, requests_so_far) == (1, 4, 1)
+    assert report.requests - 1 <= 4
+    assert estimate.points_left == 4999
+
+
+def test_repositories_read_side_by_side_give_the_same_as_one_by_one(
+    github: Simulator, ledger: PostgresLedger, other_ledger: PostgresLedger, run: Collect
+) -> None:
+    names = tuple(f"dao/repo-{n}" for n in range(1, 8))
+    github.replace_world(generate_world(3, NOW, names))
+    windows = weeks(4, "2026-01-26")
+    run(windows, scope(*names), page_size=7, concurrency=4)
+    with github_source(github.url) as source:
+        collect(source, other_ledger, scope(*names), windows, concurrency=1)
+    assert ledger.digests(SCOPE_ID, windows) == other_ledger.digests(SCOPE_ID, windows)
+
+
+def test_a_failing_repository_leaves_those_beside_it_whole(
+    github: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    github.replace_world(World(repositories(6)))
+    github.faults.for_repository("dao/repo-3", Failure.BLOCKED)
+    report = run(of=scope(*(each.name_with_owner for each in repositories(6))), concurrency=3)
+    assert [failure.source_scope for failure in report.failures] == ["dao/repo-3"]
+    assert len(stored_ids(ledger)) == 5
+
+
+# Receipts.
+
+
+def test_zero_events_and_did_not_look_are_never_the_same(ledger: PostgresLedger, run: Collect) -> None:
+    run([THIS_WEEK])
+    looked = ledger.receipts(SCOPE_ID, "github", [LAST_WEEK, THIS_WEEK])
+    assert {receipt.window for receipt in looked} == {THIS_WEEK}
+    assert [(receipt.stream, receipt.seen, receipt.scans) for receipt in looked] == [
+        ("issues", 0, 1),
+        ("pull_requests", 0, 1),
+        ("reviews", 0, 1),
+    ]
+    assert {receipt.covered_to for receipt in looked} == {NOW}
+
+
+def test_a_receipt_sums_up_all_scans_of_a_window(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
+    github.replace_world(world(merged(1, NOW - HOUR)))
+    run()
+    github.set_clock(NOW + 4 * HOUR)
+    github.replace_world(world(merged(1, NOW - HOUR), merged(2, NOW + HOUR)))
+    run()
+    [receipt] = [each for each in ledger.receipts(SCOPE_ID, "github", [THIS_WEEK]) if each.stream == "pull_requests"]
+    assert (receipt.scans, receipt.kept, receipt.seen, receipt.source_total) == (2, 2, 2, 2)
+    assert (receipt.covered_from, receipt.covered_to) == (THIS_WEEK.start, NOW + 4 * HOUR)
+    assert (receipt.first_updated_at, receipt.last_updated_at) == (NOW - HOUR, NOW + HOUR)

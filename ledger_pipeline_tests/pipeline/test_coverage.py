@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP, StreamPlan, plan_scan
+from ledger_pipeline.pipeline.coverage import (
+    CHECKPOINT_LIFETIME,
+    SCAN_OVERLAP,
+    can_resume,
+    has_expired,
+    is_unchanged,
+    plan_scan,
+    reads_back,
+)
+from ledger_pipeline.sources.port import Head
+from ledger_pipeline.store.port import Checkpoint, StreamCoverage
 from ledger_pipeline_tests.builders import cursor, instant, window
 
 STREAM = "pull_requests"
@@ -14,7 +24,14 @@ WANTED = window("2026-02-16")
 SECOND = timedelta(seconds=1)
 
 
-def plan(watermark: str | None = None, covered_from: str | None = "2026-01-05", **options: bool) -> list[StreamPlan]:
+def checkpoint(coverage: tuple[StreamCoverage, ...]) -> Checkpoint:
+    now = instant("2026-02-18T13:00")
+    return Checkpoint("github", "cogni-dao/cogni", now, coverage, {"after": "x"}, 3, now)
+
+
+def plan(
+    watermark: str | None = None, covered_from: str | None = "2026-01-05", **options: bool
+) -> list[StreamCoverage]:
     cursors = {} if watermark is None else {STREAM: cursor(watermark, covered_from)}
     return plan_scan([STREAM], cursors, WANTED, full_refresh=options.get("full_refresh", False))
 
@@ -31,13 +48,13 @@ def test_a_cursor_of_unknown_coverage_counts_as_never_read() -> None:
 
 
 def test_a_covered_window_is_not_read_again() -> None:
-    assert plan("2026-02-24") == []
+    assert plan("2026-02-24") == ()
 
 
 def test_a_window_is_covered_only_once_the_watermark_is_past_its_end_by_the_overlap() -> None:
     end = WANTED.end + SCAN_OVERLAP
     at_the_end = {STREAM: cursor(end)}
-    assert plan_scan([STREAM], at_the_end, WANTED, full_refresh=False) == []
+    assert plan_scan([STREAM], at_the_end, WANTED, full_refresh=False) == ()
     just_before = {STREAM: cursor(end - SECOND)}
     [planned] = plan_scan([STREAM], just_before, WANTED, full_refresh=False)
     assert planned.floor == end - SECOND - SCAN_OVERLAP
@@ -90,3 +107,46 @@ def test_whatever_was_covered_the_scan_touches_it_and_reaches_the_window(
         assert planned.covered_from <= known.watermark
         assert min(planned.covered_from, covered_from) <= wanted.start
         assert planned.floor < planned.covered_from
+
+
+FLOOR = instant("2026-02-18T12:00") - SCAN_OVERLAP
+NEWS = [StreamCoverage(stream, FLOOR, FLOOR + SCAN_OVERLAP) for stream in ("pull_requests", "reviews", "issues")]
+
+
+def head(pull_requests: object, issues: object) -> Head:
+    return Head({"pull_requests": pull_requests, "issues": issues}, {"pull_requests": 1, "issues": 1})  # type: ignore[dict-item]
+
+
+def test_a_source_scope_whose_newest_update_is_before_the_floor_is_unchanged() -> None:
+    before = FLOOR - SECOND
+    assert is_unchanged(head(before, before), NEWS)
+    assert is_unchanged(head(None, None), NEWS)
+    assert not is_unchanged(head(FLOOR, before), NEWS)
+    assert not is_unchanged(head(before, FLOOR), NEWS)
+
+
+def test_reviews_have_changed_when_their_pull_requests_have() -> None:
+    reviews = [plan for plan in NEWS if plan.stream == "reviews"]
+    assert not is_unchanged(head(FLOOR, None), reviews)
+    assert is_unchanged(head(None, FLOOR), reviews)
+
+
+def test_only_news_reads_no_further_back_than_the_cursor() -> None:
+    known = {"pull_requests": cursor("2026-02-18T12:00")}
+    assert not reads_back(NEWS[:1], known)
+    assert reads_back([StreamCoverage("pull_requests", FLOOR, instant("2026-02-01"))], known)
+    assert reads_back(NEWS, known)
+
+
+def test_a_checkpoint_is_resumed_only_by_a_scan_that_reads_the_same() -> None:
+    made = checkpoint(coverage=tuple(NEWS))
+    assert can_resume(made, tuple(reversed(NEWS)))
+    assert not can_resume(None, tuple(NEWS))
+    assert not can_resume(made, tuple(NEWS[:2]))
+    assert not can_resume(made, tuple(StreamCoverage(each.stream, FLOOR - SECOND, FLOOR) for each in NEWS))
+
+
+def test_a_checkpoint_expires_after_a_day_of_the_sources_time() -> None:
+    made = checkpoint(coverage=tuple(NEWS))
+    assert not has_expired(made, made.saved_at + CHECKPOINT_LIFETIME)
+    assert has_expired(made, made.saved_at + CHECKPOINT_LIFETIME + SECOND)

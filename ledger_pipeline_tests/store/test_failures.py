@@ -9,7 +9,19 @@ from ledger_pipeline.core.errors import LedgerNotMigrated, StoreError, StoreUnav
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline_tests.builders import NODE_ID, PRODUCER, SCOPE_ID, cursor, instant, pull_request, window
+from ledger_pipeline_tests.builders import (
+    NODE_ID,
+    PRODUCER,
+    REPO,
+    SCOPE_ID,
+    checkpoint,
+    cursor,
+    instant,
+    pull_request,
+    receipt,
+    skipped,
+    window,
+)
 
 NOW = instant("2026-02-18")
 VERBS: dict[str, Callable[[PostgresLedger], object]] = {
@@ -18,7 +30,12 @@ VERBS: dict[str, Callable[[PostgresLedger], object]] = {
     "epochs": lambda ledger: ledger.epochs(SCOPE_ID, window()),
     "append_events": lambda ledger: ledger.append_events(SCOPE_ID, [pull_request()], PRODUCER, NOW),
     "cursors": lambda ledger: ledger.cursors(SCOPE_ID, "github"),
-    "advance_cursors": lambda ledger: ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-17")], NOW),
+    "advance_cursors": lambda ledger: ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-17")], NOW, [receipt()]),
+    "record_skipped": lambda ledger: ledger.record_skipped(SCOPE_ID, [skipped()], NOW),
+    "checkpoint": lambda ledger: ledger.checkpoint(SCOPE_ID, "github", REPO),
+    "save_checkpoint": lambda ledger: ledger.save_checkpoint(SCOPE_ID, checkpoint()),
+    "discard_checkpoint": lambda ledger: ledger.discard_checkpoint(SCOPE_ID, "github", REPO),
+    "receipts": lambda ledger: ledger.receipts(SCOPE_ID, "github", [window()]),
     "events": lambda ledger: list(ledger.events(SCOPE_ID, window())),
     "digests": lambda ledger: ledger.digests(SCOPE_ID, [window()]),
     "rejected": lambda ledger: ledger.rejected(SCOPE_ID, window()),

@@ -6,7 +6,18 @@ from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline_tests.builders import PRODUCER, SCOPE_ID, instant, issue, pull_request, weeks, window
+from ledger_pipeline_tests.builders import (
+    PRODUCER,
+    SCOPE_ID,
+    cursor,
+    instant,
+    issue,
+    pull_request,
+    receipt,
+    skipped,
+    weeks,
+    window,
+)
 from ledger_pipeline_tests.postgres import set_status
 
 CLOSED, OPEN = weeks(2, "2026-02-09")
@@ -19,6 +30,8 @@ def filled(ledger: PostgresLedger, ledger_engine: Engine) -> PostgresLedger:
     closed, running = ledger.ensure_epochs(SCOPE_ID, [CLOSED, OPEN], {})
     ledger.append_events(SCOPE_ID, [pull_request(), issue()], PRODUCER, instant("2026-02-18"))
     ledger.append_events(SCOPE_ID, [issue(at="2026-02-18T00:00:00Z")], PRODUCER, instant("2026-02-18"))
+    ledger.record_skipped(SCOPE_ID, [skipped()], instant("2026-02-18"))
+    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], instant("2026-02-18"), [receipt()])
     with ledger_engine.begin() as connection:
         for statement in (
             "INSERT INTO activity_curation (node_id, epoch_id, event_id) "
@@ -47,7 +60,15 @@ def refused(engine: Engine, statement: str) -> str:
 
 @pytest.mark.parametrize(
     "table",
-    ["activity_events", "epoch_pool_components", "payout_statements", "statement_signatures", "rejected_events"],
+    [
+        "activity_events",
+        "epoch_pool_components",
+        "payout_statements",
+        "statement_signatures",
+        "rejected_events",
+        "skipped_activity",
+        "scan_receipts",
+    ],
 )
 @pytest.mark.parametrize("change", ["UPDATE {} SET node_id = node_id", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
 def test_facts_are_never_changed_removed_or_truncated(

@@ -1,24 +1,22 @@
 """GitHub's payloads -> activity events, or why an item counts for nobody. No network here.
 
 What is activity: a pull request that is merged, a review that is submitted (of a merged pull request or not), an
-issue that is closed. Only authors of type User count; the others are skipped by reason, never fatal.
+issue that is closed. Only authors of type User count; the others are skipped by reason, never fatal. `repo` is the
+repository as GitHub spells it, of which ids are made; `source_scope` is it as configured, to which a skip is reported.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from ledger_pipeline.core.errors import EventError
 from ledger_pipeline.core.events import (
-    ISSUES,
-    PULL_REQUESTS,
-    REVIEWS,
     ActivityEvent,
     Actor,
+    SkippedActivity,
     issue_closed,
-    parse_instant,
     pull_request_merged,
     review_submitted,
 )
-from ledger_pipeline.sources.port import SkippedItem
 
 DELETED_ACCOUNT = "deleted_account"
 
@@ -31,65 +29,60 @@ _SKIP_REASONS = {
 }
 
 
-def pull_request_item(repo: str, node: dict[str, Any]) -> ActivityEvent | SkippedItem | None:
+def pull_request_item(source_scope: str, repo: str, node: dict[str, Any]) -> ActivityEvent | SkippedActivity | None:
     """The merge of a pull request; None while it is not merged. Raises EventError naming a malformed item."""
     try:
-        merged_at = node["mergedAt"]
-        if merged_at is None:
+        if node["mergedAt"] is None:
             return None
         author = _author(node)
-        if isinstance(author, str):
-            return SkippedItem(PULL_REQUESTS, author, parse_instant(merged_at))
-        return pull_request_merged(
+        event = pull_request_merged(
             repo=repo,
             number=node["number"],
-            author=author,
-            merged_at=merged_at,
+            author=author.actor,
+            merged_at=node["mergedAt"],
             object_id=_object_id(node),
             url=node["url"],
             details={"title": node["title"], "createdAt": node["createdAt"], "baseRefName": node["baseRefName"]},
         )
+        return author.counted(event, source_scope)
     except (KeyError, TypeError, EventError) as error:
         raise _malformed("pull request", f"{repo}#{_number(node)}", error) from error
 
 
-def review_item(repo: str, number: int, node: dict[str, Any]) -> ActivityEvent | SkippedItem | None:
+def review_item(
+    source_scope: str, repo: str, number: int, node: dict[str, Any]
+) -> ActivityEvent | SkippedActivity | None:
     """A submitted review of pull request `number`; None while it is pending. Raises EventError when malformed."""
     try:
-        submitted_at = node["submittedAt"]
-        if submitted_at is None:
+        if node["submittedAt"] is None:
             return None
         author = _author(node)
-        if isinstance(author, str):
-            return SkippedItem(REVIEWS, author, parse_instant(submitted_at))
-        return review_submitted(
+        event = review_submitted(
             repo=repo,
             number=number,
-            author=author,
+            author=author.actor,
             state=node["state"],
-            submitted_at=submitted_at,
+            submitted_at=node["submittedAt"],
             object_id=_object_id(node),
             url=node["url"],
             details={},
         )
+        return author.counted(event, source_scope)
     except (KeyError, TypeError, EventError) as error:
         raise _malformed("review", f"of {repo}#{number}", error) from error
 
 
-def issue_item(repo: str, node: dict[str, Any]) -> ActivityEvent | SkippedItem | None:
+def issue_item(source_scope: str, repo: str, node: dict[str, Any]) -> ActivityEvent | SkippedActivity | None:
     """The closing of an issue, for its author; None while it is open. Raises EventError naming a malformed item."""
     try:
-        closed_at = node["closedAt"]
-        if closed_at is None:
+        if node["closedAt"] is None:
             return None
         author = _author(node)
-        if isinstance(author, str):
-            return SkippedItem(ISSUES, author, parse_instant(closed_at))
-        return issue_closed(
+        event = issue_closed(
             repo=repo,
             number=node["number"],
-            author=author,
-            closed_at=closed_at,
+            author=author.actor,
+            closed_at=node["closedAt"],
             object_id=_object_id(node),
             url=node["url"],
             details={
@@ -98,21 +91,46 @@ def issue_item(repo: str, node: dict[str, Any]) -> ActivityEvent | SkippedItem |
                 "stateReason": node["stateReason"],
             },
         )
+        return author.counted(event, source_scope)
     except (KeyError, TypeError, EventError) as error:
         raise _malformed("issue", f"{repo}#{_number(node)}", error) from error
 
 
-def _author(node: dict[str, Any]) -> Actor | str:
-    """The user an item counts for, or the reason it counts for nobody."""
+@dataclass(frozen=True)
+class _Author:
+    """Who made an item; `skipped_as` is the reason it counts for nobody, None for a user."""
+
+    actor: Actor
+    skipped_as: str | None
+
+    def counted(self, event: ActivityEvent, source_scope: str) -> ActivityEvent | SkippedActivity:
+        """The event, or that it is skipped: only what no author changes is taken over, its id above all."""
+        if self.skipped_as is None:
+            return event
+        return SkippedActivity(
+            event_id=event.id,
+            source=event.source,
+            stream=event.stream,
+            source_scope=source_scope,
+            event_type=event.event_type,
+            reason=self.skipped_as,
+            event_time=event.event_time,
+        )
+
+
+_NOBODY = Actor(user_id=0, login="")
+
+
+def _author(node: dict[str, Any]) -> _Author:
     author = node["author"]
     if author is None:
-        return DELETED_ACCOUNT
+        return _Author(_NOBODY, DELETED_ACCOUNT)
     kind: str = author["__typename"]
     if kind != "User":
-        return _SKIP_REASONS.get(kind, kind.lower())
+        return _Author(_NOBODY, _SKIP_REASONS.get(kind, kind.lower()))
     if author["databaseId"] is None:
         raise EventError(f"user {author['login']} has no databaseId")
-    return Actor(user_id=author["databaseId"], login=author["login"])
+    return _Author(Actor(user_id=author["databaseId"], login=author["login"]), None)
 
 
 def _object_id(node: dict[str, Any]) -> str:

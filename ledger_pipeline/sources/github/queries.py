@@ -1,4 +1,4 @@
-"""The GraphQL queries we send, whole; every one validates against GitHub's published schema in a test.
+"""The GraphQL queries we send; every one validates against GitHub's published schema in a test.
 
 One request carries a page of pull requests with their reviews and a page of issues: 100 of each with 100 nested
 reviews cost one or two points. Fields that make GitHub compute a diff (additions, changedFiles) are left out: they
@@ -28,7 +28,8 @@ ACTIVITY = (
     """
 query Activity(
   $owner: String!, $name: String!,
-  $withPullRequests: Boolean!, $pullRequestsFirst: Int!, $pullRequestsAfter: String, $withReviews: Boolean!,
+  $withPullRequests: Boolean!, $pullRequestsFirst: Int!, $pullRequestsAfter: String,
+  $withReviews: Boolean!, $reviewsFirst: Int!,
   $withIssues: Boolean!, $issuesFirst: Int!, $issuesAfter: String, $issuesSince: DateTime
 ) {
   rateLimit { cost remaining }
@@ -37,6 +38,7 @@ query Activity(
     pullRequests(
       first: $pullRequestsFirst, after: $pullRequestsAfter, orderBy: {field: UPDATED_AT, direction: DESC}
     ) @include(if: $withPullRequests) {
+      totalCount
       pageInfo { hasNextPage endCursor }
       nodes {
         fullDatabaseId
@@ -48,7 +50,7 @@ query Activity(
         mergedAt
         baseRefName
         author { ...actor }
-        reviews(first: 100) @include(if: $withReviews) {
+        reviews(first: $reviewsFirst) @include(if: $withReviews) {
           pageInfo { hasNextPage endCursor }
           nodes { ...review }
         }
@@ -58,6 +60,7 @@ query Activity(
       first: $issuesFirst, after: $issuesAfter, orderBy: {field: UPDATED_AT, direction: DESC},
       filterBy: {since: $issuesSince}
     ) @include(if: $withIssues) {
+      totalCount
       pageInfo { hasNextPage endCursor }
       nodes {
         fullDatabaseId
@@ -81,11 +84,11 @@ query Activity(
 # The rest of the reviews of one pull request that has more than a page of them.
 MORE_REVIEWS = (
     """
-query MoreReviews($owner: String!, $name: String!, $number: Int!, $after: String!) {
+query MoreReviews($owner: String!, $name: String!, $number: Int!, $reviewsFirst: Int!, $after: String!) {
   rateLimit { cost remaining }
   repository(owner: $owner, name: $name) {
     pullRequest(number: $number) {
-      reviews(first: 100, after: $after) {
+      reviews(first: $reviewsFirst, after: $after) {
         pageInfo { hasNextPage endCursor }
         nodes { ...review }
       }
@@ -96,3 +99,37 @@ query MoreReviews($owner: String!, $name: String!, $number: Int!, $after: String
     + _ACTOR
     + _REVIEW
 )
+
+# What GitHub's search counts, and the name the repository has now: search follows no renames.
+COUNTS = """
+query Counts($owner: String!, $name: String!, $merged: String!, $closed: String!) {
+  rateLimit { cost remaining }
+  repository(owner: $owner, name: $name) { nameWithOwner }
+  merged: search(type: ISSUE, query: $merged) { issueCount }
+  closed: search(type: ISSUE, query: $closed) { issueCount }
+}
+"""
+
+_HEAD = """
+fragment head on Repository {
+  pullRequests(first: 1, orderBy: {field: UPDATED_AT, direction: DESC}) {
+    totalCount
+    nodes { updatedAt }
+  }
+  issues(first: 1, orderBy: {field: UPDATED_AT, direction: DESC}) {
+    totalCount
+    nodes { updatedAt }
+  }
+}
+"""
+
+
+def heads_query(repositories: int) -> str:
+    """Asks for the newest update of so many repositories, aliased `r0`, `r1`, ...
+
+    Names go in as variables, `$o0` and `$n0` and so on, never into the text.
+    """
+    numbers = range(repositories)
+    variables = ", ".join(f"$o{n}: String!, $n{n}: String!" for n in numbers)
+    aliases = "\n".join(f"  r{n}: repository(owner: $o{n}, name: $n{n}) {{ ...head }}" for n in numbers)
+    return f"query Heads({variables}) {{\n  rateLimit {{ cost remaining }}\n{aliases}\n}}\n{_HEAD}"

@@ -89,7 +89,7 @@ class GraphQLEndpoint:
         if isinstance(query, RefusedError):
             return answers.json_answer(200, {"errors": query.errors})
         standing = self._state.charge(token, RESOURCE, query.cost.points)
-        payload = query.run(query_root(self._state.view(), _rate_limit(query.cost, standing)))
+        payload = query.run(query_root(self._state.view(token), _rate_limit(query.cost, standing)))
         for fault in met:
             if isinstance(fault, NullNode | PartialErrors):
                 spoil(payload, fault)

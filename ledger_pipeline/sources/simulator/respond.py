@@ -29,7 +29,7 @@ def refusal(state: SimulatorState, request: Request) -> Answer | None:
     token = token_of(request)
     if not token:
         return answers.unauthenticated()
-    return answers.bad_credentials() if token in state.bad_tokens else None
+    return answers.bad_credentials() if state.is_bad(token) else None
 
 
 class Replier:
@@ -60,6 +60,7 @@ class Replier:
                 at=now,
                 method=self._request.method,
                 path=self._request.url.path,
+                token=token_of(self._request),
                 status=None if damage is Damage.DROPPED else answer.status,
                 **self._query,
             )

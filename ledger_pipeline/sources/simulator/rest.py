@@ -39,14 +39,14 @@ class RestEndpoints:
     async def repository(self, request: Request) -> Response:
         """GET /repos/{owner}/{repo}; a renamed one sends to its id."""
         wanted = f"{request.path_params['owner']}/{request.path_params['repo']}"
-        view = self._state.view().named(wanted)
+        view = self._state.view(token_of(request)).named(wanted)
         if view is not None and view.repository.name_with_owner.lower() != wanted.lower():
             return self._answer(request, _moved(request, view))
         return self._answer(request, answers.not_found() if view is None else _told(view))
 
     async def repository_by_id(self, request: Request) -> Response:
         """GET /repositories/{id}, where a renamed repository is found."""
-        view = self._state.view().with_id(request.path_params["id"])
+        view = self._state.view(token_of(request)).with_id(request.path_params["id"])
         return self._answer(request, answers.not_found() if view is None else _told(view))
 
     def _answer(self, request: Request, answer: Answer) -> Response:

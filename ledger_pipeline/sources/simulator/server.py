@@ -10,6 +10,7 @@ from types import FrameType, TracebackType
 import uvicorn
 
 from ledger_pipeline.sources.simulator.app import application
+from ledger_pipeline.sources.simulator.apps import App
 from ledger_pipeline.sources.simulator.faults import Faults
 from ledger_pipeline.sources.simulator.state import POINTS_PER_HOUR, RequestRecord, SimulatorState
 from ledger_pipeline.sources.simulator.wire import BreakableProtocol
@@ -35,8 +36,9 @@ class Simulator:
         port: int = 0,
         points_per_hour: int = POINTS_PER_HOUR,
         bad_tokens: Iterable[str] = (),
+        apps: Iterable[App] = (),
     ) -> None:
-        self._state = SimulatorState(world, as_of, points_per_hour, bad_tokens)
+        self._state = SimulatorState(world, as_of, points_per_hour, bad_tokens, apps)
         self._address = (host, port)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -88,6 +90,10 @@ class Simulator:
     def set_clock(self, instant: datetime | None) -> None:
         """Let it be this time; None lets the real clock run."""
         self._state.set_clock(instant)
+
+    def revoke_installation_tokens(self) -> None:
+        """Let every token of an installation be bad from now on; new ones are handed out."""
+        self._state.revoke_installation_tokens()
 
     def replace_world(self, world: World) -> None:
         """Serve another world from now on."""

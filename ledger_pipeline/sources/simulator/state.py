@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from threading import RLock
 from typing import Any
 
+from ledger_pipeline.sources.simulator.apps import App, Apps, InstallationToken
 from ledger_pipeline.sources.simulator.budget import Budgets, Standing
 from ledger_pipeline.sources.simulator.faults import Faults
 from ledger_pipeline.sources.simulator.view import Timeline, WorldView
@@ -25,6 +26,7 @@ class RequestRecord:
     method: str
     path: str
     status: int | None
+    token: str = ""
     query: str | None = None
     operation_name: str | None = None
     variables: dict[str, Any] | None = None
@@ -41,9 +43,11 @@ class SimulatorState:
         as_of: datetime | None = None,
         points_per_hour: int = POINTS_PER_HOUR,
         bad_tokens: Iterable[str] = (),
+        apps: Iterable[App] = (),
     ) -> None:
         self.faults = Faults()
-        self.bad_tokens = frozenset(bad_tokens)
+        self.apps = Apps(apps)
+        self._bad_tokens = frozenset(bad_tokens)
         self._lock = RLock()
         self._timeline = Timeline(world)
         self._as_of = as_of
@@ -75,10 +79,27 @@ class SimulatorState:
         with self._lock:
             self._timeline = Timeline(world)
 
-    def view(self) -> WorldView:
-        """What is seen now."""
+    def view(self, token: str = "") -> WorldView:
+        """What is seen now, with a token of an installation only its owner's repositories."""
         with self._lock:
-            return self._timeline.at(self.now())
+            everything = self._timeline.at(self.now())
+            owner = self.apps.owner_of(token)
+            return everything if owner is None else everything.of_owner(owner)
+
+    def is_bad(self, token: str) -> bool:
+        """Whether GitHub does not know the token, or no more."""
+        with self._lock:
+            return token in self._bad_tokens or self.apps.is_bad(token, self.now())
+
+    def hand_out_token(self, owner: str) -> InstallationToken:
+        """A new token for the owner's installation."""
+        with self._lock:
+            return self.apps.hand_out(owner, self.now())
+
+    def revoke_installation_tokens(self) -> None:
+        """From now on no token that was handed out is good."""
+        with self._lock:
+            self.apps.revoke_all()
 
     def standing(self, token: str, resource: str) -> Standing:
         """What the token has left."""

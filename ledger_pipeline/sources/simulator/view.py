@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -94,6 +94,16 @@ class WorldView:
     def __init__(self, world: World) -> None:
         self._repositories = {each.database_id: RepositoryView(each) for each in world.repositories}
         self._world = world
+        self._of_owners: dict[str, WorldView] = {}
+
+    def of_owner(self, owner: str) -> "WorldView":
+        """Only the repositories of one owner."""
+        wanted = owner.lower()
+        if wanted not in self._of_owners:
+            every = self._world.repositories
+            owned = (each for each in every if each.name_with_owner.partition("/")[0].lower() == wanted)
+            self._of_owners[wanted] = WorldView(replace(self._world, repositories=tuple(owned)))
+        return self._of_owners[wanted]
 
     def named(self, name_with_owner: str) -> RepositoryView | None:
         """A repository by its present or a former name, in any case."""

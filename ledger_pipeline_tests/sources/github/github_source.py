@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.settings import GitHubTokens
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
@@ -13,7 +14,9 @@ from ledger_pipeline_tests.sources.simulator.worlds import NAME
 
 @contextmanager
 def github_source(url: str, page_size: int = 100, retries: int = 0) -> Iterator[GitHubSource]:
-    client = GitHubClient(api_url=url, token="t", timeout_seconds=10, max_wait_seconds=0, retries=retries)
+    client = GitHubClient(
+        api_url=url, credentials=GitHubTokens.of("t"), timeout_seconds=10, max_wait_seconds=0, retries=retries
+    )
     try:
         yield GitHubSource(client, page_size)
     finally:
@@ -31,6 +34,12 @@ def scan(
     """All pages of one scan."""
     with github_source(url, page_size) as source:
         return list(source.scan(ScanRequest(source_scope, dict.fromkeys(streams, floor))))
+
+
+def scan_on(url: str, request: ScanRequest, page_size: int = 100) -> list[ScanPage]:
+    """All pages of a scan that goes on from the request's position."""
+    with github_source(url, page_size) as source:
+        return list(source.scan(request))
 
 
 def event_ids(pages: Sequence[ScanPage]) -> list[str]:

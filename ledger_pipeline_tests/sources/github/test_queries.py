@@ -1,26 +1,39 @@
-"""Every query we send is one that GitHub's published schema answers, and the simulator's does too."""
+"""Every query we send is one that GitHub's published schema answers, and far from what GitHub refuses."""
 
 from pathlib import Path
 
 import pytest
-from graphql import build_schema, parse, validate
+from graphql import GraphQLSchema, build_schema, parse, validate
 
 from ledger_pipeline.sources.github import queries
+from ledger_pipeline.sources.simulator.query import read_query
 
 QUERIES = {name: text for name, text in vars(queries).items() if name.isupper() and not name.startswith("_")}
+BUILT = {f"heads of {count}": queries.heads_query(count) for count in (1, 2, 100)}
+
+
+@pytest.fixture(scope="module")
+def schema(shared: Path) -> GraphQLSchema:
+    return build_schema((shared / "github" / "schema.graphql").read_text(), assume_valid_sdl=True)
 
 
 def test_every_query_of_the_module_is_tested() -> None:
-    assert set(QUERIES) == {"ACTIVITY", "MORE_REVIEWS"}
+    assert set(QUERIES) == {"ACTIVITY", "MORE_REVIEWS", "COUNTS"}
+    assert [name for name in vars(queries) if name.endswith("_query")] == ["heads_query"]
 
 
-@pytest.mark.parametrize("name", QUERIES)
-def test_a_query_validates_against_githubs_published_schema(name: str, shared: Path) -> None:
-    schema = build_schema((shared / "github" / "schema.graphql").read_text(), assume_valid_sdl=True)
-    assert validate(schema, parse(QUERIES[name])) == []
+@pytest.mark.parametrize("name", [*QUERIES, *BUILT])
+def test_a_query_validates_against_githubs_published_schema(name: str, schema: GraphQLSchema) -> None:
+    assert validate(schema, parse((QUERIES | BUILT)[name])) == []
 
 
-def test_a_query_with_a_field_github_lacks_is_reported(shared: Path) -> None:
-    schema = build_schema((shared / "github" / "schema.graphql").read_text(), assume_valid_sdl=True)
+def test_a_query_with_a_field_github_lacks_is_reported(schema: GraphQLSchema) -> None:
     wrong = queries.ACTIVITY.replace("fullDatabaseId", "fullDatabaseIdentifier", 1)
     assert validate(schema, parse(wrong))
+
+
+def test_heads_of_a_hundred_repositories_are_cheap_to_ask_for() -> None:
+    variables = {f"{letter}{n}": "x" for letter in "on" for n in range(100)}
+    cost = read_query(queries.heads_query(100), variables, None).cost
+    assert (cost.points, cost.node_count) == (2, 200)
+    assert len(queries.heads_query(100)) < 10_000

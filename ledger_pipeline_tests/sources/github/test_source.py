@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
-from ledger_pipeline.sources.port import ScanRequest
-from ledger_pipeline.sources.simulator.faults import After
+from ledger_pipeline.sources.port import ScanRequest, UpdateSpan
+from ledger_pipeline.sources.simulator.faults import After, NullNode
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, ReviewState, World
 from ledger_pipeline_tests.sources.github.github_source import event_ids, github_source, scan
@@ -101,6 +103,48 @@ def test_authors_that_are_no_users_are_skipped_and_counted_by_reason(github: Sim
     assert {item.event_time for item in page.skipped} == {NOON}
 
 
+def test_what_is_skipped_is_reported_to_the_source_scope_as_configured(github: Simulator) -> None:
+    by_bot = replace(merged(1), author=Actor("dependabot", 49, ActorKind.BOT))
+    github.replace_world(World((repository(by_bot, former_names=("old-owner/old-name",)),)))
+    [page] = scan(github.url, MONDAY, source_scope="old-owner/old-name")
+    assert [(item.event_id, item.source_scope) for item in page.skipped] == [
+        (f"github:pr:{NAME}:1", "old-owner/old-name")
+    ]
+
+
+def test_a_page_tells_the_span_of_its_updates_by_stream_and_githubs_totals(github: Simulator) -> None:
+    pull_requests = [merged(n, MONDAY + n * HOUR) for n in range(1, 6)]
+    issues = [issue(n, closures=(Closure(MONDAY + n * HOUR),)) for n in range(11, 14)]
+    github.replace_world(world(*pull_requests, *issues))
+    first, second, third = scan(github.url, MONDAY, page_size=2)
+    of_pull_requests = UpdateSpan(MONDAY + 4 * HOUR, MONDAY + 5 * HOUR, 5)
+    assert first.updates == {
+        PULL_REQUESTS: of_pull_requests,
+        REVIEWS: replace(of_pull_requests, source_total=None),
+        ISSUES: UpdateSpan(MONDAY + 12 * HOUR, MONDAY + 13 * HOUR, 3),
+    }
+    assert second.updates[ISSUES] == UpdateSpan(MONDAY + 11 * HOUR, MONDAY + 11 * HOUR, 3)
+    assert third.updates.keys() == {PULL_REQUESTS, REVIEWS}
+
+
+def test_progress_goes_by_what_is_still_being_read(github: Simulator) -> None:
+    pull_requests = [merged(n, MONDAY + n * HOUR) for n in range(1, 6)]
+    issues = [issue(n, closures=(Closure(MONDAY + n * HOUR),)) for n in range(11, 14)]
+    github.replace_world(world(*pull_requests, *issues))
+    assert [page.reached for page in scan(github.url, MONDAY, page_size=2)] == [MONDAY + n * HOUR for n in (12, 2, 1)]
+
+
+def test_the_total_of_issues_is_of_those_updated_since_the_floor(github: Simulator) -> None:
+    github.replace_world(world(*(issue(n, closures=(Closure(MONDAY + n * HOUR),)) for n in range(1, 6))))
+    [page] = scan(github.url, MONDAY + 4 * HOUR)
+    assert page.updates[ISSUES].source_total == 2
+
+
+def test_a_floor_between_two_seconds_means_the_first_of_them(github: Simulator) -> None:
+    github.replace_world(world(merged(1, NOON), issue(2, closures=(Closure(NOON),)), merged(3, NOON + HOUR)))
+    assert len(event_ids(scan(github.url, NOON + timedelta(milliseconds=500), page_size=1))) == 3
+
+
 def test_pages_end_where_updates_are_older_than_the_floor(github: Simulator) -> None:
     github.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, 101))))
     floor = MONDAY + 81 * HOUR
@@ -140,8 +184,8 @@ def test_the_watermark_is_githubs_own_time_when_the_scan_began(github: Simulator
     github.faults.next(After(lambda: github.set_clock(LATER + HOUR)))
     pages = scan(github.url, MONDAY, page_size=1)
     assert len(pages) == 3
-    assert {page.watermark for page in pages} == {LATER}
-    assert pages[-1].retrieved_at == LATER + HOUR
+    assert {page.began_at for page in pages} == {LATER}
+    assert [page.retrieved_at for page in pages] == [LATER, LATER + HOUR, LATER + HOUR]
 
 
 def test_an_item_updated_between_two_pages_is_found_by_the_next_scan(github: Simulator) -> None:
@@ -153,7 +197,7 @@ def test_an_item_updated_between_two_pages_is_found_by_the_next_scan(github: Sim
     github.faults.next(change)
     first = scan(github.url, MONDAY, page_size=2)
     assert f"github:pr:{NAME}:1" not in event_ids(first)
-    second = scan(github.url, first[0].watermark, page_size=2)
+    second = scan(github.url, first[0].began_at, page_size=2)
     assert {*event_ids(first), *event_ids(second)} == {f"github:pr:{NAME}:{n}" for n in range(1, 7)}
 
 
@@ -168,6 +212,7 @@ def test_ids_hold_the_spelling_that_github_answers(github: Simulator) -> None:
     github.replace_world(World((repository(merged(1), former_names=("old-owner/old-name",)),)))
     for name in (NAME.upper(), "old-owner/old-name"):
         [page] = scan(github.url, MONDAY, source_scope=name)
+        assert page.source_scope_name == NAME
         assert [event.id for event in page.events] == [f"github:pr:{NAME}:1"]
 
 
@@ -182,7 +227,52 @@ def test_a_scan_asks_for_a_page_only_when_the_one_before_is_taken(github: Simula
         assert len(github.requests) == 2
 
 
-def test_a_repository_without_activity_still_gives_a_watermark(github: Simulator) -> None:
+def test_a_repository_without_activity_still_gives_one_page_with_a_watermark(github: Simulator) -> None:
     github.replace_world(world())
     [page] = scan(github.url, MONDAY)
-    assert (page.events, page.skipped, page.watermark) == ((), (), LATER)
+    assert (page.events, page.skipped, page.began_at) == ((), (), LATER)
+    assert (page.updates, page.reached, page.position) == ({}, None, None)
+
+
+def test_four_hundred_merges_and_reviews_and_two_hundred_issues_take_four_requests(github: Simulator) -> None:
+    pull_requests = (merged(n, MONDAY + n * HOUR, reviews=(review(n, MONDAY + n * HOUR),)) for n in range(1, 401))
+    issues = (issue(n, closures=(Closure(MONDAY + n * HOUR),)) for n in range(401, 601))
+    github.replace_world(world(*pull_requests, *issues))
+    pages = scan(github.url, MONDAY)
+    assert len(event_ids(pages)) == len(set(event_ids(pages))) == 1000
+    assert sum(page.usage.requests for page in pages) == len(github.requests) == 4
+    github.clear_requests()
+    scan(github.url, LATER)
+    assert len(github.requests) == 1
+
+
+def test_pages_before_a_bad_one_are_given_and_nothing_of_it(github: Simulator) -> None:
+    github.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, 7))))
+    github.faults.next(None, NullNode("pullRequests", index=1))
+    with github_source(github.url, page_size=2) as source:
+        pages = source.scan(ScanRequest(NAME, {PULL_REQUESTS: MONDAY}))
+        assert event_ids([next(pages)]) == [f"github:pr:{NAME}:5", f"github:pr:{NAME}:6"]
+        with pytest.raises(SourceUnavailable, match=f"{NAME}.*null"):
+            next(pages)
+
+
+def test_a_malformed_item_is_refused_by_name_after_the_pages_before_it(github: Simulator) -> None:
+    odd = replace(merged(1, MONDAY + HOUR), author=Actor("nobody", None))  # type: ignore[arg-type]
+    github.replace_world(world(odd, *(merged(n, MONDAY + n * HOUR) for n in range(2, 5))))
+    with github_source(github.url, page_size=2) as source:
+        pages = source.scan(ScanRequest(NAME, {PULL_REQUESTS: MONDAY}))
+        assert len(next(pages).events) == 2
+        with pytest.raises(SourceRefused, match=f"pull request {NAME}#1 is malformed"):
+            next(pages)
+
+
+def test_scans_run_in_several_threads(github: Simulator) -> None:
+    names = [f"cogni-dao/repo-{n}" for n in range(8)]
+    github.replace_world(
+        World(tuple(repository(merged(1), merged(2), name=name, database_id=n) for n, name in enumerate(names, 1)))
+    )
+    with github_source(github.url, page_size=1) as source, ThreadPoolExecutor(4) as threads:
+        scans = threads.map(lambda name: list(source.scan(ScanRequest(name, {PULL_REQUESTS: MONDAY}))), names)
+        for name, pages in zip(names, scans, strict=True):
+            assert event_ids(pages) == [f"github:pr:{name}:1", f"github:pr:{name}:2"]
+            assert [page.usage.requests for page in pages] == [1, 1]

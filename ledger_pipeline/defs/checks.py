@@ -1,0 +1,102 @@
+"""The ledger's laws as asset checks. A check's result carries no partition: its metadata names them."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.defs.failures import domain_failures
+from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS
+from ledger_pipeline.defs.partitions import partition_key, scope_and_windows
+from ledger_pipeline.defs.resources import GitHubResource, LedgerResource, SettingsResource
+from ledger_pipeline.sources.port import ActivitySource
+from ledger_pipeline.store.port import WindowReceipt
+
+COUNTS_MATCH_GITHUB = "counts_match_github"
+
+_COLUMNS = {"partition": "string", "source_scope": "string", "stream": "string", "ledger": "int", "github": "int"}
+
+
+@dataclass(frozen=True)
+class _Difference:
+    partition: str
+    source_scope: str
+    stream: str
+    ledger: int
+    github: int
+
+    def __str__(self) -> str:
+        return f"{self.partition} {self.source_scope} {self.stream}: ledger {self.ledger}, GitHub {self.github}"
+
+
+def counts_match_github(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+    """Merged pull requests and closed issues of each window, as the ledger has seen them and as GitHub's search counts.
+
+    A warning, not an error: search is an index that lags, and counts an issue closed again at its latest closing.
+    """
+
+    def counts_match_github(
+        context: dg.AssetCheckExecutionContext,
+        settings: SettingsResource,
+        ledger: LedgerResource,
+        github: GitHubResource,
+    ) -> dg.AssetCheckResult:
+        with domain_failures(), ledger.open() as store, github.open() as source:
+            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, datetime.now(UTC))
+            receipts = store.receipts(scope.scope_id, source.name, windows)
+            seen = {(each.window, each.source_scope, each.stream): each for each in receipts}
+            compared, differences = 0, []
+            for found in _compare(source, scope, windows, seen):
+                compared += 1
+                if found.ledger != found.github:
+                    differences.append(found)
+        return dg.AssetCheckResult(
+            passed=not differences,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(map(str, differences)) or f"{compared} counts agree",
+            metadata={
+                "partitions": [partition_key(window, scope) for window in windows],
+                "compared": compared,
+                "differences": dg.MetadataValue.table(
+                    records=[dg.TableRecord({name: getattr(each, name) for name in _COLUMNS}) for each in differences],
+                    schema=dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in _COLUMNS.items()]),
+                ),
+            },
+        )
+
+    with warnings.catch_warnings():
+        # A check's partitions are in preview; without them it could not be asked of one epoch.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.asset_check(
+            name=COUNTS_MATCH_GITHUB,
+            asset=ACTIVITY_EVENTS,
+            partitions_def=partitions,
+            description="Seen (kept, skipped, rejected) equals what GitHub's search counts, by window and repository.",
+        )(counts_match_github)
+
+
+def _compare(
+    source: ActivitySource,
+    scope: Scope,
+    windows: list[EpochWindow],
+    seen: dict[tuple[EpochWindow, str, str], WindowReceipt],
+) -> Iterator[_Difference]:
+    """Both counts of every window, source_scope and stream that is complete in the ledger and that GitHub can count."""
+    for spec in scope.sources:
+        for window in windows:
+            for source_scope in spec.source_scopes:
+                complete = {
+                    stream: receipt
+                    for stream in spec.streams
+                    if (receipt := seen.get((window, source_scope, stream))) and receipt.covered_to >= window.end
+                }
+                if not complete:
+                    continue
+                for stream, count in source.count_events(source_scope, window).items():
+                    if stream in complete:
+                        key = partition_key(window, scope)
+                        yield _Difference(key, source_scope, stream, complete[stream].seen, count)

@@ -1,0 +1,171 @@
+"""One source_scope's scan, page by page: append, note what was skipped, remember where it stands; at the end, move
+the cursors and leave a receipt.
+
+The order is what makes it safe to die anywhere: a page is stored before the checkpoint passes it, and every page
+before the cursors move. A failed source_scope keeps its cursors and its checkpoint; the events of its pages stay.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from ledger_pipeline.core.errors import SourceError
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.coverage import can_resume, has_expired
+from ledger_pipeline.pipeline.report import ScanOutcome, SourceScopeReport
+from ledger_pipeline.sources.port import ActivitySource, ScanPage, ScanRequest
+from ledger_pipeline.store.port import Checkpoint, Cursor, LedgerStore, Producer, Receipt, StreamCoverage
+
+
+@dataclass(frozen=True)
+class ScanProgress:
+    """Where a scan stands after a page: items so far, and how far back it has read of what it has to."""
+
+    source_scope: str
+    pages: int
+    seen: int
+    watermark: datetime
+    reached: datetime | None
+    floor: datetime
+
+    @property
+    def fraction(self) -> float:
+        """The part of the time between watermark and floor that has been read, 0 to 1."""
+        if self.reached is None:
+            return 0.0
+        if self.reached <= self.floor:
+            return 1.0
+        return (self.watermark - self.reached) / (self.watermark - self.floor)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What the scans of one collection share. `plan` says what of a source_scope is still to be read."""
+
+    source: ActivitySource
+    store: LedgerStore
+    scope: Scope
+    windows: tuple[EpochWindow, ...]
+    plan: Callable[[SourceScopeReport], tuple[StreamCoverage, ...]]
+    on_progress: Callable[[ScanProgress], None]
+
+    def finish(self, part: SourceScopeReport, plans: Sequence[StreamCoverage], watermark: datetime, pages: int) -> None:
+        """Everything from the floors of `plans` up to `watermark` is stored: say so, with a receipt per window."""
+        # A window that has not begun yet covers nothing: coverage never starts after the watermark.
+        covered = [replace(plan, covered_from=min(plan.covered_from, watermark)) for plan in plans]
+        cursors = [
+            Cursor(self.source.name, plan.stream, part.source_scope, watermark, plan.covered_from) for plan in covered
+        ]
+        receipts = [
+            self._receipt(part, plan, window, watermark, pages)
+            for plan in covered
+            for window in self.windows
+            if window.start <= watermark and plan.covered_from < window.end
+        ]
+        for cursor in self.store.advance_cursors(self.scope.scope_id, cursors, watermark, receipts):
+            part.after[cursor.stream] = cursor
+
+    def _receipt(
+        self, part: SourceScopeReport, plan: StreamCoverage, window: EpochWindow, watermark: datetime, pages: int
+    ) -> Receipt:
+        tally = part.tally(window, plan.stream)
+        span = part.updates.get(plan.stream)
+        return Receipt(
+            window=window,
+            source=self.source.name,
+            stream=plan.stream,
+            source_scope=part.source_scope,
+            source_scope_name=part.source_scope_name or part.source_scope,
+            covered_from=plan.covered_from,
+            covered_to=watermark,
+            pages=pages,
+            seen=tally.seen,
+            skipped_by_reason=dict(tally.skipped),
+            first_updated_at=span.oldest if span else None,
+            last_updated_at=span.newest if span else None,
+            source_total=span.source_total if span else None,
+        )
+
+
+class SourceScopeScan:
+    """The scan of one source_scope as a task of fair steps, one page each; its outcome is in `part`."""
+
+    def __init__(self, collection: Collection, part: SourceScopeReport, plans: tuple[StreamCoverage, ...]) -> None:
+        self.steps_done = 0
+        self._shared = collection
+        self._part = part
+        self._plans = plans
+        self._pages: Iterator[ScanPage] | None = None
+        self._resumed: Checkpoint | None = None
+        self._watermark: datetime | None = None
+
+    def step(self) -> bool:
+        """Read and store the next page, or finish; whether there is more to do. Raises StoreError only."""
+        self.steps_done += 1
+        try:
+            if self._pages is None:
+                self._begin()
+            return self._store(next(self._pages)) if self._pages is not None else False
+        except StopIteration:
+            return self._finish()
+        except SourceError as error:
+            self._part.failure = error
+            self._part.outcome = ScanOutcome.FAILED
+            return False
+
+    def _begin(self, *, resume: bool = True) -> None:
+        store, scope_id = self._shared.store, self._shared.scope.scope_id
+        found = store.checkpoint(scope_id, self._shared.source.name, self._part.source_scope) if resume else None
+        self._resumed = found if can_resume(found, self._plans) else None
+        self._watermark = self._resumed.watermark if self._resumed else None
+        self._part.outcome = ScanOutcome.SCANNED
+        self._part.resumed = self._resumed is not None
+        floors = {plan.stream: plan.floor for plan in self._plans}
+        position = self._resumed.position if self._resumed else None
+        self._pages = iter(self._shared.source.scan(ScanRequest(self._part.source_scope, floors, position)))
+
+    def _store(self, page: ScanPage) -> bool:
+        shared, part = self._shared, self._part
+        part.use(page.usage)
+        if self._resumed is not None and has_expired(self._resumed, page.began_at):
+            shared.store.discard_checkpoint(shared.scope.scope_id, shared.source.name, part.source_scope)
+            self._begin(resume=False)
+            return True
+        self._watermark = self._watermark or page.began_at
+        producer = Producer(shared.source.producer, shared.source.producer_version)
+        outcomes = shared.store.append_events(shared.scope.scope_id, page.events, producer, page.retrieved_at)
+        shared.store.record_skipped(shared.scope.scope_id, page.skipped, page.retrieved_at)
+        part.count(page, outcomes, shared.scope.calendar)
+        if page.position is not None:
+            shared.store.save_checkpoint(shared.scope.scope_id, self._checkpoint(page, self._watermark))
+        floor = min(plan.floor for plan in self._plans)
+        reached = page.reached if page.position is not None else floor
+        shared.on_progress(ScanProgress(part.source_scope, part.pages, part.seen, self._watermark, reached, floor))
+        return True
+
+    def _checkpoint(self, page: ScanPage, watermark: datetime) -> Checkpoint:
+        return Checkpoint(
+            source=self._shared.source.name,
+            source_scope=self._part.source_scope,
+            watermark=watermark,
+            coverage=self._plans,
+            position=page.position or {},
+            pages=self._pages_read(),
+            saved_at=page.retrieved_at,
+        )
+
+    def _pages_read(self) -> int:
+        return self._part.pages + (self._resumed.pages if self._resumed else 0)
+
+    def _finish(self) -> bool:
+        """Record the finished scan; a resumed one is followed by one of what happened since it began."""
+        if self._watermark is not None:
+            self._shared.finish(self._part, self._plans, self._watermark, self._pages_read())
+        if self._resumed is None:
+            return False
+        self._plans = self._shared.plan(self._part)
+        if self._plans:
+            self._begin(resume=False)
+            self._part.resumed = True
+        return bool(self._plans)

@@ -1,0 +1,165 @@
+"""A GitHub App as credentials: its installations, found by owner, and their tokens, renewed as they expire.
+
+The App's key signs for both through PyGithub.
+"""
+
+from collections.abc import Callable, Sequence
+from threading import RLock
+from typing import TypeVar
+
+from github import Auth, GithubIntegration, UnknownObjectException
+from github.Installation import Installation
+from github.InstallationAuthorization import InstallationAuthorization
+
+from ledger_pipeline.sources.github.credentials import Connection, Credential
+from ledger_pipeline.sources.github.failures import Failure
+from ledger_pipeline.sources.github.patience import Patience, refused
+from ledger_pipeline.sources.github.redaction import keep_tokens_out_of_logs
+
+_T = TypeVar("_T")
+
+
+class AppInstallations:
+    """The installations of one GitHub App: the one given, or for each owner its own, sought when first needed."""
+
+    def __init__(
+        self,
+        app_id: str,
+        private_key: str,
+        installation_id: int | None,
+        connection: Connection,
+        patience: Patience,
+        reserve: int,
+    ) -> None:
+        self.advice = f"check GITHUB_APP_ID ({app_id}) and its private key"
+        self._app = _App(Auth.AppAuth(app_id, private_key), connection, patience)
+        self._connection = connection
+        self._reserve = reserve
+        self._given = None if installation_id is None else self._installation(installation_id)
+        self._by_owner: dict[str, _InstallationCredential] = {}
+
+    def of(self, source_scope: str) -> Sequence[Credential]:
+        """The installation of the source_scope's owner."""
+        if self._given is not None:
+            return [self._given]
+        owner = self.group_key(source_scope)
+        known = self._by_owner.get(owner)
+        if known is None:
+            # Two threads may both search; one of their credentials is kept.
+            found = self._installation(self._app.installation_id(source_scope))
+            known = self._by_owner.setdefault(owner, found)
+        return [known]
+
+    def group_key(self, source_scope: str) -> str:
+        """The owner: an installation reads one owner's repositories."""
+        return source_scope.partition("/")[0].lower()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        given = [] if self._given is None else [self._given]
+        for credential in [*given, *self._by_owner.values()]:
+            credential.close()
+        self._app.close()
+
+    def _installation(self, installation_id: int) -> "_InstallationCredential":
+        return _InstallationCredential(self._app, installation_id, self._connection, self._reserve)
+
+
+class _App:
+    """Asks GitHub as the App itself, one thread at a time."""
+
+    def __init__(self, auth: Auth.AppAuth, connection: Connection, patience: Patience) -> None:
+        self.auth = auth
+        self._api_url = connection.api_url
+        self._patience = patience
+        self._integration = GithubIntegration(**connection.requester(auth).kwargs)
+        self._lock = RLock()
+        keep_tokens_out_of_logs()
+
+    def ask(self, source_scope: str, request: Callable[[], _T]) -> _T:
+        """What the request answers. Raises SourceUnavailable, or SourceRefused when the App is the reason."""
+        answer = self._patience.ask(source_scope, self._api_url, request)
+        if isinstance(answer, Failure):
+            raise refused(source_scope, f"GitHub App {self.auth.app_id}: {answer.problem}")
+        return answer
+
+    def installation_id(self, source_scope: str) -> int:
+        """Of the owner of the source_scope. Raises SourceUnavailable or SourceRefused."""
+        owner, _, name = source_scope.partition("/")
+        # An App that may not read the repository can be installed for its owner all the same.
+        for seek in (
+            lambda: self._integration.get_repo_installation(owner, name),
+            lambda: self._integration.get_org_installation(owner),
+            lambda: self._integration.get_user_installation(owner),
+        ):
+            found = self.ask(source_scope, lambda seek=seek: self._found(seek))  # type: ignore[misc]
+            if found is not None:
+                return found
+        problem = f"GitHub App {self.auth.app_id} is not installed for {owner}: install it there, or check source_refs"
+        raise refused(source_scope, problem)
+
+    def authorization(self, installation_id: int) -> InstallationAuthorization:
+        """A new token of the installation. Raises what PyGithub raises."""
+        with self._lock:
+            return self._integration.get_access_token(installation_id)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._integration.close()
+
+    def _found(self, seek: Callable[[], Installation]) -> int | None:
+        try:
+            with self._lock:
+                return seek().id
+        except UnknownObjectException:
+            return None
+
+
+class _InstallationAuth(Auth.AppInstallationAuth):
+    """PyGithub's, over the App's one connection; it asks for a new token 20 s before the old one expires."""
+
+    def __init__(self, app: _App, installation_id: int) -> None:
+        super().__init__(app.auth, installation_id)
+        self._app = app
+        self._token_lock = RLock()
+
+    @property
+    def token(self) -> str:
+        with self._token_lock:
+            return super().token
+
+    def _get_installation_authorization(self) -> InstallationAuthorization:
+        return self._app.authorization(self._installation_id)
+
+
+class _InstallationCredential(Credential):
+    """An installation; its token comes and goes, its budget stays."""
+
+    def __init__(self, app: _App, installation_id: int, connection: Connection, reserve: int) -> None:
+        self._app = app
+        self._installation_id = installation_id
+        self._is_proven = True
+        super().__init__(
+            f"installation {installation_id}", connection, _InstallationAuth(app, installation_id), reserve
+        )
+
+    def prepare(self, source_scope: str) -> None:
+        """Have a token that is not about to expire."""
+        auth = self._auth
+        self._app.ask(source_scope, lambda: auth.token)
+
+    def accepted(self) -> None:
+        """The token works."""
+        self._is_proven = True
+
+    def rejected(self, auth: Auth.Auth | None) -> None:
+        """A token may be revoked, or expire by a clock other than ours: a new one has a chance, a second has none."""
+        with self._lock:
+            if auth is not self._auth:  # another thread has renewed it already
+                return
+            if not self._is_proven:
+                self.is_rejected = True
+                return
+            self._is_proven = False
+            self._auth = _InstallationAuth(self._app, self._installation_id)
+        self.close()

@@ -1,0 +1,111 @@
+"""What changed last in many repositories, a hundred to a request."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ledger_pipeline.core.errors import EventError, SourceError, SourceRefused
+from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS, parse_instant
+from ledger_pipeline.sources.github.client import GitHubClient, QueryTooHeavyError
+from ledger_pipeline.sources.github.meter import Meter
+from ledger_pipeline.sources.github.queries import heads_query
+from ledger_pipeline.sources.port import Head, Heads
+
+# 100 repositories are two points, 200 nodes and nine kilobytes: far from what GitHub refuses.
+REPOSITORIES_PER_QUERY = 100
+
+# After so many single repositories in a row that got no answer, it is not the repositories.
+FAILURES_IN_A_ROW = 3
+
+
+def read_heads(client: GitHubClient, source_scopes: Sequence[str]) -> Heads:
+    """Heads of all `source_scopes` that GitHub has and could tell of.
+
+    One it left out may be missing, forbidden or only slow: a scan of it says which. Raises the first SourceError if
+    nobody could be asked at all.
+    """
+    return _Reading(client).read(list(dict.fromkeys(source_scopes)))
+
+
+class _Reading:
+    """One round of questions, in one thread."""
+
+    def __init__(self, client: GitHubClient) -> None:
+        self._client = client
+        self._meter = Meter()
+        self._heads: dict[str, Head] = {}
+        self._began_at: datetime | None = None
+        self._first_error: SourceError | None = None
+
+    def read(self, source_scopes: list[str]) -> Heads:
+        for group in self._groups(source_scopes):
+            self._read_group(group)
+        if self._began_at is None and self._first_error is not None:
+            raise self._first_error
+        # Of no source_scopes at all nothing is asked, so GitHub told no time; nor does any head depend on it.
+        return Heads(self._heads, self._began_at or datetime.now(UTC), self._meter.take())
+
+    def _groups(self, source_scopes: list[str]) -> list[list[str]]:
+        """Those that the same credentials may ask for, together."""
+        groups: dict[str, list[str]] = {}
+        for source_scope in source_scopes:
+            try:
+                groups.setdefault(self._client.group_key(source_scope), []).append(source_scope)
+            except SourceError as error:
+                self._first_error = self._first_error or error
+        return list(groups.values())
+
+    def _read_group(self, source_scopes: list[str]) -> None:
+        size, failures, start = REPOSITORIES_PER_QUERY, 0, 0
+        while start < len(source_scopes) and failures < FAILURES_IN_A_ROW:
+            asked = source_scopes[start : start + size]
+            try:
+                self._ask(asked)
+            except (QueryTooHeavyError, SourceRefused) as error:
+                # Of many, one alone may be the cause (an organization that wants SSO refuses all): find it.
+                self._first_error = self._first_error or error
+                if len(asked) > 1:
+                    size = len(asked) // 2
+                else:
+                    failures += 1
+                    start += 1
+            except SourceError as error:
+                self._first_error = self._first_error or error
+                return
+            else:
+                failures = 0
+                start += len(asked)
+                size = min(size * 2, REPOSITORIES_PER_QUERY)
+
+    def _ask(self, source_scopes: list[str]) -> None:
+        variables: dict[str, str] = {}
+        for n, source_scope in enumerate(source_scopes):
+            variables[f"o{n}"], _, variables[f"n{n}"] = source_scope.partition("/")
+        query = heads_query(len(source_scopes))
+        answer = self._meter.ask(self._client.query_partially, source_scopes[0], query, variables)
+        self._began_at = self._began_at or answer.server_time
+        for n, source_scope in enumerate(source_scopes):
+            head = _head(answer.data.get(f"r{n}"))
+            if head is not None:
+                self._heads[source_scope] = head
+
+
+def _head(repository: Mapping[str, Any] | None) -> Head | None:
+    """None too where the answer has holes: a scan of that repository will show what it is."""
+    if repository is None:
+        return None
+    try:
+        pull_requests, issues = repository["pullRequests"], repository["issues"]
+        # A review moves its pull request's updatedAt: the newest of these is never older than the newest review.
+        moved = _newest(pull_requests)
+        return Head(
+            newest={PULL_REQUESTS: moved, REVIEWS: moved, ISSUES: _newest(issues)},
+            totals={PULL_REQUESTS: pull_requests["totalCount"], ISSUES: issues["totalCount"]},
+        )
+    except (KeyError, TypeError, EventError):
+        return None
+
+
+def _newest(connection: Mapping[str, Any]) -> datetime | None:
+    times = [parse_instant(node["updatedAt"]) for node in connection["nodes"]]
+    return max(times, default=None)

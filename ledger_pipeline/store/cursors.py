@@ -1,0 +1,77 @@
+"""Cursors: how finished scans join what is covered already."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from ledger_pipeline.store.port import Cursor, Receipt
+
+# A scan counts when it touches what is covered already; an inherited cursor covers nothing known, and gives way.
+ADVANCE_CURSORS = text("""
+    INSERT INTO source_cursors AS stored
+        (node_id, scope_id, source, stream, source_scope, cursor_value, covered_from, retrieved_at)
+    SELECT :node_id, :scope_id, source, stream, source_scope, cursor_value, covered_from, :retrieved_at
+    FROM unnest(
+        CAST(:sources AS text[]), CAST(:streams AS text[]), CAST(:source_scopes AS text[]),
+        CAST(:watermarks AS timestamptz[]), CAST(:covered_froms AS timestamptz[])
+    ) AS scan (source, stream, source_scope, cursor_value, covered_from)
+    ON CONFLICT (node_id, scope_id, source, stream, source_scope) DO UPDATE SET
+        cursor_value = CASE WHEN stored.covered_from IS NULL THEN excluded.cursor_value
+            ELSE GREATEST(stored.cursor_value, excluded.cursor_value) END,
+        covered_from = LEAST(stored.covered_from, excluded.covered_from),
+        retrieved_at = GREATEST(stored.retrieved_at, excluded.retrieved_at)
+    WHERE stored.covered_from IS NULL
+        OR (excluded.covered_from <= stored.cursor_value AND excluded.cursor_value >= stored.covered_from)
+""")
+CURSORS = text("""
+    SELECT source, stream, source_scope, cursor_value, covered_from FROM source_cursors
+    WHERE node_id = :node_id AND scope_id = :scope_id AND source = ANY (:sources)
+""")
+
+ScanKey = tuple[str, str, str]  # source, stream, source_scope
+
+
+def scan_of(part: Cursor | Receipt) -> ScanKey:
+    """Which scans a cursor or receipt is of."""
+    return part.source, part.stream, part.source_scope
+
+
+def finished_scans(cursors: Sequence[Cursor]) -> dict[ScanKey, Cursor]:
+    """`cursors` by what they are of, in the order in which every transaction locks them.
+
+    Raises ValueError when a scan does not say what it covered, or two are of one stream of a source_scope.
+    """
+    scans = {scan_of(cursor): cursor for cursor in cursors}
+    if len(scans) < len(cursors):
+        raise ValueError("several finished scans of one stream of a source_scope in one call")
+    for cursor in cursors:
+        if cursor.covered_from is None or cursor.covered_from > cursor.watermark:
+            raise ValueError(f"a finished scan covers from an instant up to its watermark: {cursor}")
+    return dict(sorted(scans.items()))
+
+
+def store_scans(
+    connection: Connection, scope: Mapping[str, object], scans: Mapping[ScanKey, Cursor], retrieved_at: datetime
+) -> None:
+    """Join finished scans to what is covered; one that does not touch it changes nothing."""
+    connection.execute(
+        ADVANCE_CURSORS,
+        {
+            **scope,
+            "sources": [scan.source for scan in scans.values()],
+            "streams": [scan.stream for scan in scans.values()],
+            "source_scopes": [scan.source_scope for scan in scans.values()],
+            "watermarks": [scan.watermark for scan in scans.values()],
+            "covered_froms": [scan.covered_from for scan in scans.values()],
+            "retrieved_at": retrieved_at,
+        },
+    )
+
+
+def stored_cursors(
+    connection: Connection, scope: Mapping[str, object], sources: Sequence[str]
+) -> dict[ScanKey, Cursor]:
+    """The cursors of `sources`, by (source, stream, source_scope)."""
+    rows = connection.execute(CURSORS, {**scope, "sources": list(sources)})
+    return {scan_of(cursor): cursor for cursor in (Cursor(*row) for row in rows)}

@@ -1,0 +1,83 @@
+"""The asset checks, run on a real instance after a real collection."""
+
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+
+from ledger_pipeline.defs.checks import COUNTS_MATCH_GITHUB
+from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS
+from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, PullRequest
+from ledger_pipeline_tests.builders import window
+from ledger_pipeline_tests.defs.deployment import Deployment
+from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, world
+
+HOUR = timedelta(hours=1)
+LAST_WEEK = window("2026-02-09")
+BOT = Actor("renovate", 99, ActorKind.BOT)
+
+
+def by_bot(number: int) -> PullRequest:
+    made = merged(number, LAST_WEEK.start + 3 * HOUR)
+    return PullRequest(
+        made.number, made.database_id, made.title, BOT, made.created_at, made.closed_at, made.merged_at, BOT
+    )
+
+
+@pytest.fixture
+def collected(deployment: Deployment) -> Deployment:
+    """A week with two merges, one of them a bot's, and a closed issue; an event at each of its bounds."""
+    first = merged(1, LAST_WEEK.start)
+    outside = merged(3, LAST_WEEK.end)
+    closed = issue(4, closures=(Closure(LAST_WEEK.end - timedelta(seconds=1)),))
+    deployment.github.replace_world(world(first, by_bot(2), outside, closed))
+    assert deployment.materialize("2026-02-09").success
+    return deployment
+
+
+def test_counts_that_agree_pass_bots_and_bounds_included(collected: Deployment) -> None:
+    evaluation = check(collected)
+    assert evaluation.passed, evaluation.description
+    assert evaluation.metadata["compared"].value == 2
+    assert evaluation.description == "2 counts agree"
+
+
+def test_a_difference_is_a_warning_that_names_both_numbers_and_the_partition(collected: Deployment) -> None:
+    unseen = merged(5, LAST_WEEK.start + 5 * HOUR)
+    collected.github.replace_world(world(merged(1, LAST_WEEK.start), by_bot(2), unseen))
+    evaluation = check(collected)
+    assert not evaluation.passed
+    assert evaluation.severity is dg.AssetCheckSeverity.WARN
+    assert f"2026-02-09|default {NAME} pull_requests: ledger 2, GitHub 3" in (evaluation.description or "")
+    assert f"2026-02-09|default {NAME} issues: ledger 1, GitHub 0" in (evaluation.description or "")
+    assert evaluation.metadata["partitions"].value == ["2026-02-09|default"]
+
+
+def test_a_window_that_is_not_complete_is_not_compared(collected: Deployment) -> None:
+    assert collected.materialize("2026-02-16").success
+    evaluation = check(collected, "2026-02-16")
+    assert (evaluation.passed, evaluation.metadata["compared"].value) == (True, 0)
+
+
+def test_collecting_does_not_run_the_check_so_that_covered_windows_cost_no_request(collected: Deployment) -> None:
+    collected.github.clear_requests()
+    assert collected.materialize("2026-02-09").success
+    assert collected.github.requests == ()
+
+
+def check(deployment: Deployment, epoch: str = "2026-02-09") -> dg.AssetCheckEvaluation:
+    result = (
+        deployment.definitions()
+        .resolve_job_def("check_counts")
+        .execute_in_process(
+            instance=deployment.instance,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={
+                "dagster/asset_partition_range_start": f"{epoch}|default",
+                "dagster/asset_partition_range_end": f"{epoch}|default",
+            },
+        )
+    )
+    [evaluation] = result.get_asset_check_evaluations()
+    assert (evaluation.asset_key, evaluation.check_name) == (ACTIVITY_EVENTS, COUNTS_MATCH_GITHUB)
+    return evaluation

@@ -1,0 +1,61 @@
+"""What GitHub's own index says happened in a window."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from ledger_pipeline.core.errors import SourceRefused
+from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, World
+from ledger_pipeline_tests.sources.github.github_source import github_source
+from ledger_pipeline_tests.sources.simulator.worlds import (
+    LATER,
+    MONDAY,
+    NAME,
+    NOON,
+    issue,
+    merged,
+    pull_request,
+    repository,
+)
+
+WEEK = EpochWindow(MONDAY, MONDAY + timedelta(days=7))
+SECOND = timedelta(seconds=1)
+BEFORE = MONDAY - timedelta(days=30)
+
+
+@pytest.fixture
+def github() -> Iterator[Simulator]:
+    items = [
+        pull_request(1, BEFORE, closed_at=MONDAY, merged_at=MONDAY),
+        merged(2, WEEK.end - SECOND),
+        merged(3, WEEK.end),
+        pull_request(4, BEFORE, closed_at=MONDAY - SECOND, merged_at=MONDAY - SECOND),
+        pull_request(5, closed_at=NOON),
+        replace(merged(6), author=Actor("dependabot", 49, ActorKind.BOT)),
+        issue(11, closures=(Closure(MONDAY),)),
+        issue(12, closures=(Closure(WEEK.end),)),
+        issue(13),
+    ]
+    with Simulator(World((repository(*items, former_names=("old-owner/old-name",)),)), as_of=LATER) as simulator:
+        yield simulator
+
+
+def test_a_window_counts_from_its_first_second_up_to_but_without_its_end(github: Simulator) -> None:
+    with github_source(github.url) as source:
+        assert source.count_events(NAME, WEEK) == {PULL_REQUESTS: 3, ISSUES: 1}
+    assert len(github.requests) == 1
+
+
+def test_a_renamed_repository_is_counted_under_its_new_name(github: Simulator) -> None:
+    with github_source(github.url) as source:
+        assert source.count_events("old-owner/old-name", WEEK) == {PULL_REQUESTS: 3, ISSUES: 1}
+
+
+def test_a_repository_that_is_not_there_is_refused_and_not_counted_as_empty(github: Simulator) -> None:
+    with github_source(github.url) as source, pytest.raises(SourceRefused, match="cogni-dao/gone"):
+        source.count_events("cogni-dao/gone", WEEK)

@@ -1,0 +1,150 @@
+"""The heads of many repositories, over HTTP against the simulator."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
+from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
+from ledger_pipeline.sources.github.client import GitHubClient
+from ledger_pipeline.sources.port import Head, Heads
+from ledger_pipeline.sources.simulator.faults import After, Asked, Failure, NullNode
+from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.sources.simulator.world import Closure, World
+from ledger_pipeline_tests.sources.github.github_source import github_source
+from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, NOON, issue, merged, repository, review
+
+HOUR = timedelta(hours=1)
+NAMES = [f"cogni-dao/repo-{n}" for n in range(250)]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Simulator]:
+    repositories = (repository(merged(1), name=name, database_id=n) for n, name in enumerate(NAMES, 1))
+    with Simulator(World(tuple(repositories)), as_of=LATER) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def github(running: Simulator) -> Simulator:
+    running.faults.clear()
+    running.clear_requests()
+    running.set_clock(LATER)
+    return running
+
+
+def heads(github: Simulator, *names: str) -> Heads:
+    with github_source(github.url) as source:
+        return source.heads(names)
+
+
+def test_a_head_has_the_newest_update_of_each_stream_and_the_totals() -> None:
+    reviewed_late = merged(1, NOON, reviews=(review(1, NOON + HOUR),))
+    items = (reviewed_late, merged(2, NOON), issue(3, closures=(Closure(NOON),)), issue(4))
+    with Simulator(World((repository(*items),)), as_of=LATER) as github:
+        found = heads(github, "Cogni-DAO/LEDGER")
+    newest = {PULL_REQUESTS: NOON + HOUR, REVIEWS: NOON + HOUR, ISSUES: NOON}
+    assert found.heads == {"Cogni-DAO/LEDGER": Head(newest, {PULL_REQUESTS: 2, ISSUES: 2})}
+    assert found.began_at == LATER
+
+
+def test_a_repository_without_items_has_no_newest_update() -> None:
+    with Simulator(World((repository(),)), as_of=LATER) as github:
+        found = heads(github, "cogni-dao/ledger")
+    [head] = found.heads.values()
+    assert set(head.newest.values()) == {None}
+    assert head.totals == {PULL_REQUESTS: 0, ISSUES: 0}
+
+
+def test_heads_of_a_hundred_repositories_take_one_request(github: Simulator) -> None:
+    found = heads(github, *NAMES[:100])
+    assert list(found.heads) == NAMES[:100]
+    assert len(github.requests) == found.usage.requests == 1
+    assert found.usage.points == 2
+
+
+def test_more_than_a_hundred_are_asked_in_turn_and_began_with_the_first(github: Simulator) -> None:
+    github.faults.next(After(lambda: github.set_clock(LATER + HOUR)))
+    found = heads(github, *NAMES)
+    assert list(found.heads) == NAMES
+    assert len(github.requests) == 3
+    assert found.began_at == LATER
+
+
+def test_missing_repositories_are_left_out(github: Simulator) -> None:
+    found = heads(github, NAMES[0], "cogni-dao/gone", "no-slash", NAMES[1])
+    assert list(found.heads) == NAMES[:2]
+    assert len(github.requests) == 1
+
+
+def test_a_repository_named_twice_is_asked_once(github: Simulator) -> None:
+    assert list(heads(github, NAMES[0], NAMES[0]).heads) == NAMES[:1]
+    assert github.requests[0].repositories == (NAMES[0],)
+
+
+def test_no_repositories_take_no_request(github: Simulator) -> None:
+    assert heads(github).heads == {}
+    assert github.requests == ()
+
+
+def test_a_head_with_a_hole_is_left_out(github: Simulator) -> None:
+    github.faults.next(NullNode("pullRequests"))
+    assert list(heads(github, *NAMES[:3]).heads) == NAMES[1:3]
+
+
+@pytest.mark.parametrize("failure", [Failure.BAD_GATEWAY, Failure.GATEWAY_TIMEOUT, Failure.QUERY_TIMEOUT])
+def test_too_many_at_once_are_asked_by_halves(github: Simulator, failure: Failure) -> None:
+    github.faults.when(lambda asked: len(asked.repositories) > 30, failure)
+    found = heads(github, *NAMES[:100])
+    assert list(found.heads) == NAMES[:100]
+    assert found.usage.requests == len(github.requests)
+    assert max(len(each.repositories) for each in github.requests if each.status == 200 and each.cost_points) >= 25
+
+
+@pytest.mark.parametrize("failure", [Failure.BAD_GATEWAY, Failure.BLOCKED])
+def test_one_that_spoils_every_question_is_left_out_and_no_other(github: Simulator, failure: Failure) -> None:
+    github.faults.for_repository(NAMES[42], failure)
+    found = heads(github, *NAMES[:100])
+    assert set(NAMES[:100]) - set(found.heads) == {NAMES[42]}
+    assert len(github.requests) < 25
+
+
+@pytest.mark.parametrize(
+    ("failure", "raises"), [(Failure.BAD_GATEWAY, SourceUnavailable), (Failure.BAD_CREDENTIALS, SourceRefused)]
+)
+def test_an_outage_is_raised_soon(github: Simulator, failure: Failure, raises: type[Exception]) -> None:
+    github.faults.when(lambda asked: True, failure)
+    with pytest.raises(raises):
+        heads(github, *NAMES[:100])
+    assert len(github.requests) < 12
+
+
+def test_repositories_of_different_credentials_are_asked_apart(
+    github: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GitHubClient, "group_key", lambda _, source_scope: source_scope[-1])
+    found = heads(github, *NAMES[:20])
+    assert set(found.heads) == set(NAMES[:20])
+    assert sorted(len(each.repositories) for each in github.requests) == [2] * 10
+
+
+def test_a_group_that_fails_is_left_out_while_another_answers(
+    github: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def group_key(_: GitHubClient, source_scope: str) -> str:
+        if source_scope == NAMES[9]:
+            raise SourceRefused("github", source_scope, "no installation")
+        return "odd" if source_scope == NAMES[3] else "even"
+
+    def asks_for_odd(asked: Asked) -> bool:
+        return NAMES[3] in asked.repositories
+
+    monkeypatch.setattr(GitHubClient, "group_key", group_key)
+    github.faults.when(asks_for_odd, Failure.MAINTENANCE)
+    assert set(heads(github, *NAMES[:10]).heads) == {*NAMES[:10]} - {NAMES[3], NAMES[9]}
+
+
+def test_an_update_after_the_question_is_not_in_the_heads(github: Simulator) -> None:
+    github.set_clock(MONDAY)
+    assert heads(github, NAMES[0]).heads[NAMES[0]].newest[PULL_REQUESTS] == MONDAY

@@ -1,0 +1,117 @@
+"""What GitHub finds too heavy is asked for in smaller pages, and in larger ones again when it goes well."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import pytest
+
+from ledger_pipeline.core.errors import SourceUnavailable
+from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
+from ledger_pipeline.sources.github.page_size import PageSizes
+from ledger_pipeline.sources.simulator.faults import Failure, HeavyPage
+from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.sources.simulator.world import Closure, World
+from ledger_pipeline_tests.sources.github.github_source import event_ids, scan
+from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, issue, merged, review, world
+
+HOUR = timedelta(hours=1)
+EVERYTHING = {"pull_requests": True, "reviews": True, "issues": True}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Simulator]:
+    with Simulator(World(), as_of=LATER) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def github(running: Simulator) -> Simulator:
+    running.faults.clear()
+    running.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, 61))))
+    running.clear_requests()
+    return running
+
+
+def asked(github: Simulator, size: str = "pullRequestsFirst") -> list[int]:
+    """The size that each request asked for."""
+    return [request.variables[size] for request in github.requests if request.variables and size in request.variables]
+
+
+@pytest.mark.parametrize(
+    "failure", [Failure.BAD_GATEWAY, Failure.GATEWAY_TIMEOUT, Failure.QUERY_TIMEOUT, Failure.QUERY_TIMEOUT_502]
+)
+def test_the_page_is_halved_until_github_can_serve_it(github: Simulator, failure: Failure) -> None:
+    github.faults.next(failure, failure, failure)
+    pages = scan(github.url, MONDAY, streams=[PULL_REQUESTS], page_size=40)
+    assert asked(github)[:4] == [40, 20, 10, 5]
+    assert len(event_ids(pages)) == len(set(event_ids(pages))) == 60
+
+
+def test_failed_requests_count(github: Simulator) -> None:
+    github.faults.next(Failure.BAD_GATEWAY, Failure.BAD_GATEWAY)
+    pages = scan(github.url, MONDAY, page_size=40)
+    assert pages[0].usage.requests == 3
+    assert sum(page.usage.requests for page in pages) == len(github.requests)
+
+
+def test_pages_grow_again_up_to_the_size_configured(github: Simulator) -> None:
+    github.faults.next(Failure.BAD_GATEWAY, Failure.BAD_GATEWAY)
+    scan(github.url, MONDAY, streams=[PULL_REQUESTS], page_size=12)
+    assert asked(github) == [12, 6, 3, 3, 6, 6, 12, 12, 12, 12]
+
+
+def test_a_size_that_stays_too_large_is_tried_ever_more_rarely(github: Simulator) -> None:
+    github.faults.when(lambda _: True, HeavyPage(5))
+    scan(github.url, MONDAY, streams=[PULL_REQUESTS], page_size=8)
+    assert [n for n, size in enumerate(asked(github)) if size == 8] == [0, 3, 8, 17]
+
+
+def test_everything_arrives_however_small_the_pages_must_be(github: Simulator) -> None:
+    reviews = [tuple(review(100 * n + i, MONDAY) for i in range(12)) for n in range(4)]
+    pull_requests = (merged(n, MONDAY + n * HOUR, reviews=reviews[n]) for n in range(4))
+    github.replace_world(world(*pull_requests, *(issue(n, closures=(Closure(MONDAY),)) for n in range(11, 41))))
+    github.faults.when(lambda _: True, HeavyPage(5))
+    ids = event_ids(scan(github.url, MONDAY))
+    assert len(ids) == len(set(ids)) == 4 + 48 + 30
+
+
+def test_one_that_is_too_heavy_alone_has_its_reviews_read_in_smaller_pages(github: Simulator) -> None:
+    github.replace_world(world(merged(1, reviews=tuple(review(n, MONDAY) for n in range(60)))))
+    github.faults.when(lambda _: True, HeavyPage(25))
+    pages = scan(github.url, MONDAY, streams=[REVIEWS], page_size=4)
+    assert asked(github) == [4, 2, 1, 1, 1]
+    assert asked(github, "reviewsFirst") == [100, 100, 100, 50, 25, 25, 25]
+    assert len(event_ids(pages)) == 60
+
+
+def test_pages_of_issues_alone_are_halved_too(github: Simulator) -> None:
+    github.replace_world(world(*(issue(n, closures=(Closure(MONDAY),)) for n in range(1, 9))))
+    github.faults.next(Failure.BAD_GATEWAY)
+    assert len(event_ids(scan(github.url, MONDAY, streams=[ISSUES], page_size=8))) == 8
+    assert asked(github, "issuesFirst") == [8, 4, 4]
+
+
+@pytest.mark.parametrize("streams", [[PULL_REQUESTS], [ISSUES]])
+def test_at_the_smallest_size_it_is_given_up_after_three_tries(github: Simulator, streams: Sequence[str]) -> None:
+    github.faults.when(lambda _: True, Failure.BAD_GATEWAY)
+    with pytest.raises(SourceUnavailable, match="smallest page, 3 times"):
+        scan(github.url, MONDAY, streams=streams, page_size=4)
+    assert len(github.requests) == 2 + 3
+
+
+def test_sizes_give_way_in_the_order_of_what_they_weigh() -> None:
+    sizes = PageSizes(4)
+    seen = []
+    while sizes.shrink(**EVERYTHING):
+        seen.append((sizes.pull_requests, sizes.reviews, sizes.issues))
+    assert seen[:4] == [(2, 100, 4), (1, 100, 4), (1, 50, 2), (1, 25, 1)]
+    assert seen[-1] == (1, 1, 1)
+
+
+def test_sizes_grow_back_to_where_they_were() -> None:
+    sizes = PageSizes(40)
+    while sizes.shrink(**EVERYTHING):
+        pass
+    for _ in range(40):
+        sizes.went_well(pull_requests=True)
+    assert (sizes.pull_requests, sizes.reviews, sizes.issues) == (40, 100, 40)
