@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench dev lock
+.PHONY: demo test check bench dev lock simulate
 
 demo: $(READY)  ## the main job on embedded Postgres and a simulated GitHub, then exit
 	$(BIN)/ledger-pipeline demo
@@ -33,3 +33,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)
+
+# Seeds FIRST, FIRST + 1, ...; a failing one is named, with the command that replays it.
+SEEDS ?= 2000
+FIRST ?= 0
+simulate: $(READY)  ## seeded worlds, collections and faults; the ledger must end as the world's truth
+	$(BIN)/python -m ledger_pipeline_tests.simulation --seeds $(SEEDS) --first $(FIRST)

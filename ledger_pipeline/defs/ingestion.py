@@ -19,6 +19,7 @@ from ledger_pipeline.defs.progress import ProgressListener
 from ledger_pipeline.defs.receipts import receipts_by_partition
 from ledger_pipeline.defs.resources import GitHubResource, LedgerResource, SettingsResource
 from ledger_pipeline.pipeline.collect import collect
+from ledger_pipeline.pipeline.epochs import close_due_epochs
 
 GROUP = "ingestion"
 OWNERS = ["team:ledger"]
@@ -124,6 +125,8 @@ def activity_events(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         with domain_failures(), ledger.open() as store:
             scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, datetime.now(UTC))
+            for epoch in close_due_epochs(store, scope):
+                context.log.info(f"epoch {epoch.window.key} of {scope.scope_key} is closed for review")
             digests = store.digests(scope.scope_id, windows)
             epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
         for digest in digests:

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.errors import StoreError
-from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.core.events import ActivityEvent, payload_hash
 from ledger_pipeline.store.port import REJECTED, AppendOutcome, Producer
 
 FACT = (
@@ -49,7 +49,7 @@ WHAT_IS_STORED = text("""
     SELECT id, closed_epoch_id IS NOT NULL AS late,
         (SELECT stored.payload_hash = incoming.payload_hash FROM activity_events AS stored
             WHERE node_id = :node_id AND scope_id = :scope_id AND stored.id = incoming.id) AS same_fact,
-        (SELECT stored.id FROM activity_events AS stored
+        (SELECT ARRAY[stored.id, stored.payload_hash] FROM activity_events AS stored
             WHERE node_id = :node_id AND scope_id = :scope_id AND stored.source = incoming.source
                 AND stored.event_type = incoming.event_type
                 AND stored.source_object_id = incoming.source_object_id) AS known_as
@@ -90,9 +90,10 @@ class Append:
         new = self.connection.scalars(INSERT_NEW, self._provenance())
         outcomes = dict.fromkeys(new, AppendOutcome.NEW)
         if len(outcomes) < len(events):
+            by_id = {event.id: event for event in events}
             for row in self.connection.execute(WHAT_IS_STORED, self._scope()):
                 if row.id not in outcomes:
-                    outcomes[row.id] = _outcome(row.id, row.late, row.same_fact, row.known_as)
+                    outcomes[row.id] = _outcome(by_id[row.id], row.late, row.same_fact, row.known_as)
             self._keep({event_id: outcome for event_id, outcome in outcomes.items() if outcome in REJECTED})
         return outcomes
 
@@ -162,11 +163,14 @@ def _holding(closed: list[tuple[datetime, datetime, int]], instant: datetime) ->
     return epoch_id if instant < end else None
 
 
-def _outcome(event_id: str, late: bool, same_fact: bool | None, known_as: str | None) -> AppendOutcome:
+def _outcome(event: ActivityEvent, late: bool, same_fact: bool | None, known_as: list[str] | None) -> AppendOutcome:
     if same_fact is not None:
         return AppendOutcome.DUPLICATE if same_fact else AppendOutcome.CONFLICT
     if known_as is not None:
-        return AppendOutcome.RENAMED
+        # The hash covers the id, which holds the repository's name: the same fact hashes alike under the stored id.
+        stored_id, stored_hash = known_as
+        under_its_name = payload_hash(stored_id, event.event_type, event.platform_user_id, dict(event.metadata))
+        return AppendOutcome.RENAMED if under_its_name == stored_hash else AppendOutcome.CONFLICT
     if late:
         return AppendOutcome.LATE
-    raise StoreError(f"{event_id} was skipped as stored, and is not stored: the ledger contradicts itself")
+    raise StoreError(f"{event.id} was skipped as stored, and is not stored: the ledger contradicts itself")

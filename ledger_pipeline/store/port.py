@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.core.windows import EpochWindow
 
 
@@ -40,7 +41,7 @@ class AppendOutcome(StrEnum):
     NEW = "new"
     DUPLICATE = "duplicate"  # the very same fact is stored already
     RENAMED = "renamed"  # the same object is stored under another id: its repository had another name
-    CONFLICT = "conflict"  # the id is stored with another payload hash; the first fact stays
+    CONFLICT = "conflict"  # the id, or the same object under another id, is stored as another fact; the first stays
     LATE = "late"  # its epoch is in review or finalized
 
 
@@ -221,6 +222,10 @@ class LedgerStore(Protocol):
 
     def epochs(self, scope_id: UUID, within: EpochWindow) -> list[Epoch]:
         """Epochs that overlap `within`, oldest first."""
+        ...
+
+    def close_epoch(self, epoch_id: int, pins: EpochPins) -> bool:
+        """Move an open epoch to review with what is pinned at that moment; False where it was not open any more."""
         ...
 
     def append_events(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger_pipeline.core.errors import EpochOverlap, IngestionClosed
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
+from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.store import checkpoints, migrations
 from ledger_pipeline.store.append import Append
@@ -43,6 +44,13 @@ CREATE_EPOCHS = text("""
     FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS given (period_start, period_end)
     ON CONFLICT DO NOTHING
 """).bindparams(bindparam("weights", type_=JSONB))
+
+
+CLOSE_EPOCH = text("""
+    UPDATE epochs SET status = 'review', closed_at = now(), allocation_algo_ref = :allocation_algo_ref,
+        weight_config_hash = :weight_config_hash, approver_set_hash = :approver_set_hash
+    WHERE id = :id AND node_id = :node_id AND status = 'open'
+""")
 
 
 @contextmanager
@@ -98,6 +106,12 @@ class PostgresLedger:
         """Epochs that overlap `within`, oldest first."""
         with translated(self._engine), self._engine.connect() as connection:
             return self._epochs(connection, scope_id, within)
+
+    def close_epoch(self, epoch_id: int, pins: EpochPins) -> bool:
+        """Move an open epoch to review with what is pinned at that moment; False where it was not open any more."""
+        with translated(self._engine), self._engine.begin() as connection:
+            closed = connection.execute(CLOSE_EPOCH, {"id": epoch_id, "node_id": self.node_id, **asdict(pins)})
+            return closed.rowcount == 1
 
     def append_events(
         self, scope_id: UUID, events: Sequence[ActivityEvent], producer: Producer, retrieved_at: datetime

@@ -2,20 +2,24 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import EpochOverlap, SourceRefused, SourceUnavailable
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, weight_drift
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.collect import collect
+from ledger_pipeline.pipeline.epochs import close_due_epochs
 from ledger_pipeline.sources.simulator.faults import After, Failure, NullNode
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, ReviewState, World
+from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import AppendOutcome, EpochStatus
-from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline_tests.builders import SCOPE_ID, scope, weeks
+from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
+from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, scope, weeks
 from ledger_pipeline_tests.pipeline.collecting import (
     ALWAYS,
     HOUR,
@@ -27,6 +31,7 @@ from ledger_pipeline_tests.pipeline.collecting import (
     stored_ids,
 )
 from ledger_pipeline_tests.postgres import set_status
+from ledger_pipeline_tests.sources.github.github_source import github_source
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, pull_request, repository, review, world
 
 
@@ -151,6 +156,30 @@ def test_10_authors_that_are_no_users_are_counted_by_reason_and_never_fatal(
     assert (receipt.seen, receipt.kept, receipt.skipped_by_reason["bot"]) == (4, 1, 1)
 
 
+def test_08_an_epoch_closes_by_itself_after_its_grace_once_the_cursors_have_passed_its_end(
+    github: Simulator, ledger: PostgresLedger, ledger_engine: Engine, run: Collect
+) -> None:
+    of = replace(scope(NAME), approvers=("0xB0", "0xa1"))
+
+    def statuses() -> list[EpochStatus]:
+        return [epoch.status for epoch in ledger.epochs(SCOPE_ID, ALWAYS)]
+
+    run([LAST_WEEK, THIS_WEEK], of)
+    assert [epoch.window for epoch in close_due_epochs(ledger, of)] == [LAST_WEEK]
+    assert statuses() == [EpochStatus.REVIEW, EpochStatus.OPEN]
+    github.set_clock(THIS_WEEK.end + 23 * HOUR)
+    run([THIS_WEEK], of)
+    assert close_due_epochs(ledger, of) == []  # read to its end, and still within its grace
+    unread = replace(of, sources=(replace(of.sources[0], source_scopes=(NAME, "a/unread")),))
+    github.set_clock(THIS_WEEK.end + 24 * HOUR)
+    run([THIS_WEEK], of, full_refresh=True)
+    assert close_due_epochs(ledger, unread) == []  # a repository that was never read holds it open
+    assert [epoch.window for epoch in close_due_epochs(ledger, of)] == [THIS_WEEK]
+    with ledger_engine.connect() as connection:
+        pinned = connection.execute(text("SELECT DISTINCT allocation_algo_ref, approver_set_hash FROM epochs")).one()
+    assert pinned == ("weight-sum-v0", sha256(b"0xa1,0xb0").hexdigest())
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -164,9 +193,41 @@ def test_11_facts_can_be_neither_changed_nor_deleted_nor_truncated(
 ) -> None:
     github.replace_world(world(merged(1, NOW)))
     run()
-    with pytest.raises(DBAPIError), ledger_engine.begin() as connection:
+    with pytest.raises(DBAPIError, match="refused"), ledger_engine.begin() as connection:
         connection.execute(text(change))
     assert len(stored_ids(ledger)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE activity_events SET platform_user_id = '1'",
+        "DELETE FROM activity_events",
+        "TRUNCATE activity_events CASCADE",
+        "ALTER TABLE activity_events DISABLE TRIGGER ALL",
+        "DELETE FROM rejected_events",
+        "UPDATE scan_receipts SET seen = 0",
+    ],
+)
+def test_11_the_pipelines_role_holds_no_right_to_change_facts_either(ledger_url: str, change: str) -> None:
+    url = make_url(ledger_url).update_query_dict({"options": "-c role=ledger_writer"})
+    engine = make_engine(url.render_as_string(hide_password=False))
+    with pytest.raises(DBAPIError, match=r"permission denied|must be owner"), engine.begin() as connection:
+        connection.execute(text(change))
+    engine.dispose()
+
+
+def test_11_the_pipelines_role_can_do_all_that_a_collection_needs(github: Simulator, ledger_url: str) -> None:
+    github.replace_world(world(merged(1, NOW), issue(2, closures=(Closure(NOW),))))
+    url = make_url(ledger_url).update_query_dict({"options": "-c role=ledger_writer"})
+    with (
+        open_ledger(url.render_as_string(hide_password=False), NODE_ID) as ledger,
+        github_source(github.url, page_size=1) as source,
+    ):
+        report = collect(source, ledger, scope(NAME), [LAST_WEEK, THIS_WEEK])
+        assert report.failures == []
+        assert len(close_due_epochs(ledger, scope(NAME))) == 1
+        assert len(stored_ids(ledger)) == 2
 
 
 def test_12_weights_are_pinned_when_an_epoch_is_created_and_drift_is_reported(
@@ -207,6 +268,20 @@ def test_14_an_issue_closed_again_keeps_its_first_fact_and_the_other_aside(
     report = run()
     assert report.tally(THIS_WEEK, ["issues"]).outcomes == {AppendOutcome.CONFLICT: 1}
     assert [event.event_time for event in ledger.events(SCOPE_ID, ALWAYS)] == [once.closed_at]
+    assert [each.reason for each in ledger.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.CONFLICT]
+
+
+def test_14_an_issue_closed_again_after_its_repository_was_renamed_is_a_conflict_too(
+    github: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    once = Closure(NOW - 2 * HOUR)
+    github.replace_world(world(issue(1, closures=(once,))))
+    run()
+    again = (replace(once, reopened_at=NOW - HOUR), Closure(NOW))
+    renamed = repository(issue(1, closures=again), name="cogni-dao/renamed", former_names=(NAME,))
+    github.replace_world(World((renamed,)))
+    assert run().tally(THIS_WEEK, ["issues"]).outcomes == {AppendOutcome.CONFLICT: 1}
+    assert stored_ids(ledger) == [f"github:issue:{NAME}:1"]
     assert [each.reason for each in ledger.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.CONFLICT]
 
 

@@ -1,0 +1,63 @@
+"""Marked secrets, a collection that works and one that fails, and a search through everything that was written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import NullPool, inspect, make_url, text
+
+from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline_tests.builders import instant
+from ledger_pipeline_tests.command_line import Command
+from ledger_pipeline_tests.defs.deployment import write_repo_spec
+from ledger_pipeline_tests.postgres import fresh_database
+from ledger_pipeline_tests.sources.simulator.worlds import NAME, merged, world
+
+NOW = instant("2026-02-18T12:00")
+MARKS = ("ghp-marked-token", "ghp-second-token", "marked-ledger-password", "marked-dagster-password")
+
+
+def everything_in(url: str) -> Iterator[str]:
+    """Every row of every table of a database, as text."""
+    engine = make_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        for table in inspect(engine).get_table_names():
+            for (row,) in connection.execute(text(f'SELECT "{table}"::text FROM "{table}"')):
+                yield f"{table}: {row}"
+
+
+@pytest.mark.parametrize("failure", [None, Failure.BLOCKED, Failure.BAD_CREDENTIALS, Failure.MAINTENANCE], ids=str)
+def test_no_secret_is_in_anything_that_is_written(
+    command: Command, ledger_url: str, postgres_server: str, tmp_path: Path, failure: Failure | None
+) -> None:
+    home = tmp_path / "home"
+    with Simulator(world(merged(1, NOW)), as_of=NOW) as github, fresh_database(postgres_server) as dagster_url:
+        if failure is not None:
+            github.faults.for_repository(NAME, failure)
+        # The server trusts its socket: a password is neither needed nor checked, and is carried along all the same.
+        ran = command(
+            "collect",
+            "--epoch",
+            "2026-02-16",
+            DATABASE_URL=_with_password(ledger_url, MARKS[2]),
+            DAGSTER_DATABASE_URL=_with_password(dagster_url, MARKS[3]),
+            GITHUB_API_URL=github.url,
+            GITHUB_TOKENS=f"{MARKS[0]},{MARKS[1]}",
+            GITHUB_RETRIES="0",
+            LEDGER_HOME=str(home),
+            LEDGER_REPO_SPEC=str(write_repo_spec(tmp_path, NAME)),
+        )
+        assert ran.code == (0 if failure is None else 1)
+        written = [ran.out, ran.err, *everything_in(ledger_url), *everything_in(dagster_url)]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 20
+    assert home / "dagster" / "dagster.yaml" in files
+    written += [path.read_text(errors="replace") for path in files]
+    for mark in MARKS:
+        assert [text for text in written if mark in text] == []
+
+
+def _with_password(url: str, password: str) -> str:
+    return make_url(url).set(password=password).render_as_string(hide_password=False)
