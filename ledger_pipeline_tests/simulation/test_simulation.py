@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from ledger_pipeline_tests.postgres import fresh_database
-from ledger_pipeline_tests.simulation import truth
 from ledger_pipeline_tests.simulation.__main__ import main
 from ledger_pipeline_tests.simulation.ledger_rows import read_ledger
 from ledger_pipeline_tests.simulation.run import Sabotage, Simulation, Stage, github_and_ledger, simulate
@@ -100,13 +99,6 @@ def test_a_seed_gives_the_same_run_every_time(stage: Stage, seed: int) -> None:
 
 def test_some_seeds_have_two_collectors_at_once(stage: Stage) -> None:
     assert any(len(step.collections) == 2 for seed in (3, 19, 20) for step in Simulation(seed, stage).schedule)
-
-
-@pytest.mark.xfail(strict=True, reason="a fact about an object stored under a former name is no conflict yet")
-def test_a_conflict_is_kept_aside_under_another_name_too(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(truth, "RENAMES_HIDE_CONFLICTS", False)
-    for seed in range(SEEDS):
-        simulate(seed, stage)
 
 
 def test_the_command_says_what_holds(capsys: pytest.CaptureFixture[str]) -> None:

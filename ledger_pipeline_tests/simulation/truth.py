@@ -18,10 +18,6 @@ from ledger_pipeline_tests.builders import NODE_ID
 from ledger_pipeline_tests.simulation.ledger_rows import LedgerRows
 from ledger_pipeline_tests.simulation.worlds import History, Item
 
-# Known of the ledger: another fact about an object that is stored under its repository's former name is called a
-# duplicate, and not kept aside as a conflict. test_simulation.py expects so; with it gone, this goes too.
-RENAMES_HIDE_CONFLICTS = True
-
 STREAMS = {"pr_merged": "pull_requests", "review_submitted": "reviews", "issue_closed": "issues"}
 
 
@@ -256,8 +252,7 @@ class Truth:
         same = {(each.event_id, each.payload_hash) for each in versions if each.value == fact.value}
         reasons = {row.reason for row in ledger.rejected if (row.id, row.payload_hash) in same}
         if stored is not None:
-            hidden = RENAMES_HIDE_CONFLICTS and self._fact(stored).name != fact.name
-            assert hidden or "conflict" in reasons, (
+            assert "conflict" in reasons, (
                 f"{stored.id} is stored with another fact, and this one is not kept aside{why}: {fact}"
             )
         else:
