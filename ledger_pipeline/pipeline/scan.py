@@ -104,17 +104,14 @@ class SourceScopeScan:
         """Read and store the next page, or finish; whether there is more to do. Raises StoreError only."""
         self.steps_done += 1
         try:
-            if self._pages is None:
-                self._begin()
-            return self._store(next(self._pages)) if self._pages is not None else False
-        except StopIteration:
-            return self._finish()
+            page = next(self._pages or self._begin(), None)
+            return self._finish() if page is None else self._store(page)
         except SourceError as error:
             self._part.failure = error
             self._part.outcome = ScanOutcome.FAILED
             return False
 
-    def _begin(self, *, resume: bool = True) -> None:
+    def _begin(self, *, resume: bool = True) -> Iterator[ScanPage]:
         store, scope_id = self._shared.store, self._shared.scope.scope_id
         found = store.checkpoint(scope_id, self._shared.source.name, self._part.source_scope) if resume else None
         self._resumed = found if can_resume(found, self._plans) else None
@@ -123,7 +120,8 @@ class SourceScopeScan:
         self._part.resumed = self._resumed is not None
         floors = {plan.stream: plan.floor for plan in self._plans}
         position = self._resumed.position if self._resumed else None
-        self._pages = iter(self._shared.source.scan(ScanRequest(self._part.source_scope, floors, position)))
+        self._pages = self._shared.source.scan(ScanRequest(self._part.source_scope, floors, position))
+        return self._pages
 
     def _store(self, page: ScanPage) -> bool:
         shared, part = self._shared, self._part

@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import track
@@ -24,10 +25,8 @@ def main(options: Sequence[str] | None = None) -> int:
     seeds = range(arguments.first, arguments.first + arguments.seeds)
     if arguments.seed is not None:
         seeds = range(arguments.seed, arguments.seed + 1)
-    for logger in ("github", "ledger_pipeline"):  # They warn of every fault we place.
-        logging.getLogger(logger).setLevel(logging.CRITICAL)
     began = time.monotonic()
-    with stage_of_its_own() as stage:
+    with _quiet("github", "ledger_pipeline"), stage_of_its_own() as stage:
         for seed in _shown(seeds):
             try:
                 simulate(seed, stage)
@@ -37,6 +36,19 @@ def main(options: Sequence[str] | None = None) -> int:
     seconds = time.monotonic() - began
     print(f"{len(seeds)} seeds hold, {seconds / max(1, len(seeds)):.2f} s each")
     return 0
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Loggers that would warn of every fault we place, silent while inside and as they were afterwards."""
+    before = [(logger, logger.level) for logger in map(logging.getLogger, names)]
+    for logger, _ in before:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in before:
+            logger.setLevel(level)
 
 
 def _shown(seeds: range) -> Iterable[int]:
