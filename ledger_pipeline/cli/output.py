@@ -25,16 +25,16 @@ errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty()
 
 def print_json(value: object) -> None:
     """One JSON document on standard output; instants in ISO 8601, UTC."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable))  # noqa: T201
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable) + "\n")
 
 
 def print_json_array(rows: Iterator[Mapping[str, object]]) -> None:
     """One JSON array on standard output, a row a line, written as rows come."""
     separator = "[\n"
     for row in rows:
-        print(separator + json.dumps(row, ensure_ascii=False, default=_jsonable), end="")  # noqa: T201
+        sys.stdout.write(separator + json.dumps(row, ensure_ascii=False, default=_jsonable))
         separator = ",\n"
-    print("[]" if separator == "[\n" else "\n]")  # noqa: T201
+    sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
@@ -66,10 +66,10 @@ def scan_progress() -> Iterator[ProgressListener]:
 
 
 class _Lines:
-    def on_estimate(self, log: logging.Logger, estimate: CollectEstimate) -> None:  # noqa: ARG002 (as below)
+    def on_estimate(self, _log: logging.Logger, estimate: CollectEstimate, /) -> None:
         errors.print(estimate_line(estimate))
 
-    def on_page(self, log: logging.Logger, scan: ScanProgress) -> None:  # noqa: ARG002 (the run's log is not shown)
+    def on_page(self, _log: logging.Logger, scan: ScanProgress, /) -> None:
         errors.print(f"{scan.source_scope}: page {scan.pages}, {scan.seen} items, {scan.fraction:.0%} read")
 
 
@@ -78,10 +78,10 @@ class _Bars:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
 
-    def on_estimate(self, log: logging.Logger, estimate: CollectEstimate) -> None:  # noqa: ARG002 (as below)
+    def on_estimate(self, _log: logging.Logger, estimate: CollectEstimate, /) -> None:
         self._progress.console.print(estimate_line(estimate))
 
-    def on_page(self, log: logging.Logger, scan: ScanProgress) -> None:  # noqa: ARG002 (the run's log is not shown)
+    def on_page(self, _log: logging.Logger, scan: ScanProgress, /) -> None:
         if scan.source_scope not in self._tasks:
             self._tasks[scan.source_scope] = self._progress.add_task(scan.source_scope, total=1.0, items=0)
         self._progress.update(self._tasks[scan.source_scope], completed=scan.fraction, items=scan.seen)

@@ -10,11 +10,11 @@ from ledger_pipeline.pipeline.scan import ScanProgress
 class ProgressListener(Protocol):
     """Told before a collection starts, and after every page that is stored."""
 
-    def on_estimate(self, log: logging.Logger, estimate: CollectEstimate) -> None:
+    def on_estimate(self, log: logging.Logger, estimate: CollectEstimate, /) -> None:
         """`log` is the run's own, `estimate` what the collection is about to do and can cost."""
         ...
 
-    def on_page(self, log: logging.Logger, scan: ScanProgress) -> None:
+    def on_page(self, log: logging.Logger, scan: ScanProgress, /) -> None:
         """`log` is the run's own, `scan` where the scan stands."""
         ...
 
@@ -32,10 +32,10 @@ def estimate_line(estimate: CollectEstimate) -> str:
 class ProgressLog:
     """Writes the estimate and one line a page to the run's log."""
 
-    def on_estimate(self, log: logging.Logger, estimate: CollectEstimate) -> None:
+    def on_estimate(self, log: logging.Logger, estimate: CollectEstimate, /) -> None:
         """One line: what is to be read, and what it can cost."""
         log.info(estimate_line(estimate))
 
-    def on_page(self, log: logging.Logger, scan: ScanProgress) -> None:
+    def on_page(self, log: logging.Logger, scan: ScanProgress, /) -> None:
         """One line: the source_scope, pages and items so far, and how far back it has read."""
         log.info(f"{scan.source_scope}: page {scan.pages}, {scan.seen} items, {scan.fraction:.0%} read")

@@ -9,7 +9,7 @@ from ledger_pipeline.defs.checks import COUNTS_MATCH_GITHUB
 from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, PullRequest
 from ledger_pipeline_tests.builders import window
-from ledger_pipeline_tests.defs.deployment import Deployment
+from ledger_pipeline_tests.defs.deployment import QUIET, Deployment
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, world
 
 HOUR = timedelta(hours=1)
@@ -65,17 +65,39 @@ def test_collecting_does_not_run_the_check_so_that_covered_windows_cost_no_reque
     assert collected.github.requests == ()
 
 
+def test_materializing_from_the_ui_asks_github_nothing_about_a_covered_epoch(collected: Deployment) -> None:
+    collected.github.clear_requests()
+    result = (
+        collected.definitions()
+        .resolve_implicit_global_asset_job_def()
+        .execute_in_process(run_config=QUIET, instance=collected.instance, tags=tags("2026-02-09"))
+    )
+    assert result.success
+    assert result.get_asset_check_evaluations() == []
+    assert collected.github.requests == ()
+
+
+def test_the_check_alone_can_be_run_from_the_ui(collected: Deployment) -> None:
+    key = dg.AssetCheckKey(ACTIVITY_EVENTS, COUNTS_MATCH_GITHUB)
+    job = collected.definitions().resolve_implicit_global_asset_job_def()
+    alone = job.get_subset(asset_selection=set(), asset_check_selection={key})
+    result = alone.execute_in_process(run_config=QUIET, instance=collected.instance, tags=tags("2026-02-09"))
+    assert [evaluation.passed for evaluation in result.get_asset_check_evaluations()] == [True]
+
+
+def tags(epoch: str) -> dict[str, str]:
+    key = f"{epoch}|default"
+    return {"dagster/asset_partition_range_start": key, "dagster/asset_partition_range_end": key}
+
+
 def check(deployment: Deployment, epoch: str = "2026-02-09") -> dg.AssetCheckEvaluation:
     result = (
         deployment.definitions()
         .resolve_job_def("check_counts")
         .execute_in_process(
             instance=deployment.instance,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={
-                "dagster/asset_partition_range_start": f"{epoch}|default",
-                "dagster/asset_partition_range_end": f"{epoch}|default",
-            },
+            run_config=QUIET,
+            tags=tags(epoch),
         )
     )
     [evaluation] = result.get_asset_check_evaluations()
