@@ -19,6 +19,7 @@ from ledger_pipeline.repo_spec import load_repo_spec
 
 REPO_SPEC_DEFAULT = Path(".cogni/repo-spec.yaml")
 PUBLIC_GITHUB_API_URL = "https://api.github.com"
+_HOST_PORT = r"^.+:\d{1,5}$"
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,45 @@ class Settings(BaseSettings):
     ] = None
     node_id: Annotated[str | None, Field(description="Must equal the repo-spec's node_id where set.")] = None
     scope_id: Annotated[str | None, Field(description="Must equal the repo-spec's scope_id where set.")] = None
+    temporal_address: Annotated[
+        str,
+        Field(description="The Temporal server, host:port; Temporal Cloud's is NAMESPACE.ACCOUNT.tmprl.cloud:7233."),
+    ] = "127.0.0.1:7233"
+    temporal_namespace: Annotated[str, Field(description="The Temporal namespace.")] = "default"
+    temporal_api_key: Annotated[
+        SecretStr | None, Field(description="Temporal Cloud's API key; TLS is on where it is set.")
+    ] = None
+    temporal_tls: Annotated[bool, Field(description="Speak TLS to the Temporal server.")] = False
+    temporal_tls_server_ca_cert_path: Annotated[
+        Path | None, Field(description="The CA to trust, PEM; the system's where not set. Turns TLS on.")
+    ] = None
+    temporal_tls_client_cert_path: Annotated[
+        Path | None, Field(description="The client's certificate, PEM (mTLS). Turns TLS on.")
+    ] = None
+    temporal_tls_client_key_path: Annotated[
+        Path | None, Field(description="The key of the client's certificate, PEM.")
+    ] = None
+    temporal_tls_server_name: Annotated[
+        str | None, Field(description="The name to expect in the server's certificate, where not the address's.")
+    ] = None
+    temporal_ui_url: Annotated[
+        str | None, Field(description="Temporal's web UI, for links to workflows; no links where not set.")
+    ] = None
+    dagster_url: Annotated[str, Field(description="Dagster's webserver: its GraphQL API is asked for runs.")] = (
+        "http://127.0.0.1:3000"
+    )
+    dagster_ui_url: Annotated[
+        str | None, Field(description="Dagster as people reach it, for links to runs. Not set: DAGSTER_URL.")
+    ] = None
+    worker_health_address: Annotated[
+        str, Field(pattern=_HOST_PORT, description="Where the worker serves /livez and /readyz, host:port.")
+    ] = "127.0.0.1:8090"
+    worker_metrics_address: Annotated[
+        str, Field(pattern=_HOST_PORT, description="Where the worker serves Prometheus metrics, host:port.")
+    ] = "127.0.0.1:9464"
+    worker_grace_seconds: Annotated[
+        int, Field(ge=0, description="How long the worker, told to stop, lets its activities finish.")
+    ] = 30
     github_api_url: Annotated[
         str, Field(description="GitHub Enterprise (https://HOST/api/v3), or the simulator's address.")
     ] = PUBLIC_GITHUB_API_URL

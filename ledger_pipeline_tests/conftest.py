@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["ledger_pipeline_tests.command_line", "ledger_pipeline_tests.postgres"]
+pytest_plugins = [
+    "ledger_pipeline_tests.command_line",
+    "ledger_pipeline_tests.postgres",
+    "ledger_pipeline_tests.temporal",
+]
 
 
 @pytest.fixture(scope="session")

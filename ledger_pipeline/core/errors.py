@@ -11,6 +11,11 @@ LedgerError
 │   ├── SourceUnavailable       worth retrying: limits, outages, timeouts
 │   └── SourceRefused           permanent: missing repository, bad credentials, blocked
 ├── CollectionFailed            some source_scopes failed; what the others gave is stored
+├── PayloadError                what a Temporal client sent is not what the contract says: names the field
+├── DagsterError                Dagster's API refused, or its run failed
+│   └── DagsterUnavailable      worth retrying: no answer, code location loading
+├── TemporalUnavailable         worth retrying: no connection to the Temporal server
+├── ScheduleSyncFailed          some schedules could not be brought to what the repo-spec wants
 └── StoreError                  the ledger refused
     ├── StoreUnavailable        worth retrying: no connection, server restarting
     ├── LedgerNotMigrated       the database is not at the migration this code needs
@@ -95,6 +100,35 @@ class CollectionFailed(LedgerError):
     def worth_retrying(self) -> bool:
         """Whether any of the failed source_scopes may answer later."""
         return any(failure.retryable for failure in self.failures)
+
+
+class PayloadError(LedgerError):
+    """What a Temporal client sent breaks the contract: `field` is its dotted place, `problem` what would be right."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        self.problem = problem
+        super().__init__(f"{field}: {problem}")
+
+
+class DagsterError(LedgerError):
+    """Dagster's API refused what was asked of it."""
+
+
+class DagsterUnavailable(DagsterError):
+    """Dagster's API did not answer, or its code location is not loaded yet."""
+
+    retryable: ClassVar[bool] = True
+
+
+class TemporalUnavailable(LedgerError):
+    """The Temporal server did not answer."""
+
+    retryable: ClassVar[bool] = True
+
+
+class ScheduleSyncFailed(LedgerError):
+    """At least one Temporal schedule could not be brought to what the repo-spec wants; the others were."""
 
 
 class StoreError(LedgerError):

@@ -11,6 +11,7 @@ import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed
 from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.partition_runs import ACTIVITY_EVENTS_ASSET, STREAM_ASSETS
 from ledger_pipeline.core.windows import span
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.metadata import digest_metadata, stream_metadata
@@ -23,7 +24,7 @@ from ledger_pipeline.pipeline.epochs import close_due_epochs
 
 GROUP = "ingestion"
 OWNERS = ["team:ledger"]
-ACTIVITY_EVENTS = dg.AssetKey("activity_events")
+ACTIVITY_EVENTS = dg.AssetKey(ACTIVITY_EVENTS_ASSET)
 
 _STREAM_DESCRIPTIONS = {
     "pull_requests": "A row is a merged pull request, counted for its author at the moment of the merge.",
@@ -34,7 +35,7 @@ _STREAM_DESCRIPTIONS = {
 
 def stream_key(stream: str) -> dg.AssetKey:
     """The asset of one of GitHub's streams."""
-    return dg.AssetKey(["github", stream])
+    return dg.AssetKey(STREAM_ASSETS[stream])
 
 
 class CollectConfig(dg.Config):
@@ -131,7 +132,7 @@ def activity_events(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
             epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
         for digest in digests:
             context.add_asset_metadata(
-                digest_metadata(digest, epochs.get(digest.window), scope.weights_milli),
+                digest_metadata(digest, epochs.get(digest.window), scope.weights_milli, context.run.tags),
                 partition_key=partition_key(digest.window, scope),
             )
         return dg.MaterializeResult()

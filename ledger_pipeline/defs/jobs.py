@@ -2,10 +2,11 @@
 
 import dagster as dg
 
+from ledger_pipeline.core.partition_runs import COLLECT_EPOCH_JOB
 from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS, GROUP
 
 collect_epoch = dg.define_asset_job(
-    "collect_epoch",
+    COLLECT_EPOCH_JOB,
     # Without checks: counting with GitHub costs requests, and collecting what is covered costs none.
     selection=dg.AssetSelection.groups(GROUP).without_checks(),
     description="Collects the selected epochs of a scope: one scan for all of them, then the ledger's digest.",

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import dagster as dg
 
 from ledger_pipeline.core.events import STREAM_OF_EVENT_TYPE
+from ledger_pipeline.core.partition_runs import TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_URL_TAG
 from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.receipts import receipts_table
@@ -13,9 +14,6 @@ from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.store.port import AppendOutcome, Cursor, Epoch, WindowDigest, WindowReceipt
 
 Metadata: TypeAlias = dict[str, dg.MetadataValue | str | int | bool]
-
-# Who asked for a run: set by whatever launches one.
-TRIGGER_TAG = "ledger/trigger"
 
 
 def stream_metadata(
@@ -46,6 +44,7 @@ def stream_metadata(
         "run_api_requests": report.requests,
         "run_api_points": report.points,
         "trigger": run_trigger(run_tags),
+        **_workflow(run_tags),
     }
     if report.points_left is not None:
         metadata["rate_limit_left"] = report.points_left
@@ -59,7 +58,9 @@ def stream_metadata(
     return metadata
 
 
-def digest_metadata(digest: WindowDigest, epoch: Epoch | None, weights_milli: Mapping[str, int]) -> Metadata:
+def digest_metadata(
+    digest: WindowDigest, epoch: Epoch | None, weights_milli: Mapping[str, int], run_tags: Mapping[str, str]
+) -> Metadata:
     """What the ledger holds for a window, what it refused, and whether its epoch weighs as the repo-spec now says."""
     drift = {} if epoch is None else weight_drift(epoch.weights_milli, weights_milli)
     return {
@@ -72,6 +73,7 @@ def digest_metadata(digest: WindowDigest, epoch: Epoch | None, weights_milli: Ma
         "rejected": sum(digest.rejected_by_reason.values()),
         "rejected_by_reason": dg.MetadataValue.json(dict(digest.rejected_by_reason)),
         "set_hash": digest.set_hash,
+        **_workflow(run_tags),
     }
 
 
@@ -85,6 +87,15 @@ def run_trigger(run_tags: Mapping[str, str]) -> str:
         if tag in run_tags:
             return trigger
     return "manual"
+
+
+def _workflow(run_tags: Mapping[str, str]) -> Metadata:
+    """The Temporal workflow that asked for the run, as a link where its UI is known; nothing where none did."""
+    if WORKFLOW_ID_TAG not in run_tags:
+        return {}
+    if WORKFLOW_URL_TAG in run_tags:
+        return {"temporal_workflow": dg.MetadataValue.url(run_tags[WORKFLOW_URL_TAG])}
+    return {"temporal_workflow": run_tags[WORKFLOW_ID_TAG]}
 
 
 def _window(window: EpochWindow) -> Metadata:

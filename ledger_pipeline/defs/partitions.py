@@ -1,4 +1,4 @@
-"""Epoch windows x scopes <-> Dagster partition keys, `2026-02-16|default`. The only module that parses one."""
+"""Epoch windows x scopes as Dagster's partitions; how a key is spelt is in `core/partition_runs.py`."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from ledger_pipeline.core.errors import WindowError
+from ledger_pipeline.core.partition_runs import (
+    EPOCH_DIMENSION,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    SCOPE_DIMENSION,
+    parse_partition_key,
+)
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, EpochWindow, parse_epoch_key
-
-EPOCH = "epoch"
-SCOPE = "scope"
-SEPARATOR = "|"
 
 # Cron knows no "every second week": the weeks between are excluded one by one, up to here, where the grid ends.
 LONG_EPOCHS_END = datetime(2050, 1, 1, tzinfo=UTC)
@@ -24,22 +27,22 @@ def activity_partitions(spec: RepoSpec) -> dg.MultiPartitionsDefinition:
     """
     return dg.MultiPartitionsDefinition(
         {
-            EPOCH: _epochs(spec.calendar, spec.calendar.window_starting(spec.first_epoch)),
-            SCOPE: dg.StaticPartitionsDefinition([scope.scope_key for scope in spec.scopes]),
+            EPOCH_DIMENSION: _epochs(spec.calendar, spec.calendar.window_starting(spec.first_epoch)),
+            SCOPE_DIMENSION: dg.StaticPartitionsDefinition([scope.scope_key for scope in spec.scopes]),
         }
     )
 
 
 def partition_key(window: EpochWindow, scope: Scope) -> dg.MultiPartitionKey:
     """The partition of one epoch of one scope."""
-    return dg.MultiPartitionKey({EPOCH: window.key, SCOPE: scope.scope_key})
+    return dg.MultiPartitionKey({EPOCH_DIMENSION: window.key, SCOPE_DIMENSION: scope.scope_key})
 
 
 def partition_range_tags(first: EpochWindow, last: EpochWindow, scope: Scope) -> dict[str, str]:
     """Run tags that make one run materialize every partition of `scope` from `first` to `last`."""
     return {
-        "dagster/asset_partition_range_start": partition_key(first, scope),
-        "dagster/asset_partition_range_end": partition_key(last, scope),
+        RANGE_START_TAG: partition_key(first, scope),
+        RANGE_END_TAG: partition_key(last, scope),
     }
 
 
@@ -49,7 +52,8 @@ def scope_and_windows(spec: RepoSpec, keys: Sequence[str], now: datetime) -> tup
     Raises WindowError for a malformed key, for an epoch that has not begun at `now`, or when a run mixes scopes (a
     range over the scope dimension; backfills launch one run per scope); UnknownScope for one the spec has no more.
     """
-    parts = [_parts(key) for key in keys]
+    # A plain string, not a MultiPartitionKey, is what a run's tags and a client's request hold.
+    parts = [parse_partition_key(str(key)) for key in keys]
     scope_keys = sorted({scope_key for _, scope_key in parts})
     if len(scope_keys) != 1:
         raise WindowError(f"one run collects for one scope, not {', '.join(scope_keys)}: launch one run per scope")
@@ -60,14 +64,6 @@ def scope_and_windows(spec: RepoSpec, keys: Sequence[str], now: datetime) -> tup
             running = spec.calendar.window_at(now)
             raise WindowError(f"epoch {window.key} has not begun: select epochs up to the running one, {running.key}")
     return scope, windows
-
-
-def _parts(key: str) -> tuple[str, str]:
-    # A plain string, not a MultiPartitionKey, is what a run's tags and a client's request hold.
-    epoch, separator, scope_key = str(key).partition(SEPARATOR)
-    if not separator:
-        raise WindowError(f"partition key {key!r} is not epoch|scope, as 2026-02-16|default")
-    return epoch, scope_key
 
 
 def _epochs(calendar: EpochCalendar, first: EpochWindow) -> dg.TimeWindowPartitionsDefinition:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import dagster as dg
 
 from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM
+from ledger_pipeline.core.partition_runs import EPOCH_DIMENSION, TRIGGER_TAG
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.definitions import build_defs
 from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.jobs import collect_epoch
-from ledger_pipeline.defs.metadata import TRIGGER_TAG
-from ledger_pipeline.defs.partitions import EPOCH, partition_range_tags
+from ledger_pipeline.defs.partitions import partition_range_tags
 from ledger_pipeline.defs.progress import ProgressListener
 
 # The command shows progress and failure itself; Dagster's console would repeat every event of the run.
@@ -144,7 +144,7 @@ def _digest_row(found: dg.AssetMaterialization, scope: Scope) -> DigestRow:
 
 def _epoch(found: dg.AssetMaterialization) -> str:
     assert isinstance(found.partition, dg.MultiPartitionKey)  # noqa: S101 (every asset of the job has the grid)
-    return found.partition.keys_by_dimension[EPOCH]
+    return found.partition.keys_by_dimension[EPOCH_DIMENSION]
 
 
 def _number(found: dg.AssetMaterialization, key: str) -> int:

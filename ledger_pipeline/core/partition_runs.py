@@ -1,0 +1,64 @@
+"""What whoever launches a Dagster run and the run itself agree on: partition keys, tags, and names of job and assets.
+
+Plain strings, so that the Temporal bridge, which knows Dagster only over its API, says them as the assets do.
+"""
+
+from collections.abc import Mapping
+
+from ledger_pipeline.core.errors import WindowError
+from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
+
+CODE_LOCATION = "ledger_pipeline"
+COLLECT_EPOCH_JOB = "collect_epoch"
+
+EPOCH_DIMENSION = "epoch"
+SCOPE_DIMENSION = "scope"
+SEPARATOR = "|"
+
+ACTIVITY_EVENTS_ASSET = ("activity_events",)
+STREAM_ASSETS: Mapping[str, tuple[str, str]] = {stream: (GITHUB, stream) for stream in GITHUB_STREAMS}
+
+# Who asked for a run, and on whose behalf.
+TRIGGER_TAG = "ledger/trigger"
+WORKFLOW_ID_TAG = "ledger/temporal_workflow_id"
+WORKFLOW_RUN_ID_TAG = "ledger/temporal_run_id"
+WORKFLOW_URL_TAG = "ledger/temporal_workflow_url"
+
+# Dagster's own.
+PARTITION_TAG = "dagster/partition"
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+
+
+def format_partition_key(epoch_key: str, scope_key: str) -> str:
+    """The partition of one epoch of one scope, `2026-02-16|default`."""
+    return f"{epoch_key}{SEPARATOR}{scope_key}"
+
+
+def parse_partition_key(key: str) -> tuple[str, str]:
+    """The epoch key and scope key of a partition. Raises WindowError for what is not `epoch|scope`."""
+    epoch_key, separator, scope_key = key.partition(SEPARATOR)
+    if not separator:
+        raise WindowError(f"partition key {key!r} is not epoch|scope, as 2026-02-16|default")
+    return epoch_key, scope_key
+
+
+def partition_tags(epoch_key: str, scope_key: str) -> dict[str, str]:
+    """Run tags that make a run materialize one partition."""
+    return {
+        PARTITION_TAG: format_partition_key(epoch_key, scope_key),
+        f"{PARTITION_TAG}/{EPOCH_DIMENSION}": epoch_key,
+        f"{PARTITION_TAG}/{SCOPE_DIMENSION}": scope_key,
+    }
+
+
+def covers_partition(run_tags: Mapping[str, str], epoch_key: str, scope_key: str) -> bool:
+    """Whether a run with these tags materializes the partition, alone or as part of a range of epochs."""
+    if PARTITION_TAG in run_tags:
+        return run_tags[PARTITION_TAG] == format_partition_key(epoch_key, scope_key)
+    if RANGE_START_TAG not in run_tags or RANGE_END_TAG not in run_tags:
+        return False
+    first, first_scope = parse_partition_key(run_tags[RANGE_START_TAG])
+    last, last_scope = parse_partition_key(run_tags[RANGE_END_TAG])
+    # Epoch keys are dates as ISO writes them: their order is that of the text.
+    return first_scope == last_scope == scope_key and first <= epoch_key <= last

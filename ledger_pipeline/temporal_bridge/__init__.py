@@ -1,0 +1,1 @@
+"""Temporal only: workflow, activities, worker, schedules. Dagster is asked over its API, never imported."""

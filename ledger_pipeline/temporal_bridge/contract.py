@@ -1,0 +1,236 @@
+"""What goes over the wire: names, ids, and the shapes of payloads and results, camelCase JSON for any SDK.
+
+A contract with the system we join. Unknown fields are ignored, so that a newer client is understood; known ones are
+checked, and the first that is wrong is named.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
+from pydantic.alias_generators import to_camel
+
+from ledger_pipeline.core.errors import PayloadError
+from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
+from ledger_pipeline.core.windows import EpochWindow, iso_millis
+
+TASK_QUEUE = "ledger-tasks"
+COLLECT_EPOCH_WORKFLOW = "CollectEpochWorkflow"
+PROGRESS_QUERY = "progress"
+RUN_FOUND_SIGNAL = "dagsterRunFound"
+
+ENSURE_EPOCH_FOR_WINDOW = "ensureEpochForWindow"
+LOAD_CURSOR = "loadCursor"
+COLLECT_FROM_SOURCE = "collectFromSource"
+INSERT_EVENTS = "insertEvents"
+SAVE_CURSOR = "saveCursor"
+MATERIALIZE_PARTITION = "materializePartition"
+
+# The workflow's memo, and the schedule's: where the Dagster run is.
+MEMO_DAGSTER_RUN_ID = "dagsterRunId"
+MEMO_DAGSTER_RUN_URL = "dagsterRunUrl"
+
+# Types of application failures that clients and retry policies go by.
+BAD_PAYLOAD = "BadPayload"
+RUN_FAILED = "DagsterRunFailed"  # the run's own failure says that a retry cannot help
+RUN_FAILED_IN_PASSING = "DagsterRunFailedInPassing"  # it says that a later run may succeed
+RUN_CANCELED = "DagsterRunCanceled"
+
+
+def collect_workflow_id(scope_id: UUID, window: EpochWindow) -> str:
+    """The id of a manually started collection: one at a time for a scope and window."""
+    return f"ledger-collect-{scope_id}-{iso_millis(window.start)}-{iso_millis(window.end)}"
+
+
+Instant = Annotated[AwareDatetime, PlainSerializer(iso_millis, return_type=str)]
+
+
+def _is_known_source(sources: dict[str, Any]) -> dict[str, Any]:
+    for name in sources:
+        if name != GITHUB:
+            raise ValueError(f"{name!r} is no source of this ledger: {GITHUB}")
+    return sources
+
+
+def _is_known_stream(stream: str) -> str:
+    if stream not in GITHUB_STREAMS:
+        raise ValueError(f"one of {', '.join(GITHUB_STREAMS)}")
+    return stream
+
+
+class Wire(BaseModel):
+    """A JSON object as other SDKs write and read it: camelCase keys, unknown ones ignored."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+
+_NonEmpty = Annotated[StrictStr, Field(min_length=1)]
+Stream = Annotated[StrictStr, AfterValidator(_is_known_stream)]
+# JSON has no integers beyond 2^53 in other SDKs, so the ledger's 64-bit ids travel as text.
+EpochId = Annotated[StrictStr, Field(pattern=r"^[1-9][0-9]{0,18}$")]
+
+
+class ActivitySource(Wire):
+    """What a schedule says of one source; what an older one leaves out, the repo-spec says."""
+
+    credit_estimate_algo: _NonEmpty | None = None
+    source_refs: tuple[_NonEmpty, ...] | None = None
+    streams: tuple[Stream, ...] | None = None
+
+
+class CollectEpochInput(Wire):
+    """The domain part of a schedule's payload. `version` is 1, or left out by older schedules."""
+
+    version: Literal[1] | None = None
+    scope_id: UUID
+    scope_key: _NonEmpty
+    epoch_length_days: StrictInt
+    activity_sources: Annotated[dict[str, ActivitySource], Field(min_length=1), AfterValidator(_is_known_source)]
+    base_issuance_credits: Annotated[StrictStr, Field(pattern=r"^(0|[1-9][0-9]*)$")] | None = None
+    approvers: tuple[Annotated[StrictStr, Field(pattern=r"^0x[0-9a-fA-F]{40}$")], ...] | None = None
+    auto_close_grace_period_ms: Annotated[StrictInt, Field(ge=0)] | None = None
+    as_of: Instant | None = None
+
+
+class CollectEpochPayload(Wire):
+    """The single argument of CollectEpochWorkflow, as schedules send it."""
+
+    schedule_id: str | None = None
+    temporal_schedule_id: str | None = None
+    db_schedule_id: str | None = None
+    graph_id: str | None = None
+    execution_grant_id: str | None = None
+    input: CollectEpochInput
+
+
+class StreamCounts(Wire):
+    """What a collection saw of one stream in the epoch."""
+
+    seen: int
+    new: int
+    duplicate: int
+    skipped: int
+    rejected: int
+
+
+class CollectEpochResult(Wire):
+    """What happened. Without a Dagster run (`dagsterRunId` null) the epoch was not open: nothing was to be done.
+
+    `attached`: the run was in progress already, launched by somebody else. `drift`: fields in which the payload
+    differs from the repo-spec, which is what was collected by.
+    """
+
+    epoch_id: EpochId
+    status: str
+    scope_id: UUID
+    scope_key: str
+    period_start: Instant
+    period_end: Instant
+    dagster_run_id: str | None = None
+    dagster_run_url: str | None = None
+    attached: bool = False
+    streams: dict[str, StreamCounts] = {}
+    drift: tuple[str, ...] = ()
+
+
+class Progress(Wire):
+    """The answer to the query `progress`."""
+
+    stage: Literal["starting", "ensuring epoch", "materializing", "done", "failed"]
+    epoch_id: EpochId | None = None
+    period_start: Instant | None = None
+    period_end: Instant | None = None
+    dagster_run_id: str | None = None
+    dagster_run_url: str | None = None
+
+
+class EnsureEpochInput(Wire):
+    """`weightConfig` is pinned where the epoch is created; the repo-spec's where left out.
+
+    `scopeId` left out is the default scope. `requested` is a schedule's payload to be held against the repo-spec.
+    """
+
+    period_start: Instant
+    period_end: Instant
+    weight_config: dict[str, Annotated[StrictInt, Field(ge=0)]] | None = None
+    scope_id: UUID | None = None
+    requested: CollectEpochInput | None = None
+
+
+class EnsureEpochOutput(Wire):
+    """The epoch of the window, whatever its status, with the weights pinned in it."""
+
+    epoch_id: EpochId
+    status: str
+    is_new: StrictBool
+    weight_config: dict[str, int]
+    drift: tuple[str, ...] = ()
+
+
+class MaterializeInput(Wire):
+    """The partition to be materialized."""
+
+    scope_id: UUID
+    scope_key: str
+    period_start: Instant
+    period_end: Instant
+
+
+class DagsterRunFound(Wire):
+    """The signal to the workflow once its Dagster run is known."""
+
+    run_id: str
+    url: str
+
+
+class MaterializeOutput(Wire):
+    """The run that materialized the partition, and what its materializations say."""
+
+    run_id: str
+    url: str
+    attached: bool
+    epoch_status: str | None
+    streams: dict[str, StreamCounts]
+
+
+_WireT = TypeVar("_WireT", bound=Wire)
+
+
+def parse(shape: type[_WireT], value: object) -> _WireT:
+    """`value`, plain JSON, as `shape`. Raises PayloadError naming the first field that is wrong."""
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        raise PayloadError(_dotted(first["loc"]) or "payload", _problem(first["type"], first["msg"])) from None
+
+
+def _problem(kind: str, message: str) -> str:
+    if kind == "missing":
+        return "is missing"
+    if kind in {"model_type", "model_attributes_type", "dict_type"}:
+        return "must be an object"
+    return message.removeprefix("Value error, ")
+
+
+def _dotted(location: Iterable[int | str]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")

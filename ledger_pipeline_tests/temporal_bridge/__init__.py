@@ -1,0 +1,1 @@
+"""Tests of the Temporal bridge, on a real server."""
