@@ -14,6 +14,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ledger_pipeline.core.errors import SettingsError, SpecError
+from ledger_pipeline.core.partition_runs import CODE_LOCATION
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.repo_spec import load_repo_spec
 
@@ -104,6 +105,9 @@ class Settings(BaseSettings):
     ] = None
     dagster_url: Annotated[str, Field(description="Dagster's webserver: its GraphQL API is asked for runs.")] = (
         "http://127.0.0.1:3000"
+    )
+    dagster_code_location: Annotated[str, Field(description="What Dagster calls this project's code location.")] = (
+        CODE_LOCATION
     )
     dagster_ui_url: Annotated[
         str | None, Field(description="Dagster as people reach it, for links to runs. Not set: DAGSTER_URL.")

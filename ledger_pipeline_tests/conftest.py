@@ -8,6 +8,7 @@ pytest_plugins = [
     "ledger_pipeline_tests.command_line",
     "ledger_pipeline_tests.postgres",
     "ledger_pipeline_tests.temporal",
+    "ledger_pipeline_tests.temporal_bridge.stack",
 ]
 
 

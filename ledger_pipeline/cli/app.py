@@ -10,7 +10,7 @@ from types import FrameType
 
 import typer
 
-from ledger_pipeline.cli import collect, database, demo, develop, events, simulate
+from ledger_pipeline.cli import collect, database, demo, develop, events, schedules, simulate, worker
 from ledger_pipeline.cli.output import errors
 from ledger_pipeline.core.errors import ConfigurationError, LedgerError, UnknownScope, WindowError
 
@@ -26,8 +26,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(database.app, name="db")
+app.add_typer(schedules.app, name="schedules")
 app.command("collect")(collect.command)
 app.command("events")(events.command)
+app.command("worker")(worker.command)
 app.command("simulate-github")(simulate.command)
 app.command("demo")(demo.command)
 app.command("dev")(develop.command)

@@ -9,6 +9,7 @@ from ledger_pipeline.core.errors import WindowError
 from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
 
 CODE_LOCATION = "ledger_pipeline"
+REPOSITORY = "__repository__"  # what Dagster calls the definitions of a code location
 COLLECT_EPOCH_JOB = "collect_epoch"
 
 EPOCH_DIMENSION = "epoch"
@@ -18,6 +19,10 @@ SEPARATOR = "|"
 ACTIVITY_EVENTS_ASSET = ("activity_events",)
 STREAM_ASSETS: Mapping[str, tuple[str, str]] = {stream: (GITHUB, stream) for stream in GITHUB_STREAMS}
 
+# What a launcher reads back from an epoch's materialization, besides the counts of its streams.
+EPOCH_STATUS = "epoch_status"
+RETRYABLE = "retryable"
+
 # Who asked for a run, and on whose behalf.
 TRIGGER_TAG = "ledger/trigger"
 WORKFLOW_ID_TAG = "ledger/temporal_workflow_id"
@@ -25,6 +30,7 @@ WORKFLOW_RUN_ID_TAG = "ledger/temporal_run_id"
 WORKFLOW_URL_TAG = "ledger/temporal_workflow_url"
 
 # Dagster's own.
+REPOSITORY_TAG = ".dagster/repository"
 PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -45,11 +51,7 @@ def parse_partition_key(key: str) -> tuple[str, str]:
 
 def partition_tags(epoch_key: str, scope_key: str) -> dict[str, str]:
     """Run tags that make a run materialize one partition."""
-    return {
-        PARTITION_TAG: format_partition_key(epoch_key, scope_key),
-        f"{PARTITION_TAG}/{EPOCH_DIMENSION}": epoch_key,
-        f"{PARTITION_TAG}/{SCOPE_DIMENSION}": scope_key,
-    }
+    return {PARTITION_TAG: format_partition_key(epoch_key, scope_key)}
 
 
 def covers_partition(run_tags: Mapping[str, str], epoch_key: str, scope_key: str) -> bool:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed, LedgerError
+from ledger_pipeline.core.partition_runs import RETRYABLE
 
 
 @contextmanager
@@ -22,4 +23,4 @@ def domain_failures() -> Iterator[None]:
 
 def _failure(error: LedgerError, retryable: bool, details: dict[str, str]) -> dg.Failure:
     # Dagster heeds `allow_retries` but does not store it; the metadata says it to people and to clients.
-    return dg.Failure(str(error), metadata={"retryable": retryable, **details}, allow_retries=retryable)
+    return dg.Failure(str(error), metadata={RETRYABLE: retryable, **details}, allow_retries=retryable)

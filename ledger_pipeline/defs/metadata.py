@@ -6,7 +6,7 @@ from typing import TypeAlias
 import dagster as dg
 
 from ledger_pipeline.core.events import STREAM_OF_EVENT_TYPE
-from ledger_pipeline.core.partition_runs import TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_URL_TAG
+from ledger_pipeline.core.partition_runs import EPOCH_STATUS, TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_URL_TAG
 from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.receipts import receipts_table
@@ -65,7 +65,8 @@ def digest_metadata(
     drift = {} if epoch is None else weight_drift(epoch.weights_milli, weights_milli)
     return {
         **_window(digest.window),
-        "epoch": "none yet" if epoch is None else f"{epoch.id}, {epoch.status}",
+        "epoch_id": "none yet" if epoch is None else epoch.id,
+        EPOCH_STATUS: "none yet" if epoch is None else epoch.status.value,
         "weights_drifted": bool(drift),
         "weights_drift": dg.MetadataValue.json(drift),
         "events": digest.events,

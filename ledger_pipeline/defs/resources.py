@@ -8,8 +8,7 @@ import dagster as dg
 
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.settings import Settings, read_settings
-from ledger_pipeline.sources.github.client import GitHubClient
-from ledger_pipeline.sources.github.source import GitHubSource
+from ledger_pipeline.sources.github.source import GitHubSource, open_github
 from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
 
 
@@ -48,16 +47,5 @@ class GitHubResource(dg.ConfigurableResource[Any]):
     @contextmanager
     def open(self) -> Iterator[GitHubSource]:
         """GitHub as a source. Raises SettingsError without credentials, or with contradictory ones."""
-        settings = self.settings.read()
-        client = GitHubClient(
-            api_url=settings.github_api_url,
-            credentials=settings.github_credentials(),
-            timeout_seconds=settings.github_timeout_seconds,
-            max_wait_seconds=settings.github_max_wait_seconds,
-            retries=settings.github_retries,
-            points_reserve=settings.github_points_reserve,
-        )
-        try:
-            yield GitHubSource(client, settings.github_page_size)
-        finally:
-            client.close()
+        with open_github(self.settings.read()) as source:
+            yield source

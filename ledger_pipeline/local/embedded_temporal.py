@@ -5,7 +5,6 @@ The package that brings it is an extra: production names its server in TEMPORAL_
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger_pipeline.core.errors import ConfigurationError, TemporalUnavailable
+from ledger_pipeline.local.processes import child_process, free_port
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.temporal_bridge.connection import connect
 
 START_TIMEOUT_SECONDS = 60
-STOP_TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -45,35 +44,19 @@ def embedded_temporal(
     ui_port = (ui_port or free_port()) if with_ui or ui_port else None
     log = folder / "temporal.log"
     command = [
-        _command(),
+        temporal_command(),
         *("server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--log-level", "warn"),
         *("--db-filename", str(folder / "temporal.db")),
         *(("--ui-port", str(ui_port)) if ui_port else ("--headless",)),
     ]
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603 (our own command line)
-    try:
+    with child_process(command, log) as process:
         address = f"127.0.0.1:{port}"
         asyncio.run(_answering(address, process, log))
         yield TemporalServer(address, f"http://127.0.0.1:{ui_port}" if ui_port else None, process)
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _command() -> str:
+def temporal_command() -> str:
+    """The official command line `temporal`. Raises ConfigurationError where it is not installed."""
     # Beside this interpreter first: the environment's folder of programs need not be on PATH.
     found = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
     if found is None:

@@ -23,6 +23,11 @@ storage:
   postgres:
     postgres_url:
       env: DAGSTER_POSTGRES_URL
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    dequeue_interval_seconds: 1  # the default of 5 is most of the time that a covered epoch's run takes
 telemetry:
   enabled: false
 nux:

@@ -1,0 +1,88 @@
+"""`ledger-pipeline schedules`: the Temporal schedules that start collections, brought to what the repo-spec wants."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from ledger_pipeline.cli.options import Json
+from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.settings import read_settings
+from ledger_pipeline.temporal_bridge.schedule_plan import ScheduleStep
+from ledger_pipeline.temporal_bridge.schedules import list_schedules, refuse_failures, sync_schedules
+
+app = typer.Typer(help="The Temporal schedules that start collections.", no_args_is_help=True)
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume also what an operator paused.")]
+
+
+@app.command()
+def sync(dry_run: DryRun = False, resume: Resume = False, as_json: Json = False) -> None:
+    """Bring the Temporal schedules to what the repo-spec wants; safe to repeat and to run twice at once."""
+    settings = read_settings()
+    spec = settings.repo_spec()
+    planned: dict[str, ScheduleStep] = {}
+
+    def on_plan(steps: Sequence[ScheduleStep]) -> None:
+        planned.update((step.schedule_id, step) for step in steps)
+        if not as_json:
+            _print_plan(steps)
+
+    steps = asyncio.run(sync_schedules(settings, spec, resume=resume, dry_run=dry_run, on_plan=on_plan))
+    if as_json:
+        print_json({"dry_run": dry_run, "steps": [asdict(step) for step in steps]})
+    elif dry_run:
+        results.print("Dry run: nothing was touched.")
+    else:
+        for step in steps:
+            if step.action is not planned[step.schedule_id].action:
+                _print_line(f"{step.schedule_id}: in the end {step.action}: {step.reason}")
+        counts = Counter(step.action for step in steps)
+        results.print(", ".join(f"{count} {action}" for action, count in counts.items()) or "nothing to do")
+    refuse_failures(steps)
+
+
+@app.command("list")
+def list_command(as_json: Json = False) -> None:
+    """Print the schedules wanted and found, and how each stands to the repo-spec. Touches nothing."""
+    settings = read_settings()
+    rows = asyncio.run(list_schedules(settings, settings.repo_spec()))
+    if as_json:
+        print_json([asdict(row) for row in rows])
+        return
+    columns = ["schedule", "cron", "time zone", "next run", "last run", "paused", "state"]
+    cells = [
+        [
+            row.schedule_id,
+            row.cron,
+            row.timezone,
+            row.next_run and row.next_run.isoformat(timespec="minutes"),
+            row.last_run and row.last_run.isoformat(timespec="minutes"),
+            None if row.paused is None else "yes" if row.paused else "no",
+            escape(f"{row.state}; note: {row.note}" if row.note else row.state),
+        ]
+        for row in rows
+    ]
+    _print_table(f"{len(rows)} Temporal schedules", columns, cells)
+
+
+def _print_plan(steps: Sequence[ScheduleStep]) -> None:
+    rows = [
+        [step.action, step.schedule_id, escape("\n".join((step.reason, *map(str, step.changes))))] for step in steps
+    ]
+    _print_table("Plan", ["action", "schedule", "why"], rows)
+
+
+def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    made = table(title, columns, rows)
+    made.columns[-1].no_wrap = False  # sentences, which are read to their end
+    results.print(made)
+
+
+def _print_line(text: str) -> None:
+    results.print(text, markup=False, soft_wrap=True)

@@ -1,0 +1,265 @@
+"""Dagster as the bridge knows it: its GraphQL API, through its own client library. Blocking; ask from a thread.
+
+What fails is understood here: no answer is worth retrying, a refusal is not.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
+
+from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
+from ledger_pipeline.core.partition_runs import COLLECT_EPOCH_JOB, REPOSITORY, REPOSITORY_TAG, RETRYABLE
+from ledger_pipeline.temporal_bridge.dagster_queries import EVENTS, LOCATION, MATERIALIZATIONS, RUN, RUNS
+
+REQUEST_TIMEOUT_SECONDS = 15
+
+UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
+SUCCESS = "SUCCESS"
+FAILURE = "FAILURE"
+CANCELED = "CANCELED"
+
+# Runs of one partition, or of one workflow: a handful. A deployment's unfinished runs: what its queue holds.
+_RUNS_AT_MOST = 500
+_EVENTS_PER_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class DagsterRun:
+    """A run as its API answers it. `steps` are those begun, in order, with their status; `created_at` a timestamp."""
+
+    run_id: str
+    job_name: str
+    status: str
+    created_at: float
+    tags: Mapping[str, str]
+    assets: frozenset[tuple[str, ...]] | None
+    steps: tuple[tuple[str, str], ...]
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the run waits, works or is being canceled."""
+        return self.status in UNFINISHED
+
+    @property
+    def step(self) -> str | None:
+        """The step the run is in, the last begun; None before the first."""
+        return self.steps[-1][0] if self.steps else None
+
+
+@dataclass(frozen=True)
+class RunFailure:
+    """Why a run failed, in one line, and whether a later run may succeed with nothing changed."""
+
+    message: str
+    retryable: bool
+
+
+@dataclass(frozen=True)
+class Materialization:
+    """What a run recorded of one partition of one asset; `metadata` holds its numbers and texts."""
+
+    asset: tuple[str, ...]
+    partition: str | None
+    metadata: Mapping[str, int | str]
+
+
+class DagsterClient:
+    """The API at `url`, for the code location called `location`; links lead to `ui_url`. Safe from several threads.
+
+    Everything raises DagsterUnavailable where Dagster does not answer, DagsterError where it refuses.
+    """
+
+    def __init__(self, url: str, *, location: str, ui_url: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._ui_url = (ui_url or url).rstrip("/")
+        self._location = location
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"http", "https"} or parts.hostname is None:
+            raise DagsterError(f"DAGSTER_URL {url!r} is no address such as http://127.0.0.1:3000")
+        # One for each question: a client's session serves one request at a time, and making one costs nothing.
+        self._client = partial(
+            _Client,
+            parts.hostname,
+            parts.port,
+            use_https=parts.scheme == "https",
+            path_prefix=parts.path,
+            timeout=REQUEST_TIMEOUT_SECONDS,
+        )
+
+    def run_url(self, run_id: str) -> str:
+        """The page of a run."""
+        return f"{self._ui_url}/runs/{run_id}"
+
+    def check(self) -> str:
+        """Dagster's version, once it answers and has our job loaded; else raises, saying what is missing."""
+        selector = {"repositoryLocationName": self._location, "repositoryName": REPOSITORY}
+        answer = self._ask(LOCATION, {"selector": selector})
+        found = answer["repositoryOrError"]
+        if found["__typename"] != "Repository":
+            raise self._not_loaded(str(found["message"]))
+        if COLLECT_EPOCH_JOB not in {job["name"] for job in found["jobs"]}:
+            raise self._not_loaded(f"it has no job {COLLECT_EPOCH_JOB}")
+        return f"Dagster {answer['version']}"
+
+    def runs_tagged(self, tags: Mapping[str, str]) -> list[DagsterRun]:
+        """All runs of our code location with these tags, oldest first."""
+        return self._runs({"tags": self._tags(tags)})
+
+    def unfinished_runs(self) -> list[DagsterRun]:
+        """Our code location's runs that wait or work, oldest first; those being canceled are not among them."""
+        statuses = [status for status in UNFINISHED if status != "CANCELING"]
+        return self._runs({"tags": self._tags({}), "statuses": statuses})
+
+    def run(self, run_id: str) -> DagsterRun:
+        """The run as it is now. Raises DagsterError where it was deleted."""
+        found = self._ask(RUN, {"runId": run_id})["runOrError"]
+        if found["__typename"] != "Run":
+            raise DagsterError(f"Dagster run {run_id} at {self.url}: {found['message']}")
+        return _run(found)
+
+    def launch(self, tags: Mapping[str, str]) -> str:
+        """Launch the job `collect_epoch` with these tags: its run id. Not safe to repeat: look for a run first."""
+        try:
+            return self._client().submit_job_execution(
+                COLLECT_EPOCH_JOB,
+                repository_location_name=self._location,
+                repository_name=REPOSITORY,
+                tags=dict(tags),
+            )
+        except DagsterGraphQLClientError as error:
+            if error.args[0] == "PipelineNotFoundError":
+                # The code location may be loading, or have failed to: it is looked after in Dagster.
+                raise self._not_loaded(str(error.args[-1])) from error
+            raise self._meaning(error) from error
+
+    def cancel(self, run_id: str) -> None:
+        """Ask Dagster to cancel the run; no error where it is finished already.
+
+        Raises DagsterUnavailable where it cannot be canceled yet.
+        """
+        try:
+            self._client().terminate_run(run_id)
+        except DagsterGraphQLClientError as error:
+            if error.args[0] in {"TerminateRunFailure", "RunNotFoundError"}:
+                if self.run(run_id).is_unfinished:
+                    # One that is just starting cannot be, until it has.
+                    raise DagsterUnavailable(f"Dagster run {run_id} cannot be canceled yet: {error.args[-1]}") from error
+                return
+            raise self._meaning(error) from error
+
+    def failure(self, run_id: str) -> RunFailure:
+        """Why the run failed: what its steps say; a run that died without a step saying why may do better again."""
+        problems: list[tuple[str, bool]] = []
+        died = "the run failed: see its log in Dagster"
+        for event in self._events(run_id):
+            if event["__typename"] == "ExecutionStepFailureEvent":
+                problems.append(_step_problem(event))
+            elif event["__typename"] == "RunFailureEvent":
+                died = ((event["error"] or {}).get("message") or event["message"] or died).strip()
+        if not problems:
+            return RunFailure(died, retryable=True)
+        return RunFailure("; ".join(message for message, _ in problems), all(retryable for _, retryable in problems))
+
+    def materializations(self, run_id: str) -> list[Materialization]:
+        """What the run materialized, each partition by itself."""
+        found = self._ask(MATERIALIZATIONS, {"runId": run_id})["runOrError"]
+        if found["__typename"] != "Run":
+            raise DagsterError(f"Dagster run {run_id} at {self.url}: {found['message']}")
+        return [
+            Materialization(
+                tuple(each["assetKey"]["path"]),
+                each["partition"],
+                {
+                    entry["label"]: entry["intValue"] if "intValue" in entry else entry["text"]
+                    for entry in each["metadataEntries"]
+                    if "intValue" in entry or "text" in entry
+                },
+            )
+            for each in found["assetMaterializations"]
+        ]
+
+    def _runs(self, wanted: Mapping[str, Any]) -> list[DagsterRun]:
+        found = self._ask(RUNS, {"filter": wanted, "limit": _RUNS_AT_MOST})["runsOrError"]
+        if found["__typename"] != "Runs":
+            raise DagsterError(f"Dagster at {self.url} does not list runs: {found['message']}")
+        return sorted(map(_run, found["results"]), key=lambda run: (run.created_at, run.run_id))
+
+    def _tags(self, tags: Mapping[str, str]) -> list[dict[str, str]]:
+        ours = {REPOSITORY_TAG: f"{REPOSITORY}@{self._location}"}
+        return [{"key": key, "value": value} for key, value in {**ours, **tags}.items()]
+
+    def _events(self, run_id: str) -> Sequence[Mapping[str, Any]]:
+        events: list[Mapping[str, Any]] = []
+        after: str | None = None
+        while True:
+            variables = {"runId": run_id, "after": after, "limit": _EVENTS_PER_PAGE}
+            page = self._ask(EVENTS, variables)["logsForRun"]
+            if page["__typename"] != "EventConnection":
+                raise DagsterError(f"Dagster run {run_id} at {self.url}: {page['message']}")
+            events += page["events"]
+            if not page["hasMore"]:
+                return events
+            after = page["cursor"]
+
+    def _ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self._client().ask(query, variables)
+        except DagsterGraphQLClientError as error:
+            raise self._meaning(error) from error
+
+    def _not_loaded(self, problem: str) -> DagsterUnavailable:
+        return DagsterUnavailable(
+            f"Dagster at {self.url} has not loaded the code location {self._location} "
+            f"(DAGSTER_CODE_LOCATION): {problem}"
+        )
+
+    def _meaning(self, error: DagsterGraphQLClientError) -> DagsterError:
+        # The client's own text quotes query and variables; the cause says what happened.
+        cause = error.__cause__
+        status = getattr(cause, "code", None)
+        if cause is None:
+            return DagsterError(f"Dagster at {self.url} refuses: {': '.join(map(str, error.args))}")
+        if status in {400, 401, 403}:
+            return DagsterError(f"Dagster at {self.url} (DAGSTER_URL) refuses with HTTP {status}")
+        if errors := getattr(cause, "errors", None):
+            return DagsterError(f"Dagster at {self.url} refuses: {errors[0].get('message', 'no reason given')}")
+        reason = f"HTTP {status}" if status else type(cause).__name__
+        return DagsterUnavailable(f"Dagster at {self.url} (DAGSTER_URL) does not answer: {reason}")
+
+
+class _Client(DagsterGraphQLClient):
+    """Dagster's own client, asked a question it has no method for."""
+
+    def ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self._execute(query, dict(variables))
+        return answer
+
+
+def _run(found: Mapping[str, Any]) -> DagsterRun:
+    assets = found["assetSelection"]
+    return DagsterRun(
+        run_id=found["runId"],
+        job_name=found["jobName"],
+        status=found["status"],
+        created_at=found["creationTime"],
+        tags={tag["key"]: tag["value"] for tag in found["tags"]},
+        assets=None if assets is None else frozenset(tuple(key["path"]) for key in assets),
+        steps=tuple((step["stepKey"], step["status"] or "") for step in found["stepStats"]),
+    )
+
+
+def _step_problem(event: Mapping[str, Any]) -> tuple[str, bool]:
+    """A failed step's own words, and whether it says that a retry may help; one that says neither is a bug."""
+    told = event["failureMetadata"] or {}
+    retryable = any(
+        entry["label"] == RETRYABLE and entry.get("boolValue") is True for entry in told.get("metadataEntries", ())
+    )
+    if told.get("description"):
+        return str(told["description"]), retryable
+    error = event["error"] or {}
+    causes = error.get("causes") or [error]
+    return f"step {event['stepKey']}: {(causes[-1].get('message') or 'no message').strip()}", retryable

@@ -1,0 +1,226 @@
+"""The Temporal schedules a repo-spec wants, held against those found: what is to be done with each, and why. Pure.
+
+Whose is a schedule? Its id has our form, and its memo names our node; a schedule made by another client has no memo,
+and is ours where its payload is for a scope of ours. In doubt it is left alone: several nodes may share a namespace.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from ledger_pipeline.core.errors import PayloadError, SpecError
+from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.temporal_bridge.contract import CollectEpochPayload, parse
+from ledger_pipeline.temporal_bridge.schedule_calendar import calendars_of
+from ledger_pipeline.temporal_bridge.schedule_contents import Change, ScheduleContents, differences
+
+CHARTER = "LEDGER_INGEST"
+GRAPH_ID = "ledger:ingest"
+PAUSE_NOTE = "paused by ledger-pipeline: no longer in the repo-spec"
+
+_ID_BASE = "governance:ledger_ingest"
+_OUR_ID = re.compile(rf"{_ID_BASE}(:[a-z][a-z0-9-]{{0,31}})?")
+_HOUR_MILLIS = 3_600_000
+
+
+@dataclass(frozen=True)
+class WantedSchedule:
+    """A schedule as the repo-spec wants it; `cron` as it is written there."""
+
+    schedule_id: str
+    cron: str
+    contents: ScheduleContents
+
+
+@dataclass(frozen=True)
+class Desired:
+    """All that a node wants, and what makes a schedule its own."""
+
+    node_id: UUID
+    scope_ids: frozenset[UUID]
+    schedules: Mapping[str, WantedSchedule]
+
+
+@dataclass(frozen=True)
+class OurMemo:
+    """What we leave in a schedule: whose it is, and the fingerprint of what we wrote."""
+
+    node_id: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class FoundSchedule:
+    """A schedule as the server has it; `memo` is None where another client made it."""
+
+    schedule_id: str
+    contents: ScheduleContents
+    paused: bool
+    note: str
+    memo: OurMemo | None
+    next_run: datetime | None = None
+    last_run: datetime | None = None
+
+    @property
+    def scope_id(self) -> UUID | None:
+        """The scope its payload is for, where that can be read."""
+        payload = self.contents.payload
+        asked = payload.get("input") if isinstance(payload, dict) else None
+        try:
+            return UUID(str(asked["scopeId"])) if isinstance(asked, dict) else None
+        except (KeyError, ValueError):
+            return None
+
+
+class Action(StrEnum):
+    """What is done with a schedule. In a conflict another's schedule has the id we want; both of these fail a sync."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    RESUMED = "resumed"
+    SKIPPED = "skipped"
+    PAUSED = "paused"
+    LEFT_PAUSED = "left paused"
+    LEFT_ALONE = "left alone"
+    CONFLICT = "conflict"
+    FAILED = "failed"
+
+
+WRITES = frozenset({Action.CREATED, Action.UPDATED, Action.RESUMED, Action.PAUSED})
+
+
+@dataclass(frozen=True)
+class ScheduleStep:
+    """What is done with one schedule, why, and which of its parts change."""
+
+    schedule_id: str
+    action: Action
+    reason: str
+    changes: tuple[Change, ...] = ()
+
+
+def is_our_id(schedule_id: str) -> bool:
+    """Whether the id is one that this project gives; other `governance:` schedules belong to others."""
+    return _OUR_ID.fullmatch(schedule_id) is not None
+
+
+def desired(spec: RepoSpec) -> Desired:
+    """What `spec` wants. Raises SpecError, naming file and key, for what Temporal or the workflow would refuse."""
+    wanted = {
+        each.schedule_id: each
+        for scope in spec.scopes
+        for each in _wanted(scope, _ID_BASE if scope is spec.default_scope else f"{_ID_BASE}:{scope.scope_key}")
+    }
+    return Desired(spec.node_id, frozenset(scope.scope_id for scope in spec.scopes), wanted)
+
+
+def plan(want: Desired, found: Mapping[str, FoundSchedule], *, resume: bool = False) -> list[ScheduleStep]:
+    """A step for each schedule wanted or found, wanted ones first; `resume` also resumes what operators paused."""
+    others = sorted(found.keys() - want.schedules.keys())
+    return [plan_one(want, each, found.get(each), resume=resume) for each in (*want.schedules, *others)]
+
+
+def plan_one(want: Desired, schedule_id: str, found: FoundSchedule | None, *, resume: bool = False) -> ScheduleStep:
+    """The step for one schedule of our form."""
+    wanted = want.schedules.get(schedule_id)
+    if found is None:
+        action, reason = (Action.CREATED, "missing") if wanted else (Action.SKIPPED, "deleted by another client")
+        return ScheduleStep(schedule_id, action, reason)
+    stranger = _is_anothers(want, wanted, found)
+    if stranger is not None:
+        return ScheduleStep(schedule_id, Action.CONFLICT if wanted else Action.LEFT_ALONE, stranger)
+    return _unwanted_step(found) if wanted is None else _wanted_step(want, wanted, found, resume)
+
+
+def _wanted(scope: Scope, schedule_id: str) -> list[WantedSchedule]:
+    wanted = []
+    for position, schedule in enumerate(scope.schedules):
+        if schedule.charter.casefold() != CHARTER.casefold():
+            continue
+        try:
+            calendars = calendars_of(schedule.cron)
+        except ValueError as error:
+            key = f"governance.schedules[{position}].cron"
+            raise SpecError(scope.file, key, f"{schedule.cron!r} is not valid: {error}") from error
+        payload = _payload(scope, schedule_id)
+        try:
+            parse(CollectEpochPayload, payload)
+        except PayloadError as error:
+            raise SpecError(scope.file, f"payload of {schedule_id}", str(error)) from error
+        # Temporal appends the time of the run.
+        workflow_id = f"ledger-collect-scheduled-{scope.scope_key}"
+        contents = ScheduleContents(calendars, schedule.timezone, payload, workflow_id)
+        wanted.append(WantedSchedule(schedule_id, schedule.cron, contents))
+    return wanted
+
+
+def _payload(scope: Scope, schedule_id: str) -> Json:
+    asked: dict[str, Json] = {
+        "version": 1,
+        "scopeId": str(scope.scope_id),
+        "scopeKey": scope.scope_key,
+        "epochLengthDays": scope.epoch_length_days,
+        "activitySources": {
+            each.source: {
+                "creditEstimateAlgo": each.credit_estimate_algo,
+                "sourceRefs": list(each.source_scopes),
+                "streams": list(each.streams),
+            }
+            for each in scope.sources
+        },
+        "autoCloseGracePeriodMs": scope.auto_close_grace_hours * _HOUR_MILLIS,
+    }
+    if scope.base_issuance_credits is not None:
+        asked["baseIssuanceCredits"] = str(scope.base_issuance_credits)
+    if scope.approvers:
+        asked["approvers"] = list(scope.approvers)
+    return {"scheduleId": schedule_id, "temporalScheduleId": schedule_id, "graphId": GRAPH_ID, "input": asked}
+
+
+def _is_anothers(want: Desired, wanted: WantedSchedule | None, found: FoundSchedule) -> str | None:
+    if found.memo is not None:
+        return None if found.memo.node_id == str(want.node_id) else f"it is of node {found.memo.node_id}"
+    if found.scope_id in want.scope_ids or (wanted is not None and found.scope_id is None):
+        return None
+    scope = f"for scope {found.scope_id}, none of this repo-spec's" if found.scope_id else "for no scope that it names"
+    return f"made by another client, {scope}"
+
+
+def _wanted_step(want: Desired, wanted: WantedSchedule, found: FoundSchedule, resume: bool) -> ScheduleStep:
+    changes = tuple(differences(found.contents, wanted.contents))
+    ours = OurMemo(str(want.node_id), wanted.contents.fingerprint)
+    if found.memo is None:
+        reason = "made by another client"
+        changes += (Change("memo", "none", "ours"),)
+    elif changes:
+        reason = "edited by another client" if found.memo == ours else "differs from the repo-spec"
+    elif found.memo != ours:
+        reason = "as wanted, but for its memo"
+        changes = (Change("memo", "of other contents", "of these"),)
+    else:
+        reason = "as wanted"
+    if found.paused and found.note == PAUSE_NOTE:
+        return ScheduleStep(wanted.schedule_id, Action.RESUMED, "wanted again", changes)
+    paused_by = f"paused by an operator: {found.note or 'no note'}"
+    if found.paused and resume:
+        return ScheduleStep(wanted.schedule_id, Action.RESUMED, f"was {paused_by}", changes)
+    if changes:
+        stays = f"; stays {paused_by}" if found.paused else ""
+        return ScheduleStep(wanted.schedule_id, Action.UPDATED, reason + stays, changes)
+    if found.paused:
+        return ScheduleStep(wanted.schedule_id, Action.LEFT_PAUSED, f"{paused_by} (--resume resumes it)")
+    return ScheduleStep(wanted.schedule_id, Action.SKIPPED, reason)
+
+
+def _unwanted_step(found: FoundSchedule) -> ScheduleStep:
+    reason = "no longer in the repo-spec"
+    if not found.paused:
+        return ScheduleStep(found.schedule_id, Action.PAUSED, reason)
+    if found.note == PAUSE_NOTE:
+        return ScheduleStep(found.schedule_id, Action.SKIPPED, f"{reason}, paused already")
+    paused_by = f"paused by an operator: {found.note or 'no note'}"
+    return ScheduleStep(found.schedule_id, Action.LEFT_PAUSED, f"{reason}; {paused_by}")

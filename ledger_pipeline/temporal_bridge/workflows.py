@@ -1,0 +1,175 @@
+"""CollectEpochWorkflow: orchestration only, in Temporal's sandbox. What it decides follows from its payload alone."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from ledger_pipeline.core.errors import PayloadError, WindowError
+    from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
+    from ledger_pipeline.temporal_bridge.contract import (
+        BAD_PAYLOAD,
+        COLLECT_EPOCH_WORKFLOW,
+        ENSURE_EPOCH_FOR_WINDOW,
+        MATERIALIZE_PARTITION,
+        MEMO_DAGSTER_RUN_ID,
+        MEMO_DAGSTER_RUN_URL,
+        PROGRESS_QUERY,
+        RUN_CANCELED,
+        RUN_FAILED,
+        RUN_FAILED_IN_PASSING,
+        RUN_FOUND_SIGNAL,
+        CollectEpochInput,
+        CollectEpochPayload,
+        CollectEpochResult,
+        DagsterRunFound,
+        EnsureEpochInput,
+        EnsureEpochOutput,
+        MaterializeInput,
+        MaterializeOutput,
+        Progress,
+        parse,
+    )
+
+OPEN = "open"
+
+# Patience with a database or a Dagster that is down: a collection that comes late is better than none.
+PATIENCE = timedelta(hours=20)
+RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
+HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+# A run's failure is the workflow's: the Temporal activity is not retried for it, and no second run launched.
+RUN_RETRIES = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    maximum_interval=timedelta(minutes=1),
+    non_retryable_error_types=[RUN_FAILED, RUN_FAILED_IN_PASSING, RUN_CANCELED],
+)
+
+SCHEDULED_START = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
+
+
+@workflow.defn(name=COLLECT_EPOCH_WORKFLOW)
+class CollectEpochWorkflow:
+    """Ensures the epoch of a moment and, while it is open, has Dagster materialize its partition."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(stage="starting")
+
+    @workflow.run
+    async def run(self, payload: Any = None) -> CollectEpochResult:
+        """Collect the epoch that holds `asOf`, else the scheduled time, else the start of the workflow.
+
+        `payload` is a CollectEpochPayload. Fails at once, non-retryable and naming the field, for one that is
+        malformed or of another scope; otherwise as its Temporal activities fail.
+        """
+        try:
+            result = await self._collect(_checked(payload))
+        except ActivityError as error:
+            self._now(stage="failed")
+            raise _failure(error) from error
+        self._now(stage="done")
+        return result
+
+    @workflow.query(name=PROGRESS_QUERY)
+    def progress(self) -> Progress:
+        """Where it stands: the stage, the epoch once it is known, the Dagster run once there is one."""
+        return self._progress
+
+    @workflow.signal(name=RUN_FOUND_SIGNAL)
+    def dagster_run_found(self, found: DagsterRunFound) -> None:
+        """The Dagster run is known: the memo links to it from now on."""
+        if self._progress.dagster_run_id != found.run_id:
+            workflow.upsert_memo({MEMO_DAGSTER_RUN_ID: found.run_id, MEMO_DAGSTER_RUN_URL: found.url})
+            self._now(dagster_run_id=found.run_id, dagster_run_url=found.url)
+
+    async def _collect(self, request: CollectEpochInput) -> CollectEpochResult:
+        window = _window(request)
+        self._now(stage="ensuring epoch", period_start=window.start, period_end=window.end)
+        epoch = await workflow.execute_activity(
+            ENSURE_EPOCH_FOR_WINDOW,
+            EnsureEpochInput(
+                period_start=window.start, period_end=window.end, scope_id=request.scope_id, requested=request
+            ),
+            result_type=EnsureEpochOutput,
+            start_to_close_timeout=timedelta(minutes=2),
+            schedule_to_close_timeout=PATIENCE,
+            retry_policy=RETRIES,
+        )
+        self._now(epoch_id=epoch.epoch_id)
+        result = CollectEpochResult(
+            epoch_id=epoch.epoch_id,
+            status=epoch.status,
+            scope_id=request.scope_id,
+            scope_key=request.scope_key,
+            period_start=window.start,
+            period_end=window.end,
+            drift=epoch.drift,
+        )
+        return await self._materialize(request, window, result) if epoch.status == OPEN else result
+
+    async def _materialize(
+        self, request: CollectEpochInput, window: EpochWindow, result: CollectEpochResult
+    ) -> CollectEpochResult:
+        self._now(stage="materializing")
+        run = await workflow.execute_activity(
+            MATERIALIZE_PARTITION,
+            MaterializeInput(
+                scope_id=request.scope_id,
+                scope_key=request.scope_key,
+                period_start=window.start,
+                period_end=window.end,
+            ),
+            result_type=MaterializeOutput,
+            start_to_close_timeout=PATIENCE,
+            schedule_to_close_timeout=PATIENCE,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RUN_RETRIES,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+        self.dagster_run_found(DagsterRunFound(run_id=run.run_id, url=run.url))
+        return result.model_copy(
+            update={
+                "status": run.epoch_status or result.status,
+                "dagster_run_id": run.run_id,
+                "dagster_run_url": run.url,
+                "attached": run.attached,
+                "streams": run.streams,
+            }
+        )
+
+    def _now(self, **changed: Any) -> None:
+        self._progress = self._progress.model_copy(update=changed)
+
+
+def _checked(payload: object) -> CollectEpochInput:
+    try:
+        return parse(CollectEpochPayload, payload).input
+    except PayloadError as error:
+        raise ApplicationError(str(error), type=BAD_PAYLOAD, non_retryable=True) from None
+
+
+def _window(request: CollectEpochInput) -> EpochWindow:
+    """The window of the moment the collection is for; the wall clock is never asked."""
+    try:
+        return EpochCalendar(request.epoch_length_days).window_at(request.as_of or _scheduled_start())
+    except WindowError as error:
+        problem = f"input.epochLengthDays, input.asOf: {error}"
+        raise ApplicationError(problem, type=BAD_PAYLOAD, non_retryable=True) from None
+
+
+def _scheduled_start() -> datetime:
+    info = workflow.info()
+    return info.typed_search_attributes.get(SCHEDULED_START) or info.workflow_start_time
+
+
+def _failure(error: ActivityError) -> BaseException:
+    """What failed a Temporal activity as the workflow's own failure, so that its retry policy can go by it."""
+    cause = error.cause
+    if not isinstance(cause, ApplicationError):
+        return error
+    retryable = cause.type == RUN_FAILED_IN_PASSING or not (
+        cause.non_retryable or cause.type in {RUN_FAILED, RUN_CANCELED}
+    )
+    return ApplicationError(cause.message, *cause.details, type=cause.type, non_retryable=not retryable)

@@ -1,0 +1,324 @@
+"""CollectEpochWorkflow end to end: Temporal server, worker process, Dagster's services, ledger."""
+
+import json
+import subprocess
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+
+from ledger_pipeline.core.partition_runs import TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG, partition_tags
+from ledger_pipeline.core.windows import EpochWindow, iso_millis
+from ledger_pipeline.local.embedded_temporal import temporal_command
+from ledger_pipeline.sources.simulator.faults import Failure, Slow
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.temporal_bridge.contract import RUN_CANCELED, RUN_FAILED, RUN_FAILED_IN_PASSING
+from ledger_pipeline_tests.builders import SCOPE_ID
+from ledger_pipeline_tests.postgres import set_status
+from ledger_pipeline_tests.sources.simulator.worlds import NAME
+from ledger_pipeline_tests.temporal_bridge.stack import Stack, eventually_async, start, with_client
+
+pytestmark = [pytest.mark.usefixtures("worker", "no_faults"), pytest.mark.timeout(180)]
+
+ONCE = RetryPolicy(maximum_attempts=1)
+
+
+def collect(stack: Stack, week: EpochWindow, payload: object = None, **options: Any) -> Any:
+    """The result of a workflow that collects the week."""
+
+    async def run(client: Client) -> Any:
+        handle = await start(client, payload or stack.payload(week), f"collect-{week.key}", **options)
+        return await handle.result()
+
+    return with_client(stack, run)
+
+
+def failure_of(stack: Stack, week: EpochWindow, payload: object = None, **options: Any) -> ApplicationError:
+    """Why a workflow over the week failed."""
+    with pytest.raises(WorkflowFailureError) as caught:
+        collect(stack, week, payload, **options)
+    assert isinstance(caught.value.cause, ApplicationError)
+    return caught.value.cause
+
+
+def test_the_result_says_what_happened_and_links_the_run(stack: Stack) -> None:
+    week = stack.next_week()
+    result = collect(stack, week)
+    [run] = stack.runs_of(week)
+    [epoch] = stack.ledger.epochs(SCOPE_ID, week)
+    one = {"seen": 1, "new": 1, "duplicate": 0, "skipped": 0, "rejected": 0}
+    assert result == {
+        "epochId": str(epoch.id),
+        "status": "review",
+        "scopeId": str(SCOPE_ID),
+        "scopeKey": "default",
+        "periodStart": iso_millis(week.start),
+        "periodEnd": iso_millis(week.end),
+        "dagsterRunId": run.run_id,
+        "dagsterRunUrl": f"{stack.services.url}/runs/{run.run_id}",
+        "attached": False,
+        "streams": {"pull_requests": one, "reviews": one, "issues": one},
+        "drift": [],
+    }
+    assert len(stack.event_ids(week)) == 3
+
+
+def test_the_run_carries_the_workflow_and_the_workflows_memo_the_run(stack: Stack) -> None:
+    week = stack.next_week()
+
+    async def run(client: Client) -> tuple[Any, Any, str]:
+        handle = await start(client, stack.payload(week), f"linked-{week.key}")
+        result = await handle.result()
+        described = await handle.describe()
+        history = (await handle.fetch_history()).to_json()
+        return result, (described.run_id, await described.memo()), history
+
+    result, (workflow_run_id, memo), history = with_client(stack, run)
+    [found] = stack.runs_of(week)
+    assert {key: found.tags[key] for key in (TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG)} == {
+        TRIGGER_TAG: "temporal",
+        WORKFLOW_ID_TAG: f"linked-{week.key}",
+        WORKFLOW_RUN_ID_TAG: workflow_run_id,
+    }
+    assert memo == {"dagsterRunId": result["dagsterRunId"], "dagsterRunUrl": result["dagsterRunUrl"]}
+    page = f"http://temporal.example/namespaces/default/workflows/linked-{week.key}/{workflow_run_id}/history"
+    assert links_in_metadata(stack, found.run_id) == {page}
+    assert "ghp_marked_secret" not in history + repr(found.tags)
+    # Events travel from GitHub to the ledger, never through the workflow's history.
+    assert "github:pr:" not in history
+
+
+def links_in_metadata(stack: Stack, run_id: str) -> set[str]:
+    query = (
+        "query($id: ID!) {runOrError(runId: $id) {... on Run {assetMaterializations {metadataEntries "
+        "{label ... on UrlMetadataEntry {url}}}}}}"
+    )
+    answer = requests.post(
+        f"{stack.services.url}/graphql", json={"query": query, "variables": {"id": run_id}}, timeout=30
+    ).json()
+    materializations = answer["data"]["runOrError"]["assetMaterializations"]
+    assert len(materializations) == 4
+    return {
+        entry["url"]
+        for each in materializations
+        for entry in each["metadataEntries"]
+        if entry["label"] == "temporal_workflow"
+    }
+
+
+def test_the_plain_command_line_collects_an_epoch_with_a_payload_as_typescript_sends_it(stack: Stack) -> None:
+    week = stack.next_week()
+    address = ["--address", stack.settings.temporal_address]
+    workflow_id = f"ledger-collect-{SCOPE_ID}-{iso_millis(week.start)}-{iso_millis(week.end)}"
+    ran = subprocess.run(
+        [
+            *(temporal_command(), "workflow", "execute", *address, "--output", "json"),
+            *("--type", "CollectEpochWorkflow", "--task-queue", "ledger-tasks", "--workflow-id", workflow_id),
+            *("--input", json.dumps(stack.payload(week))),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    result = json.loads(ran.stdout)["result"]
+    assert result["streams"]["reviews"]["new"] == 1
+    assert len(stack.event_ids(week)) == 3
+
+
+def test_an_older_schedules_payload_is_filled_from_the_repo_spec(stack: Stack) -> None:
+    week = stack.next_week()
+    payload = stack.payload(week, activitySources={"github": {"creditEstimateAlgo": "cogni-v0.0"}})
+    del payload["input"]["version"]
+    assert collect(stack, week, payload)["drift"] == []
+    assert len(stack.event_ids(week)) == 3
+
+
+def test_what_a_payload_says_otherwise_than_the_repo_spec_is_reported_and_the_repo_spec_decides(stack: Stack) -> None:
+    week = stack.next_week()
+    sources = {"github": {"creditEstimateAlgo": "cogni-v0.0", "sourceRefs": ["other/repo"], "streams": ["issues"]}}
+    result = collect(stack, week, stack.payload(week, activitySources=sources))
+    assert result["drift"] == ["input.activitySources.github.sourceRefs", "input.activitySources.github.streams"]
+    assert len(stack.event_ids(week)) == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"version": 2}, "input.version"),
+        ({"version": "1"}, "input.version"),
+        ({"scopeId": "4ff8eac1-0000-0000-0000-00000000000f"}, "input.scopeId"),
+        ({"scopeId": "default"}, "input.scopeId"),
+        ({"scopeId": None}, "input.scopeId"),
+        ({"scopeKey": "other"}, "input.scopeKey"),
+        ({"epochLengthDays": 14}, "input.epochLengthDays"),
+        ({"epochLengthDays": 10}, "input.epochLengthDays"),
+        ({"epochLengthDays": "7"}, "input.epochLengthDays"),
+        ({"activitySources": {"gitlab": {}}}, "input.activitySources"),
+        ({"activitySources": {"github": {"sourceRefs": "a/b"}}}, "input.activitySources.github.sourceRefs"),
+        ({"activitySources": {"github": {"streams": ["stars"]}}}, "input.activitySources.github.streams[0]"),
+        ({"asOf": "yesterday"}, "input.asOf"),
+        ({"asOf": "2026-02-18T12:00:00"}, "input.asOf"),
+        ({"asOf": "2124-02-18T12:00:00Z"}, "has not begun"),
+        ({"asOf": "2023-12-30T12:00:00Z"}, "precedes the first epoch"),
+        ({"baseIssuanceCredits": 10000}, "input.baseIssuanceCredits"),
+        ({"baseIssuanceCredits": "1e4"}, "input.baseIssuanceCredits"),
+        ({"approvers": ["0x1"]}, "input.approvers[0]"),
+        ({"autoCloseGracePeriodMs": -1}, "input.autoCloseGracePeriodMs"),
+    ],
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else None,
+)
+def test_a_wrong_payload_fails_at_once_naming_the_field(stack: Stack, changed: dict[str, Any], field: str) -> None:
+    week = stack.running_week
+    runs = len(stack.runs_of(week))
+    failure = failure_of(stack, week, stack.payload(week, **changed))
+    assert (failure.type, failure.non_retryable) == ("BadPayload", True)
+    assert field in failure.message
+    assert len(stack.runs_of(week)) == runs
+
+
+@pytest.mark.parametrize("payload", [[1], "text", 7, {"input": []}, {"scheduleId": "x"}], ids=json.dumps)
+def test_what_is_no_payload_at_all_fails_at_once(stack: Stack, payload: object) -> None:
+    failure = failure_of(stack, stack.running_week, payload)
+    assert (failure.type, failure.non_retryable) == ("BadPayload", True)
+
+
+def test_a_workflow_started_without_a_payload_fails_at_once(stack: Stack) -> None:
+    async def run(client: Client) -> None:
+        await client.execute_workflow("CollectEpochWorkflow", id="no-payload", task_queue="ledger-tasks")
+
+    with pytest.raises(WorkflowFailureError) as caught:
+        with_client(stack, run)
+    assert isinstance(caught.value.cause, ApplicationError)
+    assert caught.value.cause.message == "payload: must be an object"
+
+
+@pytest.mark.parametrize("status", [EpochStatus.REVIEW, EpochStatus.FINALIZED])
+def test_an_epoch_that_is_not_open_is_a_clean_no_op(stack: Stack, status: EpochStatus) -> None:
+    week = stack.next_week()
+    stack.ledger.ensure_epochs(SCOPE_ID, [week], {"github:pr_merged": 1000})
+    for step in EpochStatus:
+        if step is not EpochStatus.OPEN:
+            set_status(stack.engine, SCOPE_ID, week, step)
+        if step is status:
+            break
+    result = collect(stack, week)
+    assert (result["status"], result["dagsterRunId"], result["streams"]) == (status.value, None, {})
+    assert stack.runs_of(week) == []
+
+
+def test_collecting_again_adds_nothing(stack: Stack) -> None:
+    week = stack.running_week
+    collect(stack, week)
+    again = collect(stack, week)
+    assert again["status"] == "open"
+    assert [counts["new"] for counts in again["streams"].values()] == [0, 0, 0]
+    assert len(stack.runs_of(week)) == 2
+    assert len(stack.event_ids(week)) == 3
+
+
+def test_it_attaches_to_a_run_in_progress_for_the_partition(stack: Stack) -> None:
+    week = stack.next_week()
+    stack.github.faults.for_repository(NAME, Slow(3), times=1)
+    launched = stack.dagster.launch(partition_tags(week.key, "default"))
+    result = collect(stack, week)
+    assert (result["attached"], result["dagsterRunId"]) == (True, launched)
+    assert len(stack.runs_of(week)) == 1
+
+
+def test_where_the_run_it_attached_to_fails_it_launches_its_own(stack: Stack) -> None:
+    week = stack.next_week()
+    stack.github.faults.for_repository(NAME, Failure.NOT_FOUND, times=2)
+    launched = stack.dagster.launch(partition_tags(week.key, "default"))
+    result = collect(stack, week)
+    assert result["attached"] is False
+    assert [run.run_id for run in stack.runs_of(week)] == [launched, result["dagsterRunId"]]
+
+
+def test_a_run_of_another_partition_is_not_attached_to(stack: Stack) -> None:
+    other, week = stack.next_week(), stack.next_week()
+    launched = stack.dagster.launch(partition_tags(other.key, "default"))
+    result = collect(stack, week)
+    assert result["dagsterRunId"] != launched
+
+
+def test_a_run_that_fails_for_good_fails_the_workflow_with_its_message_and_link(stack: Stack) -> None:
+    week = stack.next_week()
+    stack.github.faults.for_repository(NAME, Failure.NOT_FOUND)
+    failure = failure_of(stack, week, retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=1)))
+    [run] = stack.runs_of(week)
+    assert (failure.type, failure.non_retryable) == (RUN_FAILED, True)
+    assert NAME in failure.message
+    assert "no such repository" in failure.message
+    assert f"{stack.services.url}/runs/{run.run_id}" in failure.message
+
+
+def test_a_run_that_fails_in_passing_fails_the_workflow_as_worth_retrying(stack: Stack) -> None:
+    week = stack.next_week()
+    stack.github.faults.for_repository(NAME, Failure.MAINTENANCE)
+    failure = failure_of(stack, week, retry_policy=ONCE)
+    [run] = stack.runs_of(week)
+    assert (failure.type, failure.non_retryable) == (RUN_FAILED_IN_PASSING, False)
+    assert run.run_id in failure.message
+    stack.github.faults.clear()
+    # Retried as a schedule's policy has it: another workflow run, and so another Dagster run.
+    assert collect(stack, week)["streams"]["issues"]["new"] == 1
+    assert len(stack.runs_of(week)) == 2
+
+
+def test_canceling_the_workflow_cancels_the_run(stack: Stack) -> None:
+    week = stack.next_week()
+    stack.github.faults.for_repository(NAME, Slow(5), times=1)
+
+    async def run(client: Client) -> None:
+        handle = await start(client, stack.payload(week), f"canceled-{week.key}")
+        progress = await eventually_async(lambda: handle.query("progress"), lambda found: found["dagsterRunId"])
+        assert (progress["stage"], progress["periodStart"]) == ("materializing", iso_millis(week.start))
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError) as caught:
+            await handle.result()
+        assert "ancel" in str(caught.value.cause)
+
+    with_client(stack, run)
+    [found] = stack.runs_of(week)
+    assert found.status == "CANCELED"
+
+
+def test_canceling_a_workflow_leaves_alone_the_run_it_attached_to(stack: Stack) -> None:
+    week = stack.next_week()
+    stack.github.faults.for_repository(NAME, Slow(5), times=1)
+    launched = stack.dagster.launch(partition_tags(week.key, "default"))
+
+    async def run(client: Client) -> None:
+        handle = await start(client, stack.payload(week), f"detached-{week.key}")
+        await eventually_async(lambda: handle.query("progress"), lambda found: found["dagsterRunId"] == launched)
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+
+    with_client(stack, run)
+    assert stack.ended(launched).status == "SUCCESS"
+
+
+def test_canceling_the_run_fails_the_workflow_naming_it(stack: Stack) -> None:
+    week = stack.next_week()
+    stack.github.faults.for_repository(NAME, Slow(5), times=1)
+
+    async def run(client: Client) -> ApplicationError:
+        handle = await start(client, stack.payload(week), f"run-canceled-{week.key}")
+        progress = await eventually_async(lambda: handle.query("progress"), lambda found: found["dagsterRunId"])
+        stack.dagster.cancel(progress["dagsterRunId"])
+        with pytest.raises(WorkflowFailureError) as caught:
+            await handle.result()
+        assert isinstance(caught.value.cause, ApplicationError)
+        assert (await handle.query("progress"))["stage"] == "failed"
+        return caught.value.cause
+
+    failure = with_client(stack, run)
+    [found] = stack.runs_of(week)
+    assert (failure.type, failure.non_retryable) == (RUN_CANCELED, True)
+    assert found.run_id in failure.message
