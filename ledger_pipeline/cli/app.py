@@ -10,7 +10,7 @@ from types import FrameType
 
 import typer
 
-from ledger_pipeline.cli import collect, database, demo, develop, events, schedules, simulate, worker
+from ledger_pipeline.cli import collect, database, demo, develop, events, schedules, simulate, trigger, worker
 from ledger_pipeline.cli.output import errors
 from ledger_pipeline.core.errors import ConfigurationError, LedgerError, UnknownScope, WindowError
 
@@ -29,6 +29,7 @@ app.add_typer(database.app, name="db")
 app.add_typer(schedules.app, name="schedules")
 app.command("collect")(collect.command)
 app.command("events")(events.command)
+app.command("trigger")(trigger.command)
 app.command("worker")(worker.command)
 app.command("simulate-github")(simulate.command)
 app.command("demo")(demo.command)

@@ -6,41 +6,63 @@ import typer
 
 from ledger_pipeline.cli.options import Json
 from ledger_pipeline.cli.output import errors, print_json, results, scan_progress, table
-from ledger_pipeline.local.demo import DemoReport, run_demo
+from ledger_pipeline.local.demo import DEV_UI_URL, DemoReport, run_demo
 
 
 def command(as_json: Json = False) -> None:
-    """Collect the running epoch and the twelve before it from a simulated GitHub, on embedded Postgres, and exit."""
+    """Have a Temporal schedule collect the running epoch from a simulated GitHub, backfill twelve more, and exit."""
     with scan_progress() as progress:
-        report = run_demo(progress)
+        report = run_demo(progress, lambda line: errors.print(line, soft_wrap=True))
     if as_json:
-        print_json({**asdict(report), "home": str(report.home)})
+        print_json(_plain(report))
     else:
         _print(report)
-    if any(run.problem for run in report.runs):
+    if report.backfill is not None and report.backfill.problem:
         raise typer.Exit(1)
 
 
+def _plain(report: DemoReport) -> dict[str, object]:
+    result = report.scheduled.result.model_dump(mode="json")
+    return {**asdict(report), "scheduled": {**asdict(report.scheduled), "result": result}, "home": str(report.home)}
+
+
 def _print(report: DemoReport) -> None:
-    for run in report.runs:
-        if run.problem is not None:
-            errors.print(f"[bold red]error:[/] Dagster run {run.run_id} failed: {run.problem}", soft_wrap=True)
     columns = ["epoch", "scope", "pr_merged", "review_submitted", "issue_closed", "events", "rejected"]
-    digests = sorted((digest for run in report.runs for digest in run.digests), key=lambda digest: digest.epoch)
     rows = [
-        [*(getattr(digest, column) for column in columns), digest.set_hash[:16]]  # the rest is in Dagster
-        for digest in digests
+        [*(getattr(row, column) for column in columns), row.set_hash[:16]]  # the rest is in Dagster
+        for row in report.partitions
     ]
     results.print(table("Partitions in the ledger", [*columns, "set_hash"], rows))
-    for run, name in zip(report.runs, ("running epoch", "backfill"), strict=False):
-        partitions = len(run.digests)
-        results.print(
-            f"{name}: {partitions} partition{'s'[: partitions != 1]}, {run.api_requests} API requests, "
-            f"Dagster run {run.run_id}"
-        )
+    _print_scheduled(report)
+    if report.backfill is not None:
+        _print_backfill(report)
     added = report.rows_after - report.rows_before
     if added:
         results.print(f"The ledger holds {report.rows_after} events, {added} of them new.")
     else:
         results.print(f"Nothing new: the ledger held all {report.rows_after} events already.")
-    results.print("See it in the Dagster UI: make dev, then open http://127.0.0.1:3000")
+    results.print(f"See it in the Dagster UI: make dev, then open {DEV_UI_URL}")
+
+
+def _print_scheduled(report: DemoReport) -> None:
+    for step in report.scheduled.steps:
+        results.print(f"Temporal schedule {step.schedule_id}: {step.action}, then fired")
+    workflow, result = report.scheduled.workflow, report.scheduled.result
+    results.print(f"running epoch: workflow {workflow.workflow_id}, run {workflow.run_id}", soft_wrap=True)
+    new = sum(counts.new for counts in result.streams.values())
+    results.print(
+        f"running epoch: epoch {result.epoch_id} {result.status}, {new} new, Dagster run {result.dagster_run_id}"
+    )
+
+
+def _print_backfill(report: DemoReport) -> None:
+    run = report.backfill
+    if run is None:
+        return
+    if run.problem is not None:
+        errors.print(f"[bold red]error:[/] Dagster run {run.run_id} failed: {run.problem}", soft_wrap=True)
+    partitions = len(run.digests)
+    results.print(
+        f"backfill: {partitions} partition{'s'[: partitions != 1]}, {run.api_requests} API requests, "
+        f"Dagster run {run.run_id}"
+    )

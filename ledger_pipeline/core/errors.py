@@ -15,6 +15,8 @@ LedgerError
 ├── DagsterError                Dagster's API refused, or its run failed
 │   └── DagsterUnavailable      worth retrying: no answer, code location loading
 ├── TemporalUnavailable         worth retrying: no connection to the Temporal server
+├── CollectionNotStarted        a schedule that is not there, or that started nothing
+├── CollectionRunFailed         a collection that was waited for failed or was canceled
 ├── ScheduleSyncFailed          some schedules could not be brought to what the repo-spec wants
 └── StoreError                  the ledger refused
     ├── StoreUnavailable        worth retrying: no connection, server restarting
@@ -125,6 +127,14 @@ class TemporalUnavailable(LedgerError):
     """The Temporal server did not answer."""
 
     retryable: ClassVar[bool] = True
+
+
+class CollectionNotStarted(LedgerError):
+    """There is no such Temporal schedule, or it started nothing."""
+
+
+class CollectionRunFailed(LedgerError):
+    """A collection that was waited for failed or was canceled; the message is its own."""
 
 
 class ScheduleSyncFailed(LedgerError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM
+from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM, STREAM_OF_EVENT_TYPE
 from ledger_pipeline.core.partition_runs import EPOCH_DIMENSION, TRIGGER_TAG
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
@@ -17,6 +17,7 @@ from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.jobs import collect_epoch
 from ledger_pipeline.defs.partitions import partition_range_tags
 from ledger_pipeline.defs.progress import ProgressListener
+from ledger_pipeline.store.port import WindowDigest
 
 # The command shows progress and failure itself; Dagster's console would repeat every event of the run.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -85,6 +86,18 @@ def run_collection(
         raise_on_error=False,
     )
     return _recorded(result, scope)
+
+
+def digest_row(digest: WindowDigest, scope: Scope) -> DigestRow:
+    """What the ledger holds for a window, as a row for people."""
+    return DigestRow(
+        epoch=digest.window.key,
+        scope=scope.scope_key,
+        events=digest.events,
+        **{event_type: digest.events_by_type.get(event_type, 0) for event_type in STREAM_OF_EVENT_TYPE},
+        rejected=sum(digest.rejected_by_reason.values()),
+        set_hash=digest.set_hash,
+    )
 
 
 def _recorded(result: dg.ExecuteInProcessResult, scope: Scope) -> CollectionRun:

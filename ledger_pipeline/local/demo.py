@@ -1,5 +1,8 @@
-"""The demo: the whole path on one machine, from a simulated GitHub to green partitions, and out again."""
+"""The demo: the whole path on one machine, from a Temporal schedule to green partitions, and out again."""
 
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,23 +12,46 @@ import dagster as dg
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.progress import ProgressListener
-from ledger_pipeline.local.collection_run import CollectionRun, run_collection
+from ledger_pipeline.local.collection_run import CollectionRun, DigestRow, digest_row, run_collection
+from ledger_pipeline.local.dagster_services import dagster_services
+from ledger_pipeline.local.embedded_temporal import embedded_temporal
 from ledger_pipeline.local.environment import dagster_home, databases, overridden
 from ledger_pipeline.local.simulated_github import simulated_github
+from ledger_pipeline.local.worker_process import worker_process
 from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.store import migrations
-from ledger_pipeline.store.postgres import open_ledger
+from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
+from ledger_pipeline.temporal_bridge.connection import connect
+from ledger_pipeline.temporal_bridge.contract import CollectEpochResult, Progress
+from ledger_pipeline.temporal_bridge.schedule_plan import ScheduleStep
+from ledger_pipeline.temporal_bridge.schedules import refuse_failures, sync_schedules
+from ledger_pipeline.temporal_bridge.trigger import Started, fire_schedule, wait_for
 
 BACKFILL_EPOCHS = 12
+DEV_UI_URL = "http://127.0.0.1:3000"
 
 _ALL_TIME = EpochWindow(datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True)
-class DemoReport:
-    """What the demo did: its runs (the running epoch's, then the backfill's) and the ledger's size before and after."""
+class ScheduledRun:
+    """The schedule as it was synced, the workflow that it started when fired, and what that collected."""
 
-    runs: list[CollectionRun]
+    steps: list[ScheduleStep]
+    workflow: Started
+    result: CollectEpochResult
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo did: the running epoch through Temporal, those before it as one Dagster run, and the ledger then.
+
+    `partitions` are what the ledger holds of all these epochs, oldest first; `rows_before` and `rows_after` its size.
+    """
+
+    scheduled: ScheduledRun
+    backfill: CollectionRun | None
+    partitions: list[DigestRow]
     rows_before: int
     rows_after: int
     home: Path
@@ -38,48 +64,95 @@ def demo_home(settings: Settings) -> Path:
 
 def demo_environment(settings: Settings) -> dict[str, str]:
     """The environment of the demo: everything embedded, under `demo_home`, whatever is configured otherwise."""
+    unset = (
+        *("DATABASE_URL", "DAGSTER_DATABASE_URL", "DAGSTER_HOME", "DAGSTER_UI_URL", "DAGSTER_CODE_LOCATION"),
+        *("TEMPORAL_NAMESPACE", "TEMPORAL_API_KEY", "TEMPORAL_TLS", "TEMPORAL_TLS_SERVER_CA_CERT_PATH"),
+        *("TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH", "TEMPORAL_TLS_SERVER_NAME"),
+    )
     return {
-        "DATABASE_URL": "",
-        "DAGSTER_DATABASE_URL": "",
-        "DAGSTER_HOME": "",
+        **dict.fromkeys(unset, ""),
         "LEDGER_HOME": str(demo_home(settings)),
         "LEDGER_REPO_SPEC": str(settings.repo_spec_path),
     }
 
 
-def run_demo(progress: ProgressListener) -> DemoReport:
-    """Collect the running epoch and the twelve before it from a simulated GitHub; leaves no process behind."""
+def run_demo(progress: ProgressListener, say: Callable[[str], None]) -> DemoReport:
+    """Sync the Temporal schedule, fire it, wait for the running epoch; then collect the twelve before it in one run.
+
+    GitHub is simulated. `say` hears in one line what is done next. Leaves no process behind.
+    """
     settings = read_settings()
     spec = settings.repo_spec()
     home = demo_home(settings)
+    say("starting Postgres, Temporal, Dagster and a worker")
     with (
         simulated_github(spec, home) as github,
         overridden({**demo_environment(settings), **github}) as demo_settings,
         databases(demo_settings) as demo_settings,
         dagster_home(demo_settings),
+        dg.DagsterInstance.get() as instance,
+        _migrated_ledger(demo_settings, spec) as ledger,
     ):
-        url = demo_settings.ledger_url()
-        migrations.upgrade(url)
-        rows_before = _rows(url, spec)
-        with dg.DagsterInstance.get() as instance:
-            runs = [
-                run_collection(spec, spec.default_scope, windows, instance, trigger="demo", progress=progress)
-                for windows in _windows(spec)
-                if windows
-            ]
-        return DemoReport(runs, rows_before, _rows(url, spec), home)
+        scope = spec.default_scope
+        running, before = _windows(spec)
+        rows_before = _rows(ledger, spec)
+        scheduled = _through_temporal(spec, home, say)
+        backfill = None
+        if before:
+            say(f"backfill of {len(before)} epochs as one Dagster run")
+            backfill = run_collection(spec, scope, before, instance, trigger="demo", progress=progress)
+        partitions = [digest_row(each, scope) for each in ledger.digests(scope.scope_id, [*before, running])]
+        return DemoReport(scheduled, backfill, partitions, rows_before, _rows(ledger, spec), home)
 
 
-def _windows(spec: RepoSpec) -> tuple[list[EpochWindow], list[EpochWindow]]:
+def _through_temporal(spec: RepoSpec, home: Path, say: Callable[[str], None]) -> ScheduledRun:
+    """The running epoch as in production: schedule, workflow, worker, Dagster run."""
+    with (
+        embedded_temporal(home / "temporal") as temporal,
+        dagster_services(home / "dagster") as dagster,
+        overridden(
+            {
+                "TEMPORAL_ADDRESS": temporal.address,
+                "DAGSTER_URL": dagster.url,
+                # Where `make dev` serves it: the links outlive the demo.
+                "DAGSTER_UI_URL": DEV_UI_URL,
+            }
+        ) as settings,
+        worker_process(spec, home / "worker"),
+    ):
+        return asyncio.run(_fire(settings, spec, say))
+
+
+async def _fire(settings: Settings, spec: RepoSpec, say: Callable[[str], None]) -> ScheduledRun:
+    def on_progress(progress: Progress) -> None:
+        run = f", Dagster run {progress.dagster_run_id}" if progress.dagster_run_id else ""
+        say(f"workflow {started.workflow_id}: {progress.stage}{run}")
+
+    steps = await sync_schedules(settings, spec)
+    refuse_failures(steps)
+    for step in steps:
+        say(f"Temporal schedule {step.schedule_id}: {step.action}")
+    client = await connect(settings)
+    started = await fire_schedule(client, spec, spec.default_scope)
+    return ScheduledRun(steps, started, await wait_for(client, started, on_progress))
+
+
+@contextmanager
+def _migrated_ledger(settings: Settings, spec: RepoSpec) -> Iterator[PostgresLedger]:
+    migrations.upgrade(settings.ledger_url())
+    with open_ledger(settings.ledger_url(), spec.node_id) as ledger:
+        yield ledger
+
+
+def _windows(spec: RepoSpec) -> tuple[EpochWindow, list[EpochWindow]]:
     """The running epoch, and those before it that the scope has, oldest first."""
     scope = spec.default_scope
     running = scope.calendar.window_at(datetime.now(UTC))
     first = scope.calendar.window_starting(scope.first_epoch)
     before = list(scope.calendar.windows_between(first, running))[:-1]
-    return [running], before[-BACKFILL_EPOCHS:]
+    return running, before[-BACKFILL_EPOCHS:]
 
 
-def _rows(url: str, spec: RepoSpec) -> int:
-    with open_ledger(url, spec.node_id) as ledger:
-        [digest] = ledger.digests(spec.default_scope.scope_id, [_ALL_TIME])
-        return digest.events
+def _rows(ledger: PostgresLedger, spec: RepoSpec) -> int:
+    [digest] = ledger.digests(spec.default_scope.scope_id, [_ALL_TIME])
+    return digest.events

@@ -87,6 +87,11 @@ def overridden(values: dict[str, str]) -> Iterator[Settings]:
         yield read_settings()
 
 
+def child_environment(values: dict[str, str]) -> dict[str, str]:
+    """This process's environment with `values` in it, for a child process."""
+    return {**os.environ, **values}
+
+
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in values}

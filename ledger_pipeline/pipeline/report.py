@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
+from ledger_pipeline.pipeline.finish import joined
 from ledger_pipeline.sources.port import RequestUsage, ScanPage, UpdateSpan
 from ledger_pipeline.store.port import REJECTED, AppendOutcome, Cursor
 
@@ -95,11 +96,7 @@ class SourceScopeReport:
             self.tally(calendar.window_at(event.event_time), event.stream).outcomes[outcomes[event.id]] += 1
         for item in page.skipped:
             self.tally(calendar.window_at(item.event_time), item.stream).skipped[item.reason] += 1
-        for stream, span in page.updates.items():
-            known = self.updates.get(stream, span)
-            self.updates[stream] = UpdateSpan(
-                min(known.oldest, span.oldest), max(known.newest, span.newest), span.source_total
-            )
+        self.updates = joined(self.updates, page.updates)
 
     def tally(self, window: EpochWindow, stream: str) -> Tally:
         """The tally of a window and stream, made where there is none yet."""

@@ -6,16 +6,17 @@ before the cursors move. A failed source_scope keeps its cursors and its checkpo
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.coverage import can_resume, has_expired
+from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, record
 from ledger_pipeline.pipeline.report import ScanOutcome, SourceScopeReport
 from ledger_pipeline.sources.port import ActivitySource, ScanPage, ScanRequest
-from ledger_pipeline.store.port import Checkpoint, Cursor, LedgerStore, Producer, Receipt, StreamCoverage
+from ledger_pipeline.store.port import Checkpoint, LedgerStore, Producer, StreamCoverage
 
 
 @dataclass(frozen=True)
@@ -52,40 +53,19 @@ class Collection:
 
     def finish(self, part: SourceScopeReport, plans: Sequence[StreamCoverage], watermark: datetime, pages: int) -> None:
         """Everything from the floors of `plans` up to `watermark` is stored: say so, with a receipt per window."""
-        # A window that has not begun yet covers nothing: coverage never starts after the watermark.
-        covered = [replace(plan, covered_from=min(plan.covered_from, watermark)) for plan in plans]
-        cursors = [
-            Cursor(self.source.name, plan.stream, part.source_scope, watermark, plan.covered_from) for plan in covered
-        ]
-        receipts = [
-            self._receipt(part, plan, window, watermark, pages)
-            for plan in covered
-            for window in self.windows
-            if window.start <= watermark and plan.covered_from < window.end
-        ]
-        for cursor in self.store.advance_cursors(self.scope.scope_id, cursors, watermark, receipts):
-            part.after[cursor.stream] = cursor
-
-    def _receipt(
-        self, part: SourceScopeReport, plan: StreamCoverage, window: EpochWindow, watermark: datetime, pages: int
-    ) -> Receipt:
-        tally = part.tally(window, plan.stream)
-        span = part.updates.get(plan.stream)
-        return Receipt(
-            window=window,
+        scan = FinishedScan(
             source=self.source.name,
-            stream=plan.stream,
             source_scope=part.source_scope,
-            source_scope_name=part.source_scope_name or part.source_scope,
-            covered_from=plan.covered_from,
-            covered_to=watermark,
+            source_scope_name=part.source_scope_name,
+            watermark=watermark,
+            coverage=plans,
+            windows=self.windows,
             pages=pages,
-            seen=tally.seen,
-            skipped_by_reason=dict(tally.skipped),
-            first_updated_at=span.oldest if span else None,
-            last_updated_at=span.newest if span else None,
-            source_total=span.source_total if span else None,
+            sightings={key: Sighting(tally.seen, tally.skipped) for key, tally in part.tallies.items()},
+            updates=part.updates,
         )
+        for cursor in record(self.store, self.scope.scope_id, scan):
+            part.after[cursor.stream] = cursor
 
 
 class SourceScopeScan:

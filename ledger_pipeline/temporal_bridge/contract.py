@@ -5,6 +5,7 @@ checked, and the first that is wrong is named.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -54,7 +56,14 @@ def collect_workflow_id(scope_id: UUID, window: EpochWindow) -> str:
     return f"ledger-collect-{scope_id}-{iso_millis(window.start)}-{iso_millis(window.end)}"
 
 
-Instant = Annotated[AwareDatetime, PlainSerializer(iso_millis, return_type=str)]
+def _is_written(value: object) -> object:
+    # A bare number would pass for seconds or milliseconds since 1970, whichever looks likelier.
+    if not isinstance(value, str | datetime):
+        raise ValueError("an instant such as 2026-02-16T12:00:00Z")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_is_written), PlainSerializer(iso_millis, return_type=str)]
 
 
 def _is_known_source(sources: dict[str, Any]) -> dict[str, Any]:

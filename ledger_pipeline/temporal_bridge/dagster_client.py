@@ -147,7 +147,9 @@ class DagsterClient:
             if error.args[0] in {"TerminateRunFailure", "RunNotFoundError"}:
                 if self.run(run_id).is_unfinished:
                     # One that is just starting cannot be, until it has.
-                    raise DagsterUnavailable(f"Dagster run {run_id} cannot be canceled yet: {error.args[-1]}") from error
+                    raise DagsterUnavailable(
+                        f"Dagster run {run_id} cannot be canceled yet: {error.args[-1]}"
+                    ) from error
                 return
             raise self._meaning(error) from error
 

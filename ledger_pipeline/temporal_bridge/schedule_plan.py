@@ -12,19 +12,16 @@ from enum import StrEnum
 from uuid import UUID
 
 from ledger_pipeline.core.errors import PayloadError, SpecError
-from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.temporal_bridge.collect_payload import SCHEDULE_ID, schedule_id_of, scheduled_payload
 from ledger_pipeline.temporal_bridge.contract import CollectEpochPayload, parse
 from ledger_pipeline.temporal_bridge.schedule_calendar import calendars_of
 from ledger_pipeline.temporal_bridge.schedule_contents import Change, ScheduleContents, differences
 
 CHARTER = "LEDGER_INGEST"
-GRAPH_ID = "ledger:ingest"
 PAUSE_NOTE = "paused by ledger-pipeline: no longer in the repo-spec"
 
-_ID_BASE = "governance:ledger_ingest"
-_OUR_ID = re.compile(rf"{_ID_BASE}(:[a-z][a-z0-9-]{{0,31}})?")
-_HOUR_MILLIS = 3_600_000
+_OUR_ID = re.compile(rf"{SCHEDULE_ID}(:[a-z][a-z0-9-]{{0,31}})?")
 
 
 @dataclass(frozen=True)
@@ -110,11 +107,7 @@ def is_our_id(schedule_id: str) -> bool:
 
 def desired(spec: RepoSpec) -> Desired:
     """What `spec` wants. Raises SpecError, naming file and key, for what Temporal or the workflow would refuse."""
-    wanted = {
-        each.schedule_id: each
-        for scope in spec.scopes
-        for each in _wanted(scope, _ID_BASE if scope is spec.default_scope else f"{_ID_BASE}:{scope.scope_key}")
-    }
+    wanted = {each.schedule_id: each for scope in spec.scopes for each in _wanted(scope, schedule_id_of(spec, scope))}
     return Desired(spec.node_id, frozenset(scope.scope_id for scope in spec.scopes), wanted)
 
 
@@ -146,7 +139,7 @@ def _wanted(scope: Scope, schedule_id: str) -> list[WantedSchedule]:
         except ValueError as error:
             key = f"governance.schedules[{position}].cron"
             raise SpecError(scope.file, key, f"{schedule.cron!r} is not valid: {error}") from error
-        payload = _payload(scope, schedule_id)
+        payload = scheduled_payload(scope, schedule_id)
         try:
             parse(CollectEpochPayload, payload)
         except PayloadError as error:
@@ -156,29 +149,6 @@ def _wanted(scope: Scope, schedule_id: str) -> list[WantedSchedule]:
         contents = ScheduleContents(calendars, schedule.timezone, payload, workflow_id)
         wanted.append(WantedSchedule(schedule_id, schedule.cron, contents))
     return wanted
-
-
-def _payload(scope: Scope, schedule_id: str) -> Json:
-    asked: dict[str, Json] = {
-        "version": 1,
-        "scopeId": str(scope.scope_id),
-        "scopeKey": scope.scope_key,
-        "epochLengthDays": scope.epoch_length_days,
-        "activitySources": {
-            each.source: {
-                "creditEstimateAlgo": each.credit_estimate_algo,
-                "sourceRefs": list(each.source_scopes),
-                "streams": list(each.streams),
-            }
-            for each in scope.sources
-        },
-        "autoCloseGracePeriodMs": scope.auto_close_grace_hours * _HOUR_MILLIS,
-    }
-    if scope.base_issuance_credits is not None:
-        asked["baseIssuanceCredits"] = str(scope.base_issuance_credits)
-    if scope.approvers:
-        asked["approvers"] = list(scope.approvers)
-    return {"scheduleId": schedule_id, "temporalScheduleId": schedule_id, "graphId": GRAPH_ID, "input": asked}
 
 
 def _is_anothers(want: Desired, wanted: WantedSchedule | None, found: FoundSchedule) -> str | None:

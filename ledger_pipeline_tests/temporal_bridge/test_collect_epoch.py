@@ -163,6 +163,7 @@ def test_what_a_payload_says_otherwise_than_the_repo_spec_is_reported_and_the_re
         ({"activitySources": {"github": {"streams": ["stars"]}}}, "input.activitySources.github.streams[0]"),
         ({"asOf": "yesterday"}, "input.asOf"),
         ({"asOf": "2026-02-18T12:00:00"}, "input.asOf"),
+        ({"asOf": 1771416000}, "input.asOf"),
         ({"asOf": "2124-02-18T12:00:00Z"}, "has not begun"),
         ({"asOf": "2023-12-30T12:00:00Z"}, "precedes the first epoch"),
         ({"baseIssuanceCredits": 10000}, "input.baseIssuanceCredits"),

@@ -1,6 +1,7 @@
 """GitHub as an ActivitySource."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS, ISSUES, PULL_REQUESTS
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.settings import Settings
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.heads import read_heads
 from ledger_pipeline.sources.github.queries import COUNTS
@@ -70,6 +72,26 @@ class GitHubSource:
         if any(data.get(field) is None for field in ("repository", "merged", "closed")):
             raise SourceUnavailable(GITHUB, source_scope, "GitHub's search answers null instead of a count")
         return data
+
+
+@contextmanager
+def open_github(settings: Settings, page_size: int | None = None) -> Iterator[GitHubSource]:
+    """GitHub as `settings` say, its connections given back at the end; pages of `page_size` where that is smaller.
+
+    Asks nothing of GitHub yet. Raises SettingsError without credentials, or with contradictory ones.
+    """
+    client = GitHubClient(
+        api_url=settings.github_api_url,
+        credentials=settings.github_credentials(),
+        timeout_seconds=settings.github_timeout_seconds,
+        max_wait_seconds=settings.github_max_wait_seconds,
+        retries=settings.github_retries,
+        points_reserve=settings.github_points_reserve,
+    )
+    try:
+        yield GitHubSource(client, min(page_size or settings.github_page_size, settings.github_page_size))
+    finally:
+        client.close()
 
 
 def _search_time(moment: datetime) -> str:

@@ -1,0 +1,112 @@
+"""The end of a scan: what it read becomes cursors and receipts, the same whether one run read it or many calls did."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.sources.port import UpdateSpan
+from ledger_pipeline.store.port import Cursor, LedgerStore, Receipt, StreamCoverage
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Items a scan met of one window and stream: all of them, and those that were skipped by their reason."""
+
+    seen: int = 0
+    skipped_by_reason: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FinishedScan:
+    """A scan of a source_scope whose every page is stored, from the floors of `coverage` up to `watermark`.
+
+    `windows` are those it was made for, `sightings` what it met of each and of each stream.
+    """
+
+    source: str
+    source_scope: str
+    source_scope_name: str | None
+    watermark: datetime
+    coverage: Sequence[StreamCoverage]
+    windows: Sequence[EpochWindow]
+    pages: int
+    sightings: Mapping[tuple[EpochWindow, str], Sighting]
+    updates: Mapping[str, UpdateSpan]
+
+    @property
+    def covered(self) -> list[StreamCoverage]:
+        """What may be called covered. A window that has not begun covers nothing: never from after the watermark."""
+        return [replace(part, covered_from=min(part.covered_from, self.watermark)) for part in self.coverage]
+
+    def cursors(self) -> list[Cursor]:
+        """One a stream, as the scan leaves it."""
+        return [
+            Cursor(self.source, part.stream, self.source_scope, self.watermark, part.covered_from)
+            for part in self.covered
+        ]
+
+    def receipts(self) -> list[Receipt]:
+        """One for each stream and window that it looked at any part of."""
+        return [
+            self._receipt(part, window)
+            for part in self.covered
+            for window in self.windows
+            if window.start <= self.watermark and part.covered_from < window.end
+        ]
+
+    def _receipt(self, part: StreamCoverage, window: EpochWindow) -> Receipt:
+        met = self.sightings.get((window, part.stream), Sighting())
+        span = self.updates.get(part.stream)
+        return Receipt(
+            window=window,
+            source=self.source,
+            stream=part.stream,
+            source_scope=self.source_scope,
+            source_scope_name=self.source_scope_name or self.source_scope,
+            covered_from=part.covered_from,
+            covered_to=self.watermark,
+            pages=self.pages,
+            seen=met.seen,
+            skipped_by_reason=dict(met.skipped_by_reason),
+            first_updated_at=span.oldest if span else None,
+            last_updated_at=span.newest if span else None,
+            source_total=span.source_total if span else None,
+        )
+
+
+def record(store: LedgerStore, scope_id: UUID, scan: FinishedScan) -> list[Cursor]:
+    """Move the cursors and keep the receipts, in one transaction; the cursors the ledger then holds."""
+    return store.advance_cursors(scope_id, scan.cursors(), scan.watermark, scan.receipts())
+
+
+def is_recorded(store: LedgerStore, scope_id: UUID, scan: FinishedScan) -> bool:
+    """Whether the ledger says already all that `record` would add: a call that is repeated adds no second receipt."""
+    stored = store.cursors(scope_id, scan.source)
+    for cursor in scan.cursors():
+        known = stored.get((cursor.stream, cursor.source_scope))
+        if known is None or not _covers(known.covered_from, known.watermark, cursor.covered_from, cursor.watermark):
+            return False
+    kept = {
+        (receipt.window, receipt.stream, receipt.source_scope): receipt
+        for receipt in store.receipts(scope_id, scan.source, scan.windows)
+    }
+    for receipt in scan.receipts():
+        same = kept.get((receipt.window, receipt.stream, receipt.source_scope))
+        if same is None or not _covers(same.covered_from, same.covered_to, receipt.covered_from, receipt.covered_to):
+            return False
+    return True
+
+
+def joined(known: Mapping[str, UpdateSpan], page: Mapping[str, UpdateSpan]) -> dict[str, UpdateSpan]:
+    """The spans of all pages so far with those of the next; the source's total is the latest it said."""
+    spans = dict(known)
+    for stream, span in page.items():
+        before = spans.get(stream, span)
+        spans[stream] = UpdateSpan(min(before.oldest, span.oldest), max(before.newest, span.newest), span.source_total)
+    return spans
+
+
+def _covers(start: datetime | None, end: datetime, wanted_from: datetime | None, wanted_to: datetime) -> bool:
+    return start is not None and wanted_from is not None and start <= wanted_from and wanted_to <= end

@@ -1,0 +1,207 @@
+"""A scan read piece by piece: for callers that store what was read and move the cursors in calls of their own.
+
+Nothing is written here. What the next call has to know travels with the caller as a PiecewiseScan: where the scan
+stands, and all that its end will say. What has to be read is decided from the store's cursors, as for a collection.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from ledger_pipeline.core.errors import ConfigurationError, SourceError
+from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
+from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.coverage import (
+    CHECKPOINT_LIFETIME,
+    SCAN_OVERLAP,
+    is_unchanged,
+    plan_scan,
+    reads_back,
+)
+from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, joined
+from ledger_pipeline.sources.port import ActivitySource, ScanPage, ScanRequest, UpdateSpan
+from ledger_pipeline.store.port import LedgerStore, StreamCoverage
+
+# No source has anything older, and an instant at the beginning of time leaves no room for the overlap.
+_EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class PiecewiseScan:
+    """One scan of a source_scope for one window, between two calls.
+
+    `streams` are those asked for, `coverage` has those of them that have to be read: none where all is covered.
+    `watermark` is None until the first page; `position` is where to go on; `saved_at` is the source's time at the last
+    page. `is_complete` once every page was handed out.
+    """
+
+    scope_id: UUID
+    source: str
+    source_scope: str
+    window: EpochWindow
+    streams: tuple[str, ...]
+    coverage: tuple[StreamCoverage, ...]
+    is_complete: bool = False
+    watermark: datetime | None = None
+    position: Mapping[str, Json] | None = None
+    saved_at: datetime | None = None
+    source_scope_name: str | None = None
+    pages: int = 0
+    sightings: Mapping[str, Sighting] = field(default_factory=dict)
+    updates: Mapping[str, UpdateSpan] = field(default_factory=dict)
+
+    def is_stale(self, page: ScanPage) -> bool:
+        """Whether so long ago that the position `page` was read from is not to be trusted any more."""
+        return self.saved_at is not None and page.began_at - self.saved_at > CHECKPOINT_LIFETIME
+
+    def from_the_front(self) -> "PiecewiseScan":
+        """The same scan, nothing of it read."""
+        return PiecewiseScan(self.scope_id, self.source, self.source_scope, self.window, self.streams, self.coverage)
+
+    def after(self, page: ScanPage) -> "PiecewiseScan":
+        """Where the scan stands behind `page`."""
+        return replace(
+            self,
+            is_complete=page.position is None,
+            watermark=self.watermark or page.began_at,
+            position=page.position,
+            saved_at=page.retrieved_at,
+            source_scope_name=page.source_scope_name,
+            pages=self.pages + 1,
+            sightings=self._sightings_with(page),
+            updates=joined(self.updates, page.updates),
+        )
+
+    def finished(self, stream: str) -> FinishedScan | None:
+        """What a complete scan says of `stream`; None where it was covered before, and nothing is to be said."""
+        coverage = [part for part in self.coverage if part.stream == stream]
+        if not self.is_complete or self.watermark is None or not coverage:
+            return None
+        return FinishedScan(
+            source=self.source,
+            source_scope=self.source_scope,
+            source_scope_name=self.source_scope_name,
+            watermark=self.watermark,
+            coverage=coverage,
+            windows=(self.window,),
+            pages=self.pages,
+            sightings={(self.window, seen): sighting for seen, sighting in self.sightings.items()},
+            updates=self.updates,
+        )
+
+    def _sightings_with(self, page: ScanPage) -> Mapping[str, Sighting]:
+        seen = {stream: sighting.seen for stream, sighting in self.sightings.items()}
+        skipped = {stream: dict(sighting.skipped_by_reason) for stream, sighting in self.sightings.items()}
+        items: list[ActivityEvent | SkippedActivity] = [*page.events, *page.skipped]
+        for item in items:
+            if item.event_time in self.window:
+                seen[item.stream] = seen.get(item.stream, 0) + 1
+                if isinstance(item, SkippedActivity):
+                    reasons = skipped.setdefault(item.stream, {})
+                    reasons[item.reason] = reasons.get(item.reason, 0) + 1
+        return {stream: Sighting(count, skipped.get(stream, {})) for stream, count in seen.items()}
+
+
+@dataclass(frozen=True)
+class PieceLimits:
+    """When a piece is full: at `items` or `size` (bytes) it ends with its page. None is ever larger than `largest`."""
+
+    items: int
+    size: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one call read, and the scan behind it. `retrieved_at`: the source's time at the last page, None without."""
+
+    scan: PiecewiseScan
+    events: tuple[ActivityEvent, ...] = ()
+    skipped: tuple[SkippedActivity, ...] = ()
+    retrieved_at: datetime | None = None
+
+
+def begin_scan(
+    source: ActivitySource,
+    store: LedgerStore,
+    scope: Scope,
+    source_scope: str,
+    window: EpochWindow,
+    streams: Sequence[str],
+    read_from: datetime,
+) -> PiecewiseScan:
+    """A scan that brings `window` into the ledger, complete at once where there is nothing to read.
+
+    `read_from` can only make it read further back than the store's cursors say it has to.
+    Raises as `LedgerStore.cursors` does; a source that cannot be asked says so when it is read.
+    """
+    stored = store.cursors(scope.scope_id, source.name)
+    cursors = {stream: stored[stream, source_scope] for stream in streams if (stream, source_scope) in stored}
+    at_least_from = max(read_from, _EARLIEST) - SCAN_OVERLAP
+    coverage = tuple(
+        replace(plan, floor=min(plan.floor, at_least_from))
+        for plan in plan_scan(streams, cursors, window, full_refresh=False)
+    )
+    scan = PiecewiseScan(scope.scope_id, source.name, source_scope, window, tuple(streams), coverage)
+    if not coverage:
+        return replace(scan, is_complete=True)
+    # As a collection does, which asks all source_scopes at once; a single one that has news to read tells by its page.
+    alone = sum(len(spec.source_scopes) for spec in scope.sources if spec.source == source.name) == 1
+    return scan if alone and not reads_back(coverage, cursors) else _unless_unchanged(source, scan)
+
+
+def read_piece(
+    source: ActivitySource,
+    scan: PiecewiseScan,
+    limits: PieceLimits,
+    measure: Callable[[ScanPage], int],
+    on_page: Callable[[PiecewiseScan], None] = lambda _: None,
+) -> Piece:
+    """Go on with `scan` until the piece is full or the scan complete; `on_page` is told after each page.
+
+    `measure` says how many bytes a page takes where the piece goes.
+    Raises SourceError as `ActivitySource.scan` does, ConfigurationError for a page that no piece can hold, and what
+    `on_page` raises.
+    """
+    if scan.is_complete:
+        return Piece(scan, retrieved_at=scan.saved_at)
+    events: list[ActivityEvent] = []
+    skipped: list[SkippedActivity] = []
+    size, pages = 0, 0
+    floors = {part.stream: part.floor for part in scan.coverage}
+    for page in source.scan(ScanRequest(scan.source_scope, floors, scan.position)):
+        if pages == 0 and scan.is_stale(page):
+            return read_piece(source, scan.from_the_front(), limits, measure, on_page)
+        page_size = measure(page)
+        if size + page_size > limits.largest:
+            if pages == 0:
+                raise _too_large(scan, page, page_size, limits)
+            break  # the next piece begins with it
+        scan, pages, size = scan.after(page), pages + 1, size + page_size
+        events += page.events
+        skipped += page.skipped
+        on_page(scan)
+        if len(events) + len(skipped) >= limits.items or size >= limits.size:
+            break
+    return Piece(scan, tuple(events), tuple(skipped), scan.saved_at)
+
+
+def _unless_unchanged(source: ActivitySource, scan: PiecewiseScan) -> PiecewiseScan:
+    try:
+        heads = source.heads([scan.source_scope])
+    except SourceError:
+        return scan
+    head = heads.heads.get(scan.source_scope)
+    if head is None or not is_unchanged(head, scan.coverage):
+        return scan
+    return replace(scan, is_complete=True, watermark=heads.began_at, saved_at=heads.began_at)
+
+
+def _too_large(scan: PiecewiseScan, page: ScanPage, size: int, limits: PieceLimits) -> ConfigurationError:
+    return ConfigurationError(
+        f"{scan.source} {scan.source_scope}: one page of {len(page.events) + len(page.skipped)} items takes {size} "
+        f"bytes, and a piece holds {limits.largest}: lower GITHUB_PAGE_SIZE, or have Dagster collect this epoch"
+    )

@@ -1,0 +1,231 @@
+"""The five Temporal activities by which another system's workflow does what a Dagster run does, in calls of its own.
+
+Each may be repeated at any point. They take and give plain JSON, so that any SDK can call them; they block, and run
+in the worker's threads.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import CancelledError
+
+from ledger_pipeline.core.errors import PayloadError
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.pipeline.pieces import PieceLimits, PiecewiseScan, begin_scan, read_piece
+from ledger_pipeline.sources.github.source import GitHubSource
+from ledger_pipeline.sources.port import ActivitySource, ScanPage
+from ledger_pipeline.store.port import REJECTED, AppendOutcome, LedgerStore, Producer
+from ledger_pipeline.temporal_bridge import contract
+from ledger_pipeline.temporal_bridge.contract import EnsureEpochInput, EnsureEpochOutput, Wire, parse
+from ledger_pipeline.temporal_bridge.failures import domain_failures
+from ledger_pipeline.temporal_bridge.ledger_cursors import (
+    advance,
+    finish,
+    next_cursor_value,
+    not_ahead,
+    scan_to_go_on,
+    stored_cursor,
+)
+from ledger_pipeline.temporal_bridge.ledger_json import (
+    event_from_wire,
+    event_to_wire,
+    scan_to_wire,
+    skipped_from_wire,
+    skipped_to_wire,
+    utc,
+)
+from ledger_pipeline.temporal_bridge.ledger_wire import (
+    CollectInput,
+    CollectOutput,
+    InsertInput,
+    InsertOutput,
+    LoadCursorInput,
+    SaveCursorInput,
+    exact_iso,
+)
+from ledger_pipeline.temporal_bridge.spec_agreement import (
+    check_requested,
+    drift,
+    find_scope,
+    find_streams,
+    find_where,
+    find_window,
+)
+
+# A page brings its pull requests' reviews along, and a piece has to fit into a Temporal payload: 2 MB at most.
+PAGE_SIZE = 25
+PIECE_LIMITS = PieceLimits(items=1000, size=500_000, largest=1_800_000)
+
+_PRODUCERS = {GitHubSource.name: GitHubSource.producer}
+
+
+class LedgerActivities:
+    """`ensureEpochForWindow`, `loadCursor`, `collectFromSource`, `insertEvents`, `saveCursor` over one ledger.
+
+    `store` is shared by all calls; `open_source` hands out the source, of its own or a shared one, with pages of
+    PAGE_SIZE; `now` is the real clock. Whatever a caller sends that is not the contract fails as BAD_PAYLOAD naming
+    the field, never to be retried; a domain error as `failures.application_error` says.
+    """
+
+    def __init__(
+        self,
+        spec: RepoSpec,
+        store: LedgerStore,
+        open_source: Callable[[], AbstractContextManager[ActivitySource]],
+        now: Callable[[], datetime],
+        limits: PieceLimits = PIECE_LIMITS,
+    ) -> None:
+        self._spec = spec
+        self._store = store
+        self._open_source = open_source
+        self._now = now
+        self._limits = limits
+        self._creating = threading.Lock()
+
+    @property
+    def activities(self) -> list[Callable[..., Any]]:
+        """What a worker registers."""
+        return [
+            self.ensure_epoch_for_window,
+            self.load_cursor,
+            self.collect_from_source,
+            self.insert_events,
+            self.save_cursor,
+        ]
+
+    # Cancelled between pages and never inside one: an exception thrown into a thread may hit the database driver.
+    @activity.defn(name=contract.ENSURE_EPOCH_FOR_WINDOW, no_thread_cancel_exception=True)
+    def ensure_epoch_for_window(self, payload: Any = None) -> dict[str, Any]:
+        """EnsureEpochInput -> EnsureEpochOutput: the epoch of a window, whatever its status, created where missing.
+
+        `isNew` is true for one of several concurrent calls to one worker; two workers that create the same epoch in
+        the same instant may both say so, for the ledger does not tell who was first.
+        """
+        with domain_failures():
+            asked = parse(EnsureEpochInput, payload)
+            scope = self._scope_of(asked)
+            window = find_window(scope, asked.period_start, asked.period_end, self._now())
+            weights = scope.weights_milli if asked.weight_config is None else asked.weight_config
+            with self._creating:
+                is_new = not any(epoch.window == window for epoch in self._store.epochs(scope.scope_id, window))
+                [epoch] = self._store.ensure_epochs(scope.scope_id, [window], weights)
+            return _json(
+                EnsureEpochOutput(
+                    epoch_id=str(epoch.id),
+                    status=epoch.status.value,
+                    is_new=is_new,
+                    weight_config=dict(epoch.weights_milli),
+                    drift=drift(scope, asked.requested) if asked.requested else (),
+                )
+            )
+
+    @activity.defn(name=contract.LOAD_CURSOR, no_thread_cancel_exception=True)
+    def load_cursor(self, payload: Any = None) -> str | None:
+        """LoadCursorInput -> an ISO instant: up to where the stream is read, null where it never was."""
+        with domain_failures():
+            asked = parse(LoadCursorInput, payload)
+            cursor = stored_cursor(self._store, find_where(self._spec, asked), asked.stream)
+            return exact_iso(cursor.watermark) if cursor else None
+
+    @activity.defn(name=contract.COLLECT_FROM_SOURCE, no_thread_cancel_exception=True)
+    def collect_from_source(self, payload: Any = None) -> dict[str, Any]:
+        """CollectInput -> CollectOutput: the next piece of what is not covered yet. Writes nothing.
+
+        Call again with the answer's `scan` until `complete`. A caller that does not is given a `nextCursorValue` that
+        moves no cursor past what it has not read. Heartbeats after every page, and stops there once it is cancelled.
+        """
+        with domain_failures():
+            asked = parse(CollectInput, payload)
+            where, now = find_where(self._spec, asked), self._now()
+            streams = find_streams(where, asked.streams)
+            window = find_window(where.scope, asked.period_start, asked.period_end, now)
+            resumed = None if asked.scan is None else scan_to_go_on(where, window, streams, asked.scan, now)
+            read_from = window.start if asked.cursor_value is None else utc("cursorValue", asked.cursor_value)
+            with self._open_source() as source:
+                scan = resumed or begin_scan(
+                    source, self._store, where.scope, where.source_scope, window, streams, read_from
+                )
+                piece = read_piece(source, scan, self._limits, _json_bytes, _on_page)
+                producer_version = source.producer_version
+            return _json(
+                CollectOutput(
+                    source_ref=where.source_scope,
+                    events=tuple(map(event_to_wire, piece.events)),
+                    skipped=tuple(map(skipped_to_wire, piece.skipped)),
+                    retrieved_at=piece.retrieved_at,
+                    complete=piece.scan.is_complete,
+                    next_cursor_value=next_cursor_value(self._store, where, piece.scan, read_from),
+                    next_cursor_stream_id=streams[0],
+                    producer_version=producer_version,
+                    scan=scan_to_wire(piece.scan),
+                )
+            )
+
+    @activity.defn(name=contract.INSERT_EVENTS, no_thread_cancel_exception=True)
+    def insert_events(self, payload: Any = None) -> dict[str, Any]:
+        """InsertInput -> InsertOutput: store events and skipped activity; late and conflicting events are kept aside.
+
+        Refused as a whole where one event is not what its hash says, before anything is stored.
+        """
+        with domain_failures():
+            asked = parse(InsertInput, payload)
+            scope = find_scope(self._spec, asked.scope_id)
+            events = [event_from_wire(f"events[{number}]", event) for number, event in enumerate(asked.events)]
+            skipped = [skipped_from_wire(f"skipped[{number}]", item) for number, item in enumerate(asked.skipped)]
+            retrieved_at = self._now() if asked.retrieved_at is None else utc("retrievedAt", asked.retrieved_at)
+            outcomes: dict[str, AppendOutcome] = {}
+            for source, name in _PRODUCERS.items():
+                of_source = [event for event in events if event.source == source]
+                producer = Producer(name, asked.producer_version)
+                outcomes |= self._store.append_events(scope.scope_id, of_source, producer, retrieved_at)
+            kept = self._store.record_skipped(scope.scope_id, skipped, retrieved_at)
+            became = list(outcomes.values())
+            rejected = sum(outcome in REJECTED for outcome in became)
+            new = became.count(AppendOutcome.NEW)
+            return _json(InsertOutput(new=new, duplicate=len(became) - new - rejected, rejected=rejected, skipped=kept))
+
+    @activity.defn(name=contract.SAVE_CURSOR, no_thread_cancel_exception=True)
+    def save_cursor(self, payload: Any = None) -> None:
+        """SaveCursorInput -> null: move a cursor on, never back.
+
+        With a complete `scan` as a Dagster run does at its end: coverage, receipts, and epochs that are due close.
+        Without, coverage grows only from where the stored cursor stands, which `collectFromSource` has read from.
+        """
+        with domain_failures():
+            asked = parse(SaveCursorInput, payload)
+            where, now = find_where(self._spec, asked), self._now()
+            find_streams(where, [asked.stream], "stream")
+            cursor_value = not_ahead("cursorValue", asked.cursor_value, now)
+            if asked.scan is None:
+                advance(self._store, where, asked.stream, cursor_value)
+            else:
+                finish(self._store, where, asked.stream, cursor_value, asked.scan, now)
+
+    def _scope_of(self, asked: EnsureEpochInput) -> Scope:
+        if asked.requested is None:
+            return find_scope(self._spec, asked.scope_id)
+        scope = check_requested(self._spec, asked.requested)
+        if asked.scope_id not in (None, scope.scope_id):
+            raise PayloadError("scopeId", f"is {asked.scope_id}, but input.scopeId is {scope.scope_id}")
+        return scope
+
+
+def _on_page(scan: PiecewiseScan) -> None:
+    activity.heartbeat({"sourceRef": scan.source_scope, "pages": scan.pages})
+    if activity.is_cancelled():
+        raise CancelledError("stopped between two pages; nothing was written")
+
+
+def _json_bytes(page: ScanPage) -> int:
+    """How many bytes the page takes in a payload."""
+    items = [*map(event_to_wire, page.events), *map(skipped_to_wire, page.skipped)]
+    return len(json.dumps([_json(item) for item in items], ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _json(wire: Wire) -> dict[str, Any]:
+    return wire.model_dump(mode="json")

@@ -1,0 +1,109 @@
+"""Cursors in the hands of callers: how far they may be moved, and what a scan handed back may claim.
+
+A caller may lose its memory, repeat itself, or be older than `scan`: a cursor passes nothing that was not read.
+"""
+
+from datetime import datetime, timedelta
+
+from ledger_pipeline.core.errors import PayloadError
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.epochs import close_due_epochs
+from ledger_pipeline.pipeline.finish import is_recorded, record
+from ledger_pipeline.pipeline.pieces import PiecewiseScan
+from ledger_pipeline.store.port import Cursor, LedgerStore
+from ledger_pipeline.temporal_bridge.ledger_json import scan_from_wire, utc
+from ledger_pipeline.temporal_bridge.ledger_wire import ScanWire, exact_iso
+from ledger_pipeline.temporal_bridge.spec_agreement import Where
+
+# A cursor further ahead than clocks can differ would leave out what happens until then.
+FUTURE_TOLERANCE = timedelta(days=1)
+
+
+def stored_cursor(store: LedgerStore, where: Where, stream: str) -> Cursor | None:
+    """The cursor of one stream, None where it was never read."""
+    return store.cursors(where.scope.scope_id, where.source.source).get((stream, where.source_scope))
+
+
+def not_ahead(field: str, instant: datetime, now: datetime) -> datetime:
+    """`instant` in UTC. Raises PayloadError naming `field` where it lies after `now` by more than clocks differ."""
+    instant = utc(field, instant)
+    if instant - now > FUTURE_TOLERANCE:
+        raise PayloadError(field, f"{exact_iso(instant)} lies in the future: no source has been read so far")
+    return instant
+
+
+def next_cursor_value(store: LedgerStore, where: Where, scan: PiecewiseScan, read_from: datetime) -> datetime:
+    """The latest instant to which the cursor of every stream of `scan` may be moved, even without its coverage.
+
+    A stream that is not read to the end stays where its cursor is, at `read_from` where it has none.
+    """
+    stored = store.cursors(where.scope.scope_id, where.source.source)
+    to_read = {part.stream for part in scan.coverage}
+    values = []
+    for stream in scan.streams:
+        cursor = stored.get((stream, where.source_scope))
+        if scan.is_complete and scan.watermark is not None and stream in to_read:
+            values.append(scan.watermark)
+        else:
+            values.append(cursor.watermark if cursor else read_from)
+    return min(values)
+
+
+def scan_to_go_on(
+    where: Where, window: EpochWindow, streams: tuple[str, ...], wire: ScanWire, now: datetime
+) -> PiecewiseScan:
+    """The scan handed back to go on reading. Raises PayloadError where it is of anything else than the request."""
+    scan = _scan_of(where, wire, now)
+    if scan.window != window:
+        raise PayloadError("scan.periodStart", f"is of epoch {scan.window.key}, not of {window.key}")
+    if scan.streams != streams:
+        raise PayloadError("scan.streams", f"is of {', '.join(scan.streams)}, not of {', '.join(streams)}")
+    return scan
+
+
+def advance(store: LedgerStore, where: Where, stream: str, cursor_value: datetime) -> None:
+    """Move a cursor on without a scan: coverage grows from where it stands, for scans read from there.
+
+    Where nothing is known to be covered, the new cursor covers nothing: the window is read again.
+    """
+    stored = stored_cursor(store, where, stream)
+    if stored is not None and cursor_value <= stored.watermark:
+        return
+    covered_from = stored.watermark if stored is not None and stored.covered_from is not None else cursor_value
+    cursor = Cursor(where.source.source, stream, where.source_scope, cursor_value, covered_from)
+    store.advance_cursors(where.scope.scope_id, [cursor], cursor_value)
+
+
+def finish(
+    store: LedgerStore, where: Where, stream: str, cursor_value: datetime, wire: ScanWire, now: datetime
+) -> None:
+    """What a Dagster run does for `stream` once its scan is complete: cursor, receipts, epochs that are due close.
+
+    Safe to repeat. Raises PayloadError where the scan is not complete, or is of anything else than the request.
+    """
+    scan = _scan_of(where, wire, now)
+    if stream not in scan.streams:
+        raise PayloadError("scan.streams", f"is of {', '.join(scan.streams)}, not of {stream}")
+    if not scan.is_complete:
+        raise PayloadError("scan.complete", "is false: call collectFromSource with this scan until it is true")
+    finished = scan.finished(stream)
+    if finished is not None:
+        if cursor_value > finished.watermark:
+            problem = f"{exact_iso(cursor_value)} is later than scan.watermark, {exact_iso(finished.watermark)}"
+            raise PayloadError("cursorValue", problem)
+        if not is_recorded(store, where.scope.scope_id, finished):
+            record(store, where.scope.scope_id, finished)
+    close_due_epochs(store, where.scope)
+
+
+def _scan_of(where: Where, wire: ScanWire, now: datetime) -> PiecewiseScan:
+    for field, has, wanted in (
+        ("scopeId", wire.scope_id, where.scope.scope_id),
+        ("source", wire.source, where.source.source),
+        ("sourceRef", wire.source_ref, where.source_scope),
+    ):
+        if has != wanted:
+            raise PayloadError(f"scan.{field}", f"is of {has}, not of {wanted}")
+    if wire.watermark is not None:
+        not_ahead("scan.watermark", wire.watermark, now)
+    return scan_from_wire(wire)

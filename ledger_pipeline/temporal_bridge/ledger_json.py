@@ -1,0 +1,161 @@
+"""Core's and the pipeline's types <-> the wire shapes of `ledger_wire.py`. What comes in is checked: it was outside."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from ledger_pipeline.core.errors import EventError, PayloadError, WindowError
+from ledger_pipeline.core.events import (
+    EVENT_TYPE_OF_STREAM,
+    GITHUB,
+    HASHED_METADATA,
+    ActivityEvent,
+    SkippedActivity,
+    parse_instant,
+    payload_hash,
+)
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.finish import Sighting
+from ledger_pipeline.pipeline.pieces import PiecewiseScan
+from ledger_pipeline.sources.port import UpdateSpan
+from ledger_pipeline.store.port import StreamCoverage
+from ledger_pipeline.temporal_bridge.ledger_wire import (
+    CoverageWire,
+    EventWire,
+    ScanWire,
+    SightingWire,
+    SkippedWire,
+    UpdateSpanWire,
+)
+
+_T = TypeVar("_T")
+
+
+def utc(field: str, instant: datetime) -> datetime:
+    """`instant` in UTC. Raises PayloadError naming `field` where that leaves the years 1 to 9999."""
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise PayloadError(field, f"{instant.isoformat()} leaves the years 1 to 9999 in UTC") from None
+
+
+def event_to_wire(event: ActivityEvent) -> EventWire:
+    """The event as callers see it."""
+    return EventWire(**vars(event))
+
+
+def event_from_wire(field: str, event: EventWire) -> ActivityEvent:
+    """The event a caller hands back. Raises PayloadError, naming its id, where its facts contradict each other."""
+    _check_kind(field, event.id, event)
+    time_key = HASHED_METADATA[event.event_type][-1]
+    try:
+        expected = payload_hash(event.id, event.event_type, event.platform_user_id, event.metadata)
+        stated = parse_instant(event.metadata[time_key])
+    except (EventError, TypeError) as error:
+        raise PayloadError(f"{field}.metadata", f"{event.id}: {error}") from None
+    if event.payload_hash != expected:
+        raise PayloadError(f"{field}.payloadHash", f"{event.id} hashes to {expected}, not to {event.payload_hash}")
+    if event.event_time != stated:
+        problem = (
+            f"{event.id} happened at {stated.isoformat()} (metadata.{time_key}), not {event.event_time.isoformat()}"
+        )
+        raise PayloadError(f"{field}.eventTime", problem)
+    return ActivityEvent(**{**_values(event), "event_time": stated})
+
+
+def skipped_to_wire(item: SkippedActivity) -> SkippedWire:
+    """The skipped activity as callers see it."""
+    return SkippedWire(**vars(item))
+
+
+def skipped_from_wire(field: str, item: SkippedWire) -> SkippedActivity:
+    """The skipped activity a caller hands back. Raises PayloadError, naming its id, where it contradicts itself."""
+    _check_kind(field, item.event_id, item)
+    return SkippedActivity(**{**_values(item), "event_time": utc(f"{field}.eventTime", item.event_time)})
+
+
+def scan_to_wire(scan: PiecewiseScan) -> ScanWire:
+    """The scan as it travels with the caller, exact to the microsecond."""
+    return ScanWire(
+        version=1,
+        scope_id=scan.scope_id,
+        source=scan.source,
+        source_ref=scan.source_scope,
+        period_start=scan.window.start,
+        period_end=scan.window.end,
+        streams=scan.streams,
+        coverage=tuple(CoverageWire(**vars(part)) for part in scan.coverage),
+        complete=scan.is_complete,
+        watermark=scan.watermark,
+        position=None if scan.position is None else dict(scan.position),
+        saved_at=scan.saved_at,
+        source_scope_name=scan.source_scope_name,
+        pages=scan.pages,
+        sightings={
+            stream: SightingWire(seen=met.seen, skipped_by_reason=dict(met.skipped_by_reason))
+            for stream, met in scan.sightings.items()
+        },
+        updates={stream: UpdateSpanWire(**vars(span)) for stream, span in scan.updates.items()},
+    )
+
+
+def scan_from_wire(scan: ScanWire) -> PiecewiseScan:
+    """The scan a caller hands back. Raises PayloadError for one that no call of ours gave out."""
+    try:
+        window = EpochWindow(utc("scan.periodStart", scan.period_start), utc("scan.periodEnd", scan.period_end))
+    except WindowError as error:
+        raise PayloadError("scan.periodStart", str(error)) from None
+    _check_states(scan)
+    return PiecewiseScan(
+        scope_id=scan.scope_id,
+        source=scan.source,
+        source_scope=scan.source_ref,
+        window=window,
+        streams=scan.streams,
+        coverage=tuple(
+            StreamCoverage(
+                part.stream, utc("scan.coverage.floor", part.floor), utc("scan.coverage.coveredFrom", part.covered_from)
+            )
+            for part in scan.coverage
+        ),
+        is_complete=scan.complete,
+        watermark=_optional(scan.watermark, lambda instant: utc("scan.watermark", instant)),
+        position=scan.position,
+        saved_at=_optional(scan.saved_at, lambda instant: utc("scan.savedAt", instant)),
+        source_scope_name=scan.source_scope_name,
+        pages=scan.pages,
+        sightings={stream: Sighting(met.seen, met.skipped_by_reason) for stream, met in scan.sightings.items()},
+        updates={
+            stream: UpdateSpan(
+                utc("scan.updates.oldest", span.oldest), utc("scan.updates.newest", span.newest), span.source_total
+            )
+            for stream, span in scan.updates.items()
+        },
+    )
+
+
+def _check_states(scan: ScanWire) -> None:
+    covered = [part.stream for part in scan.coverage]
+    if len(set(covered)) < len(covered) or not set(covered) <= set(scan.streams):
+        raise PayloadError("scan.coverage", "is not of the scan's streams: hand back `scan` as it was given")
+    if any(part.covered_from < part.floor for part in scan.coverage):
+        raise PayloadError("scan.coverage", "covers what it did not read: hand back `scan` as it was given")
+    is_read = scan.pages > 0 or (scan.complete and covered)
+    if is_read and (scan.watermark is None or scan.saved_at is None):
+        raise PayloadError("scan.watermark", "is missing of a scan that was read: hand back `scan` as it was given")
+
+
+def _check_kind(field: str, item_id: str, item: EventWire | SkippedWire) -> None:
+    if item.source != GITHUB:
+        raise PayloadError(f"{field}.source", f"{item_id}: {item.source!r} is no source of this ledger: {GITHUB}")
+    expected = EVENT_TYPE_OF_STREAM[item.stream]
+    if item.event_type != expected:
+        raise PayloadError(f"{field}.eventType", f"{item_id}: of {item.stream}, so {expected}, not {item.event_type}")
+
+
+def _values(item: EventWire | SkippedWire) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in type(item).model_fields}
+
+
+def _optional(value: _T | None, change: Callable[[_T], _T]) -> _T | None:
+    return None if value is None else change(value)

@@ -1,0 +1,132 @@
+"""Whether the worker can do its work now: named checks, run together when somebody asks, and the ledger's own check."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from sqlalchemy import NullPool
+
+from ledger_pipeline.core.errors import LedgerError
+from ledger_pipeline.store import migrations
+from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.failures import translated
+
+CHECK_TIMEOUT_SECONDS = 3.0
+KEPT_SECONDS = 1.0  # however many probes come, the servers behind the checks are asked once in that time
+
+TEMPORAL = "temporal"
+DATABASE = "database"
+DAGSTER = "dagster"
+
+Check = Callable[[], Awaitable[str]]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Whether a check passed, and in one line what it saw."""
+
+    ok: bool
+    detail: str
+
+
+class Readiness:
+    """Runs `checks`, which return what they saw or raise LedgerError; a check that takes too long has failed.
+
+    A check that passes for the first time, or changes, is logged once.
+    """
+
+    def __init__(self, checks: Mapping[str, Check], *, timeout_seconds: float = CHECK_TIMEOUT_SECONDS) -> None:
+        self._checks = dict(checks)
+        self._timeout_seconds = timeout_seconds
+        self._one_at_a_time = asyncio.Lock()
+        self._results: dict[str, CheckResult] = {}
+        self._kept_until = 0.0
+        self._draining = False
+
+    def drain(self) -> None:
+        """From now on never ready, whatever the checks say: the worker was told to stop."""
+        self._draining = True
+
+    async def results(self) -> dict[str, CheckResult]:
+        """What each check says, by name, not older than KEPT_SECONDS. Never raises for a failed check."""
+        async with self._one_at_a_time:
+            if time.monotonic() >= self._kept_until:
+                results = await asyncio.gather(*(self._result(check) for check in self._checks.values()))
+                self._keep(dict(zip(self._checks, results, strict=True)))
+                self._kept_until = time.monotonic() + KEPT_SECONDS
+        if self._draining:
+            return {**self._results, TEMPORAL: CheckResult(ok=False, detail="draining: the worker takes no new tasks")}
+        return dict(self._results)
+
+    def _keep(self, results: dict[str, CheckResult]) -> None:
+        for name, result in results.items():
+            if result.ok and not self._was_ok(name):
+                _logger.info("%s: ok: %s", name, result.detail)
+            elif not result.ok and self._was_ok(name):
+                _logger.warning("%s: not ready: %s", name, result.detail)
+        self._results = results
+
+    def _was_ok(self, name: str) -> bool:
+        return name in self._results and self._results[name].ok
+
+    async def _result(self, check: Check) -> CheckResult:
+        try:
+            return CheckResult(ok=True, detail=await asyncio.wait_for(check(), self._timeout_seconds))
+        except LedgerError as error:
+            return CheckResult(ok=False, detail=str(error))
+        except TimeoutError:
+            return CheckResult(ok=False, detail=f"no answer within {self._timeout_seconds:g} s")
+        except Exception as error:
+            _logger.exception("a readiness check is broken")
+            return CheckResult(ok=False, detail=f"the check itself failed: {type(error).__name__}")
+
+
+def in_thread(check: Callable[[], str]) -> Check:
+    """`check`, which blocks, as a check: in one thread at a time, which never keeps the process from ending.
+
+    One that hangs is waited for by the next probes rather than started again, so hanging checks do not pile up.
+    """
+    running: Future[str] = Future()
+    running.set_result("")
+
+    async def checked() -> str:
+        nonlocal running
+        if running.done():
+            running = Future()
+            running.set_running_or_notify_cancel()  # a probe that gives up must not cancel it
+            threading.Thread(target=_complete, args=(running, check), name="readiness", daemon=True).start()
+        return await asyncio.wrap_future(running)
+
+    return checked
+
+
+def database_check(url: str) -> Callable[[], str]:
+    """A blocking check that the ledger at `url` is at this code's migration; keeps no connection.
+
+    It raises StoreUnavailable, or LedgerNotMigrated naming both migrations. Raises ConfigurationError for a bad URL.
+    """
+    engine = make_engine(url, poolclass=NullPool)
+
+    def checked() -> str:
+        with translated(engine):
+            at = migrations.current_of(engine)
+        if at != migrations.head():
+            raise migrations.not_migrated(engine, at)
+        return f"at migration {at}"
+
+    return checked
+
+
+def _complete(future: Future[str], check: Callable[[], str]) -> None:
+    try:
+        future.set_result(check())
+    except BaseException as error:  # whatever it is, it is raised where the future is awaited
+        future.set_exception(error)
+        if not isinstance(error, Exception):
+            raise

@@ -1,0 +1,41 @@
+"""What the worker process tells the outside without being asked: its log, and Prometheus metrics on their own port."""
+
+import logging
+
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import TelemetryFilter as Levels
+
+from ledger_pipeline.settings import Settings
+from ledger_pipeline.temporal_bridge.listening import cannot_listen, resolved
+
+METRICS_SETTING = "WORKER_METRICS_ADDRESS"
+LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def configure_logging() -> None:
+    """Plain lines on stderr for a process that is a worker: our own at INFO, everybody else's at WARNING."""
+    logging.basicConfig(level=logging.WARNING, format=LINE)
+    for ours in ("ledger_pipeline", "temporalio.activity", "temporalio.workflow"):
+        logging.getLogger(ours).setLevel(logging.INFO)
+    # It prints a fatal error's traceback; the worker says the same in one line.
+    logging.getLogger("temporalio.worker._worker").setLevel(logging.CRITICAL)
+
+
+def start_runtime(settings: Settings) -> Runtime:
+    """Temporal's core, serving /metrics on WORKER_METRICS_ADDRESS for as long as it is referenced; one per process.
+
+    Its warnings go to the logger `temporalio.core`. Raises SettingsError where the address cannot be listened at.
+    """
+    address = settings.worker_metrics_address
+    telemetry = TelemetryConfig(
+        metrics=PrometheusConfig(bind_address=resolved(METRICS_SETTING, address)),
+        logging=LoggingConfig(
+            # While the server is away its retries would be a line a second; that it is away, /readyz says and logs.
+            filter=f"{Levels('WARN', 'ERROR').formatted()},temporalio_client::retry=ERROR",
+            forwarding=LogForwardingConfig(logger=logging.getLogger("temporalio.core"), append_target_to_name=False),
+        ),
+    )
+    try:
+        return Runtime(telemetry=telemetry)
+    except ValueError as error:
+        raise cannot_listen(METRICS_SETTING, address, str(error)) from error

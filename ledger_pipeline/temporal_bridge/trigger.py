@@ -1,0 +1,145 @@
+"""A collection started by hand: the workflow for a moment, or the schedule's own action now; and waiting for it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    ScheduleActionExecutionStartWorkflow,
+    ScheduleHandle,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.service import RPCError, RPCStatusCode
+
+from ledger_pipeline.core.errors import CollectionNotStarted, CollectionRunFailed, TemporalUnavailable
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.temporal_bridge.collect_payload import manual_payload, schedule_id_of
+from ledger_pipeline.temporal_bridge.contract import (
+    COLLECT_EPOCH_WORKFLOW,
+    PROGRESS_QUERY,
+    TASK_QUEUE,
+    CollectEpochResult,
+    Progress,
+    collect_workflow_id,
+)
+
+# A schedule is triggered in an instant; what it started shows up in its description a moment later.
+FIRE_TIMEOUT_SECONDS = 30.0
+FIRE_POLL_SECONDS = 0.2
+PROGRESS_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Started:
+    """A workflow run, started or found in progress."""
+
+    workflow_id: str
+    run_id: str
+
+
+async def start_collection(client: Client, scope: Scope, as_of: datetime) -> Started:
+    """Start the collection of the epoch that holds `as_of`; attaches to one in progress.
+
+    Raises TemporalUnavailable, and WindowError for an epoch that the scope does not have.
+    """
+    window = scope.window(scope.calendar.window_at(as_of).start.date())
+    workflow_id = collect_workflow_id(scope.scope_id, window)
+    try:
+        handle = await client.start_workflow(
+            COLLECT_EPOCH_WORKFLOW,
+            manual_payload(scope, as_of),
+            id=workflow_id,
+            task_queue=TASK_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        )
+    except RPCError as error:
+        raise TemporalUnavailable(f"the workflow {workflow_id} cannot be started: {error.message}") from error
+    return Started(workflow_id, handle.result_run_id or (await handle.describe()).run_id)
+
+
+async def fire_schedule(client: Client, spec: RepoSpec, scope: Scope) -> Started:
+    """Have the schedule take its own action now; the run it started, or the one that its overlap policy left going.
+
+    Raises CollectionNotStarted where there is no such schedule or it starts nothing, TemporalUnavailable.
+    """
+    schedule_id = schedule_id_of(spec, scope)
+    handle = client.get_schedule_handle(schedule_id)
+    try:
+        before = await _started_by(handle)
+        running = (await handle.describe()).info.running_actions
+        if running:
+            return _started(running[-1])
+        await handle.trigger()
+        deadline = time.monotonic() + FIRE_TIMEOUT_SECONDS
+        while (found := await _newer(handle, before)) is None and time.monotonic() < deadline:
+            await asyncio.sleep(FIRE_POLL_SECONDS)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise CollectionNotStarted(
+                f"there is no Temporal schedule {schedule_id}: run `ledger-pipeline schedules sync`"
+            ) from error
+        raise TemporalUnavailable(f"the schedule {schedule_id} cannot be triggered: {error.message}") from error
+    if found is None:
+        raise CollectionNotStarted(f"the schedule {schedule_id} was triggered and started nothing")
+    return found
+
+
+async def wait_for(
+    client: Client, started: Started, on_progress: Callable[[Progress], None] = lambda _: None
+) -> CollectEpochResult:
+    """The result of a collection, once it is there; `on_progress` hears of each stage, the Dagster run's link with it.
+
+    Raises CollectionRunFailed, saying why, where it fails or is canceled.
+    """
+    handle: WorkflowHandle[Any, CollectEpochResult] = client.get_workflow_handle(
+        started.workflow_id, run_id=started.run_id, result_type=CollectEpochResult
+    )
+    result = asyncio.create_task(handle.result(follow_runs=False))
+    told: Progress | None = None
+    while not (await asyncio.wait({result}, timeout=PROGRESS_SECONDS))[0]:
+        if (now := await _progress(handle)) is not None and now != told:
+            on_progress(told := now)
+    try:
+        return await result
+    except WorkflowFailureError as error:
+        raise CollectionRunFailed(f"workflow {started.workflow_id}: {_reason(error.cause)}") from error
+
+
+async def _progress(handle: WorkflowHandle[Any, CollectEpochResult]) -> Progress | None:
+    try:
+        progress: Progress = await handle.query(PROGRESS_QUERY, result_type=Progress)
+    except RPCError:
+        # No worker answers right now: waiting goes on all the same.
+        return None
+    return progress
+
+
+async def _started_by(handle: ScheduleHandle) -> set[str]:
+    recent = (await handle.describe()).info.recent_actions
+    return {_started(each.action).run_id for each in recent}
+
+
+async def _newer(handle: ScheduleHandle, before: set[str]) -> Started | None:
+    recent = (await handle.describe()).info.recent_actions
+    newer = [found for each in recent if (found := _started(each.action)).run_id not in before]
+    return newer[-1] if newer else None
+
+
+def _started(action: object) -> Started:
+    if not isinstance(action, ScheduleActionExecutionStartWorkflow):
+        raise CollectionNotStarted(f"the schedule does something else than start a workflow: {type(action).__name__}")
+    return Started(action.workflow_id, action.first_execution_run_id)
+
+
+def _reason(cause: BaseException) -> str:
+    if isinstance(cause, ApplicationError):
+        return cause.message
+    return "it was canceled" if isinstance(cause, CancelledError) else str(cause)

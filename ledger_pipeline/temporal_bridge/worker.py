@@ -1,0 +1,225 @@
+"""The worker process: refuses to start where it must, polls `ledger-tasks`, drains when told to, ends when it fails."""
+
+import asyncio
+import logging
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from ledger_pipeline.core.errors import SettingsError, TemporalUnavailable
+from ledger_pipeline.core.spec import RepoSpec
+from ledger_pipeline.settings import Settings
+from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
+from ledger_pipeline.temporal_bridge import readiness
+from ledger_pipeline.temporal_bridge.connection import connect
+from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
+from ledger_pipeline.temporal_bridge.health import HEALTH_SETTING, HealthServer, health_app
+from ledger_pipeline.temporal_bridge.listening import listen
+from ledger_pipeline.temporal_bridge.polling import ActivitySlots, Pollers
+from ledger_pipeline.temporal_bridge.readiness import Readiness, database_check, in_thread
+from ledger_pipeline.temporal_bridge.telemetry import start_runtime
+
+MAX_CONCURRENT_ACTIVITIES = 20
+CANCEL_SECONDS = 10  # after the grace period activities are canceled, and get this long to notice
+POLLER_PATIENCE_SECONDS = 120
+# An activity hears of its cancellation in the answer to a heartbeat; by default those are held back for up to a minute.
+HEARTBEAT_INTERVAL = timedelta(seconds=2)
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+# How the core prints what gRPC answered.
+_STATUS = re.compile(r'Status \{ code: (\w+), message: "((?:[^"\\]|\\.)*)".*', re.DOTALL)
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerParts:
+    """What the worker has opened by the time it needs its activities, for them to be built on."""
+
+    settings: Settings
+    spec: RepoSpec
+    ledger: PostgresLedger
+    client: Client
+
+
+async def run_worker(
+    settings: Settings,
+    *,
+    workflows: Sequence[type],
+    activities: Callable[[WorkerParts], Sequence[Callable[..., Any]]],
+    dagster_check: Callable[[], str],
+    poller_patience_seconds: float = POLLER_PATIENCE_SECONDS,
+) -> None:
+    """Work until SIGTERM or SIGINT, then let running activities finish, WORKER_GRACE_SECONDS at most, and return.
+
+    `dagster_check` blocks; it says in one line what it saw, or raises LedgerError. Run it in the main thread.
+
+    Raises, before anything is polled: SettingsError where NODE_ID or SCOPE_ID is missing or not the repo-spec's, or an
+    address of ours is taken; SpecError; StoreUnavailable or LedgerNotMigrated; TemporalUnavailable. Later
+    TemporalUnavailable where the worker fails, or the server has not seen it poll for `poller_patience_seconds`.
+
+    Ends the process, non-zero, on a second signal, and where an activity does not even end when canceled: its thread
+    would keep the interpreter from exiting.
+    """
+    spec = _verified(settings)
+    # Blocking is fine up to here: nothing else runs yet.
+    with (
+        open_ledger(settings.ledger_url(), spec.node_id) as ledger,
+        closing(listen(HEALTH_SETTING, settings.worker_health_address)) as listener,
+    ):
+        client = await connect(settings, start_runtime(settings))
+        parts = WorkerParts(settings, spec, ledger, client)
+        process = _Process(parts, workflows, activities(parts), dagster_check, listener)
+        await process.run(poller_patience_seconds)
+
+
+class _Process:
+    """The Temporal worker, its health server and the watch over its pollers, which start and end together."""
+
+    def __init__(
+        self,
+        parts: WorkerParts,
+        workflows: Sequence[type],
+        activities: Sequence[Callable[..., Any]],
+        dagster_check: Callable[[], str],
+        listener: socket.socket,
+    ) -> None:
+        self._settings = parts.settings
+        self._identity = f"ledger-pipeline@{socket.gethostname()}:{os.getpid()}"
+        self._slots = ActivitySlots(MAX_CONCURRENT_ACTIVITIES)
+        # What ended the work: None where a signal did, else what failed.
+        self._ending: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+        self._executor = ThreadPoolExecutor(MAX_CONCURRENT_ACTIVITIES, thread_name_prefix="activity")
+        self._worker = Worker(
+            parts.client,
+            task_queue=TASK_QUEUE,
+            workflows=workflows,
+            activities=activities,
+            activity_executor=self._executor,
+            max_concurrent_activities=MAX_CONCURRENT_ACTIVITIES,
+            max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
+            graceful_shutdown_timeout=timedelta(seconds=parts.settings.worker_grace_seconds),
+            identity=self._identity,
+            interceptors=[self._slots],
+            on_fatal_error=self._fatal,
+        )
+        self._pollers = Pollers(self._worker, self._identity, self._slots)
+        self._readiness = Readiness(
+            {
+                readiness.TEMPORAL: self._pollers.check,
+                readiness.DATABASE: in_thread(database_check(parts.settings.ledger_url())),
+                readiness.DAGSTER: in_thread(dagster_check),
+            }
+        )
+        self._listener = listener
+
+    async def run(self, poller_patience_seconds: float) -> None:
+        working = asyncio.create_task(self._worker.run())
+        health = HealthServer(health_app(lambda: not working.done(), self._readiness), self._listener)
+        serving = asyncio.create_task(health.serve())
+        watching = asyncio.create_task(self._pollers.watch(poller_patience_seconds))
+        for task in (working, serving, watching):
+            task.add_done_callback(self._ended_by_itself)
+        with self._signals():
+            self._say_hello()
+            failure = await self._ending
+            if not working.done():
+                await self._drain(working)
+        self._executor.shutdown(wait=False)
+        watching.cancel()
+        health.stop()
+        await asyncio.gather(serving, watching, return_exceptions=True)
+        failure = failure or working.exception()
+        if failure is not None:
+            raise TemporalUnavailable(f"the worker on {TASK_QUEUE} {_plain(failure)}") from failure
+
+    def _say_hello(self) -> None:
+        settings = self._settings
+        _logger.info(
+            "worker %s starts: Temporal at %s, namespace %s, queue %s; health http://%s/readyz, metrics http://%s/metrics",
+            self._identity,
+            settings.temporal_address,
+            settings.temporal_namespace,
+            TASK_QUEUE,
+            settings.worker_health_address,
+            settings.worker_metrics_address,
+        )
+
+    async def _drain(self, working: asyncio.Task[None]) -> None:
+        self._readiness.drain()
+        grace_seconds = self._settings.worker_grace_seconds
+        _logger.info("draining: %d activities run, %d s for them to finish", self._slots.taken, grace_seconds)
+        stopping = asyncio.create_task(self._worker.shutdown())
+        await asyncio.wait({working}, timeout=grace_seconds + CANCEL_SECONDS)
+        if not working.done():
+            _logger.error("%d activities did not end even when canceled: ending without them", self._slots.taken)
+            _end_at_once(1)
+        await stopping
+        _logger.info("drained")
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._signaled, number)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+
+    def _signaled(self, number: signal.Signals) -> None:
+        if self._ending.done():
+            _logger.warning("%s while draining: ending at once, %d activities run", number.name, self._slots.taken)
+            _end_at_once(128 + number)
+        _logger.info("%s: stopping", number.name)
+        self._ending.set_result(None)
+
+    async def _fatal(self, error: BaseException) -> None:
+        self._end(error)
+
+    def _ended_by_itself(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._end(task.exception() or RuntimeError("a part of the worker ended by itself"))
+
+    def _end(self, error: BaseException) -> None:
+        if not self._ending.done():
+            _logger.error("the worker %s", _plain(error))
+            self._ending.set_result(error)
+
+
+def _verified(settings: Settings) -> RepoSpec:
+    """The repo-spec, which NODE_ID and SCOPE_ID must confirm."""
+    spec = settings.repo_spec()
+    for name, given, wanted in (
+        ("NODE_ID", settings.node_id, spec.node_id),
+        ("SCOPE_ID", settings.scope_id, spec.default_scope.scope_id),
+    ):
+        if given is None:
+            raise SettingsError(f"{name} is not set, and {spec.file} says {wanted}: a worker must be told whose it is")
+    return spec
+
+
+def _plain(error: BaseException) -> str:
+    """What the error goes back to, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = _STATUS.sub(r"\1: \2", str(error) or type(error).__name__)
+    return f"failed: {text.splitlines()[0]}"
+
+
+def _end_at_once(code: int) -> NoReturn:
+    logging.shutdown()
+    os._exit(code)  # sys.exit would wait for the threads of running activities

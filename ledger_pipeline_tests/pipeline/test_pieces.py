@@ -1,0 +1,192 @@
+"""Scans read piece by piece: together they are one scan, and nothing is written by reading."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from ledger_pipeline.core.errors import ConfigurationError
+from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.finish import is_recorded, record
+from ledger_pipeline.pipeline.pieces import Piece, PieceLimits, PiecewiseScan, begin_scan, read_piece
+from ledger_pipeline.sources.github.source import GitHubSource
+from ledger_pipeline.sources.port import ScanPage
+from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.sources.simulator.world import Actor, ActorKind, World
+from ledger_pipeline.store.port import WindowReceipt
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline_tests.builders import SCOPE_ID, cursor, instant, scope
+from ledger_pipeline_tests.pipeline.collecting import HOUR, LAST_WEEK, NOW, THIS_WEEK, Collect
+from ledger_pipeline_tests.sources.github.github_source import github_source
+from ledger_pipeline_tests.sources.simulator.worlds import NAME, merged, review, world
+
+BOT = Actor("renovate", 99, ActorKind.BOT)
+EVERYTHING = PieceLimits(items=10_000, size=10_000, largest=10_000)
+
+
+@pytest.fixture
+def source(github: Simulator) -> Iterator[GitHubSource]:
+    """Ten pull requests of this week, one of a bot, two to a page."""
+    items = [merged(n, NOW - n * HOUR, reviews=(review(n, NOW - n * HOUR),)) for n in range(1, 10)]
+    github.replace_world(world(*items, replace(merged(10, NOW - 10 * HOUR), author=BOT)))
+    with github_source(github.url, page_size=2) as source:
+        yield source
+
+
+def items(page: ScanPage) -> int:
+    """The measure of these tests: a byte an item."""
+    return len(page.events) + len(page.skipped)
+
+
+def begin(
+    source: GitHubSource, ledger: PostgresLedger, window: EpochWindow = THIS_WEEK, read_from: datetime = THIS_WEEK.start
+) -> PiecewiseScan:
+    return begin_scan(source, ledger, scope(NAME), NAME, window, GITHUB_STREAMS, read_from)
+
+
+def read_all(source: GitHubSource, scan: PiecewiseScan, limits: PieceLimits) -> list[Piece]:
+    pieces = [read_piece(source, scan, limits, items)]
+    while not pieces[-1].scan.is_complete:
+        pieces.append(read_piece(source, pieces[-1].scan, limits, items))
+    return pieces
+
+
+def ids(pieces: list[Piece]) -> list[str]:
+    return [event.id for piece in pieces for event in piece.events]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        replace(EVERYTHING, items=1),
+        replace(EVERYTHING, items=5),
+        replace(EVERYTHING, size=6),
+        replace(EVERYTHING, largest=6),
+    ],
+    ids=str,
+)
+def test_pieces_of_any_size_are_the_whole_scan(
+    source: GitHubSource, ledger: PostgresLedger, limits: PieceLimits
+) -> None:
+    [whole] = read_all(source, begin(source, ledger), EVERYTHING)
+    pieces = read_all(source, begin(source, ledger), limits)
+    assert len(pieces) > 2
+    assert ids(pieces) == ids([whole])
+    assert [item for piece in pieces for item in piece.skipped] == list(whole.skipped)
+    assert pieces[-1].scan == whole.scan
+
+
+def test_no_piece_is_larger_than_it_may_be_and_the_page_left_out_begins_the_next(
+    source: GitHubSource, ledger: PostgresLedger
+) -> None:
+    pieces = read_all(source, begin(source, ledger), replace(EVERYTHING, largest=7))
+    assert [len(piece.events) + len(piece.skipped) for piece in pieces] == [4, 4, 4, 7]
+
+
+def test_what_its_end_says_is_what_a_collection_records(
+    source: GitHubSource, ledger: PostgresLedger, other_ledger: PostgresLedger, run: Collect
+) -> None:
+    run(page_size=2)
+    scan = read_all(source, begin(source, other_ledger), replace(EVERYTHING, items=3))[-1].scan
+    for stream in GITHUB_STREAMS:
+        finished = scan.finished(stream)
+        assert finished is not None
+        record(other_ledger, SCOPE_ID, finished)
+    assert other_ledger.cursors(SCOPE_ID, "github") == ledger.cursors(SCOPE_ID, "github")
+    assert [receipt.pages for receipt in _receipts(other_ledger)] == [5, 5, 5]
+    spans = [
+        (each.stream, each.first_updated_at, each.last_updated_at, each.source_total) for each in _receipts(ledger)
+    ]
+    assert spans == [
+        (each.stream, each.first_updated_at, each.last_updated_at, each.source_total)
+        for each in _receipts(other_ledger)
+    ]
+
+
+def test_a_scan_is_recorded_once_it_was_and_not_before(source: GitHubSource, ledger: PostgresLedger) -> None:
+    finished = read_all(source, begin(source, ledger), EVERYTHING)[-1].scan.finished("reviews")
+    assert finished is not None
+    assert not is_recorded(ledger, SCOPE_ID, finished)
+    # The cursor alone is not enough: nobody left a receipt for the window.
+    ledger.advance_cursors(SCOPE_ID, finished.cursors(), NOW)
+    assert not is_recorded(ledger, SCOPE_ID, finished)
+    record(ledger, SCOPE_ID, finished)
+    assert is_recorded(ledger, SCOPE_ID, finished)
+    assert not is_recorded(ledger, SCOPE_ID, replace(finished, watermark=NOW + HOUR))
+
+
+def test_an_unfinished_scan_says_nothing(source: GitHubSource, ledger: PostgresLedger) -> None:
+    scan = read_piece(source, begin(source, ledger), replace(EVERYTHING, items=1), items).scan
+    assert (scan.is_complete, scan.finished("reviews")) == (False, None)
+
+
+def test_a_covered_window_is_complete_at_once_and_says_nothing(
+    github: Simulator, source: GitHubSource, ledger: PostgresLedger, run: Collect
+) -> None:
+    run([LAST_WEEK])
+    github.clear_requests()
+    scan = begin(source, ledger, LAST_WEEK, LAST_WEEK.start)
+    assert read_piece(source, scan, EVERYTHING, items) == Piece(scan)
+    assert (scan.is_complete, scan.coverage, scan.finished("issues")) == (True, (), None)
+    assert github.requests == ()
+
+
+def test_a_page_that_no_piece_can_hold_is_an_operators_matter(source: GitHubSource, ledger: PostgresLedger) -> None:
+    with pytest.raises(ConfigurationError, match="lower GITHUB_PAGE_SIZE"):
+        read_piece(source, begin(source, ledger), replace(EVERYTHING, largest=3), items)
+
+
+def test_a_scan_put_aside_for_more_than_a_day_begins_again_from_the_front(
+    github: Simulator, source: GitHubSource, ledger: PostgresLedger
+) -> None:
+    scan = read_piece(source, begin(source, ledger), replace(EVERYTHING, items=1), items).scan
+    later = NOW + timedelta(hours=25)
+    github.set_clock(later)
+    piece = read_piece(source, scan, EVERYTHING, items)
+    assert (piece.scan.watermark, piece.scan.pages) == (later, 5)
+    assert len(piece.events) + len(piece.skipped) == 19
+
+
+def test_what_moves_to_the_front_between_two_pieces_is_left_to_the_next_scan_and_nothing_is_lost(
+    github: Simulator, source: GitHubSource, ledger: PostgresLedger
+) -> None:
+    first = read_piece(source, begin(source, ledger), replace(EVERYTHING, items=1), items)
+    repository = github.world.repositories[0]
+    oldest = replace(repository.pull_requests[8], touched_at=(NOW + HOUR,))
+    moved = (*repository.pull_requests[:8], oldest, repository.pull_requests[9])
+    github.replace_world(World((replace(repository, pull_requests=moved),)))
+    github.set_clock(NOW + 2 * HOUR)
+    rest = read_all(source, first.scan, EVERYTHING)
+    assert rest[-1].scan.watermark == NOW
+    assert f"github:pr:{NAME}:9" not in ids([first, *rest])
+    for stream in GITHUB_STREAMS:
+        finished = rest[-1].scan.finished(stream)
+        assert finished is not None
+        record(ledger, SCOPE_ID, finished)
+    assert f"github:pr:{NAME}:9" in ids(read_all(source, begin(source, ledger, read_from=NOW), EVERYTHING))
+
+
+@pytest.mark.parametrize(
+    ("read_from", "floor"),
+    [
+        ("2026-02-18T12:00", "2026-02-18T10:50"),
+        ("2026-02-18T11:00", "2026-02-18T10:50"),
+        ("2026-02-17T00:00", "2026-02-16T23:50"),
+        ("2026-02-01T00:00", "2026-01-31T23:50"),
+        ("0001-01-01T00:00", "1970-01-01T23:50"),
+    ],
+)
+def test_who_asks_can_only_have_it_read_more(
+    source: GitHubSource, ledger: PostgresLedger, read_from: str, floor: str
+) -> None:
+    stored = [cursor(NOW - HOUR, "2026-02-16", stream=stream, source_scope=NAME) for stream in GITHUB_STREAMS]
+    ledger.advance_cursors(SCOPE_ID, stored, NOW)
+    scan = begin(source, ledger, read_from=instant(read_from))
+    assert {part.floor for part in scan.coverage} == {instant(floor)}
+    assert {part.covered_from for part in scan.coverage} == {NOW - HOUR}
+
+
+def _receipts(ledger: PostgresLedger) -> list[WindowReceipt]:
+    return ledger.receipts(SCOPE_ID, "github", [THIS_WEEK])

@@ -1,0 +1,716 @@
+"""The five Temporal activities one by one: what they answer, what they refuse, and that each may be repeated."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine
+from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.testing import ActivityEnvironment
+
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.core.windows import EpochWindow, iso_millis
+from ledger_pipeline.pipeline.pieces import PieceLimits
+from ledger_pipeline.sources.github.source import GitHubSource
+from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, World
+from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.temporal_bridge.activities import PIECE_LIMITS, LedgerActivities
+from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, SCOPE_ID, cursor, instant, scope, weeks, window
+from ledger_pipeline_tests.postgres import fresh_database, set_status
+from ledger_pipeline_tests.sources.github.github_source import github_source
+from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, repository, review, world
+from ledger_pipeline_tests.temporal_bridge.ledger_tables import differences, read_tables
+
+NOW = instant("2026-02-18T12:00")
+HOUR = timedelta(hours=1)
+STREAMS = ["pull_requests", "reviews", "issues"]
+WINDOW = {"periodStart": "2026-02-16T00:00:00.000Z", "periodEnd": "2026-02-23T00:00:00.000Z"}
+LAST_WINDOW = {"periodStart": "2026-02-09T00:00:00.000Z", "periodEnd": "2026-02-16T00:00:00.000Z"}
+PLACE = {"source": "github", "sourceRef": NAME}
+COLLECT = {**PLACE, "streams": STREAMS, "cursorValue": None, **WINDOW}
+BOT = Actor("renovate", 99, ActorKind.BOT)
+ONE_ITEM = replace(PIECE_LIMITS, items=1)
+ITEMS = (
+    merged(1, NOW - HOUR, reviews=(review(1, NOW - 2 * HOUR), review(2, NOW - 3 * HOUR))),
+    merged(2, NOW - 4 * HOUR),
+    merged(3, NOW - 8 * 24 * HOUR),
+    replace(merged(4, NOW - 5 * HOUR), author=BOT),
+    issue(5, closures=(Closure(NOW - 6 * HOUR),)),
+    issue(6, closures=(Closure(NOW - 7 * HOUR),)),
+)
+
+
+@pytest.fixture(scope="module")
+def _github() -> Iterator[Simulator]:
+    with Simulator(World(), as_of=NOW) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def github(_github: Simulator) -> Simulator:
+    """One repository with a few items; its clock says NOW."""
+    _github.faults.clear()
+    _github.set_clock(NOW)
+    _github.replace_world(world(*ITEMS))
+    _github.clear_requests()
+    return _github
+
+
+@pytest.fixture
+def source(github: Simulator) -> Iterator[GitHubSource]:
+    with github_source(github.url, page_size=1) as source:
+        yield source
+
+
+def spec_of(*scopes: Scope) -> RepoSpec:
+    return RepoSpec(NODE_ID, scopes, "repo-spec.yaml")
+
+
+@dataclass
+class Calls:
+    """The activities as a caller sees them: JSON in, JSON out."""
+
+    of: LedgerActivities
+    environment: ActivityEnvironment
+
+    def __call__(self, name: str, argument: Any = None) -> Any:
+        [activity] = [each for each in self.of.activities if _name(each) == name]
+        answer = self.environment.run(activity, json.loads(json.dumps(argument)))
+        return json.loads(json.dumps(answer))
+
+    def refusal(self, name: str, argument: Any) -> ApplicationError:
+        """How the activity fails for good."""
+        with pytest.raises(ApplicationError) as caught:
+            self(name, argument)
+        assert caught.value.non_retryable
+        return caught.value
+
+
+def _name(activity: Callable[..., Any]) -> str:
+    name: str = activity.__temporal_activity_definition.name  # type: ignore[attr-defined]
+    return name
+
+
+Connect = Callable[..., Calls]
+
+
+@pytest.fixture
+def connect(ledger: PostgresLedger, source: GitHubSource) -> Connect:
+    """The activities over the fresh ledger, for other scopes or limits where given."""
+
+    def connected(
+        *scopes: Scope, limits: PieceLimits = PIECE_LIMITS, to: PostgresLedger = ledger, now: datetime = NOW
+    ) -> Calls:
+        spec = spec_of(*(scopes or (scope(NAME),)))
+        activities = LedgerActivities(spec, to, lambda: nullcontext(source), lambda: now, limits)
+        return Calls(activities, ActivityEnvironment())
+
+    return connected
+
+
+@pytest.fixture
+def call(connect: Connect) -> Calls:
+    return connect()
+
+
+def everything(calls: Calls, times: int = 1) -> Iterator[str]:
+    """A caller's whole collection, `times` calls of each kind at a time; the name of each that was made."""
+
+    def repeated(name: str, argument: Any) -> Any:
+        answers = [calls(name, argument) for _ in range(times)]
+        return answers[0]
+
+    repeated("ensureEpochForWindow", WINDOW)
+    yield "ensureEpochForWindow"
+    asked, complete = dict(COLLECT), False
+    while not complete:
+        found = repeated("collectFromSource", asked)
+        yield "collectFromSource"
+        passed_on = ("events", "skipped", "retrievedAt", "producerVersion")
+        repeated("insertEvents", {key: found[key] for key in passed_on})
+        yield "insertEvents"
+        asked["scan"], complete = found["scan"], found["complete"]
+    for stream in STREAMS:
+        saved = {**PLACE, "stream": stream, "cursorValue": found["nextCursorValue"], "scan": found["scan"]}
+        repeated("saveCursor", saved)
+        yield "saveCursor"
+
+
+# What is registered.
+
+
+def test_the_five_are_registered_under_exactly_these_names_and_block(call: Calls) -> None:
+    assert [_name(activity) for activity in call.of.activities] == [
+        "ensureEpochForWindow",
+        "loadCursor",
+        "collectFromSource",
+        "insertEvents",
+        "saveCursor",
+    ]
+
+
+# ensureEpochForWindow.
+
+
+def test_an_epoch_is_created_once_with_the_weights_of_the_first_call(call: Calls) -> None:
+    first = call("ensureEpochForWindow", {**WINDOW, "weightConfig": {"github:pr_merged": 7}})
+    assert first == {
+        "epochId": first["epochId"],
+        "status": "open",
+        "isNew": True,
+        "weightConfig": {"github:pr_merged": 7},
+        "drift": [],
+    }
+    assert int(first["epochId"]) > 0
+    again = call("ensureEpochForWindow", {**WINDOW, "weightConfig": {"github:pr_merged": 8}})
+    assert again == {**first, "isNew": False}
+
+
+def test_of_several_calls_at_once_one_is_told_that_the_epoch_is_new(call: Calls) -> None:
+    def ensure(_: int) -> bool:
+        is_new: bool = Calls(call.of, ActivityEnvironment())("ensureEpochForWindow", WINDOW)["isNew"]
+        return is_new
+
+    with ThreadPoolExecutor(8) as executor:
+        assert sorted(executor.map(ensure, range(8))) == [False] * 7 + [True]
+
+
+def test_weights_left_out_are_the_scopes(call: Calls) -> None:
+    assert call("ensureEpochForWindow", WINDOW)["weightConfig"]["github:review_submitted"] == 500
+
+
+@pytest.mark.parametrize("status", [EpochStatus.REVIEW, EpochStatus.FINALIZED])
+def test_an_epoch_of_any_status_is_found_by_its_window(call: Calls, ledger_engine: Engine, status: EpochStatus) -> None:
+    first = call("ensureEpochForWindow", WINDOW)
+    for each in (EpochStatus.REVIEW, status):
+        set_status(ledger_engine, SCOPE_ID, window(), each)
+    assert call("ensureEpochForWindow", WINDOW) == {**first, "isNew": False, "status": status.value}
+
+
+def requested(**changes: Any) -> dict[str, Any]:
+    return {
+        **WINDOW,
+        "requested": {
+            "scopeId": str(SCOPE_ID),
+            "scopeKey": "default",
+            "epochLengthDays": 7,
+            "activitySources": {"github": {"creditEstimateAlgo": "cogni-v0.0"}},
+            **changes,
+        },
+    }
+
+
+def test_a_payload_like_the_repo_spec_drifts_in_nothing(call: Calls) -> None:
+    same = {"creditEstimateAlgo": "cogni-v0.0", "sourceRefs": [NAME.upper()], "streams": STREAMS[::-1]}
+    answer = call(
+        "ensureEpochForWindow",
+        requested(activitySources={"github": same}, approvers=[], autoCloseGracePeriodMs=24 * 3_600_000),
+    )
+    assert answer["drift"] == []
+
+
+def test_what_a_payload_says_otherwise_is_listed_and_no_failure(call: Calls) -> None:
+    other = {"creditEstimateAlgo": "other", "sourceRefs": [NAME, "dao/more"], "streams": ["issues"]}
+    answer = call(
+        "ensureEpochForWindow",
+        requested(
+            activitySources={"github": other},
+            baseIssuanceCredits="10000",
+            approvers=["0x" + "a" * 40],
+            autoCloseGracePeriodMs=1,
+        ),
+    )
+    assert answer["drift"] == [
+        "input.activitySources.github.creditEstimateAlgo",
+        "input.activitySources.github.sourceRefs",
+        "input.activitySources.github.streams",
+        "input.approvers",
+        "input.autoCloseGracePeriodMs",
+        "input.baseIssuanceCredits",
+    ]
+
+
+def test_a_payload_of_another_scope_creates_that_scopes_epoch(connect: Connect, ledger: PostgresLedger) -> None:
+    other = scope("dao/other", scope_key="other", scope_id=OTHER_SCOPE_ID)
+    connect(scope(NAME), other)(
+        "ensureEpochForWindow", requested(scopeId=str(OTHER_SCOPE_ID), scopeKey="other", epochLengthDays=7)
+    )
+    assert ledger.epochs(SCOPE_ID, window()) == []
+    assert len(ledger.epochs(OTHER_SCOPE_ID, window())) == 1
+
+
+# loadCursor and saveCursor, without a scan.
+
+
+def save(call: Calls, value: str, **more: Any) -> None:
+    call("saveCursor", {**PLACE, "stream": "issues", "cursorValue": value, **more})
+
+
+def load(call: Calls) -> Any:
+    return call("loadCursor", {**PLACE, "stream": "issues"})
+
+
+def test_a_cursor_comes_back_as_it_was_saved_and_never_goes_back(call: Calls) -> None:
+    assert load(call) is None
+    for value, stored in (
+        ("2026-02-17T00:00:00Z", "17"),
+        ("2026-02-16T00:00:00Z", "17"),
+        ("2026-02-18T02:00+02:00", "18"),
+    ):
+        save(call, value)
+        assert load(call) == f"2026-02-{stored}T00:00:00.000Z"
+
+
+def test_a_first_cursor_without_a_scan_covers_nothing(call: Calls, ledger: PostgresLedger) -> None:
+    save(call, "2026-02-17T00:00:00Z")
+    assert list(ledger.cursors(SCOPE_ID, "github").values()) == [
+        cursor("2026-02-17", "2026-02-17", stream="issues", source_scope=NAME)
+    ]
+
+
+def test_a_cursor_without_a_scan_grows_the_coverage_it_goes_on_from(call: Calls, ledger: PostgresLedger) -> None:
+    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-16", "2026-02-02", stream="issues", source_scope=NAME)], NOW)
+    save(call, "2026-02-17T00:00:00Z")
+    assert list(ledger.cursors(SCOPE_ID, "github").values()) == [
+        cursor("2026-02-17", "2026-02-02", stream="issues", source_scope=NAME)
+    ]
+
+
+def test_another_spelling_of_a_repository_is_the_repo_specs(call: Calls, ledger: PostgresLedger) -> None:
+    call("saveCursor", {**PLACE, "sourceRef": NAME.upper(), "stream": "issues", "cursorValue": iso_millis(NOW)})
+    assert list(ledger.cursors(SCOPE_ID, "github")) == [("issues", NAME)]
+
+
+# collectFromSource.
+
+
+def test_what_is_read_is_handed_out_and_nothing_is_written(call: Calls, ledger_engine: Engine) -> None:
+    before = read_tables(ledger_engine)
+    found = call("collectFromSource", COLLECT)
+    assert read_tables(ledger_engine) == before
+    assert {event["id"] for event in found["events"]} >= {f"github:pr:{NAME}:1", f"github:issue:{NAME}:6"}
+    assert [(item["eventId"], item["reason"]) for item in found["skipped"]] == [(f"github:pr:{NAME}:4", "bot")]
+    assert (found["complete"], found["sourceRef"]) == (True, NAME)
+    assert found["nextCursorValue"] == found["retrievedAt"] == iso_millis(NOW)
+    [merge] = [event for event in found["events"] if event["id"] == f"github:pr:{NAME}:1"]
+    assert merge["eventTime"] == "2026-02-18T11:00:00.000Z"
+    assert merge.keys() == {
+        *("id", "source", "eventType", "platformUserId", "platformLogin", "artifactUrl", "metadata", "payloadHash"),
+        *("eventTime", "stream", "sourceScope", "sourceObjectId"),
+    }
+
+
+def test_the_only_repository_need_not_be_named(call: Calls) -> None:
+    without = {key: value for key, value in COLLECT.items() if key != "sourceRef"}
+    assert call("collectFromSource", without) == call("collectFromSource", COLLECT)
+
+
+def test_a_full_piece_says_so_and_moves_no_cursor_until_the_last(connect: Connect) -> None:
+    call = connect(limits=ONE_ITEM)
+    found, seen = call("collectFromSource", COLLECT), 1
+    while not found["complete"]:
+        assert found["nextCursorValue"] == WINDOW["periodStart"]
+        found, seen = call("collectFromSource", {**COLLECT, "scan": found["scan"]}), seen + 1
+    assert seen > 2
+    assert found["nextCursorValue"] == iso_millis(NOW)
+
+
+def test_a_covered_window_costs_no_request(github: Simulator, connect: Connect) -> None:
+    call = connect(scope(NAME))
+    last = {**COLLECT, **LAST_WINDOW}
+    found = call("collectFromSource", last)
+    for stream in STREAMS:
+        saved = {**PLACE, "stream": stream, "cursorValue": found["nextCursorValue"], "scan": found["scan"]}
+        call("saveCursor", saved)
+    github.clear_requests()
+    github.set_clock(NOW + HOUR)
+    again = call("collectFromSource", last)
+    assert github.requests == ()
+    assert (again["events"], again["complete"], again["nextCursorValue"]) == ([], True, iso_millis(NOW))
+    assert again["retrievedAt"] is None
+
+
+def test_a_covered_stream_beside_one_that_is_read_holds_the_cursor_value_back(
+    github: Simulator, call: Calls, ledger: PostgresLedger
+) -> None:
+    until = "2026-02-16T12:00:00.000Z"
+    covered = cursor("2026-02-16T12:00", "2026-02-09", stream="pull_requests", source_scope=NAME)
+    ledger.advance_cursors(SCOPE_ID, [covered], NOW)
+    found = call("collectFromSource", {**COLLECT, **LAST_WINDOW})
+    assert (found["complete"], found["nextCursorValue"]) == (True, until)
+
+
+def test_a_caller_can_only_make_it_read_more(call: Calls, ledger: PostgresLedger) -> None:
+    stored = [cursor(NOW - HOUR, "2026-02-16", stream=stream, source_scope=NAME) for stream in STREAMS]
+    ledger.advance_cursors(SCOPE_ID, stored, NOW)
+
+    def floors(value: str | None) -> set[str]:
+        found = call("collectFromSource", {**COLLECT, "cursorValue": value})
+        return {part["floor"] for part in found["scan"]["coverage"]}
+
+    own = {"2026-02-18T10:50:00.000Z"}
+    assert floors("2026-02-18T11:00:00.000Z") == floors("2026-02-18T11:59:00.000Z") == own
+    assert floors("2026-02-17T00:00:00.000Z") == {"2026-02-16T23:50:00.000Z"}
+    assert floors(None) == {"2026-02-15T23:50:00.000Z"}
+    assert floors("0001-01-01T00:00:00Z") == {"1970-01-01T23:50:00.000Z"}
+
+
+def test_an_unreachable_github_is_worth_retrying_and_a_blocked_one_is_not(github: Simulator, call: Calls) -> None:
+    github.faults.for_repository(NAME, Failure.MAINTENANCE)
+    with pytest.raises(ApplicationError, match=NAME) as caught:
+        call("collectFromSource", COLLECT)
+    assert (caught.value.type, caught.value.non_retryable) == ("SourceUnavailable", False)
+    github.faults.clear()
+    github.faults.for_repository(NAME, Failure.BLOCKED)
+    assert call.refusal("collectFromSource", COLLECT).type == "SourceRefused"
+
+
+def test_a_failure_carries_no_cause_that_a_library_wrote(github: Simulator, call: Calls) -> None:
+    github.faults.for_repository(NAME, Failure.BLOCKED)
+    failure = call.refusal("collectFromSource", COLLECT)
+    assert failure.__cause__ is None
+    assert failure.__suppress_context__
+
+
+def test_a_page_that_no_payload_can_hold_says_what_to_lower(connect: Connect) -> None:
+    failure = connect(limits=replace(PIECE_LIMITS, largest=100)).refusal("collectFromSource", COLLECT)
+    assert failure.type == "ConfigurationError"
+    assert "lower GITHUB_PAGE_SIZE" in failure.message
+
+
+def test_every_page_is_a_heartbeat_and_a_cancelled_caller_stops_the_reading(github: Simulator, call: Calls) -> None:
+    beats: list[Any] = []
+    call.environment.on_heartbeat = lambda *details: beats.append(details)
+    call("collectFromSource", COLLECT)
+    pages = len(beats)
+    assert beats[0] == ({"sourceRef": NAME, "pages": 1},)
+    assert pages > 1
+
+    def cancel(*_: Any) -> None:
+        beats.append(None)
+        call.environment.cancel()
+
+    call.environment.on_heartbeat = cancel
+    with pytest.raises(CancelledError):
+        call("collectFromSource", COLLECT)
+    assert len(beats) == pages + 1
+
+
+# insertEvents.
+
+
+def test_events_are_stored_once_and_counted(call: Calls, ledger: PostgresLedger) -> None:
+    found = call("collectFromSource", COLLECT)
+    inserted = {"events": found["events"], "skipped": found["skipped"], "producerVersion": "9.9"}
+    count = len(found["events"])
+    assert call("insertEvents", inserted) == {"new": count, "duplicate": 0, "rejected": 0, "skipped": 1}
+    assert call("insertEvents", inserted) == {"new": 0, "duplicate": count, "rejected": 0, "skipped": 0}
+    stored = list(ledger.events(SCOPE_ID, EpochWindow(weeks(1, "2026-02-09")[0].start, window().end)))
+    assert {(event.producer, event.producer_version) for event in stored} == {("ledger-pipeline/github", "9.9")}
+    assert {event.retrieved_at for event in stored} == {NOW}
+
+
+def test_a_late_event_is_kept_aside_and_counted(call: Calls, ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    call("ensureEpochForWindow", WINDOW)
+    set_status(ledger_engine, SCOPE_ID, window(), EpochStatus.REVIEW)
+    found = call("collectFromSource", COLLECT)
+    of_week = [event for event in found["events"] if event["eventTime"] >= WINDOW["periodStart"]]
+    answer = call("insertEvents", {"events": of_week, "producerVersion": "1"})
+    assert answer["rejected"] == len(of_week) == len(ledger.rejected(SCOPE_ID, window()))
+
+
+def changed(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda event: {**event, **changes}
+
+
+def with_metadata(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda event: {**event, "metadata": {**event["metadata"], **changes}}
+
+
+def without(key: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda event: {name: value for name, value in event.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (changed(payloadHash="0" * 64), "payloadHash"),
+        (changed(payloadHash="x"), "payloadHash"),
+        (changed(platformUserId="8"), "payloadHash"),
+        (changed(platformUserId="ana"), "platformUserId"),
+        (changed(eventTime="2026-02-17T00:00:00Z"), "eventTime"),
+        (changed(eventTime="2026-02-17"), "eventTime"),
+        (changed(eventTime=1771243200), "eventTime"),
+        (changed(eventType="issue_closed"), "eventType"),
+        (changed(stream="commits"), "stream"),
+        (changed(source="gitlab"), "source"),
+        (changed(metadata=[]), "metadata"),
+        (changed(platformLogin="a\0b"), "platformLogin"),
+        (with_metadata(mergedAt=None), "metadata"),
+        (with_metadata(mergedAt="2026-02-18T11:00:01Z"), "payloadHash"),
+        (without("sourceObjectId"), "sourceObjectId"),
+        (without("metadata"), "metadata"),
+    ],
+)
+def test_an_event_that_is_not_what_it_says_refuses_them_all(
+    call: Calls, ledger: PostgresLedger, change: Callable[[dict[str, Any]], dict[str, Any]], field: str
+) -> None:
+    events = call("collectFromSource", COLLECT)["events"]
+    place = next(number for number, event in enumerate(events) if event["stream"] == "pull_requests")
+    events[place] = change(events[place])
+    failure = call.refusal("insertEvents", {"events": events, "producerVersion": "1"})
+    assert failure.type == "BadPayload"
+    assert failure.message.startswith(f"events[{place}].{field}: ")
+    assert list(ledger.events(SCOPE_ID, EpochWindow(weeks(1, "2026-02-09")[0].start, window().end))) == []
+
+
+def test_an_event_with_another_hash_is_named(call: Calls) -> None:
+    events = call("collectFromSource", COLLECT)["events"]
+    events[0]["payloadHash"] = "0" * 64
+    assert events[0]["id"] in call.refusal("insertEvents", {"events": events, "producerVersion": "1"}).message
+
+
+# Refused for good, naming the field.
+
+SAVE = {**PLACE, "stream": "issues", "cursorValue": "2026-02-17T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "field"),
+    [
+        ("ensureEpochForWindow", None, "payload"),
+        ("ensureEpochForWindow", {**WINDOW, "periodStart": "yesterday"}, "periodStart"),
+        ("ensureEpochForWindow", {"periodStart": WINDOW["periodStart"]}, "periodEnd"),
+        ("ensureEpochForWindow", {**WINDOW, "periodStart": "2026-02-17T00:00:00Z"}, "periodStart"),
+        ("ensureEpochForWindow", {**WINDOW, "periodStart": "2026-02-16T01:00:00Z"}, "periodStart"),
+        ("ensureEpochForWindow", {**WINDOW, "periodEnd": "2026-03-02T00:00:00Z"}, "periodEnd"),
+        ("ensureEpochForWindow", {**WINDOW, "periodStart": "2025-12-29T00:00:00Z"}, "periodStart"),
+        (
+            "ensureEpochForWindow",
+            {"periodStart": "2026-02-23T00:00:00Z", "periodEnd": "2026-03-02T00:00:00Z"},
+            "periodStart",
+        ),
+        ("ensureEpochForWindow", {**WINDOW, "periodStart": "0001-01-01T00:00:00+10:00"}, "periodStart"),
+        (
+            "ensureEpochForWindow",
+            {**WINDOW, "weightConfig": {"github:pr_merged": 1.5}},
+            "weightConfig.github:pr_merged",
+        ),
+        ("ensureEpochForWindow", {**WINDOW, "scopeId": str(OTHER_SCOPE_ID)}, "scopeId"),
+        ("ensureEpochForWindow", requested(scopeId=str(OTHER_SCOPE_ID)), "input.scopeId"),
+        ("ensureEpochForWindow", requested(scopeKey="other"), "input.scopeKey"),
+        ("ensureEpochForWindow", requested(epochLengthDays=14), "input.epochLengthDays"),
+        ("loadCursor", {**PLACE, "stream": "commits"}, "stream"),
+        ("loadCursor", {**PLACE, "stream": "issues", "sourceRef": "dao/unknown"}, "sourceRef"),
+        ("loadCursor", {**PLACE, "stream": "issues", "source": "gitlab"}, "source"),
+        ("loadCursor", {**PLACE, "stream": "issues", "scopeId": str(OTHER_SCOPE_ID)}, "scopeId"),
+        ("collectFromSource", {**COLLECT, "streams": []}, "streams"),
+        ("collectFromSource", {**COLLECT, "streams": ["issues", "commits"]}, "streams[1]"),
+        ("collectFromSource", {**COLLECT, "cursorValue": 7}, "cursorValue"),
+        ("collectFromSource", {**COLLECT, "periodEnd": WINDOW["periodStart"]}, "periodEnd"),
+        ("collectFromSource", {**COLLECT, "scan": {"version": 2}}, "scan.version"),
+        ("collectFromSource", {**COLLECT, "scan": "opaque"}, "scan"),
+        ("insertEvents", {"producerVersion": "1"}, "events"),
+        ("insertEvents", {"events": []}, "producerVersion"),
+        ("insertEvents", {"events": [], "producerVersion": "1", "scopeId": str(OTHER_SCOPE_ID)}, "scopeId"),
+        ("insertEvents", {"events": [], "producerVersion": "1", "skipped": [{}]}, "skipped[0].eventId"),
+        ("saveCursor", {**SAVE, "cursorValue": None}, "cursorValue"),
+        ("saveCursor", {**SAVE, "cursorValue": "2026-02-19T12:00:01Z"}, "cursorValue"),
+        ("saveCursor", {**SAVE, "sourceRef": "dao/unknown"}, "sourceRef"),
+    ],
+)
+def test_what_is_not_the_contract_is_refused_for_good_naming_the_field(
+    call: Calls, ledger_engine: Engine, name: str, argument: Any, field: str
+) -> None:
+    before = read_tables(ledger_engine)
+    failure = call.refusal(name, argument)
+    assert failure.type == "BadPayload"
+    assert failure.message.startswith(f"{field}: ")
+    assert read_tables(ledger_engine) == before
+
+
+def test_a_refusal_names_both_values(call: Calls) -> None:
+    wrong_scope = call.refusal("ensureEpochForWindow", requested(scopeId=str(OTHER_SCOPE_ID))).message
+    assert str(OTHER_SCOPE_ID) in wrong_scope
+    assert str(SCOPE_ID) in wrong_scope
+    wrong_key = call.refusal("ensureEpochForWindow", requested(scopeKey="other")).message
+    assert "'other'" in wrong_key
+    assert "'default'" in wrong_key
+    wrong_length = call.refusal("ensureEpochForWindow", requested(epochLengthDays=14)).message
+    assert "ledger-pipeline schedules sync" in wrong_length
+
+
+def test_two_repositories_have_to_be_told_apart(connect: Connect) -> None:
+    call = connect(scope(NAME, "dao/other"))
+    without_ref = {key: value for key, value in COLLECT.items() if key != "sourceRef"}
+    failure = call.refusal("collectFromSource", without_ref)
+    assert failure.message == f"sourceRef: is missing: scope default collects several, pass one of {NAME}, dao/other"
+
+
+def test_a_stream_the_scope_does_not_collect_is_refused(connect: Connect) -> None:
+    call = connect(scope(NAME, streams=("issues",)))
+    assert call.refusal("collectFromSource", COLLECT).message.startswith("streams: ")
+    assert call.refusal("saveCursor", {**SAVE, "stream": "reviews"}).message.startswith("stream: ")
+
+
+def test_an_epoch_across_another_is_a_domain_error_by_its_name(connect: Connect, ledger: PostgresLedger) -> None:
+    ledger.ensure_epochs(SCOPE_ID, [window("2026-02-17", days=1)], {})
+    assert connect().refusal("ensureEpochForWindow", WINDOW).type == "EpochOverlap"
+
+
+@pytest.mark.parametrize(
+    ("change", "request_change", "field"),
+    [
+        (changed(sourceRef="dao/other"), {}, "scan.sourceRef"),
+        (changed(source="gitlab"), {}, "scan.source"),
+        (changed(scopeId=str(OTHER_SCOPE_ID)), {}, "scan.scopeId"),
+        (changed(complete=False), {}, "scan.complete"),
+        (changed(streams=["issues"], coverage=[]), {}, "scan.streams"),
+        (changed(streams=["pull_requests"]), {}, "scan.coverage"),
+        (changed(watermark=None), {}, "scan.watermark"),
+        (changed(watermark="2030-01-01T00:00:00Z"), {}, "scan.watermark"),
+        (changed(periodEnd="2026-02-09T00:00:00Z"), {}, "scan.periodStart"),
+        (changed(pages="one"), {}, "scan.pages"),
+        (changed(), {"cursorValue": "2026-02-18T12:00:01Z"}, "cursorValue"),
+    ],
+)
+def test_a_scan_that_is_not_complete_or_of_something_else_moves_no_cursor(
+    call: Calls,
+    ledger: PostgresLedger,
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    request_change: dict[str, Any],
+    field: str,
+) -> None:
+    scan = change(call("collectFromSource", COLLECT)["scan"])
+    saved = {**PLACE, "stream": "pull_requests", "cursorValue": iso_millis(NOW), "scan": scan, **request_change}
+    failure = call.refusal("saveCursor", saved)
+    assert failure.type == "BadPayload"
+    assert failure.message.startswith(f"{field}: ")
+    assert ledger.cursors(SCOPE_ID, "github") == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        (LAST_WINDOW, "scan.periodStart"),
+        ({"streams": ["issues"]}, "scan.streams"),
+        ({"sourceRef": "dao/other"}, "scan.sourceRef"),
+    ],
+)
+def test_a_scan_goes_on_for_what_it_was_begun_for_only(connect: Connect, changes: dict[str, Any], field: str) -> None:
+    call = connect(scope(NAME, "dao/other"), limits=ONE_ITEM)
+    scan = call("collectFromSource", COLLECT)["scan"]
+    assert call.refusal("collectFromSource", {**COLLECT, **changes, "scan": scan}).message.startswith(f"{field}: ")
+
+
+# Safe to repeat.
+
+
+@pytest.fixture
+def new_ledger(postgres_server: str, migrated_template: str) -> Iterator[Callable[[], PostgresLedger]]:
+    """Fresh ledgers, as many as asked for."""
+    opened: list[tuple[Any, Engine]] = []
+
+    def new() -> PostgresLedger:
+        database = fresh_database(postgres_server, migrated_template)
+        engine = make_engine(database.__enter__())
+        opened.append((database, engine))
+        return PostgresLedger(engine, NODE_ID)
+
+    yield new
+    for database, engine in opened:
+        engine.dispose()
+        database.__exit__(None, None, None)
+
+
+def tables(ledger: PostgresLedger) -> dict[str, list[str]]:
+    return read_tables(ledger._engine)
+
+
+def test_each_call_made_twice_in_a_row_leaves_the_ledger_as_once(
+    connect: Connect, new_ledger: Callable[[], PostgresLedger]
+) -> None:
+    once, twice = new_ledger(), new_ledger()
+    made = list(everything(connect(to=once, limits=ONE_ITEM)))
+    assert made.count("insertEvents") > 2
+    list(everything(connect(to=twice, limits=ONE_ITEM), times=2))
+    assert differences(tables(once), tables(twice)) == []
+    assert len(tables(once)["scan_receipts"]) == len(STREAMS)
+
+
+def test_a_caller_that_dies_after_any_call_and_begins_again_leaves_the_ledger_as_if_it_had_not(
+    connect: Connect, new_ledger: Callable[[], PostgresLedger]
+) -> None:
+    whole = new_ledger()
+    calls = len(list(everything(connect(to=whole, limits=ONE_ITEM))))
+    for survived in range(calls + 1):
+        crashed = new_ledger()
+        for _ in zip(range(survived), everything(connect(to=crashed, limits=ONE_ITEM)), strict=False):
+            pass
+        list(everything(connect(to=crashed, limits=ONE_ITEM)))
+        assert differences(tables(whole), tables(crashed)) == [], f"died after {survived} calls"
+
+
+def test_pieces_stored_and_cursors_saved_in_any_order_leave_the_ledger_the_same(
+    connect: Connect, new_ledger: Callable[[], PostgresLedger]
+) -> None:
+    in_order, out_of_order = new_ledger(), new_ledger()
+    list(everything(connect(to=in_order, limits=ONE_ITEM)))
+    call = connect(to=out_of_order, limits=ONE_ITEM)
+    pieces = [call("collectFromSource", COLLECT)]
+    while not pieces[-1]["complete"]:
+        pieces.append(call("collectFromSource", {**COLLECT, "scan": pieces[-1]["scan"]}))
+    for stream in reversed(STREAMS):
+        last = pieces[-1]
+        saved = {**PLACE, "stream": stream, "cursorValue": last["nextCursorValue"], "scan": last["scan"]}
+        call("saveCursor", saved)
+    for piece in reversed(pieces):
+        call("insertEvents", {**piece, "ignored": True})
+    call("ensureEpochForWindow", WINDOW)
+    assert differences(tables(in_order), tables(out_of_order)) == []
+
+
+def test_an_old_scan_saved_after_a_newer_one_moves_nothing_back(
+    github: Simulator, call: Calls, ledger: PostgresLedger
+) -> None:
+    old = call("collectFromSource", COLLECT)
+    github.set_clock(NOW + HOUR)
+    new = call("collectFromSource", COLLECT)
+    for found in (new, old):
+        saved = {**PLACE, "stream": "issues", "cursorValue": found["nextCursorValue"], "scan": found["scan"]}
+        call("saveCursor", saved)
+    assert load(call) == iso_millis(NOW + HOUR)
+
+
+def test_two_scopes_are_kept_apart(connect: Connect, ledger: PostgresLedger) -> None:
+    call = connect(scope(NAME), scope(NAME, scope_key="other", scope_id=OTHER_SCOPE_ID))
+    other = {"scopeId": str(OTHER_SCOPE_ID)}
+    found = call("collectFromSource", {**COLLECT, **other})
+    call("insertEvents", {"events": found["events"], "producerVersion": "1", **other})
+    saved = {**PLACE, "stream": "issues", "cursorValue": found["nextCursorValue"], "scan": found["scan"]}
+    assert call.refusal("saveCursor", saved).message.startswith("scan.scopeId: ")
+    call("saveCursor", {**saved, **other})
+    assert _holds(ledger, SCOPE_ID) == (0, 0)
+    assert _holds(ledger, OTHER_SCOPE_ID) == (len(found["events"]), 1)
+
+
+def _holds(ledger: PostgresLedger, scope_id: UUID) -> tuple[int, int]:
+    events = ledger.events(scope_id, EpochWindow(weeks(1, "2026-02-02")[0].start, window().end))
+    return len(list(events)), len(ledger.cursors(scope_id, "github"))
+
+
+def test_a_repository_without_news_is_told_by_its_head_alone(github: Simulator, connect: Connect) -> None:
+    github.replace_world(World((repository(merged(1, NOW - 30 * 24 * HOUR)),)))
+    found = connect()("collectFromSource", COLLECT)
+    assert (found["complete"], found["events"], found["scan"]["pages"]) == (True, [], 0)
+    assert len(github.requests) == 1
