@@ -58,9 +58,9 @@ def collect_workflow_id(scope_id: UUID, window: EpochWindow) -> str:
 
 def _is_written(value: object) -> object:
     # A bare number would pass for seconds or milliseconds since 1970, whichever looks likelier.
-    if not isinstance(value, str | datetime):
-        raise ValueError("an instant such as 2026-02-16T12:00:00Z")
-    return value
+    if isinstance(value, str | datetime):
+        return value
+    raise ValueError("an instant such as 2026-02-16T12:00:00Z")
 
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_is_written), PlainSerializer(iso_millis, return_type=str)]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -10,7 +11,7 @@ from temporalio import activity
 from temporalio.worker import Worker
 
 from ledger_pipeline.core.errors import TemporalUnavailable
-from ledger_pipeline.local.embedded_temporal import TemporalServer
+from ledger_pipeline.local.embedded_temporal import TemporalServer, embedded_temporal
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.temporal_bridge.connection import connect
 from ledger_pipeline.temporal_bridge.polling import ActivitySlots, Pollers
@@ -110,3 +111,20 @@ def test_the_watch_ends_where_the_server_answers_but_sees_no_poller(temporal_ser
                 await asyncio.wait_for(unseen.watch(0.2), DEADLINE_SECONDS)
 
     asyncio.run(watched())
+
+
+def test_the_watch_waits_for_a_server_that_does_not_answer(tmp_path: Path) -> None:
+    async def watched(server: TemporalServer) -> None:
+        slots = ActivitySlots(1)
+        async with working(server, slots) as worker:
+            pollers = Pollers(worker, IDENTITY, slots)
+            await seen(pollers)
+            server.process.kill()
+            server.process.wait(DEADLINE_SECONDS)
+            with pytest.raises(TemporalUnavailable, match="unavailable"):
+                await pollers.check()
+            with pytest.raises(TimeoutError):  # it watches on, many times its patience
+                await asyncio.wait_for(pollers.watch(0.1), 1)
+
+    with embedded_temporal(tmp_path) as server:
+        asyncio.run(watched(server))

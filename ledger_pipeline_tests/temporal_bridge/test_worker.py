@@ -193,7 +193,7 @@ def test_it_waits_for_a_temporal_server_that_went_away(environment: dict[str, st
     state = tmp_path / "temporal"
     with (
         embedded_temporal(state, port=port) as server,
-        running_worker(environment, tmp_path, "--patience-seconds", "2") as worker,
+        running_worker(environment, tmp_path) as worker,
     ):
         worker.wait_ready()
         server.process.terminate()
