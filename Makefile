@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench dev lock simulate
+.PHONY: demo test check bench dev lock simulate histories
 
 demo: $(READY)  ## the main job on embedded Postgres and a simulated GitHub, then exit
 	$(BIN)/ledger-pipeline demo
 
 test: $(READY)  ## the whole suite
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -25,6 +25,9 @@ dev: $(READY)  ## the Dagster UI on this machine's ledger
 lock: $(READY)  ## compile requirements.lock anew from pyproject.toml
 	UV_SYSTEM_CERTS=1 $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --no-strip-extras --extra dev pyproject.toml --output-file requirements.lock
+
+histories: $(READY)  ## record histories of the workflow, for its replay by later releases
+	$(BIN)/python -m ledger_pipeline_tests.temporal_bridge.record_histories
 
 # Stale (the lock or the project file is newer) is as good as missing: made anew, so that nothing lingers.
 $(READY): requirements.lock pyproject.toml

@@ -1,5 +1,6 @@
 """The demo as a newcomer runs it: everything embedded, green, repeatable, nothing left behind."""
 
+import re
 from pathlib import Path
 
 import dagster as dg
@@ -23,19 +24,21 @@ def test_the_demo_collects_thirteen_epochs_and_run_again_adds_nothing(command: C
     }
     first = command("demo", **environment)
     assert first.code == 0, first.err
-    assert "running epoch: 1 partition, " in first.out
+    assert "Temporal schedule governance:ledger_ingest: created, then fired" in first.out
+    assert re.search(r"running epoch: workflow ledger-collect-scheduled-default-\S+, run [0-9a-f-]{36}\n", first.out)
+    assert re.search(r"running epoch: epoch 1 open, \d+ new, Dagster run [0-9a-f-]{36}\n", first.out)
     assert "backfill: 12 partitions, " in first.out
     assert "of them new." in first.out
     assert "make dev" in first.out
     again = command("demo", "--json", **environment)
     assert (again.code, again.json["rows_before"]) == (0, again.json["rows_after"])
     assert again.json["rows_after"] > 200
-    assert [len(run["digests"]) for run in again.json["runs"]] == [1, 12]
+    assert [len(again.json["backfill"]["digests"]), len(again.json["partitions"])] == [12, 13]
+    assert [step["action"] for step in again.json["scheduled"]["steps"]] == ["skipped"]
+    assert again.json["scheduled"]["result"]["dagster_run_id"]
     assert "Nothing new: the ledger held all" in command("demo", **environment).out
     assert _processes_of(embedded_home) == []
-    assert _green_partitions(embedded_home) == {
-        f"{row['epoch']}|default" for run in again.json["runs"] for row in run["digests"]
-    }
+    assert _green_partitions(embedded_home) == {f"{row['epoch']}|default" for row in again.json["partitions"]}
 
 
 def _processes_of(folder: Path) -> list[psutil.Process]:

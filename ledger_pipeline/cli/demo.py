@@ -22,7 +22,7 @@ def command(as_json: Json = False) -> None:
 
 
 def _plain(report: DemoReport) -> dict[str, object]:
-    result = report.scheduled.result.model_dump(mode="json")
+    result = report.scheduled.result.model_dump(mode="json", by_alias=False)
     return {**asdict(report), "scheduled": {**asdict(report.scheduled), "result": result}, "home": str(report.home)}
 
 

@@ -41,7 +41,7 @@ def command(
     moment = None if fire else instant(as_of) or datetime.now(UTC)
     started, result = asyncio.run(_run(settings, spec, scope, moment, wait=wait))
     if as_json:
-        print_json({**asdict(started), "result": result and result.model_dump(mode="json")})
+        print_json({**asdict(started), "result": result and result.model_dump(mode="json", by_alias=False)})
         return
     where = workflow_url(settings, started.workflow_id, started.run_id)
     results.print(

@@ -1,5 +1,6 @@
 """How we connect to Temporal: one client, plain camelCase JSON, TLS and API key as the settings say."""
 
+import re
 from pathlib import Path
 
 from temporalio.client import Client, TLSConfig
@@ -9,6 +10,9 @@ from temporalio.service import RPCError
 
 from ledger_pipeline.core.errors import SettingsError, TemporalUnavailable
 from ledger_pipeline.settings import Settings
+
+# How the core prints what gRPC answered.
+_STATUS = re.compile(r'Status \{ code: (\w+), message: "((?:[^"\\]|\\.)*)".*', re.DOTALL)
 
 
 async def connect(settings: Settings, runtime: Runtime | None = None) -> Client:
@@ -30,8 +34,13 @@ async def connect(settings: Settings, runtime: Runtime | None = None) -> Client:
         )
     except (RPCError, RuntimeError, OSError) as error:
         # The core's connection errors are RuntimeError.
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TemporalUnavailable(f"no Temporal server at {where} (TEMPORAL_ADDRESS): {problem}") from error
+        raise TemporalUnavailable(f"no Temporal server at {where} (TEMPORAL_ADDRESS): {plain_status(error)}") from error
+
+
+def plain_status(error: BaseException) -> str:
+    """What Temporal's core says of a failure, in one line."""
+    text = _STATUS.sub(r"\1: \2", str(error) or type(error).__name__)
+    return text.splitlines()[0]
 
 
 def workflow_url(settings: Settings, workflow_id: str, run_id: str) -> str | None:

@@ -22,6 +22,10 @@ SUCCESS = "SUCCESS"
 FAILURE = "FAILURE"
 CANCELED = "CANCELED"
 
+_NO_SUCH_RUN = "RunNotFoundError"
+# What Dagster answers for an exception of its own, as while its database is away: later it may do better.
+_CRASH = "PythonError"
+
 # Runs of one partition, or of one workflow: a handful. A deployment's unfinished runs: what its queue holds.
 _RUNS_AT_MOST = 500
 _EVENTS_PER_PAGE = 1000
@@ -116,10 +120,17 @@ class DagsterClient:
 
     def run(self, run_id: str) -> DagsterRun:
         """The run as it is now. Raises DagsterError where it was deleted."""
+        found = self.find_run(run_id)
+        if found is None:
+            raise DagsterError(f"Dagster at {self.url} has no run {run_id}")
+        return found
+
+    def find_run(self, run_id: str) -> DagsterRun | None:
+        """The run as it is now, None where it was deleted."""
         found = self._ask(RUN, {"runId": run_id})["runOrError"]
-        if found["__typename"] != "Run":
-            raise DagsterError(f"Dagster run {run_id} at {self.url}: {found['message']}")
-        return _run(found)
+        if found["__typename"] == _NO_SUCH_RUN:
+            return None
+        return _run(self._answered(found, "Run"))
 
     def launch(self, tags: Mapping[str, str]) -> str:
         """Launch the job `collect_epoch` with these tags: its run id. Not safe to repeat: look for a run first."""
@@ -137,15 +148,16 @@ class DagsterClient:
             raise self._meaning(error) from error
 
     def cancel(self, run_id: str) -> None:
-        """Ask Dagster to cancel the run; no error where it is finished already.
+        """Ask Dagster to cancel the run; no error where it is finished already, or deleted.
 
         Raises DagsterUnavailable where it cannot be canceled yet.
         """
         try:
             self._client().terminate_run(run_id)
         except DagsterGraphQLClientError as error:
-            if error.args[0] in {"TerminateRunFailure", "RunNotFoundError"}:
-                if self.run(run_id).is_unfinished:
+            if error.args[0] in {"TerminateRunFailure", _NO_SUCH_RUN}:
+                run = self.find_run(run_id)
+                if run is not None and run.is_unfinished:
                     # One that is just starting cannot be, until it has.
                     raise DagsterUnavailable(
                         f"Dagster run {run_id} cannot be canceled yet: {error.args[-1]}"
@@ -168,9 +180,7 @@ class DagsterClient:
 
     def materializations(self, run_id: str) -> list[Materialization]:
         """What the run materialized, each partition by itself."""
-        found = self._ask(MATERIALIZATIONS, {"runId": run_id})["runOrError"]
-        if found["__typename"] != "Run":
-            raise DagsterError(f"Dagster run {run_id} at {self.url}: {found['message']}")
+        found = self._answered(self._ask(MATERIALIZATIONS, {"runId": run_id})["runOrError"], "Run")
         return [
             Materialization(
                 tuple(each["assetKey"]["path"]),
@@ -185,9 +195,7 @@ class DagsterClient:
         ]
 
     def _runs(self, wanted: Mapping[str, Any]) -> list[DagsterRun]:
-        found = self._ask(RUNS, {"filter": wanted, "limit": _RUNS_AT_MOST})["runsOrError"]
-        if found["__typename"] != "Runs":
-            raise DagsterError(f"Dagster at {self.url} does not list runs: {found['message']}")
+        found = self._answered(self._ask(RUNS, {"filter": wanted, "limit": _RUNS_AT_MOST})["runsOrError"], "Runs")
         return sorted(map(_run, found["results"]), key=lambda run: (run.created_at, run.run_id))
 
     def _tags(self, tags: Mapping[str, str]) -> list[dict[str, str]]:
@@ -199,9 +207,7 @@ class DagsterClient:
         after: str | None = None
         while True:
             variables = {"runId": run_id, "after": after, "limit": _EVENTS_PER_PAGE}
-            page = self._ask(EVENTS, variables)["logsForRun"]
-            if page["__typename"] != "EventConnection":
-                raise DagsterError(f"Dagster run {run_id} at {self.url}: {page['message']}")
+            page = self._answered(self._ask(EVENTS, variables)["logsForRun"], "EventConnection")
             events += page["events"]
             if not page["hasMore"]:
                 return events
@@ -212,6 +218,18 @@ class DagsterClient:
             return self._client().ask(query, variables)
         except DagsterGraphQLClientError as error:
             raise self._meaning(error) from error
+
+    def _answered(self, found: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
+        """`found` where it is what was asked for; else raises what it says instead."""
+        if found["__typename"] == wanted:
+            return found
+        raise self._problem(found["__typename"], found["message"])
+
+    def _problem(self, kind: str, message: str) -> DagsterError:
+        line = next(iter(message.strip().splitlines()), "no reason given")
+        if kind == _CRASH:
+            return DagsterUnavailable(f"Dagster at {self.url} (DAGSTER_URL) is in trouble itself: {line}")
+        return DagsterError(f"Dagster at {self.url} refuses: {kind}: {line}")
 
     def _not_loaded(self, problem: str) -> DagsterUnavailable:
         return DagsterUnavailable(
@@ -228,7 +246,9 @@ class DagsterClient:
         if status in {400, 401, 403}:
             return DagsterError(f"Dagster at {self.url} (DAGSTER_URL) refuses with HTTP {status}")
         if errors := getattr(cause, "errors", None):
-            return DagsterError(f"Dagster at {self.url} refuses: {errors[0].get('message', 'no reason given')}")
+            # A query that it does not understand fails as a whole; what has a path failed while it was worked on.
+            kind = _CRASH if errors[0].get("path") else "the query"
+            return self._problem(kind, errors[0].get("message") or "")
         reason = f"HTTP {status}" if status else type(cause).__name__
         return DagsterUnavailable(f"Dagster at {self.url} (DAGSTER_URL) does not answer: {reason}")
 

@@ -96,19 +96,21 @@ class PartitionActivities:
         while True:
             run, attached = await self._find_or_launch(request, beat)
             await self._tell_workflow(run)
-            run = await self._ended(run, beat, attached=attached)
-            if run.status == SUCCESS:
-                return await self._output(request, run, attached=attached)
+            ended = await self._ended(run, beat, attached=attached)
+            if ended is not None and ended.status == SUCCESS:
+                return await self._output(request, ended, attached=attached)
             if not attached:
-                raise await self._failure(run)
+                raise self._deleted(run.run_id) if ended is None else await self._failure(ended)
             # Somebody else's run did not do it: what was asked of us is still to be done.
             beat.forget()
 
     async def _find_or_launch(self, request: MaterializeInput, beat: "_Heartbeat") -> tuple[DagsterRun, bool]:
         if own := await self._own_run():
             return own, False
-        if beat.attached_to is not None:
-            return await _in_thread(self._dagster.run, beat.attached_to), True
+        if beat.launched is not None:
+            raise self._deleted(beat.launched)
+        if beat.attached_to is not None and (run := await _in_thread(self._dagster.find_run, beat.attached_to)):
+            return run, True
         epoch_key = EpochWindow(request.period_start, request.period_end).key
         for run in await _in_thread(self._dagster.unfinished_runs):
             if _materializes_all(run) and covers_partition(run.tags, epoch_key, request.scope_key):
@@ -149,19 +151,26 @@ class PartitionActivities:
             # It is told again with the result; the run itself must not depend on it.
             activity.logger.warning(f"the workflow cannot be told of Dagster run {run.run_id} yet: {error.message}")
 
-    async def _ended(self, run: DagsterRun, beat: "_Heartbeat", *, attached: bool) -> DagsterRun:
-        """Wait for the run to end, through restarts of Dagster. Raises DagsterUnavailable after SILENCE_SECONDS."""
+    async def _ended(self, run: DagsterRun, beat: "_Heartbeat", *, attached: bool) -> DagsterRun | None:
+        """Wait for the run to end, through restarts of Dagster: the ended run, None where it was deleted.
+
+        Raises DagsterUnavailable after SILENCE_SECONDS.
+        """
         answered_at = time.monotonic()
         beat.on_run(run, self._dagster.run_url(run.run_id), attached=attached)
         while run.is_unfinished:
             await asyncio.sleep(POLL_SECONDS)
             try:
-                run = await _in_thread(self._dagster.run, run.run_id)
+                # Of our own all are looked up: a launch believed lost may come to life while we wait.
+                now = await (_in_thread(self._dagster.find_run, run.run_id) if attached else self._own_run())
             except DagsterUnavailable as error:
                 if time.monotonic() - answered_at > SILENCE_SECONDS:
                     raise
                 beat.on_silence(str(error))
             else:
+                if now is None:
+                    return None
+                run = now
                 answered_at = time.monotonic()
                 beat.on_run(run, self._dagster.run_url(run.run_id), attached=attached)
         return run
@@ -187,6 +196,11 @@ class PartitionActivities:
         kind = RUN_FAILED_IN_PASSING if failure.retryable else RUN_FAILED
         problem = f"Dagster run {run.run_id} failed: {failure.message} ({url})"
         return ApplicationError(problem, run.run_id, url, type=kind)
+
+    def _deleted(self, run_id: str) -> ApplicationError:
+        """Deleting a run is a person's act, as canceling it is: launching it anew would undo what they wanted."""
+        problem = f"Dagster run {run_id} was deleted in Dagster before its end was seen"
+        return ApplicationError(problem, run_id, self._dagster.run_url(run_id), type=RUN_CANCELED)
 
     async def _on_cancellation(self, beat: "_Heartbeat") -> None:
         """Leave nothing running of a canceled workflow; leave the run alone where only this attempt ends."""
@@ -233,6 +247,7 @@ class _Heartbeat:
         before = told[0] if told and isinstance(told[0], dict) else {}
         self._told: dict[str, Any] = before
         self.attached_to: str | None = before.get("runId") if before.get("attached") else None
+        self.launched: str | None = None if before.get("attached") else before.get("runId")
 
     def on_run(self, run: DagsterRun, url: str, *, attached: bool) -> None:
         """The run's id, link and step."""

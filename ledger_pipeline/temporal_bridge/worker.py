@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import re
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
 from ledger_pipeline.temporal_bridge import readiness
-from ledger_pipeline.temporal_bridge.connection import connect
+from ledger_pipeline.temporal_bridge.connection import connect, plain_status
 from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
 from ledger_pipeline.temporal_bridge.health import HEALTH_SETTING, HealthServer, health_app
 from ledger_pipeline.temporal_bridge.listening import listen
@@ -35,9 +34,6 @@ POLLER_PATIENCE_SECONDS = 120
 # An activity hears of its cancellation in the answer to a heartbeat; by default those are held back for up to a minute.
 HEARTBEAT_INTERVAL = timedelta(seconds=2)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-# How the core prints what gRPC answered.
-_STATUS = re.compile(r'Status \{ code: (\w+), message: "((?:[^"\\]|\\.)*)".*', re.DOTALL)
 
 _logger = logging.getLogger(__name__)
 
@@ -216,8 +212,7 @@ def _plain(error: BaseException) -> str:
     """What the error goes back to, in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    text = _STATUS.sub(r"\1: \2", str(error) or type(error).__name__)
-    return f"failed: {text.splitlines()[0]}"
+    return f"failed: {plain_status(error)}"
 
 
 def _end_at_once(code: int) -> NoReturn:

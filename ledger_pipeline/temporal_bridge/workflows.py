@@ -68,7 +68,10 @@ class CollectEpochWorkflow:
             result = await self._collect(_checked(payload))
         except ActivityError as error:
             self._now(stage="failed")
-            raise _failure(error) from error
+            if isinstance(error.cause, ApplicationError):
+                raise _failure(error.cause) from error
+            # As it is: with another cause a cancellation would be taken for a failure, which a schedule retries.
+            raise
         self._now(stage="done")
         return result
 
@@ -164,11 +167,8 @@ def _scheduled_start() -> datetime:
     return info.typed_search_attributes.get(SCHEDULED_START) or info.workflow_start_time
 
 
-def _failure(error: ActivityError) -> BaseException:
+def _failure(cause: ApplicationError) -> ApplicationError:
     """What failed a Temporal activity as the workflow's own failure, so that its retry policy can go by it."""
-    cause = error.cause
-    if not isinstance(cause, ApplicationError):
-        return error
     retryable = cause.type == RUN_FAILED_IN_PASSING or not (
         cause.non_retryable or cause.type in {RUN_FAILED, RUN_CANCELED}
     )

@@ -16,6 +16,15 @@ from ledger_pipeline_tests.waiting import eventually
 RETENTION = Duration(seconds=24 * 3600)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on the whole stack stay in one process, so that it is started once: a file's, or those of two."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            disruptive = item.path.stem == "test_disruption"
+            item.add_marker(pytest.mark.xdist_group("disruption" if disruptive else "stack"))
+
+
 @pytest.fixture
 def temporal_namespace(temporal_server: TemporalServer) -> Settings:
     """The settings of a namespace that no other test knows."""
