@@ -5,28 +5,40 @@ import dagster as dg
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.defs.checks import counts_match_github
 from ledger_pipeline.defs.ingestion import activity_events, github_activity
-from ledger_pipeline.defs.jobs import check_counts, collect_epoch
+from ledger_pipeline.defs.jobs import backfill, check_counts, collect_epoch
 from ledger_pipeline.defs.partitions import activity_partitions
 from ledger_pipeline.defs.progress import ProgressListener, ProgressLog
-from ledger_pipeline.defs.resources import GitHubResource, LedgerResource, SettingsResource
+from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource, SystemClock
+from ledger_pipeline.defs.schedules import collect_running_epochs
+from ledger_pipeline.defs.sensors import closed_epochs, log_failed_runs, log_succeeded_runs
+from ledger_pipeline.defs.source_links import linked_to_source
 from ledger_pipeline.settings import read_settings
 
 
 def build_defs(
-    spec: RepoSpec, settings: SettingsResource | None = None, progress: ProgressListener | None = None
+    spec: RepoSpec,
+    settings: SettingsResource | None = None,
+    progress: ProgressListener | None = None,
+    clock: Clock | None = None,
 ) -> dg.Definitions:
-    """Everything Dagster knows of `spec`. `settings` swaps where the resources look, `progress` who hears of pages."""
+    """Everything Dagster knows of `spec`.
+
+    `settings` swaps where the resources look, `progress` who hears of pages, `clock` what says which epochs are over.
+    """
     settings = settings or SettingsResource()
     partitions = activity_partitions(spec)
     return dg.Definitions(
-        assets=[github_activity(partitions), activity_events(partitions)],
+        assets=linked_to_source([github_activity(partitions), activity_events(partitions)]),
         asset_checks=[counts_match_github(partitions)],
-        jobs=[collect_epoch, check_counts],
+        jobs=[collect_epoch, backfill, check_counts],
+        schedules=[collect_running_epochs(spec)],
+        sensors=[closed_epochs, log_succeeded_runs, log_failed_runs],
         resources={
             "settings": settings,
             "ledger": LedgerResource(settings=settings),
             "github": GitHubResource(settings=settings),
             "progress": progress or ProgressLog(),
+            "clock": clock or SystemClock(),
         },
         executor=dg.in_process_executor,
     )

@@ -2,16 +2,23 @@
 
 import base64
 import binascii
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import pydantic_settings
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 from ledger_pipeline.core.errors import SettingsError, SpecError
 from ledger_pipeline.core.partition_runs import CODE_LOCATION
@@ -20,6 +27,7 @@ from ledger_pipeline.repo_spec import load_repo_spec
 
 REPO_SPEC_DEFAULT = Path(".cogni/repo-spec.yaml")
 PUBLIC_GITHUB_API_URL = "https://api.github.com"
+SECRETS_FOLDER = Path("/run/secrets")  # where containers find mounted secrets
 _HOST_PORT = r"^.+:\d{1,5}$"
 
 
@@ -53,16 +61,38 @@ class GitHubApp:
     installation_id: int | None = None
 
 
+class _SecretFiles(SecretsSettingsSource):
+    """Files of SECRETS_FOLDER, named as the variables in lower case; empty ones count as not there.
+
+    A variable that is set hides its file even when empty: so the demo leaves a production database alone.
+    """
+
+    def __init__(self, settings: type[BaseSettings]) -> None:
+        super().__init__(settings, secrets_dir=SECRETS_FOLDER if SECRETS_FOLDER.is_dir() else None)
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if value and name.upper() not in os.environ}
+
+
 class Settings(BaseSettings):
     """What a deployment sets. Each field is the environment variable of the same name in capitals.
 
-    A variable set to the empty string counts as not set. Secrets are SecretStr: printing settings never shows them.
+    A variable set to the empty string counts as not set. One that is not in the environment may be a file in
+    SECRETS_FOLDER, named in lower case. Secrets are SecretStr: printing settings never shows them.
     """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     database_url: Annotated[
         SecretStr | None, Field(description="The ledger's Postgres. Not set: an embedded one in LEDGER_HOME.")
+    ] = None
+    database_owner_url: Annotated[
+        SecretStr | None,
+        Field(description="The same database as the owner of its tables, who migrates. Not set: DATABASE_URL."),
+    ] = None
+    database_reader_url: Annotated[
+        SecretStr | None,
+        Field(description="The same database as people read it; its role is made when migrating. Not set: none is."),
     ] = None
     dagster_database_url: Annotated[
         SecretStr | None, Field(description="Dagster's own storage. Not set: the ledger's database.")
@@ -167,6 +197,18 @@ class Settings(BaseSettings):
         int, Field(ge=0, description="Points of the hourly budget left to others; below, the reset is waited for.")
     ] = 200
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the library passes it by name)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where a value comes from, first to last."""
+        return init_settings, env_settings, _SecretFiles(settings_cls)
+
     @property
     def repo_spec_path(self) -> Path:
         """Where the repo-spec lies, absolute. Raises SpecError when it is not set and not found upwards of here."""
@@ -195,6 +237,11 @@ class Settings(BaseSettings):
         if self.database_url is None:
             raise SettingsError("DATABASE_URL is not set: the ledger needs its Postgres")
         return self.database_url.get_secret_value()
+
+    def owner_url(self) -> str:
+        """The ledger's database as the owner of its tables. Raises SettingsError where DATABASE_URL is not set."""
+        url = self.ledger_url()
+        return url if self.database_owner_url is None else self.database_owner_url.get_secret_value()
 
     @property
     def has_github_credentials(self) -> bool:
@@ -246,10 +293,19 @@ def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     """
     try:
         return Settings(**(overrides or {}))
+    except pydantic_settings.SettingsError as error:  # the field's value could not be had: its file, then
+        unreadable = _unreadable_secret(error.__cause__)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
         raise SettingsError(f"{name} is not valid: {first['msg']}") from None
+    raise SettingsError(unreadable)  # out here, where no context holds the bytes that were read
+
+
+def _unreadable_secret(cause: BaseException | None) -> str:
+    if isinstance(cause, OSError):
+        return f"the secret in {cause.filename or SECRETS_FOLDER} cannot be read: {cause.strerror}"
+    return f"a secret in {SECRETS_FOLDER} cannot be read: it is no text"
 
 
 def _private_key(plain: SecretStr | None, encoded: SecretStr | None) -> SecretStr:

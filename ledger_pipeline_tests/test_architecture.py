@@ -19,21 +19,27 @@ SOURCE = Path(ledger_pipeline.__file__).parent
 # A module imports only from the lines above its own, and from its own part.
 LAYERS = (
     {"core"},
+    {"logs"},
     {"repo_spec_shape"},
     {"repo_spec"},
     {"settings"},
     {"sources", "store"},
     {"pipeline"},
+    {"charts"},
+    {"epoch_page"},
     {"defs"},
     {"definitions"},
     {"temporal_bridge"},
+    {"doctor"},
     {"local"},
     {"cli"},
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 NARROWER = {
+    "charts": ("core", "store.port", "pipeline"),
+    "epoch_page": ("core", "store.port", "pipeline", "charts", "epoch_page"),
     "pipeline": ("core", "pipeline", "sources.port", "store.port"),
-    "temporal_bridge": ("core", "repo_spec", "settings", "sources", "store", "pipeline", "temporal_bridge"),
+    "temporal_bridge": ("core", "logs", "repo_spec", "settings", "sources", "store", "pipeline", "temporal_bridge"),
 }
 
 CORE_LIBRARIES = {
@@ -58,6 +64,9 @@ OWNERS = {
     # Its API's client library; the bridge never imports Dagster itself.
     "dagster_graphql": {"temporal_bridge.dagster_client"},
     "dagster": {"defs", "definitions", "local", "cli"},
+    "matplotlib": {"charts"},
+    "PIL": {"charts"},
+    "jinja2": {"epoch_page"},
     "temporalio": {"temporal_bridge"},
 }
 ENVIRONMENT = {"environ", "environb", "getenv", "putenv", "BaseSettings", "EnvVar"}

@@ -1,66 +1,136 @@
-"""`make dev` as a person runs it: the UI answers, and ending it leaves no process behind."""
+"""`make dev` as a person runs it: the UIs answer, mistakes are told in one line, and ending it leaves no process."""
 
+import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
+
+from ledger_pipeline.local.processes import free_port
+from ledger_pipeline_tests.waiting import eventually
 
 REPO_SPEC = Path(__file__).resolve().parents[1] / ".cogni" / "repo-spec.yaml"
 DEADLINE_SECONDS = 120
+COMMAND = [sys.executable, "-c", "from ledger_pipeline.cli.app import main; main()", "dev"]
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
+@dataclass
+class Dev:
+    """A running `ledger-pipeline dev` and where it was told to listen."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+    home: Path
+    port: int
+    temporal_ui_port: int
+
+    def is_up(self) -> bool:
+        """Whether its table is there, which is printed last."""
+        assert self.process.poll() is None, self.output.read_text()
+        return "Temporal schedules" in self.said
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def parts(self) -> list[psutil.Process]:
+        """Everything it started, now."""
+        return psutil.Process(self.process.pid).children(recursive=True)
 
 
-@pytest.fixture
-def dev(embedded_home: Path, tmp_path: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def environment(home: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    environment = {**kept, "LEDGER_HOME": str(embedded_home), "LEDGER_REPO_SPEC": str(REPO_SPEC)}
-    command = [sys.executable, "-c", "from ledger_pipeline.cli.app import main; main()", "dev", "--port", str(port)]
-    with (tmp_path / "output").open("wb") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        yield process
+    return {**kept, "LEDGER_HOME": str(home), "LEDGER_REPO_SPEC": str(REPO_SPEC)}
+
+
+def arguments(port: int, temporal_port: int, temporal_ui_port: int) -> list[str]:
+    ports = {"--port": port, "--temporal-port": temporal_port, "--temporal-ui-port": temporal_ui_port}
+    return [str(part) for option in ports.items() for part in option]
+
+
+@contextmanager
+def running(home: Path, folder: Path, *options: str) -> Iterator[Dev]:
+    port, temporal_port, temporal_ui_port = free_port(), free_port(), free_port()
+    command = [*COMMAND, *arguments(port, temporal_port, temporal_ui_port), *options]
+    output = folder / f"output-{port}"
+    with output.open("wb") as file:
+        process = subprocess.Popen(command, env=environment(home), stdout=file, stderr=file)
+    dev = Dev(process, output, home, port, temporal_ui_port)
+    try:
+        eventually(dev.is_up, DEADLINE_SECONDS)
+        yield dev
+    finally:
         if process.poll() is None:
             process.kill()
-    print((tmp_path / "output").read_text())  # pytest shows it where the test failed
+        process.wait()
+        print(dev.said)  # pytest shows it where the test failed
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=lambda ending: ending.name)
-def test_the_ui_shows_the_assets_and_nothing_is_left_when_it_ends(
-    dev: subprocess.Popen[bytes], port: int, ending: signal.Signals
+def refused(home: Path, *options: str) -> str:
+    """What a `dev` that cannot start says, in one line."""
+    ran = subprocess.run([*COMMAND, *options], env=environment(home), capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 2
+    [line] = ran.stderr.splitlines()
+    return line
+
+
+@pytest.mark.timeout(300)
+def test_everything_answers_and_a_second_copy_or_a_taken_port_is_told(embedded_home: Path, tmp_path: Path) -> None:
+    with running(embedded_home, tmp_path, "--logs") as dev:
+        assert "GitHub is SIMULATED" in dev.said
+        assert "activity_events" in assets(dev.port)
+        assert requests.get(f"http://127.0.0.1:{dev.temporal_ui_port}/", timeout=30).ok
+        assert re.search(r"│ Temporal schedules +│ governance:ledger_ingest +│ created +│", dev.said)
+        assert re.search(r"^ +worker .*starts: Temporal at 127\.0\.0\.1", dev.said, re.MULTILINE)
+        taken = refused(embedded_home, "--port", str(dev.port))
+        assert taken == f"error: port {dev.port} is taken, and Dagster's UI wants it: choose another with --port"
+        second = refused(embedded_home, *arguments(free_port(), free_port(), free_port()))
+        assert re.match(rf"error: process {dev.process.pid} uses \S+ already: stop it first", second)
+        parts = dev.parts()
+        assert len(parts) >= 5  # Temporal, code server, webserver, daemon, worker
+        dev.process.send_signal(signal.SIGINT)
+        assert dev.process.wait(DEADLINE_SECONDS) == 0
+        assert psutil.wait_procs(parts, timeout=DEADLINE_SECONDS)[1] == []
+
+
+@pytest.mark.timeout(300)
+def test_what_was_killed_is_cleaned_up_state_survives_and_a_crashed_part_brings_all_down(
+    embedded_home: Path, tmp_path: Path
 ) -> None:
-    assert "activity_events" in _assets(port)
-    started = psutil.Process(dev.pid).children(recursive=True)
-    assert len(started) >= 3
-    dev.send_signal(ending)
-    dev.wait(DEADLINE_SECONDS)
-    gone, alive = psutil.wait_procs(started, timeout=DEADLINE_SECONDS)
-    assert alive == []
-    assert gone
+    with running(embedded_home, tmp_path) as killed:
+        left = [psutil.Process(pid) for _, pid, _ in recorded(embedded_home)]
+        killed.process.kill()
+        killed.process.wait()
+        assert all(part.is_running() for part in left)
+    with running(embedded_home, tmp_path) as dev:
+        assert re.search(r"stopping process \d+, left over from a run that was killed", dev.said)
+        assert psutil.wait_procs(left, timeout=DEADLINE_SECONDS)[1] == []
+        assert re.search(r"│ Temporal schedules +│ governance:ledger_ingest +│ skipped +│", dev.said)
+        parts = dev.parts()
+        [worker] = [pid for name, pid, _ in recorded(embedded_home) if name == "worker"]
+        psutil.Process(worker).kill()
+        assert dev.process.wait(DEADLINE_SECONDS) == 1
+        assert psutil.wait_procs(parts, timeout=DEADLINE_SECONDS)[1] == []
+        assert "error: the worker ended by itself with code -9, so all was stopped: see its log in " in dev.said
 
 
-def _assets(port: int) -> set[str]:
-    """The asset names the UI's API answers, once it does."""
-    session = requests.Session()
-    # Tries again, a second apart at most, while nothing listens yet.
-    patient = Retry(total=DEADLINE_SECONDS, backoff_factor=0.2, backoff_max=1, allowed_methods=None)
-    session.mount("http://", HTTPAdapter(max_retries=patient))
+def recorded(home: Path) -> list[tuple[str, int, float]]:
+    """Name, id and start of each process that the run remembers."""
+    found: list[tuple[str, int, float]] = json.loads((home / "demo" / "running.json").read_text())
+    return found
+
+
+def assets(port: int) -> set[str]:
+    """The asset names that the UI's API answers."""
     query = {"query": "{assetNodes {assetKey {path}}}"}
-    with session:
-        answer = session.post(f"http://127.0.0.1:{port}/graphql", json=query, timeout=DEADLINE_SECONDS)
+    answer = requests.post(f"http://127.0.0.1:{port}/graphql", json=query, timeout=DEADLINE_SECONDS)
     return {node["assetKey"]["path"][-1] for node in answer.json()["data"]["assetNodes"]}

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
+from ledger_pipeline import settings as settings_module
 from ledger_pipeline.core.errors import ConfigurationError, SettingsError, SpecError
 from ledger_pipeline.settings import PUBLIC_GITHUB_API_URL, GitHubApp, GitHubTokens, Settings, read_settings
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID
@@ -20,7 +21,10 @@ SECRET = "s3cret-password-or-token"
 KEY = key_pair()[0]
 SECRETS = {
     "DATABASE_URL": f"postgresql://ledger:{SECRET}@db/ledger",
+    "DATABASE_OWNER_URL": f"postgresql://owner:{SECRET}@db/ledger",
+    "DATABASE_READER_URL": f"postgresql://people:{SECRET}@db/ledger",
     "DAGSTER_DATABASE_URL": f"postgresql://dagster:{SECRET}@db/dagster",
+    "TEMPORAL_API_KEY": SECRET,
     "GITHUB_TOKEN": SECRET,
     "GITHUB_TOKENS": SECRET,
     "GITHUB_APP_PRIVATE_KEY": SECRET,
@@ -121,7 +125,10 @@ def test_the_ledgers_url_is_handed_out_or_its_variable_named_where_it_is_not_set
     with pytest.raises(SettingsError, match=r"^DATABASE_URL is not set: "):
         read_settings().ledger_url()
     monkeypatch.setenv("DATABASE_URL", SECRETS["DATABASE_URL"])
+    assert read_settings().ledger_url() == read_settings().owner_url() == SECRETS["DATABASE_URL"]
+    monkeypatch.setenv("DATABASE_OWNER_URL", SECRETS["DATABASE_OWNER_URL"])
     assert read_settings().ledger_url() == SECRETS["DATABASE_URL"]
+    assert read_settings().owner_url() == SECRETS["DATABASE_OWNER_URL"]
 
 
 def test_no_error_shows_a_secret(monkeypatch: pytest.MonkeyPatch, project_folder: Path) -> None:
@@ -144,6 +151,61 @@ def test_no_error_shows_a_secret(monkeypatch: pytest.MonkeyPatch, project_folder
     assert wrong.value.__suppress_context__
     for error in errors:
         assert SECRET not in repr(error)
+
+
+# Secrets in files.
+
+
+@pytest.fixture
+def secrets_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a container finds its mounted secrets, with one in it that is empty."""
+    folder = tmp_path / "run-secrets"
+    folder.mkdir()
+    (folder / "github_app_private_key").write_text("\n")
+    monkeypatch.setattr(settings_module, "SECRETS_FOLDER", folder)
+    return folder
+
+
+def test_a_secret_may_be_a_file_named_as_its_variable(secrets_folder: Path) -> None:
+    for name, value in SECRETS.items():
+        (secrets_folder / name.lower()).write_text(f"{value}\n")
+    settings = read_settings()
+    assert {name: getattr(settings, name.lower()).get_secret_value() for name in SECRETS} == SECRETS
+    assert SECRET not in repr(settings)
+
+
+def test_an_empty_file_counts_as_not_set(secrets_folder: Path) -> None:
+    assert read_settings().github_app_private_key is None
+    assert read_settings() == Settings.model_construct()
+
+
+def test_a_variable_comes_before_its_file_and_hides_it_even_when_empty(
+    secrets_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (secrets_folder / "database_url").write_text(SECRETS["DATABASE_URL"])
+    monkeypatch.setenv("DATABASE_URL", "postgresql://other/db")
+    assert read_settings().ledger_url() == "postgresql://other/db"
+    monkeypatch.setenv("DATABASE_URL", "")
+    assert read_settings().database_url is None
+    assert read_settings({"database_url": "postgresql://third/db"}).ledger_url() == "postgresql://third/db"
+
+
+def test_a_file_that_is_no_text_is_named_without_its_contents(secrets_folder: Path) -> None:
+    (secrets_folder / "github_token").write_bytes(b"\xff" + SECRET.encode())
+    with pytest.raises(SettingsError, match=f"^a secret in {secrets_folder} cannot be read: it is no text") as raised:
+        read_settings()
+    assert SECRET not in chain(raised.value)
+
+
+def test_a_file_that_may_not_be_read_is_named(secrets_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (secrets_folder / "github_token").write_text(SECRET)
+
+    def refuse(path: Path, *_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)  # root, who may run this test, reads everything
+    with pytest.raises(SettingsError, match=r"github_.* cannot be read: Permission denied$"):
+        read_settings()
 
 
 # Who asks GitHub.

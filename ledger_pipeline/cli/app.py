@@ -10,9 +10,22 @@ from types import FrameType
 
 import typer
 
-from ledger_pipeline.cli import collect, database, demo, develop, events, schedules, simulate, trigger, worker
+from ledger_pipeline.cli import (
+    collect,
+    database,
+    demo,
+    develop,
+    doctor,
+    events,
+    report,
+    schedules,
+    simulate,
+    trigger,
+    worker,
+)
 from ledger_pipeline.cli.output import errors
 from ledger_pipeline.core.errors import ConfigurationError, LedgerError, UnknownScope, WindowError
+from ledger_pipeline.logs import log_to_stderr
 
 FAILED = 1
 BAD_USAGE = 2
@@ -29,7 +42,9 @@ app.add_typer(database.app, name="db")
 app.add_typer(schedules.app, name="schedules")
 app.command("collect")(collect.command)
 app.command("events")(events.command)
+app.command("report")(report.command)
 app.command("trigger")(trigger.command)
+app.command("doctor")(doctor.command)
 app.command("worker")(worker.command)
 app.command("simulate-github")(simulate.command)
 app.command("demo")(demo.command)
@@ -53,6 +68,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """The console script. SIGTERM unwinds as Ctrl-C does, so that what was started here is stopped."""
+    log_to_stderr()
     signal.signal(signal.SIGTERM, _terminated)
     sys.exit(run())
 

@@ -4,7 +4,7 @@ import typer
 
 from ledger_pipeline.cli.options import Json
 from ledger_pipeline.cli.output import print_json, results
-from ledger_pipeline.local.environment import databases
+from ledger_pipeline.local.environment import databases, migrate
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.store import migrations
 
@@ -13,11 +13,15 @@ app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 
 @app.command()
 def upgrade() -> None:
-    """Bring the database to this release's migration; safe to repeat and to run twice at once."""
+    """Bring the database to this release's migration; safe to repeat and to run twice at once.
+
+    As the owner (DATABASE_OWNER_URL) where one is set: the users of DATABASE_URL and DATABASE_READER_URL are then made
+    where missing, the first may only add to the ledger, the second only read it.
+    """
     with databases(read_settings()) as settings:
-        before = migrations.current(settings.ledger_url())
-        migrations.upgrade(settings.ledger_url())
-        after = migrations.current(settings.ledger_url())
+        before = migrations.current(settings.owner_url())
+        migrate(settings)
+        after = migrations.current(settings.ledger_url())  # as the pipeline will: what keeps it out is heard here
     moved = f"upgraded from {before or 'nothing'} to {after}" if before != after else f"already at {after}"
     results.print(f"ledger database: {moved}")
 

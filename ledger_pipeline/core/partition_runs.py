@@ -11,6 +11,7 @@ from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
 CODE_LOCATION = "ledger_pipeline"
 REPOSITORY = "__repository__"  # what Dagster calls the definitions of a code location
 COLLECT_EPOCH_JOB = "collect_epoch"
+BACKFILL_JOB = "backfill"
 
 EPOCH_DIMENSION = "epoch"
 SCOPE_DIMENSION = "scope"
@@ -28,6 +29,8 @@ TRIGGER_TAG = "ledger/trigger"
 WORKFLOW_ID_TAG = "ledger/temporal_workflow_id"
 WORKFLOW_RUN_ID_TAG = "ledger/temporal_run_id"
 WORKFLOW_URL_TAG = "ledger/temporal_workflow_url"
+# Whose epochs a run collects; the run queue writes it, so that a scope's runs wait for each other.
+SCOPE_TAG = "ledger/scope"
 
 # Dagster's own.
 REPOSITORY_TAG = ".dagster/repository"
@@ -64,3 +67,24 @@ def covers_partition(run_tags: Mapping[str, str], epoch_key: str, scope_key: str
     last, last_scope = parse_partition_key(run_tags[RANGE_END_TAG])
     # Epoch keys are dates as ISO writes them: their order is that of the text.
     return first_scope == last_scope == scope_key and first <= epoch_key <= last
+
+
+def first_and_last_partition(run_tags: Mapping[str, str]) -> tuple[str, str] | None:
+    """The partition keys between which a run with these tags materializes; None for a run of no partition."""
+    if PARTITION_TAG in run_tags:
+        return run_tags[PARTITION_TAG], run_tags[PARTITION_TAG]
+    if RANGE_START_TAG in run_tags and RANGE_END_TAG in run_tags:
+        return run_tags[RANGE_START_TAG], run_tags[RANGE_END_TAG]
+    return None
+
+
+def scope_of_run(run_tags: Mapping[str, str]) -> str | None:
+    """The key of the one scope that a run with these tags is of; None where it is of none, or of several."""
+    partitions = first_and_last_partition(run_tags)
+    if partitions is None:
+        return None
+    try:
+        scopes = {parse_partition_key(key)[1] for key in partitions}
+    except WindowError:
+        return None
+    return scopes.pop() if len(scopes) == 1 else None

@@ -1,18 +1,17 @@
-"""The ledger's laws as asset checks. A check's result carries no partition: its metadata names them."""
+"""The check that asks GitHub, and so runs only when asked for. Its result is of a run: metadata names partitions."""
 
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import dagster as dg
 
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.failures import domain_failures
-from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS
+from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partitions import partition_key, scope_and_windows
-from ledger_pipeline.defs.resources import GitHubResource, LedgerResource, SettingsResource
+from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource
 from ledger_pipeline.sources.port import ActivitySource
 from ledger_pipeline.store.port import WindowReceipt
 
@@ -45,11 +44,12 @@ def counts_match_github(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDe
         settings: SettingsResource,
         ledger: LedgerResource,
         github: GitHubResource,
+        clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.AssetCheckResult]:
         if not _is_asked_for(context):
             return
         with domain_failures(), ledger.open() as store, github.open() as source:
-            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, datetime.now(UTC))
+            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, clock.now())
             receipts = store.receipts(scope.scope_id, source.name, windows)
             seen = {(each.window, each.source_scope, each.stream): each for each in receipts}
             compared, differences = 0, []

@@ -5,37 +5,37 @@ window costs no request.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed
 from ledger_pipeline.core.events import GITHUB_STREAMS
-from ledger_pipeline.core.partition_runs import ACTIVITY_EVENTS_ASSET, STREAM_ASSETS
 from ledger_pipeline.core.windows import span
+from ledger_pipeline.defs.charts import chart_metadata, windows_to_draw
 from ledger_pipeline.defs.failures import domain_failures
+from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.metadata import digest_metadata, stream_metadata
+from ledger_pipeline.defs.partition_checks import partition_check_specs, partition_results, source_scopes_failed
 from ledger_pipeline.defs.partitions import partition_key, scope_and_windows
+from ledger_pipeline.defs.pools import GITHUB_POOL
 from ledger_pipeline.defs.progress import ProgressListener
 from ledger_pipeline.defs.receipts import receipts_by_partition
-from ledger_pipeline.defs.resources import GitHubResource, LedgerResource, SettingsResource
+from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource
 from ledger_pipeline.pipeline.collect import collect
+from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE, window_completeness
 from ledger_pipeline.pipeline.epochs import close_due_epochs
 
 GROUP = "ingestion"
 OWNERS = ["team:ledger"]
-ACTIVITY_EVENTS = dg.AssetKey(ACTIVITY_EVENTS_ASSET)
+# The running epoch no older than a day and a bit. To Dagster freshness is the asset's, by its latest materialization of
+# whatever partition; how far the running epoch itself is read, its `state` and its check say.
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=RUNNING_EPOCH_MAX_AGE)
 
 _STREAM_DESCRIPTIONS = {
     "pull_requests": "A row is a merged pull request, counted for its author at the moment of the merge.",
     "reviews": "A row is a submitted review, of a merged pull request or not, counted for the reviewer.",
     "issues": "A row is a closed issue, counted for its author at the moment it was closed.",
 }
-
-
-def stream_key(stream: str) -> dg.AssetKey:
-    """The asset of one of GitHub's streams."""
-    return dg.AssetKey(STREAM_ASSETS[stream])
 
 
 class CollectConfig(dg.Config):
@@ -56,6 +56,7 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 group_name=GROUP,
                 kinds={"github", "postgres"},
                 owners=OWNERS,
+                freshness_policy=FRESHNESS,
                 skippable=True,
             )
             for stream in GITHUB_STREAMS
@@ -63,6 +64,7 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
+        pool=GITHUB_POOL,
     )
     def github_activity(
         context: dg.AssetExecutionContext,
@@ -70,11 +72,12 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         settings: SettingsResource,
         ledger: LedgerResource,
         github: GitHubResource,
+        clock: dg.ResourceParam[Clock],
         progress: dg.ResourceParam[ProgressListener],
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckEvaluation]:
         streams = [stream for stream in GITHUB_STREAMS if stream_key(stream) in context.selected_asset_keys]
         with domain_failures(), ledger.open() as store, github.open() as source:
-            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, datetime.now(UTC))
+            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, clock.now())
             report = collect(
                 source,
                 store,
@@ -89,6 +92,8 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
             for asked, answered in report.renamed.items():
                 context.log.warning(f"{asked} is {answered} now: name it so in source_refs; nobody is paid twice")
             if report.failures:
+                # `activity_events` is not reached in this run, so its check is told from here.
+                yield from source_scopes_failed(context.instance, scope, report.windows, report.failures)
                 raise CollectionFailed(report.failures)
             receipts = receipts_by_partition(store.receipts(scope.scope_id, source.name, report.windows))
         for stream in report.streams:
@@ -115,26 +120,52 @@ def activity_events(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 group_name=GROUP,
                 kinds={"postgres"},
                 owners=OWNERS,
+                freshness_policy=FRESHNESS,
                 deps=[stream_key(stream) for stream in GITHUB_STREAMS],
+                skippable=True,
             )
         ],
+        check_specs=partition_check_specs(partitions),
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
     )
     def activity_events(
-        context: dg.AssetExecutionContext, settings: SettingsResource, ledger: LedgerResource
-    ) -> dg.MaterializeResult[None]:
+        context: dg.AssetExecutionContext,
+        settings: SettingsResource,
+        ledger: LedgerResource,
+        clock: dg.ResourceParam[Clock],
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckEvaluation]:
+        now = clock.now()
         with domain_failures(), ledger.open() as store:
-            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, datetime.now(UTC))
-            for epoch in close_due_epochs(store, scope):
-                context.log.info(f"epoch {epoch.window.key} of {scope.scope_key} is closed for review")
-            digests = store.digests(scope.scope_id, windows)
-            epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
-        for digest in digests:
-            context.add_asset_metadata(
-                digest_metadata(digest, epochs.get(digest.window), scope.weights_milli, context.run.tags),
-                partition_key=partition_key(digest.window, scope),
-            )
-        return dg.MaterializeResult()
+            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, now)
+            completeness = window_completeness(store, scope, windows)
+            if ACTIVITY_EVENTS in context.selected_asset_keys:
+                for epoch in close_due_epochs(store, scope):
+                    context.log.info(f"epoch {epoch.window.key} of {scope.scope_key} is closed for review")
+                epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
+                drawn = windows_to_draw(windows)
+                for digest in store.digests(scope.scope_id, windows):
+                    window, epoch_now = digest.window, epochs.get(digest.window)
+                    charts = chart_metadata(store, scope, window, epoch_now) if window in drawn else {}
+                    context.add_asset_metadata(
+                        {
+                            **digest_metadata(
+                                digest, epoch_now, scope.weights_milli, completeness[window], now, context.run.tags
+                            ),
+                            **charts,
+                        },
+                        asset_key=ACTIVITY_EVENTS,
+                        partition_key=partition_key(window, scope),
+                    )
+                yield dg.MaterializeResult(asset_key=ACTIVITY_EVENTS)
+            rejections = store.unsettled_rejections(scope.scope_id, windows)
+        yield from partition_results(
+            context.instance,
+            scope,
+            {window: found.missing(now) for window, found in completeness.items()},
+            rejections,
+            frozenset(key.name for key in context.selected_asset_check_keys),
+        )
 
     return activity_events

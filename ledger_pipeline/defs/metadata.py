@@ -1,6 +1,7 @@
 """What a materialization says: numbers somebody will act on, as Dagster metadata. No counting of its own."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TypeAlias
 
 import dagster as dg
@@ -10,6 +11,7 @@ from ledger_pipeline.core.partition_runs import EPOCH_STATUS, TRIGGER_TAG, WORKF
 from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.receipts import receipts_table
+from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.store.port import AppendOutcome, Cursor, Epoch, WindowDigest, WindowReceipt
 
@@ -59,11 +61,20 @@ def stream_metadata(
 
 
 def digest_metadata(
-    digest: WindowDigest, epoch: Epoch | None, weights_milli: Mapping[str, int], run_tags: Mapping[str, str]
+    digest: WindowDigest,
+    epoch: Epoch | None,
+    weights_milli: Mapping[str, int],
+    completeness: Completeness,
+    now: datetime,
+    run_tags: Mapping[str, str],
 ) -> Metadata:
-    """What the ledger holds for a window, what it refused, and whether its epoch weighs as the repo-spec now says."""
+    """What the ledger holds for a window, how whole that is at `now`, what it refused, and whether weights drifted."""
     drift = {} if epoch is None else weight_drift(epoch.weights_milli, weights_milli)
+    until = completeness.until
     return {
+        "state": completeness.state(now),
+        "window_complete": completeness.is_complete,
+        "collected_until": "not yet" if until is None else dg.MetadataValue.timestamp(until),
         **_window(digest.window),
         "epoch_id": "none yet" if epoch is None else epoch.id,
         EPOCH_STATUS: "none yet" if epoch is None else epoch.status.value,
@@ -74,6 +85,7 @@ def digest_metadata(
         "rejected": sum(digest.rejected_by_reason.values()),
         "rejected_by_reason": dg.MetadataValue.json(dict(digest.rejected_by_reason)),
         "set_hash": digest.set_hash,
+        "trigger": run_trigger(run_tags),
         **_workflow(run_tags),
     }
 
@@ -83,6 +95,7 @@ def run_trigger(run_tags: Mapping[str, str]) -> str:
     for tag, trigger in (
         (TRIGGER_TAG, run_tags.get(TRIGGER_TAG, "")),
         ("dagster/schedule_name", "dagster schedule"),
+        ("dagster/sensor_name", "dagster sensor"),
         ("dagster/backfill", "dagster backfill"),
     ):
         if tag in run_tags:

@@ -12,6 +12,7 @@ from ledger_pipeline.core.partition_runs import (
     RANGE_START_TAG,
     SCOPE_DIMENSION,
     parse_partition_key,
+    partition_tags,
 )
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, EpochWindow, parse_epoch_key
@@ -44,6 +45,17 @@ def partition_range_tags(first: EpochWindow, last: EpochWindow, scope: Scope) ->
         RANGE_START_TAG: partition_key(first, scope),
         RANGE_END_TAG: partition_key(last, scope),
     }
+
+
+def partition_run(window: EpochWindow, scope: Scope, *, run_key_suffix: str) -> dg.RunRequest:
+    """A request to run one partition, made once for each `run_key_suffix` however often it is repeated.
+
+    By tag, as every launcher here does: given as `partition_key`, Dagster warns of the tags it then makes itself.
+    """
+    return dg.RunRequest(
+        run_key=f"{partition_key(window, scope)} {run_key_suffix}",
+        tags=partition_tags(window.key, scope.scope_key),
+    )
 
 
 def scope_and_windows(spec: RepoSpec, keys: Sequence[str], now: datetime) -> tuple[Scope, list[EpochWindow]]:

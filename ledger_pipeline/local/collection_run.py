@@ -13,8 +13,8 @@ from ledger_pipeline.core.partition_runs import EPOCH_DIMENSION, TRIGGER_TAG
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.definitions import build_defs
-from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.jobs import collect_epoch
+from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.partitions import partition_range_tags
 from ledger_pipeline.defs.progress import ProgressListener
 from ledger_pipeline.store.port import WindowDigest

@@ -15,11 +15,11 @@ from ledger_pipeline.defs.progress import ProgressListener
 from ledger_pipeline.local.collection_run import CollectionRun, DigestRow, digest_row, run_collection
 from ledger_pipeline.local.dagster_services import dagster_services
 from ledger_pipeline.local.embedded_temporal import embedded_temporal
-from ledger_pipeline.local.environment import dagster_home, databases, overridden
+from ledger_pipeline.local.environment import dagster_home, databases, migrate, overridden
 from ledger_pipeline.local.simulated_github import simulated_github
+from ledger_pipeline.local.single_run import single_run
 from ledger_pipeline.local.worker_process import worker_process
 from ledger_pipeline.settings import Settings, read_settings
-from ledger_pipeline.store import migrations
 from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
 from ledger_pipeline.temporal_bridge.connection import connect
 from ledger_pipeline.temporal_bridge.contract import CollectEpochResult, Progress
@@ -28,7 +28,9 @@ from ledger_pipeline.temporal_bridge.schedules import refuse_failures, sync_sche
 from ledger_pipeline.temporal_bridge.trigger import Started, fire_schedule, wait_for
 
 BACKFILL_EPOCHS = 12
+# Where `make dev` serves them: links outlive the demo.
 DEV_UI_URL = "http://127.0.0.1:3000"
+DEV_TEMPORAL_UI_URL = "http://127.0.0.1:8233"
 
 _ALL_TIME = EpochWindow(datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
@@ -65,7 +67,8 @@ def demo_home(settings: Settings) -> Path:
 def demo_environment(settings: Settings) -> dict[str, str]:
     """The environment of the demo: everything embedded, under `demo_home`, whatever is configured otherwise."""
     unset = (
-        *("DATABASE_URL", "DAGSTER_DATABASE_URL", "DAGSTER_HOME", "DAGSTER_UI_URL", "DAGSTER_CODE_LOCATION"),
+        *("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_READER_URL"),
+        *("DAGSTER_DATABASE_URL", "DAGSTER_HOME", "DAGSTER_UI_URL", "DAGSTER_CODE_LOCATION"),
         *("TEMPORAL_NAMESPACE", "TEMPORAL_API_KEY", "TEMPORAL_TLS", "TEMPORAL_TLS_SERVER_CA_CERT_PATH"),
         *("TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH", "TEMPORAL_TLS_SERVER_NAME"),
     )
@@ -86,6 +89,7 @@ def run_demo(progress: ProgressListener, say: Callable[[str], None]) -> DemoRepo
     home = demo_home(settings)
     say("starting Postgres, Temporal, Dagster and a worker")
     with (
+        single_run(home, say),
         simulated_github(spec, home) as github,
         overridden({**demo_environment(settings), **github}) as demo_settings,
         databases(demo_settings) as demo_settings,
@@ -114,8 +118,8 @@ def _through_temporal(spec: RepoSpec, home: Path, say: Callable[[str], None]) ->
             {
                 "TEMPORAL_ADDRESS": temporal.address,
                 "DAGSTER_URL": dagster.url,
-                # Where `make dev` serves it: the links outlive the demo.
                 "DAGSTER_UI_URL": DEV_UI_URL,
+                "TEMPORAL_UI_URL": DEV_TEMPORAL_UI_URL,
             }
         ) as settings,
         worker_process(spec, home / "worker"),
@@ -139,7 +143,7 @@ async def _fire(settings: Settings, spec: RepoSpec, say: Callable[[str], None]) 
 
 @contextmanager
 def _migrated_ledger(settings: Settings, spec: RepoSpec) -> Iterator[PostgresLedger]:
-    migrations.upgrade(settings.ledger_url())
+    migrate(settings)
     with open_ledger(settings.ledger_url(), spec.node_id) as ledger:
         yield ledger
 

@@ -11,8 +11,15 @@ from pathlib import Path
 from pydantic import SecretStr
 from sqlalchemy import URL, make_url
 
+from ledger_pipeline.core.errors import SettingsError
 from ledger_pipeline.local.embedded_postgres import DAGSTER_DATABASE, LEDGER_DATABASE, embedded_postgres
 from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.store import migrations
+from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
+
+# Of the embedded Postgres, whose superuser owns the ledger; production names its own.
+WRITER_LOGIN = "ledger_pipeline"
+READER_LOGIN = "ledger_people"
 
 # Dagster stores one materialization a transaction unless told otherwise; a backfill of 650 epochs has 2,600.
 EVENT_BATCH_SIZE = "500"
@@ -24,10 +31,23 @@ storage:
     postgres_url:
       env: DAGSTER_POSTGRES_URL
 run_coordinator:
-  module: dagster.core.run_coordinator
-  class: QueuedRunCoordinator
+  module: ledger_pipeline.defs.pools
+  class: ScopedRunQueue  # Dagster's own queue, and a tag with the scope on every run
   config:
     dequeue_interval_seconds: 1  # the default of 5 is most of the time that a covered epoch's run takes
+concurrency:
+  runs:
+    tag_concurrency_limits:
+      - key: ledger/scope  # runs of one scope wait for each other: a backfill, and the collection of every day
+        value:
+          applyLimitPerUniqueValue: true
+        limit: 1
+  pools:
+    granularity: run  # what has to wait, waits in the queue and holds no process
+    default_limit: 2  # of different scopes, two ask GitHub at once: they share one budget
+run_monitoring:
+  enabled: true
+  max_runtime_seconds: 21600  # a run whose process is gone would hold its scope for ever; collection resumes
 telemetry:
   enabled: false
 nux:
@@ -39,27 +59,49 @@ nux:
 def databases(settings: Settings) -> Iterator[Settings]:
     """`settings` with both databases set, an embedded Postgres running as long as it is needed.
 
-    The environment says the same while inside, for Dagster and child processes.
+    The environment says the same while inside, for Dagster and child processes; but not who owns the ledger: they
+    only write to it. Raises SettingsError where what is set is not enough.
     """
     if settings.database_url is not None:
-        ledger = settings.database_url
-        dagster = settings.dagster_database_url or ledger
-        with _environment({"DAGSTER_DATABASE_URL": dagster.get_secret_value()}):
-            yield settings.model_copy(update={"dagster_database_url": dagster})
+        # A writer may make no tables, so Dagster's cannot be beside the ledger's.
+        shared = settings.database_url if settings.database_owner_url is None else None
+        given = settings.model_copy(update={"dagster_database_url": settings.dagster_database_url or shared})
+        with _environment(_for_children(given)):
+            yield given
         return
+    if settings.database_owner_url is not None:
+        raise SettingsError("DATABASE_OWNER_URL is set but DATABASE_URL is not: set it to what the pipeline writes as")
     with embedded_postgres(settings.home / "postgres") as server:
-        ledger = _secret(server.set(database=LEDGER_DATABASE))
-        dagster = settings.dagster_database_url or _secret(server.set(database=DAGSTER_DATABASE))
-        urls = {"database_url": ledger, "dagster_database_url": dagster}
-        with _environment({name.upper(): url.get_secret_value() for name, url in urls.items()}):
-            yield settings.model_copy(update=urls)
+        ledger = server.set(database=LEDGER_DATABASE)
+        urls = {
+            "database_url": _secret(ledger.set(username=WRITER_LOGIN)),
+            "database_owner_url": _secret(ledger),
+            "database_reader_url": _secret(ledger.set(username=READER_LOGIN)),
+            "dagster_database_url": settings.dagster_database_url or _secret(server.set(database=DAGSTER_DATABASE)),
+        }
+        local = settings.model_copy(update=urls)
+        # Before any migration: who finds no tables can then say so.
+        ensure_logins(local.owner_url(), _logins(local))
+        with _environment(_for_children(local)):
+            yield local
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the ledger to this release's migration as its owner, having let the writer and the reader in.
+
+    `settings` come from `databases`. Raises as `ensure_logins` and `migrations.upgrade` do.
+    """
+    owner_url = settings.owner_url()
+    ensure_logins(owner_url, _logins(settings))
+    migrations.upgrade(owner_url)
 
 
 @contextmanager
 def dagster_home(settings: Settings) -> Iterator[Path]:
     """The folder of the Dagster instance: DAGSTER_HOME, else one of ours in LEDGER_HOME with Postgres storage.
 
-    `settings` come from `databases`. The environment names the folder and its storage while inside.
+    `settings` come from `databases`. The environment names the folder and its storage while inside. Raises
+    SettingsError where Dagster has no database.
     """
     if settings.dagster_home is not None:
         yield settings.dagster_home
@@ -67,7 +109,11 @@ def dagster_home(settings: Settings) -> Iterator[Path]:
     folder = settings.home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dagster.yaml").write_text(DAGSTER_YAML)
-    assert settings.dagster_database_url is not None  # noqa: S101 (what `databases` promises)
+    if settings.dagster_database_url is None:
+        raise SettingsError(
+            "DATABASE_OWNER_URL is set, so DATABASE_URL may make no tables: set DAGSTER_DATABASE_URL to a database of "
+            "Dagster's own"
+        )
     # dagster-postgres listens with NOTIFY as psycopg2 spells it; SQLAlchemy's default driver is psycopg 3.
     storage = make_url(settings.dagster_database_url.get_secret_value()).set(drivername="postgresql+psycopg2")
     with _environment(
@@ -90,6 +136,19 @@ def overridden(values: dict[str, str]) -> Iterator[Settings]:
 def child_environment(values: dict[str, str]) -> dict[str, str]:
     """This process's environment with `values` in it, for a child process."""
     return {**os.environ, **values}
+
+
+def _for_children(settings: Settings) -> dict[str, str]:
+    given = {"DATABASE_URL": settings.database_url, "DAGSTER_DATABASE_URL": settings.dagster_database_url}
+    urls = {name: "" if url is None else url.get_secret_value() for name, url in given.items()}
+    return {**urls, "DATABASE_OWNER_URL": "", "DATABASE_READER_URL": ""}
+
+
+def _logins(settings: Settings) -> dict[str, str]:
+    """The URLs of the ledger's writer and reader by group role, where they are not the owner's."""
+    writer = settings.database_url if settings.database_owner_url is not None else None
+    urls = {WRITER: writer, READER: settings.database_reader_url}
+    return {group: url.get_secret_value() for group, url in urls.items() if url is not None}
 
 
 @contextmanager

@@ -1,23 +1,31 @@
-"""Child processes of the local stack: started with a log of their own, ended with us, by their id alone."""
+"""Child processes of the local stack: started with a log of their own, ended with us, by their ids alone."""
 
+import os
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ledger_pipeline.core.errors import LedgerError
+from ledger_pipeline.core.errors import ConfigurationError, LedgerError
 
 STOP_TIMEOUT_SECONDS = 20
+_PAUSE_SECONDS = 0.2
 
 
 @contextmanager
 def child_process(
     command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`command` running, what it prints appended to `log`; stopped when left. Ours is its environment by default."""
+    """`command` running, what it prints appended to `log`; stopped when left. Ours is its environment by default.
+
+    It leads a group of its own, so that Ctrl-C reaches us alone and what it starts is stopped with it.
+    """
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)  # noqa: S603 (our own)
+        process = subprocess.Popen(  # noqa: S603 (a command line of our own)
+            command, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
     try:
         yield process
     finally:
@@ -25,29 +33,46 @@ def child_process(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the process: asked first, killed when it takes longer than STOP_TIMEOUT_SECONDS."""
-    process.terminate()
+    """End the process and what it started: asked first, killed where that takes over STOP_TIMEOUT_SECONDS."""
+    _signal_group(process.pid, signal.SIGTERM)
     try:
         process.wait(STOP_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    _signal_group(process.pid, signal.SIGKILL)
 
 
 def wait_until_answering(
     answers: Callable[[], bool], process: subprocess.Popen[bytes], name: str, log: Path, timeout_seconds: float
 ) -> None:
     """Return once `answers()`, asked a few times a second. Raises LedgerError when the process ends or time is up."""
-    tries = int(timeout_seconds / _PAUSE_SECONDS)
-    for _ in range(tries):
+    for _ in range(int(timeout_seconds / _PAUSE_SECONDS)):
         if answers():
             return
         try:
             code = process.wait(_PAUSE_SECONDS)
         except subprocess.TimeoutExpired:
             continue
-        raise LedgerError(f"{name} ended by itself with code {code} before it answered: see {log}")
-    raise LedgerError(f"{name} does not answer after {timeout_seconds:.0f} s: see {log}")
+        raise LedgerError(f"the {name} ended by itself with code {code} before it answered: see {log}")
+    raise LedgerError(f"the {name} does not answer after {timeout_seconds:.0f} s: see {log}")
+
+
+def supervise(processes: Mapping[str, subprocess.Popen[bytes]], logs: Path) -> None:
+    """Return never; raise LedgerError naming the first of `processes` that ends, whose log is somewhere in `logs`."""
+    while True:
+        for name, process in processes.items():
+            try:
+                code = process.wait(_PAUSE_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+            raise LedgerError(f"the {name} ended by itself with code {code}, so all was stopped: see its log in {logs}")
+
+
+def refuse_taken_port(port: int, what: str, option: str) -> None:
+    """Raises ConfigurationError, saying what wanted the port and which option moves it, where something listens."""
+    if listens(port):
+        raise ConfigurationError(f"port {port} is taken, and {what} wants it: choose another with {option}")
 
 
 def listens(port: int) -> bool:
@@ -64,4 +89,6 @@ def free_port() -> int:
         return port
 
 
-_PAUSE_SECONDS = 0.2
+def _signal_group(leader: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # nobody is left in it
+        os.killpg(leader, number)

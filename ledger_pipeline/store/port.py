@@ -5,7 +5,7 @@ Each verb is one transaction: all of it is stored or none. A store is bound to o
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -202,6 +202,41 @@ class WindowDigest:
         return sum(self.events_by_type.values())
 
 
+@dataclass(frozen=True)
+class DayCount:
+    """How many events of one type one day (UTC) of a window has."""
+
+    day: date
+    event_type: str
+    events: int
+
+
+@dataclass(frozen=True)
+class PersonCount:
+    """How many events of one type one person has in a window; `login` as of the last of them."""
+
+    source: str
+    user_id: str
+    login: str
+    event_type: str
+    events: int
+    last_event_at: datetime
+
+
+@dataclass(frozen=True)
+class UnsettledRejections:
+    """Rejected events of a window that came after its last payout statement: by reason, and the first few of each."""
+
+    window: EpochWindow
+    by_reason: Mapping[AppendOutcome, int]
+    first: tuple[RejectedEvent, ...]
+
+    @property
+    def events(self) -> int:
+        """How many they are."""
+        return sum(self.by_reason.values())
+
+
 class LedgerStore(Protocol):
     """What every ledger promises; `PostgresLedger` is the one in use. All raise StoreUnavailable when down."""
 
@@ -290,4 +325,16 @@ class LedgerStore(Protocol):
 
     def rejected(self, scope_id: UUID, within: EpochWindow) -> list[RejectedEvent]:
         """Events refused whose time lies in `within`, by (event_time, id)."""
+        ...
+
+    def unsettled_rejections(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> list[UnsettledRejections]:
+        """One per window, in the order given."""
+        ...
+
+    def events_per_day(self, scope_id: UUID, window: EpochWindow) -> list[DayCount]:
+        """By day (UTC) and event type; what is zero is not there."""
+        ...
+
+    def events_per_person(self, scope_id: UUID, window: EpochWindow) -> list[PersonCount]:
+        """By person and event type."""
         ...

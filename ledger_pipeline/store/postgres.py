@@ -13,7 +13,7 @@ from ledger_pipeline.core.errors import EpochOverlap, IngestionClosed
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.core.windows import EpochWindow, span
-from ledger_pipeline.store import checkpoints, migrations
+from ledger_pipeline.store import checkpoints, migrations, tallies
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.cursors import finished_scans, scan_of, store_scans, stored_cursors
 from ledger_pipeline.store.digests import bounds, window_digests
@@ -23,12 +23,15 @@ from ledger_pipeline.store.port import (
     AppendOutcome,
     Checkpoint,
     Cursor,
+    DayCount,
     Epoch,
     EpochStatus,
+    PersonCount,
     Producer,
     Receipt,
     RejectedEvent,
     StoredEvent,
+    UnsettledRejections,
     WindowDigest,
     WindowReceipt,
 )
@@ -234,6 +237,21 @@ class PostgresLedger:
         with translated(self._engine), self._engine.connect() as connection:
             rows = [row._asdict() for row in connection.execute(query)]
         return [RejectedEvent(**{**row, "reason": AppendOutcome(row["reason"])}) for row in rows]
+
+    def unsettled_rejections(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> list[UnsettledRejections]:
+        """One per window, in the order given."""
+        with translated(self._engine), self._engine.connect() as connection:
+            return tallies.unsettled_rejections(connection, self._scope(scope_id), windows)
+
+    def events_per_day(self, scope_id: UUID, window: EpochWindow) -> list[DayCount]:
+        """By day (UTC) and event type; what is zero is not there."""
+        with translated(self._engine), self._engine.connect() as connection:
+            return tallies.events_per_day(connection, self._scope(scope_id), window)
+
+    def events_per_person(self, scope_id: UUID, window: EpochWindow) -> list[PersonCount]:
+        """By person and event type."""
+        with translated(self._engine), self._engine.connect() as connection:
+            return tallies.events_per_person(connection, self._scope(scope_id), window)
 
     def _scope(self, scope_id: UUID) -> dict[str, object]:
         return {"node_id": self.node_id, "scope_id": scope_id}

@@ -40,4 +40,4 @@ def _activities(dagster: DagsterClient, parts: WorkerParts) -> Sequence[Callable
         parts.spec, parts.ledger, lambda: open_github(settings, PAGE_SIZE), lambda: datetime.now(UTC)
     )
     partition = PartitionActivities(dagster, parts.client, partial(workflow_url, settings))
-    return [*ledger.activities, partition.materialize_partition]
+    return [*ledger.activities, partition.materialize_partition, partition.cancel_partition_run]

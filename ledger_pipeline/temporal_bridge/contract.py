@@ -39,6 +39,7 @@ COLLECT_FROM_SOURCE = "collectFromSource"
 INSERT_EVENTS = "insertEvents"
 SAVE_CURSOR = "saveCursor"
 MATERIALIZE_PARTITION = "materializePartition"
+CANCEL_PARTITION_RUN = "cancelPartitionRun"
 
 # The workflow's memo, and the schedule's: where the Dagster run is.
 MEMO_DAGSTER_RUN_ID = "dagsterRunId"
@@ -164,7 +165,7 @@ class CollectEpochResult(Wire):
 class Progress(Wire):
     """The answer to the query `progress`."""
 
-    stage: Literal["starting", "ensuring epoch", "materializing", "done", "failed"]
+    stage: Literal["starting", "ensuring epoch", "materializing", "done", "failed", "canceled"]
     epoch_id: EpochId | None = None
     period_start: Instant | None = None
     period_end: Instant | None = None

@@ -168,14 +168,17 @@ class DagsterClient:
     def failure(self, run_id: str) -> RunFailure:
         """Why the run failed: what its steps say; a run that died without a step saying why may do better again."""
         problems: list[tuple[str, bool]] = []
-        died = "the run failed: see its log in Dagster"
+        died, engine = "the run failed: see its log in Dagster", ""
         for event in self._events(run_id):
             if event["__typename"] == "ExecutionStepFailureEvent":
                 problems.append(_step_problem(event))
+            elif event["__typename"] == "EngineEvent" and event["error"]:
+                engine = event["error"]["message"].strip()
             elif event["__typename"] == "RunFailureEvent":
                 died = ((event["error"] or {}).get("message") or event["message"] or died).strip()
         if not problems:
-            return RunFailure(died, retryable=True)
+            # Marked as failed from outside, it says no more than that; what happened stands before.
+            return RunFailure(f"{engine}: {died}" if engine else died, retryable=True)
         return RunFailure("; ".join(message for message, _ in problems), all(retryable for _, retryable in problems))
 
     def materializations(self, run_id: str) -> list[Materialization]:

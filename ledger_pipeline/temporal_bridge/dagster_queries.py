@@ -27,6 +27,7 @@ query Events($runId: ID!, $after: String, $limit: Int!) {
           error { message causes { message } }
           failureMetadata { description metadataEntries { label ... on BoolMetadataEntry { boolValue } } }
         }
+        ... on EngineEvent { error { message } }
         ... on RunFailureEvent { message error { message } }
       }
     }

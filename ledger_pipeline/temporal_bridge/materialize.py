@@ -1,5 +1,5 @@
-"""The Temporal activity that has Dagster materialize a partition: one Dagster run for each workflow run, whatever
-happens to workers, servers and connections in between.
+"""The Temporal activities that have Dagster materialize a partition, and cancel that: one Dagster run for each workflow
+run, whatever happens to workers, servers and connections in between.
 
 An attempt first looks for what earlier ones did: the run that carries the workflow run's id, else one in progress for
 the partition; only then it launches. Two launches at once (a request that was believed lost) leave one run: the older.
@@ -8,24 +8,21 @@ the partition; only then it launches. Two launches at once (a request that was b
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
+from ledger_pipeline.core.errors import DagsterUnavailable
 from ledger_pipeline.core.partition_runs import (
     ACTIVITY_EVENTS_ASSET,
     COLLECT_EPOCH_JOB,
     EPOCH_STATUS,
     STREAM_ASSETS,
     TRIGGER_TAG,
-    WORKFLOW_ID_TAG,
-    WORKFLOW_RUN_ID_TAG,
     WORKFLOW_URL_TAG,
     covers_partition,
     format_partition_key,
@@ -33,6 +30,7 @@ from ledger_pipeline.core.partition_runs import (
 )
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.temporal_bridge.contract import (
+    CANCEL_PARTITION_RUN,
     MATERIALIZE_PARTITION,
     RUN_CANCELED,
     RUN_FAILED,
@@ -46,17 +44,15 @@ from ledger_pipeline.temporal_bridge.contract import (
 )
 from ledger_pipeline.temporal_bridge.dagster_client import CANCELED, SUCCESS, DagsterClient, DagsterRun
 from ledger_pipeline.temporal_bridge.failures import domain_failures
+from ledger_pipeline.temporal_bridge.own_runs import OwnRuns, in_thread
+from ledger_pipeline.temporal_bridge.run_heartbeat import RunHeartbeat
 
 TRIGGER = "temporal"
 POLL_SECONDS = 1.0
-# Half of the heartbeat timeout at most, so that one late beat is no lost worker.
-BEAT_SECONDS = 5.0
 # A wait without an answer from Dagster is given back to Temporal after this long, where people see why it waits.
 SILENCE_SECONDS = 300.0
-# How long a canceled run may take to end, and how long Dagster is asked to cancel it while it does not answer.
-CANCEL_SECONDS = 120.0
-
-_T = TypeVar("_T")
+# How long a canceled run may take to end before the attempt is given up, for another to go on.
+CANCEL_SECONDS = 60.0
 
 
 class PartitionActivities:
@@ -77,26 +73,40 @@ class PartitionActivities:
         """Have Dagster materialize a partition (MaterializeInput) and wait for it to end.
 
         Fails with RUN_FAILED or RUN_FAILED_IN_PASSING, as the run's failure says, or RUN_CANCELED, each with the run's
-        link; with a retryable failure while Dagster does not answer. Canceled, it cancels its own run, not one it
-        attached to.
+        link; with a retryable failure while Dagster does not answer. Canceled, it ends and leaves the run to
+        `cancelPartitionRun`, which a workflow calls then.
         """
         with domain_failures():
-            request = parse(MaterializeInput, payload)
-            beat = _Heartbeat()
+            request, own = parse(MaterializeInput, payload), OwnRuns(self._dagster)
+            beat = RunHeartbeat()
             beating = asyncio.create_task(beat.keep_on())
             try:
-                return await self._materialize(request, beat)
+                return await self._materialize(request, own, beat)
             except asyncio.CancelledError:
-                await self._on_cancellation(beat)
+                _refuse_shutdown()
                 raise
             finally:
                 beating.cancel()
 
-    async def _materialize(self, request: MaterializeInput, beat: "_Heartbeat") -> MaterializeOutput:
+    @activity.defn(name=CANCEL_PARTITION_RUN)
+    async def cancel_partition_run(self) -> None:
+        """Cancel what this workflow run launched, and return once all of it has ended; not what it attached to.
+
+        Fails with a retryable failure while Dagster does not answer, or a run takes over CANCEL_SECONDS to end.
+        """
+        with domain_failures():
+            own = OwnRuns(self._dagster)
+            deadline = time.monotonic() + CANCEL_SECONDS
+            while await own.cancel():
+                if time.monotonic() > deadline:
+                    raise DagsterUnavailable(f"the Dagster run of workflow {own.workflow_id} is being canceled still")
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _materialize(self, request: MaterializeInput, own: OwnRuns, beat: RunHeartbeat) -> MaterializeOutput:
         while True:
-            run, attached = await self._find_or_launch(request, beat)
-            await self._tell_workflow(run)
-            ended = await self._ended(run, beat, attached=attached)
+            run, attached = await self._find_or_launch(request, own, beat)
+            await self._tell_workflow(own, run)
+            ended = await self._ended(run, own, beat, attached=attached)
             if ended is not None and ended.status == SUCCESS:
                 return await self._output(request, ended, attached=attached)
             if not attached:
@@ -104,46 +114,33 @@ class PartitionActivities:
             # Somebody else's run did not do it: what was asked of us is still to be done.
             beat.forget()
 
-    async def _find_or_launch(self, request: MaterializeInput, beat: "_Heartbeat") -> tuple[DagsterRun, bool]:
-        if own := await self._own_run():
-            return own, False
+    async def _find_or_launch(
+        self, request: MaterializeInput, own: OwnRuns, beat: RunHeartbeat
+    ) -> tuple[DagsterRun, bool]:
+        if found := await own.find():
+            return found, False
         if beat.launched is not None:
             raise self._deleted(beat.launched)
-        if beat.attached_to is not None and (run := await _in_thread(self._dagster.find_run, beat.attached_to)):
+        if beat.attached_to is not None and (run := await in_thread(self._dagster.find_run, beat.attached_to)):
             return run, True
         epoch_key = EpochWindow(request.period_start, request.period_end).key
-        for run in await _in_thread(self._dagster.unfinished_runs):
+        for run in await in_thread(self._dagster.unfinished_runs):
             if _materializes_all(run) and covers_partition(run.tags, epoch_key, request.scope_key):
                 return run, True
-        await _to_its_end(self._dagster.launch, self._tags(epoch_key, request.scope_key))
-        own = await self._own_run()
-        if own is None:
+        await own.launch(self._tags(own, epoch_key, request.scope_key))
+        launched = await own.find()
+        if launched is None:
             raise DagsterUnavailable("Dagster does not list the run that it has just launched")
-        return own, False
+        return launched, False
 
-    async def _own_run(self) -> DagsterRun | None:
-        """The run of this workflow run; younger ones that are not finished are canceled."""
-        runs = await _in_thread(self._dagster.runs_tagged, {WORKFLOW_RUN_ID_TAG: _workflow_run_id()})
-        for surplus in runs[1:]:
-            if surplus.is_unfinished:
-                activity.logger.warning(f"Dagster run {surplus.run_id} is one too many, and is canceled")
-                await _to_its_end(self._dagster.cancel, surplus.run_id)
-        return runs[0] if runs else None
+    def _tags(self, own: OwnRuns, epoch_key: str, scope_key: str) -> dict[str, str]:
+        url = self._workflow_url(own.workflow_id, own.workflow_run_id)
+        link = {WORKFLOW_URL_TAG: url} if url else {}
+        return {**partition_tags(epoch_key, scope_key), TRIGGER_TAG: TRIGGER, **link}
 
-    def _tags(self, epoch_key: str, scope_key: str) -> dict[str, str]:
-        workflow_id, run_id = _workflow_id(), _workflow_run_id()
-        url = self._workflow_url(workflow_id, run_id)
-        return {
-            **partition_tags(epoch_key, scope_key),
-            TRIGGER_TAG: TRIGGER,
-            WORKFLOW_ID_TAG: workflow_id,
-            WORKFLOW_RUN_ID_TAG: run_id,
-            **({WORKFLOW_URL_TAG: url} if url else {}),
-        }
-
-    async def _tell_workflow(self, run: DagsterRun) -> None:
+    async def _tell_workflow(self, own: OwnRuns, run: DagsterRun) -> None:
         """So that its memo and progress show the run while it goes on."""
-        handle = self._temporal.get_workflow_handle(_workflow_id(), run_id=_workflow_run_id())
+        handle = self._temporal.get_workflow_handle(own.workflow_id, run_id=own.workflow_run_id)
         found = DagsterRunFound(run_id=run.run_id, url=self._dagster.run_url(run.run_id))
         try:
             await handle.signal(RUN_FOUND_SIGNAL, found)
@@ -151,7 +148,7 @@ class PartitionActivities:
             # It is told again with the result; the run itself must not depend on it.
             activity.logger.warning(f"the workflow cannot be told of Dagster run {run.run_id} yet: {error.message}")
 
-    async def _ended(self, run: DagsterRun, beat: "_Heartbeat", *, attached: bool) -> DagsterRun | None:
+    async def _ended(self, run: DagsterRun, own: OwnRuns, beat: RunHeartbeat, *, attached: bool) -> DagsterRun | None:
         """Wait for the run to end, through restarts of Dagster: the ended run, None where it was deleted.
 
         Raises DagsterUnavailable after SILENCE_SECONDS.
@@ -162,7 +159,7 @@ class PartitionActivities:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 # Of our own all are looked up: a launch believed lost may come to life while we wait.
-                now = await (_in_thread(self._dagster.find_run, run.run_id) if attached else self._own_run())
+                now = await (in_thread(self._dagster.find_run, run.run_id) if attached else own.find())
             except DagsterUnavailable as error:
                 if time.monotonic() - answered_at > SILENCE_SECONDS:
                     raise
@@ -177,7 +174,7 @@ class PartitionActivities:
 
     async def _output(self, request: MaterializeInput, run: DagsterRun, *, attached: bool) -> MaterializeOutput:
         key = format_partition_key(EpochWindow(request.period_start, request.period_end).key, request.scope_key)
-        found = await _in_thread(self._dagster.materializations, run.run_id)
+        found = await in_thread(self._dagster.materializations, run.run_id)
         metadata = {each.asset: each.metadata for each in found if each.partition == key}
         status = metadata.get(ACTIVITY_EVENTS_ASSET, {}).get(EPOCH_STATUS)
         return MaterializeOutput(
@@ -192,7 +189,7 @@ class PartitionActivities:
         url = self._dagster.run_url(run.run_id)
         if run.status == CANCELED:
             return ApplicationError(f"Dagster run {run.run_id} was canceled: {url}", run.run_id, url, type=RUN_CANCELED)
-        failure = await _in_thread(self._dagster.failure, run.run_id)
+        failure = await in_thread(self._dagster.failure, run.run_id)
         kind = RUN_FAILED_IN_PASSING if failure.retryable else RUN_FAILED
         problem = f"Dagster run {run.run_id} failed: {failure.message} ({url})"
         return ApplicationError(problem, run.run_id, url, type=kind)
@@ -202,94 +199,16 @@ class PartitionActivities:
         problem = f"Dagster run {run_id} was deleted in Dagster before its end was seen"
         return ApplicationError(problem, run_id, self._dagster.run_url(run_id), type=RUN_CANCELED)
 
-    async def _on_cancellation(self, beat: "_Heartbeat") -> None:
-        """Leave nothing running of a canceled workflow; leave the run alone where only this attempt ends."""
-        details = activity.cancellation_details()
-        if details is not None and details.worker_shutdown and not details.cancel_requested:
-            raise ApplicationError(
-                "the worker is shutting down: another one goes on with the Dagster run",
-                type="WorkerShutdown",
-                next_retry_delay=timedelta(milliseconds=100),
-            )
-        if details is None or not details.cancel_requested:
-            return
-        until = time.monotonic() + CANCEL_SECONDS
-        while True:
-            try:
-                if not await self._cancel_own_runs():
-                    return
-            except DagsterUnavailable as error:
-                beat.on_silence(str(error))
-            if time.monotonic() > until:
-                raise DagsterError(
-                    f"the Dagster run of workflow run {_workflow_run_id()} could not be canceled in time"
-                )
-            await asyncio.sleep(POLL_SECONDS)
 
-    async def _cancel_own_runs(self) -> bool:
-        """Ask Dagster to cancel what this workflow run launched; whether anything is unfinished still."""
-        unfinished = [
-            run
-            for run in await _in_thread(self._dagster.runs_tagged, {WORKFLOW_RUN_ID_TAG: _workflow_run_id()})
-            if run.is_unfinished
-        ]
-        for run in unfinished:
-            if run.status != "CANCELING":
-                await _in_thread(self._dagster.cancel, run.run_id)
-        return bool(unfinished)
-
-
-class _Heartbeat:
-    """What the server is told while we wait, and what an earlier attempt told it."""
-
-    def __init__(self) -> None:
-        told = activity.info().heartbeat_details
-        before = told[0] if told and isinstance(told[0], dict) else {}
-        self._told: dict[str, Any] = before
-        self.attached_to: str | None = before.get("runId") if before.get("attached") else None
-        self.launched: str | None = None if before.get("attached") else before.get("runId")
-
-    def on_run(self, run: DagsterRun, url: str, *, attached: bool) -> None:
-        """The run's id, link and step."""
-        self._told = {
-            "runId": run.run_id,
-            "url": url,
-            "status": run.status,
-            "step": run.step,
-            "attached": attached,
-        }
-        activity.heartbeat(self._told)
-
-    def on_silence(self, problem: str) -> None:
-        """Dagster does not answer for now."""
-        self._told = {**self._told, "problem": problem}
-        activity.heartbeat(self._told)
-
-    def forget(self) -> None:
-        """The run attached to came to nothing."""
-        self.attached_to = None
-        self._told = {}
-
-    async def keep_on(self) -> None:
-        """Beat while a question to Dagster is under way."""
-        while True:
-            activity.heartbeat(self._told)
-            await asyncio.sleep(BEAT_SECONDS)
-
-
-async def _in_thread(function: Callable[..., _T], *arguments: Any) -> _T:
-    return await asyncio.to_thread(function, *arguments)
-
-
-async def _to_its_end(function: Callable[..., _T], *arguments: Any) -> _T:
-    """As `_in_thread`, but a cancellation waits for it: what was asked of Dagster must not come after we looked."""
-    asked = asyncio.ensure_future(_in_thread(function, *arguments))
-    try:
-        return await asyncio.shield(asked)
-    except asyncio.CancelledError:
-        with suppress(DagsterError):  # the cancellation is what counts; the runs are looked up again
-            await asked
-        raise
+def _refuse_shutdown() -> None:
+    """Raises, to be retried at once by another worker, where only this worker ends and not the workflow."""
+    details = activity.cancellation_details()
+    if details is not None and details.worker_shutdown and not details.cancel_requested:
+        raise ApplicationError(
+            "the worker is shutting down: another one goes on with the Dagster run",
+            type="WorkerShutdown",
+            next_retry_delay=timedelta(milliseconds=100),
+        )
 
 
 def _materializes_all(run: DagsterRun) -> bool:
@@ -308,17 +227,3 @@ def _counts(metadata: Any) -> StreamCounts:
         skipped=number["skipped"],
         rejected=number["late"] + number["conflict"],
     )
-
-
-def _workflow_id() -> str:
-    found = activity.info().workflow_id
-    if found is None:
-        raise DagsterError(f"{MATERIALIZE_PARTITION} belongs to a workflow: its Dagster run carries the workflow's id")
-    return found
-
-
-def _workflow_run_id() -> str:
-    found = activity.info().workflow_run_id
-    if found is None:
-        raise DagsterError(f"{MATERIALIZE_PARTITION} belongs to a workflow: its Dagster run carries the workflow's id")
-    return found

@@ -2,19 +2,22 @@
 
 import logging
 
+from temporalio import activity, workflow
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.runtime import TelemetryFilter as Levels
 
+from ledger_pipeline.logs import is_for_programs, log_to_stderr
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.listening import cannot_listen, resolved
 
 METRICS_SETTING = "WORKER_METRICS_ADDRESS"
-LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def configure_logging() -> None:
-    """Plain lines on stderr for a process that is a worker: our own at INFO, everybody else's at WARNING."""
-    logging.basicConfig(level=logging.WARNING, format=LINE)
+    """Lines on stderr for a process that is a worker, as `logs` has them: our own at INFO, all others at WARNING."""
+    log_to_stderr(logging.WARNING)
+    # JSON has fields for it; people read it behind the message.
+    activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = not is_for_programs()
     for ours in ("ledger_pipeline", "temporalio.activity", "temporalio.workflow"):
         logging.getLogger(ours).setLevel(logging.INFO)
     # It prints a fatal error's traceback; the worker says the same in one line.

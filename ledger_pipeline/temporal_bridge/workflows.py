@@ -5,13 +5,14 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from ledger_pipeline.core.errors import PayloadError, WindowError
     from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
     from ledger_pipeline.temporal_bridge.contract import (
         BAD_PAYLOAD,
+        CANCEL_PARTITION_RUN,
         COLLECT_EPOCH_WORKFLOW,
         ENSURE_EPOCH_FOR_WINDOW,
         MATERIALIZE_PARTITION,
@@ -66,9 +67,9 @@ class CollectEpochWorkflow:
         """
         try:
             result = await self._collect(_checked(payload))
-        except ActivityError as error:
-            self._now(stage="failed")
-            if isinstance(error.cause, ApplicationError):
+        except (ActivityError, ApplicationError) as error:
+            self._now(stage="canceled" if is_cancelled_exception(error) else "failed")
+            if isinstance(error, ActivityError) and isinstance(error.cause, ApplicationError):
                 raise _failure(error.cause) from error
             # As it is: with another cause a cancellation would be taken for a failure, which a schedule retries.
             raise
@@ -116,21 +117,32 @@ class CollectEpochWorkflow:
         self, request: CollectEpochInput, window: EpochWindow, result: CollectEpochResult
     ) -> CollectEpochResult:
         self._now(stage="materializing")
-        run = await workflow.execute_activity(
-            MATERIALIZE_PARTITION,
-            MaterializeInput(
-                scope_id=request.scope_id,
-                scope_key=request.scope_key,
-                period_start=window.start,
-                period_end=window.end,
-            ),
-            result_type=MaterializeOutput,
-            start_to_close_timeout=PATIENCE,
-            schedule_to_close_timeout=PATIENCE,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RUN_RETRIES,
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
+        try:
+            run = await workflow.execute_activity(
+                MATERIALIZE_PARTITION,
+                MaterializeInput(
+                    scope_id=request.scope_id,
+                    scope_key=request.scope_key,
+                    period_start=window.start,
+                    period_end=window.end,
+                ),
+                result_type=MaterializeOutput,
+                start_to_close_timeout=PATIENCE,
+                schedule_to_close_timeout=PATIENCE,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RUN_RETRIES,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                # By itself, so that it is done even where no attempt was there to hear of the cancellation.
+                await workflow.execute_activity(
+                    CANCEL_PARTITION_RUN,
+                    start_to_close_timeout=timedelta(minutes=2),
+                    schedule_to_close_timeout=PATIENCE,
+                    retry_policy=RETRIES,
+                )
+            raise
         self.dagster_run_found(DagsterRunFound(run_id=run.run_id, url=run.url))
         return result.model_copy(
             update={

@@ -41,4 +41,4 @@ def deployment(_github: Simulator, ledger: PostgresLedger, ledger_url: str, tmp_
         }
     )
     with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
-        yield Deployment(_github, ledger, instance, settings)
+        yield Deployment(_github, ledger, instance, settings, NOW, tmp_path)

@@ -3,23 +3,29 @@
 Materialize any asset for any partition in two lines:
 
     def test_something(deployment: Deployment) -> None:
-        result = deployment.materialize("2026-02-16")
+        assert deployment.materialize_asset("activity_events", "2026-02-16|default").success
+
+`materialize` runs the whole collection of an epoch, or of a range of them, as the job `collect_epoch` does.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import dagster as dg
+from dagster._core.event_api import PartitionKeyFilter
 
 from ledger_pipeline.definitions import build_defs
 from ledger_pipeline.defs.jobs import collect_epoch
+from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.resources import SettingsResource
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID
+from ledger_pipeline_tests.sources.simulator.worlds import NAME
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -56,10 +62,31 @@ class Deployment:
     ledger: PostgresLedger
     instance: dg.DagsterInstance
     settings: SettingsResource
+    clock: datetime
+    folder: Path
+
+    def now(self) -> datetime:
+        """The time to Dagster's side, which is GitHub's."""
+        return self.clock
+
+    def set_clock(self, instant: datetime) -> None:
+        """Let it be this time, to both."""
+        self.clock = instant
+        self.github.set_clock(instant)
+
+    def configure(self, **overrides: Any) -> None:
+        """Let these settings be others, by field name; None takes one away."""
+        # A resource keeps the configuration it was made with: changing its dictionary changes nothing.
+        changed = {**self.settings.overrides, **overrides}
+        self.settings = SettingsResource(overrides={name: each for name, each in changed.items() if each is not None})
+
+    def first_epoch(self, epoch: str) -> None:
+        """Let the grid begin with this epoch."""
+        write_repo_spec(self.folder, NAME, first_epoch=epoch)
 
     def definitions(self) -> dg.Definitions:
         """What Dagster would load here."""
-        return build_defs(self.settings.repo_spec(), self.settings)
+        return build_defs(self.settings.repo_spec(), self.settings, clock=self)
 
     def materialize(
         self,
@@ -91,6 +118,13 @@ class Deployment:
             )
         )
 
+    def materialize_asset(self, asset: str, partition: str) -> dg.ExecuteInProcessResult:
+        """One run of one asset, `github/issues` say, for one partition, as "Materialize" in the UI launches it."""
+        key = dg.AssetKey.from_user_string(asset)
+        job = self.definitions().resolve_implicit_global_asset_job_def().get_subset(asset_selection={key})
+        tags = {"dagster/partition": partition}
+        return job.execute_in_process(run_config=QUIET, instance=self.instance, tags=tags, raise_on_error=False)
+
     def metadata(self, asset_key: str | Sequence[str], partition: str) -> dict[str, Any]:
         """The metadata of the latest materialization of a partition, as plain values."""
         key = dg.AssetKey(asset_key)
@@ -100,6 +134,16 @@ class Deployment:
         [record] = records
         assert record.asset_materialization is not None
         return {name: value.value for name, value in record.asset_materialization.metadata.items()}
+
+    def check_evaluation(self, check: str, partition: str) -> dg.AssetCheckEvaluation:
+        """The latest evaluation of a check of `activity_events` on a partition."""
+        history = self.instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(ACTIVITY_EVENTS, check), limit=1, partition_filter=PartitionKeyFilter(key=partition)
+        )
+        [record] = history
+        assert record.event is not None
+        assert record.event.dagster_event is not None
+        return record.event.dagster_event.asset_check_evaluation_data
 
     def materialized(self, asset_key: str | Sequence[str]) -> set[str]:
         """The partitions of an asset that are green."""

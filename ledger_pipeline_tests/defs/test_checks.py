@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from ledger_pipeline.defs.checks import COUNTS_MATCH_GITHUB
-from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS
+from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, PullRequest
 from ledger_pipeline_tests.builders import window
 from ledger_pipeline_tests.defs.deployment import QUIET, Deployment
@@ -73,7 +73,7 @@ def test_materializing_from_the_ui_asks_github_nothing_about_a_covered_epoch(col
         .execute_in_process(run_config=QUIET, instance=collected.instance, tags=tags("2026-02-09"))
     )
     assert result.success
-    assert result.get_asset_check_evaluations() == []
+    assert COUNTS_MATCH_GITHUB not in {found.check_name for found in result.get_asset_check_evaluations()}
     assert collected.github.requests == ()
 
 

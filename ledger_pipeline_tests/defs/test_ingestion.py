@@ -6,7 +6,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from ledger_pipeline.core.hashing import event_set_hash
-from ledger_pipeline.defs.ingestion import ACTIVITY_EVENTS, stream_key
+from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.sources.simulator.world import Closure
 from ledger_pipeline.store.port import EpochStatus
@@ -129,7 +129,7 @@ def test_a_late_event_is_counted_on_the_partition_that_refused_it(
 
 
 def test_secrets_stay_out_of_what_dagster_stores(deployment: Deployment) -> None:
-    deployment.settings.overrides["github_token"] = "ghp_marked_secret"
+    deployment.configure(github_token="ghp_marked_secret")
     result = deployment.materialize("2026-02-16")
     stored = [*deployment.instance.all_logs(result.run_id), deployment.instance.get_run_by_id(result.run_id)]
     assert stored

@@ -123,13 +123,13 @@ def _events_of(number: int) -> tuple[PullRequest | Issue, ...]:
     return merged(number, at, reviews=(review(number, at),)), issue(1000 + number, closures=(Closure(at),))
 
 
-@pytest.fixture(scope="session")
-def stack(postgres_server: str, migrated_template: str, temporal_server: TemporalServer) -> Iterator[Stack]:
-    """The stack without a worker; `running_worker` starts one."""
+@contextmanager
+def running_stack(postgres_url: str, migrated_template: str, temporal_address: str) -> Iterator[Stack]:
+    """The stack without a worker, on this Postgres server and this Temporal server; `running_worker` starts one."""
     with (
         tempfile.TemporaryDirectory(prefix="lp") as folder,
-        fresh_database(postgres_server, migrated_template) as ledger_url,
-        fresh_database(postgres_server) as dagster_url,
+        fresh_database(postgres_url, migrated_template) as ledger_url,
+        fresh_database(postgres_url) as dagster_url,
         Simulator(world(*_events_of(WEEKS)), as_of=NOW) as github,
     ):
         home = Path(folder)
@@ -146,7 +146,7 @@ def stack(postgres_server: str, migrated_template: str, temporal_server: Tempora
             "LEDGER_REPO_SPEC": str(write_repo_spec(home, NAME, first_epoch=FIRST_EPOCH)),
             "NODE_ID": str(NODE_ID),
             "SCOPE_ID": str(SCOPE_ID),
-            "TEMPORAL_ADDRESS": temporal_server.address,
+            "TEMPORAL_ADDRESS": temporal_address,
             "TEMPORAL_UI_URL": "http://temporal.example",
         }
         _make_dagster_tables(environment)
@@ -161,9 +161,16 @@ def stack(postgres_server: str, migrated_template: str, temporal_server: Tempora
                 services=services,
                 folder=home,
                 environment=environment,
-                settings=read_settings({"temporal_address": temporal_server.address}),
+                settings=read_settings({"temporal_address": temporal_address}),
             )
             engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def stack(postgres_server: str, migrated_template: str, temporal_server: TemporalServer) -> Iterator[Stack]:
+    """The stack without a worker, on the servers of this test process."""
+    with running_stack(postgres_server, migrated_template, temporal_server.address) as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The worker process: what it refuses to start with, how it says that it is ready, how it drains and how it ends."""
 
 import asyncio
+import json
 import signal
 import socket
 import time
@@ -202,7 +203,7 @@ def test_it_waits_for_a_temporal_server_that_went_away(environment: dict[str, st
         assert worker.get("/livez").status_code == 200
         with embedded_temporal(state, port=port):
             worker.wait_ready()
-            [line] = [line for line in worker.output.splitlines() if " WARNING " in line]
+            [line] = [line for line in worker.output.splitlines() if '"level": "WARNING"' in line]
             assert "temporal: not ready: " in line
             worker.process.send_signal(signal.SIGTERM)
             assert worker.wait_end() == 0
@@ -230,7 +231,7 @@ def test_told_to_stop_it_finishes_what_runs_and_ends_with_0(
 
     asyncio.run(drained())
     assert "draining: 1 activities run, 300 s for them to finish" in worker.output
-    assert worker.output.splitlines()[-1].endswith("drained")
+    assert json.loads(worker.output.splitlines()[-1])["message"] == "drained"
 
 
 def test_an_activity_that_outlasts_the_grace_period_is_canceled(

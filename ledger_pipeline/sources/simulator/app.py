@@ -20,6 +20,7 @@ def application(state: SimulatorState) -> Starlette:
     for prefix in ("", "/api/v3"):
         routes += [
             Route(f"{prefix}/rate_limit", rest.rate_limit),
+            Route(f"{prefix}/user", rest.user),
             Route(f"{prefix}/repos/{{owner}}/{{repo}}", rest.repository),
             Route(f"{prefix}/repositories/{{id:int}}", rest.repository_by_id),
             Route(f"{prefix}/repos/{{owner}}/{{repo}}/installation", apps.of_repository),

@@ -63,7 +63,7 @@ class AppEndpoints:
             body = {
                 "token": token.token,
                 "expires_at": github_time(token.expires_at),
-                "permissions": {"metadata": "read"},
+                "permissions": dict(app.permissions),
                 "repository_selection": "all",
             }
             return answers.json_answer(201, body)
@@ -88,6 +88,8 @@ def _installation(app: App, owner: str, id_: int) -> dict[str, object]:
     return {
         "id": id_,
         "app_id": app.app_id,
+        "app_slug": app.slug,
+        "permissions": dict(app.permissions),
         "account": {"login": owner},
         "target_type": "User" if owner in app.users else "Organization",
         "repository_selection": "all",

@@ -9,17 +9,24 @@ import jwt
 TOKEN_LIFETIME = timedelta(hours=1)
 TOKEN_PREFIX = "ghs_"  # noqa: S105
 
+READ_BY_COLLECTORS = ("metadata", "issues", "pull_requests")
+
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class App:
-    """A GitHub App; `installations` are ids by owner, `users` those owners that are no organization."""
+    """A GitHub App; `installations` are ids by owner, `users` those owners that are no organization.
+
+    `permissions` are what each installation has granted.
+    """
 
     app_id: int
     public_key_pem: str
     installations: Mapping[str, int] = field(default_factory=dict)
     users: frozenset[str] = frozenset()
+    slug: str = "ledger-collector"
+    permissions: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(READ_BY_COLLECTORS, "read"))
 
     def installed_for(self, owner: str) -> tuple[str, int] | None:
         """The owner as GitHub spells it and the installation's id."""

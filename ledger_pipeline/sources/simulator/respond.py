@@ -66,6 +66,9 @@ class Replier:
             )
         )
         headers = {"Date": format_datetime(now, usegmt=True), "X-GitHub-Request-Id": self.request_id}
+        scopes = self._state.scopes_of(token_of(self._request))
+        if scopes is not None and answer.status != 401:
+            headers["X-OAuth-Scopes"] = scopes
         if answer.media_type == JSON_TYPE:  # An HTML page comes from the proxy, which knows of no budget.
             headers |= self._state.standing(token_of(self._request), self._resource).headers()
         body = answer.body[: len(answer.body) // 2] if damage is Damage.TRUNCATED_JSON else answer.body

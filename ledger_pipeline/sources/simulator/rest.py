@@ -1,4 +1,4 @@
-"""The REST paths a client may try beside GraphQL: its rate limit, and whether a repository is there."""
+"""The REST paths a client may try beside GraphQL: its rate limit, who it is, and whether a repository is there."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -7,6 +7,7 @@ from ledger_pipeline.sources.simulator import answers
 from ledger_pipeline.sources.simulator.answers import Answer
 from ledger_pipeline.sources.simulator.nodes import WEB_URL, node_id
 from ledger_pipeline.sources.simulator.respond import Replier, refusal, token_of
+from ledger_pipeline.sources.simulator.root import VIEWER
 from ledger_pipeline.sources.simulator.state import SimulatorState
 from ledger_pipeline.sources.simulator.view import RepositoryView, github_time
 
@@ -35,6 +36,13 @@ class RestEndpoints:
                 "reset": int(standing.resets_at.timestamp()),
             }
         return reply.send(answers.json_answer(200, {"resources": resources, "rate": resources[RESOURCE]}))
+
+    async def user(self, request: Request) -> Response:
+        """GET /user; an installation is nobody."""
+        if self._state.is_installation(token_of(request)):
+            return self._answer(request, answers.message(403, "Resource not accessible by integration"))
+        told = {"login": VIEWER.login, "id": VIEWER.database_id, "type": "User"}
+        return self._answer(request, answers.json_answer(200, told))
 
     async def repository(self, request: Request) -> Response:
         """GET /repos/{owner}/{repo}; a renamed one sends to its id."""

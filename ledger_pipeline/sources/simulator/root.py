@@ -20,7 +20,7 @@ from ledger_pipeline.sources.simulator.search import Found, search
 from ledger_pipeline.sources.simulator.view import WorldView
 from ledger_pipeline.sources.simulator.world import Actor, PullRequest
 
-_VIEWER = Actor("ledger-collector", 9_000_001)
+VIEWER = Actor("ledger-collector", 9_000_001)
 
 
 def query_root(world: WorldView, rate_limit: Node) -> Node:
@@ -53,7 +53,7 @@ def query_root(world: WorldView, rate_limit: Node) -> Node:
         "nodes": nodes,
         "search": search_items,
         "rateLimit": rate_limit,
-        "viewer": actor_node(_VIEWER),
+        "viewer": actor_node(VIEWER),
     }
 
 

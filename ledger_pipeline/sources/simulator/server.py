@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import FrameType, TracebackType
 
@@ -24,7 +24,8 @@ _START_TIMEOUT_SECONDS = 30
 class Simulator:
     """GitHub on a port of this machine, for as long as the `with` block lasts.
 
-    `as_of` None lets the real clock run. Everything may be called from any thread while requests are served.
+    `as_of` None lets the real clock run; `scopes` are those of classic tokens, by token. Everything may be called from
+    any thread while requests are served.
     """
 
     def __init__(
@@ -37,8 +38,9 @@ class Simulator:
         points_per_hour: int = POINTS_PER_HOUR,
         bad_tokens: Iterable[str] = (),
         apps: Iterable[App] = (),
+        scopes: Mapping[str, str] | None = None,
     ) -> None:
-        self._state = SimulatorState(world, as_of, points_per_hour, bad_tokens, apps)
+        self._state = SimulatorState(world, as_of, points_per_hour, bad_tokens, apps, scopes)
         self._address = (host, port)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None

@@ -3,7 +3,7 @@
 Tests change it from their thread while the server's thread reads it, so every access takes the lock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import RLock
@@ -44,9 +44,11 @@ class SimulatorState:
         points_per_hour: int = POINTS_PER_HOUR,
         bad_tokens: Iterable[str] = (),
         apps: Iterable[App] = (),
+        scopes: Mapping[str, str] | None = None,
     ) -> None:
         self.faults = Faults()
         self.apps = Apps(apps)
+        self._scopes = dict(scopes or {})
         self._bad_tokens = frozenset(bad_tokens)
         self._lock = RLock()
         self._timeline = Timeline(world)
@@ -90,6 +92,15 @@ class SimulatorState:
         """Whether GitHub does not know the token, or no more."""
         with self._lock:
             return token in self._bad_tokens or self.apps.is_bad(token, self.now())
+
+    def is_installation(self, token: str) -> bool:
+        """Whether the token is an installation's."""
+        with self._lock:
+            return self.apps.owner_of(token) is not None
+
+    def scopes_of(self, token: str) -> str | None:
+        """The scopes of a classic token, as GitHub lists them; None for a token that has none to list."""
+        return self._scopes.get(token)
 
     def hand_out_token(self, owner: str) -> InstallationToken:
         """A new token for the owner's installation."""

@@ -1,0 +1,121 @@
+"""Charts of a window as PNG, for Dagster's UI and the epoch's page. Knows matplotlib, and neither Dagster nor SQL.
+
+Matplotlib is imported when something is drawn: loading the definitions must not wait for it. No pyplot: it keeps
+figures in global state, and runs draw in threads. The light panel is part of the picture, so that it reads the same
+on a light page and on a dark one.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, timedelta
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.contributions import MILLI, Contribution, units_text
+from ledger_pipeline.store.port import DayCount
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PEOPLE_SHOWN = 20
+
+_WIDTH_INCHES, _DPI = 6.0, 120
+_PANEL, _INK, _QUIET_INK, _GRID = "#fbfbfa", "#1f2328", "#59636e", "#d8dbdf"
+# Okabe and Ito's palette: told apart by colour-blind eyes, and by brightness alone.
+_COLOURS = {"pull_requests": "#0072b2", "reviews": "#e69f00", "issues": "#009e73"}
+_OTHERS = "#8c959f"
+_LABELS_AT_MOST = 8
+_NAME_LENGTH = 26
+_PALETTE_COLOURS = 48
+
+
+def events_per_day_png(counts: Sequence[DayCount], window: EpochWindow) -> bytes:
+    """Stacked bars, one a day of the window (UTC), by stream."""
+    from matplotlib.ticker import MaxNLocator
+
+    days = [window.start.date() + timedelta(n) for n in range((window.end - window.start).days)]
+    found: defaultdict[str, dict[date, int]] = defaultdict(dict)
+    for count in counts:
+        found[count.event_type][count.day] = count.events
+    figure, axes = _panel(2.5, f"Events per day (UTC), epoch {window.key}")
+    bottom = [0] * len(days)
+    for stream, event_type in EVENT_TYPE_OF_STREAM.items():
+        heights = [found[event_type].get(day, 0) for day in days]
+        label = f"{stream.replace('_', ' ')} ({sum(heights):,})"
+        axes.bar(range(len(days)), heights, bottom=bottom, color=_COLOURS[stream], label=label, width=0.8)
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    step = -(-len(days) // _LABELS_AT_MOST)
+    axes.set_xticks(range(0, len(days), step), [_day_label(day, len(days)) for day in days[::step]])
+    axes.set_xlim(-0.6, len(days) - 0.4)
+    axes.set_ylim(0, max(*bottom, 1) * 1.08)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(-0.01, 0.985), ncols=3, frameon=False, fontsize=8, labelcolor=_INK,
+        handlelength=1, handletextpad=0.4, columnspacing=1.2, borderaxespad=0.2,
+    )  # fmt: skip
+    return _png(figure)
+
+
+def units_per_contributor_png(people: Sequence[Contribution], window: EpochWindow) -> bytes:
+    """Horizontal bars, most units first: the first PEOPLE_SHOWN, and all others as one."""
+    shown, others = list(people[:PEOPLE_SHOWN]), people[PEOPLE_SHOWN:]
+    names = [_short(person.login) for person in shown]
+    units = [person.units_milli for person in shown]
+    colours = [_COLOURS["pull_requests"]] * len(shown)
+    if others:
+        names.append(f"{len(others)} others")
+        units.append(sum(person.units_milli for person in others))
+        colours.append(_OTHERS)
+    title = f"Units per contributor before curation, epoch {window.key}"
+    figure, axes = _panel(0.7 + 0.24 * max(len(names), 2), title)
+    places = range(len(names))
+    axes.barh(places, [each / MILLI for each in units], color=colours, height=0.72)
+    widest = max([*units, 1]) / MILLI
+    for place, each in zip(places, units, strict=True):
+        axes.text(each / MILLI + widest * 0.01, place, units_text(each), va="center", fontsize=8, color=_INK)
+    for label in axes.set_yticks(places, names):
+        label.label1.set_parse_math(False)  # a login is text, whatever it holds
+    axes.set_ylim(max(len(names), 2) - 0.4, -0.6)
+    axes.set_xlim(0, widest * 1.12)
+    axes.xaxis.set_visible(False)
+    if not names:
+        axes.text(0.0, 0.5, "No events.", fontsize=9, color=_QUIET_INK, transform=axes.transAxes)
+    return _png(figure)
+
+
+def _panel(height_inches: float, title: str) -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH_INCHES, height_inches), dpi=_DPI, facecolor=_PANEL, layout="constrained")
+    # Over the whole figure: an axes' own title starts where its labels end, and long logins would push it out.
+    figure.suptitle(title, x=0.012, ha="left", fontsize=10, color=_INK)
+    axes = figure.add_subplot(facecolor=_PANEL)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelsize=8, colors=_INK)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure, axes
+
+
+def _png(figure: "Figure") -> bytes:
+    from PIL import Image
+
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png")
+    file = BytesIO()
+    # A handful of colours and their shades: a palette makes it a third of the size, and metadata holds it as text.
+    picture = Image.open(drawn).convert("RGB").quantize(_PALETTE_COLOURS, dither=Image.Dither.NONE)
+    picture.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _short(login: str) -> str:
+    return login if len(login) <= _NAME_LENGTH else f"{login[: _NAME_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _day_label(day: date, days: int) -> str:
+    return f"{day:%a} {day.day} {day:%b}" if days <= _LABELS_AT_MOST else f"{day.day} {day:%b}"

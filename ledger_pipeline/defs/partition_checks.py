@@ -1,0 +1,163 @@
+"""What each partition of `activity_events` is checked for in every run, without asking GitHub anything.
+
+A result carries its partition: a run of one epoch leaves the red of another as it is, until that one is run again.
+Dagster gives a run over a range one result without a partition; so these are evaluations of our own, one a partition,
+each pointing at the materialization it is about (what points at none, Dagster takes for outdated).
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import dagster as dg
+
+# Not exported by Dagster, but part of the evaluation that is.
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+
+from ledger_pipeline.core.errors import SourceError
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
+from ledger_pipeline.defs.partitions import partition_key
+from ledger_pipeline.pipeline.completeness import StreamReach
+from ledger_pipeline.store.port import UnsettledRejections
+
+EVERY_SOURCE_SCOPE_READ = "every_source_scope_read"
+NOTHING_REJECTED = "nothing_rejected"
+
+_DESCRIPTIONS = {
+    EVERY_SOURCE_SCOPE_READ: (
+        "Every source_scope was read: to the end of an epoch that is over, within 26 hours of a running one. "
+        "An error, because the epoch's numbers are not whole; the next run that reads them all turns it green."
+    ),
+    NOTHING_REJECTED: (
+        "No event was refused since the epoch's last payout statement, as late or in conflict with a stored one. "
+        "A warning, because nothing is lost or miscounted: it is kept aside, for a person to decide before signing."
+    ),
+}
+_LISTED = {"reason": "string", "event": "string", "by": "string", "event_time": "string", "url": "string"}
+
+
+def partition_check_specs(partitions: dg.PartitionsDefinition) -> list[dg.AssetCheckSpec]:
+    """The checks of `activity_events`, by partition."""
+    with warnings.catch_warnings():
+        # A check's partitions are in preview; without them one partition's result would hide another's.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return [
+            dg.AssetCheckSpec(name, asset=ACTIVITY_EVENTS, description=text, partitions_def=partitions)
+            for name, text in _DESCRIPTIONS.items()
+        ]
+
+
+def source_scopes_failed(
+    instance: dg.DagsterInstance, scope: Scope, windows: Sequence[EpochWindow], failures: Iterable[SourceError]
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """EVERY_SOURCE_SCOPE_READ failing on each of `windows`, by a collection of which `failures` came."""
+    problems = [str(failure) for failure in failures]
+    targets = _targets(instance, [partition_key(window, scope) for window in windows])
+    for window in windows:
+        key = partition_key(window, scope)
+        yield _evaluation(
+            EVERY_SOURCE_SCOPE_READ,
+            key,
+            targets,
+            passed=False,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=f"{key}: {'; '.join(problems)}",
+            metadata={"failed": dg.MetadataValue.json(problems)},
+        )
+
+
+def partition_results(
+    instance: dg.DagsterInstance,
+    scope: Scope,
+    missing: Mapping[EpochWindow, Sequence[StreamReach]],
+    rejections: Sequence[UnsettledRejections],
+    selected: frozenset[str],
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Both checks, where `selected`, for every window: what is not read far enough, and what was rejected."""
+    targets = _targets(instance, [partition_key(window, scope) for window in missing])
+    if EVERY_SOURCE_SCOPE_READ in selected:
+        for window, parts in missing.items():
+            key = partition_key(window, scope)
+            yield _evaluation(
+                EVERY_SOURCE_SCOPE_READ,
+                key,
+                targets,
+                passed=not parts,
+                severity=dg.AssetCheckSeverity.ERROR,
+                description=f"{key}: {'; '.join(map(str, parts)) or 'all read'}",
+                metadata={"missing": dg.MetadataValue.json([str(part) for part in parts])},
+            )
+    if NOTHING_REJECTED in selected:
+        for found in rejections:
+            key = partition_key(found.window, scope)
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(found.by_reason.items()))
+            yield _evaluation(
+                NOTHING_REJECTED,
+                key,
+                targets,
+                passed=not found.events,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=f"{key}: {reasons or 'nothing rejected'}",
+                metadata={"rejected": found.events, "first_rejected": _rejected_table(found)},
+            )
+
+
+def _evaluation(
+    check: str,
+    key: str,
+    targets: Mapping[str, AssetCheckEvaluationTargetMaterializationData],
+    *,
+    passed: bool,
+    severity: dg.AssetCheckSeverity,
+    description: str,
+    metadata: Mapping[str, dg.MetadataValue | int],
+) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=ACTIVITY_EVENTS,
+        check_name=check,
+        passed=passed,
+        severity=severity,
+        description=description,
+        metadata={"partition": key, **metadata},
+        target_materialization_data=targets.get(key),
+        blocking=False,
+        partition=key,
+    )
+
+
+def _targets(
+    instance: dg.DagsterInstance, keys: Sequence[str]
+) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
+    """The latest materialization of each partition, in two queries for all of them."""
+    latest = instance.get_latest_storage_id_by_partition(
+        ACTIVITY_EVENTS, dg.DagsterEventType.ASSET_MATERIALIZATION, set(map(str, keys))
+    )
+    if not latest:
+        return {}
+    filtered = dg.AssetRecordsFilter(asset_key=ACTIVITY_EVENTS, storage_ids=list(latest.values()))
+    records = instance.fetch_materializations(filtered, limit=len(latest)).records
+    return {
+        record.partition_key: AssetCheckEvaluationTargetMaterializationData(
+            storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+        )
+        for record in records
+        if record.partition_key is not None
+    }
+
+
+def _rejected_table(found: UnsettledRejections) -> dg.MetadataValue:
+    rows = [
+        dg.TableRecord(
+            {
+                "reason": event.reason.value,
+                "event": event.event_id,
+                "by": event.platform_login,
+                "event_time": event.event_time.isoformat(),
+                "url": event.artifact_url,
+            }
+        )
+        for event in found.first
+    ]
+    columns = [dg.TableColumn(name, kind) for name, kind in _LISTED.items()]
+    return dg.MetadataValue.table(records=rows, schema=dg.TableSchema(columns=columns))

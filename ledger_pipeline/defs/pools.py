@@ -1,0 +1,28 @@
+"""Concurrency: who waits for whom. The limits themselves are the instance's, in its dagster.yaml.
+
+Runs wait in the queue, holding no process, while a pool or their scope is full (`granularity: run`). A limit by tag
+needs a tag, and Dagster gives none of ours to the runs of a backfill: the run queue adds it to every run it is given.
+"""
+
+from typing import Any
+
+from dagster import DagsterRun, QueuedRunCoordinator, SubmitRunContext
+
+from ledger_pipeline.core.partition_runs import SCOPE_TAG, scope_of_run
+
+GITHUB_POOL = "github"
+
+
+class ScopedRunQueue(QueuedRunCoordinator[Any]):
+    """Dagster's run queue; each run says in SCOPE_TAG whose epochs it is about, whoever launched it.
+
+    Named in dagster.yaml as `run_coordinator`, with the same configuration as Dagster's own.
+    """
+
+    def submit_run(self, context: SubmitRunContext) -> DagsterRun:
+        """Enqueue the run, tagged with its scope where it is of one."""
+        run = context.dagster_run
+        scope_key = scope_of_run(run.tags)
+        if scope_key is not None:
+            self._instance.add_run_tags(run.run_id, {SCOPE_TAG: scope_key})
+        return super().submit_run(context)

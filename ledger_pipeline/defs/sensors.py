@@ -1,0 +1,107 @@
+"""The sensors: epochs that just closed are looked at once more, and every run's end is one line in the log.
+
+The Temporal schedule collects the running epoch. When that is over it goes on with the next one, so nothing would ever
+say on the closed epoch's own square that it is complete, in review or finalized: that is what the first sensor is for.
+It is on, because a square that says "running" for ever is not true, and it costs one scan an epoch at most.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from ledger_pipeline.core.errors import LedgerError
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.defs.jobs import collect_epoch
+from ledger_pipeline.defs.partitions import partition_run
+from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
+from ledger_pipeline.defs.run_log import log_run
+from ledger_pipeline.store.port import EpochStatus, LedgerStore
+
+CHECK_SECONDS = 300
+
+
+@dg.sensor(
+    name="closed_epochs",
+    job=collect_epoch,
+    minimum_interval_seconds=CHECK_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Materializes an epoch once more when it is over, and when it moves to review or is finalized.",
+)
+def closed_epochs(
+    context: dg.SensorEvaluationContext,
+    settings: SettingsResource,
+    ledger: LedgerResource,
+    clock: dg.ResourceParam[Clock],
+) -> dg.SensorResult | dg.SkipReason:
+    """One request for each epoch that ended or changed its status since the last tick; the first tick only looks."""
+    now = clock.now()
+    try:
+        spec = settings.repo_spec()
+        with ledger.open() as store:
+            known = {scope.scope_key: _statuses(store, scope, now) for scope in spec.scopes}
+    except LedgerError as error:
+        return dg.SkipReason(str(error))
+    cursor = json.dumps({"at": now.isoformat(), "statuses": {key: _unfinished(each) for key, each in known.items()}})
+    if context.cursor is None:
+        return dg.SensorResult(skip_reason="the first look: epochs that close from now on are asked for", cursor=cursor)
+    before = json.loads(context.cursor)
+    requests = [
+        partition_run(window, scope, run_key_suffix=event)
+        for scope in spec.scopes
+        for window, event in _changes(
+            known[scope.scope_key],
+            before["statuses"].get(scope.scope_key, {}),
+            datetime.fromisoformat(before["at"]),
+            now,
+        )
+    ]
+    return dg.SensorResult(run_requests=requests, cursor=cursor)
+
+
+@dg.run_status_sensor(
+    name="log_succeeded_runs",
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Logs one line of JSON for each run that succeeded.",
+)
+def log_succeeded_runs(context: dg.RunStatusSensorContext) -> None:
+    """One line on the logger `ledger_pipeline.runs`, at INFO."""
+    log_run(context.instance, context.dagster_run)
+
+
+@dg.run_failure_sensor(
+    name="log_failed_runs",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Logs one line of JSON for each run that failed, with what its first failing step said.",
+)
+def log_failed_runs(context: dg.RunFailureSensorContext) -> None:
+    """One line on the logger `ledger_pipeline.runs`, at ERROR."""
+    log_run(context.instance, context.dagster_run, context)
+
+
+_Statuses = dict[EpochWindow, EpochStatus]
+
+
+def _statuses(store: LedgerStore, scope: Scope, now: datetime) -> _Statuses:
+    first = datetime.combine(scope.first_epoch, datetime.min.time(), UTC)
+    if first >= now:
+        return {}
+    return {epoch.window: epoch.status for epoch in store.epochs(scope.scope_id, EpochWindow(first, now))}
+
+
+def _unfinished(statuses: _Statuses) -> dict[str, str]:
+    """What a cursor remembers: the statuses that can still change, by epoch key."""
+    return {window.key: status.value for window, status in statuses.items() if status is not EpochStatus.FINALIZED}
+
+
+def _changes(
+    statuses: _Statuses, before: dict[str, str], since: datetime, now: datetime
+) -> Iterator[tuple[EpochWindow, str]]:
+    for window, status in statuses.items():
+        if window.key in before and before[window.key] != status.value:
+            yield window, status.value
+        elif since < window.end <= now:
+            yield window, "ended"

@@ -1,0 +1,55 @@
+"""What files and environment say: the repo-spec, and whose this deployment is."""
+
+from ledger_pipeline.core.errors import ConfigurationError, LedgerError, SpecError
+from ledger_pipeline.core.spec import RepoSpec
+from ledger_pipeline.doctor.findings import Finding, failed, fine, skipped, warning
+from ledger_pipeline.repo_spec import load_repo_spec
+from ledger_pipeline.settings import Settings
+from ledger_pipeline.temporal_bridge.schedule_plan import desired
+
+REPO_SPEC = "repo-spec"
+IDENTITY = "identity"
+
+
+def check_repo_spec(settings: Settings) -> tuple[Finding, RepoSpec | None]:
+    """The repo-spec can be read, and its schedules are ones that Temporal takes."""
+    remedy = "correct the file at that key"
+    try:
+        path = settings.repo_spec_path
+    except SpecError as error:
+        remedy = "write .cogni/repo-spec.yaml (README: Your own repositories), or set LEDGER_REPO_SPEC to yours"
+        return failed(REPO_SPEC, error, remedy), None
+    if not path.is_file():
+        return failed(REPO_SPEC, f"{path} is not there", "set LEDGER_REPO_SPEC to your repo-spec"), None
+    try:
+        spec = load_repo_spec(path)
+        schedules = desired(spec).schedules
+    except LedgerError as error:
+        return failed(REPO_SPEC, error, remedy), None
+    repositories = source_scopes_of(spec)
+    keys = ", ".join(scope.scope_key for scope in spec.scopes)
+    seen = f"{path}: scopes {keys}; {len(repositories)} repositories, {len(schedules)} schedules"
+    if not repositories:
+        return warning(REPO_SPEC, seen, "name repositories in activity_sources.github.source_refs"), spec
+    return fine(REPO_SPEC, seen), spec
+
+
+def check_identity(settings: Settings, spec: RepoSpec | None) -> Finding:
+    """NODE_ID and SCOPE_ID are the repo-spec's."""
+    if spec is None:
+        return skipped(IDENTITY, "the repo-spec cannot be read")
+    wanted = f"NODE_ID={spec.node_id} SCOPE_ID={spec.default_scope.scope_id}"
+    try:
+        settings.repo_spec()
+    except ConfigurationError as error:
+        return failed(IDENTITY, error, f"set {wanted}, or point LEDGER_REPO_SPEC at the repo-spec of that node")
+    unset = [name for name, given in (("NODE_ID", settings.node_id), ("SCOPE_ID", settings.scope_id)) if given is None]
+    if unset:
+        return warning(IDENTITY, f"{' and '.join(unset)} not set: a worker would not start", f"set {wanted}")
+    return fine(IDENTITY, f"node {spec.node_id}, scope {spec.default_scope.scope_id}")
+
+
+def source_scopes_of(spec: RepoSpec) -> list[str]:
+    """Every repository of every scope, once."""
+    every = (each for scope in spec.scopes for source in scope.sources for each in source.source_scopes)
+    return list(dict.fromkeys(every))

@@ -1,0 +1,65 @@
+"""The ledger's database: there, new enough, migrated, and open to exactly what the pipeline does."""
+
+from ledger_pipeline.core.errors import LedgerError
+from ledger_pipeline.doctor.findings import Finding, State, answer_of, failed, fine, skipped, warning
+from ledger_pipeline.settings import Settings
+from ledger_pipeline.store import migrations
+from ledger_pipeline.store.inspection import DatabaseFacts, look_at, rights_of
+from ledger_pipeline.store.roles import WRITER
+
+DATABASE = "database"
+MIGRATION = "migration"
+RIGHTS = "rights"
+
+OLDEST_VERSION = 140000
+
+_AS_WRITER = f"let DATABASE_URL be a user that is a member of {WRITER} and nothing else"
+
+
+async def check_database(settings: Settings, problem: LedgerError | None) -> tuple[Finding, DatabaseFacts | None]:
+    """It answers, and is new enough. `problem` is what kept an embedded one from starting."""
+    if problem is not None:
+        return failed(DATABASE, problem, "set DATABASE_URL to a Postgres 14 or newer"), None
+    try:
+        facts = await answer_of(lambda: look_at(settings.ledger_url()))
+    except LedgerError as error:
+        remedy = "check DATABASE_URL: host, port, name, user and password; start that Postgres, or create the database"
+        if "permission denied" in str(error):
+            remedy = f"{_AS_WRITER}: GRANT {WRITER} TO that user"
+        return failed(DATABASE, error, remedy), None
+    seen = f"{facts.where} as {facts.user}, Postgres {facts.version // 10000}.{facts.version % 10000}"
+    if facts.version < OLDEST_VERSION:
+        return failed(DATABASE, seen, "move the ledger to Postgres 14 or newer"), None
+    return fine(DATABASE, seen), facts
+
+
+def check_migration(facts: DatabaseFacts | None) -> Finding:
+    """It is at this release's migration."""
+    if facts is None:
+        return skipped(MIGRATION, "the database cannot be asked")
+    needed = migrations.head()
+    if facts.revision == needed:
+        return fine(MIGRATION, f"at {needed}")
+    seen = f"at {facts.revision or 'none'}, this release needs {needed}"
+    if facts.revision is not None and facts.revision > needed:
+        return failed(MIGRATION, seen, "a newer release migrated it: install that release")
+    return failed(MIGRATION, seen, "run `ledger-pipeline db upgrade`, as the owner (DATABASE_OWNER_URL)")
+
+
+async def check_rights(settings: Settings, migration: Finding) -> Finding:
+    """The pipeline's user may do what the pipeline does, and cannot change what is stored."""
+    if migration.state is not State.OK:
+        return skipped(RIGHTS, "the database is not at this release's migration")
+    try:
+        rights = await answer_of(lambda: rights_of(settings.ledger_url()))
+    except LedgerError as error:
+        return failed(RIGHTS, error, "check that the database stays reachable, and run this again")
+    if rights.missing:
+        return failed(RIGHTS, f"lacks {', '.join(rights.missing)}", f"{_AS_WRITER}: GRANT {WRITER} TO that user")
+    if rights.disabled_triggers:
+        seen = f"triggers that keep the ledger are off: {', '.join(rights.disabled_triggers)}"
+        return failed(RIGHTS, seen, "as the owner: ALTER TABLE ... ENABLE TRIGGER ...; then find out who disabled them")
+    if rights.excess:
+        seen = f"the user {', '.join(rights.excess)}: it could change stored facts, or switch off what forbids it"
+        return warning(RIGHTS, seen, f"{_AS_WRITER}; keep the owner for migrations, in DATABASE_OWNER_URL")
+    return fine(RIGHTS, "adds facts, and can neither change nor delete them")

@@ -1,0 +1,105 @@
+"""The whole examination: what is independent goes side by side, what is found comes in one order, without secrets."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from dataclasses import replace
+
+from pydantic import SecretStr
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from ledger_pipeline.core.errors import LedgerError
+from ledger_pipeline.core.spec import RepoSpec
+from ledger_pipeline.doctor.clocks import check_clock
+from ledger_pipeline.doctor.configuration import check_identity, check_repo_spec, source_scopes_of
+from ledger_pipeline.doctor.dagster import DAGSTER, check_daemon, check_dagster
+from ledger_pipeline.doctor.database import DATABASE, check_database, check_migration, check_rights
+from ledger_pipeline.doctor.findings import Finding, failed
+from ledger_pipeline.doctor.github import GITHUB, check_budget, check_credentials, check_repositories
+from ledger_pipeline.doctor.temporal import TEMPORAL, check_schedules, check_temporal, check_worker
+from ledger_pipeline.settings import Settings
+
+_SHORTEST_SECRET = 4  # a shorter one is no secret, and hiding it would hide letters of words
+_Part = tuple[list[Finding], float | None]
+
+_logger = logging.getLogger(__name__)
+
+
+async def examine(settings: Settings, database_problem: LedgerError | None = None) -> list[Finding]:
+    """Every check's finding, always in the same order. Raises nothing; changes nothing.
+
+    `settings` have both databases; where one could not be had, `database_problem` says why.
+    """
+    repo_spec, spec = check_repo_spec(settings)
+    (database, database_skew), (temporal, _), (dagster, _), (github, github_skew) = await asyncio.gather(
+        _part(DATABASE, _database(settings, database_problem)),
+        _part(TEMPORAL, _temporal(settings, spec)),
+        _part(DAGSTER, _dagster(settings)),
+        _part(GITHUB, _github(settings, spec)),
+    )
+    clock = check_clock({"GitHub": github_skew, "the database": database_skew})
+    found = [repo_spec, check_identity(settings, spec), *database, *temporal, *dagster, *github, clock]
+    return [_without_secrets(each, _secrets(settings)) for each in found]
+
+
+async def _database(settings: Settings, problem: LedgerError | None) -> _Part:
+    database, facts = await check_database(settings, problem)
+    migration = check_migration(facts)
+    rights = await check_rights(settings, migration)
+    return [database, migration, rights], None if facts is None else facts.skew_seconds
+
+
+async def _temporal(settings: Settings, spec: RepoSpec | None) -> _Part:
+    temporal = await check_temporal(settings)
+    return [
+        temporal,
+        *await asyncio.gather(check_schedules(settings, spec, temporal), check_worker(settings, temporal)),
+    ], None
+
+
+async def _dagster(settings: Settings) -> _Part:
+    dagster = await check_dagster(settings)
+    return [dagster, await check_daemon(settings, dagster)], None
+
+
+async def _github(settings: Settings, spec: RepoSpec | None) -> _Part:
+    source_scopes = [] if spec is None else source_scopes_of(spec)
+    credentials, usable = await check_credentials(settings, source_scopes)
+    budget = check_budget(settings, usable)
+    repositories = await check_repositories(settings, source_scopes, (credentials, budget))
+    skews = [each.skew_seconds for each in usable if each.skew_seconds is not None]
+    return [credentials, budget, repositories], min(skews, key=abs, default=None)
+
+
+async def _part(check: str, part: Awaitable[_Part]) -> _Part:
+    """The part; a bug in it is a finding too, and hides no other part's."""
+    try:
+        return await part
+    except Exception as error:
+        _logger.exception("the check of %s is broken", check)
+        return [failed(check, f"the check itself failed: {type(error).__name__}", "report it, with this log")], None
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """All that no finding may show: secret settings, and the passwords in those that are URLs."""
+    secrets: list[str] = []
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if not isinstance(value, SecretStr):
+            continue
+        text = value.get_secret_value()
+        secrets += [text, *(each.strip() for each in text.split(","))]
+        try:
+            secrets.append(make_url(text).password or "")
+        except (ArgumentError, ValueError):
+            continue
+    return sorted({each for each in secrets if len(each) >= _SHORTEST_SECRET}, key=len, reverse=True)
+
+
+def _without_secrets(finding: Finding, secrets: list[str]) -> Finding:
+    """Messages of ours hold none; what others' messages quote is not ours to promise."""
+    detail = finding.detail
+    for secret in secrets:
+        detail = detail.replace(secret, "***")
+    return replace(finding, detail=detail)

@@ -1,0 +1,114 @@
+"""GitHub: credentials that work, may read what they must and little else, repositories that answer, and points left."""
+
+from collections.abc import Sequence
+
+from ledger_pipeline.core.errors import LedgerError, SettingsError
+from ledger_pipeline.doctor.findings import Finding, State, answer_of, failed, fine, skipped, warning
+from ledger_pipeline.settings import GitHubApp, Settings
+from ledger_pipeline.sources.github.inspection import TIMEOUT_SECONDS, CredentialReport, inspect_credentials
+from ledger_pipeline.sources.github.source import open_github
+
+GITHUB = "github"
+BUDGET = "budget"
+REPOSITORIES = "repositories"
+
+# Reading needs no more; `repo` is the only scope by which a classic token reads private repositories.
+READING_SCOPES = frozenset(
+    {"repo", "public_repo", "repo:status", "read:org", "read:user", "user:email", "read:project"}
+)
+NEEDED_PERMISSIONS = ("issues", "metadata", "pull_requests")
+
+
+async def check_credentials(settings: Settings, source_scopes: Sequence[str]) -> tuple[Finding, list[CredentialReport]]:
+    """Each token or installation is one that GitHub knows, and may read; who it is, and with which scopes."""
+    try:
+        credentials = settings.github_credentials()
+    except SettingsError as error:
+        remedy = "set GITHUB_TOKEN, or GITHUB_APP_ID with its private key (README: Your own repositories)"
+        return failed(GITHUB, error, remedy), []
+    try:
+        reports = await answer_of(lambda: inspect_credentials(settings.github_api_url, credentials, source_scopes))
+    except LedgerError as error:
+        return failed(GITHUB, error, "check GITHUB_API_URL, and that GitHub can be reached from here"), []
+    usable = [each for each in reports if each.problem is None]
+    seen = "; ".join(map(_told, reports))
+    bad = [each for each in reports if each.problem is not None]
+    if bad:
+        remedy = _renew(credentials) if any(each.rejected for each in bad) else _RETRY
+        return (warning if usable else failed)(GITHUB, seen, remedy), usable
+    lacking = sorted({name for each in usable for name in _lacking(each)})
+    if lacking:
+        remedy = f"grant the App read access to {', '.join(NEEDED_PERMISSIONS)}, and accept it for the installation"
+        return failed(GITHUB, f"{seen}; lacks {', '.join(lacking)}", remedy), usable
+    excess = sorted({scope for each in usable for scope in each.scopes or () if scope not in READING_SCOPES})
+    if excess:
+        remedy = "use a fine-grained token with read access to Issues, Metadata and Pull requests, or a GitHub App"
+        return warning(GITHUB, f"{seen}; {', '.join(excess)} is more than reading needs", remedy), usable
+    return fine(GITHUB, seen or "no repository to ask for"), usable
+
+
+def check_budget(settings: Settings, reports: Sequence[CredentialReport]) -> Finding:
+    """Some credential has more points left than are kept for others."""
+    if not reports:
+        return skipped(BUDGET, "GitHub's credentials do not work")
+    limited = [(each.name, each.points) for each in reports if each.points is not None]
+    if not limited:
+        return fine(BUDGET, "GitHub sets no limit here")
+    seen = "; ".join(
+        f"{name}: {points.left} of {points.limit} points left, whole again at {points.resets_at:%Y-%m-%dT%H:%M:%SZ}"
+        for name, points in limited
+    )
+    if len(limited) == len(reports) and all(each.left <= settings.github_points_reserve for _, each in limited):
+        seen = f"the reserve of {settings.github_points_reserve} (GITHUB_POINTS_RESERVE) is reached; {seen}"
+        return warning(BUDGET, seen, "wait until then, add a token to GITHUB_TOKENS, or use a GitHub App")
+    return fine(BUDGET, seen)
+
+
+async def check_repositories(settings: Settings, source_scopes: Sequence[str], before: Sequence[Finding]) -> Finding:
+    """Every repository of every scope answers, asked as a collection would; `before` are the findings it rests on."""
+    if any(each.state in (State.FAILED, State.SKIPPED) for each in before):
+        return skipped(REPOSITORIES, "GitHub's credentials do not work")
+    if any(each.check == BUDGET and each.state is State.WARNING for each in before):
+        return skipped(REPOSITORIES, "the budget's reserve is not spent on this")
+    if not source_scopes:
+        return skipped(REPOSITORIES, "the repo-spec names none")
+    impatient = {"github_timeout_seconds": TIMEOUT_SECONDS, "github_retries": 0, "github_max_wait_seconds": 0}
+
+    def ask() -> list[str]:
+        with open_github(settings.model_copy(update=impatient)) as github:
+            answered = github.heads(source_scopes).heads
+        return [each for each in source_scopes if each not in answered]
+
+    remedy = "check source_refs for the spelling, and that the credentials may read each of them (private ones: `repo`)"
+    try:
+        missing = await answer_of(ask)
+    except LedgerError as error:
+        return failed(REPOSITORIES, error, remedy)
+    if missing:
+        seen = f"{len(missing)} of {len(source_scopes)} not there, or not for us: {', '.join(missing)}"
+        return failed(REPOSITORIES, seen, remedy)
+    return fine(REPOSITORIES, f"all {len(source_scopes)} readable")
+
+
+_RETRY = "check GITHUB_API_URL, and that GitHub can be reached from here; then run this again"
+
+
+def _renew(credentials: object) -> str:
+    if isinstance(credentials, GitHubApp):
+        return "check GITHUB_APP_ID and its private key, and that the App is installed for the repositories' owners"
+    return "renew GITHUB_TOKEN (or that token of GITHUB_TOKENS): GitHub does not know it, or no more"
+
+
+def _told(report: CredentialReport) -> str:
+    if report.problem is not None:
+        return f"{report.name}: {report.problem}"
+    who = f"{report.name} of {report.login}" if report.login else report.name
+    if report.scopes is not None:
+        return f"{who}, scopes: {', '.join(report.scopes) or 'none (public repositories)'}"
+    if report.permissions is not None:
+        return f"{who}, may {', '.join(f'{level} {name}' for name, level in sorted(report.permissions.items()))}"
+    return f"{who}, fine-grained: GitHub does not tell its permissions"
+
+
+def _lacking(report: CredentialReport) -> list[str]:
+    return [] if report.permissions is None else [each for each in NEEDED_PERMISSIONS if each not in report.permissions]

@@ -1,0 +1,71 @@
+"""What an epoch's page says, gathered from the ledger. No HTML here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.completeness import Completeness, window_completeness
+from ledger_pipeline.pipeline.contributions import Contribution, contributions
+from ledger_pipeline.store.port import Cursor, DayCount, Epoch, LedgerStore, RejectedEvent, WindowDigest, WindowReceipt
+
+
+@dataclass(frozen=True)
+class EpochContent:
+    """Everything on the page of one epoch of one scope, as the ledger was at `made_at` (UTC).
+
+    `epoch` is None where nothing was collected yet; `cursors` are those of what the scope collects, in its order.
+    """
+
+    node_id: UUID
+    scope: Scope
+    window: EpochWindow
+    made_at: datetime
+    epoch: Epoch | None
+    completeness: Completeness
+    digest: WindowDigest
+    days: Sequence[DayCount]
+    people: Sequence[Contribution]
+    cursors: Sequence[Cursor]
+    receipts: Sequence[WindowReceipt]
+    rejected: Sequence[RejectedEvent]
+
+    @property
+    def state(self) -> str:
+        """`complete`, `running: collected up to ..` or `incomplete: ..`."""
+        return self.completeness.state(self.made_at)
+
+    @property
+    def weights_milli(self) -> Mapping[str, int]:
+        """The weights that units are counted by: the epoch's pinned ones, else those of the repo-spec."""
+        return self.scope.weights_milli if self.epoch is None else self.epoch.weights_milli
+
+
+def epoch_content(store: LedgerStore, scope: Scope, window: EpochWindow, now: datetime) -> EpochContent:
+    """The epoch of `window` as the ledger has it. Raises StoreUnavailable."""
+    epoch = next((each for each in store.epochs(scope.scope_id, window) if each.window == window), None)
+    weights = scope.weights_milli if epoch is None else epoch.weights_milli
+    [digest] = store.digests(scope.scope_id, [window])
+    cursors: list[Cursor] = []
+    receipts: list[WindowReceipt] = []
+    for spec in scope.sources:
+        known = store.cursors(scope.scope_id, spec.source)
+        wanted = [(stream, source_scope) for source_scope in spec.source_scopes for stream in spec.streams]
+        cursors += [known[key] for key in wanted if key in known]
+        receipts += store.receipts(scope.scope_id, spec.source, [window])
+    return EpochContent(
+        node_id=store.node_id,
+        scope=scope,
+        window=window,
+        made_at=now,
+        epoch=epoch,
+        completeness=window_completeness(store, scope, [window])[window],
+        digest=digest,
+        days=store.events_per_day(scope.scope_id, window),
+        people=contributions(store.events_per_person(scope.scope_id, window), weights),
+        cursors=cursors,
+        receipts=receipts,
+        rejected=store.rejected(scope.scope_id, window),
+    )

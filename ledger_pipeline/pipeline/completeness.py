@@ -1,0 +1,89 @@
+"""How far an epoch window is read, of every stream of every source_scope that its scope collects: cursors tell."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.store.port import Cursor, LedgerStore
+
+# A daily collection, and two hours for it to be late.
+RUNNING_EPOCH_MAX_AGE = timedelta(hours=26)
+
+
+@dataclass(frozen=True)
+class StreamReach:
+    """One stream of one source_scope: read without a gap from the window's start, or before, up to `until`.
+
+    None where the window's start is not read.
+    """
+
+    source_scope: str
+    stream: str
+    until: datetime | None
+
+    def __str__(self) -> str:
+        read = "not read" if self.until is None else f"read to {utc_text(self.until)}"
+        return f"{self.source_scope} {self.stream} {read}"
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """A window, and how far each of its parts is read. At least one part."""
+
+    window: EpochWindow
+    parts: tuple[StreamReach, ...]
+
+    @property
+    def until(self) -> datetime | None:
+        """Up to when all parts are read; None where one is not at all."""
+        marks = [part.until for part in self.parts if part.until is not None]
+        return min(marks) if len(marks) == len(self.parts) else None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every part is read to the window's end."""
+        return self.until is not None and self.until >= self.window.end
+
+    def missing(self, now: datetime) -> tuple[StreamReach, ...]:
+        """Parts that should be read further by `now`: a window that is over to its end, a running one to a day ago."""
+        wanted = self.window.end if now >= self.window.end else now - RUNNING_EPOCH_MAX_AGE
+        return tuple(part for part in self.parts if part.until is None or part.until < wanted)
+
+    def state(self, now: datetime) -> str:
+        """What a person reads first: `complete`, `running: collected up to ..`, or `incomplete: ..` once it is over."""
+        if self.is_complete:
+            return "complete"
+        until = "not collected from every source_scope yet"
+        if self.until is not None:
+            until = f"collected up to {utc_text(self.until)}"
+        return f"running: {until}" if now < self.window.end else f"incomplete: over, but {until}"
+
+
+def window_completeness(
+    store: LedgerStore, scope: Scope, windows: Iterable[EpochWindow]
+) -> dict[EpochWindow, Completeness]:
+    """How far each of `windows` is read."""
+    streams: list[tuple[str, str, Cursor | None]] = []
+    for spec in scope.sources:
+        cursors = store.cursors(scope.scope_id, spec.source)
+        for source_scope in spec.source_scopes:
+            streams += [(source_scope, stream, cursors.get((stream, source_scope))) for stream in spec.streams]
+    return {
+        window: Completeness(
+            window, tuple(StreamReach(name, stream, _reach(cursor, window)) for name, stream, cursor in streams)
+        )
+        for window in windows
+    }
+
+
+def utc_text(instant: datetime) -> str:
+    """`2026-02-18T12:00Z`: the minute is what people compare."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def _reach(cursor: Cursor | None, window: EpochWindow) -> datetime | None:
+    if cursor is None or cursor.covered_from is None or cursor.covered_from > window.start:
+        return None
+    return cursor.watermark

@@ -1,0 +1,45 @@
+"""Who did how much in a window: counted events times an epoch's weights. Proposals only: curation comes after."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ledger_pipeline.store.port import PersonCount
+
+MILLI = 1000
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """One person: their id at the source, the login they last used in the window, events and milli-units."""
+
+    source: str
+    user_id: str
+    login: str
+    events: int
+    units_milli: int
+
+
+def contributions(counts: Iterable[PersonCount], weights_milli: Mapping[str, int]) -> list[Contribution]:
+    """Everybody in `counts`, most units first, then by user id. An event type without a weight is worth nothing."""
+    by_person: defaultdict[tuple[str, str], list[PersonCount]] = defaultdict(list)
+    for count in counts:
+        by_person[count.source, count.user_id].append(count)
+    found = [
+        Contribution(
+            source=source,
+            user_id=user_id,
+            login=max(theirs, key=lambda count: count.last_event_at).login,
+            events=sum(count.events for count in theirs),
+            units_milli=sum(count.events * weights_milli.get(f"{source}:{count.event_type}", 0) for count in theirs),
+        )
+        for (source, user_id), theirs in by_person.items()
+    ]
+    return sorted(found, key=lambda each: (-each.units_milli, each.user_id, each.source))
+
+
+def units_text(units_milli: int) -> str:
+    """Milli-units as people read them, exact: `2.5`."""
+    whole, rest = divmod(abs(units_milli), MILLI)
+    fraction = f".{rest:03d}".rstrip("0") if rest else ""
+    return f"{'-' if units_milli < 0 else ''}{whole:,}{fraction}"

@@ -1,0 +1,115 @@
+"""What there is to know of a ledger's database without changing it: version, clock, migration, and rights."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, NullPool, text
+
+from ledger_pipeline.store import migrations
+from ledger_pipeline.store.engine import describe, make_engine
+from ledger_pipeline.store.failures import translated
+
+# As migrations grant them to `ledger_writer`.
+FACTS = (
+    "activity_events",
+    "rejected_events",
+    "skipped_activity",
+    "scan_receipts",
+    "epoch_pool_components",
+    "payout_statements",
+    "statement_signatures",
+)
+STATE = ("epochs", "source_cursors", "scan_checkpoints", "activity_curation", "epoch_allocations", "user_bindings")
+FORGETTABLE = ("scan_checkpoints", "epoch_allocations")
+
+_NEEDED = (
+    *(("SELECT", table) for table in (*FACTS, *STATE)),
+    *(("INSERT", table) for table in (*FACTS, *STATE)),
+    *(("UPDATE", table) for table in STATE),
+    *(("DELETE", table) for table in FORGETTABLE),
+)
+_TOO_MUCH = tuple((privilege, table) for table in FACTS for privilege in ("UPDATE", "DELETE", "TRUNCATE"))
+
+_HAS = text("""
+    SELECT privilege, name, has_table_privilege(format('public.%I', name), privilege)
+    FROM unnest(CAST(:privileges AS text[]), CAST(:names AS text[])) AS asked (privilege, name)
+""")
+_UNUSABLE_SEQUENCES = text("""
+    SELECT s.relname FROM pg_class s
+    JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid AND d.deptype = 'a'
+    JOIN pg_class t ON d.refclassid = 'pg_class'::regclass AND t.oid = d.refobjid
+    WHERE t.relnamespace = 'public'::regnamespace AND t.relname = ANY(:names)
+      -- CASE, for conditions are tried in any order, and one about sequences fails for an index
+      AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE') ELSE false END
+    ORDER BY 1
+""")
+_STANDING = text("""
+    SELECT rolsuper, EXISTS (
+        SELECT FROM pg_tables
+        WHERE schemaname = 'public' AND tablename = ANY(:names) AND pg_has_role(current_user, tableowner, 'MEMBER')
+    ) FROM pg_roles WHERE rolname = current_user
+""")
+_DISABLED_TRIGGERS = text("""
+    SELECT t.relname || '.' || g.tgname FROM pg_trigger g JOIN pg_class t ON t.oid = g.tgrelid
+    WHERE t.relnamespace = 'public'::regnamespace AND t.relname = ANY(:names) AND NOT g.tgisinternal
+      AND g.tgenabled IN ('D', 'R')
+    ORDER BY 1
+""")
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """A database that answered. `version` as Postgres numbers it (140005 is 14.5); `revision` None before the first.
+
+    `skew_seconds` is how far its clock is ahead of ours.
+    """
+
+    where: str
+    user: str
+    version: int
+    revision: str | None
+    skew_seconds: float
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What the user lacks of what the pipeline does, what it could do to facts, and the triggers that are off."""
+
+    missing: tuple[str, ...]
+    excess: tuple[str, ...]
+    disabled_triggers: tuple[str, ...]
+
+
+def look_at(url: str) -> DatabaseFacts:
+    """What the database at `url` is. Raises ConfigurationError for a bad URL, StoreUnavailable, StoreError."""
+    engine = make_engine(url, poolclass=NullPool)
+    with translated(engine), engine.connect() as connection:
+        version = int(connection.scalar(text("SHOW server_version_num")) or 0)
+        asked = datetime.now(UTC)
+        there, user = connection.execute(text("SELECT clock_timestamp(), current_user")).one()
+        here = asked + (datetime.now(UTC) - asked) / 2
+        revision = migrations.current_of(engine)
+    return DatabaseFacts(describe(engine.url), user, version, revision, (there - here).total_seconds())
+
+
+def rights_of(url: str) -> Rights:
+    """What the user of `url` may do, by the catalogue; of a migrated database. Raises as `look_at` does."""
+    engine = make_engine(url, poolclass=NullPool)
+    names = {"names": [*FACTS, *STATE]}
+    with translated(engine), engine.connect() as connection:
+        missing = [right for right, held in _held(connection, _NEEDED) if not held]
+        missing += [f"USAGE on {name}" for name in connection.scalars(_UNUSABLE_SEQUENCES, names)]
+        is_superuser, is_owner = connection.execute(_STANDING, names).one()
+        excess = [
+            *(["is a superuser"] if is_superuser else []),
+            *(["owns the tables"] if is_owner and not is_superuser else []),
+        ]
+        if not excess:  # either of them may do everything
+            excess = [f"may {right}" for right, held in _held(connection, _TOO_MUCH) if held]
+        disabled = connection.scalars(_DISABLED_TRIGGERS, names).all()
+    return Rights(tuple(missing), tuple(excess), tuple(disabled))
+
+
+def _held(connection: Connection, rights: tuple[tuple[str, str], ...]) -> list[tuple[str, bool]]:
+    asked = {"privileges": [privilege for privilege, _ in rights], "names": [name for _, name in rights]}
+    return [(f"{privilege} on {name}", held) for privilege, name, held in connection.execute(_HAS, asked)]

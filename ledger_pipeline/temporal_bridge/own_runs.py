@@ -1,0 +1,70 @@
+"""The Dagster runs that carry a workflow run's id: at most one is meant to be, whatever is believed lost on the way."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from temporalio import activity
+
+from ledger_pipeline.core.errors import DagsterError
+from ledger_pipeline.core.partition_runs import WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG
+from ledger_pipeline.temporal_bridge.dagster_client import DagsterClient, DagsterRun
+
+_T = TypeVar("_T")
+
+
+class OwnRuns:
+    """Those of the workflow run that the Temporal activity being executed belongs to.
+
+    Raises DagsterError outside a workflow, and as DagsterClient does.
+    """
+
+    def __init__(self, dagster: DagsterClient) -> None:
+        info = activity.info()
+        if info.workflow_id is None or info.workflow_run_id is None:
+            raise DagsterError(f"{info.activity_type} belongs to a workflow: its Dagster run carries the workflow's id")
+        self.workflow_id = info.workflow_id
+        self.workflow_run_id = info.workflow_run_id
+        self._dagster = dagster
+
+    async def find(self) -> DagsterRun | None:
+        """The run, the oldest where there are several; younger ones that are not finished are canceled."""
+        runs = await self._all()
+        for surplus in runs[1:]:
+            if surplus.is_unfinished:
+                activity.logger.warning(f"Dagster run {surplus.run_id} is one too many, and is canceled")
+                await to_its_end(self._dagster.cancel, surplus.run_id)
+        return runs[0] if runs else None
+
+    async def launch(self, tags: Mapping[str, str]) -> None:
+        """Launch a run with the workflow's ids and `tags`; look for one first."""
+        ids = {WORKFLOW_ID_TAG: self.workflow_id, WORKFLOW_RUN_ID_TAG: self.workflow_run_id}
+        await to_its_end(self._dagster.launch, {**tags, **ids})
+
+    async def cancel(self) -> bool:
+        """Ask Dagster to cancel all that is not finished; whether anything is unfinished still."""
+        unfinished = [run for run in await self._all() if run.is_unfinished]
+        for run in unfinished:
+            if run.status != "CANCELING":
+                await in_thread(self._dagster.cancel, run.run_id)
+        return bool(unfinished)
+
+    async def _all(self) -> list[DagsterRun]:
+        return await in_thread(self._dagster.runs_tagged, {WORKFLOW_RUN_ID_TAG: self.workflow_run_id})
+
+
+async def in_thread(function: Callable[..., _T], *arguments: Any) -> _T:
+    """What a blocking `function` gives."""
+    return await asyncio.to_thread(function, *arguments)
+
+
+async def to_its_end(function: Callable[..., _T], *arguments: Any) -> _T:
+    """As `in_thread`, but a cancellation waits for it: what was asked of Dagster must not come after we looked."""
+    asked = asyncio.ensure_future(in_thread(function, *arguments))
+    try:
+        return await asyncio.shield(asked)
+    except asyncio.CancelledError:
+        with suppress(DagsterError):  # the cancellation is what counts; the runs are looked up again
+            await asked
+        raise

@@ -1,0 +1,51 @@
+"""Counted events times weights: who did how much."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger_pipeline.pipeline.contributions import contributions, units_text
+from ledger_pipeline.store.port import PersonCount
+from ledger_pipeline_tests.builders import instant
+
+WEIGHTS = {"github:pr_merged": 1000, "github:review_submitted": 500}
+
+
+def count(user: str, kind: str = "pr_merged", events: int = 1, *, login: str = "", day: int = 16) -> PersonCount:
+    return PersonCount("github", user, login or user, kind, events, instant(f"2026-02-{day}"))
+
+
+def test_units_are_events_times_weights_summed_by_person_most_first() -> None:
+    found = contributions([count("1", events=2), count("1", "review_submitted", 3), count("2", events=4)], WEIGHTS)
+    assert [(each.user_id, each.events, each.units_milli) for each in found] == [("2", 4, 4000), ("1", 5, 3500)]
+
+
+def test_what_has_no_weight_is_worth_nothing_and_still_an_event() -> None:
+    [found] = contributions([count("1", "issue_closed", 7)], WEIGHTS)
+    assert (found.events, found.units_milli) == (7, 0)
+
+
+def test_a_person_goes_by_the_login_they_used_last() -> None:
+    counts = [count("1", login="new", day=18), count("1", "review_submitted", login="old", day=17)]
+    assert [each.login for each in contributions(counts, WEIGHTS)] == ["new"]
+
+
+def test_equal_units_are_in_the_order_of_user_ids() -> None:
+    assert [each.user_id for each in contributions([count("b"), count("10"), count("9")], WEIGHTS)] == ["10", "9", "b"]
+
+
+@given(st.lists(st.builds(count, st.sampled_from("abc"), st.sampled_from(["pr_merged", "x"]), st.integers(0, 10**18))))
+def test_no_event_and_no_unit_is_lost_or_made_up(counts: list[PersonCount]) -> None:
+    found = contributions(counts, WEIGHTS)
+    assert sum(each.events for each in found) == sum(each.events for each in counts)
+    assert sum(each.units_milli for each in found) == sum(
+        each.events * 1000 for each in counts if each.event_type == "pr_merged"
+    )
+
+
+@pytest.mark.parametrize(
+    ("units_milli", "text"),
+    [(0, "0"), (1000, "1"), (2500, "2.5"), (1, "0.001"), (1234567, "1,234.567"), (-300, "-0.3")],
+)
+def test_units_are_written_exactly(units_milli: int, text: str) -> None:
+    assert units_text(units_milli) == text

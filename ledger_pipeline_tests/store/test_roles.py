@@ -1,0 +1,301 @@
+"""Owner, writer and reader: what each login may do, and that the database refuses the rest."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Engine, NullPool, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from ledger_pipeline.core.errors import ConfigurationError, StoreError
+from ledger_pipeline.store import migrations, schema
+from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
+from ledger_pipeline_tests.builders import (
+    NODE_ID,
+    PRODUCER,
+    SCOPE_ID,
+    checkpoint,
+    cursor,
+    instant,
+    issue,
+    pull_request,
+    receipt,
+    skipped,
+    weeks,
+    window,
+)
+from ledger_pipeline_tests.postgres import set_status
+
+NOW = instant("2026-02-18")
+CLOSED, OPEN = weeks(2, "2026-02-09")
+TABLES = sorted(schema.metadata.tables)
+FACTS = [
+    "activity_events",
+    "rejected_events",
+    "skipped_activity",
+    "scan_receipts",
+    "epoch_pool_components",
+    "payout_statements",
+    "statement_signatures",
+]
+# The passwords are checked only where the server asks for one; what is stored of them is in a test below.
+LOGINS = {WRITER: ("roles_writer", "writer's own: %s'\""), READER: ("roles_reader", "pässword")}
+OWNER = "roles_owner"
+
+
+def url_of(url: str, login: str, password: str | None = None) -> str:
+    return make_url(url).set(username=login, password=password).render_as_string(hide_password=False)
+
+
+def urls(url: str) -> dict[str, str]:
+    return {group: url_of(url, *login) for group, login in LOGINS.items()}
+
+
+@pytest.fixture
+def owner_engine(ledger_engine: Engine, ledger_url: str) -> Engine:
+    """The owner of a ledger with rows in it, whose writer and reader have their logins."""
+    ensure_logins(ledger_url, urls(ledger_url))
+    ledger = PostgresLedger(ledger_engine, NODE_ID)
+    fill(ledger)
+    set_status(ledger_engine, SCOPE_ID, CLOSED, EpochStatus.REVIEW)
+    return ledger_engine
+
+
+def fill(ledger: PostgresLedger) -> None:
+    ledger.ensure_epochs(SCOPE_ID, [CLOSED, OPEN], {})
+    ledger.append_events(SCOPE_ID, [pull_request(), issue()], PRODUCER, NOW)
+    ledger.append_events(SCOPE_ID, [issue(at="2026-02-18T00:00:00Z")], PRODUCER, NOW)
+    ledger.record_skipped(SCOPE_ID, [skipped()], NOW)
+    ledger.save_checkpoint(SCOPE_ID, checkpoint())
+    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt()])
+
+
+@pytest.fixture
+def writer(owner_engine: Engine, ledger_url: str) -> Iterator[Engine]:
+    engine = make_engine(urls(ledger_url)[WRITER])
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def reader(owner_engine: Engine, ledger_url: str) -> Iterator[Engine]:
+    engine = make_engine(urls(ledger_url)[READER])
+    yield engine
+    engine.dispose()
+
+
+def refusal(engine: Engine, statement: str) -> str:
+    """The first line of the database's refusal."""
+    with pytest.raises(DBAPIError) as raised, engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    return str(raised.value.orig).splitlines()[0]
+
+
+# The writer.
+
+
+def test_the_writer_does_all_that_the_pipeline_does(writer: Engine) -> None:
+    ledger = PostgresLedger(writer, NODE_ID)
+    ledger.check_migrated()
+    fill(ledger)
+    new = ledger.append_events(SCOPE_ID, [pull_request(7)], PRODUCER, NOW)
+    assert [outcome.value for outcome in new.values()] == ["new"]
+    assert len(list(ledger.events(SCOPE_ID, OPEN))) == 3
+    set_status(writer, SCOPE_ID, OPEN, EpochStatus.REVIEW)
+    assert ledger.epochs(SCOPE_ID, OPEN)[0].status is EpochStatus.REVIEW
+
+
+@pytest.mark.parametrize("table", FACTS)
+@pytest.mark.parametrize("change", ["UPDATE {} SET node_id = node_id", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
+def test_the_writer_has_no_right_to_change_facts(writer: Engine, table: str, change: str) -> None:
+    assert refusal(writer, change.format(table)) == f"permission denied for table {table}"
+
+
+@pytest.mark.parametrize("table", ["epochs", "activity_curation", "source_cursors", "user_bindings"])
+@pytest.mark.parametrize("change", ["DELETE FROM {}", "TRUNCATE {} CASCADE"])
+def test_the_writer_removes_no_state_either(writer: Engine, table: str, change: str) -> None:
+    assert refusal(writer, change.format(table)) == f"permission denied for table {table}"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE activity_events DISABLE TRIGGER ALL",
+        "ALTER TABLE activity_events DISABLE TRIGGER activity_events_immutable",
+        "DROP TRIGGER activity_events_immutable ON activity_events",
+        "ALTER TABLE activity_events ADD COLUMN x int",
+        "ALTER TABLE activity_events OWNER TO roles_writer",
+        "DROP TABLE activity_events",
+        "CREATE TRIGGER x BEFORE INSERT ON activity_events FOR EACH ROW EXECUTE FUNCTION ledger_refuse_change()",
+        "CREATE OR REPLACE FUNCTION ledger_refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        "ALTER FUNCTION ledger_refuse_late_events() RESET search_path",
+        "DROP FUNCTION ledger_guard_epoch() CASCADE",
+        "SET session_replication_role = replica",
+        "SET ROLE postgres",
+        "CREATE ROLE another",
+        "CREATE TABLE mine (id int)",
+        "UPDATE ledger_migrations SET version_num = '0010'",
+    ],
+)
+def test_the_writer_cannot_get_past_the_triggers(writer: Engine, statement: str) -> None:
+    message = refusal(writer, statement)
+    assert message.startswith(("must be owner of ", "permission denied "))
+
+
+def test_the_writer_grants_itself_nothing(writer: Engine) -> None:
+    with writer.begin() as connection:
+        connection.exec_driver_sql("GRANT UPDATE ON epochs TO roles_writer")  # Postgres only warns
+    assert refusal(writer, "GRANT ledger_reader TO roles_writer").startswith("permission denied ")
+    assert refusal(writer, "UPDATE activity_events SET id = id") == "permission denied for table activity_events"
+
+
+def test_a_temporary_table_does_not_deceive_the_trigger(writer: Engine) -> None:
+    columns = (
+        "node_id, scope_id, source, event_type, platform_user_id, platform_login, artifact_url, metadata, "
+        "payload_hash, producer, producer_version, retrieved_at"
+    )
+    late = (
+        f"INSERT INTO activity_events (id, event_time, {columns}) "
+        f"SELECT 'late', timestamptz '2026-02-10Z', {columns} FROM activity_events LIMIT 1"
+    )
+    with writer.connect() as connection:
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE epochs (LIKE public.epochs)")
+        with pytest.raises(DBAPIError, match="is in review, not open"):
+            connection.exec_driver_sql(late)
+
+
+def test_new_tables_have_their_rights(owner_engine: Engine) -> None:
+    """A migration that makes a table grants it: nothing for the writer would first be noticed in production."""
+    rights = text("""
+        SELECT role, tablename, privilege FROM unnest(ARRAY['ledger_writer', 'ledger_reader']) AS role, pg_tables,
+            unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES']) AS privilege
+        WHERE schemaname = 'public' AND has_table_privilege(role, format('public.%I', tablename), privilege)
+    """)
+    with owner_engine.connect() as connection:
+        found = {tuple(row) for row in connection.execute(rights)}
+    everything = {*TABLES, migrations.VERSION_TABLE}
+    assert {(table, right) for role, table, right in found if role == READER} == {
+        (table, "SELECT") for table in everything
+    }
+    assert {table for role, table, right in found if (role, right) == (WRITER, "SELECT")} == everything
+    assert {table for role, table, right in found if (role, right) == (WRITER, "INSERT")} == set(TABLES)
+    assert {table for role, table, right in found if (role, right) == (WRITER, "UPDATE")} == set(TABLES) - set(FACTS)
+    assert {right for role, _, right in found if role == WRITER} == {"SELECT", "INSERT", "UPDATE", "DELETE"}
+
+
+# The reader.
+
+
+def test_the_reader_reads_everything(reader: Engine) -> None:
+    with reader.connect() as connection:
+        rows = {table: connection.scalar(text(f"SELECT count(*) FROM {table}")) for table in TABLES}
+    assert rows["activity_events"] == 2
+    ledger = PostgresLedger(reader, NODE_ID)
+    ledger.check_migrated()
+    assert len(list(ledger.events(SCOPE_ID, OPEN))) == 2
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    "change", ["INSERT INTO {} DEFAULT VALUES", "UPDATE {} SET node_id = node_id", "DELETE FROM {}"]
+)
+def test_the_reader_writes_nothing(reader: Engine, table: str, change: str) -> None:
+    assert refusal(reader, change.format(table)) == f"permission denied for table {table}"
+
+
+@pytest.mark.parametrize("statement", ["SELECT nextval('epochs_id_seq')", "CREATE TABLE mine (id int)"])
+def test_the_reader_leaves_no_trace(reader: Engine, statement: str) -> None:
+    assert refusal(reader, statement).startswith("permission denied for ")
+
+
+# The logins.
+
+
+def test_passwords_reach_the_server_only_as_verifiers(owner_engine: Engine) -> None:
+    with owner_engine.connect() as connection:
+        stored = text("SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY (:logins)")
+        found = dict(connection.execute(stored, {"logins": [login for login, _ in LOGINS.values()]}).all())
+    assert set(found) == {"roles_writer", "roles_reader"}
+    assert all(verifier.startswith("SCRAM-SHA-256$") for verifier in found.values())
+
+
+def test_a_login_that_is_there_keeps_its_password_and_gets_its_group(ledger_url: str, ledger_engine: Engine) -> None:
+    with ledger_engine.begin() as connection:
+        connection.exec_driver_sql("CREATE ROLE roles_earlier LOGIN PASSWORD 'kept'")
+        kept = connection.scalar(text("SELECT rolpassword FROM pg_authid WHERE rolname = 'roles_earlier'"))
+    for _ in range(2):
+        ensure_logins(ledger_url, {WRITER: url_of(ledger_url, "roles_earlier", "other")})
+    with ledger_engine.connect() as connection:
+        now = connection.scalar(text("SELECT rolpassword FROM pg_authid WHERE rolname = 'roles_earlier'"))
+        assert connection.scalar(text("SELECT pg_has_role('roles_earlier', 'ledger_writer', 'USAGE')"))
+        assert not connection.scalar(text("SELECT pg_has_role('roles_earlier', 'ledger_reader', 'MEMBER')"))
+    assert now == kept
+
+
+def test_processes_that_make_logins_at_once_take_turns(ledger_url: str) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        made = pool.map(lambda _: ensure_logins(ledger_url, {READER: url_of(ledger_url, "roles_at_once")}), range(3))
+        assert list(made) == [None] * 3
+
+
+@pytest.mark.parametrize("login", ["postgres", "roles_deputy"])
+def test_who_could_act_as_the_owner_is_no_writer(ledger_url: str, ledger_engine: Engine, login: str) -> None:
+    with ledger_engine.begin() as connection:
+        if login != "postgres":
+            connection.exec_driver_sql(f"CREATE ROLE {login} LOGIN NOINHERIT IN ROLE postgres")
+    with pytest.raises(ConfigurationError, match=f"^{login} is, or may become, the owner of the ledger in "):
+        ensure_logins(ledger_url, {WRITER: url_of(ledger_url, login)})
+
+
+def test_a_url_without_a_user_is_refused_without_showing_it(ledger_url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^the URL of the ledger_writer names no user: "):
+        ensure_logins(ledger_url, {WRITER: "postgresql://host/name"})
+
+
+# An owner who is no superuser, as in production.
+
+
+@pytest.fixture
+def own_database(empty_database_url: str) -> str:
+    """The URL of an empty database for its owner, who may make roles and is otherwise nobody."""
+    engine = make_engine(empty_database_url, poolclass=NullPool)
+    database = make_url(empty_database_url).database
+    with engine.begin() as connection:
+        if not connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": OWNER}):
+            connection.exec_driver_sql(f"CREATE ROLE {OWNER} LOGIN CREATEROLE")
+            # Groups that the tests' superuser has made are not this owner's to grant; production's are its own.
+            for group in (WRITER, READER):
+                ensure_group = f"CREATE ROLE {group} NOLOGIN"
+                if connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": group}):
+                    ensure_group = "SELECT 1"
+                connection.exec_driver_sql(ensure_group)
+                connection.exec_driver_sql(f"GRANT {group} TO {OWNER} WITH ADMIN OPTION")
+        connection.exec_driver_sql(f"ALTER DATABASE {database} OWNER TO {OWNER}")
+    return url_of(empty_database_url, OWNER)
+
+
+def test_an_owner_who_is_no_superuser_migrates_and_lets_the_writer_in(own_database: str) -> None:
+    login = {WRITER: url_of(own_database, "roles_of_owner", "secret")}
+    ensure_logins(own_database, login)
+    migrations.upgrade(own_database)
+    engine = make_engine(login[WRITER], poolclass=NullPool)
+    ledger = PostgresLedger(engine, NODE_ID)
+    ledger.check_migrated()
+    ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    assert refusal(engine, "DELETE FROM activity_events") == "permission denied for table activity_events"
+    with engine.connect() as connection:
+        owner = connection.scalar(text("SELECT tableowner FROM pg_tables WHERE tablename = 'activity_events'"))
+    assert owner == OWNER
+    migrations.downgrade(own_database, "0012")
+
+
+def test_an_owner_who_may_make_no_roles_is_told_what_an_administrator_must_do(own_database: str) -> None:
+    url = url_of(own_database, "roles_powerless")
+    ensure_logins(own_database, {READER: url})
+    with pytest.raises(StoreError, match="roles_powerless may not make roles_x a ledger_writer; as an admin") as raised:
+        ensure_logins(url, {WRITER: url_of(own_database, "roles_x", "hush")})
+    assert "CREATE ROLE roles_x LOGIN; GRANT ledger_writer TO roles_x" in str(raised.value)
+    assert "hush" not in str(raised.value)

@@ -1,0 +1,82 @@
+"""`ledger-pipeline doctor` on the whole stack: all is well there, and a daemon that is missing is found."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from ledger_pipeline.local.dagster_services import dagster_webserver
+from ledger_pipeline.local.processes import free_port
+from ledger_pipeline.store.roles import WRITER, ensure_logins
+from ledger_pipeline_tests.command_line import Command, Ran
+from ledger_pipeline_tests.defs.deployment import write_repo_spec
+from ledger_pipeline_tests.sources.simulator.worlds import NAME
+from ledger_pipeline_tests.temporal_bridge.stack import NOW, Stack, WorkerProcess, with_client
+from ledger_pipeline_tests.temporal_bridge.temporal_schedules import DEFAULT
+from ledger_pipeline_tests.waiting import eventually
+
+HEARTBEAT_SECONDS = 60
+
+
+@pytest.fixture
+def environment(stack: Stack, no_faults: None, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The stack as a deployment should be: a writer that only writes, a schedule, and a GitHub of today."""
+    owner = stack.environment["DATABASE_URL"]
+    writer = make_url(owner).set(username="stack_writer", password=None).render_as_string(hide_password=False)
+    ensure_logins(owner, {WRITER: writer})
+    spec = write_repo_spec(tmp_path, NAME)
+    spec.write_text(
+        f"{spec.read_text()}governance:\n  schedules:\n"
+        '    - {charter: LEDGER_INGEST, cron: "0 6 * * *", timezone: UTC, entrypoint: LEDGER_INGEST}\n'
+    )
+    stack.github.set_clock(None)
+    yield {**stack.environment, "DATABASE_URL": writer, "LEDGER_REPO_SPEC": str(spec)}
+    stack.github.set_clock(NOW)
+
+
+def wrong(ran: Ran) -> dict[str, str]:
+    return {each["check"]: each["detail"] for each in ran.json["checks"] if each["state"] != "ok"}
+
+
+def test_a_healthy_stack_is_all_ok(
+    command: Command, environment: dict[str, str], stack: Stack, worker: WorkerProcess
+) -> None:
+    assert command("schedules", "sync", **environment).code == 0
+    try:
+        # The daemon's first heartbeats come within half a minute.
+        assert eventually(lambda: not wrong(command("doctor", "--json", **environment)), HEARTBEAT_SECONDS)
+        ran = command("doctor", "--json", **environment)
+        details = {each["check"]: each["detail"] for each in ran.json["checks"]}
+        assert (ran.code, ran.json["healthy"]) == (0, True)
+        assert f":{worker.process.pid} polled ledger-tasks" in details["worker"]
+        assert details["schedules"] == f"as wanted: {DEFAULT}"
+        assert "queued_run_coordinator" in details["daemon"]
+        assert "scopes default; 1 repositories, 1 schedules" in details["repo-spec"]
+    finally:
+        with_client(stack, lambda client: client.get_schedule_handle(DEFAULT).delete())
+
+
+def test_dagster_without_a_daemon_fails_for_that_alone(
+    command: Command, environment: dict[str, str], stack: Stack, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    home = tmp_path / "another_instance"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    (home / "workspace.yaml").write_text((stack.folder / "workspace.yaml").read_text())
+    with dagster_webserver(home, free_port(), {**environment, "DAGSTER_HOME": str(home)}) as (_, url):
+        ran = command("doctor", "--json", **environment | {"DAGSTER_URL": url})
+    assert ran.code == 1
+    assert set(wrong(ran)) == {"schedules", "daemon"}  # nobody has synced one
+    assert "queued runs do not start" in wrong(ran)["daemon"]
+    [remedy] = [each["remedy"] for each in ran.json["checks"] if each["check"] == "daemon"]
+    assert "dagster-daemon run" in remedy
+
+
+def test_a_code_location_of_another_name_is_told(
+    command: Command, environment: dict[str, str], worker: WorkerProcess
+) -> None:
+    ran = command("doctor", "--json", **environment | {"DAGSTER_CODE_LOCATION": "elsewhere"})
+    assert "elsewhere" in wrong(ran)["dagster"]
+    [remedy] = [each["remedy"] for each in ran.json["checks"] if each["check"] == "dagster"]
+    assert "DAGSTER_CODE_LOCATION" in remedy

@@ -1,0 +1,60 @@
+"""Charts as PNG: small, the same for the same numbers, and different for different ones."""
+
+import struct
+from datetime import date, timedelta
+
+import pytest
+
+from ledger_pipeline.charts import PEOPLE_SHOWN, events_per_day_png, units_per_contributor_png
+from ledger_pipeline.pipeline.contributions import Contribution
+from ledger_pipeline.store.port import DayCount
+from ledger_pipeline_tests.builders import window
+
+BYTES_AT_MOST = 40_000
+WEEK = window()
+
+
+def person(number: int, units_milli: int = 1000, login: str = "") -> Contribution:
+    return Contribution("github", str(number), login or f"someone-{number}", 1, units_milli)
+
+
+def size(png: bytes) -> tuple[int, int]:
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height
+
+
+@pytest.mark.parametrize("days", [1, 7, 14, 28, 84])
+def test_days_of_any_epoch_fit_one_picture(days: int) -> None:
+    epoch = window("2026-01-05", days)
+    types = ("pr_merged", "review_submitted", "issue_closed")
+    counts = [
+        DayCount(epoch.start.date() + timedelta(n), kind, n * 7919 % 100_000) for n in range(days) for kind in types
+    ]
+    png = events_per_day_png(counts, epoch)
+    assert size(png) == (720, 300)
+    assert len(png) < BYTES_AT_MOST
+
+
+def test_the_same_numbers_give_the_same_picture_and_others_another() -> None:
+    one = events_per_day_png([DayCount(date(2026, 2, 17), "pr_merged", 3)], WEEK)
+    assert one == events_per_day_png([DayCount(date(2026, 2, 17), "pr_merged", 3)], WEEK)
+    assert one != events_per_day_png([DayCount(date(2026, 2, 17), "issue_closed", 3)], WEEK)
+    assert one != events_per_day_png([DayCount(date(2026, 2, 18), "pr_merged", 3)], WEEK)
+    assert events_per_day_png([], WEEK) != one
+
+
+def test_a_thousand_contributors_are_the_first_and_the_others_in_one_bar() -> None:
+    crowd = [person(number, 10_000_000 - number, "x" * 39) for number in range(1000)]
+    png = units_per_contributor_png(crowd, WEEK)
+    assert len(png) < BYTES_AT_MOST
+    assert size(png) == size(units_per_contributor_png(crowd[: PEOPLE_SHOWN + 1], WEEK))
+    assert size(png)[1] > size(units_per_contributor_png(crowd[:PEOPLE_SHOWN], WEEK))[1]
+
+
+@pytest.mark.parametrize("people", [[], [person(1, 0)], [person(1, 0), person(2, 0)]], ids=len)
+def test_an_epoch_without_units_has_its_picture_too(people: list[Contribution]) -> None:
+    assert units_per_contributor_png(people, WEEK).startswith(b"\x89PNG")
+
+
+def test_a_login_is_text_even_where_it_looks_like_a_formula() -> None:
+    assert units_per_contributor_png([person(1, login=r"$\frac{")], WEEK).startswith(b"\x89PNG")

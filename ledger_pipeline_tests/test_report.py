@@ -1,0 +1,172 @@
+"""`ledger-pipeline report`: an epoch as one self-contained page."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.epoch_page.content import epoch_content
+from ledger_pipeline.epoch_page.render import render_page
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline_tests.builders import (
+    PRODUCER,
+    REPO,
+    SCOPE_ID,
+    Actor,
+    cursor,
+    instant,
+    issue,
+    pull_request,
+    receipt,
+    review,
+    scope,
+    window,
+)
+from ledger_pipeline_tests.command_line import Command
+from ledger_pipeline_tests.defs.deployment import write_repo_spec
+from ledger_pipeline_tests.postgres import set_status
+
+WEEK = window()
+NOW = instant("2026-02-18T12:00")
+STREAMS = ("pull_requests", "reviews", "issues")
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its text, its tags, and every address in it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.text += " "
+        self.addresses += [value or "" for name, value in attrs if name in {"href", "src", "srcset", "action", "data"}]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def append(ledger: PostgresLedger, *events: ActivityEvent) -> None:
+    ledger.ensure_epochs(SCOPE_ID, [WEEK], scope().weights_milli)
+    ledger.append_events(SCOPE_ID, events, PRODUCER, NOW)
+
+
+def page(ledger: PostgresLedger) -> str:
+    return render_page(epoch_content(ledger, scope(), WEEK, NOW))
+
+
+@pytest.fixture
+def collected(ledger: PostgresLedger) -> PostgresLedger:
+    """Two events by two people, read up to NOW."""
+    append(ledger, pull_request(1), review(2))
+    ledger.advance_cursors(
+        SCOPE_ID,
+        [cursor(NOW, "2026-02-09", stream=stream) for stream in STREAMS],
+        NOW,
+        [receipt(NOW, stream=stream, pages=3, skipped_by_reason={"bot": 1}) for stream in STREAMS],
+    )
+    return ledger
+
+
+def test_it_says_the_state_the_counts_the_people_the_cursors_and_the_receipts(collected: PostgresLedger) -> None:
+    text = " ".join(Page(page(collected)).text.split())
+    assert "running: collected up to 2026-02-18T12:00Z" in text
+    assert "events 2 pull requests 1 reviews 1 issues 0 contributors 2 rejected 0" in text
+    assert "ada github:583231 1 1" in text
+    assert "grace github:1024025 1 0.5" in text
+    assert f"{REPO} pull_requests 2026-02-09 00:00:00Z 2026-02-18 12:00:00Z" in text
+    assert f"{REPO} reviews 2026-02-16 00:00:00Z 2026-02-18 12:00:00Z 1 3 1 0" in text
+    [digest] = collected.digests(SCOPE_ID, [WEEK])
+    assert digest.set_hash in text
+
+
+def test_it_has_both_charts_and_fetches_nothing(collected: PostgresLedger) -> None:
+    html = page(collected)
+    found = Page(html)
+    assert found.tags.count("img") == 2
+    assert all(address.startswith("data:image/png;base64,") for address in found.addresses)
+    assert not {"script", "link", "iframe", "object"} & set(found.tags)
+    assert "@import" not in html
+    assert "url(" not in html
+    assert "prefers-color-scheme: dark" in html
+
+
+def test_rejected_events_are_told_with_reason_and_link(collected: PostgresLedger, ledger_engine: Engine) -> None:
+    set_status(ledger_engine, SCOPE_ID, WEEK, EpochStatus.REVIEW)
+    append(collected, issue(9))
+    found = Page(page(collected))
+    assert f"https://github.com/{REPO}/issues/9" in found.addresses
+    assert f"late github:issue:{REPO}:9 ada 2026-02-17 12:00:00Z" in " ".join(found.text.split())
+    assert "is in review." in found.text
+
+
+def test_what_others_wrote_is_text_and_never_markup(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    mean = Actor(666, "<script>alert(1)</script>")
+    append(ledger, pull_request(1, author=mean))
+    set_status(ledger_engine, SCOPE_ID, WEEK, EpochStatus.REVIEW)
+    late = issue(2, author=mean)
+    append(ledger, ActivityEvent(**{**vars(late), "artifact_url": "javascript:alert(1)"}))
+    found = Page(page(ledger))
+    assert "script" not in found.tags
+    assert found.text.count("<script>alert(1)</script>") == 2
+    assert [address for address in found.addresses if "javascript" in address] == []
+
+
+def test_an_epoch_that_nobody_collected_has_its_page_too(ledger: PostgresLedger) -> None:
+    text = " ".join(Page(page(ledger)).text.split())
+    assert "The ledger has no epoch for it yet." in text
+    assert "not collected from every source_scope yet" in text
+    assert "None: nobody looked yet." in text
+
+
+@pytest.fixture
+def environment(ledger_url: str, tmp_path: Path) -> dict[str, str]:
+    return {
+        "DATABASE_URL": ledger_url,
+        "LEDGER_HOME": str(tmp_path / "home"),
+        "LEDGER_REPO_SPEC": str(write_repo_spec(tmp_path, REPO)),
+    }
+
+
+def test_the_command_writes_the_page_and_says_where(
+    command: Command, environment: dict[str, str], collected: PostgresLedger, tmp_path: Path
+) -> None:
+    file = tmp_path / "week.html"
+    ran = command("report", "--epoch", "2026-02-16", "--output", str(file), **environment)
+    assert (ran.code, ran.out) == (0, f"Written to {file}\n"), ran.err
+    assert "Epoch 2026-02-16 of default" in Page(file.read_text()).text
+
+
+def test_without_a_file_name_it_is_that_of_epoch_and_scope(
+    command: Command, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command("report", "--epoch", "2026-02-16", "--scope", "default", **environment).code == 0
+    assert re.match("<!doctype html>", (tmp_path / "epoch-2026-02-16-default.html").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--epoch", "2026-02-17"], "no 7-day epoch starts on 2026-02-17"),
+        (["--epoch", "2126-02-18"], "has not begun"),
+        (["--epoch", "2026-02-16", "--scope", "nope"], "no scope 'nope'"),
+        (["--epoch", "2026-02-16", "--output", "/nonexistent/x.html"], "cannot write /nonexistent/x.html"),
+        ([], "--epoch"),
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_is_exit_2_and_says_why(
+    command: Command, environment: dict[str, str], arguments: list[str], says: str
+) -> None:
+    ran = command("report", *arguments, **environment)
+    assert ran.code == 2
+    assert says in " ".join(re.sub("[│╭╮╰╯─]", " ", ran.err).split())
