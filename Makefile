@@ -1,9 +1,11 @@
 # Every target makes and fills .venv by itself; python3 (3.11+) and make are all a machine needs.
 PYTHON ?= python3
 BIN := .venv/bin
+LOCK = UV_SYSTEM_CERTS=1 $(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-annotate --no-header --no-strip-extras
 READY := .venv/.ready
 
-.PHONY: demo test check bench dev lock simulate histories
+.PHONY: demo test check bench dev lock simulate histories e2e
 
 demo: $(READY)  ## the main job on embedded Postgres and a simulated GitHub, then exit
 	$(BIN)/ledger-pipeline demo
@@ -22,9 +24,16 @@ bench: $(READY)  ## benchmarks: ratios of two things measured in one run
 dev: $(READY)  ## the Dagster UI on this machine's ledger
 	$(BIN)/ledger-pipeline dev
 
-lock: $(READY)  ## compile requirements.lock anew from pyproject.toml
-	UV_SYSTEM_CERTS=1 $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-annotate --no-header --no-strip-extras --extra dev pyproject.toml --output-file requirements.lock
+lock: $(READY)  ## compile requirements.lock, and docker/'s, anew from pyproject.toml
+	$(LOCK) --extra dev pyproject.toml --output-file requirements.lock
+	$(LOCK) --extra docker --constraint requirements.lock pyproject.toml --output-file docker/requirements.lock
+	$(LOCK) --extra docker --constraint requirements.lock pyproject.toml docker/kubernetes.in \
+	  --output-file docker/requirements.kubernetes.lock
+	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(LOCK) --constraint requirements.lock - \
+	  --output-file docker/build.lock
+
+e2e: $(READY)  ## in a browser (Debian's chromium): backfill, metadata, a red check, the report; screenshots in .ledger/e2e
+	$(BIN)/pytest ledger_pipeline_tests/e2e/browser.py
 
 histories: $(READY)  ## record histories of the workflow, for its replay by later releases
 	$(BIN)/python -m ledger_pipeline_tests.temporal_bridge.record_histories

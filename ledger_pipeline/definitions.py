@@ -12,6 +12,7 @@ from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource
 from ledger_pipeline.defs.schedules import collect_running_epochs
 from ledger_pipeline.defs.sensors import closed_epochs, log_failed_runs, log_succeeded_runs
 from ledger_pipeline.defs.source_links import linked_to_source
+from ledger_pipeline.logs import log_dagster_as_json
 from ledger_pipeline.settings import read_settings
 
 
@@ -47,4 +48,5 @@ def build_defs(
 @dg.definitions
 def ledger_definitions() -> dg.Definitions:
     """The definitions of the repo-spec that the environment points at, read when the code location loads."""
+    log_dagster_as_json()
     return build_defs(read_settings().repo_spec())

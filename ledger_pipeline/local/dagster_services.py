@@ -13,6 +13,7 @@ from ledger_pipeline.core.partition_runs import CODE_LOCATION
 from ledger_pipeline.local.processes import child_process, free_port, listens, wait_until_answering
 
 START_TIMEOUT_SECONDS = 120
+AS_JSON = ("--log-format", "json")
 
 _WORKSPACE = """\
 # Written by ledger-pipeline: the code server that webserver and daemon share.
@@ -54,7 +55,7 @@ def dagster_services(
         wait_until_answering(lambda: listens(code_port), code, "Dagster's code server", log, START_TIMEOUT_SECONDS)
         web, url = stack.enter_context(dagster_webserver(folder, port or free_port(), environment))
         # Runs wait in a queue that the daemon serves: without it none would ever start.
-        command = _module("dagster._daemon", "run", "-w", str(workspace))
+        command = _module("dagster._daemon", "run", *AS_JSON, "-w", str(workspace))
         daemon = stack.enter_context(child_process(command, folder / "daemon.log", environment))
         yield DagsterServices(url, {"code server": code, "webserver": web, "daemon": daemon})
 
@@ -65,7 +66,9 @@ def dagster_webserver(
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A webserver on the workspace in `folder`, answering on `port`: its process and its URL."""
     log = folder / "webserver.log"
-    command = _module("dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(folder / "workspace.yaml"))
+    command = _module(
+        "dagster_webserver", *AS_JSON, "-h", "127.0.0.1", "-p", str(port), "-w", str(folder / "workspace.yaml")
+    )
     url = f"http://127.0.0.1:{port}"
     with child_process(command, log, environment) as process:
         wait_until_answering(lambda: _serves(url), process, "Dagster's webserver", log, START_TIMEOUT_SECONDS)
@@ -81,7 +84,7 @@ def _serves(url: str) -> bool:
 
 def _code_server(port: int) -> list[str]:
     module = ["-m", "ledger_pipeline.definitions", "--location-name", CODE_LOCATION]
-    return _module("dagster", "api", "grpc", "-h", "127.0.0.1", "-p", str(port), *module)
+    return _module("dagster", "api", "grpc", "-h", "127.0.0.1", "-p", str(port), *AS_JSON, *module)
 
 
 def _module(name: str, *arguments: str) -> list[str]:

@@ -45,6 +45,8 @@ concurrency:
   pools:
     granularity: run  # what has to wait, waits in the queue and holds no process
     default_limit: 2  # of different scopes, two ask GitHub at once: they share one budget
+python_logs:
+  managed_python_loggers: [ledger_pipeline]  # our own warnings stand in the run's log too
 run_monitoring:
   enabled: true
   max_runtime_seconds: 21600  # a run whose process is gone would hold its scope for ever; collection resumes

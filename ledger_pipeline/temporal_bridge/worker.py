@@ -24,6 +24,7 @@ from ledger_pipeline.temporal_bridge.connection import connect, plain_status
 from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
 from ledger_pipeline.temporal_bridge.health import HEALTH_SETTING, HealthServer, health_app
 from ledger_pipeline.temporal_bridge.listening import listen
+from ledger_pipeline.temporal_bridge.log_context import LogContext
 from ledger_pipeline.temporal_bridge.polling import ActivitySlots, Pollers
 from ledger_pipeline.temporal_bridge.readiness import Readiness, database_check, in_thread
 from ledger_pipeline.temporal_bridge.telemetry import start_runtime
@@ -106,7 +107,7 @@ class _Process:
             max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
             graceful_shutdown_timeout=timedelta(seconds=parts.settings.worker_grace_seconds),
             identity=self._identity,
-            interceptors=[self._slots],
+            interceptors=[self._slots, LogContext()],
             on_fatal_error=self._fatal,
         )
         self._pollers = Pollers(self._worker, self._identity, self._slots)

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
-from ledger_pipeline_tests.defs.deployment import QUIET, Deployment
+from ledger_pipeline_tests.defs.deployment import Deployment
 
 INGESTION = ("ingestion", ("team:ledger",), frozenset({"github", "postgres"}))
 ASSETS = {
@@ -91,24 +91,16 @@ def test_the_jobs_select_these_assets_and_checks(
     assert {key.name for key in layer.asset_graph.asset_check_keys} == checks
 
 
-def test_a_backfill_reads_covered_epochs_anew_and_a_collection_does_not(deployment: Deployment) -> None:
-    assert deployment.materialize("2026-02-02", "2026-02-09").success
+@pytest.mark.parametrize(("job", "asks"), [("collect_epoch", False), ("backfill", True)])
+def test_a_backfill_reads_a_covered_epoch_anew_and_a_collection_does_not(
+    deployment: Deployment, job: str, asks: bool
+) -> None:
+    assert deployment.materialize("2026-02-09").success
     deployment.github.clear_requests()
-    for job, asks in (("collect_epoch", False), ("backfill", True)):
-        result = (
-            deployment.definitions()
-            .resolve_job_def(job)
-            .execute_in_process(
-                instance=deployment.instance,
-                run_config=None if asks else QUIET,
-                tags={
-                    "dagster/asset_partition_range_start": "2026-02-02|default",
-                    "dagster/asset_partition_range_end": "2026-02-09|default",
-                },
-            )
-        )
-        assert result.success
-        assert bool(deployment.github.requests) is asks
+    # With the job's own configuration, as it is launched for a partition.
+    found = deployment.definitions().resolve_job_def(job)
+    assert found.execute_in_process(instance=deployment.instance, partition_key="2026-02-09|default").success
+    assert bool(deployment.github.requests) is asks
 
 
 @pytest.mark.parametrize("asset", ASSETS)

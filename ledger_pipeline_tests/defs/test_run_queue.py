@@ -56,6 +56,26 @@ class Queue:
                 run_config=None,
             )
         )
+        self._launch()
+
+    def backfill_job(self, backfill_id: str, job: str, *partitions: str) -> None:
+        """As somebody who launches these partitions from the job's own page."""
+        [location] = self._workspace.create_request_context().code_locations
+        partition_set = location.get_repository("__repository__").get_partition_set(f"{job}_partition_set")
+        self.instance.add_backfill(
+            PartitionBackfill(
+                backfill_id=backfill_id,
+                partition_set_origin=partition_set.get_remote_origin(),
+                status=BulkActionStatus.REQUESTED,
+                partition_names=list(partitions),
+                from_failure=False,
+                tags={},
+                backfill_timestamp=1_771_416_000.0,
+            )
+        )
+        self._launch()
+
+    def _launch(self) -> None:
         errors = execute_backfill_iteration(self._workspace, logging.getLogger("backfills"))
         assert [error for error in errors if error is not None] == []
 
@@ -128,6 +148,15 @@ def test_a_backfill_from_the_ui_is_one_run_a_scope_and_each_says_which(queue: Qu
     runs = queue.instance.get_runs()
     assert sorted(run.tags[SCOPE_TAG] for run in runs) == ["default", "docs"]
     assert {run.status for run in runs} == {dg.DagsterRunStatus.QUEUED}
+
+
+def test_the_job_backfill_is_one_run_for_a_range_and_reads_it_anew(queue: Queue) -> None:
+    queue.backfill_job("again", "backfill", *(f"{week}|docs" for week in ("2026-02-02", "2026-02-09", "2026-02-16")))
+    [run] = queue.instance.get_runs()
+    assert run.tags["dagster/asset_partition_range_start"] == "2026-02-02|docs"
+    assert run.tags["dagster/asset_partition_range_end"] == "2026-02-16|docs"
+    assert run.tags[SCOPE_TAG] == "docs"
+    assert run.run_config["ops"] == {"github_activity": {"config": {"full_refresh": True}}}
 
 
 def test_backfills_of_one_scope_wait_for_each_other(queue: Queue) -> None:

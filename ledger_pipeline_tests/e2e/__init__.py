@@ -1,0 +1,1 @@
+"""The stack in a browser: started by `make e2e`, not by the suite."""
