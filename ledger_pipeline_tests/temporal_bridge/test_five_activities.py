@@ -99,7 +99,8 @@ class Side:
     def materialize(self, epoch: str) -> None:
         """A real Dagster run."""
         with dg.DagsterInstance.local_temp(str(self._folder), {"telemetry": {"enabled": False}}) as instance:
-            deployment = Deployment(self._github, self.ledger, instance, SettingsResource(overrides=self.overrides))
+            settings = SettingsResource(overrides=self.overrides)
+            deployment = Deployment(self._github, self.ledger, instance, settings, datetime.now(UTC), self._folder)
             assert deployment.materialize(epoch).success
 
     def activities(self, limits: PieceLimits) -> LedgerActivities:
