@@ -56,7 +56,7 @@ CANCEL_SECONDS = 60.0
 
 
 class PartitionActivities:
-    """`materializePartition`, with Dagster's API and Temporal's client injected.
+    """`materializePartition` and `cancelPartitionRun`, with Dagster's API and Temporal's client injected.
 
     `workflow_url` gives the page of a workflow run, None where Temporal's UI is not known.
     """
