@@ -6,14 +6,15 @@ on a light page and on a dark one.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM
+from ledger_pipeline.core.statements import UserUnits
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.pipeline.contributions import MILLI, Contribution, units_text
+from ledger_pipeline.pipeline.contributions import Contribution, units_text
 from ledger_pipeline.store.port import DayCount
 
 if TYPE_CHECKING:
@@ -62,28 +63,46 @@ def events_per_day_png(counts: Sequence[DayCount], window: EpochWindow) -> bytes
 
 def units_per_contributor_png(people: Sequence[Contribution], window: EpochWindow) -> bytes:
     """Horizontal bars, most units first: the first PEOPLE_SHOWN, and all others as one."""
-    shown, others = list(people[:PEOPLE_SHOWN]), people[PEOPLE_SHOWN:]
-    names = [_short(person.login) for person in shown]
-    units = [person.units_milli for person in shown]
+    units = [(person.login, person.units_milli) for person in people]
+    return _bars_png(f"Units per contributor before curation, epoch {window.key}", units, units_text, "No events.")
+
+
+def units_per_user_png(units: Sequence[UserUnits], window: EpochWindow) -> bytes:
+    """Horizontal bars of an epoch's allocations, most units first: the first PEOPLE_SHOWN, and all others as one."""
+    ordered = sorted(units, key=lambda each: (-each.units, each.user_id))
+    title = f"Units per user, epoch {window.key}"
+    return _bars_png(title, [(each.user_id, each.units) for each in ordered], units_text, "Nobody has units.")
+
+
+def payouts_png(credits_by_user: Mapping[str, int], window: EpochWindow) -> bytes:
+    """Horizontal bars of a statement's credits, most first: the first PEOPLE_SHOWN, and all others as one."""
+    ordered = sorted(credits_by_user.items(), key=lambda each: (-each[1], each[0]))
+    return _bars_png(f"Credits per user, epoch {window.key}", ordered, lambda credits_: f"{credits_:,}", "No payouts.")
+
+
+def _bars_png(title: str, amounts: Sequence[tuple[str, int]], text: Callable[[int], str], nothing: str) -> bytes:
+    shown, others = list(amounts[:PEOPLE_SHOWN]), amounts[PEOPLE_SHOWN:]
+    names = [_short(name) for name, _ in shown]
+    values = [amount for _, amount in shown]
     colours = [_COLOURS["pull_requests"]] * len(shown)
     if others:
         names.append(f"{len(others)} others")
-        units.append(sum(person.units_milli for person in others))
+        values.append(sum(amount for _, amount in others))
         colours.append(_OTHERS)
-    title = f"Units per contributor before curation, epoch {window.key}"
     figure, axes = _panel(0.7 + 0.24 * max(len(names), 2), title)
     places = range(len(names))
-    axes.barh(places, [each / MILLI for each in units], color=colours, height=0.72)
-    widest = max([*units, 1]) / MILLI
-    for place, each in zip(places, units, strict=True):
-        axes.text(each / MILLI + widest * 0.01, place, units_text(each), va="center", fontsize=8, color=_INK)
+    widest = max([*values, 1])
+    # By fractions of the widest: amounts are exact integers, larger than a picture's arithmetic takes.
+    axes.barh(places, [each / widest for each in values], color=colours, height=0.72)
+    for place, each in zip(places, values, strict=True):
+        axes.text(each / widest + 0.01, place, text(each), va="center", fontsize=8, color=_INK)
     for label in axes.set_yticks(places, names):
         label.label1.set_parse_math(False)  # a login is text, whatever it holds
     axes.set_ylim(max(len(names), 2) - 0.4, -0.6)
-    axes.set_xlim(0, widest * 1.12)
+    axes.set_xlim(0, 1.12)
     axes.xaxis.set_visible(False)
     if not names:
-        axes.text(0.0, 0.5, "No events.", fontsize=9, color=_QUIET_INK, transform=axes.transAxes)
+        axes.text(0.0, 0.5, nothing, fontsize=9, color=_QUIET_INK, transform=axes.transAxes)
     return _png(figure)
 
 

@@ -5,13 +5,16 @@ import dagster as dg
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.defs.checks import counts_match_github
 from ledger_pipeline.defs.ingestion import activity_events, github_activity
-from ledger_pipeline.defs.jobs import backfill, check_counts, collect_epoch
+from ledger_pipeline.defs.jobs import allocate_epoch, backfill, check_counts, collect_epoch, state_payouts
 from ledger_pipeline.defs.partitions import activity_partitions
 from ledger_pipeline.defs.progress import ProgressListener, ProgressLog
 from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource, SystemClock
 from ledger_pipeline.defs.schedules import collect_running_epochs
 from ledger_pipeline.defs.sensors import closed_epochs, log_failed_runs, log_succeeded_runs
+from ledger_pipeline.defs.settlement import settlement_assets
+from ledger_pipeline.defs.settlement_sensors import proposals, signed_statements
 from ledger_pipeline.defs.source_links import linked_to_source
+from ledger_pipeline.defs.statement import payout_statement
 from ledger_pipeline.logs import log_dagster_as_json
 from ledger_pipeline.settings import read_settings
 
@@ -29,11 +32,18 @@ def build_defs(
     settings = settings or SettingsResource()
     partitions = activity_partitions(spec)
     return dg.Definitions(
-        assets=linked_to_source([github_activity(partitions), activity_events(partitions)]),
+        assets=linked_to_source(
+            [
+                github_activity(partitions),
+                activity_events(partitions),
+                *settlement_assets(partitions),
+                payout_statement(partitions),
+            ]
+        ),
         asset_checks=[counts_match_github(partitions)],
-        jobs=[collect_epoch, backfill, check_counts],
+        jobs=[collect_epoch, backfill, check_counts, allocate_epoch, state_payouts],
         schedules=[collect_running_epochs(spec)],
-        sensors=[closed_epochs, log_succeeded_runs, log_failed_runs],
+        sensors=[closed_epochs, proposals, signed_statements, log_succeeded_runs, log_failed_runs],
         resources={
             "settings": settings,
             "ledger": LedgerResource(settings=settings),

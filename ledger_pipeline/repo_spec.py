@@ -153,7 +153,7 @@ def _scope(path: Path, shape: ScopeFile, inherited: tuple[ScheduleSpec, ...]) ->
         approvers=shape.ledger.approvers if ledger.approvers is None else ledger.approvers,
         base_issuance_credits=ledger.pool_config.base_issuance_credits if ledger.pool_config else None,
         auto_close_grace_hours=ledger.auto_close_grace_hours,
-        weights_milli=DEFAULT_WEIGHTS_MILLI,
+        weights_milli={**DEFAULT_WEIGHTS_MILLI, **ledger.weights_milli},
         schedules=inherited if shape.governance is None else _schedules(path, shape.governance),
         file=str(path),
     )

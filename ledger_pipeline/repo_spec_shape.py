@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
-from ledger_pipeline.core.errors import WindowError
+from ledger_pipeline.core.errors import AllocationError, WindowError
 from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, check_weights
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, parse_epoch_key
 
 _SCOPE_KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -127,6 +128,17 @@ class PoolConfigSection(OwnedSection):
     base_issuance_credits: Annotated[int, BeforeValidator(_check_credits)]
 
 
+def _check_weights(weights: dict[str, int]) -> dict[str, int]:
+    for kind in weights:
+        if kind not in DEFAULT_WEIGHTS_MILLI:
+            raise ValueError(f"kinds of events are {', '.join(DEFAULT_WEIGHTS_MILLI)}, not {kind!r}")
+    try:
+        check_weights(weights)
+    except AllocationError as error:
+        raise ValueError(str(error)) from error
+    return weights
+
+
 class ActivityLedgerSection(OwnedSection):
     """activity_ledger."""
 
@@ -136,6 +148,7 @@ class ActivityLedgerSection(OwnedSection):
     approvers: _Approvers | None = None
     pool_config: PoolConfigSection | None = None
     auto_close_grace_hours: Annotated[StrictInt, Field(ge=0)] = 24
+    weights_milli: Annotated[dict[StrictStr, StrictInt], AfterValidator(_check_weights)] = {}
 
 
 class LedgerSection(OwnedSection):

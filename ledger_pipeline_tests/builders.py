@@ -145,6 +145,9 @@ def scope(
     streams: tuple[str, ...] = GITHUB_STREAMS,
     length_days: int = 7,
     first_epoch: str = "2026-01-05",
+    approvers: tuple[str, ...] = (),
+    base_issuance_credits: int | None = None,
+    weights_milli: Mapping[str, int] = DEFAULT_WEIGHTS_MILLI,
 ) -> Scope:
     """A scope that collects `source_scopes` (REPO where none is named) from GitHub."""
     return Scope(
@@ -153,10 +156,10 @@ def scope(
         epoch_length_days=length_days,
         first_epoch=date.fromisoformat(first_epoch),
         sources=(SourceSpec(GITHUB, "cogni-v0.0", source_scopes or (REPO,), streams),),
-        approvers=(),
-        base_issuance_credits=None,
+        approvers=approvers,
+        base_issuance_credits=base_issuance_credits,
         auto_close_grace_hours=24,
-        weights_milli=DEFAULT_WEIGHTS_MILLI,
+        weights_milli=weights_milli,
         schedules=(),
         file="repo-spec.yaml",
     )

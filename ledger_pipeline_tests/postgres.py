@@ -114,7 +114,7 @@ def set_status(engine: Engine, scope_id: UUID, window: EpochWindow, status: Epoc
     with engine.begin() as connection:
         connection.execute(
             text(
-                "UPDATE epochs SET status = :status, closed_at = now() "
+                "UPDATE epochs SET status = :status, closed_at = COALESCE(closed_at, now()) "
                 "WHERE scope_id = :scope_id AND period_start = :start"
             ),
             {"status": status, "scope_id": scope_id, "start": window.start},

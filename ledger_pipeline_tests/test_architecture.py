@@ -24,7 +24,9 @@ LAYERS = (
     {"repo_spec"},
     {"settings"},
     {"sources", "store"},
+    {"wallets"},
     {"pipeline"},
+    {"verification"},
     {"charts"},
     {"epoch_page"},
     {"defs"},
@@ -36,9 +38,11 @@ LAYERS = (
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 NARROWER = {
-    "charts": ("core", "store.port", "pipeline"),
-    "epoch_page": ("core", "store.port", "pipeline", "charts", "epoch_page"),
-    "pipeline": ("core", "pipeline", "sources.port", "store.port"),
+    "charts": ("core", "store.port", "store.settlement_port", "pipeline"),
+    "epoch_page": ("core", "store.port", "store.settlement_port", "pipeline", "charts", "epoch_page"),
+    "pipeline": ("core", "wallets", "pipeline", "sources.port", "store.port", "store.settlement_port"),
+    "verification": ("core", "wallets", "store.settlement_port", "verification"),
+    "wallets": ("core",),
     "temporal_bridge": ("core", "logs", "repo_spec", "settings", "sources", "store", "pipeline", "temporal_bridge"),
 }
 
@@ -60,7 +64,7 @@ NOT_IN_CORE = {"now", "today", "utcnow", "uuid1", "uuid4"}  # the clock and the 
 
 # Who alone may import a library, by module or part. `dagster` covers dagster_postgres and its like.
 OWNERS = {
-    "yaml": {"repo_spec"},
+    "yaml": {"repo_spec", "cli.identities"},
     # Its API's client library; the bridge never imports Dagster itself.
     "dagster_graphql": {"temporal_bridge.dagster_client"},
     "dagster": {"defs", "definitions", "local", "cli"},

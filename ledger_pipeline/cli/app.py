@@ -11,16 +11,22 @@ from types import FrameType
 import typer
 
 from ledger_pipeline.cli import (
+    allocations,
     collect,
+    curate,
     database,
     demo,
     develop,
     doctor,
+    epoch,
     events,
+    identities,
+    pool,
     report,
     schedules,
     simulate,
     trigger,
+    verify,
     worker,
 )
 from ledger_pipeline.cli.output import errors
@@ -43,6 +49,13 @@ app.add_typer(schedules.app, name="schedules")
 app.command("collect")(collect.command)
 app.command("events")(events.command)
 app.command("report")(report.command)
+app.add_typer(identities.app, name="identities")
+app.command("curate")(curate.command)
+app.add_typer(allocations.app, name="allocations")
+app.add_typer(pool.app, name="pool")
+app.add_typer(epoch.app, name="epoch")
+app.command("verify")(verify.command)
+app.command("export")(verify.export)
 app.command("trigger")(trigger.command)
 app.command("doctor")(doctor.command)
 app.command("worker")(worker.command)

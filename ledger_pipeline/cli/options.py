@@ -18,6 +18,9 @@ ScopeKey: TypeAlias = Annotated[
 Epoch: TypeAlias = Annotated[
     str | None, typer.Option("--epoch", metavar="DATE", help="One epoch, by its first day, as 2026-02-16.")
 ]
+OneEpoch: TypeAlias = Annotated[
+    str, typer.Option("--epoch", metavar="DATE", help="The epoch, by its first day, as 2026-02-16.")
+]
 FromEpoch: TypeAlias = Annotated[
     str | None, typer.Option("--from", metavar="DATE", help="The first epoch of a range, by its first day.")
 ]

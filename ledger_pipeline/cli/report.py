@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ledger_pipeline.cli.options import ScopeKey, windows_of
+from ledger_pipeline.cli.options import OneEpoch, ScopeKey, windows_of
 from ledger_pipeline.cli.output import results
 from ledger_pipeline.core.errors import SettingsError
 from ledger_pipeline.epoch_page.content import epoch_content
@@ -15,14 +15,13 @@ from ledger_pipeline.local.environment import databases
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.store.postgres import open_ledger
 
-Epoch = Annotated[str, typer.Option("--epoch", metavar="DATE", help="The epoch, by its first day, as 2026-02-16.")]
 Output = Annotated[
     Path | None,
     typer.Option("--output", metavar="FILE", help="Where to write; epoch-DATE-SCOPE.html here where left out."),
 ]
 
 
-def command(epoch: Epoch, scope_key: ScopeKey = None, output: Output = None) -> None:
+def command(epoch: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
     """Write an epoch as one HTML page that needs nothing else: charts, cursors, receipts, rejected events."""
     settings = read_settings()
     spec = settings.repo_spec()

@@ -7,6 +7,17 @@ LedgerError
 ├── WindowError                 an instant, length or epoch key that no epoch window answers to
 ├── UnknownScope                a scope key that the repo-spec does not have
 ├── EventError                  a payload that cannot become an activity event
+├── AllocationError             weights, units or a pool that no number of credits can follow from
+├── IdentityError               a binding of a person that contradicts one there is, or a list of them that is malformed
+├── EpochNotReady               an epoch is not at the step that was asked for: says what blocks it
+├── SignatureError              a statement's signature that cannot be accepted; nothing is written
+│   ├── WrongSignature          it is none, or not of this message
+│   ├── ForeignSignature        of another scope's or epoch's statement
+│   ├── StaleSignature          of the same epoch, as it stood before units or pool changed
+│   ├── SignerNotApproved       a good signature by somebody who is no approver
+│   └── ApproversChanged        the approvers are not those that were pinned when the epoch closed
+├── ArchiveError                a file that is no archive of an epoch
+├── VerificationFailed          numbers that do not follow from the rows they should follow from
 ├── SourceError                 a source_scope could not be read; the others go on
 │   ├── SourceUnavailable       worth retrying: limits, outages, timeouts
 │   └── SourceRefused           permanent: missing repository, bad credentials, blocked
@@ -66,6 +77,50 @@ class UnknownScope(LedgerError):
 
 class EventError(LedgerError):
     """A payload that cannot become an activity event; the message names the item."""
+
+
+class AllocationError(LedgerError):
+    """Weights, units or a pool that no number of credits can follow from."""
+
+
+class IdentityError(LedgerError):
+    """A binding that contradicts one there is, or a list of bindings that is malformed."""
+
+
+class EpochNotReady(LedgerError):
+    """An epoch is not at the step that was asked for; the message says what blocks it."""
+
+
+class SignatureError(LedgerError):
+    """A statement's signature that cannot be accepted; nothing is written."""
+
+
+class WrongSignature(SignatureError):
+    """No signature, or one that is not of the statement's message."""
+
+
+class ForeignSignature(SignatureError):
+    """A signature of another scope's or epoch's statement."""
+
+
+class StaleSignature(SignatureError):
+    """A signature of the epoch's statement as it stood before units or pool changed."""
+
+
+class SignerNotApproved(SignatureError):
+    """A good signature by somebody who is not among the scope's approvers."""
+
+
+class ApproversChanged(SignatureError):
+    """The scope's approvers are not those that were pinned when the epoch closed."""
+
+
+class ArchiveError(LedgerError):
+    """A file that is no archive of an epoch, or cannot be read or written."""
+
+
+class VerificationFailed(LedgerError):
+    """Stored numbers do not follow from the rows they should follow from; the differences were listed."""
 
 
 class SourceError(LedgerError):

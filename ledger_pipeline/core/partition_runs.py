@@ -17,6 +17,9 @@ EPOCH_DIMENSION = "epoch"
 SCOPE_DIMENSION = "scope"
 SEPARATOR = "|"
 
+ALLOCATE_EPOCH_JOB = "allocate_epoch"
+STATE_PAYOUTS_JOB = "state_payouts"
+
 ACTIVITY_EVENTS_ASSET = ("activity_events",)
 STREAM_ASSETS: Mapping[str, tuple[str, str]] = {stream: (GITHUB, stream) for stream in GITHUB_STREAMS}
 
@@ -58,7 +61,11 @@ def partition_tags(epoch_key: str, scope_key: str) -> dict[str, str]:
 
 
 def covers_partition(run_tags: Mapping[str, str], epoch_key: str, scope_key: str) -> bool:
-    """Whether a run with these tags materializes the partition, alone or as part of a range of epochs."""
+    """Whether a run with these tags is known to materialize the partition, alone or as part of a range.
+
+    A range is every epoch from its first to its last, of every scope from its first to its last. Of the scopes between
+    these two only Dagster's definitions know, so the answer is False: who asks then launches a run that repeats one.
+    """
     if PARTITION_TAG in run_tags:
         return run_tags[PARTITION_TAG] == format_partition_key(epoch_key, scope_key)
     if RANGE_START_TAG not in run_tags or RANGE_END_TAG not in run_tags:
@@ -66,7 +73,7 @@ def covers_partition(run_tags: Mapping[str, str], epoch_key: str, scope_key: str
     first, first_scope = parse_partition_key(run_tags[RANGE_START_TAG])
     last, last_scope = parse_partition_key(run_tags[RANGE_END_TAG])
     # Epoch keys are dates as ISO writes them: their order is that of the text.
-    return first_scope == last_scope == scope_key and first <= epoch_key <= last
+    return scope_key in (first_scope, last_scope) and first <= epoch_key <= last
 
 
 def first_and_last_partition(run_tags: Mapping[str, str]) -> tuple[str, str] | None:

@@ -1,23 +1,68 @@
 """What is fixed when an epoch closes for review, so that nothing it is paid by can change afterwards."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
+from ledger_pipeline.core.allocations import WEIGHT_SUM_V0
 from ledger_pipeline.core.errors import ConfigurationError
-from ledger_pipeline.core.hashing import sha256_hex
+from ledger_pipeline.core.hashing import Json, sha256_hex
+from ledger_pipeline.core.spec import Scope
 
 # The algorithm that each way of estimating credits allocates by; the system we join knows the same names.
-_ALLOCATION_ALGO_OF = {"cogni-v0.0": "weight-sum-v0"}
+_ALLOCATION_ALGO_OF = {"cogni-v0.0": WEIGHT_SUM_V0}
 
 
 @dataclass(frozen=True)
 class EpochPins:
-    """The allocation algorithm, and hashes of the pinned weights and of the approvers of that moment."""
+    """The allocation algorithm, hashes of the pinned weights and of the approvers of that moment, and the spec.
+
+    `pinned_spec` is the scope's part of the repo-spec as it was then; empty for an epoch that another system closed.
+    """
 
     allocation_algo_ref: str
     weight_config_hash: str
     approver_set_hash: str
+    pinned_spec: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        """Who may sign, as pinned."""
+        approvers = self.pinned_spec.get("approvers", ())
+        return tuple(map(str, approvers)) if isinstance(approvers, list | tuple) else ()
+
+
+def epoch_pins(scope: Scope, weights_milli: Mapping[str, int]) -> EpochPins:
+    """What an epoch of `scope` is closed with now. Raises ConfigurationError for an unknown credit_estimate_algo."""
+    return EpochPins(
+        allocation_algo_ref(scope.sources[0].credit_estimate_algo),
+        weight_config_hash(weights_milli),
+        approver_set_hash(scope.approvers),
+        pinned_spec(scope),
+    )
+
+
+def pinned_spec(scope: Scope) -> dict[str, Json]:
+    """The scope's part of the repo-spec, as JSON whose numbers are exact everywhere (credits are a string)."""
+    credits_ = scope.base_issuance_credits
+    return {
+        "scope_id": str(scope.scope_id),
+        "scope_key": scope.scope_key,
+        "epoch_length_days": scope.epoch_length_days,
+        "first_epoch": scope.first_epoch.isoformat(),
+        "activity_sources": {
+            each.source: {
+                "credit_estimate_algo": each.credit_estimate_algo,
+                "source_refs": list(each.source_scopes),
+                "streams": list(each.streams),
+            }
+            for each in scope.sources
+        },
+        "weights_milli": dict(scope.weights_milli),
+        "approvers": list(scope.approvers),
+        "base_issuance_credits": None if credits_ is None else str(credits_),
+        "auto_close_grace_hours": scope.auto_close_grace_hours,
+    }
 
 
 def allocation_algo_ref(credit_estimate_algo: str) -> str:

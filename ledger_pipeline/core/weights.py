@@ -2,12 +2,31 @@
 
 from collections.abc import Mapping
 
+from ledger_pipeline.core.errors import AllocationError
+
 # The system we join pays these; an epoch keeps the weights it was created with.
 DEFAULT_WEIGHTS_MILLI: Mapping[str, int] = {
     "github:pr_merged": 1000,
     "github:review_submitted": 500,
     "github:issue_closed": 300,
 }
+
+# The largest integer that JSON keeps exact in every language: the system we join reads weights as JSON numbers.
+MAX_WEIGHT_MILLI = 2**53 - 1
+
+
+def check_weights(weights_milli: Mapping[str, object]) -> None:
+    """Return if every weight is an integer from 0 to MAX_WEIGHT_MILLI. Raises AllocationError naming the first other.
+
+    The type is `object` because weights come from JSON, where a fraction passes for a number.
+    """
+    for name, weight in weights_milli.items():
+        if not isinstance(weight, int) or isinstance(weight, bool):
+            raise AllocationError(f"weight of {name}: {weight!r} is no integer (milli-units: 1000 for one unit)")
+        if weight < 0:
+            raise AllocationError(f"weight of {name}: {weight} is negative")
+        if weight > MAX_WEIGHT_MILLI:
+            raise AllocationError(f"weight of {name}: {weight} is more than JSON keeps exact, {MAX_WEIGHT_MILLI}")
 
 
 def weight_drift(pinned: Mapping[str, int], wanted: Mapping[str, int]) -> dict[str, str]:

@@ -28,10 +28,11 @@ def chart_metadata(
     people = contributions(store.events_per_person(scope.scope_id, window), weights)
     days = store.events_per_day(scope.scope_id, window)
     return {
-        "events_per_day": _picture("Events per day and stream", events_per_day_png(days, window)),
-        "units_per_contributor": _picture("Units per contributor", units_per_contributor_png(people, window)),
+        "events_per_day": picture("Events per day and stream", events_per_day_png(days, window)),
+        "units_per_contributor": picture("Units per contributor", units_per_contributor_png(people, window)),
     }
 
 
-def _picture(title: str, png: bytes) -> dg.MetadataValue:
+def picture(title: str, png: bytes) -> dg.MetadataValue:
+    """A PNG as metadata that the UI shows."""
     return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{b64encode(png).decode()})")

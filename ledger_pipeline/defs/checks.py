@@ -10,7 +10,7 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
-from ledger_pipeline.defs.partitions import partition_key, scope_and_windows
+from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource
 from ledger_pipeline.sources.port import ActivitySource
 from ledger_pipeline.store.port import WindowReceipt
@@ -49,20 +49,21 @@ def counts_match_github(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDe
         if not _is_asked_for(context):
             return
         with domain_failures(), ledger.open() as store, github.open() as source:
-            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, clock.now())
-            receipts = store.receipts(scope.scope_id, source.name, windows)
-            seen = {(each.window, each.source_scope, each.stream): each for each in receipts}
+            selected = scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now())
             compared, differences = 0, []
-            for found in _compare(source, scope, windows, seen):
-                compared += 1
-                if found.ledger != found.github:
-                    differences.append(found)
+            for scope, windows in selected:
+                receipts = store.receipts(scope.scope_id, source.name, windows)
+                seen = {(each.window, each.source_scope, each.stream): each for each in receipts}
+                for found in _compare(source, scope, windows, seen):
+                    compared += 1
+                    if found.ledger != found.github:
+                        differences.append(found)
         yield dg.AssetCheckResult(
             passed=not differences,
             severity=dg.AssetCheckSeverity.WARN,
             description="; ".join(map(str, differences)) or f"{compared} counts agree",
             metadata={
-                "partitions": [partition_key(window, scope) for window in windows],
+                "partitions": [partition_key(window, scope) for scope, windows in selected for window in windows],
                 "compared": compared,
                 "differences": dg.MetadataValue.table(
                     records=[dg.TableRecord({name: getattr(each, name) for name in _COLUMNS}) for each in differences],

@@ -4,26 +4,31 @@ A re-run is safe: events carry the source's own ids, so what is stored already i
 window costs no request.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
 
 import dagster as dg
 
-from ledger_pipeline.core.errors import CollectionFailed
+from ledger_pipeline.core.errors import CollectionFailed, SourceError
 from ledger_pipeline.core.events import GITHUB_STREAMS
-from ledger_pipeline.core.windows import span
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.defs.charts import chart_metadata, windows_to_draw
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
-from ledger_pipeline.defs.metadata import digest_metadata, stream_metadata
+from ledger_pipeline.defs.metadata import Metadata, digest_metadata, stream_metadata
 from ledger_pipeline.defs.partition_checks import partition_check_specs, partition_results, source_scopes_failed
-from ledger_pipeline.defs.partitions import partition_key, scope_and_windows
+from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.pools import GITHUB_POOL
 from ledger_pipeline.defs.progress import ProgressListener
 from ledger_pipeline.defs.receipts import receipts_by_partition
 from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource
 from ledger_pipeline.pipeline.collect import collect
-from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE, window_completeness
+from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE, Completeness, StreamReach, window_completeness
 from ledger_pipeline.pipeline.epochs import close_due_epochs
+from ledger_pipeline.store.port import LedgerStore, UnsettledRejections
 
 GROUP = "ingestion"
 OWNERS = ["team:ledger"]
@@ -76,34 +81,47 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[ProgressListener],
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckEvaluation]:
         streams = [stream for stream in GITHUB_STREAMS if stream_key(stream) in context.selected_asset_keys]
+        collected: set[str] = set()
+        failures: list[SourceError] = []
         with domain_failures(), ledger.open() as store, github.open() as source:
-            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, clock.now())
-            report = collect(
-                source,
-                store,
-                scope,
-                windows,
-                streams=streams,
-                full_refresh=config.full_refresh,
-                concurrency=settings.read().github_concurrency,
-                on_estimate=lambda estimate: progress.on_estimate(context.log, estimate),
-                on_progress=lambda scan: progress.on_page(context.log, scan),
-            )
-            for asked, answered in report.renamed.items():
-                context.log.warning(f"{asked} is {answered} now: name it so in source_refs; nobody is paid twice")
-            if report.failures:
-                # `activity_events` is not reached in this run, so its check is told from here.
-                yield from source_scopes_failed(context.instance, scope, report.windows, report.failures)
-                raise CollectionFailed(report.failures)
-            receipts = receipts_by_partition(store.receipts(scope.scope_id, source.name, report.windows))
-        for stream in report.streams:
-            for window in report.windows:
-                context.add_asset_metadata(
-                    stream_metadata(report, window, stream, receipts.get((window, stream), []), context.run.tags),
-                    asset_key=stream_key(stream),
-                    partition_key=partition_key(window, scope),
+            for scope, windows in scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now()):
+                report = collect(
+                    source,
+                    store,
+                    scope,
+                    windows,
+                    streams=streams,
+                    full_refresh=config.full_refresh,
+                    concurrency=settings.read().github_concurrency,
+                    on_estimate=lambda estimate: progress.on_estimate(context.log, estimate),
+                    on_progress=lambda scan: progress.on_page(context.log, scan),
                 )
-            yield dg.MaterializeResult(asset_key=stream_key(stream))
+                for asked, answered in report.renamed.items():
+                    context.log.warning(f"{asked} is {answered} now: name it so in source_refs; nobody is paid twice")
+                if report.failures:
+                    # `activity_events` is not reached in this run, so its check is told from here.
+                    yield from source_scopes_failed(context.instance, scope, report.windows, report.failures)
+                    failures += report.failures
+                receipts = receipts_by_partition(store.receipts(scope.scope_id, source.name, report.windows))
+                for stream, window in product(report.streams, report.windows):
+                    context.add_asset_metadata(
+                        stream_metadata(report, window, stream, receipts.get((window, stream), []), context.run.tags),
+                        asset_key=stream_key(stream),
+                        partition_key=partition_key(window, scope),
+                    )
+                # Where another scope of the run collects a stream that this one does not, this one turns green too.
+                for stream, window in product(set(streams).difference(report.streams), report.windows):
+                    context.add_asset_metadata(
+                        {"asked": False, "not_collected": f"scope {scope.scope_key} does not collect {stream}"},
+                        asset_key=stream_key(stream),
+                        partition_key=partition_key(window, scope),
+                    )
+                collected.update(report.streams)
+            if failures:
+                raise CollectionFailed(failures)
+        for stream in streams:
+            if stream in collected:
+                yield dg.MaterializeResult(asset_key=stream_key(stream))
 
     return github_activity
 
@@ -137,35 +155,51 @@ def activity_events(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckEvaluation]:
         now = clock.now()
+        checked: list[_Checked] = []
         with domain_failures(), ledger.open() as store:
-            scope, windows = scope_and_windows(settings.repo_spec(), context.partition_keys, now)
-            completeness = window_completeness(store, scope, windows)
-            if ACTIVITY_EVENTS in context.selected_asset_keys:
-                for epoch in close_due_epochs(store, scope):
-                    context.log.info(f"epoch {epoch.window.key} of {scope.scope_key} is closed for review")
-                epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
-                drawn = windows_to_draw(windows)
-                for digest in store.digests(scope.scope_id, windows):
-                    window, epoch_now = digest.window, epochs.get(digest.window)
-                    charts = chart_metadata(store, scope, window, epoch_now) if window in drawn else {}
-                    context.add_asset_metadata(
-                        {
-                            **digest_metadata(
-                                digest, epoch_now, scope.weights_milli, completeness[window], now, context.run.tags
-                            ),
-                            **charts,
-                        },
-                        asset_key=ACTIVITY_EVENTS,
-                        partition_key=partition_key(window, scope),
-                    )
-                yield dg.MaterializeResult(asset_key=ACTIVITY_EVENTS)
-            rejections = store.unsettled_rejections(scope.scope_id, windows)
-        yield from partition_results(
-            context.instance,
-            scope,
-            {window: found.missing(now) for window, found in completeness.items()},
-            rejections,
-            frozenset(key.name for key in context.selected_asset_check_keys),
-        )
+            for scope, windows in scopes_and_windows(settings.repo_spec(), context.partition_keys, now):
+                completeness = window_completeness(store, scope, windows)
+                if ACTIVITY_EVENTS in context.selected_asset_keys:
+                    for epoch in close_due_epochs(store, scope):
+                        context.log.info(f"epoch {epoch.window.key} of {scope.scope_key} is closed for review")
+                    for window, metadata in _held(store, scope, completeness, now, context.run.tags):
+                        context.add_asset_metadata(
+                            metadata, asset_key=ACTIVITY_EVENTS, partition_key=partition_key(window, scope)
+                        )
+                missing = {window: found.missing(now) for window, found in completeness.items()}
+                checked.append(_Checked(scope, missing, store.unsettled_rejections(scope.scope_id, windows)))
+        # Before the checks: each result points at its partition's latest materialization.
+        if ACTIVITY_EVENTS in context.selected_asset_keys:
+            yield dg.MaterializeResult(asset_key=ACTIVITY_EVENTS)
+        selected = frozenset(key.name for key in context.selected_asset_check_keys)
+        for each in checked:
+            yield from partition_results(context.instance, each.scope, each.missing, each.rejections, selected)
 
     return activity_events
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What the checks of a scope's partitions are decided by."""
+
+    scope: Scope
+    missing: Mapping[EpochWindow, Sequence[StreamReach]]
+    rejections: Sequence[UnsettledRejections]
+
+
+def _held(
+    store: LedgerStore,
+    scope: Scope,
+    completeness: Mapping[EpochWindow, Completeness],
+    now: datetime,
+    run_tags: Mapping[str, str],
+) -> Iterator[tuple[EpochWindow, Metadata]]:
+    """The metadata of every window: numbers, and charts of the latest."""
+    windows = list(completeness)
+    epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
+    drawn = windows_to_draw(windows)
+    for digest in store.digests(scope.scope_id, windows):
+        window, epoch = digest.window, epochs.get(digest.window)
+        charts = chart_metadata(store, scope, window, epoch) if window in drawn else {}
+        numbers = digest_metadata(digest, epoch, scope.weights_milli, completeness[window], now, run_tags)
+        yield window, {**numbers, **charts}

@@ -2,10 +2,22 @@
 
 import dagster as dg
 
-from ledger_pipeline.core.partition_runs import BACKFILL_JOB, COLLECT_EPOCH_JOB
+from ledger_pipeline.core.partition_runs import (
+    ALLOCATE_EPOCH_JOB,
+    BACKFILL_JOB,
+    COLLECT_EPOCH_JOB,
+    STATE_PAYOUTS_JOB,
+)
 from ledger_pipeline.defs.checks import COUNTS_MATCH_GITHUB
 from ledger_pipeline.defs.ingestion import GROUP
-from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
+from ledger_pipeline.defs.keys import (
+    ACTIVITY_CURATION,
+    ACTIVITY_EVENTS,
+    EPOCH,
+    EPOCH_ALLOCATIONS,
+    PAYOUT_STATEMENT,
+    POOL_COMPONENTS,
+)
 
 _COUNTS = dg.AssetSelection.checks(dg.AssetCheckKey(ACTIVITY_EVENTS, COUNTS_MATCH_GITHUB))
 # Counting with GitHub costs requests, and collecting what is covered costs none; the other checks ask the ledger alone.
@@ -14,7 +26,7 @@ _COLLECTION = dg.AssetSelection.groups(GROUP) - _COUNTS
 collect_epoch = dg.define_asset_job(
     COLLECT_EPOCH_JOB,
     selection=_COLLECTION,
-    description="Collects the selected epochs of a scope: one scan for all of them, then the ledger's digest.",
+    description="Collects the selected epochs: one scan a repository for all of them, then the ledger's digest.",
 )
 
 backfill = dg.define_asset_job(
@@ -28,4 +40,16 @@ check_counts = dg.define_asset_job(
     "check_counts",
     selection=_COUNTS,
     description="Compares what the ledger has seen in the selected epochs with what GitHub's search counts.",
+)
+
+allocate_epoch = dg.define_asset_job(
+    ALLOCATE_EPOCH_JOB,
+    selection=dg.AssetSelection.assets(EPOCH, ACTIVITY_CURATION, EPOCH_ALLOCATIONS, POOL_COMPONENTS),
+    description="Curates the selected epochs and proposes their allocations and pool, from what the ledger holds.",
+)
+
+state_payouts = dg.define_asset_job(
+    STATE_PAYOUTS_JOB,
+    selection=dg.AssetSelection.assets(EPOCH, PAYOUT_STATEMENT),
+    description="Shows the selected epochs' signed statements, and verifies every number of them.",
 )

@@ -53,10 +53,11 @@ def source_scopes_failed(
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """EVERY_SOURCE_SCOPE_READ failing on each of `windows`, by a collection of which `failures` came."""
     problems = [str(failure) for failure in failures]
-    targets = _targets(instance, [partition_key(window, scope) for window in windows])
+    targets = latest_materializations(instance, ACTIVITY_EVENTS, [partition_key(window, scope) for window in windows])
     for window in windows:
         key = partition_key(window, scope)
-        yield _evaluation(
+        yield evaluation(
+            ACTIVITY_EVENTS,
             EVERY_SOURCE_SCOPE_READ,
             key,
             targets,
@@ -75,11 +76,12 @@ def partition_results(
     selected: frozenset[str],
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """Both checks, where `selected`, for every window: what is not read far enough, and what was rejected."""
-    targets = _targets(instance, [partition_key(window, scope) for window in missing])
+    targets = latest_materializations(instance, ACTIVITY_EVENTS, [partition_key(window, scope) for window in missing])
     if EVERY_SOURCE_SCOPE_READ in selected:
         for window, parts in missing.items():
             key = partition_key(window, scope)
-            yield _evaluation(
+            yield evaluation(
+                ACTIVITY_EVENTS,
                 EVERY_SOURCE_SCOPE_READ,
                 key,
                 targets,
@@ -92,7 +94,8 @@ def partition_results(
         for found in rejections:
             key = partition_key(found.window, scope)
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(found.by_reason.items()))
-            yield _evaluation(
+            yield evaluation(
+                ACTIVITY_EVENTS,
                 NOTHING_REJECTED,
                 key,
                 targets,
@@ -103,7 +106,8 @@ def partition_results(
             )
 
 
-def _evaluation(
+def evaluation(
+    asset_key: dg.AssetKey,
     check: str,
     key: str,
     targets: Mapping[str, AssetCheckEvaluationTargetMaterializationData],
@@ -112,30 +116,32 @@ def _evaluation(
     severity: dg.AssetCheckSeverity,
     description: str,
     metadata: Mapping[str, dg.MetadataValue | int],
+    blocking: bool = False,
 ) -> dg.AssetCheckEvaluation:
+    """A check's result on one partition, about the materialization that `targets` has of it."""
     return dg.AssetCheckEvaluation(
-        asset_key=ACTIVITY_EVENTS,
+        asset_key=asset_key,
         check_name=check,
         passed=passed,
         severity=severity,
         description=description,
         metadata={"partition": key, **metadata},
         target_materialization_data=targets.get(key),
-        blocking=False,
+        blocking=blocking,
         partition=key,
     )
 
 
-def _targets(
-    instance: dg.DagsterInstance, keys: Sequence[str]
+def latest_materializations(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Sequence[str]
 ) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
     """The latest materialization of each partition, in two queries for all of them."""
     latest = instance.get_latest_storage_id_by_partition(
-        ACTIVITY_EVENTS, dg.DagsterEventType.ASSET_MATERIALIZATION, set(map(str, keys))
+        asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(map(str, keys))
     )
     if not latest:
         return {}
-    filtered = dg.AssetRecordsFilter(asset_key=ACTIVITY_EVENTS, storage_ids=list(latest.values()))
+    filtered = dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=list(latest.values()))
     records = instance.fetch_materializations(filtered, limit=len(latest)).records
     return {
         record.partition_key: AssetCheckEvaluationTargetMaterializationData(

@@ -58,24 +58,26 @@ def partition_run(window: EpochWindow, scope: Scope, *, run_key_suffix: str) -> 
     )
 
 
-def scope_and_windows(spec: RepoSpec, keys: Sequence[str], now: datetime) -> tuple[Scope, list[EpochWindow]]:
-    """What the partition keys of one run name; the window comes from our rule, never from Dagster's.
+def scopes_and_windows(spec: RepoSpec, keys: Sequence[str], now: datetime) -> list[tuple[Scope, list[EpochWindow]]]:
+    """What the partition keys of one run name: its scopes in the spec's order, each with its windows, oldest first.
 
-    Raises WindowError for a malformed key, for an epoch that has not begun at `now`, or when a run mixes scopes (a
-    range over the scope dimension; backfills launch one run per scope); UnknownScope for one the spec has no more.
+    Usually one scope. Where no more epochs than scopes are selected, Dagster makes runs of an epoch over its scopes.
+    A key given twice counts once, and the window comes from our rule, never from Dagster's.
+    Raises WindowError for no keys, a malformed one, or an epoch that has not begun at `now`; UnknownScope for a scope
+    the spec has no more.
     """
-    # A plain string, not a MultiPartitionKey, is what a run's tags and a client's request hold.
-    parts = [parse_partition_key(str(key)) for key in keys]
-    scope_keys = sorted({scope_key for _, scope_key in parts})
-    if len(scope_keys) != 1:
-        raise WindowError(f"one run collects for one scope, not {', '.join(scope_keys)}: launch one run per scope")
-    scope = spec.scope(scope_keys[0])
-    windows = [scope.window(parse_epoch_key(epoch)) for epoch, _ in parts]
-    for window in windows:
+    if not keys:
+        raise WindowError("the run names no partition: select the epochs to collect")
+    wanted: dict[str, set[EpochWindow]] = {}
+    for key in keys:
+        # A plain string, not a MultiPartitionKey, is what a run's tags and a client's request hold.
+        epoch, scope_key = parse_partition_key(str(key))
+        window = spec.scope(scope_key).window(parse_epoch_key(epoch))
         if window.start > now:
             running = spec.calendar.window_at(now)
             raise WindowError(f"epoch {window.key} has not begun: select epochs up to the running one, {running.key}")
-    return scope, windows
+        wanted.setdefault(scope_key, set()).add(window)
+    return [(scope, sorted(wanted[scope.scope_key])) for scope in spec.scopes if scope.scope_key in wanted]
 
 
 def _epochs(calendar: EpochCalendar, first: EpochWindow) -> dg.TimeWindowPartitionsDefinition:

@@ -16,6 +16,9 @@ GITHUB_POOL = "github"
 class ScopedRunQueue(QueuedRunCoordinator[Any]):
     """Dagster's run queue; each run says in SCOPE_TAG whose epochs it is about, whoever launched it.
 
+    A run over several scopes says nothing, for a tag has one value: it waits for a free pool alone. Beside a run of one
+    of its scopes it reads some pages twice, which the ledger counts as duplicates.
+
     Named in dagster.yaml as `run_coordinator`, with the same configuration as Dagster's own.
     """
 

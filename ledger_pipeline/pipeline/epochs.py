@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from ledger_pipeline.core.pins import EpochPins, allocation_algo_ref, approver_set_hash, weight_config_hash
+from ledger_pipeline.core.pins import epoch_pins
+from ledger_pipeline.core.pool import base_issuance
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.port import Cursor, Epoch, EpochStatus, LedgerStore
@@ -32,13 +33,17 @@ def close_due_epochs(store: LedgerStore, scope: Scope) -> list[Epoch]:
         and epoch.window.end <= read_until
         and epoch.window.end + grace <= source_time
     ]
-    algo = allocation_algo_ref(scope.sources[0].credit_estimate_algo)
-    approvers = approver_set_hash(scope.approvers)
-    return [
-        epoch
-        for epoch in due
-        if store.close_epoch(epoch.id, EpochPins(algo, weight_config_hash(epoch.weights_milli), approvers))
-    ]
+    return [epoch for epoch in due if close(store, scope, epoch)]
+
+
+def close(store: LedgerStore, scope: Scope, epoch: Epoch) -> bool:
+    """Move `epoch` to review with what it is paid by, its base issuance with it; False where it was not open.
+
+    Raises ConfigurationError for an unknown credit_estimate_algo.
+    """
+    credits_ = scope.base_issuance_credits
+    pool = None if credits_ is None else base_issuance(credits_)
+    return store.close_epoch(epoch.id, epoch_pins(scope, epoch.weights_milli), pool)
 
 
 def _cursors(store: LedgerStore, scope: Scope) -> list[Cursor] | None:

@@ -18,6 +18,8 @@ FACTS = (
     "epoch_pool_components",
     "payout_statements",
     "statement_signatures",
+    "statement_corrections",
+    "signing_requests",
 )
 STATE = ("epochs", "source_cursors", "scan_checkpoints", "activity_curation", "epoch_allocations", "user_bindings")
 FORGETTABLE = ("scan_checkpoints", "epoch_allocations")

@@ -13,6 +13,7 @@ from uuid import UUID
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.pins import EpochPins
+from ledger_pipeline.core.pool import NewPoolComponent
 from ledger_pipeline.core.windows import EpochWindow
 
 
@@ -26,13 +27,19 @@ class EpochStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of a scope as the ledger holds it; the weights are those pinned when it was created."""
+    """One epoch of a scope as the ledger holds it; the weights are those pinned when it was created.
+
+    `pins` and `closed_at` are there once it is closed, `pool_total_credits` once it is finalized.
+    """
 
     id: int
     scope_id: UUID
     window: EpochWindow
     status: EpochStatus
     weights_milli: Mapping[str, int]
+    pins: EpochPins | None = None
+    closed_at: datetime | None = None
+    pool_total_credits: int | None = None
 
 
 class AppendOutcome(StrEnum):
@@ -259,8 +266,11 @@ class LedgerStore(Protocol):
         """Epochs that overlap `within`, oldest first."""
         ...
 
-    def close_epoch(self, epoch_id: int, pins: EpochPins) -> bool:
-        """Move an open epoch to review with what is pinned at that moment; False where it was not open any more."""
+    def close_epoch(self, epoch_id: int, pins: EpochPins, pool: NewPoolComponent | None = None) -> bool:
+        """Move an open epoch to review with what is pinned at that moment; False where it was not open any more.
+
+        `pool` joins its pool in the same transaction where no component of that name is there.
+        """
         ...
 
     def append_events(

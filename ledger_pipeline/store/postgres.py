@@ -1,9 +1,9 @@
 """The ledger in Postgres: every verb of the port as one statement or one short transaction."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, Row, bindparam, select, text
@@ -12,13 +12,19 @@ from sqlalchemy.dialects.postgresql import JSONB
 from ledger_pipeline.core.errors import EpochOverlap, IngestionClosed
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.pins import EpochPins
+from ledger_pipeline.core.pool import NewPoolComponent
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.store import checkpoints, migrations, tallies
+from ledger_pipeline.store.allocations import Allocations
 from ledger_pipeline.store.append import Append
+from ledger_pipeline.store.curation import Curation
 from ledger_pipeline.store.cursors import finished_scans, scan_of, store_scans, stored_cursors
 from ledger_pipeline.store.digests import bounds, window_digests
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.failures import translated
+from ledger_pipeline.store.identities import Identities
+from ledger_pipeline.store.overlap import epoch_overlap
+from ledger_pipeline.store.pool import Pool, add_component
 from ledger_pipeline.store.port import (
     AppendOutcome,
     Checkpoint,
@@ -38,22 +44,25 @@ from ledger_pipeline.store.port import (
 from ledger_pipeline.store.receipts import keep_receipts, window_receipts
 from ledger_pipeline.store.schema import activity_events, epochs, rejected_events
 from ledger_pipeline.store.skipped import keep_skipped
+from ledger_pipeline.store.statements import Statements
 
 ROWS_PER_FETCH = 1000
+EVER = EpochWindow(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 CREATE_EPOCHS = text("""
     INSERT INTO epochs (node_id, scope_id, period_start, period_end, weight_config)
     SELECT :node_id, :scope_id, period_start, period_end, :weights
     FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS given (period_start, period_end)
     ON CONFLICT DO NOTHING
+    RETURNING id
 """).bindparams(bindparam("weights", type_=JSONB))
 
 
 CLOSE_EPOCH = text("""
     UPDATE epochs SET status = 'review', closed_at = now(), allocation_algo_ref = :allocation_algo_ref,
-        weight_config_hash = :weight_config_hash, approver_set_hash = :approver_set_hash
+        weight_config_hash = :weight_config_hash, approver_set_hash = :approver_set_hash, pinned_spec = :pinned_spec
     WHERE id = :id AND node_id = :node_id AND status = 'open'
-""")
+""").bindparams(bindparam("pinned_spec", type_=JSONB))
 
 
 @contextmanager
@@ -72,11 +81,19 @@ def open_ledger(url: str, node_id: UUID) -> Iterator["PostgresLedger"]:
 
 
 class PostgresLedger:
-    """A LedgerStore on the database behind `engine`; `store/engine.py` makes one. Safe to share between threads."""
+    """A LedgerStore on the database behind `engine`; `store/engine.py` makes one. Safe to share between threads.
+
+    What follows collection are sections of their own: identities, curation, allocations, pool, statements.
+    """
 
     def __init__(self, engine: Engine, node_id: UUID) -> None:
         self.node_id = node_id
         self._engine = engine
+        self.identities = Identities(engine, node_id)
+        self.curation = Curation(engine, node_id)
+        self.allocations = Allocations(engine, node_id)
+        self.pool = Pool(engine, node_id)
+        self.statements = Statements(engine, node_id)
 
     def check_migrated(self) -> None:
         """Return if the database is at this code's migration. Raises LedgerNotMigrated otherwise."""
@@ -90,19 +107,19 @@ class PostgresLedger:
     ) -> list[Epoch]:
         """The epochs of exactly `windows`, oldest first; missing ones are created open with these weights.
 
-        Raises EpochOverlap, creating none, when a window overlaps an epoch with other bounds.
+        Raises EpochOverlap, creating none and saying the way out, when a window overlaps an epoch with other bounds.
         """
         if not windows:
             return []
         wanted = sorted(set(windows))
         with translated(self._engine), self._engine.begin() as connection:
             parameters = {**self._scope(scope_id), **bounds(wanted), "weights": dict(weights_milli)}
-            connection.execute(CREATE_EPOCHS, parameters)
+            created = set(connection.execute(CREATE_EPOCHS, parameters).scalars())
             stored = self._epochs(connection, scope_id, span(wanted))
             by_window = {epoch.window: epoch for epoch in stored}
             for window in wanted:
                 if window not in by_window:
-                    raise _overlap(window, stored)
+                    raise _overlap(window, stored, self._epochs(connection, scope_id, EVER), created)
         return [by_window[window] for window in wanted]
 
     def epochs(self, scope_id: UUID, within: EpochWindow) -> list[Epoch]:
@@ -110,10 +127,22 @@ class PostgresLedger:
         with translated(self._engine), self._engine.connect() as connection:
             return self._epochs(connection, scope_id, within)
 
-    def close_epoch(self, epoch_id: int, pins: EpochPins) -> bool:
-        """Move an open epoch to review with what is pinned at that moment; False where it was not open any more."""
+    def epoch(self, epoch_id: int) -> Epoch | None:
+        """The epoch of that id; None where the node has none."""
+        query = select(epochs).where(epochs.c.node_id == self.node_id, epochs.c.id == epoch_id)
+        with translated(self._engine), self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _epoch(row)
+
+    def close_epoch(self, epoch_id: int, pins: EpochPins, pool: NewPoolComponent | None = None) -> bool:
+        """Move an open epoch to review with what is pinned at that moment; False where it was not open any more.
+
+        `pool` joins its pool in the same transaction where no component of that name is there.
+        """
         with translated(self._engine), self._engine.begin() as connection:
             closed = connection.execute(CLOSE_EPOCH, {"id": epoch_id, "node_id": self.node_id, **asdict(pins)})
+            if closed.rowcount == 1 and pool is not None:
+                add_component(connection, self.node_id, epoch_id, pool)
             return closed.rowcount == 1
 
     def append_events(
@@ -272,13 +301,25 @@ def _snapshot(connection: Connection) -> Connection:
 
 
 def _epoch(row: Row[*tuple[object, ...]]) -> Epoch:
-    window = EpochWindow(row.period_start, row.period_end)
-    return Epoch(row.id, row.scope_id, window, EpochStatus(row.status), row.weight_config)
-
-
-def _overlap(window: EpochWindow, stored: Sequence[Epoch]) -> EpochOverlap:
-    other = next(epoch for epoch in stored if epoch.window.start < window.end and window.start < epoch.window.end)
-    return EpochOverlap(
-        f"no epoch {window.key} to {window.end.date()}: epoch {other.id} of the scope, "
-        f"{other.window.key} to {other.window.end.date()}, covers part of it"
+    pins = None
+    if row.allocation_algo_ref is not None:
+        pins = EpochPins(row.allocation_algo_ref, row.weight_config_hash, row.approver_set_hash, row.pinned_spec or {})
+    return Epoch(
+        id=row.id,
+        scope_id=row.scope_id,
+        window=EpochWindow(row.period_start, row.period_end),
+        status=EpochStatus(row.status),
+        weights_milli=row.weight_config,
+        pins=pins,
+        closed_at=row.closed_at,
+        pool_total_credits=row.pool_total_credits,
     )
+
+
+def _overlap(
+    window: EpochWindow, near: Sequence[Epoch], of_scope: Sequence[Epoch], created: Collection[int]
+) -> EpochOverlap:
+    """The refusal of `window`; what was `created` for the call is rolled back, so nothing is advised by it."""
+    other = next(epoch for epoch in near if epoch.window.start < window.end and window.start < epoch.window.end)
+    stored = [epoch.window for epoch in of_scope if epoch.id not in created]
+    return epoch_overlap(window, stored, f"epoch {other.id} of the scope", other.window)

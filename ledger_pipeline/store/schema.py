@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -65,6 +66,7 @@ epochs = Table(
     Column("allocation_algo_ref", Text),
     Column("weight_config_hash", Text),
     Column("approver_set_hash", Text),
+    Column("pinned_spec", JSONB),
     UniqueConstraint("node_id", "scope_id", "period_start", "period_end"),
     CheckConstraint("status IN ('open', 'review', 'finalized')", name="status"),
     CheckConstraint("period_start < period_end", name="period"),
@@ -261,9 +263,49 @@ payout_statements = Table(
     _required("allocation_set_hash"),
     _required("pool_total_credits", BigInteger),
     _required("payouts_json", JSONB),
-    Column("supersedes_statement_id", Uuid, ForeignKey("payout_statements.id")),
+    Column("supersedes_statement_id", Uuid),
     _since("created_at"),
-    UniqueConstraint("node_id", "epoch_id"),
+    UniqueConstraint("id", "epoch_id"),
+    UniqueConstraint("supersedes_statement_id"),
+    ForeignKeyConstraint(
+        ["supersedes_statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]
+    ),
+    Index(
+        "payout_statements_one_original",
+        *("node_id", "epoch_id"),
+        unique=True,
+        postgresql_where=text("supersedes_statement_id IS NULL"),
+    ),
+)
+
+statement_corrections = Table(
+    "statement_corrections",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    _required("node_id", Uuid),
+    _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    _required("supersedes_statement_id", Uuid),
+    _required("user_id"),
+    _required("units", BigInteger),
+    _required("reason"),
+    _since("created_at"),
+    CheckConstraint("units >= 0", name="units"),
+    ForeignKeyConstraint(
+        ["supersedes_statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]
+    ),
+    Index("statement_corrections_statement", "supersedes_statement_id"),
+)
+
+signing_requests = Table(
+    "signing_requests",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    _required("node_id", Uuid),
+    _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    _required("allocation_set_hash"),
+    _required("pool_total_credits", BigInteger),
+    _since("requested_at"),
+    UniqueConstraint("epoch_id", "allocation_set_hash", "pool_total_credits", name="signing_requests_once"),
 )
 
 statement_signatures = Table(

@@ -1,4 +1,4 @@
-"""The worker as it is deployed: the real workflow, the real activities, and what they are made of. Decides nothing."""
+"""The worker as it is deployed: the real workflows, the real activities, and what they are made of. Decides nothing."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,6 +11,8 @@ from ledger_pipeline.sources.github.source import open_github
 from ledger_pipeline.temporal_bridge.activities import PAGE_SIZE, LedgerActivities
 from ledger_pipeline.temporal_bridge.connection import workflow_url
 from ledger_pipeline.temporal_bridge.dagster_client import DagsterClient
+from ledger_pipeline.temporal_bridge.finalize_activity import FinalizeActivities
+from ledger_pipeline.temporal_bridge.finalize_workflow import FinalizeEpochWorkflow
 from ledger_pipeline.temporal_bridge.materialize import PartitionActivities
 from ledger_pipeline.temporal_bridge.worker import WorkerParts, run_worker
 from ledger_pipeline.temporal_bridge.workflows import CollectEpochWorkflow
@@ -22,7 +24,7 @@ def run_ledger_worker(settings: Settings) -> None:
     asyncio.run(
         run_worker(
             settings,
-            workflows=[CollectEpochWorkflow],
+            workflows=[CollectEpochWorkflow, FinalizeEpochWorkflow],
             activities=partial(_activities, dagster),
             dagster_check=dagster.check,
         )
@@ -40,4 +42,10 @@ def _activities(dagster: DagsterClient, parts: WorkerParts) -> Sequence[Callable
         parts.spec, parts.ledger, lambda: open_github(settings, PAGE_SIZE), lambda: datetime.now(UTC)
     )
     partition = PartitionActivities(dagster, parts.client, partial(workflow_url, settings))
-    return [*ledger.activities, partition.materialize_partition, partition.cancel_partition_run]
+    settling = FinalizeActivities(parts.spec, parts.ledger)
+    return [
+        *ledger.activities,
+        partition.materialize_partition,
+        partition.cancel_partition_run,
+        settling.finalize_epoch,
+    ]

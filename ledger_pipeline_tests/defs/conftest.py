@@ -15,6 +15,8 @@ from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, world
 
 NOW = instant("2026-02-18T12:00")
+# Runs that Dagster itself launches take place in this process too, before the launch returns.
+LAUNCHER = {"module": "dagster._core.launcher.sync_in_memory_run_launcher", "class": "SyncInMemoryRunLauncher"}
 
 
 @pytest.fixture(scope="session")
@@ -40,5 +42,6 @@ def deployment(_github: Simulator, ledger: PostgresLedger, ledger_url: str, tmp_
             "ledger_repo_spec": str(write_repo_spec(tmp_path, NAME)),
         }
     )
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
+    overrides = {"telemetry": {"enabled": False}, "run_launcher": LAUNCHER}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=overrides) as instance:
         yield Deployment(_github, ledger, instance, settings, NOW, tmp_path)

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+from uuid import UUID
 
 import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
@@ -24,16 +25,24 @@ from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.resources import SettingsResource
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID
+from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, SCOPE_ID
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def write_repo_spec(
-    folder: Path, *repositories: str, first_epoch: str = "2026-01-05", length_days: int = 7, streams: str = ""
+    folder: Path,
+    *repositories: str,
+    first_epoch: str = "2026-01-05",
+    length_days: int = 7,
+    streams: str = "",
+    approvers: Sequence[str] = (),
+    base_issuance_credits: int | None = None,
 ) -> Path:
     """A repo-spec over `repositories` in `folder`/.cogni; its path."""
+    credits_ = base_issuance_credits
+    pool = "" if credits_ is None else f'pool_config: {{base_issuance_credits: "{credits_}"}}'
     path = folder / ".cogni" / "repo-spec.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
@@ -43,6 +52,37 @@ def write_repo_spec(
         scope_key: default
         activity_ledger:
           epoch_length_days: {length_days}
+          first_epoch: {first_epoch}
+          activity_sources:
+            github:
+              credit_estimate_algo: cogni-v0.0
+              source_refs: [{", ".join(repositories)}]
+              {f"streams: [{streams}]" if streams else ""}
+          approvers: {list(approvers)}
+          {pool}
+        """)
+    )
+    return path
+
+
+def write_project(
+    folder: Path,
+    scope_key: str,
+    *repositories: str,
+    scope_id: UUID = OTHER_SCOPE_ID,
+    first_epoch: str = "2026-01-05",
+    streams: str = "",
+) -> Path:
+    """A further scope with weekly epochs beside the repo-spec in `folder`; its path."""
+    path = folder / ".cogni" / "projects" / f"{scope_key}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        dedent(f"""\
+        node_id: {NODE_ID}
+        scope_id: {scope_id}
+        scope_key: {scope_key}
+        activity_ledger:
+          epoch_length_days: 7
           first_epoch: {first_epoch}
           activity_sources:
             github:
@@ -94,11 +134,15 @@ class Deployment:
         last: str | None = None,
         *,
         scope: str = "default",
+        last_scope: str | None = None,
         tags: Mapping[str, str] | None = None,
         selection: Sequence[dg.AssetKey] | None = None,
         full_refresh: bool = False,
     ) -> dg.ExecuteInProcessResult:
-        """One run of `collect_epoch` over the epochs from `first` to `last`; a failed run is returned, not raised."""
+        """One run of `collect_epoch` over the epochs from `first` to `last`; a failed run is returned, not raised.
+
+        Of the scopes from `scope` to `last_scope`, which is the same one unless it is given.
+        """
         config: dict[str, Any] = {**QUIET}
         if full_refresh:
             config["ops"] = {"github_activity": {"config": {"full_refresh": True}}}
@@ -110,7 +154,7 @@ class Deployment:
                 instance=self.instance,
                 tags={
                     "dagster/asset_partition_range_start": f"{first}|{scope}",
-                    "dagster/asset_partition_range_end": f"{last or first}|{scope}",
+                    "dagster/asset_partition_range_end": f"{last or first}|{last_scope or scope}",
                     **(tags or {}),
                 },
                 asset_selection=selection,
@@ -135,10 +179,12 @@ class Deployment:
         assert record.asset_materialization is not None
         return {name: value.value for name, value in record.asset_materialization.metadata.items()}
 
-    def check_evaluation(self, check: str, partition: str) -> dg.AssetCheckEvaluation:
-        """The latest evaluation of a check of `activity_events` on a partition."""
+    def check_evaluation(
+        self, check: str, partition: str, asset_key: dg.AssetKey = ACTIVITY_EVENTS
+    ) -> dg.AssetCheckEvaluation:
+        """The latest evaluation of an asset's check on a partition."""
         history = self.instance.event_log_storage.get_asset_check_execution_history(
-            dg.AssetCheckKey(ACTIVITY_EVENTS, check), limit=1, partition_filter=PartitionKeyFilter(key=partition)
+            dg.AssetCheckKey(asset_key, check), limit=1, partition_filter=PartitionKeyFilter(key=partition)
         )
         [record] = history
         assert record.event is not None

@@ -1,20 +1,23 @@
 """The ingestion assets, materialized on a real instance."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import dagster as dg
+import pytest
 from sqlalchemy import Engine
 
 from ledger_pipeline.core.hashing import event_set_hash
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
+from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ
 from ledger_pipeline.sources.simulator.faults import Failure
-from ledger_pipeline.sources.simulator.world import Closure
+from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline.store.port import EpochStatus
-from ledger_pipeline_tests.builders import SCOPE_ID, window
+from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, window
 from ledger_pipeline_tests.defs.conftest import NOW
-from ledger_pipeline_tests.defs.deployment import Deployment
+from ledger_pipeline_tests.defs.deployment import Deployment, write_project
 from ledger_pipeline_tests.postgres import set_status
-from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, review, world
+from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, repository, review, world
 
 HOUR = timedelta(hours=1)
 PULL_REQUESTS = ["github", "pull_requests"]
@@ -151,3 +154,72 @@ def test_a_backfill_of_the_whole_grid_is_one_run_a_scope(deployment: Deployment)
     graph = deployment.definitions().resolve_asset_graph()
     policies = {graph.get(key).backfill_policy for key in graph.get_all_asset_keys()}
     assert policies == {dg.BackfillPolicy.single_run()}
+
+
+# A run over several scopes, as Dagster makes one of no more epochs than scopes.
+
+OTHER = "cogni-dao/website"
+
+
+@pytest.fixture
+def two_scopes(deployment: Deployment) -> Deployment:
+    """`default` with NAME, and `website` with OTHER, a merge in each of two weeks in both."""
+    write_project(deployment.folder, "website", OTHER)
+    weeks = [window("2026-02-09").start, window("2026-02-16").start]
+    deployment.github.replace_world(
+        World(
+            (
+                repository(*(merged(n, at + HOUR) for n, at in enumerate(weeks, 1))),
+                repository(*(merged(n, at + HOUR) for n, at in enumerate(weeks, 11)), name=OTHER, database_id=2),
+            )
+        )
+    )
+    return deployment
+
+
+@pytest.mark.parametrize("first", ["2026-02-16", "2026-02-09"])
+def test_a_run_over_two_scopes_gives_every_partition_its_own_numbers(two_scopes: Deployment, first: str) -> None:
+    epochs = [week for week in ("2026-02-09", "2026-02-16") if week >= first]
+    assert two_scopes.materialize(first, "2026-02-16", last_scope="website").success
+    keys = {f"{epoch}|{scope}" for epoch in epochs for scope in ("default", "website")}
+    for asset in (PULL_REQUESTS, ["github", "reviews"], ["github", "issues"], "activity_events"):
+        assert two_scopes.materialized(asset) == keys
+    for scope, scope_id, name, numbers in (
+        ("default", SCOPE_ID, NAME, {"2026-02-09": 1, "2026-02-16": 2}),
+        ("website", OTHER_SCOPE_ID, OTHER, {"2026-02-09": 11, "2026-02-16": 12}),
+    ):
+        for epoch in epochs:
+            key = f"{epoch}|{scope}"
+            stored = list(two_scopes.ledger.events(scope_id, window(epoch)))
+            assert [event.id for event in stored] == [f"github:pr:{name}:{numbers[epoch]}"]
+            assert two_scopes.metadata(PULL_REQUESTS, key)["new"] == 1
+            [cursor] = two_scopes.metadata(PULL_REQUESTS, key)["cursors"].records
+            assert cursor.data["source_scope"] == name
+            metadata = two_scopes.metadata("activity_events", key)
+            assert metadata["set_hash"] == event_set_hash((event.id, event.payload_hash) for event in stored)
+            evaluation = two_scopes.check_evaluation(EVERY_SOURCE_SCOPE_READ, key)
+            assert (evaluation.passed, evaluation.partition) == (True, key)
+
+
+@pytest.mark.parametrize(("missing", "other", "red"), [(NAME, OTHER_SCOPE_ID, "default"), (OTHER, SCOPE_ID, "website")])
+def test_a_missing_repository_of_one_scope_is_red_on_its_partitions_and_the_other_scope_is_stored(
+    two_scopes: Deployment, missing: str, other: UUID, red: str
+) -> None:
+    two_scopes.github.faults.for_repository(missing, Failure.NOT_FOUND)
+    result = two_scopes.materialize("2026-02-09", "2026-02-16", last_scope="website")
+    [failed] = result.filter_events(lambda event: event.is_step_failure)
+    assert failed.step_failure_data.user_failure_data is not None
+    assert missing in (failed.step_failure_data.user_failure_data.description or "")
+    assert {(each.partition, each.passed) for each in result.get_asset_check_evaluations()} == {
+        (f"{epoch}|{red}", False) for epoch in ("2026-02-09", "2026-02-16")
+    }
+    stored = [len(list(two_scopes.ledger.events(other, window(epoch)))) for epoch in ("2026-02-09", "2026-02-16")]
+    assert stored == [1, 1]
+
+
+def test_a_stream_that_one_scope_of_a_run_does_not_collect_says_so_on_its_partition(two_scopes: Deployment) -> None:
+    write_project(two_scopes.folder, "website", OTHER, streams="pull_requests")
+    assert two_scopes.materialize("2026-02-16", last_scope="website").success
+    said = two_scopes.metadata(["github", "issues"], "2026-02-16|website")
+    assert said == {"asked": False, "not_collected": "scope website does not collect issues"}
+    assert two_scopes.metadata(["github", "issues"], "2026-02-16|default")["asked"] is True

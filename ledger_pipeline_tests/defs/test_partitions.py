@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import UnknownScope, WindowError
+from ledger_pipeline.core.partition_runs import RANGE_END_TAG, RANGE_START_TAG, covers_partition, scope_of_run
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.partitions import (
@@ -17,7 +18,7 @@ from ledger_pipeline.defs.partitions import (
     activity_partitions,
     partition_key,
     partition_range_tags,
-    scope_and_windows,
+    scopes_and_windows,
 )
 from ledger_pipeline_tests.builders import NODE_ID, instant, window
 
@@ -135,11 +136,11 @@ def test_every_key_of_the_grid_leads_to_our_window_and_back(days: int, first_epo
     node = spec(scope(days=days, first_epoch=first_epoch), scope("website", days=days, first_epoch=first_epoch))
     now = window(first_epoch, days).start + timedelta(days=400)
     for key in activity_partitions(node).get_partition_keys(now):
-        found, (epoch,) = scope_and_windows(node, [key], FAR)
+        [(found, (epoch,))] = scopes_and_windows(node, [key], FAR)
         assert epoch == window(key.keys_by_dimension["epoch"], days)
         assert epoch.end - epoch.start == timedelta(days)
         assert partition_key(epoch, found) == key
-        assert scope_and_windows(node, [str(key)], FAR) == (found, [epoch])
+        assert scopes_and_windows(node, [str(key)], FAR) == [(found, [epoch])]
 
 
 def test_a_key_reads_epoch_then_scope() -> None:
@@ -148,13 +149,50 @@ def test_a_key_reads_epoch_then_scope() -> None:
 
 @settings(deadline=None)
 @given(st.sampled_from(LENGTHS), st.integers(0, 2000), st.integers(0, 30))
-def test_the_windows_of_a_run_are_ours_in_the_order_of_its_keys(days: int, first: int, count: int) -> None:
+def test_the_windows_of_a_run_are_ours_oldest_first_each_once(days: int, first: int, count: int) -> None:
     node = spec(days=days)
     start = node.calendar.window_starting(node.first_epoch).start + first * node.calendar.length
     asked = [node.calendar.window_at(start + n * node.calendar.length) for n in range(count + 1)]
-    for order in (asked, asked[::-1]):
+    for order in (asked, asked[::-1], [*asked, *asked]):
         keys = [partition_key(epoch, node.default_scope) for epoch in order]
-        assert scope_and_windows(node, keys, FAR) == (node.default_scope, order)
+        assert scopes_and_windows(node, keys, FAR) == [(node.default_scope, asked)]
+
+
+def test_the_scopes_of_a_run_come_in_the_specs_order_each_with_its_windows_once() -> None:
+    node = spec(scope(), scope("website"), scope("docs"))
+    keys = ["2026-02-16|docs", "2026-02-16|website", "2026-02-09|docs", "2026-02-16|docs"]
+    assert scopes_and_windows(node, keys, FAR) == [
+        (node.scope("website"), [window("2026-02-16")]),
+        (node.scope("docs"), [window("2026-02-09"), window("2026-02-16")]),
+    ]
+
+
+def test_dagsters_range_is_every_epoch_of_every_scope_between_its_ends() -> None:
+    node = spec(scope(), scope("website"), scope("docs"))
+    ends = dg.PartitionKeyRange("2026-02-09|default", "2026-02-16|docs")
+    with dg.partition_loading_context(instant("2026-02-18")):
+        keys = activity_partitions(node).get_partition_keys_in_range(ends)
+    weeks = [window("2026-02-09"), window("2026-02-16")]
+    assert scopes_and_windows(node, keys, FAR) == [(each, weeks) for each in node.scopes]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "scope_key", "covered"),
+    [
+        ("2026-02-09", "default", True),
+        ("2026-02-16", "docs", True),
+        ("2026-02-12", "docs", True),
+        ("2026-02-09", "website", False),  # between the two, if the spec has it there: tags do not say
+        ("2026-02-23", "default", False),
+        ("2026-02-02", "docs", False),
+    ],
+)
+def test_a_range_over_scopes_is_known_to_cover_its_first_and_last_one(
+    epoch: str, scope_key: str, covered: bool
+) -> None:
+    tags = {RANGE_START_TAG: "2026-02-09|default", RANGE_END_TAG: "2026-02-16|docs"}
+    assert covers_partition(tags, epoch, scope_key) is covered
+    assert scope_of_run(tags) is None
 
 
 def test_windows_of_long_epochs_are_ours_though_dagster_thinks_them_a_week_long() -> None:
@@ -162,7 +200,7 @@ def test_windows_of_long_epochs_are_ours_though_dagster_thinks_them_a_week_long(
     dagsters = activity_partitions(node).time_window_for_partition_key(
         dg.MultiPartitionKey({"epoch": "2026-02-02", "scope": "default"})
     )
-    _, (ours,) = scope_and_windows(node, ["2026-02-02|default"], FAR)
+    [(_, (ours,))] = scopes_and_windows(node, ["2026-02-02|default"], FAR)
     assert ours == EpochWindow(instant("2026-02-02"), instant("2026-03-02"))
     assert (dagsters.start, dagsters.end) == (instant("2026-02-02"), instant("2026-02-09"))
 
@@ -192,32 +230,26 @@ def test_windows_of_long_epochs_are_ours_though_dagster_thinks_them_a_week_long(
 )
 def test_a_key_that_names_no_partition_of_ours_is_refused(key: str, says: str) -> None:
     with pytest.raises((WindowError, UnknownScope)) as refused:
-        scope_and_windows(spec(), [key], FAR)
+        scopes_and_windows(spec(), [key], FAR)
     assert says in str(refused.value)
     assert isinstance(refused.value, UnknownScope) == ("no scope" in says)
 
 
-def test_a_run_that_mixes_scopes_is_refused_naming_them() -> None:
-    node = spec(scope(), scope("website"))
-    with pytest.raises(WindowError, match="one scope, not default, website: launch one run per scope"):
-        scope_and_windows(node, ["2026-02-16|website", "2026-02-16|default"], FAR)
-
-
 def test_an_epoch_that_has_not_begun_is_refused_naming_the_running_one() -> None:
     start = instant("2026-02-16")
-    scope_and_windows(spec(), ["2026-02-16|default"], start)
+    scopes_and_windows(spec(), ["2026-02-16|default"], start)
     with pytest.raises(WindowError, match=r"2026-02-16 has not begun.*the running one, 2026-02-09"):
-        scope_and_windows(spec(), ["2026-02-09|default", "2026-02-16|default"], start - MICROSECOND)
+        scopes_and_windows(spec(), ["2026-02-09|default", "2026-02-16|default"], start - MICROSECOND)
 
 
 def test_a_run_without_partitions_is_refused() -> None:
-    with pytest.raises(WindowError, match="one run collects for one scope"):
-        scope_and_windows(spec(), [], FAR)
+    with pytest.raises(WindowError, match="names no partition"):
+        scopes_and_windows(spec(), [], FAR)
 
 
 def test_one_bad_key_refuses_the_whole_run() -> None:
     with pytest.raises(WindowError, match="2026-02-17"):
-        scope_and_windows(spec(), ["2026-02-16|default", "2026-02-17|default"], FAR)
+        scopes_and_windows(spec(), ["2026-02-16|default", "2026-02-17|default"], FAR)
 
 
 # Ranges.

@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Iterator
-from textwrap import dedent
 from typing import Any
+from uuid import UUID
 
 import dagster as dg
 import pytest
@@ -20,8 +20,7 @@ from ledger_pipeline.core.partition_runs import CODE_LOCATION, SCOPE_TAG
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.pools import GITHUB_POOL
 from ledger_pipeline.local.environment import DAGSTER_YAML
-from ledger_pipeline_tests.builders import NODE_ID
-from ledger_pipeline_tests.defs.deployment import write_repo_spec
+from ledger_pipeline_tests.defs.deployment import write_project, write_repo_spec
 from ledger_pipeline_tests.postgres import fresh_database
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
 
@@ -30,6 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources
 
 COLLECTED = [*(stream_key(stream) for stream in ("pull_requests", "reviews", "issues")), ACTIVITY_EVENTS]
 SCOPES = ("default", "docs", "website")
+SEVERAL = "several"
 
 
 class Queue:
@@ -80,16 +80,16 @@ class Queue:
         assert [error for error in errors if error is not None] == []
 
     def dequeue(self) -> list[str]:
-        """One round of the daemon: the scopes whose runs it launches."""
+        """One round of the daemon: the scopes whose runs it launches, SEVERAL for a run of more than one."""
         waiting = {run.run_id for run in self._runs(dg.DagsterRunStatus.QUEUED)}
         for _ in QueuedRunCoordinatorDaemon(interval_seconds=1).run_iteration(self._workspace):
             pass
         still = {run.run_id for run in self._runs(dg.DagsterRunStatus.QUEUED)}
-        return sorted(run.tags[SCOPE_TAG] for run in self.instance.get_runs() if run.run_id in waiting - still)
+        return sorted(_scope(run) for run in self.instance.get_runs() if run.run_id in waiting - still)
 
     def finish(self, scope: str) -> None:
         """Let the run of a scope that was launched succeed."""
-        [run] = [run for run in self._runs(dg.DagsterRunStatus.STARTING) if run.tags[SCOPE_TAG] == scope]
+        [run] = [run for run in self._runs(dg.DagsterRunStatus.STARTING) if _scope(run) == scope]
         self.instance.report_dagster_event(
             dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name), run_id=run.run_id
         )
@@ -98,26 +98,16 @@ class Queue:
         return list(self.instance.get_runs(dg.RunsFilter(statuses=[status])))
 
 
+def _scope(run: dg.DagsterRun) -> str:
+    return run.tags.get(SCOPE_TAG, SEVERAL)
+
+
 @pytest.fixture(scope="module")
 def workspace(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkspaceProcessContext]:
     folder = tmp_path_factory.mktemp("queue")
     spec = write_repo_spec(folder, NAME)
     for number, key in enumerate(SCOPES[1:]):
-        (spec.parent / "projects").mkdir(exist_ok=True)
-        (spec.parent / "projects" / f"{key}.yaml").write_text(
-            dedent(f"""\
-            node_id: {NODE_ID}
-            scope_id: 4ff8eac1-0000-0000-0000-00000000001{number}
-            scope_key: {key}
-            activity_ledger:
-              epoch_length_days: 7
-              first_epoch: 2026-01-05
-              activity_sources:
-                github:
-                  credit_estimate_algo: cogni-v0.0
-                  source_refs: [{NAME}]
-            """)
-        )
+        write_project(folder, key, NAME, scope_id=UUID(int=number))
     config: dict[str, Any] = yaml.safe_load(DAGSTER_YAML)
     config["run_launcher"] = {"module": "dagster._core.test_utils", "class": "MockedRunLauncher"}
     (folder / "dagster.yaml").write_text(yaml.safe_dump(config))
@@ -148,6 +138,15 @@ def test_a_backfill_from_the_ui_is_one_run_a_scope_and_each_says_which(queue: Qu
     runs = queue.instance.get_runs()
     assert sorted(run.tags[SCOPE_TAG] for run in runs) == ["default", "docs"]
     assert {run.status for run in runs} == {dg.DagsterRunStatus.QUEUED}
+
+
+def test_no_more_epochs_than_scopes_are_one_run_an_epoch_that_says_no_scope_and_waits_for_none(queue: Queue) -> None:
+    queue.backfill("one scope", "2026-01-05|default", "2026-01-12|default")
+    queue.backfill("two scopes", "2026-02-16|default", "2026-02-16|docs")
+    [several] = [run for run in queue.instance.get_runs() if SCOPE_TAG not in run.tags]
+    assert several.tags["dagster/asset_partition_range_start"] == "2026-02-16|default"
+    assert several.tags["dagster/asset_partition_range_end"] == "2026-02-16|docs"
+    assert queue.dequeue() == ["default", SEVERAL]
 
 
 def test_the_job_backfill_is_one_run_for_a_range_and_reads_it_anew(queue: Queue) -> None:

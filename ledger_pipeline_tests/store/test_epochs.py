@@ -46,6 +46,13 @@ def test_an_overlap_names_the_epoch_in_the_way_and_creates_none(ledger: Postgres
     assert ledger.epochs(SCOPE_ID, EVER) == [fortnight]
 
 
+def test_the_way_out_of_an_overlap_does_not_count_epochs_of_the_call_that_was_refused(ledger: PostgresLedger) -> None:
+    ledger.ensure_epochs(SCOPE_ID, weeks(1), {})
+    with pytest.raises(EpochOverlap, match=r"Put epoch_length_days back to 7; .*first_epoch to 2026-03-02"):
+        ledger.ensure_epochs(SCOPE_ID, [window("2026-02-16", days=14), window("2026-03-02", days=14)], {})
+    assert [epoch.window for epoch in ledger.epochs(SCOPE_ID, EVER)] == weeks(1)
+
+
 def test_windows_that_overlap_each_other_create_none(ledger: PostgresLedger) -> None:
     with pytest.raises(EpochOverlap):
         ledger.ensure_epochs(SCOPE_ID, [window("2026-02-16"), window("2026-02-16", days=14)], {})

@@ -1,0 +1,89 @@
+"""`ledger-pipeline allocations`: units per user, proposed by the weights or decided by a person."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ledger_pipeline.cli.ledger_access import open_access
+from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
+from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.core.allocations import MAX_UNITS
+from ledger_pipeline.core.errors import EpochNotReady
+from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
+from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.settlement_port import Allocation
+
+app = typer.Typer(help="Units per user of an epoch.", no_args_is_help=True)
+
+User = Annotated[str, typer.Option("--user", help="Whose units.")]
+UnitsMilli = Annotated[
+    int | None, typer.Option("--units-milli", min=0, max=MAX_UNITS, help="The units decided, in milli-units.")
+]
+Clear = Annotated[bool, typer.Option("--clear", help="Take the decision back: the proposal counts again.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why; whoever recomputes the statement reads it.")]
+
+
+@app.command()
+def propose(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+    """Curate an epoch and propose its allocations and pool, as the Dagster job allocate_epoch does."""
+    with open_access(scope_key) as access:
+        found = access.epoch(epoch)
+        curate(access.ledger, access.scope, found)
+        fill_pool(access.ledger, access.scope, found)
+        _print(epoch, allocate(access.ledger, access.scope, found), as_json=as_json)
+
+
+@app.command("list")
+def list_command(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+    """Print an epoch's allocations as they stand."""
+    with open_access(scope_key) as access:
+        _print(epoch, access.ledger.allocations.of(access.epoch(epoch)), as_json=as_json)
+
+
+@app.command("set")
+def set_command(
+    epoch: OneEpoch,
+    user: User,
+    units_milli: UnitsMilli = None,
+    reason: Reason = None,
+    clear: Clear = False,
+    scope_key: ScopeKey = None,
+) -> None:
+    """Decide a user's units by hand, with a reason; proposing anew never overwrites it."""
+    if clear == (units_milli is not None):
+        raise typer.BadParameter("give --units-milli, or --clear to take a decision back")
+    if not clear and not (reason or "").strip():
+        raise typer.BadParameter("--reason must say why")
+    with open_access(scope_key) as access:
+        found = access.epoch(epoch)
+        if found.status is EpochStatus.FINALIZED:
+            raise EpochNotReady(f"epoch {epoch} is finalized: `ledger-pipeline epoch amend` puts units right")
+        access.ledger.allocations.decide(found, user, units_milli, None if clear else (reason or "").strip())
+    results.print("taken back" if clear else "decided")
+
+
+def _print(epoch: str, allocations: list[Allocation], *, as_json: bool) -> None:
+    if as_json:
+        print_json([_strings(each) for each in allocations])
+        return
+    rows = [
+        [
+            each.user_id,
+            each.activity_count,
+            units_text(each.proposed_units),
+            None if each.final_units is None else units_text(each.final_units),
+            each.override_reason,
+        ]
+        for each in allocations
+    ]
+    columns = ["user", "events", "proposed units", "decided units", "reason"]
+    results.print(table(f"{len(rows)} users in epoch {epoch}", columns, rows))
+
+
+def _strings(allocation: Allocation) -> dict[str, object]:
+    """As JSON: units as strings, for they may be larger than JSON keeps exact."""
+    final = allocation.final_units
+    units = {"proposed_units": str(allocation.proposed_units), "final_units": None if final is None else str(final)}
+    return {**asdict(allocation), **units}

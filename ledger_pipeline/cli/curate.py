@@ -1,0 +1,53 @@
+"""`ledger-pipeline curate`: what a person decides about one event."""
+
+from typing import Annotated
+
+import typer
+
+from ledger_pipeline.cli.ledger_access import open_access
+from ledger_pipeline.cli.options import OneEpoch, ScopeKey
+from ledger_pipeline.cli.output import results
+from ledger_pipeline.core.errors import AllocationError, EpochNotReady
+from ledger_pipeline.core.weights import check_weights
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.settlement_port import Judgement
+
+EventId = Annotated[str, typer.Option("--event", help="The event's id, as github:pr:owner/repo:7.")]
+Note = Annotated[str, typer.Option("--note", help="Why; whoever recomputes the statement reads it.")]
+Included = Annotated[bool | None, typer.Option("--include/--exclude", help="Whether the event counts.")]
+Weight = Annotated[int | None, typer.Option("--weight-milli", help="Its weight instead of its kind's, in milli-units.")]
+ClearWeight = Annotated[bool, typer.Option("--clear-weight", help="Weigh it as its kind again.")]
+
+
+def command(
+    epoch: OneEpoch,
+    event_id: EventId,
+    note: Note,
+    included: Included = None,
+    weight_milli: Weight = None,
+    clear_weight: ClearWeight = False,
+    scope_key: ScopeKey = None,
+) -> None:
+    """Include, exclude or reweigh one event of an epoch that is not finalized; materializing never overwrites it."""
+    if included is None and weight_milli is None and not clear_weight:
+        raise typer.BadParameter("say what: --include, --exclude, --weight-milli or --clear-weight")
+    if weight_milli is not None and clear_weight:
+        raise typer.BadParameter("give --weight-milli or --clear-weight, not both")
+    if not note.strip():
+        raise typer.BadParameter("--note must say why")
+    if weight_milli is not None:
+        try:
+            check_weights({event_id: weight_milli})
+        except AllocationError as error:
+            raise typer.BadParameter(str(error)) from error
+    with open_access(scope_key) as access:
+        found = access.epoch(epoch)
+        if found.status is EpochStatus.FINALIZED:
+            raise EpochNotReady(f"epoch {epoch} is finalized: `ledger-pipeline epoch amend` puts units right")
+        judgement = Judgement(note.strip(), included, weight_milli, clear_weight)
+        if not access.ledger.curation.judge(found, event_id, judgement):
+            raise EpochNotReady(
+                f"epoch {epoch} has no curated event {event_id}: materialize activity_curation, or see "
+                f"`ledger-pipeline events --epoch {epoch}`"
+            )
+    results.print("set; materialize epoch_allocations to see what follows", markup=False)

@@ -1,0 +1,197 @@
+"""`ledger-pipeline epoch`: the life of an epoch, from open to its signed statement."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from ledger_pipeline.cli.ledger_access import LedgerAccess, open_access
+from ledger_pipeline.cli.options import FromEpoch, Json, OneEpoch, ScopeKey, ToEpoch
+from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.core.allocations import MAX_UNITS
+from ledger_pipeline.core.errors import EpochNotReady
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.completeness import window_completeness
+from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.pipeline.epochs import close
+from ledger_pipeline.pipeline.settle import draft_statement, next_steps
+from ledger_pipeline.settings import Settings
+from ledger_pipeline.store.port import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_port import Statement
+from ledger_pipeline.temporal_bridge.connection import connect
+from ledger_pipeline.temporal_bridge.finalize import finalize_epoch
+from ledger_pipeline.temporal_bridge.finalize_contract import FinalizeEpochResult
+
+app = typer.Typer(help="The life of an epoch, from open to its signed statement.", no_args_is_help=True)
+
+Signature = Annotated[str, typer.Option("--signature", metavar="0x..", help="An approver's signature of the message.")]
+Signer = Annotated[str | None, typer.Option("--signer", metavar="0x..", help="Whose signature it should be.")]
+User = Annotated[str, typer.Option("--user", help="Whose units.")]
+UnitsMilli = Annotated[
+    int, typer.Option("--units-milli", min=0, max=MAX_UNITS, help="What the units should have been, in milli-units.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why; whoever recomputes the statement reads it.")]
+
+
+@app.command("list")
+def list_command(
+    from_epoch: FromEpoch = None, to_epoch: ToEpoch = None, scope_key: ScopeKey = None, as_json: Json = False
+) -> None:
+    """Print the scope's epochs and where each stands."""
+    with open_access(scope_key) as access:
+        found = access.epochs(from_epoch, to_epoch)
+    if as_json:
+        print_json([_epoch_json(each) for each in found])
+        return
+    rows = [
+        [
+            each.window.key,
+            each.window.end.date(),
+            each.id,
+            each.status.value,
+            None if each.pool_total_credits is None else f"{each.pool_total_credits:,}",
+        ]
+        for each in found
+    ]
+    results.print(table(f"{len(rows)} epochs", ["epoch", "until", "id", "status", "credits paid"], rows))
+
+
+@app.command()
+def show(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+    """Print one epoch: where it stands, what blocks its next step, and its statement once it has one."""
+    with open_access(scope_key) as access:
+        found = access.epoch(epoch)
+        blocks = _blocks(access, found)
+        statements = access.ledger.statements.of(found)
+        signatures = access.ledger.statements.signatures(statements)
+    if as_json:
+        print_json(
+            {
+                **_epoch_json(found),
+                "blocks_next_step": blocks,
+                "statements": [
+                    {
+                        "statement_id": each.id,
+                        "supersedes_statement_id": each.supersedes_statement_id,
+                        "allocation_set_hash": each.allocation_set_hash,
+                        "pool_total_credits": str(each.pool_total_credits),
+                        "payouts": each.payouts,
+                        "signers": [one.signer_wallet for one in signatures if one.statement_id == each.id],
+                    }
+                    for each in statements
+                ],
+            }
+        )
+        return
+    results.print(f"epoch {found.id} of {access.scope.scope_key}, {_days(found.window)}: {found.status.value}")
+    if found.pins is not None:
+        results.print(f"allocates by {found.pins.allocation_algo_ref}, approvers {found.pins.approver_set_hash}")
+    for block in blocks:
+        results.print(f"blocked: {block}", markup=False, soft_wrap=True)
+    for statement in statements:
+        signers = ", ".join(each.signer_wallet for each in signatures if each.statement_id == statement.id)
+        results.print(_statement_table(statement))
+        results.print(f"signed by {signers}", soft_wrap=True)
+
+
+@app.command("close")
+def close_command(epoch: OneEpoch, scope_key: ScopeKey = None) -> None:
+    """Move an epoch that is over and read to its end from open to review now, whatever its grace period."""
+    with open_access(scope_key) as access:
+        found = access.epoch(epoch)
+        if found.status is not EpochStatus.OPEN:
+            raise EpochNotReady(f"epoch {epoch} is in {found.status.value}: there is no step backwards")
+        read = window_completeness(access.ledger, access.scope, [found.window])[found.window]
+        if not read.is_complete:
+            raise EpochNotReady(
+                f"epoch {epoch} is not read to its end: {'; '.join(map(str, read.missing(found.window.end)))}: "
+                "collect it first, or events would be lost to it"
+            )
+        close(access.ledger, access.scope, found)
+    results.print(f"epoch {epoch} is in review: its weights, algorithm, approvers and pool are fixed")
+
+
+@app.command("sign-data")
+def sign_data(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+    """Print the exact message to sign (EIP-191, personal_sign); an amendment's where units were put right."""
+    with open_access(scope_key) as access:
+        draft = draft_statement(access.ledger, access.scope, access.epoch(epoch))
+    if as_json:
+        print_json(
+            {
+                "message": draft.message,
+                "allocation_set_hash": draft.allocation_set_hash,
+                "pool_total_credits": str(draft.pool_total_credits),
+                "supersedes_statement_id": draft.supersedes,
+                "payouts": [payout.to_json() for payout in draft.payouts],
+            }
+        )
+        return
+    typer.echo(draft.message, nl=False)
+
+
+@app.command()
+def finalize(
+    epoch: OneEpoch, signature: Signature, signer: Signer = None, scope_key: ScopeKey = None, as_json: Json = False
+) -> None:
+    """Have Temporal's FinalizeEpochWorkflow write the signed statement; again, it prints the one there is."""
+    with open_access(scope_key) as access:
+        found = access.epoch(epoch)
+        result = asyncio.run(_finalize(access.settings, found, signature, signer))
+        [statement] = [each for each in access.ledger.statements.of(found) if each.id == result.statement_id]
+    if as_json:
+        print_json(result.model_dump(mode="json", by_alias=False))
+        return
+    results.print(_statement_table(statement))
+
+
+@app.command()
+def amend(epoch: OneEpoch, user: User, units_milli: UnitsMilli, reason: Reason, scope_key: ScopeKey = None) -> None:
+    """Put a user's units right in a finalized epoch, for the statement that `sign-data` and `finalize` make next."""
+    if not reason.strip():
+        raise typer.BadParameter("--reason must say why")
+    with open_access(scope_key) as access:
+        access.ledger.statements.correct(access.epoch(epoch), user, units_milli, reason.strip())
+    results.print("noted: sign the message of `ledger-pipeline epoch sign-data`, then finalize with that signature")
+
+
+async def _finalize(settings: Settings, epoch: Epoch, signature: str, signer: str | None) -> FinalizeEpochResult:
+    return await finalize_epoch(await connect(settings), epoch, signature, signer)
+
+
+def _blocks(access: LedgerAccess, epoch: Epoch) -> list[str]:
+    read = window_completeness(access.ledger, access.scope, [epoch.window])[epoch.window]
+    return next_steps(access.scope, epoch, access.ledger.statements.settlement(epoch), read, datetime.now(UTC))
+
+
+def _epoch_json(epoch: Epoch) -> dict[str, object]:
+    pins = epoch.pins
+    return {
+        "epoch_id": str(epoch.id),
+        "scope_id": epoch.scope_id,
+        "epoch": epoch.window.key,
+        "period_start": epoch.window.start,
+        "period_end": epoch.window.end,
+        "status": epoch.status.value,
+        "weights_milli": dict(epoch.weights_milli),
+        "allocation_algo_ref": pins and pins.allocation_algo_ref,
+        "weight_config_hash": pins and pins.weight_config_hash,
+        "approver_set_hash": pins and pins.approver_set_hash,
+        "closed_at": epoch.closed_at,
+        "pool_total_credits": None if epoch.pool_total_credits is None else str(epoch.pool_total_credits),
+    }
+
+
+def _statement_table(statement: Statement) -> object:
+    rows = [
+        [line["userId"], units_text(int(line["totalUnits"])), line["share"], f"{int(line['amountCredits']):,}"]
+        for line in statement.payouts
+    ]
+    supersedes = f", supersedes {statement.supersedes_statement_id}" if statement.supersedes_statement_id else ""
+    title = f"statement {statement.id}: {statement.pool_total_credits:,} credits{supersedes}"
+    return table(title, ["user", "units", "share", "credits"], rows)
+
+
+def _days(window: EpochWindow) -> str:
+    return f"{window.key} to {window.end.date()}"

@@ -1,0 +1,120 @@
+"""`ledger-pipeline identities`: which account belongs to which user of the DAO."""
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from ledger_pipeline.cli.ledger_access import open_access
+from ledger_pipeline.cli.options import Epoch, Json, ScopeKey
+from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.core.errors import IdentityError
+from ledger_pipeline.core.events import GITHUB
+from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.settlement_port import NewBinding
+
+KEYS = ("provider", "external_id", "user_id")
+
+app = typer.Typer(help="Which account belongs to which user of the DAO.", no_args_is_help=True)
+
+BindingsFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="CSV with a header, or YAML: external_id, user_id, provider (github).")
+]
+Account = Annotated[str, typer.Option("--account", help="The account's numeric id at the provider.")]
+User = Annotated[str, typer.Option("--user", help="The user it belongs to.")]
+Provider = Annotated[str, typer.Option("--provider", help="Where the account is.")]
+Move = Annotated[bool, typer.Option("--move", help="The account is bound to another user, wrongly: correct it.")]
+
+
+@app.command("import")
+def import_command(file: BindingsFile) -> None:
+    """Bind every account in FILE to its user: all of them, or none where one contradicts what is bound."""
+    bindings = read_bindings(file)
+    with open_access(None) as access:
+        added = access.ledger.identities.bind(bindings)
+    results.print(f"{added} bound, {len(bindings) - added} were so already")
+
+
+@app.command()
+def bind(account: Account, user: User, provider: Provider = GITHUB, move: Move = False) -> None:
+    """Bind one account to a user; its events count for them from the next materialization on."""
+    binding = _binding("--account, --user", {"provider": provider, "external_id": account, "user_id": user})
+    with open_access(None) as access:
+        if move:
+            moved = access.ledger.identities.move(binding)
+            results.print(f"moved, with {moved} curated events of epochs that are not finalized")
+        else:
+            results.print("bound" if access.ledger.identities.bind([binding]) else "it was so already")
+
+
+@app.command("list")
+def list_command(as_json: Json = False) -> None:
+    """Print all bindings."""
+    with open_access(None) as access:
+        found = access.ledger.identities.bindings()
+    if as_json:
+        print_json([asdict(each) for each in found])
+        return
+    rows = [[each.user_id, each.provider, each.external_id, each.created_at.isoformat()] for each in found]
+    results.print(table(f"{len(rows)} bindings", ["user", "provider", "account", "since"], rows))
+
+
+@app.command()
+def unresolved(epoch: Epoch = None, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+    """Print accounts whose events count for nobody yet, with the units at stake; of all epochs not finalized."""
+    with open_access(scope_key) as access:
+        if epoch is None:
+            epochs = [each for each in access.epochs(None, None) if each.status is not EpochStatus.FINALIZED]
+        else:
+            epochs = [access.epoch(epoch)]
+        found = access.ledger.identities.unresolved(epochs)
+    if as_json:
+        print_json([{**asdict(each), "units": str(each.units)} for each in found])
+        return
+    rows = [[each.login, each.provider, each.external_id, each.events, units_text(each.units)] for each in found]
+    columns = ["login", "provider", "account", "events", "units at stake"]
+    results.print(table(f"{len(rows)} accounts without a user, {len(epochs)} epochs", columns, rows))
+
+
+def read_bindings(file: Path) -> list[NewBinding]:
+    """The bindings in a CSV or YAML file. Raises IdentityError naming file, row and what is wrong."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise IdentityError(f"cannot read {file}: {error}") from error
+    if file.suffix == ".csv":
+        rows: Any = list(csv.DictReader(text.splitlines()))
+    elif file.suffix in {".yaml", ".yml"}:
+        try:
+            rows = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise IdentityError(f"{file}: not YAML: {error}") from error
+    else:
+        raise IdentityError(f"{file}: give a .csv, .yaml or .yml file")
+    if not isinstance(rows, list) or not rows:
+        raise IdentityError(f"{file}: no list of bindings: rows with {', '.join(KEYS)}")
+    found = [_binding(f"{file}: row {number}", row) for number, row in enumerate(rows, start=1)]
+    seen: dict[tuple[str, str], str] = {}
+    for each in found:
+        other = seen.setdefault((each.provider, each.external_id), each.user_id)
+        if other != each.user_id:
+            raise IdentityError(f"{file}: {each.provider} {each.external_id} is both {other} and {each.user_id}")
+    return list(dict.fromkeys(found))
+
+
+def _binding(where: str, row: object) -> NewBinding:
+    if not isinstance(row, dict) or not set(row) <= set(KEYS):
+        raise IdentityError(f"{where}: {row!r} is no binding: external_id, user_id, and provider where not github")
+    values = {"provider": GITHUB, **{key: str(value).strip() for key, value in row.items() if value is not None}}
+    for key in KEYS:
+        if not values.get(key):
+            raise IdentityError(f"{where}: {key} is missing")
+    if values["provider"] == GITHUB and not values["external_id"].isdecimal():
+        raise IdentityError(
+            f"{where}: external_id {values['external_id']!r} is not GitHub's numeric id (a login can change hands)"
+        )
+    return NewBinding(**values)

@@ -1,0 +1,56 @@
+"""The ledger that a command works on, with its scope and epoch, from settings and options."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ledger_pipeline.cli.options import windows_of
+from ledger_pipeline.core.errors import EpochNotReady
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.core.windows import span
+from ledger_pipeline.local.environment import databases
+from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.store.port import Epoch
+from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
+
+
+@dataclass(frozen=True)
+class LedgerAccess:
+    """An open ledger and the scope that was asked for."""
+
+    settings: Settings
+    spec: RepoSpec
+    scope: Scope
+    ledger: PostgresLedger
+
+    def epoch(self, key: str) -> Epoch:
+        """The epoch of the scope that starts on the day `key`. Raises EpochNotReady where it was never collected."""
+        [window] = windows_of(self.scope, key, None, None)
+        for epoch in self.ledger.epochs(self.scope.scope_id, window):
+            if epoch.window == window:
+                return epoch
+        raise EpochNotReady(
+            f"epoch {key} of {self.scope.scope_key} is not in the ledger: `ledger-pipeline collect --epoch {key}`"
+        )
+
+    def epochs(self, first: str | None, last: str | None) -> list[Epoch]:
+        """The epochs of the scope from `first` to `last`, oldest first; all there are where neither is given."""
+        if first is None and last is None:
+            windows = list(
+                self.scope.calendar.windows_between(
+                    self.scope.window(self.scope.first_epoch), windows_of(self.scope, None, None, None)[0]
+                )
+            )
+        else:
+            windows = list(windows_of(self.scope, None, first, last))
+        return self.ledger.epochs(self.scope.scope_id, span(windows))
+
+
+@contextmanager
+def open_access(scope_key: str | None) -> Iterator[LedgerAccess]:
+    """The ledger of the settings, embedded where none is configured. Raises as settings, spec and store do."""
+    settings = read_settings()
+    spec = settings.repo_spec()
+    scope = spec.scope(scope_key) if scope_key else spec.default_scope
+    with databases(settings) as settings, open_ledger(settings.ledger_url(), spec.node_id) as ledger:
+        yield LedgerAccess(settings, spec, scope, ledger)

@@ -1,0 +1,68 @@
+"""`ledger-pipeline pool`: the credits an epoch shares out."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from ledger_pipeline.cli.ledger_access import open_access
+from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
+from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.core.pool import KPI_BONUS_V0, TOP_UP, NewPoolComponent
+from ledger_pipeline.pipeline.allocate import add_to_pool
+
+app = typer.Typer(help="The credits an epoch shares out.", no_args_is_help=True)
+
+Component = Annotated[str, typer.Option("--component", help=f"{TOP_UP} or {KPI_BONUS_V0}.")]
+Amount = Annotated[int, typer.Option("--amount-credits", min=0, help="Credits, a whole number.")]
+Inputs = Annotated[str, typer.Option("--inputs", metavar="JSON", help="What the amount was computed from.")]
+Evidence = Annotated[str, typer.Option("--evidence", help="Where the evidence is: a URL, a vote, a report.")]
+
+
+@app.command()
+def add(
+    epoch: OneEpoch,
+    component: Component,
+    amount_credits: Amount,
+    evidence: Evidence,
+    inputs: Inputs = "{}",
+    scope_key: ScopeKey = None,
+) -> None:
+    """Add a component to the pool of an open epoch. It never changes afterwards."""
+    try:
+        parsed = json.loads(inputs, parse_float=str)
+    except ValueError as error:
+        raise typer.BadParameter(f"--inputs is not JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise typer.BadParameter('--inputs must be a JSON object, as {"metric": "1.2"}')
+    new = NewPoolComponent(component, amount_credits, parsed, evidence)
+    with open_access(scope_key) as access:
+        added = add_to_pool(access.ledger, access.epoch(epoch), new)
+    results.print("added" if added else "it was there already")
+
+
+@app.command("list")
+def list_command(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+    """Print the components of an epoch's pool."""
+    with open_access(scope_key) as access:
+        found = access.ledger.pool.of(access.epoch(epoch))
+    if as_json:
+        print_json(
+            [
+                {
+                    "component_id": each.component_id,
+                    "amount_credits": str(each.amount_credits),
+                    "algorithm_version": each.algorithm_version,
+                    "inputs": each.inputs,
+                    "evidence_ref": each.evidence_ref,
+                    "computed_at": each.computed_at,
+                }
+                for each in found
+            ]
+        )
+        return
+    rows = [
+        [each.component_id, f"{each.amount_credits:,}", each.algorithm_version, each.evidence_ref] for each in found
+    ]
+    total = sum(each.amount_credits for each in found)
+    results.print(table(f"{total:,} credits in epoch {epoch}", ["component", "credits", "algorithm", "evidence"], rows))

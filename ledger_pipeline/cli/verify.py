@@ -1,0 +1,134 @@
+"""`ledger-pipeline verify` and `export`: an epoch's statement recomputed, here or anywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger_pipeline.cli.ledger_access import open_access
+from ledger_pipeline.cli.options import Epoch, Json, OneEpoch, ScopeKey
+from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.core.errors import EpochNotReady, VerificationFailed
+from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.verification.archive import read_archive, write_archive
+from ledger_pipeline.verification.record import EpochFacts, facts_of
+from ledger_pipeline.verification.verify import ContributorAccount, Difference, accounts, verify
+
+ArchiveFile = Annotated[
+    Path | None, typer.Option("--archive", metavar="FILE", help="Verify this archive, with no database or network.")
+]
+User = Annotated[str | None, typer.Option("--user", help="List this user's events, one by one.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="Where to write; epoch-DATE-SCOPE.zip here where left out."),
+]
+
+
+def command(
+    epoch: Epoch = None,
+    archive: ArchiveFile = None,
+    user: User = None,
+    scope_key: ScopeKey = None,
+    as_json: Json = False,
+) -> None:
+    """Recompute a finalized epoch from its rows, events to signature; every difference is listed, exit 1 on any."""
+    if (epoch is None) == (archive is None):
+        raise typer.BadParameter("give --epoch to verify the ledger, or --archive to verify a file")
+    damages: list[Difference] = []
+    if archive is not None:
+        read = read_archive(archive)
+        facts, damages = read.facts, list(read.damages)
+        source = f"{archive}, sha256 {read.sha256}"
+    else:
+        facts = _facts(epoch or "", scope_key)
+        source = "the ledger"
+    differences = [*damages, *verify(facts)]
+    found = accounts(facts)
+    if as_json:
+        print_json(_json(facts, differences, found))
+    else:
+        _print(source, facts, found, user)
+        for each in differences:
+            results.print(str(each), markup=False, soft_wrap=True)
+    if differences:
+        raise VerificationFailed(f"{len(differences)} differences: see above")
+    if not as_json:
+        results.print("every number follows from the rows before it, and the signatures are good")
+
+
+def export(epoch: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
+    """Write a finalized epoch as one archive that anybody can verify with no database and no network."""
+    facts = _facts(epoch, scope_key)
+    file = output or Path(f"epoch-{epoch}-{facts.pinned_spec.get('scope_key', 'scope')}.zip")
+    digest = write_archive(facts, file)
+    results.print(f"Written to {file.resolve()}, sha256 {digest}", markup=False, soft_wrap=True)
+
+
+def _facts(epoch: str, scope_key: str | None) -> EpochFacts:
+    with open_access(scope_key) as access:
+        found = access.epoch(epoch)
+        if found.status is not EpochStatus.FINALIZED:
+            raise EpochNotReady(
+                f"epoch {epoch} is in {found.status.value}, and has no statement to verify: "
+                f"`ledger-pipeline epoch show --epoch {epoch}` says what is next"
+            )
+        return facts_of(access.ledger.statements.rows(found))
+
+
+def _print(source: str, facts: EpochFacts, found: list[ContributorAccount], user: str | None) -> None:
+    epoch = facts.epoch
+    results.print(
+        f"{source}: epoch {epoch.epoch_id}, {epoch.window.key} to {epoch.window.end.date()}",
+        markup=False,
+        soft_wrap=True,
+    )
+    rows = [
+        [
+            each.user_id,
+            _how(each),
+            units_text(each.total_units),
+            each.share,
+            f"{each.amount_credits:,}",
+        ]
+        for each in found
+    ]
+    results.print(table(f"{len(rows)} contributors", ["user", "events x weight", "units", "share", "credits"], rows))
+    for account in found:
+        if account.user_id == user:
+            for kind in account.events:
+                for event_id in kind.event_ids:
+                    results.print(f"{units_text(kind.weight_milli)} {event_id}", markup=False, soft_wrap=True)
+
+
+def _how(account: ContributorAccount) -> str:
+    parts = [f"{len(each.event_ids)} {each.kind} x {units_text(each.weight_milli)}" for each in account.events]
+    if account.decided_units is not None:
+        parts.append(f"a person decided {units_text(account.decided_units)}")
+    return ", ".join(parts)
+
+
+def _json(facts: EpochFacts, differences: list[Difference], found: list[ContributorAccount]) -> dict[str, object]:
+    return {
+        "epoch_id": str(facts.epoch.epoch_id),
+        "differences": [{"where": each.where, "problem": each.problem} for each in differences],
+        "contributors": [
+            {
+                "user_id": each.user_id,
+                "events": [
+                    {
+                        "kind": kind.kind,
+                        "weight_milli": str(kind.weight_milli),
+                        "units": str(kind.units),
+                        "event_ids": list(kind.event_ids),
+                    }
+                    for kind in each.events
+                ],
+                "decided_units": None if each.decided_units is None else str(each.decided_units),
+                "total_units": str(each.total_units),
+                "share": each.share,
+                "amount_credits": str(each.amount_credits),
+            }
+            for each in found
+        ],
+    }

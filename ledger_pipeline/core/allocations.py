@@ -1,0 +1,78 @@
+"""From curated events to proposed units per user, by an algorithm with a name. Integers only.
+
+An event's units are its weight in milli-units: what a person set on it, else what the epoch's pinned weights say of
+its kind (`github:pr_merged`), else nothing. Whoever has no event that is included has no allocation.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from ledger_pipeline.core.errors import AllocationError
+from ledger_pipeline.core.weights import check_weights
+
+WEIGHT_SUM_V0 = "weight-sum-v0"
+
+# Units and credits are BIGINT columns.
+MAX_UNITS = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class CuratedEvents:
+    """`events` included events of one user that weigh the same: of one kind, with the same override or none."""
+
+    user_id: str
+    kind: str
+    weight_override_milli: int | None
+    events: int = 1
+
+
+@dataclass(frozen=True)
+class ProposedAllocation:
+    """What an algorithm proposes for one user: units in milli, and how many events they come from."""
+
+    user_id: str
+    proposed_units: int
+    activity_count: int
+
+
+def event_kind(source: str, event_type: str) -> str:
+    """How weights name a kind of event: `github:pr_merged`."""
+    return f"{source}:{event_type}"
+
+
+def compute_proposed_allocations(
+    algo_ref: str, events: Iterable[CuratedEvents], weights_milli: Mapping[str, int]
+) -> list[ProposedAllocation]:
+    """One proposal for each user of `events`, by user id in code-point order; their order never matters.
+
+    Raises AllocationError for an algorithm that is not known, for a weight that is negative, fractional or unsafe, and
+    for units that no BIGINT holds.
+    """
+    try:
+        compute = _ALGORITHMS[algo_ref]
+    except KeyError:
+        known = ", ".join(_ALGORITHMS)
+        raise AllocationError(f"allocation algorithm {algo_ref!r} is not known: {known}") from None
+    check_weights(weights_milli)
+    return compute(events, weights_milli)
+
+
+def _weight_sum(events: Iterable[CuratedEvents], weights_milli: Mapping[str, int]) -> list[ProposedAllocation]:
+    units: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    for each in events:
+        override = each.weight_override_milli
+        if override is not None:
+            check_weights({f"override of a {each.kind} of user {each.user_id}": override})
+        weight = weights_milli.get(each.kind, 0) if override is None else override
+        units[each.user_id] = units.get(each.user_id, 0) + weight * each.events
+        counts[each.user_id] = counts.get(each.user_id, 0) + each.events
+    for user_id, total in units.items():
+        if total > MAX_UNITS:
+            raise AllocationError(f"user {user_id}: {total} units are more than the ledger can hold, {MAX_UNITS}")
+    return [ProposedAllocation(user_id, units[user_id], counts[user_id]) for user_id in sorted(units)]
+
+
+_ALGORITHMS: Mapping[str, Callable[[Iterable[CuratedEvents], Mapping[str, int]], list[ProposedAllocation]]] = {
+    WEIGHT_SUM_V0: _weight_sum,
+}

@@ -1,0 +1,54 @@
+"""What an epoch's pool is made of. A component's amount is fixed by its inputs and never changes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ledger_pipeline.core.allocations import MAX_UNITS
+from ledger_pipeline.core.errors import AllocationError
+from ledger_pipeline.core.hashing import Json
+
+BASE_ISSUANCE = "base_issuance"
+TOP_UP = "top_up"
+KPI_BONUS_V0 = "kpi_bonus_v0"
+
+# By component, the algorithm its amount is computed with.
+ALGORITHM_VERSIONS: Mapping[str, str] = {
+    BASE_ISSUANCE: "config-constant-v0",
+    TOP_UP: "manual-v0",
+    KPI_BONUS_V0: "kpi-bonus-v0",
+}
+
+
+@dataclass(frozen=True)
+class NewPoolComponent:
+    """A component to add: its name, credits, what they were computed from, and where the evidence is.
+
+    Raises AllocationError for a name that is not known, an amount that is negative or no BIGINT, and a component that
+    a person adds without inputs or evidence.
+    """
+
+    component_id: str
+    amount_credits: int
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    evidence_ref: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.component_id not in ALGORITHM_VERSIONS:
+            known = ", ".join(ALGORITHM_VERSIONS)
+            raise AllocationError(f"pool component {self.component_id!r} is not known: {known}")
+        if not 0 <= self.amount_credits <= MAX_UNITS:
+            raise AllocationError(f"{self.component_id}: {self.amount_credits} credits are not 0 to {MAX_UNITS}")
+        if self.component_id != BASE_ISSUANCE and not self.evidence_ref:
+            raise AllocationError(f"{self.component_id}: say where the evidence is (a URL, a vote, a report)")
+        if self.component_id == KPI_BONUS_V0 and not self.inputs:
+            raise AllocationError(f"{self.component_id}: say what it was computed from (inputs)")
+
+    @property
+    def algorithm_version(self) -> str:
+        """The algorithm the amount is computed with."""
+        return ALGORITHM_VERSIONS[self.component_id]
+
+
+def base_issuance(base_issuance_credits: int) -> NewPoolComponent:
+    """The component that the repo-spec's `pool_config.base_issuance_credits` gives every epoch."""
+    return NewPoolComponent(BASE_ISSUANCE, base_issuance_credits, {"base_issuance_credits": str(base_issuance_credits)})

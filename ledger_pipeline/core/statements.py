@@ -1,0 +1,101 @@
+"""From units and a pool to payouts, their hash, and the message an approver signs. Integers only.
+
+The arithmetic, the hash and the message are a contract with the system we join, and never change.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID
+
+from ledger_pipeline.core.errors import AllocationError
+
+SHARE_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class UserUnits:
+    """What one user's work is valued at in an epoch, in milli-units."""
+
+    user_id: str
+    units: int
+
+
+@dataclass(frozen=True)
+class Payout:
+    """One line of a statement. `share` is of all units, cut off (never rounded up) after six decimals."""
+
+    user_id: str
+    total_units: int
+    share: str
+    amount_credits: int
+
+    def to_json(self) -> dict[str, str]:
+        """As `payouts_json` holds it: every number as a decimal string."""
+        return {
+            "userId": self.user_id,
+            "totalUnits": str(self.total_units),
+            "share": self.share,
+            "amountCredits": str(self.amount_credits),
+        }
+
+
+def compute_payouts(allocations: Iterable[UserUnits], pool_total_credits: int) -> list[Payout]:
+    """The pool shared out in proportion to units, by user id in code-point order; empty where nobody has units.
+
+    Largest remainder: everybody has the whole credits of their exact share, and what is left goes one credit each to
+    the largest remainders, ties by user id. The lines of one user count together; amounts sum to the pool exactly.
+    Raises AllocationError for negative units or a negative pool.
+    """
+    units: defaultdict[str, int] = defaultdict(int)
+    for each in allocations:
+        if each.units < 0:
+            raise AllocationError(f"user {each.user_id}: {each.units} units are negative")
+        units[each.user_id] += each.units
+    if pool_total_credits < 0:
+        raise AllocationError(f"a pool of {pool_total_credits} credits is negative")
+    all_units = sum(units.values())
+    if all_units == 0:
+        return []
+    shares = {user_id: divmod(units[user_id] * pool_total_credits, all_units) for user_id in sorted(units)}
+    left = pool_total_credits - sum(whole for whole, _ in shares.values())
+    # Python's sort is stable, and `shares` is by user id: ties stay in that order.
+    favoured = set(sorted(shares, key=lambda user_id: -shares[user_id][1])[:left])
+    return [
+        Payout(user_id, units[user_id], _share(units[user_id], all_units), whole + (user_id in favoured))
+        for user_id, (whole, _) in shares.items()
+    ]
+
+
+def allocation_set_hash(allocations: Iterable[UserUnits]) -> str:
+    """SHA-256 hex over lines `{user id}:{units}` in code-point order of the ids, joined by line feeds."""
+    ordered = sorted(allocations, key=lambda each: each.user_id)
+    return sha256("\n".join(f"{each.user_id}:{each.units}" for each in ordered).encode()).hexdigest()
+
+
+def statement_message(
+    *, node_id: UUID, scope_id: UUID, epoch_id: int, allocation_set_hash: str, pool_total_credits: int
+) -> str:
+    """What an approver signs (EIP-191, `personal_sign`), to the byte; lines end in a line feed, the last in none."""
+    return "\n".join(
+        [
+            "Cogni Payout Statement v1",
+            f"Node: {node_id}",
+            f"Scope: {scope_id}",
+            f"Epoch: {epoch_id}",
+            f"Allocation Hash: {allocation_set_hash}",
+            f"Pool Total: {pool_total_credits}",
+        ]
+    )
+
+
+def amended_units(stated: Sequence[UserUnits], corrections: Mapping[str, int]) -> list[UserUnits]:
+    """The units of a statement with `corrections` (user id -> units) in place of theirs, by user id."""
+    units = {each.user_id: each.units for each in stated} | dict(corrections)
+    return [UserUnits(user_id, units[user_id]) for user_id in sorted(units)]
+
+
+def _share(units: int, all_units: int) -> str:
+    whole, fraction = divmod(units * 10**SHARE_DECIMALS // all_units, 10**SHARE_DECIMALS)
+    return f"{whole}.{fraction:0{SHARE_DECIMALS}d}"

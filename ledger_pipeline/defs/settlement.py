@@ -1,0 +1,252 @@
+"""The assets after collection: the epoch, its curation, allocations and pool; each a proposal until it is finalized.
+
+A re-run is safe: what a person set stays, and of a finalized epoch nothing is written.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from ledger_pipeline.charts import units_per_user_png
+from ledger_pipeline.core.errors import EpochNotReady
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.core.weights import weight_drift
+from ledger_pipeline.core.windows import span
+from ledger_pipeline.defs.charts import picture, windows_to_draw
+from ledger_pipeline.defs.failures import domain_failures
+from ledger_pipeline.defs.keys import (
+    ACTIVITY_CURATION,
+    ACTIVITY_EVENTS,
+    EPOCH,
+    EPOCH_ALLOCATIONS,
+    POOL_COMPONENTS,
+)
+from ledger_pipeline.defs.metadata import Metadata, run_trigger
+from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
+from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
+from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
+from ledger_pipeline.pipeline.completeness import window_completeness
+from ledger_pipeline.pipeline.settle import next_steps
+from ledger_pipeline.store.port import Epoch, LedgerStore
+from ledger_pipeline.store.settlement_port import UnresolvedAccount, valued
+
+GROUP = "settlement"
+OWNERS = ["team:ledger"]
+ACCOUNTS_LISTED = 20
+
+
+def epochs_of_run(
+    store: LedgerStore, spec: RepoSpec, keys: Sequence[str], now: datetime
+) -> list[tuple[Scope, list[Epoch]]]:
+    """The epochs that a run's partition keys name, by scope. Raises EpochNotReady for one that was never collected."""
+    found = []
+    for scope, windows in scopes_and_windows(spec, keys, now):
+        epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
+        missing = [window.key for window in windows if window not in epochs]
+        if missing:
+            raise EpochNotReady(
+                f"not in the ledger yet: epochs {', '.join(missing)} of {scope.scope_key}: materialize their "
+                "activity first (job collect_epoch)"
+            )
+        found.append((scope, [epochs[window] for window in windows]))
+    return found
+
+
+def table(rows: Sequence[Mapping[str, Any]], **columns: str) -> dg.MetadataValue:
+    """Metadata in rows; `columns` are Dagster's types by name, which an empty table needs too."""
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({name: row[name] for name in columns}) for row in rows],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in columns.items()]),
+    )
+
+
+def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """`epoch`, `activity_curation`, `epoch_allocations`, `pool_components`."""
+
+    def asset(
+        key: dg.AssetKey, after: dg.AssetKey, description: str
+    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        return dg.multi_asset(
+            name=key.path[-1],
+            specs=[
+                dg.AssetSpec(
+                    key, deps=[after], description=description, group_name=GROUP, owners=OWNERS, kinds={"postgres"}
+                )
+            ],
+            partitions_def=partitions,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+        )
+
+    @asset(
+        EPOCH,
+        ACTIVITY_EVENTS,
+        "A row is an epoch of a scope: its window, its status, and what it is paid by.",
+    )
+    def epoch(
+        context: dg.AssetExecutionContext,
+        settings: SettingsResource,
+        ledger: LedgerResource,
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.MaterializeResult[None]:
+        now = clock.now()
+        with domain_failures(), ledger.open() as store:
+            for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, now):
+                read = window_completeness(store, scope, [each.window for each in epochs])
+                for each in epochs:
+                    blocks = next_steps(scope, each, store.statements.settlement(each), read[each.window], now)
+                    _say(context, EPOCH, scope, each, _epoch_metadata(scope, each, blocks))
+        return dg.MaterializeResult(asset_key=EPOCH)
+
+    @asset(
+        ACTIVITY_CURATION,
+        ACTIVITY_EVENTS,
+        "A row is an event of the epoch: for which user it counts, whether it does, and by which weight.",
+    )
+    def activity_curation(
+        context: dg.AssetExecutionContext,
+        settings: SettingsResource,
+        ledger: LedgerResource,
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.MaterializeResult[None]:
+        with domain_failures(), ledger.open() as store:
+            for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
+                for each in epochs:
+                    done, summary = curate(store, scope, each)
+                    unresolved = store.identities.unresolved([each]) if summary.unresolved else []
+                    metadata: Metadata = {
+                        "events": summary.events,
+                        "added": done.added,
+                        "resolved": done.resolved,
+                        "unresolved": summary.unresolved,
+                        "excluded": summary.excluded,
+                        "overridden": summary.overridden,
+                        "users": summary.users,
+                        "unresolved_accounts": _accounts_table(unresolved),
+                    }
+                    _say(context, ACTIVITY_CURATION, scope, each, metadata)
+        return dg.MaterializeResult(asset_key=ACTIVITY_CURATION)
+
+    @asset(
+        EPOCH_ALLOCATIONS,
+        ACTIVITY_CURATION,
+        "A row is a user of the epoch: units as the weights propose them, and as a person decided.",
+    )
+    def epoch_allocations(
+        context: dg.AssetExecutionContext,
+        settings: SettingsResource,
+        ledger: LedgerResource,
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.MaterializeResult[None]:
+        with domain_failures(), ledger.open() as store:
+            for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
+                drawn = windows_to_draw([each.window for each in epochs])
+                for each in epochs:
+                    allocations = allocate(store, scope, each)
+                    metadata: Metadata = {
+                        "users": len(allocations),
+                        "total_units": str(sum(found.units for found in allocations)),
+                        "decided_by_person": sum(found.final_units is not None for found in allocations),
+                        "allocations": table(
+                            [
+                                {
+                                    "user": found.user_id,
+                                    "events": found.activity_count,
+                                    "proposed_units": str(found.proposed_units),
+                                    "final_units": "" if found.final_units is None else str(found.final_units),
+                                    "reason": found.override_reason or "",
+                                }
+                                for found in allocations
+                            ],
+                            user="string",
+                            events="int",
+                            proposed_units="string",
+                            final_units="string",
+                            reason="string",
+                        ),
+                    }
+                    if each.window in drawn:
+                        png = units_per_user_png(valued(allocations), each.window)
+                        metadata["units_per_user"] = picture("Units per user", png)
+                    _say(context, EPOCH_ALLOCATIONS, scope, each, metadata)
+        return dg.MaterializeResult(asset_key=EPOCH_ALLOCATIONS)
+
+    @asset(
+        POOL_COMPONENTS,
+        EPOCH,
+        "A row is a component of the epoch's pool: credits to share out, and what they were computed from.",
+    )
+    def pool_components(
+        context: dg.AssetExecutionContext,
+        settings: SettingsResource,
+        ledger: LedgerResource,
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.MaterializeResult[None]:
+        with domain_failures(), ledger.open() as store:
+            for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
+                for each in epochs:
+                    found = fill_pool(store, scope, each)
+                    metadata: Metadata = {
+                        "pool_total_credits": str(sum(component.amount_credits for component in found)),
+                        "locked": each.pins is not None,
+                        "components": table(
+                            [
+                                {
+                                    "component": component.component_id,
+                                    "credits": str(component.amount_credits),
+                                    "algorithm": component.algorithm_version,
+                                    "evidence": component.evidence_ref or "",
+                                }
+                                for component in found
+                            ],
+                            component="string",
+                            credits="string",
+                            algorithm="string",
+                            evidence="string",
+                        ),
+                    }
+                    _say(context, POOL_COMPONENTS, scope, each, metadata)
+        return dg.MaterializeResult(asset_key=POOL_COMPONENTS)
+
+    return [epoch, activity_curation, epoch_allocations, pool_components]
+
+
+def _epoch_metadata(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Metadata:
+    drift = weight_drift(epoch.weights_milli, scope.weights_milli)
+    metadata: Metadata = {
+        "epoch_id": epoch.id,
+        "epoch_status": epoch.status.value,
+        "blocks_next_step": "; ".join(blocks) or "nothing",
+        "window_start": dg.MetadataValue.timestamp(epoch.window.start),
+        "window_end": dg.MetadataValue.timestamp(epoch.window.end),
+        "weights_milli": dg.MetadataValue.json(dict(epoch.weights_milli)),
+        "weights_drift": dg.MetadataValue.json(drift),
+    }
+    if epoch.pins is not None:
+        metadata["allocation_algo_ref"] = epoch.pins.allocation_algo_ref
+        metadata["weight_config_hash"] = epoch.pins.weight_config_hash
+        metadata["approver_set_hash"] = epoch.pins.approver_set_hash
+    if epoch.closed_at is not None:
+        metadata["closed_at"] = dg.MetadataValue.timestamp(epoch.closed_at)
+    if epoch.pool_total_credits is not None:
+        metadata["pool_total_credits"] = str(epoch.pool_total_credits)
+    return metadata
+
+
+def _accounts_table(unresolved: Sequence[UnresolvedAccount]) -> dg.MetadataValue:
+    rows = [
+        {"account": each.external_id, "login": each.login, "events": each.events, "units": str(each.units)}
+        for each in unresolved[:ACCOUNTS_LISTED]
+    ]
+    return table(rows, account="string", login="string", events="int", units="string")
+
+
+def _say(
+    context: dg.AssetExecutionContext, asset_key: dg.AssetKey, scope: Scope, epoch: Epoch, metadata: Metadata
+) -> None:
+    context.add_asset_metadata(
+        {**metadata, "trigger": run_trigger(context.run.tags)},
+        asset_key=asset_key,
+        partition_key=partition_key(epoch.window, scope),
+    )

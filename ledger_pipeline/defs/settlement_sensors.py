@@ -1,0 +1,106 @@
+"""The sensors after collection: proposals follow what was collected, and a statement shows up once it is signed.
+
+Runs of their own, so that a collection never fails for what comes after it.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+import dagster as dg
+
+from ledger_pipeline.core.errors import LedgerError, UnknownScope, WindowError
+from ledger_pipeline.core.partition_runs import parse_partition_key
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.core.windows import EpochWindow, parse_epoch_key
+from ledger_pipeline.defs.jobs import allocate_epoch, state_payouts
+from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
+from ledger_pipeline.defs.partitions import partition_key, partition_range_tags, partition_run
+from ledger_pipeline.defs.resources import LedgerResource, SettingsResource
+
+CHECK_SECONDS = 60
+MATERIALIZATIONS_READ = 1000
+_BEFORE_ALL = f"{datetime(1, 1, 2, tzinfo=UTC).isoformat()} {UUID(int=0)}"
+
+
+@dg.sensor(
+    name="proposals",
+    job=allocate_epoch,
+    minimum_interval_seconds=CHECK_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Curates an epoch and proposes its allocations whenever its activity was materialized.",
+)
+def proposals(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult | dg.SkipReason:
+    """One request for each row of epochs in a scope whose `activity_events` were materialized since the last tick."""
+    found = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=ACTIVITY_EVENTS, after_storage_id=int(context.cursor or 0)),
+        limit=MATERIALIZATIONS_READ,
+        ascending=True,
+    ).records
+    if not found:
+        return dg.SkipReason("no activity was materialized since")
+    try:
+        spec = settings.repo_spec()
+    except LedgerError as error:
+        return dg.SkipReason(str(error))
+    last = found[-1].storage_id
+    keys = [record.partition_key for record in found if record.partition_key is not None]
+    requests = [
+        dg.RunRequest(
+            run_key=f"{partition_key(first, scope)}...{partition_key(final, scope)} {last}",
+            tags=partition_range_tags(first, final, scope),
+        )
+        for scope, first, final in _rows(spec, keys)
+    ]
+    return dg.SensorResult(run_requests=requests, cursor=str(last))
+
+
+@dg.sensor(
+    name="signed_statements",
+    job=state_payouts,
+    minimum_interval_seconds=CHECK_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Materializes an epoch's payout statement once it is signed, and again when one supersedes it.",
+)
+def signed_statements(
+    context: dg.SensorEvaluationContext, settings: SettingsResource, ledger: LedgerResource
+) -> dg.SensorResult | dg.SkipReason:
+    """One request for each statement made since the last tick; at the first, for each there is."""
+    created_at, statement_id = (context.cursor or _BEFORE_ALL).split(" ")
+    try:
+        spec = settings.repo_spec()
+        with ledger.open() as store:
+            found = store.statements.stated_since(datetime.fromisoformat(created_at), UUID(statement_id))
+    except LedgerError as error:
+        return dg.SkipReason(str(error))
+    if not found:
+        return dg.SkipReason("no statement was signed since")
+    scopes = {scope.scope_id: scope for scope in spec.scopes}
+    requests = [
+        partition_run(
+            spec.calendar.window_at(each.period_start), scopes[each.scope_id], run_key_suffix=str(each.statement_id)
+        )
+        for each in found
+        if each.scope_id in scopes
+    ]
+    return dg.SensorResult(run_requests=requests, cursor=f"{found[-1].created_at.isoformat()} {found[-1].statement_id}")
+
+
+def _rows(spec: RepoSpec, keys: Iterable[str]) -> Iterator[tuple[Scope, EpochWindow, EpochWindow]]:
+    """The partitions as rows of epochs without a gap: scope, first, last. What the spec has no more is left out."""
+    windows: dict[str, set[EpochWindow]] = {}
+    for key in keys:
+        try:
+            epoch, scope_key = parse_partition_key(key)
+            windows.setdefault(scope_key, set()).add(spec.scope(scope_key).window(parse_epoch_key(epoch)))
+        except (WindowError, UnknownScope):
+            continue
+    for scope in spec.scopes:
+        row: list[EpochWindow] = []
+        for window in sorted(windows.get(scope.scope_key, ())):
+            if row and row[-1].end != window.start:
+                yield scope, row[0], row[-1]
+                row = []
+            row.append(window)
+        if row:
+            yield scope, row[0], row[-1]

@@ -1,0 +1,140 @@
+"""The asset `payout_statement` and its law, `statement_recomputes`. Only epochs that are finalized ever turn green."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+
+import dagster as dg
+
+from ledger_pipeline.charts import payouts_png
+from ledger_pipeline.defs.charts import picture
+from ledger_pipeline.defs.failures import domain_failures
+from ledger_pipeline.defs.keys import EPOCH, EPOCH_ALLOCATIONS, PAYOUT_STATEMENT, POOL_COMPONENTS
+from ledger_pipeline.defs.metadata import Metadata, run_trigger
+from ledger_pipeline.defs.partition_checks import evaluation, latest_materializations
+from ledger_pipeline.defs.partitions import partition_key
+from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
+from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run, table
+from ledger_pipeline.store.settlement_port import Statement, StatementSignature
+from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.verify import Difference, verify
+
+STATEMENT_RECOMPUTES = "statement_recomputes"
+DIFFERENCES_LISTED = 50
+
+
+def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    """What each finalized epoch pays: a materialization of its own for each, and none for one that is not yet.
+
+    So a run over a range, of which some are not finalized, leaves those as they are.
+    """
+    with warnings.catch_warnings():
+        # A check's partitions are in preview; without them one partition's result would hide another's.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        check = dg.AssetCheckSpec(
+            STATEMENT_RECOMPUTES,
+            asset=PAYOUT_STATEMENT,
+            blocking=True,
+            partitions_def=partitions,
+            description=(
+                "Events, curation, allocations, payouts, hashes and signatures follow from each other, from stored "
+                "rows alone. An error, and blocking: nobody is to be paid by numbers that do not."
+            ),
+        )
+
+    @dg.multi_asset(
+        name="payout_statement",
+        specs=[
+            dg.AssetSpec(
+                PAYOUT_STATEMENT,
+                description="A row is a signed statement of who gets which credits of an epoch's pool.",
+                group_name=GROUP,
+                owners=OWNERS,
+                kinds={"postgres"},
+                deps=[EPOCH, EPOCH_ALLOCATIONS, POOL_COMPONENTS],
+                skippable=True,
+            )
+        ],
+        check_specs=[check],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
+    )
+    def payout_statement(
+        context: dg.AssetExecutionContext,
+        settings: SettingsResource,
+        ledger: LedgerResource,
+        clock: dg.ResourceParam[Clock],
+    ) -> Iterator[dg.AssetCheckEvaluation]:
+        wrong = []
+        with domain_failures(), ledger.open() as store:
+            for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
+                for epoch in epochs:
+                    key = partition_key(epoch.window, scope)
+                    statements = store.statements.of(epoch)
+                    if not statements:
+                        context.log.info(f"{key}: in {epoch.status.value}, no statement yet")
+                        continue
+                    if PAYOUT_STATEMENT in context.selected_asset_keys:
+                        signatures = store.statements.signatures(statements)
+                        metadata = _statement_metadata(statements, signatures, context.run.tags)
+                        payouts = {line["userId"]: int(line["amountCredits"]) for line in statements[-1].payouts}
+                        metadata["credits_per_user"] = picture("Credits per user", payouts_png(payouts, epoch.window))
+                        context.log_event(dg.AssetMaterialization(PAYOUT_STATEMENT, metadata=metadata, partition=key))
+                    differences = verify(facts_of(store.statements.rows(epoch)))
+                    wrong += [f"{key}: {each}" for each in differences]
+                    yield evaluation(
+                        PAYOUT_STATEMENT,
+                        STATEMENT_RECOMPUTES,
+                        key,
+                        latest_materializations(context.instance, PAYOUT_STATEMENT, [key]),
+                        passed=not differences,
+                        severity=dg.AssetCheckSeverity.ERROR,
+                        description=f"{key}: {_told(differences)}",
+                        metadata={
+                            "differences": len(differences),
+                            "first_differences": dg.MetadataValue.json(
+                                [str(each) for each in differences[:DIFFERENCES_LISTED]]
+                            ),
+                        },
+                        blocking=True,
+                    )
+        if wrong:
+            # What blocks downstream in Dagster is a result of the step's own check; ours are a partition each.
+            raise dg.Failure(f"{len(wrong)} numbers do not follow: {'; '.join(wrong[:3])}", allow_retries=False)
+
+    return payout_statement
+
+
+def _told(differences: Sequence[Difference]) -> str:
+    return "; ".join(map(str, differences[:3])) or "every number follows"
+
+
+def _statement_metadata(
+    statements: Sequence[Statement], signatures: Sequence[StatementSignature], run_tags: Mapping[str, str]
+) -> Metadata:
+    statement = statements[-1]
+    signers = [each.signer_wallet for each in signatures if each.statement_id == statement.id]
+    return {
+        "statement_id": str(statement.id),
+        "supersedes": str(statement.supersedes_statement_id or "nothing: the original"),
+        "pool_total_credits": str(statement.pool_total_credits),
+        "allocation_set_hash": statement.allocation_set_hash,
+        "signers": ", ".join(signers),
+        "users": len(statement.payouts),
+        "payouts": table(
+            [
+                {
+                    "user": line["userId"],
+                    "units": line["totalUnits"],
+                    "share": line["share"],
+                    "credits": line["amountCredits"],
+                }
+                for line in statement.payouts
+            ],
+            user="string",
+            units="string",
+            share="string",
+            credits="string",
+        ),
+        "trigger": run_trigger(run_tags),
+    }

@@ -1,0 +1,259 @@
+"""From review to a signed statement, and to the statement that corrects it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from ledger_pipeline.core.errors import (
+    ApproversChanged,
+    EpochNotReady,
+    ForeignSignature,
+    SignatureError,
+    SignerNotApproved,
+    StaleSignature,
+    WrongSignature,
+)
+from ledger_pipeline.core.pins import approver_set_hash
+from ledger_pipeline.core.pool import BASE_ISSUANCE
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.core.statements import (
+    Payout,
+    UserUnits,
+    allocation_set_hash,
+    amended_units,
+    compute_payouts,
+    statement_message,
+)
+from ledger_pipeline.pipeline.completeness import Completeness, utc_text
+from ledger_pipeline.store.port import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_port import (
+    SameStatement,
+    Settlement,
+    SettlingLedger,
+    SignedStatement,
+    SigningRequest,
+    Statement,
+    valued,
+)
+from ledger_pipeline.wallets import is_among, recover_signer
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A statement that waits for its signature: its numbers, and the exact message to sign."""
+
+    units: Sequence[UserUnits]
+    allocation_set_hash: str
+    pool_total_credits: int
+    payouts: Sequence[Payout]
+    supersedes: UUID | None
+    message: str
+
+
+def next_steps(scope: Scope, epoch: Epoch, settlement: Settlement, read: Completeness, now: datetime) -> list[str]:
+    """What keeps the epoch from its next step, for a person; empty where the next step can be taken at once."""
+    if epoch.status is EpochStatus.FINALIZED:
+        return []
+    if epoch.status is EpochStatus.OPEN:
+        return _blocks_review(scope, epoch, read, now)
+    return _blocks_statement(scope, settlement)
+
+
+def draft_statement(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> Draft:
+    """What an approver is to sign now: the epoch's statement, or once that is there its amendment.
+
+    The numbers handed out are remembered, so that a signature that comes too late can be told for what it is. Raises
+    EpochNotReady saying what blocks it, ApproversChanged.
+    """
+    settlement = ledger.statements.settlement(epoch)
+    draft = _draft(ledger.node_id, scope, epoch, settlement)
+    ledger.statements.remember_request(epoch, draft.allocation_set_hash, draft.pool_total_credits)
+    return draft
+
+
+def finalize(
+    ledger: SettlingLedger, spec: RepoSpec, epoch: Epoch, signature: str, signer_address: str | None = None
+) -> Statement:
+    """The epoch's statement, written with its signature in one transaction; the one there is where it is signed again.
+
+    An epoch that has a statement and corrections gets the statement that supersedes it. Raises EpochNotReady, or the
+    SignatureError that fits: WrongSignature, ForeignSignature, StaleSignature, SignerNotApproved, ApproversChanged.
+    """
+    scope = next(each for each in spec.scopes if each.scope_id == epoch.scope_id)
+    requests = ledger.statements.recent_requests()
+
+    def decide(settlement: Settlement) -> SignedStatement | SameStatement:
+        if settlement.statement is not None:
+            signer = recover_signer(message_of(ledger.node_id, epoch, settlement.statement), signature)
+            # Without corrections there is nothing else to sign: a signature of anything else is told for what it is.
+            if is_among(signer, scope.approvers) or not settlement.corrections:
+                _check_approvers(scope, epoch)
+                _check_signer(ledger.node_id, spec, epoch, signer, signer_address, signature, requests)
+                return SameStatement(settlement.statement, signer, _as_kept(signature))
+        draft = _draft(ledger.node_id, scope, epoch, settlement)
+        signer = recover_signer(draft.message, signature)
+        _check_signer(ledger.node_id, spec, epoch, signer, signer_address, signature, requests)
+        return SignedStatement(
+            units=draft.units,
+            allocation_set_hash=draft.allocation_set_hash,
+            pool_total_credits=draft.pool_total_credits,
+            payouts=draft.payouts,
+            signer_wallet=signer,
+            signature=_as_kept(signature),
+            supersedes=draft.supersedes,
+        )
+
+    return ledger.statements.finalize(epoch, decide)
+
+
+def message_of(node_id: UUID, epoch: Epoch, statement: Statement) -> str:
+    """The message that the signatures of a stored statement are of."""
+    return statement_message(
+        node_id=node_id,
+        scope_id=epoch.scope_id,
+        epoch_id=epoch.id,
+        allocation_set_hash=statement.allocation_set_hash,
+        pool_total_credits=statement.pool_total_credits,
+    )
+
+
+def stated_units(statement: Statement) -> list[UserUnits]:
+    """The units that a stored statement shared its pool out by."""
+    return [UserUnits(line["userId"], int(line["totalUnits"])) for line in statement.payouts]
+
+
+def _draft(node_id: UUID, scope: Scope, epoch: Epoch, settlement: Settlement) -> Draft:
+    blocks = _blocks_statement(scope, settlement)
+    if blocks:
+        raise EpochNotReady(f"epoch {epoch.window.key} of {scope.scope_key}: {'; '.join(blocks)}")
+    _check_approvers(scope, epoch)
+    supersedes = None
+    if settlement.statement is None:
+        units = valued(settlement.allocations)
+        pool_total_credits = sum(each.amount_credits for each in settlement.components)
+    else:
+        supersedes = settlement.statement.id
+        corrections = {each.user_id: each.units for each in settlement.corrections}
+        units = amended_units(stated_units(settlement.statement), corrections)
+        pool_total_credits = settlement.statement.pool_total_credits
+        if not any(each.units > 0 for each in units):
+            raise EpochNotReady(
+                f"epoch {epoch.window.key} of {scope.scope_key}: its corrections leave nobody any units, and the pool "
+                "to no one: correct somebody's to more than 0"
+            )
+    set_hash = allocation_set_hash(units)
+    message = statement_message(
+        node_id=node_id,
+        scope_id=scope.scope_id,
+        epoch_id=epoch.id,
+        allocation_set_hash=set_hash,
+        pool_total_credits=pool_total_credits,
+    )
+    payouts = compute_payouts(units, pool_total_credits)
+    return Draft(units, set_hash, pool_total_credits, payouts, supersedes, message)
+
+
+def _blocks_review(scope: Scope, epoch: Epoch, read: Completeness, now: datetime) -> list[str]:
+    until = epoch.window.end + timedelta(hours=scope.auto_close_grace_hours)
+    blocks = []
+    if now < epoch.window.end:
+        blocks.append(f"it runs until {utc_text(epoch.window.end)}")
+    if not read.is_complete:
+        blocks += [str(part) for part in read.parts if part.until is None or part.until < epoch.window.end]
+    elif now < until:
+        blocks.append(f"it closes by itself at {utc_text(until)}; `ledger-pipeline epoch close` closes it now")
+    elif not blocks:
+        blocks.append("the next collection closes it; `ledger-pipeline epoch close` does now")
+    return blocks
+
+
+def _blocks_statement(scope: Scope, settlement: Settlement) -> list[str]:
+    if settlement.statement is not None:
+        if settlement.corrections:
+            return []
+        return ["it has its statement; `ledger-pipeline epoch amend` puts units right"]
+    if settlement.status is EpochStatus.OPEN:
+        return ["it is open: it goes to review first (`ledger-pipeline epoch show` says when)"]
+    blocks = []
+    if not any(each.component_id == BASE_ISSUANCE for each in settlement.components):
+        blocks.append(
+            "its pool has no base_issuance: set activity_ledger.pool_config.base_issuance_credits in "
+            f"{scope.file} and materialize pool_components"
+        )
+    if not any(each.units > 0 for each in valued(settlement.allocations)):
+        blocks.append("nobody has units: bind identities (`ledger-pipeline identities unresolved`) and materialize")
+    if not scope.approvers:
+        blocks.append(f"nobody may sign: {scope.file} names no approvers")
+    return blocks
+
+
+def _check_approvers(scope: Scope, epoch: Epoch) -> None:
+    now = approver_set_hash(scope.approvers)
+    if epoch.pins is None or epoch.pins.approver_set_hash != now:
+        pinned = "none" if epoch.pins is None else epoch.pins.approver_set_hash
+        raise ApproversChanged(
+            f"epoch {epoch.window.key} of {scope.scope_key}: its approvers were pinned as {pinned} when it closed, and "
+            f"those of {scope.file} are {now}: put them back as they were then"
+        )
+
+
+def _check_signer(
+    node_id: UUID,
+    spec: RepoSpec,
+    epoch: Epoch,
+    signer: str,
+    signer_address: str | None,
+    signature: str,
+    requests: Sequence[SigningRequest],
+) -> None:
+    """Raises the SignatureError that fits, unless `signer` may sign and is who it should be."""
+    scope = next(each for each in spec.scopes if each.scope_id == epoch.scope_id)
+    if is_among(signer, scope.approvers):
+        if signer_address is not None and signer_address.lower() != signer.lower():
+            raise WrongSignature(f"the signature is {signer}'s, not {signer_address}'s")
+        return
+    for request in requests:
+        meant_for = _meant_for(node_id, spec, epoch, request, signature)
+        if meant_for is not None:
+            raise meant_for
+    if signer_address is not None and signer_address.lower() == signer.lower():
+        raise SignerNotApproved(f"{signer} is no approver of {scope.scope_key}: {', '.join(scope.approvers)}")
+    if signer_address is not None and is_among(signer_address, scope.approvers):
+        raise WrongSignature(f"the signature is not {signer_address}'s of this epoch's message: sign it anew")
+    raise SignerNotApproved(
+        f"the signature recovers to {signer}, no approver of {scope.scope_key} "
+        f"({', '.join(scope.approvers)}); one of any other message recovers to a stranger too"
+    )
+
+
+def _as_kept(signature: str) -> str:
+    """A signature that was recovered, in the one spelling the ledger holds: `0x` and lower-case hex."""
+    return f"0x{bytes.fromhex(signature.removeprefix('0x')).hex()}"
+
+
+def _meant_for(
+    node_id: UUID, spec: RepoSpec, epoch: Epoch, request: SigningRequest, signature: str
+) -> SignatureError | None:
+    """What to say of a signature that an approver made of what was handed out before."""
+    scope = next((each for each in spec.scopes if each.scope_id == request.scope_id), None)
+    if scope is None:
+        return None
+    message = statement_message(
+        node_id=node_id,
+        scope_id=request.scope_id,
+        epoch_id=request.epoch_id,
+        allocation_set_hash=request.allocation_set_hash,
+        pool_total_credits=request.pool_total_credits,
+    )
+    if not is_among(recover_signer(message, signature), scope.approvers):
+        return None
+    if request.epoch_id == epoch.id:
+        return StaleSignature(
+            f"the signature is of allocations {request.allocation_set_hash} and a pool of "
+            f"{request.pool_total_credits}, and epoch {epoch.window.key} has changed since: sign it anew"
+        )
+    return ForeignSignature(
+        f"the signature is of epoch {request.epoch_id} of {scope.scope_key}, not of epoch {epoch.id} "
+        f"({epoch.window.key}) of {epoch.scope_id}"
+    )

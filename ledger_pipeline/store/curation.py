@@ -1,0 +1,99 @@
+"""Which events of an epoch count, for whom, and by which weight: a row per event of its window."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import text
+
+from ledger_pipeline.core.allocations import CuratedEvents, event_kind
+from ledger_pipeline.store.port import Epoch
+from ledger_pipeline.store.section import LedgerSection
+from ledger_pipeline.store.settlement_port import CurationSummary, Judgement, Resolution
+
+# New rows for events that have none; the user where it was missing. Nothing that a person set is written here.
+RESOLVE_IDENTITIES = text("""
+    INSERT INTO activity_curation AS curation (node_id, epoch_id, event_id, user_id)
+    SELECT event.node_id, :epoch_id, event.id, binding.user_id
+    FROM activity_events AS event
+    LEFT JOIN user_bindings AS binding
+        ON binding.node_id = event.node_id AND binding.provider = event.source
+        AND binding.external_id = event.platform_user_id
+    WHERE event.node_id = :node_id AND event.scope_id = :scope_id AND event.source = :source
+        AND event.event_time >= :start AND event.event_time < :end
+    ON CONFLICT (epoch_id, event_id) DO UPDATE SET user_id = EXCLUDED.user_id, updated_at = now()
+        WHERE curation.user_id IS NULL AND EXCLUDED.user_id IS NOT NULL
+    RETURNING (xmax = 0) AS is_new
+""")
+SUMMARY = text("""
+    SELECT count(*) AS events, count(*) FILTER (WHERE user_id IS NULL) AS unresolved,
+        count(*) FILTER (WHERE NOT included) AS excluded,
+        count(*) FILTER (WHERE weight_override_milli IS NOT NULL) AS overridden, count(DISTINCT user_id) AS users
+    FROM activity_curation WHERE node_id = :node_id AND epoch_id = :epoch_id
+""")
+SET_BY_PERSON = text("""
+    UPDATE activity_curation SET
+        included = COALESCE(:included, included),
+        weight_override_milli = CASE WHEN :sets_weight THEN CAST(:weight AS bigint) ELSE weight_override_milli END,
+        note = :note, updated_at = now()
+    WHERE node_id = :node_id AND epoch_id = :epoch_id AND event_id = :event_id
+""")
+WEIGHED = text("""
+    SELECT curation.user_id, event.source, event.event_type, curation.weight_override_milli, count(*) AS events
+    FROM activity_curation AS curation
+    JOIN activity_events AS event
+        ON event.node_id = curation.node_id AND event.scope_id = :scope_id AND event.id = curation.event_id
+    WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id
+        AND curation.included AND curation.user_id IS NOT NULL
+    GROUP BY 1, 2, 3, 4
+""")
+
+
+class Curation(LedgerSection):
+    """The curation of a node's epochs. What is finalized the database refuses to change: StoreError."""
+
+    def resolve_identities(self, epoch: Epoch, source: str) -> Resolution:
+        """A row for every event of `source` in the epoch's window, with its user where bound; one statement."""
+        parameters = {
+            **self._epoch(epoch),
+            "scope_id": epoch.scope_id,
+            "source": source,
+            "start": epoch.window.start,
+            "end": epoch.window.end,
+        }
+        counted = text(f"""
+            WITH written AS ({RESOLVE_IDENTITIES.text})
+            SELECT count(*) FILTER (WHERE is_new) AS added, count(*) FILTER (WHERE NOT is_new) AS resolved FROM written
+        """)  # noqa: S608 (our own statement)
+        with self._transaction() as connection:
+            return Resolution(**connection.execute(counted, parameters).one()._mapping)
+
+    def summary(self, epoch: Epoch) -> CurationSummary:
+        """The epoch's curation in numbers."""
+        with self._transaction() as connection:
+            return CurationSummary(**connection.execute(SUMMARY, self._epoch(epoch)).one()._mapping)
+
+    def judge(self, epoch: Epoch, event_id: str, judgement: Judgement) -> bool:
+        """Set what a person says of an event; False where the epoch's curation has no such event."""
+        parameters = {
+            **self._epoch(epoch),
+            "event_id": event_id,
+            "included": judgement.included,
+            "sets_weight": judgement.clear_weight or judgement.weight_override_milli is not None,
+            "weight": judgement.weight_override_milli,
+            "note": judgement.note,
+        }
+        with self._transaction() as connection:
+            return connection.execute(SET_BY_PERSON, parameters).rowcount == 1
+
+    def weighed_events(self, epoch: Epoch) -> list[CuratedEvents]:
+        """Included events that have a user, counted by user, kind and override: as few rows as there are of these."""
+        with self._transaction() as connection:
+            rows = connection.execute(WEIGHED, {**self._epoch(epoch), "scope_id": epoch.scope_id})
+            return [
+                CuratedEvents(
+                    row.user_id, event_kind(row.source, row.event_type), row.weight_override_milli, row.events
+                )
+                for row in rows
+            ]
+
+    def _epoch(self, epoch: Epoch) -> Mapping[str, object]:
+        return {"node_id": self.node_id, "epoch_id": epoch.id}

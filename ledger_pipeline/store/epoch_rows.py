@@ -1,0 +1,65 @@
+"""Every row that an epoch's statement follows from, as plain values, all of one moment: what verifying starts from."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from ledger_pipeline.store.settlement_port import EpochRows
+
+_OF_EPOCH: Mapping[str, str] = {
+    "epoch": """
+        SELECT node_id, scope_id, id AS epoch_id, status, period_start, period_end, weight_config AS weights_milli,
+            allocation_algo_ref, weight_config_hash, approver_set_hash, pinned_spec, pool_total_credits, closed_at
+        FROM epochs WHERE id = :epoch_id AND node_id = :node_id
+    """,
+    "events": """
+        SELECT event.id, event.source, event.event_type, event.platform_user_id, event.platform_login,
+            event.artifact_url, event.metadata, event.payload_hash, event.source_object_id, event.event_time,
+            event.retrieved_at, event.producer, event.producer_version
+        FROM epochs AS epoch JOIN activity_events AS event
+            ON event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id
+            AND event.event_time >= epoch.period_start AND event.event_time < epoch.period_end
+        WHERE epoch.id = :epoch_id AND epoch.node_id = :node_id
+        ORDER BY event.event_time, event.id COLLATE "C"
+    """,
+    "curation": """
+        SELECT event_id, user_id, included, weight_override_milli, note FROM activity_curation
+        WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY event_id COLLATE "C"
+    """,
+    "allocations": """
+        SELECT user_id, proposed_units, final_units, override_reason, activity_count FROM epoch_allocations
+        WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY user_id COLLATE "C"
+    """,
+    "pool": """
+        SELECT component_id, algorithm_version, inputs_json AS inputs, amount_credits, evidence_ref
+        FROM epoch_pool_components WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY component_id COLLATE "C"
+    """,
+    "statements": """
+        SELECT id AS statement_id, allocation_set_hash, pool_total_credits, payouts_json AS payouts,
+            supersedes_statement_id, created_at
+        FROM payout_statements WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY created_at, id
+    """,
+    "corrections": """
+        SELECT supersedes_statement_id, user_id, units, reason, created_at FROM statement_corrections
+        WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY id
+    """,
+    "signatures": """
+        SELECT signature.statement_id, signature.signer_wallet, signature.signature, signature.signed_at
+        FROM statement_signatures AS signature JOIN payout_statements AS statement
+            ON statement.id = signature.statement_id AND statement.epoch_id = :epoch_id
+        WHERE signature.node_id = :node_id ORDER BY signature.signed_at, signature.signer_wallet
+    """,
+}
+
+
+def epoch_rows(connection: Connection, node_id: UUID, epoch_id: int) -> EpochRows:
+    """The epoch's rows; of one snapshot when `connection` sees one."""
+    parameters = {"epoch_id": epoch_id, "node_id": node_id}
+    found: dict[str, list[dict[str, Any]]] = {
+        name: [row._asdict() for row in connection.execute(text(query), parameters)]
+        for name, query in _OF_EPOCH.items()
+    }
+    [epoch] = found.pop("epoch")
+    return EpochRows(epoch=epoch, **found)

@@ -1,0 +1,217 @@
+"""Payout statements, their signatures and corrections: immutable, and finalized in one transaction."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from ledger_pipeline.core.errors import EpochNotReady
+from ledger_pipeline.store.allocations import stored_allocations
+from ledger_pipeline.store.epoch_rows import epoch_rows
+from ledger_pipeline.store.pool import components
+from ledger_pipeline.store.port import Epoch, EpochStatus
+from ledger_pipeline.store.section import LedgerSection
+from ledger_pipeline.store.settlement_port import (
+    Correction,
+    EpochRows,
+    SameStatement,
+    Settlement,
+    SignedStatement,
+    SigningRequest,
+    Stated,
+    Statement,
+    StatementSignature,
+)
+
+# Whoever writes what a statement rests on holds the epoch FOR SHARE (triggers do), so nothing changes behind this.
+LOCK_EPOCH = text("SELECT status FROM epochs WHERE id = :epoch_id AND node_id = :node_id FOR UPDATE")
+STATEMENTS = text("""
+    SELECT id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json AS payouts, supersedes_statement_id,
+        created_at
+    FROM payout_statements WHERE node_id = :node_id AND epoch_id = :epoch_id ORDER BY created_at, id
+""")
+SIGNATURES = text("""
+    SELECT statement_id, signer_wallet, signature, signed_at FROM statement_signatures
+    WHERE node_id = :node_id AND statement_id = ANY(:statement_ids) ORDER BY signed_at, signer_wallet
+""")
+# The latest word on each user counts; the others stay to be read.
+CORRECTIONS = text("""
+    SELECT DISTINCT ON (user_id COLLATE "C") user_id, units, reason, created_at FROM statement_corrections
+    WHERE node_id = :node_id AND supersedes_statement_id = :statement_id
+    ORDER BY user_id COLLATE "C", id DESC
+""")
+CORRECT = text("""
+    INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason)
+    VALUES (:node_id, :epoch_id, :statement_id, :user_id, :units, :reason)
+""")
+REQUEST = text("""
+    INSERT INTO signing_requests (node_id, epoch_id, allocation_set_hash, pool_total_credits)
+    VALUES (:node_id, :epoch_id, :allocation_set_hash, :pool_total_credits) ON CONFLICT DO NOTHING
+""")
+RECENT_REQUESTS = text("""
+    SELECT request.epoch_id, epoch.scope_id, request.allocation_set_hash, request.pool_total_credits
+    FROM signing_requests AS request JOIN epochs AS epoch ON epoch.id = request.epoch_id
+    WHERE request.node_id = :node_id ORDER BY request.id DESC LIMIT :at_most
+""")
+INSERT_STATEMENT = text("""
+    INSERT INTO payout_statements
+        (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json, supersedes_statement_id, created_at)
+    VALUES (:node_id, :epoch_id, :allocation_set_hash, :pool_total_credits, :payouts, :supersedes, clock_timestamp())
+    RETURNING id
+""").bindparams(bindparam("payouts", type_=JSONB))
+INSERT_SIGNATURE = text("""
+    INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature)
+    VALUES (:node_id, :statement_id, :signer_wallet, :signature)
+    ON CONFLICT (statement_id, signer_wallet) DO NOTHING
+""")
+FINALIZE_EPOCH = text("""
+    UPDATE epochs SET status = 'finalized', pool_total_credits = :pool_total_credits
+    WHERE id = :epoch_id AND node_id = :node_id AND status = 'review'
+""")
+STATED_SINCE = text("""
+    SELECT statement.id, statement.created_at, epoch.scope_id, epoch.period_start
+    FROM payout_statements AS statement JOIN epochs AS epoch ON epoch.id = statement.epoch_id
+    WHERE statement.node_id = :node_id AND (statement.created_at, statement.id) > (:created_at, :statement_id)
+    ORDER BY statement.created_at, statement.id LIMIT :at_most
+""")
+
+# A signature is tried against the latest messages that were handed out, to say what it was for if not for this.
+REQUESTS_REMEMBERED = 200
+STATEMENTS_LISTED = 100
+
+
+class Statements(LedgerSection):
+    """The statements of a node's epochs."""
+
+    def settlement(self, epoch: Epoch) -> Settlement:
+        """What a statement of `epoch` would follow from now."""
+        with self._snapshot() as connection:
+            return self._settlement(connection, epoch, epoch.status)
+
+    def finalize(self, epoch: Epoch, decide: Callable[[Settlement], SignedStatement | SameStatement]) -> Statement:
+        """The statement that `decide` makes of the epoch, whose rows are locked meanwhile: one transaction for all.
+
+        What `decide` raises passes, and nothing is written.
+        """
+        with self._transaction() as connection:
+            status = connection.scalar(LOCK_EPOCH, {"epoch_id": epoch.id, "node_id": self.node_id})
+            decided = decide(self._settlement(connection, epoch, EpochStatus(status)))
+            if isinstance(decided, SameStatement):
+                self._sign(connection, decided.statement.id, decided)
+                return decided.statement
+            numbers = {"epoch_id": epoch.id, "node_id": self.node_id, "pool_total_credits": decided.pool_total_credits}
+            statement_id = connection.execute(
+                INSERT_STATEMENT,
+                {
+                    **numbers,
+                    "allocation_set_hash": decided.allocation_set_hash,
+                    "payouts": [payout.to_json() for payout in decided.payouts],
+                    "supersedes": decided.supersedes,
+                },
+            ).scalar_one()
+            self._sign(connection, statement_id, decided)
+            if decided.supersedes is None:
+                connection.execute(FINALIZE_EPOCH, numbers)
+            [*_, statement] = self._statements(connection, epoch.id)
+            return statement
+
+    def rows(self, epoch: Epoch) -> EpochRows:
+        """Every row that the epoch's statements follow from, of one moment."""
+        with self._snapshot() as connection:
+            return epoch_rows(connection, self.node_id, epoch.id)
+
+    def of(self, epoch: Epoch) -> list[Statement]:
+        """The epoch's statements, oldest first: the last is in force, each supersedes the one before."""
+        with self._transaction() as connection:
+            return self._statements(connection, epoch.id)
+
+    def signatures(self, statements: Sequence[Statement]) -> list[StatementSignature]:
+        """All signatures of `statements`, oldest first."""
+        parameters = {"node_id": self.node_id, "statement_ids": [each.id for each in statements]}
+        with self._transaction() as connection:
+            return [StatementSignature(**row._mapping) for row in connection.execute(SIGNATURES, parameters)]
+
+    def correct(self, epoch: Epoch, user_id: str, units: int, reason: str) -> None:
+        """Put a user's units right, in milli, for the statement that shall supersede the current one.
+
+        Raises EpochNotReady for an epoch that has no statement.
+        """
+        with self._transaction() as connection:
+            found = self._statements(connection, epoch.id)
+            if not found:
+                raise EpochNotReady(
+                    f"epoch {epoch.window.key} has no statement to correct: while it is in {epoch.status.value}, "
+                    "`allocations set` decides units"
+                )
+            parameters = {"node_id": self.node_id, "epoch_id": epoch.id, "statement_id": found[-1].id}
+            connection.execute(CORRECT, {**parameters, "user_id": user_id, "units": units, "reason": reason})
+
+    def remember_request(self, epoch: Epoch, allocation_set_hash: str, pool_total_credits: int) -> None:
+        """Keep what was handed out to be signed, once."""
+        parameters = {
+            "node_id": self.node_id,
+            "epoch_id": epoch.id,
+            "allocation_set_hash": allocation_set_hash,
+            "pool_total_credits": pool_total_credits,
+        }
+        with self._transaction() as connection:
+            connection.execute(REQUEST, parameters)
+
+    def recent_requests(self) -> list[SigningRequest]:
+        """The node's latest REQUESTS_REMEMBERED signing requests, latest first."""
+        parameters = {"node_id": self.node_id, "at_most": REQUESTS_REMEMBERED}
+        with self._transaction() as connection:
+            return [SigningRequest(**row._mapping) for row in connection.execute(RECENT_REQUESTS, parameters)]
+
+    def stated_since(self, created_at: datetime, statement_id: UUID) -> list[Stated]:
+        """Statements made after that one, oldest first, at most STATEMENTS_LISTED."""
+        parameters = {
+            "node_id": self.node_id,
+            "created_at": created_at,
+            "statement_id": statement_id,
+            "at_most": STATEMENTS_LISTED,
+        }
+        with self._transaction() as connection:
+            return [Stated(*row) for row in connection.execute(STATED_SINCE, parameters)]
+
+    def _settlement(self, connection: Connection, epoch: Epoch, status: EpochStatus) -> Settlement:
+        statements = self._statements(connection, epoch.id)
+        statement = statements[-1] if statements else None
+        corrections: list[Correction] = []
+        if statement is not None:
+            parameters = {"node_id": self.node_id, "statement_id": statement.id}
+            corrections = [Correction(**row._mapping) for row in connection.execute(CORRECTIONS, parameters)]
+        return Settlement(
+            status=status,
+            allocations=stored_allocations(connection, self.node_id, epoch.id),
+            components=components(connection, self.node_id, epoch.id),
+            statement=statement,
+            corrections=corrections,
+        )
+
+    def _statements(self, connection: Connection, epoch_id: int) -> list[Statement]:
+        rows = connection.execute(STATEMENTS, {"node_id": self.node_id, "epoch_id": epoch_id})
+        return _in_order([Statement(**row._mapping) for row in rows])
+
+    def _sign(self, connection: Connection, statement_id: UUID, signed: SignedStatement | SameStatement) -> None:
+        parameters: dict[str, Any] = {
+            "node_id": self.node_id,
+            "statement_id": statement_id,
+            "signer_wallet": signed.signer_wallet,
+            "signature": signed.signature,
+        }
+        connection.execute(INSERT_SIGNATURE, parameters)
+
+
+def _in_order(statements: Sequence[Statement]) -> list[Statement]:
+    """Along the chain, whatever the clocks said: the original, then what supersedes it, and so on."""
+    following = {each.supersedes_statement_id: each for each in statements}
+    chain: list[Statement] = []
+    after: UUID | None = None
+    while after in following:
+        chain.append(following[after])
+        after = chain[-1].id
+    return chain

@@ -1,0 +1,41 @@
+"""The Temporal activity that finalizes an epoch in the ledger. It may be repeated at any point."""
+
+from typing import Any
+
+from temporalio import activity
+
+from ledger_pipeline.core.errors import PayloadError
+from ledger_pipeline.core.spec import RepoSpec
+from ledger_pipeline.pipeline.settle import finalize
+from ledger_pipeline.store.settlement_port import SettlingLedger
+from ledger_pipeline.temporal_bridge.contract import parse
+from ledger_pipeline.temporal_bridge.failures import domain_failures
+from ledger_pipeline.temporal_bridge.finalize_contract import FINALIZE_EPOCH, FinalizeEpochInput, FinalizeEpochResult
+
+
+class FinalizeActivities:
+    """`finalizeEpoch` over one ledger."""
+
+    def __init__(self, spec: RepoSpec, ledger: SettlingLedger) -> None:
+        self._spec = spec
+        self._ledger = ledger
+
+    @activity.defn(name=FINALIZE_EPOCH, no_thread_cancel_exception=True)
+    def finalize_epoch(self, payload: Any = None) -> dict[str, Any]:
+        """FinalizeEpochInput -> FinalizeEpochResult, as `pipeline.settle.finalize` promises."""
+        with domain_failures():
+            asked = parse(FinalizeEpochInput, payload)
+            epoch = self._ledger.epoch(int(asked.epoch_id))
+            if epoch is None or epoch.scope_id not in {scope.scope_id for scope in self._spec.scopes}:
+                raise PayloadError("epochId", f"{asked.epoch_id} is no epoch of this node's scopes")
+            statement = finalize(self._ledger, self._spec, epoch, asked.signature, asked.signer_address)
+            result = FinalizeEpochResult(
+                epoch_id=asked.epoch_id,
+                scope_id=epoch.scope_id,
+                statement_id=statement.id,
+                allocation_set_hash=statement.allocation_set_hash,
+                pool_total_credits=str(statement.pool_total_credits),
+                supersedes_statement_id=statement.supersedes_statement_id,
+                users=len(statement.payouts),
+            )
+            return result.model_dump(mode="json")

@@ -1,0 +1,187 @@
+"""An epoch as verifying needs it: every row its statement follows from, read from the ledger or from an archive.
+
+The models are the archive's format, version 1. Numbers that may be larger than JSON keeps exact are strings there.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from ledger_pipeline.core.hashing import canonical_json
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.store.settlement_port import EpochRows
+
+
+def _digits(value: object) -> object:
+    # A fraction or 1e3 would pass for an integer, and "007" for another spelling of one.
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("an integer, or its decimal digits as a string")  # noqa: TRY004 (pydantic asks for this)
+    if isinstance(value, str) and str(int(value)) != value:
+        raise ValueError("decimal digits")
+    return int(value)
+
+
+def _not_negative(value: int) -> int:
+    if value < 0:
+        raise ValueError("not negative")
+    return value
+
+
+def _iso(value: AwareDatetime) -> str:
+    return value.isoformat().replace("+00:00", "Z")
+
+
+Digits = Annotated[int, BeforeValidator(_digits), AfterValidator(_not_negative), PlainSerializer(str)]
+Instant = Annotated[AwareDatetime, PlainSerializer(_iso)]
+
+
+class Record(BaseModel):
+    """A row: nothing missing, nothing besides."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def canonical(self) -> str:
+        """The row in its one spelling."""
+        return canonical_json(self.model_dump(mode="json"))
+
+
+class EpochRecord(Record):
+    """The epoch itself, with what was pinned when it closed."""
+
+    node_id: UUID
+    scope_id: UUID
+    epoch_id: Digits
+    status: str
+    period_start: Instant
+    period_end: Instant
+    weights_milli: Mapping[str, int]
+    allocation_algo_ref: str | None
+    weight_config_hash: str | None
+    approver_set_hash: str | None
+    pool_total_credits: Digits | None
+    closed_at: Instant | None
+
+    @property
+    def window(self) -> EpochWindow:
+        """Its window."""
+        return EpochWindow(self.period_start, self.period_end)
+
+
+class EventRecord(Record):
+    """An activity event."""
+
+    id: str
+    source: str
+    event_type: str
+    platform_user_id: str
+    platform_login: str
+    artifact_url: str
+    metadata: Mapping[str, Any]
+    payload_hash: str
+    source_object_id: str | None
+    event_time: Instant
+    retrieved_at: Instant
+    producer: str
+    producer_version: str
+
+
+class CurationRecord(Record):
+    """For whom an event counts, and by which weight."""
+
+    event_id: str
+    user_id: str | None
+    included: bool
+    weight_override_milli: Digits | None
+    note: str | None
+
+
+class AllocationRecord(Record):
+    """One user's units."""
+
+    user_id: str
+    proposed_units: Digits
+    final_units: Digits | None
+    override_reason: str | None
+    activity_count: int
+
+    @property
+    def units(self) -> int:
+        """What counts: a person's decision, else the proposal."""
+        return self.proposed_units if self.final_units is None else self.final_units
+
+
+class PoolRecord(Record):
+    """One component of the pool."""
+
+    component_id: str
+    algorithm_version: str
+    inputs: Mapping[str, Any]
+    amount_credits: Digits
+    evidence_ref: str | None
+
+
+class StatementRecord(Record):
+    """A statement; payouts as the system we join writes them."""
+
+    statement_id: UUID
+    allocation_set_hash: str
+    pool_total_credits: Digits
+    payouts: Sequence[Mapping[str, str]]
+    supersedes_statement_id: UUID | None
+    created_at: Instant
+
+
+class CorrectionRecord(Record):
+    """Units put right for the statement that supersedes one; the last of a user counts."""
+
+    supersedes_statement_id: UUID
+    user_id: str
+    units: Digits
+    reason: str
+    created_at: Instant
+
+
+class SignatureRecord(Record):
+    """An approver's signature."""
+
+    statement_id: UUID
+    signer_wallet: str
+    signature: str
+    signed_at: Instant
+
+
+class EpochFacts(Record):
+    """All of it. `pinned_spec` is the scope's part of the repo-spec as it was when the epoch closed."""
+
+    epoch: EpochRecord
+    pinned_spec: Mapping[str, Any]
+    events: Sequence[EventRecord]
+    curation: Sequence[CurationRecord]
+    allocations: Sequence[AllocationRecord]
+    pool: Sequence[PoolRecord]
+    statements: Sequence[StatementRecord]
+    corrections: Sequence[CorrectionRecord]
+    signatures: Sequence[SignatureRecord]
+
+
+# The lists of an epoch, by name, in the order an archive has them.
+LISTS: Mapping[str, type[Record]] = {
+    "events": EventRecord,
+    "curation": CurationRecord,
+    "allocations": AllocationRecord,
+    "pool": PoolRecord,
+    "statements": StatementRecord,
+    "corrections": CorrectionRecord,
+    "signatures": SignatureRecord,
+}
+
+
+def facts_of(rows: EpochRows) -> EpochFacts:
+    """The rows of the ledger as an archive would hold them."""
+    epoch = dict(rows.epoch)
+    pinned_spec = epoch.pop("pinned_spec") or {}
+    return EpochFacts.model_validate(
+        {"epoch": epoch, "pinned_spec": pinned_spec, **{name: getattr(rows, name) for name in LISTS}}
+    )

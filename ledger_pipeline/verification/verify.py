@@ -1,0 +1,290 @@
+"""Does every number follow from the rows it should? Events, curation, allocations, payouts, hashes, signature.
+
+Needs nothing but an epoch's facts: no database, no network, no clock.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from ledger_pipeline.core.allocations import CuratedEvents, compute_proposed_allocations, event_kind
+from ledger_pipeline.core.errors import AllocationError, EventError, WindowError, WrongSignature
+from ledger_pipeline.core.events import HASHED_METADATA, parse_instant, payload_hash
+from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
+from ledger_pipeline.core.pool import BASE_ISSUANCE
+from ledger_pipeline.core.statements import (
+    UserUnits,
+    allocation_set_hash,
+    amended_units,
+    compute_payouts,
+    statement_message,
+)
+from ledger_pipeline.verification.record import (
+    CurationRecord,
+    EpochFacts,
+    EventRecord,
+    StatementRecord,
+)
+from ledger_pipeline.wallets import is_among, recover_signer
+
+FINALIZED = "finalized"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number that does not follow: `where` names table and row, `problem` what is stored and what follows."""
+
+    where: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}"
+
+
+@dataclass(frozen=True)
+class WeighedEvents:
+    """Events of one kind that count by one weight, in milli-units each; their ids, in order."""
+
+    kind: str
+    weight_milli: int
+    event_ids: tuple[str, ...]
+
+    @property
+    def units(self) -> int:
+        """What they add up to."""
+        return self.weight_milli * len(self.event_ids)
+
+
+@dataclass(frozen=True)
+class ContributorAccount:
+    """How one user's credits come about. `decided_units` where a person decided otherwise than the weights."""
+
+    user_id: str
+    events: tuple[WeighedEvents, ...]
+    decided_units: int | None
+    total_units: int
+    share: str
+    amount_credits: int
+
+
+def verify(facts: EpochFacts) -> list[Difference]:
+    """Every difference between what is stored and what follows from the rows before it; empty where all is right."""
+    return [
+        *_epoch(facts),
+        *_events(facts),
+        *_curation(facts),
+        *_allocations(facts),
+        *_pool(facts),
+        *_statements(facts),
+        *_signatures(facts),
+    ]
+
+
+def accounts(facts: EpochFacts) -> list[ContributorAccount]:
+    """How each user of the statement in force gets what they get, most credits first."""
+    chain = _chain(facts.statements)
+    if not chain:
+        return []
+    weighed = _weighed_by_user(facts)
+    proposed = {each.user_id: each.proposed_units for each in facts.allocations}
+    found = []
+    for line in chain[-1].payouts:
+        user_id, units = line["userId"], int(line["totalUnits"])
+        found.append(
+            ContributorAccount(
+                user_id=user_id,
+                events=weighed.get(user_id, ()),
+                decided_units=None if proposed.get(user_id) == units else units,
+                total_units=units,
+                share=line["share"],
+                amount_credits=int(line["amountCredits"]),
+            )
+        )
+    return sorted(found, key=lambda each: (-each.amount_credits, each.user_id))
+
+
+def _epoch(facts: EpochFacts) -> Iterator[Difference]:
+    epoch = facts.epoch
+    if epoch.status != FINALIZED:
+        yield Difference("epoch", f"it is in {epoch.status}, not {FINALIZED}")
+    yield from _compare("epoch weight_config_hash", epoch.weight_config_hash, weight_config_hash(epoch.weights_milli))
+    if not facts.pinned_spec:
+        yield Difference("repo-spec", "none was pinned when the epoch closed, so who might sign is not known")
+        return
+    approvers = approver_set_hash(_approvers(facts))
+    yield from _compare("epoch approver_set_hash", epoch.approver_set_hash, approvers)
+    yield from _compare("repo-spec scope_id", facts.pinned_spec.get("scope_id"), str(epoch.scope_id))
+
+
+def _events(facts: EpochFacts) -> Iterator[Difference]:
+    try:
+        window = facts.epoch.window
+    except WindowError as error:
+        yield Difference("epoch", str(error))
+        return
+    yield from _duplicates("events", (event.id for event in facts.events))
+    for event in facts.events:
+        where = f"events {event.id}"
+        if event.event_time not in window:
+            yield Difference(where, f"{event.event_time.isoformat()} is outside of the epoch")
+        try:
+            follows = payload_hash(event.id, event.event_type, event.platform_user_id, dict(event.metadata))
+            yield from _compare(f"{where} payload_hash", event.payload_hash, follows)
+            # The hashed instant is always the last of the hashed fields that holds one.
+            stated = parse_instant(str(event.metadata[HASHED_METADATA[event.event_type][-1]]))
+            yield from _compare(f"{where} event_time", event.event_time.isoformat(), stated.isoformat())
+        except (EventError, TypeError) as error:
+            yield Difference(where, str(error))
+
+
+def _curation(facts: EpochFacts) -> Iterator[Difference]:
+    yield from _duplicates("curation", (row.event_id for row in facts.curation))
+    events, curated = {event.id for event in facts.events}, {row.event_id for row in facts.curation}
+    for event_id in sorted(events - curated):
+        yield Difference(f"curation {event_id}", "the event has no row, so nobody decided whether it counts")
+    for event_id in sorted(curated - events):
+        yield Difference(f"curation {event_id}", "there is no such event in the epoch")
+
+
+def _allocations(facts: EpochFacts) -> Iterator[Difference]:
+    yield from _duplicates("allocations", (row.user_id for row in facts.allocations))
+    try:
+        follows = {
+            each.user_id: (each.proposed_units, each.activity_count)
+            for each in compute_proposed_allocations(
+                facts.epoch.allocation_algo_ref or "", _curated(facts), facts.epoch.weights_milli
+            )
+        }
+    except AllocationError as error:
+        yield Difference("allocations", str(error))
+        return
+    stored = {row.user_id: row for row in facts.allocations}
+    for user_id in sorted(follows.keys() - stored.keys()):
+        yield Difference(f"allocations {user_id}", f"missing: {follows[user_id][0]} units follow")
+    for user_id, row in stored.items():
+        units, events = follows.get(user_id, (0, 0))
+        if user_id not in follows and row.final_units is None:
+            yield Difference(f"allocations {user_id}", "no included event is theirs, and nobody decided their units")
+        yield from _compare(f"allocations {user_id} proposed_units", row.proposed_units, units)
+        yield from _compare(f"allocations {user_id} activity_count", row.activity_count, events)
+
+
+def _pool(facts: EpochFacts) -> Iterator[Difference]:
+    yield from _duplicates("pool", (row.component_id for row in facts.pool))
+    if not any(row.component_id == BASE_ISSUANCE for row in facts.pool):
+        yield Difference("pool", f"there is no {BASE_ISSUANCE}")
+    total = sum(row.amount_credits for row in facts.pool)
+    yield from _compare("epoch pool_total_credits", facts.epoch.pool_total_credits, total)
+
+
+def _statements(facts: EpochFacts) -> Iterator[Difference]:
+    chain = _chain(facts.statements)
+    if not chain:
+        yield Difference("statements", "there is none")
+    for stray in sorted({each.statement_id for each in facts.statements} - {each.statement_id for each in chain}):
+        yield Difference(f"statements {stray}", "it supersedes no statement of the epoch, or one that is superseded")
+    units = [UserUnits(row.user_id, row.units) for row in facts.allocations]
+    pool_total_credits = sum(row.amount_credits for row in facts.pool)
+    for statement in chain:
+        if statement.supersedes_statement_id is not None:
+            units = amended_units(
+                units,
+                {
+                    row.user_id: row.units
+                    for row in facts.corrections
+                    if row.supersedes_statement_id == statement.supersedes_statement_id
+                },
+            )
+        where = f"statements {statement.statement_id}"
+        yield from _compare(f"{where} pool_total_credits", statement.pool_total_credits, pool_total_credits)
+        yield from _compare(f"{where} allocation_set_hash", statement.allocation_set_hash, allocation_set_hash(units))
+        follow = [payout.to_json() for payout in compute_payouts(units, pool_total_credits)]
+        stored = {line.get("userId", ""): dict(line) for line in statement.payouts}
+        yield from _duplicates(where, (line.get("userId", "") for line in statement.payouts))
+        for line in follow:
+            yield from _compare(f"{where} payout of {line['userId']}", stored.pop(line["userId"], None), line)
+        for user_id in stored:
+            yield Difference(f"{where} payout of {user_id}", "nothing that follows is theirs")
+        # What an amendment corrects are the lines of the statement before it.
+        units = [UserUnits(line["userId"], int(line["totalUnits"])) for line in follow]
+
+
+def _signatures(facts: EpochFacts) -> Iterator[Difference]:
+    statements = {each.statement_id: each for each in facts.statements}
+    signed: set[UUID] = set()
+    approvers = _approvers(facts)
+    for row in facts.signatures:
+        where = f"signatures {row.signer_wallet} of {row.statement_id}"
+        statement = statements.get(row.statement_id)
+        if statement is None:
+            yield Difference(where, "there is no such statement in the epoch")
+            continue
+        signed.add(row.statement_id)
+        message = statement_message(
+            node_id=facts.epoch.node_id,
+            scope_id=facts.epoch.scope_id,
+            epoch_id=facts.epoch.epoch_id,
+            allocation_set_hash=statement.allocation_set_hash,
+            pool_total_credits=statement.pool_total_credits,
+        )
+        try:
+            yield from _compare(where, row.signer_wallet, recover_signer(message, row.signature))
+        except WrongSignature as error:
+            yield Difference(where, str(error))
+        if facts.pinned_spec and not is_among(row.signer_wallet, approvers):
+            yield Difference(where, "the signer is not among the approvers that were pinned")
+    for statement_id in sorted(statements.keys() - signed):
+        yield Difference(f"statements {statement_id}", "nobody signed it")
+
+
+def _approvers(facts: EpochFacts) -> tuple[str, ...]:
+    approvers = facts.pinned_spec.get("approvers", [])
+    return tuple(map(str, approvers)) if isinstance(approvers, list) else ()
+
+
+def _curated(facts: EpochFacts) -> Iterator[CuratedEvents]:
+    events = {event.id: event for event in facts.events}
+    for row in facts.curation:
+        if row.included and row.user_id is not None and row.event_id in events:
+            event = events[row.event_id]
+            yield CuratedEvents(row.user_id, event_kind(event.source, event.event_type), row.weight_override_milli)
+
+
+def _weighed_by_user(facts: EpochFacts) -> dict[str, tuple[WeighedEvents, ...]]:
+    events = {event.id: event for event in facts.events}
+    found: defaultdict[str, defaultdict[tuple[str, int], list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in facts.curation:
+        if row.included and row.user_id is not None and row.event_id in events:
+            found[row.user_id][_weight(facts, events[row.event_id], row)].append(row.event_id)
+    return {
+        user_id: tuple(WeighedEvents(kind, weight, tuple(ids)) for (kind, weight), ids in sorted(kinds.items()))
+        for user_id, kinds in found.items()
+    }
+
+
+def _weight(facts: EpochFacts, event: EventRecord, row: CurationRecord) -> tuple[str, int]:
+    kind = event_kind(event.source, event.event_type)
+    override = row.weight_override_milli
+    return kind, facts.epoch.weights_milli.get(kind, 0) if override is None else override
+
+
+def _chain(statements: Sequence[StatementRecord]) -> list[StatementRecord]:
+    following: Mapping[UUID | None, StatementRecord] = {each.supersedes_statement_id: each for each in statements}
+    chain: list[StatementRecord] = []
+    after: UUID | None = None
+    while after in following and len(chain) < len(statements):
+        chain.append(following[after])
+        after = chain[-1].statement_id
+    return chain
+
+
+def _duplicates(what: str, keys: Iterator[str]) -> Iterator[Difference]:
+    for key, count in Counter(keys).items():
+        if count > 1:
+            yield Difference(f"{what} {key}", f"it is there {count} times")
+
+
+def _compare(where: str, stored: object, follows: object) -> Iterator[Difference]:
+    if stored != follows:
+        yield Difference(where, f"stored {stored}, but {follows} follows")

@@ -1,0 +1,192 @@
+"""After collection, in Dagster: proposals follow the ledger, and only a signed epoch has a statement that is green."""
+
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import Engine, text
+
+from ledger_pipeline.core.events import GITHUB
+from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, PAYOUT_STATEMENT
+from ledger_pipeline.defs.settlement_sensors import proposals, signed_statements
+from ledger_pipeline.defs.statement import STATEMENT_RECOMPUTES
+from ledger_pipeline.pipeline.settle import draft_statement, finalize
+from ledger_pipeline.sources.simulator.world import Closure
+from ledger_pipeline.store.port import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_port import Judgement, NewBinding
+from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
+from ledger_pipeline_tests.defs.deployment import QUIET, Deployment, write_repo_spec
+from ledger_pipeline_tests.sources.simulator.worlds import ANA, NAME, issue, merged, review, world
+from ledger_pipeline_tests.store.settlement import APPROVER
+
+WEEK = "2026-02-02|default"
+LATER = "2026-02-09|default"
+IN_WEEK = instant("2026-02-03T12:00")
+IN_LATER = instant("2026-02-10T12:00")
+PR = f"github:pr:{NAME}:1"
+
+
+@pytest.fixture
+def settled(deployment: Deployment) -> Deployment:
+    """Two epochs with events of Ana's, collected; the first long over."""
+    write_repo_spec(deployment.folder, NAME, approvers=[APPROVER.address], base_issuance_credits=1000)
+    deployment.github.replace_world(
+        world(
+            merged(1, IN_WEEK, reviews=(review(1, IN_WEEK),)),
+            issue(3, IN_LATER, closures=(Closure(IN_LATER),)),
+        )
+    )
+    assert deployment.materialize("2026-02-02", "2026-02-09").success
+    return deployment
+
+
+def run_job(deployment: Deployment, job: str, first: str, last: str | None = None) -> dg.ExecuteInProcessResult:
+    return (
+        deployment.definitions()
+        .resolve_job_def(job)
+        .execute_in_process(
+            run_config=QUIET,
+            instance=deployment.instance,
+            tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first},
+            raise_on_error=False,
+        )
+    )
+
+
+def epoch_of(deployment: Deployment, first_day: str = "2026-02-02") -> Epoch:
+    [epoch] = deployment.ledger.epochs(SCOPE_ID, window(first_day))
+    return epoch
+
+
+def sign(deployment: Deployment) -> None:
+    spec = deployment.settings.repo_spec()
+    epoch = epoch_of(deployment)
+    draft = draft_statement(deployment.ledger, spec.default_scope, epoch)
+    finalize(deployment.ledger, spec, epoch, APPROVER.sign(draft.message))
+
+
+def bind_ana(deployment: Deployment) -> None:
+    deployment.ledger.identities.bind([NewBinding(GITHUB, str(ANA.database_id), "user-ana")])
+
+
+def test_an_epoch_is_proposed_from_what_the_ledger_holds(settled: Deployment) -> None:
+    assert run_job(settled, "allocate_epoch", WEEK).success
+    curation = settled.metadata("activity_curation", WEEK)
+    assert (curation["events"], curation["added"], curation["unresolved"], curation["users"]) == (2, 2, 2, 0)
+    [account] = curation["unresolved_accounts"].records
+    assert account.data == {"account": str(ANA.database_id), "login": "ana", "events": 2, "units": "1500"}
+    assert settled.metadata("epoch_allocations", WEEK)["users"] == 0
+    pool = settled.metadata("pool_components", WEEK)
+    assert (pool["pool_total_credits"], pool["locked"]) == ("1000", True)
+    epoch = settled.metadata("epoch", WEEK)
+    assert epoch["epoch_status"] == "review"
+    assert "nobody has units" in epoch["blocks_next_step"]
+
+
+def test_who_is_bound_later_is_resolved_by_the_next_materialization_and_what_a_person_set_stays(
+    settled: Deployment,
+) -> None:
+    assert run_job(settled, "allocate_epoch", WEEK).success
+    assert settled.ledger.curation.judge(epoch_of(settled), PR, Judgement("counts double", weight_override_milli=2000))
+    bind_ana(settled)
+    assert run_job(settled, "allocate_epoch", WEEK).success
+    curation = settled.metadata("activity_curation", WEEK)
+    assert (curation["added"], curation["resolved"], curation["unresolved"], curation["overridden"]) == (0, 2, 0, 1)
+    allocations = settled.metadata("epoch_allocations", WEEK)
+    assert allocations["total_units"] == "2500"
+    assert "data:image/png;base64," in allocations["units_per_user"]
+
+
+def test_a_range_is_proposed_in_one_run_each_epoch_with_its_own(settled: Deployment) -> None:
+    bind_ana(settled)
+    assert run_job(settled, "allocate_epoch", WEEK, LATER).success
+    assert settled.metadata("epoch_allocations", WEEK)["total_units"] == "1500"
+    assert settled.metadata("epoch_allocations", LATER)["total_units"] == "300"
+
+
+def test_an_epoch_that_was_never_collected_is_told(settled: Deployment) -> None:
+    failed = run_job(settled, "allocate_epoch", "2026-01-26|default")
+    assert not failed.success
+    [failure, *_] = failed.get_step_failure_events()
+    assert "not in the ledger yet: epochs 2026-01-26 of default" in str(failure.step_failure_data.user_failure_data)
+
+
+def test_only_a_signed_epoch_has_a_statement_and_it_recomputes(settled: Deployment) -> None:
+    bind_ana(settled)
+    assert run_job(settled, "allocate_epoch", WEEK, LATER).success
+    assert run_job(settled, "state_payouts", WEEK, LATER).success
+    assert settled.materialized("payout_statement") == set()
+    sign(settled)
+    assert run_job(settled, "state_payouts", WEEK, LATER).success
+    assert settled.materialized("payout_statement") == {WEEK}
+    statement = settled.metadata("payout_statement", WEEK)
+    assert (statement["pool_total_credits"], statement["signers"]) == ("1000", APPROVER.address)
+    assert statement["supersedes"] == "nothing: the original"
+    assert "data:image/png;base64," in statement["credits_per_user"]
+    assert settled.metadata("epoch", WEEK)["epoch_status"] == "finalized"
+    evaluation = settled.check_evaluation(STATEMENT_RECOMPUTES, WEEK, PAYOUT_STATEMENT)
+    assert (evaluation.passed, evaluation.blocking) == (True, True)
+
+
+def test_a_number_that_does_not_follow_fails_the_blocking_check_and_the_run(
+    settled: Deployment, ledger_engine: Engine
+) -> None:
+    bind_ana(settled)
+    assert run_job(settled, "allocate_epoch", WEEK).success
+    sign(settled)
+    with ledger_engine.begin() as connection:
+        # Only the owner of the tables can do this, and verifying is what then tells.
+        connection.execute(text("ALTER TABLE epoch_allocations DISABLE TRIGGER USER"))
+        connection.execute(text("UPDATE epoch_allocations SET proposed_units = proposed_units + 1"))
+        connection.execute(text("ALTER TABLE epoch_allocations ENABLE TRIGGER USER"))
+    assert not run_job(settled, "state_payouts", WEEK).success
+    evaluation = settled.check_evaluation(STATEMENT_RECOMPUTES, WEEK, PAYOUT_STATEMENT)
+    assert not evaluation.passed
+    assert "allocations user-ana proposed_units: stored 1501, but 1500 follows" in (evaluation.description or "")
+
+
+def test_what_is_finalized_is_shown_and_not_written_again(settled: Deployment) -> None:
+    bind_ana(settled)
+    assert run_job(settled, "allocate_epoch", WEEK).success
+    sign(settled)
+    before = settled.ledger.allocations.of(epoch_of(settled))
+    assert run_job(settled, "allocate_epoch", WEEK).success
+    assert settled.ledger.allocations.of(epoch_of(settled)) == before
+    assert epoch_of(settled).status is EpochStatus.FINALIZED
+
+
+def tick(deployment: Deployment, sensor: dg.SensorDefinition, cursor: str | None) -> Any:
+    definitions = deployment.definitions()
+    with dg.build_sensor_context(
+        instance=deployment.instance,
+        cursor=cursor,
+        repository_def=definitions.get_repository_def(),
+        resources=definitions.resources,
+    ) as context:
+        return sensor.evaluate_tick(context)
+
+
+def test_proposals_follow_what_was_collected_in_one_run_for_each_row_of_epochs(settled: Deployment) -> None:
+    first = tick(settled, proposals, None)
+    [request] = first.run_requests or []
+    assert (
+        request.tags["dagster/asset_partition_range_start"],
+        request.tags["dagster/asset_partition_range_end"],
+    ) == (WEEK, LATER)
+    assert not tick(settled, proposals, first.cursor).run_requests
+    assert settled.materialize("2026-02-09", selection=[ACTIVITY_EVENTS]).success
+    second = tick(settled, proposals, first.cursor)
+    [again] = second.run_requests or []
+    assert again.tags["dagster/asset_partition_range_start"] == LATER
+    assert again.run_key != request.run_key
+
+
+def test_each_statement_is_asked_for_once(settled: Deployment) -> None:
+    bind_ana(settled)
+    assert run_job(settled, "allocate_epoch", WEEK).success
+    assert not tick(settled, signed_statements, None).run_requests
+    sign(settled)
+    found = tick(settled, signed_statements, None)
+    [request] = found.run_requests or []
+    assert request.tags["dagster/partition"] == WEEK
+    assert not tick(settled, signed_statements, found.cursor).run_requests

@@ -1,0 +1,181 @@
+"""An epoch on its way to a signed statement, in a real ledger: each step one line, the whole way one call.
+
+    books = reviewed(ledger)                      # events appended, users bound, curated, allocated, pool, closed
+    statement = books.finalize(books.signature())
+
+Ada has two pull requests (2000 milli-units), Grace a review (500), and they share POOL credits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import pytest
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from ledger_pipeline.core.events import GITHUB, ActivityEvent
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
+from ledger_pipeline.pipeline.epochs import close
+from ledger_pipeline.pipeline.settle import Draft, draft_statement, finalize
+from ledger_pipeline.store.port import Epoch
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.settlement_port import Allocation, NewBinding, Statement
+from ledger_pipeline_tests.builders import ADA, GRACE, NODE_ID, PRODUCER, instant, pull_request, review, scope, window
+
+POOL = 10_000
+ADA_USER, GRACE_USER = "user-ada", "user-grace"
+USERS = {ADA.user_id: ADA_USER, GRACE.user_id: GRACE_USER}
+EVENTS = (pull_request(1), pull_request(2), review(1))
+
+
+@dataclass(frozen=True)
+class Wallet:
+    """A throw-away key that follows from its name, so that its address is the same in every run."""
+
+    name: str
+
+    @cached_property
+    def _account(self) -> Any:
+        return Account.from_key(sha256(self.name.encode()).digest())
+
+    @property
+    def address(self) -> str:
+        """Checksummed."""
+        return str(self._account.address)
+
+    def sign(self, message: str) -> str:
+        """As `personal_sign` gives it: `0x` and 65 bytes in hex."""
+        return f"0x{self._account.sign_message(encode_defunct(text=message)).signature.hex().removeprefix('0x')}"
+
+
+APPROVER, SECOND_APPROVER, STRANGER = Wallet("approver"), Wallet("second approver"), Wallet("stranger")
+APPROVERS = (APPROVER.address, SECOND_APPROVER.address)
+
+
+def settling_scope(**options: Any) -> Scope:
+    """A scope that can finalize: approvers, and POOL credits an epoch."""
+    return scope(**{"approvers": APPROVERS, "base_issuance_credits": POOL, **options})
+
+
+def bound(users: Mapping[int, str]) -> list[NewBinding]:
+    """GitHub accounts by their numeric id, with the user each belongs to."""
+    return [NewBinding(GITHUB, str(account), user) for account, user in users.items()]
+
+
+@dataclass(frozen=True)
+class Books:
+    """One scope's epoch of `of` in `ledger`, and the repo-spec it is settled by."""
+
+    ledger: PostgresLedger
+    scope: Scope = field(default_factory=settling_scope)
+    of: EpochWindow = field(default_factory=window)
+    others: Sequence[Scope] = ()
+
+    @property
+    def spec(self) -> RepoSpec:
+        return RepoSpec(NODE_ID, (self.scope, *self.others), "repo-spec.yaml")
+
+    @property
+    def epoch(self) -> Epoch:
+        """As the ledger holds it now; made where missing."""
+        [epoch] = self.ledger.ensure_epochs(self.scope.scope_id, [self.of], self.scope.weights_milli)
+        return epoch
+
+    def seen_by(self, engine: Engine) -> "Books":
+        """The same through another engine: a login of its own, or connections of its own."""
+        return replace(self, ledger=PostgresLedger(engine, NODE_ID))
+
+    def with_scope(self, **changes: Any) -> "Books":
+        """The same with another repo-spec."""
+        return replace(self, scope=replace(self.scope, **changes))
+
+    def append(self, *events: ActivityEvent) -> "Books":
+        self.ledger.append_events(self.scope.scope_id, events, PRODUCER, instant("2026-02-24"))
+        return self
+
+    def bind(self, users: Mapping[int, str] = USERS) -> "Books":
+        self.ledger.identities.bind(bound(users))
+        return self
+
+    def materialize(self) -> list[Allocation]:
+        """Curate, allocate and fill the pool, as the assets do."""
+        curate(self.ledger, self.scope, self.epoch)
+        allocations = allocate(self.ledger, self.scope, self.epoch)
+        fill_pool(self.ledger, self.scope, self.epoch)
+        return allocations
+
+    def close(self) -> "Books":
+        assert close(self.ledger, self.scope, self.epoch)
+        return self
+
+    def draft(self) -> Draft:
+        return draft_statement(self.ledger, self.scope, self.epoch)
+
+    def signature(self, by: Wallet = APPROVER) -> str:
+        """Of what is to be signed now."""
+        return by.sign(self.draft().message)
+
+    def finalize(self, signature: str, signer_address: str | None = None) -> Statement:
+        return finalize(self.ledger, self.spec, self.epoch, signature, signer_address)
+
+    def amend(self, user_id: str, units: int, by: Wallet = APPROVER) -> Statement:
+        """Correct the statement in force, and sign what supersedes it."""
+        self.ledger.statements.correct(self.epoch, user_id, units, "counted again")
+        return self.finalize(self.signature(by))
+
+    @property
+    def signers(self) -> dict[UUID, list[str]]:
+        """Who signed, by statement, along the chain; wallets sorted."""
+        statements = self.ledger.statements.of(self.epoch)
+        found = self.ledger.statements.signatures(statements)
+        return {
+            each.id: sorted(one.signer_wallet for one in found if one.statement_id == each.id) for each in statements
+        }
+
+
+def collected(
+    ledger: PostgresLedger,
+    *events: ActivityEvent,
+    users: Mapping[int, str] = USERS,
+    of: EpochWindow | None = None,
+    **scope_options: Any,
+) -> Books:
+    """An open epoch with `events` (EVENTS where none is given), its `users` bound; nothing curated."""
+    books = Books(ledger, settling_scope(**scope_options), of or window())
+    assert books.epoch
+    return books.append(*(events or EVENTS)).bind(users)
+
+
+def reviewed(ledger: PostgresLedger, *events: ActivityEvent, **options: Any) -> Books:
+    """An epoch in review that waits for its signature only."""
+    books = collected(ledger, *events, **options)
+    books.materialize()
+    return books.close()
+
+
+def finalized(ledger: PostgresLedger, *events: ActivityEvent, **options: Any) -> Books:
+    """An epoch with its statement, signed by APPROVER."""
+    books = reviewed(ledger, *events, **options)
+    books.finalize(books.signature())
+    return books
+
+
+def rows_of(engine: Engine, *tables: str) -> dict[str, int]:
+    """How many rows each table has."""
+    with engine.connect() as connection:
+        return {table: connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0 for table in tables}
+
+
+def refused(engine: Engine, statement: str, **parameters: object) -> str:
+    """The first line of the database's refusal, whoever asks."""
+    with pytest.raises(DBAPIError) as raised, engine.begin() as connection:
+        connection.execute(text(statement), parameters)
+    return str(raised.value.orig).splitlines()[0]

@@ -1,0 +1,104 @@
+"""The pool: components that never change, closed to all but the base issuance once its epoch is in review."""
+
+import pytest
+from sqlalchemy import Engine, event
+
+from ledger_pipeline.core.errors import EpochNotReady, StoreError
+from ledger_pipeline.core.pool import BASE_ISSUANCE, KPI_BONUS_V0, TOP_UP, NewPoolComponent, base_issuance
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline_tests.store.settlement import POOL, Books, collected, finalized, refused, rows_of
+
+TOPPED_UP = NewPoolComponent(TOP_UP, 500, {"proposal": "7"}, "https://vote/7")
+BONUS = NewPoolComponent(KPI_BONUS_V0, 90, {"users": 9, "factor": "10"}, "https://report")
+
+
+def amounts(books: Books) -> dict[str, int]:
+    return {each.component_id: each.amount_credits for each in books.ledger.pool.of(books.epoch)}
+
+
+def test_a_component_is_added_once_and_another_of_its_name_is_refused(ledger: PostgresLedger) -> None:
+    books = collected(ledger)
+    assert [ledger.pool.add(books.epoch, each) for each in (TOPPED_UP, BONUS, BONUS)] == [True, True, False]
+    for other in (
+        NewPoolComponent(TOP_UP, 501, {"proposal": "7"}, "https://vote/7"),
+        NewPoolComponent(TOP_UP, 500, {"proposal": "8"}, "https://vote/7"),
+        NewPoolComponent(TOP_UP, 500, {"proposal": "7"}, "https://vote/8"),
+    ):
+        with pytest.raises(EpochNotReady, match="has a top_up of 500 credits already, and components never change"):
+            ledger.pool.add(books.epoch, other)
+    bonus, topped_up = ledger.pool.of(books.epoch)
+    assert (bonus.component_id, bonus.inputs, bonus.algorithm_version) == (KPI_BONUS_V0, BONUS.inputs, "kpi-bonus-v0")
+    assert (topped_up.amount_credits, topped_up.evidence_ref) == (500, "https://vote/7")
+    assert bonus.computed_at.tzinfo is not None
+
+
+def test_no_component_is_changed_removed_or_negative_whoever_asks(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = collected(ledger)
+    ledger.pool.add(books.epoch, base_issuance(POOL))
+    for change in (
+        "UPDATE epoch_pool_components SET amount_credits = 1",
+        "DELETE FROM epoch_pool_components",
+        "TRUNCATE epoch_pool_components",
+    ):
+        assert f"{change.split()[0]} of epoch_pool_components refused" in refused(ledger_engine, change)
+    negative = (
+        "INSERT INTO epoch_pool_components "
+        "(node_id, epoch_id, component_id, algorithm_version, inputs_json, amount_credits) "
+        f"VALUES ('{ledger.node_id}', {books.epoch.id}, 'top_up', '1', '{{}}', -1)"
+    )
+    assert "-1 credits are negative" in refused(ledger_engine, negative)
+    assert amounts(books) == {BASE_ISSUANCE: POOL}
+
+
+def test_in_review_only_a_base_issuance_comes_late(ledger: PostgresLedger) -> None:
+    books = collected(ledger, base_issuance_credits=None)
+    assert ledger.pool.add(books.epoch, TOPPED_UP)
+    books.close()
+    assert amounts(books) == {TOP_UP: 500}
+    with pytest.raises(StoreError, match=f"the pool of epoch {books.epoch.id} is locked, it is in review"):
+        ledger.pool.add(books.epoch, BONUS)
+    assert not ledger.pool.add(books.epoch, TOPPED_UP)  # the very same is no change
+    assert ledger.pool.add(books.epoch, base_issuance(POOL))
+    assert not ledger.pool.add(books.epoch, base_issuance(POOL))
+    with pytest.raises(EpochNotReady, match="components never change"):
+        ledger.pool.add(books.epoch, base_issuance(POOL + 1))
+    assert amounts(books) == {BASE_ISSUANCE: POOL, TOP_UP: 500}
+
+
+def test_once_finalized_the_pool_takes_nothing(ledger: PostgresLedger) -> None:
+    books = finalized(ledger)
+    assert books.epoch.pool_total_credits == POOL
+    with pytest.raises(StoreError, match="is locked, it is in finalized"):
+        ledger.pool.add(books.epoch, BONUS)
+    assert not ledger.pool.add(books.epoch, base_issuance(POOL))
+    assert amounts(books) == {BASE_ISSUANCE: POOL}
+
+
+def test_an_epoch_closes_with_its_base_issuance_or_not_at_all(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = collected(ledger)
+
+    def fail(*seen: object) -> None:
+        if "INSERT INTO epoch_pool_components" in str(seen[2]):
+            raise OSError("the machine stops here")
+
+    event.listen(ledger_engine, "before_cursor_execute", fail)
+    with pytest.raises(OSError, match="stops here"):
+        books.close()
+    event.remove(ledger_engine, "before_cursor_execute", fail)
+    assert (books.epoch.status, books.epoch.pins, amounts(books)) == (EpochStatus.OPEN, None, {})
+
+    books.close()
+    assert (books.epoch.status, amounts(books)) == (EpochStatus.REVIEW, {BASE_ISSUANCE: POOL})
+    with pytest.raises(AssertionError):
+        books.close()  # it was not open any more
+    assert rows_of(ledger_engine, "epoch_pool_components") == {"epoch_pool_components": 1}
+
+
+def test_the_base_issuance_that_is_there_stays_when_the_epoch_closes(ledger: PostgresLedger) -> None:
+    books = collected(ledger)
+    ledger.pool.add(books.epoch, base_issuance(POOL))
+    books.with_scope(base_issuance_credits=POOL * 2).close()
+    assert amounts(books) == {BASE_ISSUANCE: POOL}

@@ -1,0 +1,422 @@
+"""Statements: corrected, superseded and never edited; finalized once by however many, whatever happens meanwhile."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier, Event
+
+import pytest
+from sqlalchemy import Connection, Engine, event, text
+
+from ledger_pipeline.core.errors import EpochNotReady, StaleSignature, StoreError, StoreUnavailable
+from ledger_pipeline.core.pool import base_issuance
+from ledger_pipeline.core.statements import allocation_set_hash
+from ledger_pipeline.pipeline.settle import stated_units
+from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.roles import WRITER, ensure_logins
+from ledger_pipeline.store.settlement_port import NewBinding, valued
+from ledger_pipeline_tests.builders import ADA, NODE_ID, pull_request, weeks
+from ledger_pipeline_tests.store.settlement import (
+    ADA_USER,
+    APPROVER,
+    GRACE_USER,
+    POOL,
+    SECOND_APPROVER,
+    Books,
+    collected,
+    finalized,
+    refused,
+    reviewed,
+    rows_of,
+)
+from ledger_pipeline_tests.store.test_races import until_someone_waits, while_open
+from ledger_pipeline_tests.store.test_roles import url_of
+
+FIRST, SECOND = weeks(2, "2026-02-16")
+WRITTEN = ("payout_statements", "statement_signatures")
+NOTHING = dict.fromkeys(WRITTEN, 0)
+ALL = dict.fromkeys(WRITTEN, 1)
+
+
+def assert_consistent(books: Books) -> None:
+    """The epoch's only statement is of the allocations and the pool as they are."""
+    [statement] = books.ledger.statements.of(books.epoch)
+    units = valued(books.ledger.allocations.of(books.epoch))
+    assert statement.allocation_set_hash == allocation_set_hash(units)
+    assert stated_units(statement) == units
+    pool = sum(each.amount_credits for each in books.ledger.pool.of(books.epoch))
+    assert statement.pool_total_credits == books.epoch.pool_total_credits == pool
+    assert sum(int(line["amountCredits"]) for line in statement.payouts) == pool
+
+
+# Reading.
+
+
+def test_statements_come_along_their_chain_and_those_since_in_the_order_they_were_made(ledger: PostgresLedger) -> None:
+    one, other = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
+    second = one.amend(ADA_USER, 1000)
+    third = one.amend(ADA_USER, 3000)
+    first, *rest = ledger.statements.of(one.epoch)
+    assert rest == [second, third]
+    assert [each.supersedes_statement_id for each in (first, *rest)] == [None, first.id, second.id]
+    [of_other] = ledger.statements.of(other.epoch)
+
+    everything = ledger.statements.stated_since(FIRST.start, first.id)
+    assert [each.statement_id for each in everything] == [first.id, of_other.id, second.id, third.id]
+    assert [each.period_start for each in everything[:2]] == [FIRST.start, SECOND.start]
+    assert {each.scope_id for each in everything} == {one.scope.scope_id}
+    since = ledger.statements.stated_since(second.created_at, second.id)
+    assert [each.statement_id for each in since] == [third.id]
+    assert ledger.statements.stated_since(third.created_at, third.id) == []
+    assert ledger.statements.signatures([]) == []
+
+
+def test_the_rows_of_an_epoch_are_all_that_its_statements_follow_from(ledger: PostgresLedger) -> None:
+    books = finalized(ledger)
+    books.amend(ADA_USER, 1000)
+    collected(ledger, of=SECOND)
+    rows = ledger.statements.rows(books.epoch)
+    assert (rows.epoch["epoch_id"], rows.epoch["status"]) == (books.epoch.id, "finalized")
+    assert len(rows.events) == len(rows.curation) == 3
+    assert [row["user_id"] for row in rows.allocations] == [ADA_USER, GRACE_USER]
+    assert [row["amount_credits"] for row in rows.pool] == [POOL]
+    assert [row["units"] for row in rows.corrections] == [1000]
+    assert [row["statement_id"] for row in rows.statements] == list(books.signers)
+    assert [row["signer_wallet"] for row in rows.signatures] == [APPROVER.address] * 2
+
+
+def test_what_was_handed_out_is_remembered_once_latest_first(ledger: PostgresLedger) -> None:
+    one, other = reviewed(ledger, of=FIRST), reviewed(ledger, of=SECOND)
+    drafts = [one.draft(), one.draft(), other.draft()]
+    ledger.allocations.decide(one.epoch, ADA_USER, 1, "less")
+    drafts.append(one.draft())
+    found = ledger.statements.recent_requests()
+    assert [each.epoch_id for each in found] == [one.epoch.id, other.epoch.id, one.epoch.id]
+    assert [each.allocation_set_hash for each in reversed(found)] == [
+        each.allocation_set_hash for each in (drafts[0], drafts[2], drafts[3])
+    ]
+
+
+# Correcting.
+
+
+def test_the_latest_word_on_each_user_counts(ledger: PostgresLedger) -> None:
+    books = finalized(ledger)
+    for user, units, reason in ((ADA_USER, 1, "first"), ("lin", 5, "forgotten"), (ADA_USER, 3000, "second")):
+        ledger.statements.correct(books.epoch, user, units, reason)
+    found = ledger.statements.settlement(books.epoch).corrections
+    assert [(each.user_id, each.units, each.reason) for each in found] == [
+        ("lin", 5, "forgotten"),
+        (ADA_USER, 3000, "second"),
+    ]
+    with pytest.raises(StoreError, match="statement_corrections_units_check"):
+        ledger.statements.correct(books.epoch, ADA_USER, -1, "less than nothing")
+
+
+def test_what_has_no_statement_has_none_to_correct(ledger: PostgresLedger) -> None:
+    books = reviewed(ledger)
+    with pytest.raises(EpochNotReady, match="no statement to correct: while it is in review, `allocations set`"):
+        ledger.statements.correct(books.epoch, ADA_USER, 1, "too early")
+
+
+def test_a_superseded_statement_takes_no_corrections_not_even_one_under_way(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    ledger.statements.correct(books.epoch, ADA_USER, 1000, "counted again")
+    signature = books.signature()
+    with paused(ledger_engine, "INSERT INTO statement_signatures") as (reached, go_on), ThreadPoolExecutor(2) as pool:
+        amending = pool.submit(books.finalize, signature)
+        reached(amending)
+        # It has read the original as the one in force, and must not add to it what the amendment does not have.
+        late = pool.submit(ledger.statements.correct, books.epoch, GRACE_USER, 9, "too late")
+        until_someone_waits(ledger_engine, late)
+        go_on()
+        with pytest.raises(StoreError, match=f"statement {original.id} is superseded already"):
+            late.result()
+    assert amending.result().supersedes_statement_id == original.id
+    assert rows_of(ledger_engine, "statement_corrections") == {"statement_corrections": 1}
+    assert "is superseded already" in refused(
+        ledger_engine,
+        "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason) "
+        "SELECT node_id, epoch_id, id, 'x', 1, 'y' FROM payout_statements WHERE supersedes_statement_id IS NULL",
+    )
+
+
+def test_a_correction_under_way_is_in_the_amendment_or_its_signature_is_stale(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = finalized(ledger)
+    ledger.statements.correct(books.epoch, ADA_USER, 1000, "counted again")
+    signature = books.signature()
+    another = "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason) " \
+        "SELECT node_id, epoch_id, id, 'lin', 7, 'forgotten' FROM payout_statements"
+    answer = while_open(
+        ledger_engine, lambda connection: connection.execute(text(another)), lambda: stale(books, signature)
+    )
+    assert answer == "stale"
+    assert len(ledger.statements.of(books.epoch)) == 1
+
+
+# At once.
+
+
+def stale(books: Books, signature: str) -> str:
+    try:
+        books.finalize(signature)
+    except StaleSignature:
+        return "stale"
+    return "finalized"
+
+
+@contextmanager
+def paused(engine: Engine, at: str) -> Iterator[tuple[Callable[[Future[object]], None], Callable[[], None]]]:
+    """The first connection about to execute what starts with `at` waits: yields how to await that, and to let it go."""
+    here, go_on = Event(), Event()
+
+    def wait(*seen: object) -> None:
+        if str(seen[2]).strip().startswith(at) and not here.is_set():
+            here.set()
+            assert go_on.wait(30)
+
+    def reached(by: Future[object]) -> None:
+        while not here.wait(0.05):
+            if by.done():
+                pytest.fail(f"never got to {at}: {by.result()}")
+
+    event.listen(engine, "before_cursor_execute", wait)
+    try:
+        yield reached, go_on.set
+    finally:
+        go_on.set()
+        event.remove(engine, "before_cursor_execute", wait)
+
+
+def test_eight_at_once_make_one_statement_and_all_get_it(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = reviewed(ledger)
+    signature = books.signature()
+    barrier = Barrier(8)
+
+    def finalize(_: int) -> object:
+        barrier.wait()
+        return books.finalize(signature)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(finalize, range(8)))
+    assert answers == ledger.statements.of(books.epoch) * 8
+    assert rows_of(ledger_engine, *WRITTEN) == ALL
+    assert_consistent(books)
+
+
+def test_two_approvers_at_once_sign_one_statement(ledger: PostgresLedger) -> None:
+    books = reviewed(ledger)
+    message = books.draft().message
+    barrier = Barrier(2)
+
+    def finalize(signature: str) -> object:
+        barrier.wait()
+        return books.finalize(signature)
+
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(finalize, (APPROVER.sign(message), SECOND_APPROVER.sign(message)))
+    assert [one, two] == ledger.statements.of(books.epoch) * 2
+    assert list(books.signers.values()) == [sorted((APPROVER.address, SECOND_APPROVER.address))]
+
+
+def test_eight_at_once_amend_once(ledger: PostgresLedger) -> None:
+    books = finalized(ledger)
+    ledger.statements.correct(books.epoch, ADA_USER, 1000, "counted again")
+    signature = books.signature()
+    barrier = Barrier(8)
+
+    def finalize(_: int) -> object:
+        barrier.wait()
+        return books.finalize(signature)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(finalize, range(8)))
+    assert answers == ledger.statements.of(books.epoch)[1:] * 8
+
+
+CHANGES: dict[str, tuple[str, Callable[[Books], object]]] = {
+    "a decision": (
+        "UPDATE epoch_allocations SET final_units = 1 WHERE user_id = 'user-ada'",
+        lambda books: books.ledger.allocations.decide(books.epoch, ADA_USER, 1, "less"),
+    ),
+    "a new allocation": (
+        "INSERT INTO epoch_allocations (node_id, epoch_id, user_id, proposed_units, activity_count) "
+        "SELECT node_id, id, 'lin', 7, 1 FROM epochs",
+        lambda books: books.ledger.allocations.decide(books.epoch, "lin", 7, "forgotten"),
+    ),
+    "one removed": (
+        "DELETE FROM epoch_allocations WHERE user_id = 'user-grace'",
+        lambda books: books.ledger.allocations.propose(books.epoch, []),
+    ),
+    "a moved account": (
+        "UPDATE epoch_allocations SET user_id = 'countess' WHERE user_id = 'user-ada'",
+        lambda books: books.ledger.identities.move(NewBinding("github", str(ADA.user_id), "countess")),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_statement_never_differs_from_allocations_that_change_meanwhile(
+    ledger: PostgresLedger, ledger_engine: Engine, change: str
+) -> None:
+    statement, verb = CHANGES[change]
+    books = reviewed(ledger)
+    signature = books.signature()
+    # The change came first: finalizing waits for it, and sees that the signature is of what was before.
+    answer = while_open(
+        ledger_engine, lambda connection: connection.execute(text(statement)), lambda: stale(books, signature)
+    )
+    assert answer == "stale"
+    assert rows_of(ledger_engine, *WRITTEN) == NOTHING
+    # Finalizing came first: the change waits for it, and is refused.
+    signature = books.signature()
+    with paused(ledger_engine, "INSERT INTO payout_statements") as (reached, go_on), ThreadPoolExecutor(2) as pool:
+        finalizing = pool.submit(books.finalize, signature)
+        reached(finalizing)
+        late = pool.submit(verb, books)
+        until_someone_waits(ledger_engine, late)
+        go_on()
+        with pytest.raises(StoreError, match=f"refused: epoch {books.epoch.id} is finalized"):
+            late.result()
+    assert finalizing.result().allocation_set_hash
+    assert_consistent(books)
+
+
+def test_a_statement_never_differs_from_a_pool_that_is_filled_meanwhile(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = collected(ledger, base_issuance_credits=None)
+    books.materialize()
+    books.close()
+
+    def add(connection: Connection) -> None:
+        connection.execute(
+            text("""
+                INSERT INTO epoch_pool_components
+                    (node_id, epoch_id, component_id, algorithm_version, inputs_json, amount_credits)
+                VALUES (:node, :epoch, 'base_issuance', 'config-constant-v0', '{}', 70)
+            """),
+            {"node": NODE_ID, "epoch": books.epoch.id},
+        )
+
+    # What would be signed if the pool were what it becomes: it must be judged by that.
+    message = (
+        f"Cogni Payout Statement v1\nNode: {NODE_ID}\nScope: {books.scope.scope_id}\nEpoch: {books.epoch.id}\n"
+        f"Allocation Hash: {allocation_set_hash(valued(ledger.allocations.of(books.epoch)))}\nPool Total: 70"
+    )
+    made = while_open(ledger_engine, add, lambda: books.finalize(APPROVER.sign(message)))
+    assert [made] == ledger.statements.of(books.epoch)
+    assert_consistent(books)
+    with pytest.raises(EpochNotReady, match="components never change"):
+        ledger.pool.add(books.epoch, base_issuance(70))
+
+
+# Interrupted.
+
+
+@contextmanager
+def killed_at(engine: Engine, watcher: Engine, nth: int, when: str) -> Iterator[Callable[[], int]]:
+    """The backend of `engine`'s nth statement is gone `when` (before or after) it is executed; yields how many were.
+
+    Statements of one finalization: a commit counts as one, since that is where a transaction may be lost last.
+    """
+    seen = 0
+
+    def kill(connection: Connection) -> None:
+        pid = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]
+        with watcher.connect() as other:
+            assert other.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+
+    def count(connection: Connection) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == nth:
+            kill(connection)
+
+    def executing(*given: object) -> None:
+        count(given[0])  # type: ignore[arg-type]
+
+    event.listen(engine, f"{when}_cursor_execute", executing)
+    event.listen(engine, "commit", count)
+    try:
+        yield lambda: seen
+    finally:
+        event.remove(engine, f"{when}_cursor_execute", executing)
+        event.remove(engine, "commit", count)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_any_statement_finalizing_leaves_all_or_nothing_and_can_be_repeated(
+    ledger: PostgresLedger, ledger_engine: Engine, ledger_url: str, when: str
+) -> None:
+    books = reviewed(ledger)
+    signature = books.signature()
+    ours = make_engine(ledger_url)
+    mine = books.seen_by(ours)
+    epoch = books.epoch
+    nth = 0
+    while True:
+        nth += 1
+        with killed_at(ours, ledger_engine, nth, when) as executed:
+            try:
+                made = mine.ledger.statements and _finalize(mine, epoch, signature)
+            except StoreUnavailable:
+                made = None
+        if made is not None:
+            break
+        assert rows_of(ledger_engine, *WRITTEN) == NOTHING, f"killed {when} statement {nth}"
+        assert (books.epoch.status, books.epoch.pool_total_credits) == (EpochStatus.REVIEW, None)
+    ours.dispose()
+    # It was killed at each of its statements before it got through.
+    assert nth == executed() + 1 >= 10
+    assert rows_of(ledger_engine, *WRITTEN) == ALL
+    assert_consistent(books)
+    assert books.finalize(signature) == made
+
+
+@pytest.mark.parametrize("nth", [6, 9])
+def test_killed_while_amending_the_original_stays_in_force_until_it_is_repeated(
+    ledger: PostgresLedger, ledger_engine: Engine, ledger_url: str, nth: int
+) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    ledger.statements.correct(books.epoch, ADA_USER, 1000, "counted again")
+    signature = books.signature()
+    ours = make_engine(ledger_url)
+    with killed_at(ours, ledger_engine, nth, "after"), pytest.raises(StoreUnavailable):
+        _finalize(books.seen_by(ours), books.epoch, signature)
+    assert ledger.statements.of(books.epoch) == [original]
+    assert rows_of(ledger_engine, *WRITTEN) == ALL
+    assert _finalize(books.seen_by(ours), books.epoch, signature).supersedes_statement_id == original.id
+    ours.dispose()
+
+
+# As the writer.
+
+
+def test_the_writer_goes_the_whole_way_and_changes_nothing_that_was_signed(
+    ledger: PostgresLedger, ledger_engine: Engine, ledger_url: str
+) -> None:
+    login = url_of(ledger_url, "roles_settling", "secret")
+    ensure_logins(ledger_url, {WRITER: login})
+    writer = make_engine(login)
+    books = finalized(PostgresLedger(writer, NODE_ID), pull_request(1), pull_request(2))
+    books.ledger.identities.move(NewBinding("github", str(ADA.user_id), "countess"))
+    books.ledger.identities.unresolved([books.epoch])
+    books.amend("lin", 1000, by=SECOND_APPROVER)
+    open_ = collected(books.ledger, of=SECOND)
+    open_.materialize()
+    books.ledger.allocations.decide(open_.epoch, "lin", 1, "for now")
+    books.ledger.allocations.decide(open_.epoch, "lin", None, None)
+    assert list(books.signers.values()) == [[APPROVER.address], [SECOND_APPROVER.address]]
+    for table in ("statement_corrections", "signing_requests", "payout_statements", "statement_signatures"):
+        for change in ("UPDATE {} SET node_id = node_id", "DELETE FROM {}", "TRUNCATE {} CASCADE"):
+            assert refused(writer, change.format(table)) == f"permission denied for table {table}"
+    writer.dispose()

@@ -1,0 +1,530 @@
+"""Every number follows from the rows before it, and one wrong row is found and named, whichever it is."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ledger_pipeline.core.allocations import MAX_UNITS
+from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
+from ledger_pipeline.verification.record import EpochFacts
+from ledger_pipeline.verification.verify import (
+    ContributorAccount,
+    Difference,
+    WeighedEvents,
+    accounts,
+    verify,
+)
+from ledger_pipeline_tests.verification.facts import (
+    ADAS,
+    AMENDED,
+    AMENDED_UNITS,
+    DECIDED_ISSUE,
+    EXCLUDED,
+    FIRST,
+    GRACES,
+    LINS,
+    MERGED,
+    MERGED_TOO,
+    NOWHERE,
+    REVIEWED,
+    UNITS,
+    WEIGHED_ISSUE,
+    address,
+    changed,
+    finalized,
+    message,
+    sign,
+    with_another,
+    with_epoch,
+    with_rows,
+    with_spec,
+    without,
+)
+
+Tampering = Callable[[EpochFacts], EpochFacts]
+
+PR_1, PR_2, PR_5 = (f"github:pr:cogni-dao/cogni:{number}" for number in (1, 2, 5))
+REVIEW = "github:review:cogni-dao/cogni:1:3000000001"
+ISSUE_3, ISSUE_4 = (f"github:issue:cogni-dao/cogni:{number}" for number in (3, 4))
+BOTH = pytest.mark.parametrize("amended", [False, True], ids=["as first stated", "amended"])
+
+
+def metadata(facts: EpochFacts, row: int, **values: Any) -> EpochFacts:
+    return changed(facts, "events", row, metadata={**facts.events[row].metadata, **values})
+
+
+def payout(facts: EpochFacts, line: int, statement: int = 0, **values: str) -> EpochFacts:
+    lines = [dict(each) for each in facts.statements[statement].payouts]
+    lines[line] |= values
+    return changed(facts, "statements", statement, payouts=lines)
+
+
+def more_payouts(facts: EpochFacts, **values: str) -> EpochFacts:
+    lines = facts.statements[0].payouts
+    return changed(facts, "statements", payouts=[*lines, {**lines[0], **values}])
+
+
+def signed_by(facts: EpochFacts, key: str) -> EpochFacts:
+    return changed(facts, "signatures", signer_wallet=address(key), signature=sign(message(UNITS), key))
+
+
+# What is right.
+
+
+@BOTH
+def test_an_epoch_that_is_right_has_no_differences(amended: bool) -> None:
+    assert verify(finalized(amended=amended)) == []
+
+
+def test_the_numbers_are_those_reckoned_by_hand() -> None:
+    # 2000, 750 and 450 of 3200 units; then 650 for lin, of 3400. Of 10,500 credits.
+    first, second = (
+        {line["userId"]: line["amountCredits"] for line in statement.payouts}
+        for statement in finalized(amended=True).statements
+    )
+    assert first == {"user-ada": "6562", "user-grace": "2461", "user-lin": "1477"}
+    assert second == {"user-ada": "6177", "user-grace": "2316", "user-lin": "2007"}
+
+
+ALSO_RIGHT: dict[str, Tampering] = {
+    "a second approver signed too": lambda facts: with_another(
+        facts, "signatures", signer_wallet=address("second approver"), signature=sign(message(UNITS), "second approver")
+    ),
+    "a correction waits for its amendment": lambda facts: with_another(
+        facts, "corrections", supersedes_statement_id=AMENDED, user_id="user-ada"
+    ),
+    "an event counts for nobody": lambda facts: changed(facts, "curation", EXCLUDED, user_id=None),
+    "rows stand in another order": lambda facts: with_rows(
+        with_rows(facts, "statements", reversed(facts.statements)), "events", reversed(facts.events)
+    ),
+    "units decided for somebody without an event": lambda facts: facts_with_a_fourth_user(facts),
+}
+
+
+def facts_with_a_fourth_user(facts: EpochFacts) -> EpochFacts:
+    # Worth nothing, so no other number changes but the hash, and that is another statement: say only its allocation.
+    only_allocations = with_another(
+        facts, "allocations", user_id="user-zoe", proposed_units=0, activity_count=0, final_units=0
+    )
+    assert not any(each.where.startswith("allocations") for each in verify(only_allocations))
+    return facts
+
+
+@pytest.mark.parametrize("variant", ALSO_RIGHT.values(), ids=ALSO_RIGHT)
+def test_what_is_also_right_is_no_difference(variant: Tampering) -> None:
+    assert verify(variant(finalized(amended=True))) == []
+
+
+# What is wrong, one row at a time: the first difference is nearest to the cause, and names it.
+
+TAMPERINGS: dict[str, tuple[Tampering, str]] = {
+    # The epoch and what was pinned.
+    "not finalized": (lambda facts: with_epoch(facts, status="review"), "epoch"),
+    "weights": (
+        lambda facts: with_epoch(facts, weights_milli={**facts.epoch.weights_milli, "github:pr_merged": 1001}),
+        "epoch weight_config_hash",
+    ),
+    "weights' hash": (lambda facts: with_epoch(facts, weight_config_hash="0" * 64), "epoch weight_config_hash"),
+    "no weights' hash": (lambda facts: with_epoch(facts, weight_config_hash=None), "epoch weight_config_hash"),
+    "approvers pinned": (lambda facts: with_spec(facts, approvers=[address()]), "epoch approver_set_hash"),
+    "an approver more": (
+        lambda facts: with_spec(facts, approvers=[*facts.pinned_spec["approvers"], address("stranger")]),
+        "epoch approver_set_hash",
+    ),
+    "approvers that are no list": (lambda facts: with_spec(facts, approvers=address()), "epoch approver_set_hash"),
+    "approvers' hash": (lambda facts: with_epoch(facts, approver_set_hash="0" * 64), "epoch approver_set_hash"),
+    "no spec pinned": (lambda facts: facts.model_copy(update={"pinned_spec": {}}), "repo-spec"),
+    "another scope's spec": (lambda facts: with_spec(facts, scope_id=str(NOWHERE)), "repo-spec scope_id"),
+    "an algorithm nobody knows": (lambda facts: with_epoch(facts, allocation_algo_ref="weight-sum-v9"), "allocations"),
+    "no algorithm": (lambda facts: with_epoch(facts, allocation_algo_ref=None), "allocations"),
+    "the epoch's id": (lambda facts: with_epoch(facts, epoch_id=8), f"signatures {address()} of {FIRST}"),
+    "the epoch's node": (lambda facts: with_epoch(facts, node_id=NOWHERE), f"signatures {address()} of {FIRST}"),
+    "the epoch's pool total": (lambda facts: with_epoch(facts, pool_total_credits=1), "epoch pool_total_credits"),
+    "no pool total": (lambda facts: with_epoch(facts, pool_total_credits=None), "epoch pool_total_credits"),
+    "period without an end": (lambda facts: with_epoch(facts, period_end=facts.epoch.period_start), "epoch"),
+    "period a week later": (
+        lambda facts: with_epoch(
+            facts,
+            period_start=facts.epoch.period_start + timedelta(7),
+            period_end=facts.epoch.period_end + timedelta(7),
+        ),
+        f"events {PR_1}",
+    ),
+    # Events.
+    "when a pull request was merged": (
+        lambda facts: metadata(facts, MERGED, mergedAt="2026-02-16T00:00:01Z"),
+        f"events {PR_1} payload_hash",
+    ),
+    "another spelling of the same instant": (
+        lambda facts: metadata(facts, MERGED_TOO, mergedAt="2026-02-17T12:00:00Z"),
+        f"events {PR_2} payload_hash",
+    ),
+    "a review's state": (lambda facts: metadata(facts, REVIEWED, state="DISMISSED"), f"events {REVIEW} payload_hash"),
+    "nothing to hash": (lambda facts: changed(facts, "events", MERGED, metadata={}), f"events {PR_1}"),
+    "a fraction to hash": (lambda facts: metadata(facts, MERGED, mergedAt=1.5), f"events {PR_1}"),
+    "half a character to hash": (lambda facts: metadata(facts, MERGED, mergedAt="\ud800"), f"events {PR_1}"),
+    "an event's author": (
+        lambda facts: changed(facts, "events", MERGED, platform_user_id="1"),
+        f"events {PR_1} payload_hash",
+    ),
+    "an event's hash": (
+        lambda facts: changed(facts, "events", MERGED, payload_hash="0" * 64),
+        f"events {PR_1} payload_hash",
+    ),
+    "an event's type": (lambda facts: changed(facts, "events", MERGED, event_type="pr_opened"), f"events {PR_1}"),
+    "an event's source": (lambda facts: changed(facts, "events", MERGED, source="gitlab"), "allocations user-ada"),
+    "an event's time, within the epoch": (
+        lambda facts: changed(facts, "events", MERGED, event_time=facts.epoch.period_start + timedelta(hours=1)),
+        f"events {PR_1} event_time",
+    ),
+    "an event's time, at the end of the epoch": (
+        lambda facts: changed(facts, "events", MERGED, event_time=facts.epoch.period_end),
+        f"events {PR_1}",
+    ),
+    "an event's id": (lambda facts: changed(facts, "events", MERGED, id="github:pr:a/b:9"), "events github:pr:a/b:9"),
+    "an event removed": (lambda facts: without(facts, "events", MERGED), f"curation {PR_1}"),
+    "an event twice": (lambda facts: with_another(facts, "events", MERGED), f"events {PR_1}"),
+    # Curation.
+    "a curation row removed": (lambda facts: without(facts, "curation", MERGED), f"curation {PR_1}"),
+    "a curation row twice": (lambda facts: with_another(facts, "curation", MERGED), f"curation {PR_1}"),
+    "a curation row of no event": (
+        lambda facts: with_another(facts, "curation", MERGED, event_id="github:pr:a/b:9"),
+        "curation github:pr:a/b:9",
+    ),
+    "an event given to another user": (
+        lambda facts: changed(facts, "curation", MERGED, user_id="user-lin"),
+        "allocations user-ada proposed_units",
+    ),
+    "an event given to a new user": (
+        lambda facts: changed(facts, "curation", MERGED, user_id="user-zoe"),
+        "allocations user-zoe",
+    ),
+    "an event taken from its user": (
+        lambda facts: changed(facts, "curation", MERGED, user_id=None),
+        "allocations user-ada proposed_units",
+    ),
+    "an event excluded": (
+        lambda facts: changed(facts, "curation", REVIEWED, included=False),
+        "allocations user-grace proposed_units",
+    ),
+    "an excluded event included": (
+        lambda facts: changed(facts, "curation", EXCLUDED, included=True),
+        "allocations user-lin proposed_units",
+    ),
+    "an override": (
+        lambda facts: changed(facts, "curation", WEIGHED_ISSUE, weight_override_milli=251),
+        "allocations user-grace proposed_units",
+    ),
+    "an override taken away": (
+        lambda facts: changed(facts, "curation", WEIGHED_ISSUE, weight_override_milli=None),
+        "allocations user-grace proposed_units",
+    ),
+    "an override added": (
+        lambda facts: changed(facts, "curation", DECIDED_ISSUE, weight_override_milli=0),
+        "allocations user-lin proposed_units",
+    ),
+    "an override no BIGINT could be summed from": (
+        lambda facts: changed(facts, "curation", MERGED, weight_override_milli=MAX_UNITS),
+        "allocations",
+    ),
+    # Allocations.
+    "units proposed": (
+        lambda facts: changed(facts, "allocations", ADAS, proposed_units=2001),
+        "allocations user-ada proposed_units",
+    ),
+    "units proposed where a person decided": (
+        lambda facts: changed(facts, "allocations", LINS, proposed_units=301),
+        "allocations user-lin proposed_units",
+    ),
+    "events counted": (
+        lambda facts: changed(facts, "allocations", GRACES, activity_count=3),
+        "allocations user-grace activity_count",
+    ),
+    "units decided": (
+        lambda facts: changed(facts, "allocations", LINS, final_units=451),
+        f"statements {FIRST} allocation_set_hash",
+    ),
+    "a decision taken back": (
+        lambda facts: changed(facts, "allocations", LINS, final_units=None),
+        f"statements {FIRST} allocation_set_hash",
+    ),
+    "a decision made up": (
+        lambda facts: changed(facts, "allocations", ADAS, final_units=9000),
+        f"statements {FIRST} allocation_set_hash",
+    ),
+    "an allocation removed": (lambda facts: without(facts, "allocations", ADAS), "allocations user-ada"),
+    "an allocation twice": (lambda facts: with_another(facts, "allocations", ADAS), "allocations user-ada"),
+    "an allocation of nobody's events": (
+        lambda facts: with_another(facts, "allocations", ADAS, user_id="user-zoe"),
+        "allocations user-zoe",
+    ),
+    "an allocation made up by a decision": (
+        lambda facts: with_another(
+            facts, "allocations", user_id="user-zoe", proposed_units=0, final_units=5, activity_count=0
+        ),
+        f"statements {FIRST} allocation_set_hash",
+    ),
+    # The pool.
+    "a component's credits": (
+        lambda facts: changed(facts, "pool", 1, amount_credits=501),
+        "epoch pool_total_credits",
+    ),
+    "a component removed": (lambda facts: without(facts, "pool", 1), "epoch pool_total_credits"),
+    "the base issuance removed": (lambda facts: without(facts, "pool", 0), "pool"),
+    "a component twice": (lambda facts: with_another(facts, "pool", 1), "pool top_up"),
+    # Statements.
+    "a statement's hash": (
+        lambda facts: changed(facts, "statements", allocation_set_hash="0" * 64),
+        f"statements {FIRST} allocation_set_hash",
+    ),
+    "a statement's pool": (
+        lambda facts: changed(facts, "statements", pool_total_credits=10_501),
+        f"statements {FIRST} pool_total_credits",
+    ),
+    "an amount": (lambda facts: payout(facts, 0, amountCredits="6563"), f"statements {FIRST} payout of user-ada"),
+    "an amount in another spelling": (
+        lambda facts: payout(facts, 0, amountCredits="06562"),
+        f"statements {FIRST} payout of user-ada",
+    ),
+    "units in a payout": (lambda facts: payout(facts, 1, totalUnits="751"), f"statements {FIRST} payout of user-grace"),
+    "a share": (lambda facts: payout(facts, 2, share="0.140626"), f"statements {FIRST} payout of user-lin"),
+    "an amount of the amendment": (
+        lambda facts: payout(facts, 0, 1, amountCredits="6178"),
+        f"statements {AMENDED} payout of user-ada",
+    ),
+    "a payout's user": (lambda facts: payout(facts, 0, userId="user-eve"), f"statements {FIRST} payout of user-ada"),
+    "a payout more": (lambda facts: more_payouts(facts, userId="user-eve"), f"statements {FIRST} payout of user-eve"),
+    "a payout twice": (lambda facts: more_payouts(facts), f"statements {FIRST} user-ada"),
+    "a payout removed": (
+        lambda facts: changed(facts, "statements", payouts=facts.statements[0].payouts[1:]),
+        f"statements {FIRST} payout of user-ada",
+    ),
+    "no payouts": (lambda facts: changed(facts, "statements", payouts=[]), f"statements {FIRST} payout of user-ada"),
+    "no statement": (lambda facts: with_rows(facts, "statements", []), "statements"),
+    "the first statement removed": (lambda facts: without(facts, "statements"), "statements"),
+    "the amendment removed": (lambda facts: without(facts, "statements", 1), f"signatures {address()} of {AMENDED}"),
+    "an amendment of nothing": (
+        lambda facts: changed(facts, "statements", 1, supersedes_statement_id=NOWHERE),
+        f"statements {AMENDED}",
+    ),
+    "an amendment of itself": (
+        lambda facts: changed(facts, "statements", 1, supersedes_statement_id=AMENDED),
+        f"statements {AMENDED}",
+    ),
+    "two statements that supersede nothing": (
+        lambda facts: changed(facts, "statements", 1, supersedes_statement_id=None),
+        f"statements {FIRST}",
+    ),
+    "statements that supersede each other": (
+        lambda facts: changed(facts, "statements", 0, supersedes_statement_id=AMENDED),
+        "statements",
+    ),
+    "two amendments of one statement": (
+        lambda facts: with_another(facts, "statements", 1, statement_id=NOWHERE),
+        f"statements {AMENDED}",
+    ),
+    "another statement under the first one's id": (
+        lambda facts: with_rows(
+            facts, "statements", [facts.statements[0].model_copy(update={"payouts": []}), *facts.statements]
+        ),
+        f"statements {FIRST}",
+    ),
+    # Corrections.
+    "units put right": (
+        lambda facts: changed(facts, "corrections", 1, units=651),
+        f"statements {AMENDED} allocation_set_hash",
+    ),
+    "whose units were put right": (
+        lambda facts: changed(facts, "corrections", 1, user_id="user-ada"),
+        f"statements {AMENDED} allocation_set_hash",
+    ),
+    "a correction removed": (
+        lambda facts: without(facts, "corrections", 1),
+        f"statements {AMENDED} allocation_set_hash",
+    ),
+    "a correction added": (
+        lambda facts: with_another(facts, "corrections", user_id="user-eve"),
+        f"statements {AMENDED} allocation_set_hash",
+    ),
+    "corrections in another order": (
+        lambda facts: with_rows(facts, "corrections", reversed(facts.corrections)),
+        f"statements {AMENDED} allocation_set_hash",
+    ),
+    "a correction of no statement": (
+        lambda facts: with_another(facts, "corrections", supersedes_statement_id=NOWHERE),
+        f"corrections user-lin of {NOWHERE}",
+    ),
+    # Signatures.
+    "another key's signature": (
+        lambda facts: changed(facts, "signatures", signature=sign(message(UNITS), "stranger")),
+        f"signatures {address()} of {FIRST}",
+    ),
+    "another epoch's signature": (
+        lambda facts: changed(facts, "signatures", signature=sign(message(UNITS, epoch_id=8))),
+        f"signatures {address()} of {FIRST}",
+    ),
+    "another pool's signature": (
+        lambda facts: changed(facts, "signatures", signature=sign(message(UNITS, pool=1))),
+        f"signatures {address()} of {FIRST}",
+    ),
+    "the amendment's signature under the first": (
+        lambda facts: changed(facts, "signatures", signature=sign(message(AMENDED_UNITS))),
+        f"signatures {address()} of {FIRST}",
+    ),
+    "no signature in the signature": (
+        lambda facts: changed(facts, "signatures", signature="0x"),
+        f"signatures {address()} of {FIRST}",
+    ),
+    "a good signature of nobody who is approved": (
+        lambda facts: signed_by(facts, "stranger"),
+        f"signatures {address('stranger')} of {FIRST}",
+    ),
+    "a signature under another approver's name": (
+        lambda facts: changed(facts, "signatures", signer_wallet=address("second approver")),
+        f"signatures {address('second approver')} of {FIRST}",
+    ),
+    "a signature of no statement": (
+        lambda facts: with_another(facts, "signatures", statement_id=NOWHERE),
+        f"signatures {address()} of {NOWHERE}",
+    ),
+    "nobody signed": (lambda facts: without(facts, "signatures", 0), f"statements {FIRST}"),
+    "nobody signed the amendment": (lambda facts: without(facts, "signatures", 1), f"statements {AMENDED}"),
+}
+
+
+@pytest.mark.parametrize(("tamper", "where"), TAMPERINGS.values(), ids=TAMPERINGS)
+def test_one_wrong_row_is_found_and_named(tamper: Tampering, where: str) -> None:
+    facts = tamper(finalized(amended=True))
+    found = verify(facts)
+    assert found, "nothing was found"
+    assert found[0].where.startswith(where), list(map(str, found))
+    assert where in {each.where for each in found} | {found[0].where.rpartition(" ")[0]}
+
+
+def test_a_difference_says_what_is_stored_and_what_follows() -> None:
+    (found, *_) = verify(changed(finalized(), "allocations", ADAS, proposed_units=2001))
+    assert str(found) == "allocations user-ada proposed_units: stored 2001, but 2000 follows"
+
+
+def test_an_approver_signs_whatever_the_case_their_address_was_pinned_in() -> None:
+    lower = with_spec(finalized(), approvers=[each.lower() for each in finalized().pinned_spec["approvers"]])
+    assert verify(lower) == []
+
+
+def test_everything_that_is_wrong_is_listed_at_once() -> None:
+    facts = changed(finalized(), "events", MERGED, payload_hash="0")
+    facts = changed(facts, "curation", EXCLUDED, included=True)
+    facts = without(facts, "signatures")
+    assert [each.where for each in verify(facts)] == [
+        f"events {PR_1} payload_hash",
+        "allocations user-lin proposed_units",
+        "allocations user-lin activity_count",
+        f"statements {FIRST}",
+    ]
+
+
+def test_an_epoch_with_nothing_in_it_is_wrong_and_not_an_error() -> None:
+    facts = finalized()
+    for table in ("events", "curation", "allocations", "pool", "statements", "signatures"):
+        facts = with_rows(facts, table, [])
+    assert Difference("statements", "there is none") in verify(facts)
+    assert accounts(facts) == []
+
+
+# What no number follows from is held by nothing here: only the archive's hashes of lines see it (see test_archive).
+
+UNHASHED: dict[str, Tampering] = {
+    "an event's login": lambda facts: changed(facts, "events", MERGED, platform_login="eve"),
+    "an event's address": lambda facts: changed(facts, "events", MERGED, artifact_url="https://example.org"),
+    "an event's title": lambda facts: metadata(facts, MERGED, title="Another"),
+    "an event's producer": lambda facts: changed(facts, "events", MERGED, producer="somebody"),
+    "a note": lambda facts: changed(facts, "curation", WEIGHED_ISSUE, note="was large"),
+    "a reason": lambda facts: changed(facts, "allocations", LINS, override_reason="a friend"),
+    "where evidence is": lambda facts: changed(facts, "pool", 1, evidence_ref="https://example.org"),
+    "why units were put right": lambda facts: changed(facts, "corrections", 1, reason="a friend"),
+    "a correction that a later one replaced": lambda facts: changed(facts, "corrections", 0, units=1),
+    "when it was signed": lambda facts: changed(facts, "signatures", signed_at=facts.epoch.period_end),
+}
+
+
+@pytest.mark.parametrize("tamper", UNHASHED.values(), ids=UNHASHED)
+def test_what_no_number_follows_from_is_no_difference(tamper: Tampering) -> None:
+    assert verify(tamper(finalized(amended=True))) == []
+
+
+def test_who_rewrites_all_that_follows_still_cannot_sign_it() -> None:
+    # Everything up to the statement can be made consistent by whoever holds the rows; the approver's key is not theirs.
+    facts, units = finalized(), {**UNITS, "user-lin": 9000}
+    forged = finalized_with(facts, units)
+    assert [each.where for each in verify(forged)] == [f"signatures {address()} of {FIRST}"]
+    pinned = [address("stranger")]
+    forged = with_epoch(with_spec(forged, approvers=pinned), approver_set_hash=approver_set_hash(pinned))
+    forged = changed(
+        forged, "signatures", signer_wallet=address("stranger"), signature=sign(message(units), "stranger")
+    )
+    # Nor does a file prove who the approvers were: whoever reads it compares their hash with the one they know.
+    assert verify(forged) == []
+    assert forged.epoch.approver_set_hash != facts.epoch.approver_set_hash
+
+
+def finalized_with(facts: EpochFacts, units: dict[str, int]) -> EpochFacts:
+    from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts
+
+    lines = [UserUnits(user_id, of) for user_id, of in units.items()]
+    return changed(
+        changed(facts, "allocations", LINS, final_units=units["user-lin"]),
+        "statements",
+        allocation_set_hash=allocation_set_hash(lines),
+        payouts=[each.to_json() for each in compute_payouts(lines, facts.statements[0].pool_total_credits)],
+    )
+
+
+def test_weights_that_the_hash_follows_still_have_to_give_the_units() -> None:
+    weights = {**finalized().epoch.weights_milli, "github:pr_merged": 2000}
+    facts = with_epoch(finalized(), weights_milli=weights, weight_config_hash=weight_config_hash(weights))
+    assert [each.where for each in verify(facts)] == ["allocations user-ada proposed_units"]
+
+
+# How one user's credits come about.
+
+
+def test_every_contributors_account_says_how_their_credits_come_about() -> None:
+    assert accounts(finalized()) == [
+        ContributorAccount(
+            "user-ada", (WeighedEvents("github:pr_merged", 1000, (PR_1, PR_2)),), None, 2000, "0.625000", 6562
+        ),
+        ContributorAccount(
+            "user-grace",
+            (
+                WeighedEvents("github:issue_closed", 250, (ISSUE_3,)),
+                WeighedEvents("github:review_submitted", 500, (REVIEW,)),
+            ),
+            None,
+            750,
+            "0.234375",
+            2461,
+        ),
+        ContributorAccount(
+            "user-lin", (WeighedEvents("github:issue_closed", 300, (ISSUE_4,)),), 450, 450, "0.140625", 1477
+        ),
+    ]
+
+
+@BOTH
+def test_accounts_add_up(amended: bool) -> None:
+    facts = finalized(amended=amended)
+    found = accounts(facts)
+    assert sum(each.amount_credits for each in found) == facts.epoch.pool_total_credits
+    for each in found:
+        assert each.total_units == (
+            sum(weighed.units for weighed in each.events) if each.decided_units is None else each.decided_units
+        )
+    listed = {event_id for each in found for weighed in each.events for event_id in weighed.event_ids}
+    assert listed == {event.id for event in facts.events} - {PR_5}, "the excluded one counts for nobody"
+
+
+def test_after_an_amendment_accounts_are_of_the_statement_in_force() -> None:
+    (lin,) = (each for each in accounts(finalized(amended=True)) if each.user_id == "user-lin")
+    assert (lin.decided_units, lin.amount_credits) == (650, 2007)
