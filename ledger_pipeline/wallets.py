@@ -3,6 +3,8 @@
 Imported when something is recovered: eth-account takes seconds to load, and most commands never need it.
 """
 
+import sys
+
 from ledger_pipeline.core.errors import WrongSignature
 
 # 27 and 28, which some hardware wallets count from zero. eth-account would take a transaction's too (35 and more),
@@ -16,10 +18,14 @@ def recover_signer(message: str, signature: str) -> str:
     Any well-formed signature recovers to some address: that of a stranger where it is of another message. Raises
     WrongSignature for what is no signature: `0x` and 65 bytes in hex.
     """
+    limit = sys.getrecursionlimit()
     from eth_account import Account
     from eth_account.messages import encode_defunct
     from eth_keys.exceptions import BadSignature
     from eth_utils.exceptions import ValidationError
+
+    # It brings py_ecc, which lets the whole process recurse beyond its stack: nested JSON would crash it, not raise.
+    sys.setrecursionlimit(limit)
 
     digits = signature.removeprefix("0x")
     try:

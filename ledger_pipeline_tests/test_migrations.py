@@ -30,6 +30,7 @@ from ledger_pipeline_tests.builders import (
     weeks,
     window,
 )
+from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
@@ -277,6 +278,25 @@ def test_receipts_are_not_dropped_by_going_down_and_checkpoints_are(ledger: Post
     assert ledger.checkpoint(ZERO, "github", checkpoint().source_scope) == checkpoint()
     migrations.downgrade(ledger_url, "0022")
     assert migrations.current(ledger_url) == "0022"
+
+
+def test_corrections_are_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:
+    books = finalized(ledger)
+    ledger.statements.correct(books.epoch, ADA_USER, 1000, "counted again")
+    with pytest.raises(StoreError, match="below 0029 refused: 1 corrections of statements are recorded nowhere else"):
+        migrations.downgrade(ledger_url, "0028")
+    books.finalize(books.signature())
+    with pytest.raises(StoreError, match="below 0029 refused: 1 corrections"):
+        migrations.downgrade(ledger_url, "0028")
+    assert migrations.current(ledger_url) == migrations.head()
+
+
+def test_a_statement_survives_the_way_below_amendments_and_up_again(ledger: PostgresLedger, ledger_url: str) -> None:
+    books = finalized(ledger)
+    before = ledger.statements.rows(books.epoch)
+    migrations.downgrade(ledger_url, "0028")
+    migrations.upgrade(ledger_url)
+    assert ledger.statements.rows(books.epoch) == before
 
 
 def test_a_migration_that_fails_leaves_those_before_it_with_their_record(

@@ -1,33 +1,30 @@
 """Who signed: the golden signatures' signers, and a clear refusal of everything that is no signature."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_account import Account
-from eth_account.messages import encode_defunct
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import WrongSignature
 from ledger_pipeline.core.pins import approver_set_hash
 from ledger_pipeline.wallets import is_among, recover_signer
+from ledger_pipeline_tests.verification.facts import address, sign
 
 MESSAGE = "Cogni Payout Statement v1\nNode: ..\n"
-THROW_AWAY = Account.from_key("0x" + "5e" * 32)
+THROW_AWAY = address()
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-
-
-def sign(message: str = MESSAGE, account: Any = THROW_AWAY) -> str:
-    return "0x" + bytes(account.sign_message(encode_defunct(text=message)).signature).hex()
 
 
 def with_v(signature: str, v: int) -> str:
     return signature[:-2] + f"{v:02x}"
 
 
-SIGNATURE = sign()
+SIGNATURE = sign(MESSAGE)
 
 
 # The contract.
@@ -43,26 +40,26 @@ def test_signers_of_the_golden_signatures_are_recovered(shared: Path) -> None:
 
 def test_our_own_signatures_are_the_golden_ones_so_tests_may_sign(shared: Path) -> None:
     for vector in json.loads((shared / "golden" / "signatures.json").read_text()):
-        assert sign(vector["message"], Account.from_key(vector["privateKey"])) == vector["signature"]
+        assert sign(vector["message"], vector["privateKey"]) == vector["signature"]
 
 
 @pytest.mark.parametrize("message", ["", "a", "Größe 😀\n", "line\r\nline\x00"])
 def test_whoever_signed_a_message_is_recovered_by_their_checksummed_address(message: str) -> None:
-    assert recover_signer(message, sign(message)) == THROW_AWAY.address
+    assert recover_signer(message, sign(message)) == THROW_AWAY
 
 
 def test_a_signature_of_another_message_is_a_strangers() -> None:
-    assert recover_signer(MESSAGE + "\n", SIGNATURE) != THROW_AWAY.address
+    assert recover_signer(MESSAGE + "\n", SIGNATURE) != THROW_AWAY
 
 
 def test_upper_case_digits_are_the_same_signature() -> None:
-    assert recover_signer(MESSAGE, "0x" + SIGNATURE[2:].upper()) == THROW_AWAY.address
+    assert recover_signer(MESSAGE, "0x" + SIGNATURE[2:].upper()) == THROW_AWAY
 
 
 def test_a_recovery_id_counted_from_zero_as_hardware_wallets_write_it_is_the_same() -> None:
     v = int(SIGNATURE[-2:], 16)
     assert v in {27, 28}
-    assert recover_signer(MESSAGE, with_v(SIGNATURE, v - 27)) == THROW_AWAY.address
+    assert recover_signer(MESSAGE, with_v(SIGNATURE, v - 27)) == THROW_AWAY
 
 
 # Refusals.
@@ -78,7 +75,7 @@ MALFORMED = {
     "two signatures": (SIGNATURE + SIGNATURE[2:], "130 bytes, not 65"),
     "prefix twice": ("0x" + SIGNATURE, "is not hex"),
     "upper-case prefix": ("0X" + SIGNATURE[2:], "is not hex"),
-    "wide digits": ("0x" + "\uff10" * 130, "is not hex"),  # noqa: RUF001
+    "wide digits": ("0x" + "\uff10" * 130, "is not hex"),
     "base64": ("lSCWYtonUudV9qzNaaCfO7GGlM0BzsxnLuZus", "is not hex"),
     # What is written into the ledger is what was given, so there must be one spelling of it.
     "space within": (SIGNATURE[:10] + " " + SIGNATURE[10:], "is not hex"),
@@ -119,17 +116,40 @@ def test_a_recovery_id_that_a_message_cannot_have_is_refused_naming_it() -> None
             recover_signer(MESSAGE, with_v(SIGNATURE, v))
 
 
-@given(st.text() | st.binary(max_size=70).map(lambda raw: "0x" + raw.hex()) | st.binary(min_size=65, max_size=65).map(
-    lambda raw: "0x" + raw.hex()
-))
+@given(
+    st.text()
+    | st.binary(max_size=70).map(lambda raw: "0x" + raw.hex())
+    | st.binary(min_size=65, max_size=65).map(lambda raw: "0x" + raw.hex())
+)
 def test_anything_is_somebodys_signature_or_wrong(signature: str) -> None:
     try:
-        address = recover_signer(MESSAGE, signature)
+        signer = recover_signer(MESSAGE, signature)
     except WrongSignature as refusal:
         assert "\n" not in str(refusal)
         return
-    assert len(address) == 42
-    assert address != THROW_AWAY.address
+    assert len(signer) == 42
+    assert signer != THROW_AWAY
+
+
+NESTED = """
+import json, sys
+from ledger_pipeline.wallets import recover_signer
+limit = sys.getrecursionlimit()
+recover_signer(*sys.argv[1:])
+assert sys.getrecursionlimit() == limit
+try:
+    json.loads("[" * 200_000)
+except RecursionError:
+    print("raised")
+"""
+
+
+def test_recovering_leaves_the_process_its_recursion_limit() -> None:
+    # eth-account brings a library that raises it beyond the stack: the next nested JSON then crashed the process.
+    answer = subprocess.run(
+        [sys.executable, "-c", NESTED, MESSAGE, SIGNATURE], capture_output=True, text=True, check=False
+    )
+    assert (answer.returncode, answer.stdout) == (0, "raised\n"), answer.stderr
 
 
 # Addresses.
@@ -137,11 +157,10 @@ def test_anything_is_somebodys_signature_or_wrong(signature: str) -> None:
 
 @pytest.mark.parametrize("spelling", [str.lower, str, lambda address: "0x" + address[2:].upper()])
 def test_an_address_is_found_whatever_its_case_and_the_lists(spelling: Any) -> None:
-    address = THROW_AWAY.address
-    assert is_among(spelling(address), ("0x" + "1" * 40, address.lower()))
-    assert is_among(address.lower(), ("0x" + "1" * 40, spelling(address)))
+    assert is_among(spelling(THROW_AWAY), ("0x" + "1" * 40, THROW_AWAY.lower()))
+    assert is_among(THROW_AWAY.lower(), ("0x" + "1" * 40, spelling(THROW_AWAY)))
 
 
 def test_an_address_that_is_not_there_is_not_found() -> None:
-    assert not is_among(THROW_AWAY.address, ())
-    assert not is_among(THROW_AWAY.address, (THROW_AWAY.address[:-1], THROW_AWAY.address + "0", ""))
+    assert not is_among(THROW_AWAY, ())
+    assert not is_among(THROW_AWAY, (THROW_AWAY[:-1], THROW_AWAY + "0", ""))

@@ -42,11 +42,12 @@ class Payout:
 
 
 def compute_payouts(allocations: Iterable[UserUnits], pool_total_credits: int) -> list[Payout]:
-    """The pool shared out in proportion to units, by user id in code-point order; empty where nobody has units.
+    """The pool shared out in proportion to units, by user id in code-point order.
 
     Largest remainder: everybody has the whole credits of their exact share, and what is left goes one credit each to
     the largest remainders, ties by user id. The lines of one user count together; amounts sum to the pool exactly.
-    Raises AllocationError for negative units or a negative pool.
+    Empty where nobody has units or the pool is: the system we join has no lines then either. Raises AllocationError for
+    negative units or a negative pool.
     """
     units: defaultdict[str, int] = defaultdict(int)
     for each in allocations:
@@ -56,7 +57,7 @@ def compute_payouts(allocations: Iterable[UserUnits], pool_total_credits: int) -
     if pool_total_credits < 0:
         raise AllocationError(f"a pool of {pool_total_credits} credits is negative")
     all_units = sum(units.values())
-    if all_units == 0:
+    if all_units == 0 or pool_total_credits == 0:
         return []
     shares = {user_id: divmod(units[user_id] * pool_total_credits, all_units) for user_id in sorted(units)}
     left = pool_total_credits - sum(whole for whole, _ in shares.values())

@@ -116,7 +116,7 @@ def _damaged_lines(members: Mapping[str, bytes]) -> Iterator[Difference]:
     try:
         written = json.loads(members[LINE_HASHES])["lines"]
         hashes = {name: list(written[name]) for name in MEMBERS[:-2]}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         yield Difference(LINE_HASHES, "it cannot be read, so changes are not located by line")
         return
     for name, expected in hashes.items():
@@ -166,7 +166,9 @@ def _parsed(where: str, line: bytes, model: Any) -> Any:
 def _json(where: str, line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError:
+        # JSON can escape half a character, which no hash can be computed of.
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
         raise ArchiveError(f"{where}: not JSON") from None
     if not isinstance(value, dict):
         raise ArchiveError(f"{where}: not a JSON object")

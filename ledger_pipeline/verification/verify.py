@@ -179,11 +179,17 @@ def _pool(facts: EpochFacts) -> Iterator[Difference]:
 
 
 def _statements(facts: EpochFacts) -> Iterator[Difference]:
+    yield from _duplicates("statements", (str(each.statement_id) for each in facts.statements))
+    statement_ids = {each.statement_id for each in facts.statements}
     chain = _chain(facts.statements)
     if not chain:
         yield Difference("statements", "there is none")
-    for stray in sorted({each.statement_id for each in facts.statements} - {each.statement_id for each in chain}):
+    for stray in sorted(statement_ids - {each.statement_id for each in chain}):
         yield Difference(f"statements {stray}", "it supersedes no statement of the epoch, or one that is superseded")
+    for row in facts.corrections:
+        if row.supersedes_statement_id not in statement_ids:
+            where = f"corrections {row.user_id} of {row.supersedes_statement_id}"
+            yield Difference(where, "there is no such statement in the epoch")
     units = [UserUnits(row.user_id, row.units) for row in facts.allocations]
     pool_total_credits = sum(row.amount_credits for row in facts.pool)
     for statement in chain:

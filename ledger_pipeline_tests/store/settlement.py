@@ -36,6 +36,14 @@ USERS = {ADA.user_id: ADA_USER, GRACE.user_id: GRACE_USER}
 EVENTS = (pull_request(1), pull_request(2), review(1))
 
 
+def events_of(week: EpochWindow) -> tuple[ActivityEvent, ...]:
+    """EVENTS, or in another window than `window()` the like of them with numbers of their own."""
+    if week == window():
+        return EVENTS
+    number, at = 10 * week.start.toordinal(), week.start.strftime("%Y-%m-%dT12:00:00Z")
+    return pull_request(number + 1, at=at), pull_request(number + 2, at=at), review(number + 1, at=at)
+
+
 @dataclass(frozen=True)
 class Wallet:
     """A throw-away key that follows from its name, so that its address is the same in every run."""
@@ -148,10 +156,10 @@ def collected(
     of: EpochWindow | None = None,
     **scope_options: Any,
 ) -> Books:
-    """An open epoch with `events` (EVENTS where none is given), its `users` bound; nothing curated."""
+    """An open epoch with `events` (`events_of` it where none is given), its `users` bound; nothing curated."""
     books = Books(ledger, settling_scope(**scope_options), of or window())
     assert books.epoch
-    return books.append(*(events or EVENTS)).bind(users)
+    return books.append(*(events or events_of(books.of))).bind(users)
 
 
 def reviewed(ledger: PostgresLedger, *events: ActivityEvent, **options: Any) -> Books:

@@ -40,6 +40,8 @@ FACTS = [
     "epoch_pool_components",
     "payout_statements",
     "statement_signatures",
+    "statement_corrections",
+    "signing_requests",
 ]
 # The passwords are checked only where the server asks for one; what is stored of them is in a test below.
 LOGINS = {WRITER: ("roles_writer", "writer's own: %s'\""), READER: ("roles_reader", "pässword")}

@@ -95,8 +95,8 @@ def test_a_correction_names_a_statement_of_its_epoch_and_no_less_than_nothing(
     [of_other] = ledger.statements.of(other.epoch)
     insert = """
         INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason)
-        VALUES (:node, :epoch, :statement, 'ada', :units, 'why')
+        VALUES (:node, :epoch, :supersedes, 'ada', :units, 'why')
     """
-    given = {"node": ledger.node_id, "statement": of_other.id}
+    given = {"node": ledger.node_id, "supersedes": of_other.id}
     assert "epoch_id_fkey" in refused(ledger_engine, insert, **given, epoch=one.epoch.id, units=1)
     assert "units_check" in refused(ledger_engine, insert, **given, epoch=other.epoch.id, units=-1)

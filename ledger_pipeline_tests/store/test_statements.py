@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, event, text
 from ledger_pipeline.core.errors import EpochNotReady, StaleSignature, StoreError, StoreUnavailable
 from ledger_pipeline.core.pool import base_issuance
 from ledger_pipeline.core.statements import allocation_set_hash
-from ledger_pipeline.pipeline.settle import stated_units
+from ledger_pipeline.pipeline.settle import finalize, stated_units
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -49,6 +49,23 @@ def assert_consistent(books: Books) -> None:
     pool = sum(each.amount_credits for each in books.ledger.pool.of(books.epoch))
     assert statement.pool_total_credits == books.epoch.pool_total_credits == pool
     assert sum(int(line["amountCredits"]) for line in statement.payouts) == pool
+
+
+@pytest.fixture
+def own_engine(ledger_url: str) -> Iterator[Engine]:
+    """Connections that nobody else uses, to be killed."""
+    engine = make_engine(ledger_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def writer(ledger_url: str) -> Iterator[Engine]:
+    login = url_of(ledger_url, "roles_settling", "secret")
+    ensure_logins(ledger_url, {WRITER: login})
+    engine = make_engine(login)
+    yield engine
+    engine.dispose()
 
 
 # Reading.
@@ -152,8 +169,10 @@ def test_a_correction_under_way_is_in_the_amendment_or_its_signature_is_stale(
     books = finalized(ledger)
     ledger.statements.correct(books.epoch, ADA_USER, 1000, "counted again")
     signature = books.signature()
-    another = "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason) " \
+    another = (
+        "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason) "
         "SELECT node_id, epoch_id, id, 'lin', 7, 'forgotten' FROM payout_statements"
+    )
     answer = while_open(
         ledger_engine, lambda connection: connection.execute(text(another)), lambda: stale(books, signature)
     )
@@ -200,12 +219,12 @@ def test_eight_at_once_make_one_statement_and_all_get_it(ledger: PostgresLedger,
     signature = books.signature()
     barrier = Barrier(8)
 
-    def finalize(_: int) -> object:
+    def at_once(_: int) -> object:
         barrier.wait()
         return books.finalize(signature)
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(finalize, range(8)))
+        answers = list(pool.map(at_once, range(8)))
     assert answers == ledger.statements.of(books.epoch) * 8
     assert rows_of(ledger_engine, *WRITTEN) == ALL
     assert_consistent(books)
@@ -216,12 +235,12 @@ def test_two_approvers_at_once_sign_one_statement(ledger: PostgresLedger) -> Non
     message = books.draft().message
     barrier = Barrier(2)
 
-    def finalize(signature: str) -> object:
+    def at_once(signature: str) -> object:
         barrier.wait()
         return books.finalize(signature)
 
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(finalize, (APPROVER.sign(message), SECOND_APPROVER.sign(message)))
+        one, two = pool.map(at_once, (APPROVER.sign(message), SECOND_APPROVER.sign(message)))
     assert [one, two] == ledger.statements.of(books.epoch) * 2
     assert list(books.signers.values()) == [sorted((APPROVER.address, SECOND_APPROVER.address))]
 
@@ -232,12 +251,12 @@ def test_eight_at_once_amend_once(ledger: PostgresLedger) -> None:
     signature = books.signature()
     barrier = Barrier(8)
 
-    def finalize(_: int) -> object:
+    def at_once(_: int) -> object:
         barrier.wait()
         return books.finalize(signature)
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(finalize, range(8)))
+        answers = list(pool.map(at_once, range(8)))
     assert answers == ledger.statements.of(books.epoch)[1:] * 8
 
 
@@ -354,26 +373,23 @@ def killed_at(engine: Engine, watcher: Engine, nth: int, when: str) -> Iterator[
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_any_statement_finalizing_leaves_all_or_nothing_and_can_be_repeated(
-    ledger: PostgresLedger, ledger_engine: Engine, ledger_url: str, when: str
+    ledger: PostgresLedger, ledger_engine: Engine, own_engine: Engine, when: str
 ) -> None:
     books = reviewed(ledger)
     signature = books.signature()
-    ours = make_engine(ledger_url)
-    mine = books.seen_by(ours)
-    epoch = books.epoch
+    mine, epoch = books.seen_by(own_engine), books.epoch
     nth = 0
     while True:
         nth += 1
-        with killed_at(ours, ledger_engine, nth, when) as executed:
+        with killed_at(own_engine, ledger_engine, nth, when) as executed:
             try:
-                made = mine.ledger.statements and _finalize(mine, epoch, signature)
+                made = finalize(mine.ledger, mine.spec, epoch, signature)
             except StoreUnavailable:
                 made = None
         if made is not None:
             break
         assert rows_of(ledger_engine, *WRITTEN) == NOTHING, f"killed {when} statement {nth}"
         assert (books.epoch.status, books.epoch.pool_total_credits) == (EpochStatus.REVIEW, None)
-    ours.dispose()
     # It was killed at each of its statements before it got through.
     assert nth == executed() + 1 >= 10
     assert rows_of(ledger_engine, *WRITTEN) == ALL
@@ -383,35 +399,31 @@ def test_killed_at_any_statement_finalizing_leaves_all_or_nothing_and_can_be_rep
 
 @pytest.mark.parametrize("nth", [6, 9])
 def test_killed_while_amending_the_original_stays_in_force_until_it_is_repeated(
-    ledger: PostgresLedger, ledger_engine: Engine, ledger_url: str, nth: int
+    ledger: PostgresLedger, ledger_engine: Engine, own_engine: Engine, nth: int
 ) -> None:
     books = finalized(ledger)
     [original] = ledger.statements.of(books.epoch)
     ledger.statements.correct(books.epoch, ADA_USER, 1000, "counted again")
     signature = books.signature()
-    ours = make_engine(ledger_url)
-    with killed_at(ours, ledger_engine, nth, "after"), pytest.raises(StoreUnavailable):
-        _finalize(books.seen_by(ours), books.epoch, signature)
+    mine, epoch = books.seen_by(own_engine), books.epoch
+    with killed_at(own_engine, ledger_engine, nth, "after"), pytest.raises(StoreUnavailable):
+        finalize(mine.ledger, mine.spec, epoch, signature)
     assert ledger.statements.of(books.epoch) == [original]
     assert rows_of(ledger_engine, *WRITTEN) == ALL
-    assert _finalize(books.seen_by(ours), books.epoch, signature).supersedes_statement_id == original.id
-    ours.dispose()
+    assert mine.finalize(signature).supersedes_statement_id == original.id
 
 
 # As the writer.
 
 
 def test_the_writer_goes_the_whole_way_and_changes_nothing_that_was_signed(
-    ledger: PostgresLedger, ledger_engine: Engine, ledger_url: str
+    writer: Engine,
 ) -> None:
-    login = url_of(ledger_url, "roles_settling", "secret")
-    ensure_logins(ledger_url, {WRITER: login})
-    writer = make_engine(login)
     books = finalized(PostgresLedger(writer, NODE_ID), pull_request(1), pull_request(2))
     books.ledger.identities.move(NewBinding("github", str(ADA.user_id), "countess"))
     books.ledger.identities.unresolved([books.epoch])
     books.amend("lin", 1000, by=SECOND_APPROVER)
-    open_ = collected(books.ledger, of=SECOND)
+    open_ = collected(books.ledger, users={}, of=SECOND)
     open_.materialize()
     books.ledger.allocations.decide(open_.epoch, "lin", 1, "for now")
     books.ledger.allocations.decide(open_.epoch, "lin", None, None)
@@ -419,4 +431,3 @@ def test_the_writer_goes_the_whole_way_and_changes_nothing_that_was_signed(
     for table in ("statement_corrections", "signing_requests", "payout_statements", "statement_signatures"):
         for change in ("UPDATE {} SET node_id = node_id", "DELETE FROM {}", "TRUNCATE {} CASCADE"):
             assert refused(writer, change.format(table)) == f"permission denied for table {table}"
-    writer.dispose()

@@ -1,4 +1,4 @@
-"""Histories of CollectEpochWorkflow, recorded on real parts, for `test_replay` to hold the workflow's code against.
+"""Histories of the workflows, recorded on real parts, for `test_replay` to hold the workflows' code against.
 
 `python -m ledger_pipeline_tests.temporal_bridge.record_histories` records them with the code as it is into the next
 `histories/v{n}`: to be committed with a change that lets workflows take another path. Older ones stay, because
@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from ledger_pipeline.local.embedded_temporal import embedded_temporal
 from ledger_pipeline.sources.simulator.faults import Failure, Slow
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.port import EpochStatus
-from ledger_pipeline_tests.builders import SCOPE_ID
+from ledger_pipeline_tests.builders import SCOPE_ID, pull_request
 from ledger_pipeline_tests.postgres import fresh_database, running_postgres, set_status
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
+from ledger_pipeline_tests.store.settlement import APPROVER, STRANGER, Books, settling_scope
 from ledger_pipeline_tests.temporal_bridge.stack import (
     Stack,
     eventually_async,
@@ -96,6 +98,12 @@ async def _played(scenario: Scenario, stack: Stack, client: Client) -> Any:
     return (await handle.fetch_history()).to_json_dict()
 
 
+async def start_finalize(client: Client, epoch_id: str, signature: str, workflow_id: str) -> Handle:
+    """Start the workflow as another client would: by its name, with plain JSON."""
+    payload = {"epochId": epoch_id, "signature": signature}
+    return await client.start_workflow("FinalizeEpochWorkflow", payload, id=workflow_id, task_queue="ledger-tasks")
+
+
 async def _collected(stack: Stack, client: Client, week: EpochWindow) -> Handle:
     return await start(client, stack.payload(week), "collected")
 
@@ -134,6 +142,32 @@ async def _attached(stack: Stack, client: Client, week: EpochWindow) -> Handle:
     return await start(client, stack.payload(week), "attached")
 
 
+def _reviewed(stack: Stack, week: EpochWindow) -> Books:
+    """An epoch that waits for its signature, without a collection."""
+    scope = settling_scope(approvers=(APPROVER.address,))
+    books = Books(stack.ledger, scope, week)
+    assert books.epoch
+    number = int(week.key.replace("-", ""))
+    books.append(pull_request(number, at=(week.start + timedelta(hours=1)).isoformat().replace("+00:00", "Z")))
+    books.bind()
+    books.materialize()
+    return books.close()
+
+
+async def _finalized(stack: Stack, client: Client, week: EpochWindow) -> Handle:
+    books = _reviewed(stack, week)
+    return await start_finalize(client, str(books.epoch.id), books.signature(), "finalized")
+
+
+async def _finalize_refused(stack: Stack, client: Client, week: EpochWindow) -> Handle:
+    books = _reviewed(stack, week)
+    return await start_finalize(client, str(books.epoch.id), books.signature(STRANGER), "finalize-refused")
+
+
+async def _finalize_bad_payload(stack: Stack, client: Client, week: EpochWindow) -> Handle:
+    return await start_finalize(client, "seven", "0x00", "finalize-bad-payload")
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     "collected": _collected,
     "nothing-to-do": _nothing_to_do,
@@ -142,11 +176,14 @@ SCENARIOS: Mapping[str, Scenario] = {
     "failed-in-passing": _failed_in_passing,
     "canceled": _canceled,
     "attached": _attached,
+    "finalized": _finalized,
+    "finalize-refused": _finalize_refused,
+    "finalize-bad-payload": _finalize_bad_payload,
 }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Record histories of CollectEpochWorkflow for the replay test.")
+    parser = argparse.ArgumentParser(description="Record histories of the workflows for the replay test.")
     parser.add_argument("--overwrite", action="store_true", help="replace the newest ones instead of adding a version")
     newest = max(map(_number, versions()), default=0)
     record(FOLDER / f"v{newest if parser.parse_args().overwrite and newest else newest + 1}")

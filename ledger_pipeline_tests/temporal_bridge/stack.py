@@ -38,6 +38,7 @@ from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, instant, window
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.postgres import fresh_database
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, review, world
+from ledger_pipeline_tests.store.settlement import APPROVER, POOL
 from ledger_pipeline_tests.waiting import POLL_SECONDS, eventually
 
 NOW = instant("2026-02-18T12:00")
@@ -143,7 +144,11 @@ def running_stack(postgres_url: str, migrated_template: str, temporal_address: s
             "GITHUB_TOKEN": "ghp_marked_secret",
             "GITHUB_RETRIES": "0",
             "GITHUB_MAX_WAIT_SECONDS": "0",
-            "LEDGER_REPO_SPEC": str(write_repo_spec(home, NAME, first_epoch=FIRST_EPOCH)),
+            "LEDGER_REPO_SPEC": str(
+                write_repo_spec(
+                    home, NAME, first_epoch=FIRST_EPOCH, approvers=[APPROVER.address], base_issuance_credits=POOL
+                )
+            ),
             "NODE_ID": str(NODE_ID),
             "SCOPE_ID": str(SCOPE_ID),
             "TEMPORAL_ADDRESS": temporal_address,

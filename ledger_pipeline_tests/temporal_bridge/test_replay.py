@@ -19,6 +19,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
+from ledger_pipeline.temporal_bridge.finalize_workflow import FinalizeEpochWorkflow
 from ledger_pipeline.temporal_bridge.workflows import CollectEpochWorkflow
 from ledger_pipeline_tests.temporal_bridge.changed_workflow import AsksForTheCursorFirst, WaitsBeforeMaterializing
 from ledger_pipeline_tests.temporal_bridge.record_histories import RECORDED, SCENARIOS, scrubbed, versions
@@ -32,7 +33,7 @@ every_history = pytest.mark.parametrize("file", HISTORIES, ids=lambda file: f"{f
 
 def replay(workflow: type, file: Path) -> None:
     """Replay the history, as a worker with this code would that takes the workflow over."""
-    replayer = Replayer(workflows=[workflow], data_converter=pydantic_data_converter)
+    replayer = Replayer(workflows=[workflow, FinalizeEpochWorkflow], data_converter=pydantic_data_converter)
     history = WorkflowHistory.from_json(file.stem, file.read_text())
     asyncio.run(replayer.replay_workflow(history))
 
@@ -95,6 +96,9 @@ def test_the_newest_histories_hold_every_scenario() -> None:
         "failed-in-passing": "WORKFLOW_EXECUTION_FAILED",
         "canceled": "WORKFLOW_EXECUTION_CANCELED",
         "attached": "WORKFLOW_EXECUTION_COMPLETED",
+        "finalized": "WORKFLOW_EXECUTION_COMPLETED",
+        "finalize-refused": "WORKFLOW_EXECUTION_FAILED",
+        "finalize-bad-payload": "WORKFLOW_EXECUTION_FAILED",
     }
 
 

@@ -4,6 +4,7 @@ ada merged two pull requests; grace reviewed one and closed an issue that a pers
 units a person decided, and merged a pull request that a person excluded. 10,500 credits: 6,562, 2,461 and 1,477.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
@@ -66,10 +67,11 @@ def address(key: str = "approver") -> str:
 
 @cache
 def sign(message: str, key: str = "approver") -> str:
-    """What a wallet answers to `personal_sign`."""
+    """What a wallet answers to `personal_sign`; `key` is a word, or a private key in hex."""
+    account = _account(key)
     from eth_account.messages import encode_defunct
 
-    return "0x" + bytes(_account(key).sign_message(encode_defunct(text=message)).signature).hex()
+    return "0x" + bytes(account.sign_message(encode_defunct(text=message)).signature).hex()
 
 
 def message(units: Mapping[str, int], pool: int = POOL, epoch_id: int = EPOCH_ID) -> str:
@@ -172,10 +174,12 @@ def with_spec(facts: EpochFacts, **keys: Any) -> EpochFacts:
 
 
 def _account(key: str) -> Any:
-    # Imported where something is signed: eth-account takes seconds to load.
+    # Imported where something is signed: eth-account takes seconds to load, and raises the limit of the process.
+    limit = sys.getrecursionlimit()
     from eth_account import Account
 
-    return Account.from_key(sha256(key.encode()).digest())
+    sys.setrecursionlimit(limit)
+    return Account.from_key(key if key.startswith("0x") else sha256(key.encode()).digest())
 
 
 def _rows(facts: EpochFacts, table: str) -> list[Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
+from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts
 from ledger_pipeline.verification.record import EpochFacts
 from ledger_pipeline.verification.verify import (
     ContributorAccount,
@@ -99,17 +100,7 @@ ALSO_RIGHT: dict[str, Tampering] = {
     "rows stand in another order": lambda facts: with_rows(
         with_rows(facts, "statements", reversed(facts.statements)), "events", reversed(facts.events)
     ),
-    "units decided for somebody without an event": lambda facts: facts_with_a_fourth_user(facts),
 }
-
-
-def facts_with_a_fourth_user(facts: EpochFacts) -> EpochFacts:
-    # Worth nothing, so no other number changes but the hash, and that is another statement: say only its allocation.
-    only_allocations = with_another(
-        facts, "allocations", user_id="user-zoe", proposed_units=0, activity_count=0, final_units=0
-    )
-    assert not any(each.where.startswith("allocations") for each in verify(only_allocations))
-    return facts
 
 
 @pytest.mark.parametrize("variant", ALSO_RIGHT.values(), ids=ALSO_RIGHT)
@@ -164,7 +155,6 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
     "a review's state": (lambda facts: metadata(facts, REVIEWED, state="DISMISSED"), f"events {REVIEW} payload_hash"),
     "nothing to hash": (lambda facts: changed(facts, "events", MERGED, metadata={}), f"events {PR_1}"),
     "a fraction to hash": (lambda facts: metadata(facts, MERGED, mergedAt=1.5), f"events {PR_1}"),
-    "half a character to hash": (lambda facts: metadata(facts, MERGED, mergedAt="\ud800"), f"events {PR_1}"),
     "an event's author": (
         lambda facts: changed(facts, "events", MERGED, platform_user_id="1"),
         f"events {PR_1} payload_hash",
@@ -174,7 +164,10 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
         f"events {PR_1} payload_hash",
     ),
     "an event's type": (lambda facts: changed(facts, "events", MERGED, event_type="pr_opened"), f"events {PR_1}"),
-    "an event's source": (lambda facts: changed(facts, "events", MERGED, source="gitlab"), "allocations user-ada"),
+    "an event's source": (
+        lambda facts: changed(facts, "events", MERGED, source="gitlab"),
+        "allocations user-ada proposed_units",
+    ),
     "an event's time, within the epoch": (
         lambda facts: changed(facts, "events", MERGED, event_time=facts.epoch.period_start + timedelta(hours=1)),
         f"events {PR_1} event_time",
@@ -183,7 +176,10 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
         lambda facts: changed(facts, "events", MERGED, event_time=facts.epoch.period_end),
         f"events {PR_1}",
     ),
-    "an event's id": (lambda facts: changed(facts, "events", MERGED, id="github:pr:a/b:9"), "events github:pr:a/b:9"),
+    "an event's id": (
+        lambda facts: changed(facts, "events", MERGED, id="github:pr:a/b:9"),
+        "events github:pr:a/b:9 payload_hash",
+    ),
     "an event removed": (lambda facts: without(facts, "events", MERGED), f"curation {PR_1}"),
     "an event twice": (lambda facts: with_another(facts, "events", MERGED), f"events {PR_1}"),
     # Curation.
@@ -399,8 +395,7 @@ def test_one_wrong_row_is_found_and_named(tamper: Tampering, where: str) -> None
     facts = tamper(finalized(amended=True))
     found = verify(facts)
     assert found, "nothing was found"
-    assert found[0].where.startswith(where), list(map(str, found))
-    assert where in {each.where for each in found} | {found[0].where.rpartition(" ")[0]}
+    assert found[0].where == where, list(map(str, found))
 
 
 def test_a_difference_says_what_is_stored_and_what_follows() -> None:
@@ -470,8 +465,6 @@ def test_who_rewrites_all_that_follows_still_cannot_sign_it() -> None:
 
 
 def finalized_with(facts: EpochFacts, units: dict[str, int]) -> EpochFacts:
-    from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts
-
     lines = [UserUnits(user_id, of) for user_id, of in units.items()]
     return changed(
         changed(facts, "allocations", LINS, final_units=units["user-lin"]),

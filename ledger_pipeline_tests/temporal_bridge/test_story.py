@@ -1,0 +1,148 @@
+"""From a Temporal workflow to an archive that anybody verifies: one epoch, as people do it, on the whole stack."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster_graphql import DagsterGraphQLClient
+
+from ledger_pipeline.core.partition_runs import ALLOCATE_EPOCH_JOB, STATE_PAYOUTS_JOB, partition_tags
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline_tests.builders import SCOPE_ID
+from ledger_pipeline_tests.command_line import Command, Ran
+from ledger_pipeline_tests.sources.simulator.worlds import ANA
+from ledger_pipeline_tests.store.settlement import APPROVER, POOL, STRANGER
+from ledger_pipeline_tests.temporal_bridge.stack import Stack
+
+pytestmark = [pytest.mark.usefixtures("worker", "no_faults"), pytest.mark.timeout(240)]
+
+OFFLINE = """
+import socket, sys
+def refuse(*_): raise OSError("no network here")
+socket.socket.connect = refuse
+from ledger_pipeline.cli.app import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def run_in_dagster(stack: Stack, job: str, week: EpochWindow) -> None:
+    """One real run of the job for the epoch."""
+    host, port = stack.services.url.removeprefix("http://").split(":")
+    client = DagsterGraphQLClient(host, port_number=int(port))
+    run_id = client.submit_job_execution(
+        job,
+        repository_location_name="ledger_pipeline",
+        repository_name="__repository__",
+        tags=partition_tags(week.key, "default"),
+    )
+    assert stack.ended(run_id).status == "SUCCESS"
+
+
+def offline(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command with no environment, no database and no network."""
+    return subprocess.run(
+        [sys.executable, "-c", OFFLINE, *arguments], capture_output=True, text=True, env={}, check=False, timeout=120
+    )
+
+
+def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: Command, tmp_path: Path) -> None:
+    week = stack.next_week()
+    assert stack.event_ids(week) == []
+    of_epoch = ("--epoch", week.key)
+
+    def ledger(*arguments: str) -> Ran:
+        return command(*arguments, **stack.environment)
+
+    def ok(*arguments: str) -> Ran:
+        ran = ledger(*arguments)
+        assert ran.code == 0, ran.err
+        return ran
+
+    # Collected through Temporal; the epoch is long over and read, so it closes by itself.
+    assert "pull_requests" in ok("trigger", "--as-of", week.key, "--wait").out
+    shown = ok("epoch", "show", *of_epoch, "--json").json
+    assert (shown["status"], shown["allocation_algo_ref"]) == ("review", "weight-sum-v0")
+    assert any("nobody has units" in each for each in shown["blocks_next_step"])
+
+    # Somebody unknown did something: who, and what is at stake.
+    [account] = ok("identities", "unresolved", *of_epoch, "--json").json
+    assert (account["login"], account["external_id"], account["events"]) == ("ana", str(ANA.database_id), 3)
+    assert account["units"] == "1800"
+    bindings = tmp_path / "bindings.csv"
+    bindings.write_text(f"external_id,user_id\n{ANA.database_id},user-ana\n")
+    assert ok("identities", "import", str(bindings)).out == "1 bound, 0 were so already\n"
+    run_in_dagster(stack, ALLOCATE_EPOCH_JOB, week)
+    assert ok("identities", "unresolved", *of_epoch, "--json").json == []
+
+    # Reviewed: one event counts for less, another person gets units by hand, and the pool is locked.
+    pull_request = next(each for each in stack.event_ids(week) if each.startswith("github:pr:"))
+    ok("curate", *of_epoch, "--event", pull_request, "--weight-milli", "700", "--note", "half of it was generated")
+    ok("allocations", "set", *of_epoch, "--user", "user-bo", "--units-milli", "500", "--reason", "ran the release")
+    late = ledger(
+        "pool",
+        "add",
+        *of_epoch,
+        "--component",
+        "top_up",
+        "--amount-credits",
+        "5",
+        "--evidence",
+        "https://vote.example/1",
+    )
+    assert late.code == 1
+    assert "is locked: it is in review" in late.err
+    run_in_dagster(stack, ALLOCATE_EPOCH_JOB, week)
+    allocations = {each["user_id"]: each for each in ok("allocations", "list", *of_epoch, "--json").json}
+    assert allocations["user-ana"]["proposed_units"] == "1500"
+    assert allocations["user-bo"]["final_units"] == "500"
+
+    # Signed. A stranger's signature is refused with its own error and writes nothing.
+    message = ok("epoch", "sign-data", *of_epoch).out
+    assert message.startswith("Cogni Payout Statement v1\nNode: ")
+    assert message.endswith(f"Pool Total: {POOL}")
+    refused = ledger("epoch", "finalize", *of_epoch, "--signature", STRANGER.sign(message))
+    assert refused.code == 1
+    assert f"recovers to {STRANGER.address}, no approver of default" in refused.err
+    assert ok("epoch", "show", *of_epoch, "--json").json["statements"] == []
+    finalize = ("epoch", "finalize", *of_epoch, "--signature", APPROVER.sign(message), "--json")
+    first = ok(*finalize).json
+    assert ok(*finalize).json == first
+    assert (first["scope_id"], first["pool_total_credits"], first["users"]) == (str(SCOPE_ID), str(POOL), 2)
+    run_in_dagster(stack, STATE_PAYOUTS_JOB, week)
+    frozen = ledger("curate", *of_epoch, "--event", pull_request, "--exclude", "--note", "too late")
+    assert frozen.code == 1
+    assert "is finalized" in frozen.err
+
+    # Verified, here and by anybody.
+    assert "every number follows" in ok("verify", *of_epoch).out
+    archive = tmp_path / "epoch.zip"
+    ok("export", *of_epoch, "--output", str(archive))
+    elsewhere = offline("verify", "--archive", str(archive), "--user", "user-ana")
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert pull_request in elsewhere.stdout
+    assert "a person decided 0.5" in elsewhere.stdout
+    tampered = tmp_path / "tampered.zip"
+    tampered.write_bytes(archive.read_bytes().replace(b'"user_id":"user-ana"', b'"user_id":"user-eve"', 1))
+    found = offline("verify", "--archive", str(tampered))
+    assert found.returncode == 1
+    assert "curation.jsonl line 1: it was changed" in found.stdout
+
+    # Put right: a new statement supersedes, with its own signature; the first stays.
+    ok("epoch", "amend", *of_epoch, "--user", "user-bo", "--units-milli", "1000", "--reason", "two releases")
+    correction = ok("epoch", "sign-data", *of_epoch).out
+    assert correction != message
+    amended = ok("epoch", "finalize", *of_epoch, "--signature", APPROVER.sign(correction), "--json").json
+    assert amended["supersedes_statement_id"] == first["statement_id"]
+    statements = ok("epoch", "show", *of_epoch, "--json").json["statements"]
+    assert [credits_of(each) for each in statements] == [
+        {"user-ana": 7500, "user-bo": 2500},
+        {"user-ana": 6000, "user-bo": 4000},
+    ]
+    assert "every number follows" in ok("verify", *of_epoch).out
+
+
+def credits_of(statement: Mapping[str, Any]) -> dict[str, int]:
+    return {line["userId"]: int(line["amountCredits"]) for line in statement["payouts"]}
