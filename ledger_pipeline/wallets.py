@@ -32,7 +32,7 @@ def recover_signer(message: str, signature: str) -> str:
         raw = bytes.fromhex(digits)
     except ValueError:
         raw = b""
-    # fromhex skips white space, which would be written into the ledger as it was given.
+    # fromhex skips white space, and would take a signature that was broken into two lines for a whole one.
     if raw.hex() != digits.lower():
         raise WrongSignature("the signature is not hex: give 0x and 130 digits")
     if len(raw) != 65:  # r, s and v

@@ -77,7 +77,7 @@ MALFORMED = {
     "upper-case prefix": ("0X" + SIGNATURE[2:], "is not hex"),
     "wide digits": ("0x" + "\uff10" * 130, "is not hex"),
     "base64": ("lSCWYtonUudV9qzNaaCfO7GGlM0BzsxnLuZus", "is not hex"),
-    # What is written into the ledger is what was given, so there must be one spelling of it.
+    # White space is no digit: what was broken on its way here is not mended by guessing.
     "space within": (SIGNATURE[:10] + " " + SIGNATURE[10:], "is not hex"),
     "space before": (" " + SIGNATURE, "is not hex"),
     "line feed after": (SIGNATURE + "\n", "is not hex"),
@@ -105,7 +105,7 @@ IMPOSSIBLE = {
 
 @pytest.mark.parametrize(("r", "s"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_a_signature_that_no_key_can_have_made_is_refused(r: int, s: int) -> None:
-    with pytest.raises(WrongSignature, match="^no key can have made this signature: ."):
+    with pytest.raises(WrongSignature, match=r"^no key can have made this signature: ."):
         recover_signer(MESSAGE, f"0x{r:064x}{s:064x}1b")
 
 
@@ -124,8 +124,7 @@ def test_a_recovery_id_that_a_message_cannot_have_is_refused_naming_it() -> None
 def test_anything_is_somebodys_signature_or_wrong(signature: str) -> None:
     try:
         signer = recover_signer(MESSAGE, signature)
-    except WrongSignature as refusal:
-        assert "\n" not in str(refusal)
+    except WrongSignature:
         return
     assert len(signer) == 42
     assert signer != THROW_AWAY

@@ -82,7 +82,10 @@ def verify(facts: EpochFacts) -> list[Difference]:
 
 
 def accounts(facts: EpochFacts) -> list[ContributorAccount]:
-    """How each user of the statement in force gets what they get, most credits first."""
+    """How each user of the statement in force gets what they get, most credits first.
+
+    A line of it that cannot be read has no account; `verify` reports it.
+    """
     chain = _chain(facts.statements)
     if not chain:
         return []
@@ -90,15 +93,19 @@ def accounts(facts: EpochFacts) -> list[ContributorAccount]:
     proposed = {each.user_id: each.proposed_units for each in facts.allocations}
     found = []
     for line in chain[-1].payouts:
-        user_id, units = line["userId"], int(line["totalUnits"])
+        try:
+            user_id, units, share = line["userId"], int(line["totalUnits"]), line["share"]
+            amount_credits = int(line["amountCredits"])
+        except (KeyError, ValueError):
+            continue
         found.append(
             ContributorAccount(
                 user_id=user_id,
                 events=weighed.get(user_id, ()),
                 decided_units=None if proposed.get(user_id) == units else units,
                 total_units=units,
-                share=line["share"],
-                amount_credits=int(line["amountCredits"]),
+                share=share,
+                amount_credits=amount_credits,
             )
         )
     return sorted(found, key=lambda each: (-each.amount_credits, each.user_id))

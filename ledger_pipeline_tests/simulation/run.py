@@ -16,6 +16,7 @@ from sqlalchemy import Engine, text
 from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.pipeline.collect import collect
+from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.sources.simulator.faults import After
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -25,13 +26,15 @@ from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import NODE_ID, scope
-from ledger_pipeline_tests.postgres import fresh_database, running_postgres, set_status
+from ledger_pipeline_tests.postgres import fresh_database, running_postgres
 from ledger_pipeline_tests.simulation.faulty_store import Crash, FaultyStore, Turns, TurnTakingSource
 from ledger_pipeline_tests.simulation.ledger_rows import LedgerRows, read_ledger
 from ledger_pipeline_tests.simulation.schedule import SLACK, Collection, Step, Toward, draw_schedule
+from ledger_pipeline_tests.simulation.settling import Settling
 from ledger_pipeline_tests.simulation.truth import Truth
 from ledger_pipeline_tests.simulation.worlds import START, History, draw_history
 from ledger_pipeline_tests.sources.github.github_source import github_source
+from ledger_pipeline_tests.store.settlement import APPROVERS
 
 HOUR = timedelta(hours=1)
 INHERITED_CURSOR = text("""
@@ -157,7 +160,13 @@ class Simulation:
         source_scopes = [*spelled, *self.missing]
         random.shuffle(source_scopes)
         scope_id = self.stage.next_scope_id()
-        self.scope = scope(*source_scopes, scope_id=scope_id, length_days=self.history.calendar.length_days)
+        self.scope = scope(
+            *source_scopes,
+            scope_id=scope_id,
+            length_days=self.history.calendar.length_days,
+            approvers=APPROVERS,
+            base_issuance_credits=random.randrange(20_000),
+        )
         start = START + (self.history.end - START) * random.uniform(0.1, 0.7)
         self.github = SimulatedGitHub(self.stage.github, self.history, start.replace(microsecond=0))
         if random.random() < 0.15:
@@ -165,11 +174,12 @@ class Simulation:
         self.random = random
 
     def run(self) -> None:
-        """The schedule, then healing."""
+        """The schedule, then healing, then the way to signed statements; what was finalized never changes again."""
         self.github.simulator.faults.clear()
         for step in self.schedule:
             self._run_step(step)
         self._heal()
+        self._settle()
 
     def account_of(self, problem: Exception) -> str:
         """What broke, and after what."""
@@ -227,7 +237,9 @@ class Simulation:
     def _close(self, window: EpochWindow) -> None:
         ledger = read_ledger(self.stage.engine, self.scope.scope_id)
         if window.start in ledger.epochs:
-            set_status(self.stage.engine, self.scope.scope_id, window, EpochStatus.REVIEW)
+            store = PostgresLedger(self.stage.engine, NODE_ID)
+            for epoch in store.epochs(self.scope.scope_id, window):
+                close(store, self.scope, epoch)
             # What a collection was storing when the epoch closed is in it, or was refused: look only now.
             self.truth.close(window, read_ledger(self.stage.engine, self.scope.scope_id))
 
@@ -315,6 +327,19 @@ class Simulation:
         refreshed = self._collect_whole(windows, full_refresh=True)
         found = refreshed.events.keys() - healed.events.keys()
         assert not found, f"a full refresh found what was lost: {found}"
+
+    def _settle(self) -> None:
+        """Some epochs are settled, and reading everything once more changes nothing of them."""
+        ledger = PostgresLedger(self.stage.engine, NODE_ID)
+        calendar = self.history.calendar
+        windows = list(calendar.windows_between(calendar.window_at(START), calendar.window_at(self.github.now)))
+        Settling(self.stage.engine, self.scope, self.random, self.done.append).run(
+            ledger.epochs(self.scope.scope_id, span(windows))
+        )
+        for epoch in ledger.epochs(self.scope.scope_id, span(windows)):
+            if epoch.status is not EpochStatus.OPEN and epoch.window not in self.truth.closed:
+                self.truth.close(epoch.window, read_ledger(self.stage.engine, self.scope.scope_id))
+        self._collect_whole(windows, full_refresh=True)
 
     def _collect_whole(self, windows: list[EpochWindow], *, full_refresh: bool) -> LedgerRows:
         collection = Collection(0, 0, None, full_refresh, 50, None)

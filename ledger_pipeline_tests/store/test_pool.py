@@ -8,6 +8,7 @@ from ledger_pipeline.core.pool import BASE_ISSUANCE, KPI_BONUS_V0, TOP_UP, NewPo
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.store.settlement import POOL, Books, collected, finalized, refused, rows_of
+from ledger_pipeline_tests.store.test_races import CLOSE, while_open
 
 TOPPED_UP = NewPoolComponent(TOP_UP, 500, {"proposal": "7"}, "https://vote/7")
 BONUS = NewPoolComponent(KPI_BONUS_V0, 90, {"users": 9, "factor": "10"}, "https://report")
@@ -102,3 +103,17 @@ def test_the_base_issuance_that_is_there_stays_when_the_epoch_closes(ledger: Pos
     ledger.pool.add(books.epoch, base_issuance(POOL))
     books.with_scope(base_issuance_credits=POOL * 2).close()
     assert amounts(books) == {BASE_ISSUANCE: POOL}
+
+
+def test_a_component_that_meets_an_epoch_just_closing_is_refused(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = collected(ledger)
+    epoch = books.epoch
+
+    def add() -> str:
+        with pytest.raises(StoreError) as raised:
+            ledger.pool.add(epoch, TOPPED_UP)
+        return str(raised.value)
+
+    answer = while_open(ledger_engine, lambda connection: connection.execute(CLOSE, {"id": epoch.id}), add)
+    assert f"the pool of epoch {epoch.id} is locked, it is in review" in str(answer)
+    assert amounts(books) == {}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier, Event
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, event, text
@@ -149,7 +150,7 @@ def test_a_superseded_statement_takes_no_corrections_not_even_one_under_way(
         amending = pool.submit(books.finalize, signature)
         reached(amending)
         # It has read the original as the one in force, and must not add to it what the amendment does not have.
-        late = pool.submit(ledger.statements.correct, books.epoch, GRACE_USER, 9, "too late")
+        late: Future[object] = pool.submit(ledger.statements.correct, books.epoch, GRACE_USER, 9, "too late")
         until_someone_waits(ledger_engine, late)
         go_on()
         with pytest.raises(StoreError, match=f"statement {original.id} is superseded already"):
@@ -192,7 +193,7 @@ def stale(books: Books, signature: str) -> str:
 
 
 @contextmanager
-def paused(engine: Engine, at: str) -> Iterator[tuple[Callable[[Future[object]], None], Callable[[], None]]]:
+def paused(engine: Engine, at: str) -> Iterator[tuple[Callable[[Future[Any]], None], Callable[[], None]]]:
     """The first connection about to execute what starts with `at` waits: yields how to await that, and to let it go."""
     here, go_on = Event(), Event()
 
@@ -201,7 +202,7 @@ def paused(engine: Engine, at: str) -> Iterator[tuple[Callable[[Future[object]],
             here.set()
             assert go_on.wait(30)
 
-    def reached(by: Future[object]) -> None:
+    def reached(by: Future[Any]) -> None:
         while not here.wait(0.05):
             if by.done():
                 pytest.fail(f"never got to {at}: {by.result()}")
@@ -299,7 +300,7 @@ def test_a_statement_never_differs_from_allocations_that_change_meanwhile(
     with paused(ledger_engine, "INSERT INTO payout_statements") as (reached, go_on), ThreadPoolExecutor(2) as pool:
         finalizing = pool.submit(books.finalize, signature)
         reached(finalizing)
-        late = pool.submit(verb, books)
+        late: Future[object] = pool.submit(verb, books)
         until_someone_waits(ledger_engine, late)
         go_on()
         with pytest.raises(StoreError, match=f"refused: epoch {books.epoch.id} is finalized"):

@@ -521,3 +521,18 @@ def test_accounts_add_up(amended: bool) -> None:
 def test_after_an_amendment_accounts_are_of_the_statement_in_force() -> None:
     (lin,) = (each for each in accounts(finalized(amended=True)) if each.user_id == "user-lin")
     assert (lin.decided_units, lin.amount_credits) == (650, 2007)
+
+
+@pytest.mark.parametrize("column", ["userId", "totalUnits", "share", "amountCredits"])
+def test_a_payout_that_cannot_be_read_is_a_difference_without_an_account(column: str) -> None:
+    lines = [dict(each) for each in finalized().statements[0].payouts]
+    del lines[ADAS][column]
+    facts = changed(finalized(), "statements", payouts=lines)
+    assert f"statements {FIRST} payout of user-ada" in {each.where for each in verify(facts)}
+    assert [each.user_id for each in accounts(facts)] == ["user-grace", "user-lin"]
+
+
+def test_an_amount_that_is_no_number_is_a_difference_without_an_account() -> None:
+    facts = payout(finalized(), ADAS, amountCredits="many")
+    assert verify(facts)[0].where == f"statements {FIRST} payout of user-ada"
+    assert [each.user_id for each in accounts(facts)] == ["user-grace", "user-lin"]
