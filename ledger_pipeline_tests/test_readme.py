@@ -48,7 +48,7 @@ def test_every_make_target_is_documented_and_exists() -> None:
 
 def test_ci_runs_the_readmes_two_commands() -> None:
     ci = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert {"make check", "make demo", "make bench", "make test"} <= set(ci)
+    assert {"make check", "docker/check", "make demo", "make bench", "make test", "make e2e"} <= set(ci)
 
 
 def test_every_setting_is_documented_as_the_code_says() -> None:

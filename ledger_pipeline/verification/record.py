@@ -4,6 +4,7 @@ The models are the archive's format, version 1. Numbers that may be larger than 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -30,7 +31,7 @@ def _not_negative(value: int) -> int:
 
 
 def _iso(value: AwareDatetime) -> str:
-    return value.isoformat().replace("+00:00", "Z")
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 Digits = Annotated[int, BeforeValidator(_digits), AfterValidator(_not_negative), PlainSerializer(str)]

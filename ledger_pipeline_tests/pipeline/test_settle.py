@@ -258,28 +258,19 @@ def test_a_signature_is_stale_once_units_or_pool_have_changed(ledger: PostgresLe
     assert paid(books) == [{ADA_USER: "7997", GRACE_USER: "2003"}]
 
 
-CHANGED = {
-    "one more": (*APPROVERS, STRANGER.address),
-    "one less": APPROVERS[:1],
-    "another": (STRANGER.address,),
-}
-
-
-@pytest.mark.parametrize("approvers", CHANGED.values(), ids=CHANGED)
 @pytest.mark.parametrize("start", [reviewed, finalized])
-def test_approvers_other_than_those_pinned_sign_nothing(
-    ledger: PostgresLedger, start: Callable[..., Books], approvers: tuple[str, ...]
-) -> None:
+def test_approvers_other_than_those_pinned_sign_nothing(ledger: PostgresLedger, start: Callable[..., Books]) -> None:
     books = start(ledger)
     message = to_sign(books)
-    changed = books.with_scope(approvers=approvers)
-    for wallet in (APPROVER, STRANGER):
-        refusal = not_accepted(changed, ApproversChanged, wallet.sign(message))
-        assert "its approvers were pinned as" in refusal
-        assert "put them back as they were then" in refusal
-    if start is reviewed:
-        with pytest.raises(ApproversChanged):
-            changed.draft()
+    for approvers in ((*APPROVERS, STRANGER.address), APPROVERS[:1], (STRANGER.address,)):  # more, less, another
+        changed = books.with_scope(approvers=approvers)
+        for wallet in (APPROVER, STRANGER):
+            refusal = not_accepted(changed, ApproversChanged, wallet.sign(message))
+            assert "its approvers were pinned as" in refusal
+            assert "put them back as they were then" in refusal
+        if start is reviewed:
+            with pytest.raises(ApproversChanged):
+                changed.draft()
     # Order and case are no change.
     same = books.with_scope(approvers=tuple(address.lower() for address in reversed(APPROVERS)))
     assert same.finalize(SECOND_APPROVER.sign(message)) == ledger.statements.of(books.epoch)[0]

@@ -165,7 +165,7 @@ class Simulation:
             scope_id=scope_id,
             length_days=self.history.calendar.length_days,
             approvers=APPROVERS,
-            base_issuance_credits=random.randrange(20_000),
+            base_issuance_credits=random.randrange(1, 20_000),
         )
         start = START + (self.history.end - START) * random.uniform(0.1, 0.7)
         self.github = SimulatedGitHub(self.stage.github, self.history, start.replace(microsecond=0))

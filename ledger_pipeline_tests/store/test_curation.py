@@ -126,31 +126,25 @@ def test_once_finalized_nothing_of_it_changes_whoever_asks(ledger: PostgresLedge
     assert [each.user_id for each in books.materialize()] == [ADA_USER, GRACE_USER]
 
 
-@pytest.mark.parametrize(
-    "stray",
-    [
-        pull_request(7, at="2026-02-15T23:59:59Z").id,  # of the week before
-        pull_request(8, at="2026-02-23T00:00:00Z").id,  # at the window's end
-        issue(9).id,  # of another scope
-        "made up",
-    ],
-)
-def test_an_epoch_curates_no_event_but_its_own(ledger: PostgresLedger, ledger_engine: Engine, stray: str) -> None:
-    books = collected(ledger, *(pull_request(n) for n in range(1, 4)))
-    books.append(pull_request(7, at="2026-02-15T23:59:59Z"), pull_request(8, at="2026-02-23T00:00:00Z"))
+def test_an_epoch_curates_no_event_but_its_own(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    week_before, next_week = pull_request(7, at="2026-02-15T23:59:59Z"), pull_request(8, at="2026-02-23T00:00:00Z")
+    books = collected(ledger, *(pull_request(n) for n in range(1, 4)), week_before, next_week)
     collected(ledger, issue(9), scope_id=OTHER_SCOPE_ID, scope_key="other")
+    strays = [week_before.id, next_week.id, issue(9).id, "made up"]
     insert = """
         INSERT INTO activity_curation (node_id, epoch_id, event_id)
         SELECT node_id, id, unnest(CAST(:events AS text[])) FROM epochs WHERE id = :epoch
     """
-    mixed = [pull_request(1).id, stray, pull_request(2).id]
-    message = refused(ledger_engine, insert, events=mixed, epoch=books.epoch.id)
-    assert message == f"INSERT of activity_curation refused: {stray} is no event of epoch {books.epoch.id}"
+    for stray in strays:
+        mixed = [pull_request(1).id, stray, pull_request(2).id]
+        message = refused(ledger_engine, insert, events=mixed, epoch=books.epoch.id)
+        assert message == f"INSERT of activity_curation refused: {stray} is no event of epoch {books.epoch.id}"
     assert curation(books) == {}
     curate(books)
-    assert "UPDATE of activity_curation refused" in refused(
-        ledger_engine, "UPDATE activity_curation SET event_id = :stray WHERE event_id = :of", stray=stray, of=mixed[0]
-    )
+    move = "UPDATE activity_curation SET event_id = :stray WHERE event_id = :own"
+    for stray in strays:
+        message = refused(ledger_engine, move, stray=stray, own=pull_request(1).id)
+        assert message == f"UPDATE of activity_curation refused: {stray} is no event of epoch {books.epoch.id}"
 
 
 def test_events_are_weighed_by_user_kind_and_override(ledger: PostgresLedger) -> None:
