@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from ledger_pipeline.core.allocations import compute_proposed_allocations
 from ledger_pipeline.core.errors import (
     ApproversChanged,
     EpochNotReady,
@@ -57,7 +58,7 @@ def next_steps(scope: Scope, epoch: Epoch, settlement: Settlement, read: Complet
         return []
     if epoch.status is EpochStatus.OPEN:
         return _blocks_review(scope, epoch, read, now)
-    return _blocks_statement(scope, settlement)
+    return _blocks_statement(scope, epoch, settlement)
 
 
 def draft_statement(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> Draft:
@@ -124,7 +125,7 @@ def stated_units(statement: Statement) -> list[UserUnits]:
 
 
 def _draft(node_id: UUID, scope: Scope, epoch: Epoch, settlement: Settlement) -> Draft:
-    blocks = _blocks_statement(scope, settlement)
+    blocks = _blocks_statement(scope, epoch, settlement)
     if blocks:
         raise EpochNotReady(f"epoch {epoch.window.key} of {scope.scope_key}: {'; '.join(blocks)}")
     _check_approvers(scope, epoch)
@@ -168,14 +169,20 @@ def _blocks_review(scope: Scope, epoch: Epoch, read: Completeness, now: datetime
     return blocks
 
 
-def _blocks_statement(scope: Scope, settlement: Settlement) -> list[str]:
+def _blocks_statement(scope: Scope, epoch: Epoch, settlement: Settlement) -> list[str]:
     if settlement.statement is not None:
         if settlement.corrections:
             return []
         return ["it has its statement; `ledger-pipeline epoch amend` puts units right"]
     if settlement.status is EpochStatus.OPEN:
         return ["it is open: it goes to review first (`ledger-pipeline epoch show` says when)"]
+    if settlement.status is EpochStatus.FINALIZED:
+        return ["another system finalized it, and its statement is not in this ledger"]
     blocks = []
+    if settlement.uncurated_events:
+        blocks.append(f"{settlement.uncurated_events} events are not curated: materialize activity_curation")
+    elif not _follows(epoch, settlement):
+        blocks.append("its allocations do not follow from its curation any more: materialize epoch_allocations")
     if not any(each.component_id == BASE_ISSUANCE for each in settlement.components):
         blocks.append(
             "its pool has no base_issuance: set activity_ledger.pool_config.base_issuance_credits in "
@@ -186,6 +193,18 @@ def _blocks_statement(scope: Scope, settlement: Settlement) -> list[str]:
     if not scope.approvers:
         blocks.append(f"nobody may sign: {scope.file} names no approvers")
     return blocks
+
+
+def _follows(epoch: Epoch, settlement: Settlement) -> bool:
+    """Whether the stored proposals are what the curation of this moment proposes."""
+    if epoch.pins is None:
+        return False
+    proposals = compute_proposed_allocations(epoch.pins.allocation_algo_ref, settlement.curated, epoch.weights_milli)
+    follow = {each.user_id: (each.proposed_units, each.activity_count) for each in proposals}
+    stored = {each.user_id: (each.proposed_units, each.activity_count) for each in settlement.allocations}
+    # A person's decision may stand without any event.
+    decided = {each.user_id for each in settlement.allocations if each.final_units is not None}
+    return stored == {**dict.fromkeys(decided, (0, 0)), **follow}
 
 
 def _check_approvers(scope: Scope, epoch: Epoch) -> None:

@@ -1,8 +1,9 @@
 """Which events of an epoch count, for whom, and by which weight: a row per event of its window."""
 
 from collections.abc import Mapping
+from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
 from ledger_pipeline.store.port import Epoch
@@ -44,6 +45,15 @@ WEIGHED = text("""
     WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id
         AND curation.included AND curation.user_id IS NOT NULL
     GROUP BY 1, 2, 3, 4
+""")
+UNCURATED = text("""
+    SELECT count(*) FROM activity_events AS event
+    WHERE event.node_id = :node_id AND event.scope_id = :scope_id
+        AND event.event_time >= :start AND event.event_time < :end
+        AND NOT EXISTS (
+            SELECT FROM activity_curation AS curation
+            WHERE curation.epoch_id = :epoch_id AND curation.event_id = event.id
+        )
 """)
 
 
@@ -87,13 +97,29 @@ class Curation(LedgerSection):
     def weighed_events(self, epoch: Epoch) -> list[CuratedEvents]:
         """Included events that have a user, counted by user, kind and override: as few rows as there are of these."""
         with self._transaction() as connection:
-            rows = connection.execute(WEIGHED, {**self._epoch(epoch), "scope_id": epoch.scope_id})
-            return [
-                CuratedEvents(
-                    row.user_id, event_kind(row.source, row.event_type), row.weight_override_milli, row.events
-                )
-                for row in rows
-            ]
+            return weighed_events(connection, self.node_id, epoch)
 
     def _epoch(self, epoch: Epoch) -> Mapping[str, object]:
         return {"node_id": self.node_id, "epoch_id": epoch.id}
+
+
+def weighed_events(connection: Connection, node_id: UUID, epoch: Epoch) -> list[CuratedEvents]:
+    """The epoch's included events that have a user, counted by user, kind and override."""
+    rows = connection.execute(WEIGHED, {"node_id": node_id, "epoch_id": epoch.id, "scope_id": epoch.scope_id})
+    return [
+        CuratedEvents(row.user_id, event_kind(row.source, row.event_type), row.weight_override_milli, row.events)
+        for row in rows
+    ]
+
+
+def uncurated_events(connection: Connection, node_id: UUID, epoch: Epoch) -> int:
+    """How many events of the epoch's window have no row in its curation."""
+    parameters = {
+        "node_id": node_id,
+        "epoch_id": epoch.id,
+        "scope_id": epoch.scope_id,
+        "start": epoch.window.start,
+        "end": epoch.window.end,
+    }
+    count: int = connection.execute(UNCURATED, parameters).scalar_one()
+    return count

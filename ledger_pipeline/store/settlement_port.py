@@ -152,11 +152,16 @@ class SigningRequest:
 
 @dataclass(frozen=True)
 class Settlement:
-    """Everything a statement of an epoch follows from, as of one moment; `statement` is the one in force."""
+    """Everything a statement of an epoch follows from, as of one moment; `statement` is the one in force.
+
+    `curated` is what the allocations should follow from; `uncurated_events` are in the window, and in no row of it.
+    """
 
     status: EpochStatus
     allocations: Sequence[Allocation]
     components: Sequence[PoolComponent]
+    curated: Sequence[CuratedEvents]
+    uncurated_events: int
     statement: Statement | None
     corrections: Sequence[Correction]
 

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.store.allocations import stored_allocations
+from ledger_pipeline.store.curation import uncurated_events, weighed_events
 from ledger_pipeline.store.epoch_rows import epoch_rows
 from ledger_pipeline.store.pool import components
 from ledger_pipeline.store.port import Epoch, EpochStatus
@@ -188,6 +189,8 @@ class Statements(LedgerSection):
             status=status,
             allocations=stored_allocations(connection, self.node_id, epoch.id),
             components=components(connection, self.node_id, epoch.id),
+            curated=weighed_events(connection, self.node_id, epoch),
+            uncurated_events=uncurated_events(connection, self.node_id, epoch),
             statement=statement,
             corrections=corrections,
         )

@@ -23,11 +23,14 @@ from ledger_pipeline.pipeline.completeness import Completeness, StreamReach
 from ledger_pipeline.pipeline.settle import finalize, message_of, next_steps, stated_units
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, REPO, SCOPE_ID, weeks
+from ledger_pipeline.store.settlement_port import Judgement
+from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, REPO, SCOPE_ID, pull_request, weeks
+from ledger_pipeline_tests.postgres import set_status
 from ledger_pipeline_tests.store.settlement import (
     ADA_USER,
     APPROVER,
     APPROVERS,
+    EVENTS,
     GRACE_USER,
     POOL,
     SECOND_APPROVER,
@@ -140,7 +143,7 @@ def test_next_steps_name_what_is_missing_and_nothing_where_it_can_be_taken(ledge
     end = books.of.end
     assert any("it runs until" in each for each in steps(end - timedelta(days=1)))
     books.close()
-    assert [each.split(":")[0] for each in steps(end)] == ["nobody has units"]
+    assert [each.split(":")[0] for each in steps(end)] == ["3 events are not curated", "nobody has units"]
     books.materialize()
     assert steps(end) == []
     books.finalize(books.signature())
@@ -346,3 +349,32 @@ def test_an_amendment_that_leaves_nobody_any_units_is_not_ready(ledger: Postgres
     assert rows_of_written(books) == (1, 1)
     books.amend("lin", 1)
     assert paid(books)[-1] == {"lin": "10000", ADA_USER: "0", GRACE_USER: "0"}
+
+
+def test_what_does_not_follow_from_the_curation_any_more_is_not_signed(ledger: PostgresLedger) -> None:
+    books = reviewed(ledger)
+    signature = books.signature()
+    assert ledger.curation.judge(books.epoch, EVENTS[0].id, Judgement("a copy", included=False))
+    with pytest.raises(EpochNotReady, match="do not follow from its curation any more: materialize epoch_allocations"):
+        books.finalize(signature)
+    books.materialize()
+    with pytest.raises(StaleSignature):
+        books.finalize(signature)
+    assert books.finalize(books.signature()).payouts
+
+
+def test_an_epoch_with_events_that_nobody_curated_is_not_signed(ledger: PostgresLedger) -> None:
+    books = collected(ledger)
+    books.materialize()
+    books.append(pull_request(9)).close()
+    with pytest.raises(EpochNotReady, match="1 events are not curated: materialize activity_curation"):
+        books.draft()
+
+
+def test_an_epoch_that_another_system_finalized_gets_no_statement(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = reviewed(ledger)
+    set_status(ledger_engine, books.scope.scope_id, books.of, EpochStatus.FINALIZED)
+    with pytest.raises(EpochNotReady, match="another system finalized it"):
+        books.draft()

@@ -1,4 +1,4 @@
-"""Two hundred seeds of the simulation hold; it notices when a collector or a database is wrong; a seed is a seed."""
+"""A hundred seeds of the simulation hold; it notices when a collector or a database is wrong; a seed is a seed."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from ledger_pipeline_tests.simulation.ledger_rows import read_ledger
 from ledger_pipeline_tests.simulation.run import Sabotage, Simulation, Stage, github_and_ledger, simulate
 from ledger_pipeline_tests.simulation.sabotage import COLLECTORS, DATABASES, damage
 
-SEEDS = 200
+SEEDS = 100
 BATCH = 10  # so that pytest-xdist spreads them
 
 NewStage = Callable[[], AbstractContextManager[Stage]]

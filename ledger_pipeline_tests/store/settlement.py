@@ -8,14 +8,11 @@ Ada has two pull requests (2000 milli-units), Grace a review (500), and they sha
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 import pytest
-from eth_account import Account
-from eth_account.messages import encode_defunct
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -46,25 +43,25 @@ def events_of(week: EpochWindow) -> tuple[ActivityEvent, ...]:
 
 @dataclass(frozen=True)
 class Wallet:
-    """A throw-away key that follows from its name, so that its address is the same in every run."""
+    """A throw-away key that follows from its name, and its checksummed address."""
 
     name: str
-
-    @cached_property
-    def _account(self) -> Any:
-        return Account.from_key(sha256(self.name.encode()).digest())
-
-    @property
-    def address(self) -> str:
-        """Checksummed."""
-        return str(self._account.address)
+    address: str
 
     def sign(self, message: str) -> str:
         """As `personal_sign` gives it: `0x` and 65 bytes in hex."""
-        return f"0x{self._account.sign_message(encode_defunct(text=message)).signature.hex().removeprefix('0x')}"
+        # Imported here: it takes seconds, and most tests sign nothing.
+        from eth_account import Account
+        from eth_account.messages import encode_defunct
+
+        account = Account.from_key(sha256(self.name.encode()).digest())
+        assert account.address == self.address
+        return f"0x{account.sign_message(encode_defunct(text=message)).signature.hex().removeprefix('0x')}"
 
 
-APPROVER, SECOND_APPROVER, STRANGER = Wallet("approver"), Wallet("second approver"), Wallet("stranger")
+APPROVER = Wallet("approver", "0xF79990CA4DCA80E46ebC61e08151341A3482b136")
+SECOND_APPROVER = Wallet("second approver", "0xd5185e2027B22cFf23C1d050CEA0E03f199dE697")
+STRANGER = Wallet("stranger", "0x17907AB670C927E23129E65F774C4b14886e61EB")
 APPROVERS = (APPROVER.address, SECOND_APPROVER.address)
 
 
