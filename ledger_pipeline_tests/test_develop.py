@@ -71,8 +71,10 @@ def running(home: Path, folder: Path, *options: str, **variables: str) -> Iterat
     finally:
         if process.poll() is None:
             # Asked, not killed: only it knows its parts.
+            parts = dev.parts()
             process.terminate()
             process.wait(DEADLINE_SECONDS)
+            assert psutil.wait_procs(parts, timeout=DEADLINE_SECONDS)[1] == []
         print(dev.said)  # pytest shows it where the test failed
 
 

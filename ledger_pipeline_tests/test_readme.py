@@ -26,7 +26,9 @@ COMMANDS = [
     if line.strip()
 ]
 OURS = [shlex.split(line)[1:] for line in COMMANDS if line.startswith("ledger-pipeline ")]
-ELSEWHERE = {"simulate-github", "dev", "worker", "schedules", "trigger"}
+# On a whole stack: `test_trigger` and `test_story` run these.
+SETTLEMENT = {"identities", "allocations", "curate", "epoch", "verify", "export"}
+ELSEWHERE = {"simulate-github", "dev", "worker", "schedules", "trigger", *SETTLEMENT}
 TARGETS = {line.removeprefix("make ") for line in COMMANDS if line.startswith("make ")}
 
 

@@ -105,6 +105,8 @@ class Curation(LedgerSection):
 
 def weighed_events(connection: Connection, node_id: UUID, epoch: Epoch) -> list[CuratedEvents]:
     """The epoch's included events that have a user, counted by user, kind and override."""
+    # The planner expects a group for every override a user might have, and would sort a million rows on disk.
+    connection.execute(text("SET LOCAL work_mem = '64MB'"))
     rows = connection.execute(WEIGHED, {"node_id": node_id, "epoch_id": epoch.id, "scope_id": epoch.scope_id})
     return [
         CuratedEvents(row.user_id, event_kind(row.source, row.event_type), row.weight_override_milli, row.events)

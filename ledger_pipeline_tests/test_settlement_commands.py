@@ -1,0 +1,215 @@
+"""The commands after collection: what each prints, and what it says in one line where it cannot do what was asked."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ledger_pipeline.cli.identities import read_bindings
+from ledger_pipeline.core.errors import IdentityError
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.settlement_port import NewBinding
+from ledger_pipeline_tests.builders import REPO, cursor, instant, pull_request
+from ledger_pipeline_tests.command_line import Command, Ran
+from ledger_pipeline_tests.defs.deployment import write_repo_spec
+from ledger_pipeline_tests.store.settlement import (
+    ADA_USER,
+    APPROVERS,
+    POOL,
+    Books,
+    collected,
+    finalized,
+    reviewed,
+)
+
+EPOCH = ("--epoch", "2026-02-16")
+ADAS = pull_request(1).id
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(command: Command, ledger_url: str, tmp_path: Path) -> Run:
+    """A command on the test's ledger; its scope has approvers and a pool."""
+    spec = write_repo_spec(tmp_path, REPO, approvers=APPROVERS, base_issuance_credits=POOL)
+    return lambda *arguments: command(*arguments, DATABASE_URL=ledger_url, LEDGER_REPO_SPEC=str(spec))
+
+
+def said(ran: Ran) -> str:
+    """Why it failed, in one line."""
+    assert ran.code == 1, ran.out
+    [line] = ran.err.splitlines()
+    return line
+
+
+# Identities.
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("b.csv", "external_id,user_id\n583231,ada\n1024025,grace\n"),
+        ("b.csv", "provider,external_id,user_id\ngithub,583231,ada\ngithub,1024025,grace\ngithub,583231,ada\n"),
+        (
+            "b.yaml",
+            "- {external_id: 583231, user_id: ada}\n- {provider: github, external_id: '1024025', user_id: grace}\n",
+        ),
+        ("b.yml", "- external_id: 583231\n  user_id: ada\n- external_id: 1024025\n  user_id: grace\n"),
+    ],
+)
+def test_bindings_are_read_from_csv_and_yaml(tmp_path: Path, name: str, text: str) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    assert read_bindings(file) == [NewBinding("github", "583231", "ada"), NewBinding("github", "1024025", "grace")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("b.csv", "external_id,user_id\nada,ada\n", "row 1: external_id 'ada' is not GitHub's numeric id"),
+        ("b.csv", "external_id,user_id\n7,\n", "row 1: user_id is missing"),
+        ("b.csv", "external_id,user_id\n7,ada\n7,bo\n", "github 7 is both ada and bo"),
+        ("b.csv", "external_id,name\n7,ada\n", "is no binding"),
+        ("b.csv", "external_id,user_id\n", "no list of bindings"),
+        ("b.yaml", "external_id: 7\n", "no list of bindings"),
+        ("b.yaml", "- [7, ada]\n", "row 1: [7, 'ada'] is no binding"),
+        ("b.yaml", "- {external_id: 7", "not YAML"),
+        ("b.txt", "7,ada", "give a .csv, .yaml or .yml file"),
+    ],
+)
+def test_a_list_of_bindings_that_is_malformed_names_file_and_row(
+    tmp_path: Path, name: str, text: str, says: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    with pytest.raises(IdentityError) as refused:
+        read_bindings(file)
+    assert str(file) in str(refused.value)
+    assert says in str(refused.value)
+
+
+def test_a_list_is_bound_as_a_whole_or_not_at_all(run: Run, ledger: PostgresLedger, tmp_path: Path) -> None:
+    assert run("identities", "bind", "--account", "7", "--user", "ana").out == "bound\n"
+    file = tmp_path / "b.csv"
+    file.write_text("external_id,user_id\n8,bo\n7,eve\n")
+    refused = said(run("identities", "import", str(file)))
+    assert "nothing stored: github 7 is ana, not eve" in refused
+    assert [each.external_id for each in ledger.identities.bindings()] == ["7"]
+    assert "moved, with 0 curated events" in run("identities", "bind", "--account", "7", "--user", "eve", "--move").out
+    assert [row["user_id"] for row in run("identities", "list", "--json").json] == ["eve"]
+
+
+def test_who_counts_for_nobody_is_listed_with_what_is_at_stake(run: Run, ledger: PostgresLedger) -> None:
+    collected(ledger, users={})
+    rows = run("identities", "unresolved", "--json").json
+    assert [(row["login"], row["events"], row["units"]) for row in rows] == [("ada", 2, "2000"), ("grace", 1, "500")]
+    assert "2 accounts without a user, 1 epochs" in run("identities", "unresolved", *EPOCH).out
+
+
+# Curation, allocations, pool.
+
+
+def test_an_event_is_judged_with_a_note_and_only_where_it_is_curated(run: Run, ledger: PostgresLedger) -> None:
+    books = collected(ledger)
+    judged = ("curate", *EPOCH, "--event", ADAS, "--note", "a copy", "--exclude")
+    assert "has no curated event" in said(run(*judged))
+    books.materialize()
+    assert run(*judged).code == 0
+    assert [each.proposed_units for each in books.materialize() if each.user_id == ADA_USER] == [1000]
+    for wrong in (
+        ("curate", *EPOCH, "--event", ADAS, "--exclude"),
+        ("curate", *EPOCH, "--event", ADAS, "--exclude", "--note", " "),
+        ("curate", *EPOCH, "--event", ADAS, "--note", "why"),
+        ("curate", *EPOCH, "--event", ADAS, "--note", "why", "--weight-milli", "-1"),
+        ("curate", *EPOCH, "--event", ADAS, "--note", "why", "--weight-milli", "1", "--clear-weight"),
+    ):
+        assert run(*wrong).code == 2, wrong
+
+
+def test_allocations_are_proposed_decided_and_taken_back(run: Run, ledger: PostgresLedger) -> None:
+    collected(ledger)
+    proposed = run("allocations", "propose", *EPOCH, "--json").json
+    assert [(row["user_id"], row["proposed_units"]) for row in proposed] == [
+        ("user-ada", "2000"),
+        ("user-grace", "500"),
+    ]
+    decide = ("allocations", "set", *EPOCH, "--user", ADA_USER)
+    assert run(*decide, "--units-milli", "7").code == 2  # no reason
+    assert run(*decide).code == 2
+    assert run(*decide, "--units-milli", "7", "--reason", "as agreed").code == 0
+    assert run("allocations", "propose", *EPOCH, "--json").json[0]["final_units"] == "7"
+    assert run(*decide, "--clear").code == 0
+    assert run("allocations", "list", *EPOCH, "--json").json[0]["final_units"] is None
+
+
+def test_a_pool_takes_components_with_evidence_while_it_is_open(run: Run, ledger: PostgresLedger) -> None:
+    books = collected(ledger)
+    add = ("pool", "add", *EPOCH, "--component", "top_up", "--amount-credits", "5", "--evidence", "https://vote/1")
+    assert run(*add).out == "added\n"
+    assert run(*add).out == "it was there already\n"
+    assert "components never change" in said(run(*add[:-3], "6", *add[-2:]))
+    assert "is not known" in said(run("pool", "add", *EPOCH, "--component", "gift", *add[6:]))
+    assert "what it was computed from" in said(run("pool", "add", *EPOCH, "--component", "kpi_bonus_v0", *add[6:]))
+    books.close()
+    assert "the pool of epoch 2026-02-16 is locked: it is in review" in said(run(*add))
+    assert [row["component_id"] for row in run("pool", "list", *EPOCH, "--json").json] == ["base_issuance", "top_up"]
+
+
+# The epoch.
+
+
+def test_an_epoch_is_closed_by_hand_once_it_is_read_to_its_end(run: Run, ledger: PostgresLedger) -> None:
+    books = collected(ledger)
+    assert "is not read to its end" in said(run("epoch", "close", *EPOCH))
+    streams = ("pull_requests", "reviews", "issues")
+    ledger.advance_cursors(
+        books.scope.scope_id, [cursor("2026-02-23T01:00", stream=each) for each in streams], instant("2026-02-23T01:00")
+    )
+    assert "is in review" in run("epoch", "close", *EPOCH).out
+    assert books.epoch.status is EpochStatus.REVIEW
+    assert [each.component_id for each in ledger.pool.of(books.epoch)] == ["base_issuance"]
+    assert "there is no step backwards" in said(run("epoch", "close", *EPOCH))
+
+
+def test_an_epoch_that_was_never_collected_is_told(run: Run) -> None:
+    assert "is not in the ledger: `ledger-pipeline collect --epoch 2026-02-16`" in said(run("epoch", "show", *EPOCH))
+
+
+def test_epochs_are_listed_and_shown_with_what_blocks_them(run: Run, ledger: PostgresLedger) -> None:
+    reviewed(ledger)
+    [row] = run("epoch", "list", "--json").json
+    assert (row["epoch"], row["status"], row["pool_total_credits"]) == ("2026-02-16", "review", None)
+    assert run("epoch", "show", *EPOCH, "--json").json["blocks_next_step"] == []
+    assert "review" in run("epoch", "list").out
+
+
+def test_a_statement_is_shown_verified_and_exported(run: Run, ledger: PostgresLedger, tmp_path: Path) -> None:
+    books = finalized(ledger)
+    assert "signed by 0x" in run("epoch", "show", *EPOCH).out
+    ran = run("verify", *EPOCH, "--user", ADA_USER)
+    assert ran.code == 0, ran.err
+    assert ADAS in ran.out
+    assert "2 github:pr_merged x 1" in ran.out
+    file = tmp_path / "epoch.zip"
+    digest = run("export", *EPOCH, "--output", str(file)).out.split("sha256 ")[1].strip()
+    assert digest in run("verify", "--archive", str(file)).out
+    assert run("export", *EPOCH, "--output", str(file)).out.endswith(f"{digest}\n")  # the same bytes again
+    contributors = run("verify", "--archive", str(file), "--json").json["contributors"]
+    assert sum(int(each["amount_credits"]) for each in contributors) == POOL
+    assert "it has its statement" in said(run("epoch", "sign-data", *EPOCH))
+    assert books.epoch.pool_total_credits == POOL
+
+
+def test_what_is_not_finalized_cannot_be_verified_or_exported(run: Run, ledger: PostgresLedger) -> None:
+    reviewed(ledger)
+    for command in ("verify", "export"):
+        assert "is in review, and has no statement to verify" in said(run(command, *EPOCH))
+    assert run("verify").code == 2
+    assert "cannot read" in said(run("verify", "--archive", "nowhere.zip"))
+
+
+def test_sign_data_prints_the_message_and_nothing_else(run: Run, ledger: PostgresLedger) -> None:
+    books: Books = reviewed(ledger)
+    assert run("epoch", "sign-data", *EPOCH).out == books.draft().message
+    assert run("epoch", "sign-data", *EPOCH, "--json").json["message"] == books.draft().message
