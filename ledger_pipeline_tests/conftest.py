@@ -1,8 +1,11 @@
 """Fixtures every test may ask for: where the recorded data lies."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 pytest_plugins = [
     "ledger_pipeline_tests.command_line",
@@ -19,3 +22,21 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared beside this checkout: golden vectors and recordings are not here")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _dagsters_migrations_are_read_once() -> Iterator[None]:
+    """Dagster reads its forty migrations anew for each database it makes, and a test of assets has three of its own."""
+    read, known = ScriptDirectory.from_config, dict[str, ScriptDirectory]()
+
+    def from_config(config: Config) -> ScriptDirectory:
+        location = config.get_main_option("script_location") or ""
+        if not location.startswith("dagster"):
+            return read(config)
+        if location not in known:
+            known[location] = read(config)
+        return known[location]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield

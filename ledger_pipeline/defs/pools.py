@@ -25,6 +25,10 @@ class ScopedRunQueue(QueuedRunCoordinator[Any]):
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         """Enqueue the run, tagged with its scope where it is of one."""
         run = context.dagster_run
+        storage = self._instance.event_log_storage
+        if all(limit.name != GITHUB_POOL for limit in storage.get_pool_limits()):
+            # Dagster makes a pool's limit when it first looks for it, and lets everything pass that once.
+            storage.initialize_concurrency_limit_to_default(GITHUB_POOL)
         scope_key = scope_of_run(run.tags)
         if scope_key is not None:
             self._instance.add_run_tags(run.run_id, {SCOPE_TAG: scope_key})

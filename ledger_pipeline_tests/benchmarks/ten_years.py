@@ -38,7 +38,7 @@ from ledger_pipeline_tests.postgres import fresh_database, running_postgres
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, world
 from ledger_pipeline_tests.waiting import eventually
 
-ROUNDS = 3
+ROUNDS = 2
 BATCH = 2_000  # events a transaction
 DEADLINE_SECONDS = 60
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

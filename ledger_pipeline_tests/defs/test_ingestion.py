@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from ledger_pipeline.core.hashing import event_set_hash
-from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
+from ledger_pipeline.defs.keys import stream_key
 from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ
 from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.sources.simulator.world import Closure, World
@@ -137,17 +137,6 @@ def test_secrets_stay_out_of_what_dagster_stores(deployment: Deployment) -> None
     stored = [*deployment.instance.all_logs(result.run_id), deployment.instance.get_run_by_id(result.run_id)]
     assert stored
     assert "ghp_marked_secret" not in repr(stored)
-
-
-def test_every_asset_says_what_a_row_is_and_who_owns_it(deployment: Deployment) -> None:
-    specs = {
-        spec.key: spec for asset in deployment.definitions().resolve_asset_graph().assets_defs for spec in asset.specs
-    }
-    assert set(specs) == {ACTIVITY_EVENTS, *(stream_key(stream) for stream in ("pull_requests", "reviews", "issues"))}
-    for spec in specs.values():
-        assert (spec.description or "").startswith("A row is")
-        assert (spec.group_name, spec.owners) == ("ingestion", ["team:ledger"])
-        assert "postgres" in spec.kinds
 
 
 def test_a_backfill_of_the_whole_grid_is_one_run_a_scope(deployment: Deployment) -> None:
