@@ -465,6 +465,35 @@ def test_a_missing_key_is_refused(load: Load, key: str) -> None:
     assert (error.key, error.problem) == (dotted(key), "is missing")
 
 
+def test_weights_override_the_defaults_kind_by_kind(load: Load) -> None:
+    weights = load({"activity_ledger.weights_milli": {"github:pr_merged": 2500, "github:issue_closed": 0}})
+    assert weights.default_scope.weights_milli == {
+        **DEFAULT_WEIGHTS_MILLI,
+        "github:pr_merged": 2500,
+        "github:issue_closed": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ({"github:pr_merged": -1}, "weight of github:pr_merged: -1 is negative"),
+        ({"github:pr_merged": 2**53}, "more than JSON keeps exact"),
+        ({"github:pr_merged": 1.5}, "valid integer"),
+        ({"github:pr_merged": True}, "valid integer"),
+        ({"github:pr_merged": "1000"}, "valid integer"),
+        ({"github:merged": 1000}, "kinds of events are github:pr_merged, "),
+        ([1000], "dictionary"),
+    ],
+)
+def test_a_weight_that_is_negative_fractional_unsafe_or_of_nothing_is_refused(
+    load: Load, weights: Any, says: str
+) -> None:
+    error = refusal(load, {"activity_ledger.weights_milli": weights})
+    assert error.key.startswith("activity_ledger.weights_milli")
+    assert says in error.problem
+
+
 def test_a_pool_config_needs_its_credits(load: Load) -> None:
     error = refusal(load, {"activity_ledger.pool_config": {}})
     assert (error.key, error.problem) == (CREDITS, "is missing")
