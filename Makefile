@@ -35,7 +35,7 @@ lock: $(READY)  ## compile requirements.lock, and docker/'s, anew from pyproject
 e2e: $(READY)  ## in a browser (Debian's chromium): backfill, metadata, a red check, the report; screenshots in .ledger/e2e
 	$(BIN)/pytest ledger_pipeline_tests/e2e/browser.py
 
-histories: $(READY)  ## record histories of the workflow, for its replay by later releases
+histories: $(READY)  ## record histories of the workflows, for their replay by later releases
 	$(BIN)/python -m ledger_pipeline_tests.temporal_bridge.record_histories
 
 # Stale (the lock or the project file is newer) is as good as missing: made anew, so that nothing lingers.

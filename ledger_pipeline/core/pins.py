@@ -25,12 +25,6 @@ class EpochPins:
     approver_set_hash: str
     pinned_spec: Mapping[str, Json] = field(default_factory=dict)
 
-    @property
-    def approvers(self) -> tuple[str, ...]:
-        """Who may sign, as pinned."""
-        approvers = self.pinned_spec.get("approvers", ())
-        return tuple(map(str, approvers)) if isinstance(approvers, list | tuple) else ()
-
 
 def epoch_pins(scope: Scope, weights_milli: Mapping[str, int]) -> EpochPins:
     """What an epoch of `scope` is closed with now. Raises ConfigurationError for an unknown credit_estimate_algo."""

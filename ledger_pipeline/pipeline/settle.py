@@ -81,7 +81,9 @@ def finalize(
     An epoch that has a statement and corrections gets the statement that supersedes it. Raises EpochNotReady, or the
     SignatureError that fits: WrongSignature, ForeignSignature, StaleSignature, SignerNotApproved, ApproversChanged.
     """
-    scope = next(each for each in spec.scopes if each.scope_id == epoch.scope_id)
+    scope = _scope_of(spec, epoch.scope_id)
+    if scope is None:
+        raise EpochNotReady(f"epoch {epoch.id} is of {epoch.scope_id}, no scope of {spec.file} or its projects")
     requests = ledger.statements.recent_requests()
 
     def decide(settlement: Settlement) -> SignedStatement | SameStatement:
@@ -90,13 +92,12 @@ def finalize(
             # Without corrections there is nothing else to sign: a signature of anything else is told for what it is.
             if is_among(signer, scope.approvers) or not settlement.corrections:
                 _check_approvers(scope, epoch)
-                _check_signer(ledger.node_id, spec, epoch, signer, signer_address, signature, requests)
+                _check_signer(ledger.node_id, spec, scope, epoch, signer, signer_address, signature, requests)
                 return SameStatement(settlement.statement, signer, _as_kept(signature))
         draft = _draft(ledger.node_id, scope, epoch, settlement)
         signer = recover_signer(draft.message, signature)
-        _check_signer(ledger.node_id, spec, epoch, signer, signer_address, signature, requests)
+        _check_signer(ledger.node_id, spec, scope, epoch, signer, signer_address, signature, requests)
         return SignedStatement(
-            units=draft.units,
             allocation_set_hash=draft.allocation_set_hash,
             pool_total_credits=draft.pool_total_credits,
             payouts=draft.payouts,
@@ -207,6 +208,10 @@ def _follows(epoch: Epoch, settlement: Settlement) -> bool:
     return stored == {**dict.fromkeys(decided, (0, 0)), **follow}
 
 
+def _scope_of(spec: RepoSpec, scope_id: UUID) -> Scope | None:
+    return next((scope for scope in spec.scopes if scope.scope_id == scope_id), None)
+
+
 def _check_approvers(scope: Scope, epoch: Epoch) -> None:
     now = approver_set_hash(scope.approvers)
     if epoch.pins is None or epoch.pins.approver_set_hash != now:
@@ -220,6 +225,7 @@ def _check_approvers(scope: Scope, epoch: Epoch) -> None:
 def _check_signer(
     node_id: UUID,
     spec: RepoSpec,
+    scope: Scope,
     epoch: Epoch,
     signer: str,
     signer_address: str | None,
@@ -227,7 +233,6 @@ def _check_signer(
     requests: Sequence[SigningRequest],
 ) -> None:
     """Raises the SignatureError that fits, unless `signer` may sign and is who it should be."""
-    scope = next(each for each in spec.scopes if each.scope_id == epoch.scope_id)
     if is_among(signer, scope.approvers):
         if signer_address is not None and signer_address.lower() != signer.lower():
             raise WrongSignature(f"the signature is {signer}'s, not {signer_address}'s")
@@ -255,7 +260,7 @@ def _meant_for(
     node_id: UUID, spec: RepoSpec, epoch: Epoch, request: SigningRequest, signature: str
 ) -> SignatureError | None:
     """What to say of a signature that an approver made of what was handed out before."""
-    scope = next((each for each in spec.scopes if each.scope_id == request.scope_id), None)
+    scope = _scope_of(spec, request.scope_id)
     if scope is None:
         return None
     message = statement_message(

@@ -1,6 +1,6 @@
 """Units per user of an epoch: what an algorithm proposed, and what a person decided instead."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
@@ -60,7 +60,7 @@ class Allocations(LedgerSection):
         `final_units` that a person set stay. Users without events any more are removed, but for those.
         """
         parameters = {
-            **self._epoch(epoch),
+            **self._of(epoch),
             "user_ids": [each.user_id for each in proposals],
             "units": [each.proposed_units for each in proposals],
             "counts": [each.activity_count for each in proposals],
@@ -72,7 +72,7 @@ class Allocations(LedgerSection):
 
     def decide(self, epoch: Epoch, user_id: str, units: int | None, reason: str | None) -> None:
         """Set a person's decision on a user's units, milli; None takes it back, and the row that it alone had made."""
-        parameters = {**self._epoch(epoch), "user_id": user_id, "units": units, "reason": reason}
+        parameters = {**self._of(epoch), "user_id": user_id, "units": units, "reason": reason}
         with self._transaction() as connection:
             for statement in (DECIDE,) if units is not None else (TAKE_BACK, REMOVE_WHAT_WAS_ONLY_DECIDED):
                 connection.execute(statement, parameters)
@@ -81,9 +81,6 @@ class Allocations(LedgerSection):
         """The epoch's allocations, by user id."""
         with self._transaction() as connection:
             return stored_allocations(connection, self.node_id, epoch.id)
-
-    def _epoch(self, epoch: Epoch) -> Mapping[str, object]:
-        return {"node_id": self.node_id, "epoch_id": epoch.id}
 
 
 def stored_allocations(connection: Connection, node_id: object, epoch_id: int) -> list[Allocation]:

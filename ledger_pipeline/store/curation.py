@@ -1,6 +1,5 @@
 """Which events of an epoch count, for whom, and by which weight: a row per event of its window."""
 
-from collections.abc import Mapping
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -63,7 +62,7 @@ class Curation(LedgerSection):
     def resolve_identities(self, epoch: Epoch, source: str) -> Resolution:
         """A row for every event of `source` in the epoch's window, with its user where bound; one statement."""
         parameters = {
-            **self._epoch(epoch),
+            **self._of(epoch),
             "scope_id": epoch.scope_id,
             "source": source,
             "start": epoch.window.start,
@@ -79,12 +78,12 @@ class Curation(LedgerSection):
     def summary(self, epoch: Epoch) -> CurationSummary:
         """The epoch's curation in numbers."""
         with self._transaction() as connection:
-            return CurationSummary(**connection.execute(SUMMARY, self._epoch(epoch)).one()._mapping)
+            return CurationSummary(**connection.execute(SUMMARY, self._of(epoch)).one()._mapping)
 
     def judge(self, epoch: Epoch, event_id: str, judgement: Judgement) -> bool:
         """Set what a person says of an event; False where the epoch's curation has no such event."""
         parameters = {
-            **self._epoch(epoch),
+            **self._of(epoch),
             "event_id": event_id,
             "included": judgement.included,
             "sets_weight": judgement.clear_weight or judgement.weight_override_milli is not None,
@@ -98,9 +97,6 @@ class Curation(LedgerSection):
         """Included events that have a user, counted by user, kind and override: as few rows as there are of these."""
         with self._transaction() as connection:
             return weighed_events(connection, self.node_id, epoch)
-
-    def _epoch(self, epoch: Epoch) -> Mapping[str, object]:
-        return {"node_id": self.node_id, "epoch_id": epoch.id}
 
 
 def weighed_events(connection: Connection, node_id: UUID, epoch: Epoch) -> list[CuratedEvents]:

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from ledger_pipeline.store.failures import translated
+from ledger_pipeline.store.port import Epoch
 
 
 class LedgerSection:
@@ -15,6 +16,10 @@ class LedgerSection:
     def __init__(self, engine: Engine, node_id: UUID) -> None:
         self.node_id = node_id
         self._engine = engine
+
+    def _of(self, epoch: Epoch) -> dict[str, object]:
+        """The parameters that every statement about `epoch` has."""
+        return {"node_id": self.node_id, "epoch_id": epoch.id}
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

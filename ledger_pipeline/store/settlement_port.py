@@ -170,7 +170,6 @@ class Settlement:
 class SignedStatement:
     """What to write: a statement with its signature; `supersedes` the one in force, for an amendment."""
 
-    units: Sequence[UserUnits]
     allocation_set_hash: str
     pool_total_credits: int
     payouts: Sequence[Payout]
