@@ -58,6 +58,7 @@ CORE_LIBRARIES = {
     "math",
     "re",
     "typing",
+    "unicodedata",
     "uuid",
 }
 NOT_IN_CORE = {"now", "today", "utcnow", "uuid1", "uuid4"}  # the clock and the dice of modules that are allowed

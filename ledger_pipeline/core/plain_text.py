@@ -1,0 +1,75 @@
+"""Text from outside as plain text: what cannot be seen, or would act on whoever shows it, becomes a visible escape.
+
+Escaped are control characters (C0, DEL, C1: a terminal acts on them), bidirectional marks and other format
+characters, characters without a look of their own (zero-width, fillers, variation selectors, unassigned), every space
+but the common one, and lone surrogates, which no encoding takes. Letters of different scripts that look alike are not
+told apart.
+"""
+
+import re
+import unicodedata
+
+CUT = "\N{HORIZONTAL ELLIPSIS}"
+"""What a bounded text ends with where something is left out."""
+
+# Letters, marks and symbols by category, which nevertheless are shown as nothing.
+_BLANK = frozenset(
+    map(chr, [0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, *range(0xFE00, 0xFE10)])
+) | frozenset(map(chr, [0xFFA0, *range(0xE0100, 0xE01F0)]))
+_NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+_LINE_ENDS = re.compile(r"\s*[\n\r\v\f\x85\u2028\u2029]\s*")
+
+
+def plain_text(value: str, at_most: int | None = None) -> str:
+    r"""One value on one line, so that two different values never read alike: ESC as `\x1b`, a backslash as `\\`.
+
+    Spaces at either end are escaped as well, and so is everything beyond ASCII where the value is not in Unicode's
+    composed form (NFC), for it reads like the composed one. One longer than `at_most` characters is cut, and ends in
+    CUT.
+    """
+    head = _head(value, at_most)
+    plain = unicodedata.is_normalized("NFC", head)
+    inner = head.strip(" ")
+    before, after = (head.partition(inner)[::2]) if inner else (head, "")
+    pieces = [*(r"\x20" for _ in before)]
+    pieces += [r"\\" if character == "\\" else _piece(character, plain=plain) for character in inner]
+    pieces += [r"\x20" for _ in after]
+    return _joined(pieces, at_most)
+
+
+def plain_message(text: str, at_most: int | None = None) -> str:
+    r"""A whole message, which may quote values that are plain already, on one line: line ends become a space.
+
+    Backslashes stay, so that doing it again changes nothing. One longer than `at_most` characters is cut, and ends in
+    CUT.
+    """
+    one_line = _LINE_ENDS.sub(" ", _head(text, at_most)).replace("\t", " ").strip()
+    return _joined([_piece(character, plain=True) for character in one_line], at_most)
+
+
+def _piece(character: str, *, plain: bool) -> str:
+    shown = character.isascii() or plain
+    if shown and character.isprintable() and character not in _BLANK:
+        return character
+    number = ord(character)
+    if number <= 0xFF:
+        return _NAMED.get(character) or f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
+
+
+def _head(text: str, at_most: int | None) -> str:
+    """What can matter of `text`: a message of megabytes is not worked through for its first line."""
+    return text if at_most is None else text[: 4 * at_most]
+
+
+def _joined(pieces: list[str], at_most: int | None) -> str:
+    joined = "".join(pieces)
+    if at_most is None or len(joined) <= at_most:
+        return joined
+    kept, length = [], 0
+    for piece in pieces:  # an escape is left out as a whole
+        length += len(piece)
+        if length > at_most - len(CUT):
+            break
+        kept.append(piece)
+    return "".join(kept) + CUT
