@@ -8,10 +8,12 @@ on a light page and on a dark one.
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM
+from ledger_pipeline.core.plain_text import CUT, plain_text
 from ledger_pipeline.core.statements import UserUnits
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.contributions import Contribution, units_text
@@ -82,7 +84,7 @@ def payouts_png(credits_by_user: Mapping[str, int], window: EpochWindow) -> byte
 
 def _bars_png(title: str, amounts: Sequence[tuple[str, int]], text: Callable[[int], str], nothing: str) -> bytes:
     shown, others = list(amounts[:PEOPLE_SHOWN]), amounts[PEOPLE_SHOWN:]
-    names = [_short(name) for name, _ in shown]
+    names = [_label(name) for name, _ in shown]
     values = [amount for _, amount in shown]
     colours = [_COLOURS["pull_requests"]] * len(shown)
     if others:
@@ -132,8 +134,22 @@ def _png(figure: "Figure") -> bytes:
     return file.getvalue()
 
 
-def _short(login: str) -> str:
-    return login if len(login) <= _NAME_LENGTH else f"{login[: _NAME_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
+def _label(name: str) -> str:
+    """`name` as text, with escapes for what the font has no glyph for, and without its middle where it is long."""
+    shown = plain_text(name, can_show=_has_glyph)
+    half = _NAME_LENGTH // 2
+    return shown if len(shown) <= _NAME_LENGTH else f"{shown[:half]}{CUT}{shown[1 - half :]}"
+
+
+def _has_glyph(character: str) -> bool:
+    return ord(character) in _glyphs()
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 
 def _day_label(day: date, days: int) -> str:

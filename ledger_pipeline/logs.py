@@ -22,6 +22,7 @@ from ledger_pipeline.core.partition_runs import (
     WORKFLOW_ID_TAG,
     WORKFLOW_RUN_ID_TAG,
 )
+from ledger_pipeline.core.plain_text import plain_lines, plain_message
 
 PLAIN = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 FIELDS = "fields"
@@ -88,6 +89,21 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class PlainFormatter(logging.Formatter):
+    """A record as people read it: its message on one line, and nothing in it that acts on a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(PLAIN)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        """The line, without a traceback."""
+        return plain_message(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and a traceback where there is one."""
+        return plain_lines(super().format(record))
+
+
 class _ConsoleLogger(logging.Logger):
     """Dagster makes the console logger of a run of Python's logger class.
 
@@ -105,7 +121,7 @@ class _ConsoleLogger(logging.Logger):
 def _handler(level: int = logging.NOTSET) -> logging.Handler:
     handler = logging.StreamHandler()
     handler.setLevel(level)
-    handler.setFormatter(JsonFormatter() if is_for_programs() else logging.Formatter(PLAIN))
+    handler.setFormatter(JsonFormatter() if is_for_programs() else PlainFormatter())
     return handler
 
 

@@ -5,10 +5,11 @@ from datetime import date, timedelta
 
 import pytest
 
-from ledger_pipeline.charts import PEOPLE_SHOWN, events_per_day_png, units_per_contributor_png
+from ledger_pipeline.charts import PEOPLE_SHOWN, events_per_day_png, payouts_png, units_per_contributor_png
 from ledger_pipeline.pipeline.contributions import Contribution
 from ledger_pipeline.store.port import DayCount
 from ledger_pipeline_tests.builders import window
+from ledger_pipeline_tests.hostile import HOSTILE
 
 BYTES_AT_MOST = 40_000
 WEEK = window()
@@ -54,6 +55,30 @@ def test_a_thousand_contributors_are_the_first_and_the_others_in_one_bar() -> No
 @pytest.mark.parametrize("people", [[], [person(1, 0)], [person(1, 0), person(2, 0)]], ids=len)
 def test_an_epoch_without_units_has_its_picture_too(people: list[Contribution]) -> None:
     assert units_per_contributor_png(people, WEEK).startswith(b"\x89PNG")
+
+
+def test_whatever_a_login_holds_is_drawn_as_text_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    for first in range(0, len(HOSTILE), PEOPLE_SHOWN // 2):
+        names = HOSTILE[first : first + PEOPLE_SHOWN // 2]
+        long_names = [name * 40 for name in names]
+        people = [person(number, login=name) for number, name in enumerate([*names, *long_names])]
+        units_per_contributor_png(people, WEEK)
+        payouts_png(dict.fromkeys(names, 7), WEEK)
+    assert not caplog.records  # a warning would fail the test by itself
+
+
+def test_what_the_font_cannot_draw_is_told_apart() -> None:
+    one, other, cut = (
+        units_per_contributor_png([person(1, login=login)], WEEK)
+        for login in ("\u4e2d\u6587", "\u4e2d\u5b57", "\u4e2d\u6587" * 30)
+    )
+    assert len({one, other, cut}) == 3
+
+
+def test_long_logins_that_begin_alike_are_told_apart() -> None:
+    assert units_per_contributor_png([person(1, login="x" * 38 + "1")], WEEK) != units_per_contributor_png(
+        [person(1, login="x" * 38 + "2")], WEEK
+    )
 
 
 def test_a_login_is_text_even_where_it_looks_like_a_formula() -> None:

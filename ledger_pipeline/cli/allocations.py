@@ -7,7 +7,7 @@ import typer
 
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
-from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.cli.output import print_json, print_table, say
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
@@ -61,7 +61,7 @@ def set_command(
         if found.status is EpochStatus.FINALIZED:
             raise EpochNotReady(f"epoch {epoch} is finalized: `ledger-pipeline epoch amend` puts units right")
         access.ledger.allocations.decide(found, user, units_milli, None if clear else (reason or "").strip())
-    results.print("taken back" if clear else "decided")
+    say("taken back" if clear else "decided")
 
 
 def _print(epoch: str, allocations: list[Allocation], *, as_json: bool) -> None:
@@ -79,7 +79,7 @@ def _print(epoch: str, allocations: list[Allocation], *, as_json: bool) -> None:
         for each in allocations
     ]
     columns = ["user", "events", "proposed units", "decided units", "reason"]
-    results.print(table(f"{len(rows)} users in epoch {epoch}", columns, rows))
+    print_table(f"{len(rows)} users in epoch {epoch}", columns, rows)
 
 
 def _strings(allocation: Allocation) -> dict[str, object]:

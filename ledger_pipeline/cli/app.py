@@ -6,6 +6,7 @@
 import signal
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from types import FrameType
 
 import typer
@@ -29,7 +30,7 @@ from ledger_pipeline.cli import (
     verify,
     worker,
 )
-from ledger_pipeline.cli.output import errors
+from ledger_pipeline.cli.output import note, print_uncaught, say_error
 from ledger_pipeline.core.errors import ConfigurationError, LedgerError, UnknownScope, WindowError
 from ledger_pipeline.logs import log_to_stderr
 
@@ -67,20 +68,28 @@ app.command("dev")(develop.command)
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (the process's own where None) and return its exit code."""
     try:
-        app(args=arguments)
-    except SystemExit as done:  # Typer's own way out, also for bad usage
+        # Standing alone, Typer would print bad usage itself, with whatever the arguments hold.
+        code = app(args=arguments, standalone_mode=False)
+    except SystemExit as done:
         return done.code if isinstance(done.code, int) else FAILED
+    except typer.TyperException as error:
+        _say_usage(error)
+        return BAD_USAGE
     except (ConfigurationError, WindowError, UnknownScope) as error:
-        errors.print(f"[bold red]error:[/] {_plain(error)}", soft_wrap=True)
+        say_error(str(error))
         return BAD_USAGE
     except LedgerError as error:
-        errors.print(f"[bold red]error:[/] {_plain(error)}", soft_wrap=True)
+        say_error(str(error))
         return FAILED
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def main() -> None:
     """The console script. SIGTERM unwinds as Ctrl-C does, so that what was started here is stopped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # where the terminal's encoding lacks a character
+    sys.excepthook = print_uncaught
     log_to_stderr()
     signal.signal(signal.SIGTERM, _terminated)
     sys.exit(run())
@@ -90,6 +99,11 @@ def _terminated(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _plain(error: Exception) -> str:
-    # An error quotes what people wrote, and [brackets] in it are not markup.
-    return str(error).replace("[", r"\[")
+def _say_usage(error: typer.TyperException) -> None:
+    message = error.format_message()
+    if not message:
+        return  # no arguments at all: the help was printed
+    if (context := getattr(error, "ctx", None)) is not None:
+        note(context.get_usage())
+        note(f"Try '{context.command_path} {context.help_option_names[0]}' for help.")
+    say_error(message)

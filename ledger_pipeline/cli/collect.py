@@ -7,7 +7,7 @@ import dagster as dg
 import typer
 
 from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
-from ledger_pipeline.cli.output import errors, print_json, results, scan_progress, table
+from ledger_pipeline.cli.output import print_json, print_table, say, say_error, scan_progress
 from ledger_pipeline.local.collection_run import CollectionRun, run_collection
 from ledger_pipeline.local.environment import dagster_home, databases
 from ledger_pipeline.settings import read_settings
@@ -50,7 +50,7 @@ def command(
 
 def _print(run: CollectionRun) -> None:
     if run.problem is not None:
-        errors.print(f"[bold red]error:[/] Dagster run {run.run_id} failed: {run.problem}", soft_wrap=True)
+        say_error(f"Dagster run {run.run_id} failed: {run.problem}")
         return
     columns = [
         "epoch",
@@ -65,8 +65,8 @@ def _print(run: CollectionRun) -> None:
         "run_api_requests",
     ]
     rows = [[getattr(row, column) for column in columns] for row in run.streams]
-    results.print(table(f"Dagster run {run.run_id}", columns, rows))
+    print_table(f"Dagster run {run.run_id}", columns, rows)
     if not any(row.asked for row in run.streams):
-        results.print("Covered already: nothing was asked of GitHub (--full-refresh asks again).")
+        say("Covered already: nothing was asked of GitHub (--full-refresh asks again).")
     new = sum(row.new for row in run.streams)
-    results.print(f"{new} new events, {run.api_requests} API requests, {run.api_points} points")
+    say(f"{new} new events, {run.api_requests} API requests, {run.api_points} points")

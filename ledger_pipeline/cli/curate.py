@@ -6,7 +6,7 @@ import typer
 
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import OneEpoch, ScopeKey
-from ledger_pipeline.cli.output import results
+from ledger_pipeline.cli.output import say
 from ledger_pipeline.core.errors import AllocationError, EpochNotReady
 from ledger_pipeline.core.weights import check_weights
 from ledger_pipeline.store.port import EpochStatus
@@ -50,4 +50,4 @@ def command(
                 f"epoch {epoch} has no curated event {event_id}: materialize activity_curation, or see "
                 f"`ledger-pipeline events --epoch {epoch}`"
             )
-    results.print("set; materialize epoch_allocations to see what follows", markup=False)
+    say("set; materialize epoch_allocations to see what follows")

@@ -3,7 +3,7 @@
 import typer
 
 from ledger_pipeline.cli.options import Json
-from ledger_pipeline.cli.output import print_json, results
+from ledger_pipeline.cli.output import print_json, say
 from ledger_pipeline.local.environment import databases, migrate
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.store import migrations
@@ -23,7 +23,7 @@ def upgrade() -> None:
         migrate(settings)
         after = migrations.current(settings.ledger_url())  # as the pipeline will: what keeps it out is heard here
     moved = f"upgraded from {before or 'nothing'} to {after}" if before != after else f"already at {after}"
-    results.print(f"ledger database: {moved}")
+    say(f"ledger database: {moved}")
 
 
 @app.command()
@@ -36,4 +36,4 @@ def current(as_json: Json = False) -> None:
         print_json({"current": at, "needed": needed, "up_to_date": at == needed})
     else:
         hint = "up to date" if at == needed else f"needs {needed}: run `ledger-pipeline db upgrade`"
-        results.print(f"ledger database: {at or 'no migration yet'} ({hint})")
+        say(f"ledger database: {at or 'no migration yet'} ({hint})")

@@ -5,14 +5,14 @@ from dataclasses import asdict
 import typer
 
 from ledger_pipeline.cli.options import Json
-from ledger_pipeline.cli.output import errors, print_json, results, scan_progress, table
+from ledger_pipeline.cli.output import note, print_json, print_table, say, say_error, scan_progress
 from ledger_pipeline.local.demo import DEV_UI_URL, DemoReport, run_demo
 
 
 def command(as_json: Json = False) -> None:
     """Have a Temporal schedule collect the running epoch from a simulated GitHub, backfill twelve more, and exit."""
     with scan_progress() as progress:
-        report = run_demo(progress, lambda line: errors.print(line, soft_wrap=True))
+        report = run_demo(progress, note)
     if as_json:
         print_json(_plain(report))
     else:
@@ -32,27 +32,25 @@ def _print(report: DemoReport) -> None:
         [*(getattr(row, column) for column in columns), row.set_hash[:16]]  # the rest is in Dagster
         for row in report.partitions
     ]
-    results.print(table("Partitions in the ledger", [*columns, "set_hash"], rows))
+    print_table("Partitions in the ledger", [*columns, "set_hash"], rows)
     _print_scheduled(report)
     if report.backfill is not None:
         _print_backfill(report)
     added = report.rows_after - report.rows_before
     if added:
-        results.print(f"The ledger holds {report.rows_after} events, {added} of them new.")
+        say(f"The ledger holds {report.rows_after} events, {added} of them new.")
     else:
-        results.print(f"Nothing new: the ledger held all {report.rows_after} events already.")
-    results.print(f"See it in the Dagster UI: make dev, then open {DEV_UI_URL}")
+        say(f"Nothing new: the ledger held all {report.rows_after} events already.")
+    say(f"See it in the Dagster UI: make dev, then open {DEV_UI_URL}")
 
 
 def _print_scheduled(report: DemoReport) -> None:
     for step in report.scheduled.steps:
-        results.print(f"Temporal schedule {step.schedule_id}: {step.action}, then fired")
+        say(f"Temporal schedule {step.schedule_id}: {step.action}, then fired")
     workflow, result = report.scheduled.workflow, report.scheduled.result
-    results.print(f"running epoch: workflow {workflow.workflow_id}, run {workflow.run_id}", soft_wrap=True)
+    say(f"running epoch: workflow {workflow.workflow_id}, run {workflow.run_id}")
     new = sum(counts.new for counts in result.streams.values())
-    results.print(
-        f"running epoch: epoch {result.epoch_id} {result.status}, {new} new, Dagster run {result.dagster_run_id}"
-    )
+    say(f"running epoch: epoch {result.epoch_id} {result.status}, {new} new, Dagster run {result.dagster_run_id}")
 
 
 def _print_backfill(report: DemoReport) -> None:
@@ -60,9 +58,9 @@ def _print_backfill(report: DemoReport) -> None:
     if run is None:
         return
     if run.problem is not None:
-        errors.print(f"[bold red]error:[/] Dagster run {run.run_id} failed: {run.problem}", soft_wrap=True)
+        say_error(f"Dagster run {run.run_id} failed: {run.problem}")
     partitions = len(run.digests)
-    results.print(
+    say(
         f"backfill: {partitions} partition{'s'[: partitions != 1]}, {run.api_requests} API requests, "
         f"Dagster run {run.run_id}"
     )

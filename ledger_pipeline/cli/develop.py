@@ -5,9 +5,8 @@ from itertools import cycle
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from ledger_pipeline.cli.output import errors, results, table
+from ledger_pipeline.cli.output import log_line, print_table, say
 from ledger_pipeline.local.develop import DAGSTER_PORT, TEMPORAL_PORT, TEMPORAL_UI_PORT, Part, Ports, develop
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -27,7 +26,7 @@ def command(
     """Run Postgres, Temporal, Dagster and the worker until interrupted; GitHub is simulated without credentials."""
     develop(
         Ports(port, temporal_port, temporal_ui_port),
-        say=lambda line: results.print(line, markup=False, soft_wrap=True),
+        say=say,
         show=_show,
         on_log=_Prefixed() if logs else None,
     )
@@ -35,7 +34,7 @@ def command(
 
 def _show(parts: Sequence[Part]) -> None:
     rows = [[part.name, part.where, part.state] for part in parts]
-    results.print(table("Running; Ctrl-C stops everything", ["part", "where", "state"], rows))
+    print_table("Running; Ctrl-C stops everything", ["part", "where", "state"], rows)
 
 
 class _Prefixed:
@@ -47,4 +46,4 @@ class _Prefixed:
 
     def __call__(self, name: str, line: str) -> None:
         colour = self._colours.setdefault(name, next(self._free))
-        errors.print(f"[{colour}]{name:>12}[/] {escape(line)}", soft_wrap=True)
+        log_line(name, colour, line)

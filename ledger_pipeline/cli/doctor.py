@@ -6,10 +6,9 @@ from contextlib import ExitStack
 from dataclasses import asdict
 
 import typer
-from rich.markup import escape
 
 from ledger_pipeline.cli.options import Json
-from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.cli.output import coloured, print_json, print_table, sentence
 from ledger_pipeline.core.errors import LedgerError
 from ledger_pipeline.doctor.examination import examine
 from ledger_pipeline.doctor.findings import Finding, State
@@ -46,11 +45,7 @@ def _is_healthy(findings: Sequence[Finding]) -> bool:
 
 def _print(findings: Sequence[Finding]) -> None:
     rows = [
-        [each.check, f"[{_COLOURS[each.state]}]{each.state}[/]", escape(each.detail), escape(each.remedy or "")]
+        [each.check, coloured(each.state, _COLOURS[each.state]), sentence(each.detail), sentence(each.remedy or "")]
         for each in findings
     ]
-    made = table("", ["check", "state", "what was seen", "what to do"], rows)
-    for column in made.columns[2:]:
-        column.no_wrap = False  # sentences, which are read to their end
-        column.overflow = "fold"
-    results.print(made)
+    print_table("", ["check", "state", "what was seen", "what to do"], rows)

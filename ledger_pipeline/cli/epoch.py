@@ -8,7 +8,7 @@ import typer
 
 from ledger_pipeline.cli.ledger_access import LedgerAccess, open_access
 from ledger_pipeline.cli.options import FromEpoch, Json, OneEpoch, ScopeKey, ToEpoch
-from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.cli.output import print_json, print_table, say
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.windows import EpochWindow
@@ -54,7 +54,7 @@ def list_command(
         ]
         for each in found
     ]
-    results.print(table(f"{len(rows)} epochs", ["epoch", "until", "id", "status", "credits paid"], rows))
+    print_table(f"{len(rows)} epochs", ["epoch", "until", "id", "status", "credits paid"], rows)
 
 
 @app.command()
@@ -84,15 +84,15 @@ def show(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> 
             }
         )
         return
-    results.print(f"epoch {found.id} of {access.scope.scope_key}, {_days(found.window)}: {found.status.value}")
+    say(f"epoch {found.id} of {access.scope.scope_key}, {_days(found.window)}: {found.status.value}")
     if found.pins is not None:
-        results.print(f"allocates by {found.pins.allocation_algo_ref}, approvers {found.pins.approver_set_hash}")
+        say(f"allocates by {found.pins.allocation_algo_ref}, approvers {found.pins.approver_set_hash}")
     for block in blocks:
-        results.print(f"blocked: {block}", markup=False, soft_wrap=True)
+        say(f"blocked: {block}")
     for statement in statements:
         signers = ", ".join(each.signer_wallet for each in signatures if each.statement_id == statement.id)
-        results.print(_statement_table(statement))
-        results.print(f"signed by {signers}", soft_wrap=True)
+        _print_statement(statement)
+        say(f"signed by {signers}")
 
 
 @app.command("close")
@@ -109,7 +109,7 @@ def close_command(epoch: OneEpoch, scope_key: ScopeKey = None) -> None:
                 "collect it first, or events would be lost to it"
             )
         close(access.ledger, access.scope, found)
-    results.print(f"epoch {epoch} is in review: its weights, algorithm, approvers and pool are fixed")
+    say(f"epoch {epoch} is in review: its weights, algorithm, approvers and pool are fixed")
 
 
 @app.command("sign-data")
@@ -143,7 +143,7 @@ def finalize(
     if as_json:
         print_json(result.model_dump(mode="json", by_alias=False))
         return
-    results.print(_statement_table(statement))
+    _print_statement(statement)
 
 
 @app.command()
@@ -153,7 +153,7 @@ def amend(epoch: OneEpoch, user: User, units_milli: UnitsMilli, reason: Reason, 
         raise typer.BadParameter("--reason must say why")
     with open_access(scope_key) as access:
         access.ledger.statements.correct(access.epoch(epoch), user, units_milli, reason.strip())
-    results.print("noted: sign the message of `ledger-pipeline epoch sign-data`, then finalize with that signature")
+    say("noted: sign the message of `ledger-pipeline epoch sign-data`, then finalize with that signature")
 
 
 async def _finalize(settings: Settings, epoch: Epoch, signature: str, signer: str | None) -> FinalizeEpochResult:
@@ -183,14 +183,14 @@ def _epoch_json(epoch: Epoch) -> dict[str, object]:
     }
 
 
-def _statement_table(statement: Statement) -> object:
+def _print_statement(statement: Statement) -> None:
     rows = [
         [line["userId"], units_text(int(line["totalUnits"])), line["share"], f"{int(line['amountCredits']):,}"]
         for line in statement.payouts
     ]
     supersedes = f", supersedes {statement.supersedes_statement_id}" if statement.supersedes_statement_id else ""
     title = f"statement {statement.id}: {statement.pool_total_credits:,} credits{supersedes}"
-    return table(title, ["user", "units", "share", "credits"], rows)
+    print_table(title, ["user", "units", "share", "credits"], rows)
 
 
 def _days(window: EpochWindow) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
-from ledger_pipeline.cli.output import print_json_array, results, table
+from ledger_pipeline.cli.output import print_json_array, print_table
 from ledger_pipeline.core.windows import span
 from ledger_pipeline.local.environment import databases
 from ledger_pipeline.settings import read_settings
@@ -41,4 +41,4 @@ def _rows(stored: Iterator[StoredEvent]) -> Iterator[Mapping[str, object]]:
 def _print(stored: list[StoredEvent]) -> None:
     columns = ["event_time", "event_type", "platform_login", "id"]
     rows = [[event.event_time.isoformat(), event.event_type, event.platform_login, event.id] for event in stored]
-    results.print(table(f"{len(stored)} events", columns, rows))
+    print_table(f"{len(stored)} events", columns, rows)

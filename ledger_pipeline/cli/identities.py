@@ -10,7 +10,7 @@ import yaml
 
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Epoch, Json, ScopeKey
-from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.cli.output import print_json, print_table, say
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.events import GITHUB
 from ledger_pipeline.pipeline.contributions import units_text
@@ -36,7 +36,7 @@ def import_command(file: BindingsFile) -> None:
     bindings = read_bindings(file)
     with open_access(None) as access:
         added = access.ledger.identities.bind(bindings)
-    results.print(f"{added} bound, {len(bindings) - added} were so already")
+    say(f"{added} bound, {len(bindings) - added} were so already")
 
 
 @app.command()
@@ -46,9 +46,9 @@ def bind(account: Account, user: User, provider: Provider = GITHUB, move: Move =
     with open_access(None) as access:
         if move:
             moved = access.ledger.identities.move(binding)
-            results.print(f"moved, with {moved} curated events of epochs that are not finalized")
+            say(f"moved, with {moved} curated events of epochs that are not finalized")
         else:
-            results.print("bound" if access.ledger.identities.bind([binding]) else "it was so already")
+            say("bound" if access.ledger.identities.bind([binding]) else "it was so already")
 
 
 @app.command("list")
@@ -60,7 +60,7 @@ def list_command(as_json: Json = False) -> None:
         print_json([asdict(each) for each in found])
         return
     rows = [[each.user_id, each.provider, each.external_id, each.created_at.isoformat()] for each in found]
-    results.print(table(f"{len(rows)} bindings", ["user", "provider", "account", "since"], rows))
+    print_table(f"{len(rows)} bindings", ["user", "provider", "account", "since"], rows)
 
 
 @app.command()
@@ -77,7 +77,7 @@ def unresolved(epoch: Epoch = None, scope_key: ScopeKey = None, as_json: Json = 
         return
     rows = [[each.login, each.provider, each.external_id, each.events, units_text(each.units)] for each in found]
     columns = ["login", "provider", "account", "events", "units at stake"]
-    results.print(table(f"{len(rows)} accounts without a user, {len(epochs)} epochs", columns, rows))
+    print_table(f"{len(rows)} accounts without a user, {len(epochs)} epochs", columns, rows)
 
 
 def read_bindings(file: Path) -> list[NewBinding]:

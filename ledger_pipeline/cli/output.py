@@ -1,76 +1,139 @@
-"""How results are printed: tables for people, JSON for programs; progress as a bar on a terminal, else as lines."""
+"""How results are printed: tables for people, JSON for programs; progress as a bar on a terminal, else as lines.
+
+Whatever a command prints goes through here, and nothing in it is ever markup: a value in a table is shown by
+`plain_text`, a line by `plain_message`, and JSON escapes by its own rules.
+"""
 
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from types import TracebackType
 from uuid import UUID
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
+from ledger_pipeline.core.plain_text import plain_lines, plain_message, plain_text
 from ledger_pipeline.defs.progress import ProgressListener, estimate_line
 from ledger_pipeline.pipeline.collect import CollectEstimate
 from ledger_pipeline.pipeline.scan import ScanProgress
 
-# Rich takes a pipe for a terminal of 80 columns and would cut hashes and ids short.
+# Rich takes a pipe for a terminal of 80 columns and would fold hashes and ids.
 _PIPE_WIDTH = 160
+_ERROR_LENGTH = 10_000
 
-results = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
+
+def _console(*, stderr: bool) -> Console:
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    width = None if is_terminal else _PIPE_WIDTH
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width)
+
+
+_results = _console(stderr=False)
+_errors = _console(stderr=True)
+
+
+def say(line: str) -> None:
+    """One line on standard output."""
+    _results.print(plain_message(line), soft_wrap=True)
+
+
+def note(line: str) -> None:
+    """One line on standard error, beside the results."""
+    _errors.print(plain_message(line), soft_wrap=True)
+
+
+def say_error(problem: str) -> None:
+    """`error: ` and the problem, as one line on standard error."""
+    _errors.print(Text.assemble(("error:", "bold red"), " ", plain_message(problem, _ERROR_LENGTH)), soft_wrap=True)
+
+
+def log_line(name: str, colour: str, line: str) -> None:
+    """A line that a part of the stack logged, on standard error, behind the part's name."""
+    _errors.print(Text.assemble((f"{plain_text(name):>12}", colour), " ", plain_lines(line)), soft_wrap=True)
+
+
+def print_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A `sys.excepthook` that prints the traceback as Python does, but nothing that acts on the terminal."""
+    for lines in traceback.format_exception(kind, error, trace):
+        _errors.print(plain_lines(lines.rstrip("\n")), soft_wrap=True)
 
 
 def print_json(value: object) -> None:
-    """One JSON document on standard output; instants in ISO 8601, UTC."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable) + "\n")
+    """One JSON document on standard output, in ASCII; instants in ISO 8601, UTC."""
+    sys.stdout.write(json.dumps(value, indent=2, default=_jsonable) + "\n")
 
 
 def print_json_array(rows: Iterator[Mapping[str, object]]) -> None:
-    """One JSON array on standard output, a row a line, written as rows come."""
+    """One JSON array on standard output, in ASCII, a row a line, written as rows come."""
     separator = "[\n"
     for row in rows:
-        sys.stdout.write(separator + json.dumps(row, ensure_ascii=False, default=_jsonable))
+        sys.stdout.write(separator + json.dumps(row, default=_jsonable))
         separator = ",\n"
     sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table with numbers to the right; None is shown as a dash."""
-    made = Table(title=title, title_justify="left")
+def coloured(value: str, style: str) -> Text:
+    """A cell of a table in a colour."""
+    return Text(plain_text(value), style)
+
+
+def sentence(message: str) -> Text:
+    """A cell of a table that is a whole message, which may quote values that are plain already."""
+    return Text(plain_message(message))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on standard output, with numbers to the right; values that are too wide go on in the next line.
+
+    A cell that is None is shown as a dash; one that is a tuple has a line for each of its values.
+    """
+    made = Table(title=Text(plain_message(title)), title_justify="left")
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], int) for row in rows)
-        made.add_column(column, justify="right" if numeric else "left", no_wrap=not numeric)
+        made.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        made.add_row(*("-" if cell is None else str(cell) for cell in row))
-    return made
+        made.add_row(*map(_cell, row))
+    _results.print(made)
+
+
+def _cell(value: object) -> Text:
+    if isinstance(value, Text):
+        return value
+    if isinstance(value, tuple):
+        return Text("\n").join(map(_cell, value))
+    return Text("-" if value is None else plain_text(str(value)))
 
 
 @contextmanager
 def scan_progress() -> Iterator[ProgressListener]:
     """Shows the pages of a collection while inside: a bar per source_scope on a terminal, plain lines elsewhere."""
-    if not errors.is_terminal:
+    if not _errors.is_terminal:
         yield _Lines()
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[items]} items"),
+        TextColumn("{task.fields[items]} items", markup=False),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=errors) as progress:
+    with Progress(*columns, console=_errors) as progress:
         yield _Bars(progress)
 
 
 class _Lines:
     def on_estimate(self, _log: logging.Logger, estimate: CollectEstimate, /) -> None:
-        errors.print(estimate_line(estimate))
+        note(estimate_line(estimate))
 
     def on_page(self, _log: logging.Logger, scan: ScanProgress, /) -> None:
-        errors.print(f"{scan.source_scope}: page {scan.pages}, {scan.seen} items, {scan.fraction:.0%} read")
+        note(f"{scan.source_scope}: page {scan.pages}, {scan.seen} items, {scan.fraction:.0%} read")
 
 
 class _Bars:
@@ -79,11 +142,12 @@ class _Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def on_estimate(self, _log: logging.Logger, estimate: CollectEstimate, /) -> None:
-        self._progress.console.print(estimate_line(estimate))
+        note(estimate_line(estimate))
 
     def on_page(self, _log: logging.Logger, scan: ScanProgress, /) -> None:
         if scan.source_scope not in self._tasks:
-            self._tasks[scan.source_scope] = self._progress.add_task(scan.source_scope, total=1.0, items=0)
+            name = plain_text(scan.source_scope)
+            self._tasks[scan.source_scope] = self._progress.add_task(name, total=1.0, items=0)
         self._progress.update(self._tasks[scan.source_scope], completed=scan.fraction, items=scan.seen)
 
 

@@ -7,7 +7,7 @@ import typer
 
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
-from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.cli.output import print_json, print_table, say
 from ledger_pipeline.core.pool import KPI_BONUS_V0, TOP_UP, NewPoolComponent
 from ledger_pipeline.pipeline.allocate import add_to_pool
 
@@ -38,7 +38,7 @@ def add(
     new = NewPoolComponent(component, amount_credits, parsed, evidence)
     with open_access(scope_key) as access:
         added = add_to_pool(access.ledger, access.epoch(epoch), new)
-    results.print("added" if added else "it was there already")
+    say("added" if added else "it was there already")
 
 
 @app.command("list")
@@ -65,4 +65,4 @@ def list_command(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = Fa
         [each.component_id, f"{each.amount_credits:,}", each.algorithm_version, each.evidence_ref] for each in found
     ]
     total = sum(each.amount_credits for each in found)
-    results.print(table(f"{total:,} credits in epoch {epoch}", ["component", "credits", "algorithm", "evidence"], rows))
+    print_table(f"{total:,} credits in epoch {epoch}", ["component", "credits", "algorithm", "evidence"], rows)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ledger_pipeline.cli.options import OneEpoch, ScopeKey, windows_of
-from ledger_pipeline.cli.output import results
+from ledger_pipeline.cli.output import say
 from ledger_pipeline.core.errors import SettingsError
 from ledger_pipeline.epoch_page.content import epoch_content
 from ledger_pipeline.epoch_page.render import render_page
@@ -34,4 +34,4 @@ def command(epoch: OneEpoch, scope_key: ScopeKey = None, output: Output = None) 
         file.write_text(page, encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"cannot write {file} (--output): {error.strerror}") from error
-    results.print(f"Written to {file.resolve()}", markup=False, soft_wrap=True)
+    say(f"Written to {file.resolve()}")

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from ledger_pipeline.cli.options import Json
-from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.cli.output import print_json, print_table, say, sentence
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.temporal_bridge.schedule_plan import ScheduleStep
 from ledger_pipeline.temporal_bridge.schedules import list_schedules, refuse_failures, sync_schedules
@@ -37,13 +36,13 @@ def sync(dry_run: DryRun = False, resume: Resume = False, as_json: Json = False)
     if as_json:
         print_json({"dry_run": dry_run, "steps": [asdict(step) for step in steps]})
     elif dry_run:
-        results.print("Dry run: nothing was touched.")
+        say("Dry run: nothing was touched.")
     else:
         for step in steps:
             if step.action is not planned[step.schedule_id].action:
-                _print_line(f"{step.schedule_id}: in the end {step.action}: {step.reason}")
+                say(f"{step.schedule_id}: in the end {step.action}: {step.reason}")
         counts = Counter(step.action for step in steps)
-        results.print(", ".join(f"{count} {action}" for action, count in counts.items()) or "nothing to do")
+        say(", ".join(f"{count} {action}" for action, count in counts.items()) or "nothing to do")
     refuse_failures(steps)
 
 
@@ -64,25 +63,15 @@ def list_command(as_json: Json = False) -> None:
             row.next_run and row.next_run.isoformat(timespec="minutes"),
             row.last_run and row.last_run.isoformat(timespec="minutes"),
             None if row.paused is None else "yes" if row.paused else "no",
-            escape(f"{row.state}; note: {row.note}" if row.note else row.state),
+            sentence(f"{row.state}; note: {row.note}" if row.note else row.state),
         ]
         for row in rows
     ]
-    _print_table(f"{len(rows)} Temporal schedules", columns, cells)
+    print_table(f"{len(rows)} Temporal schedules", columns, cells)
 
 
 def _print_plan(steps: Sequence[ScheduleStep]) -> None:
     rows = [
-        [step.action, step.schedule_id, escape("\n".join((step.reason, *map(str, step.changes))))] for step in steps
+        [step.action, step.schedule_id, tuple(map(sentence, (step.reason, *map(str, step.changes))))] for step in steps
     ]
-    _print_table("Plan", ["action", "schedule", "why"], rows)
-
-
-def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    made = table(title, columns, rows)
-    made.columns[-1].no_wrap = False  # sentences, which are read to their end
-    results.print(made)
-
-
-def _print_line(text: str) -> None:
-    results.print(text, markup=False, soft_wrap=True)
+    print_table("Plan", ["action", "schedule", "why"], rows)

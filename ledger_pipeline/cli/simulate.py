@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ledger_pipeline.cli.options import instant
-from ledger_pipeline.cli.output import results
+from ledger_pipeline.cli.output import say
 from ledger_pipeline.core.errors import ConfigurationError
 from ledger_pipeline.settings import read_settings
 
@@ -46,7 +46,7 @@ def command(
         repositories = read_settings().repo_spec().default_scope.sources[0].source_scopes
         world = generate_world(seed, at or datetime.now(UTC), repositories)
 
-    def say(url: str) -> None:
-        results.print(f"GitHub is simulated at {url}: export GITHUB_API_URL={url} GITHUB_TOKEN=any")
+    def say_where(url: str) -> None:
+        say(f"GitHub is simulated at {url}: export GITHUB_API_URL={url} GITHUB_TOKEN=any")
 
-    serve(world, host="127.0.0.1", port=port, as_of=at, on_ready=say)
+    serve(world, host="127.0.0.1", port=port, as_of=at, on_ready=say_where)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ledger_pipeline.cli.options import Json, ScopeKey, instant
-from ledger_pipeline.cli.output import errors, print_json, results, table
+from ledger_pipeline.cli.output import note, print_json, print_table, say
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.temporal_bridge.connection import connect, workflow_url
@@ -44,9 +44,7 @@ def command(
         print_json({**asdict(started), "result": result and result.model_dump(mode="json", by_alias=False)})
         return
     where = workflow_url(settings, started.workflow_id, started.run_id)
-    results.print(
-        f"workflow {started.workflow_id}, run {started.run_id}{f': {where}' if where else ''}", soft_wrap=True
-    )
+    say(f"workflow {started.workflow_id}, run {started.run_id}{f': {where}' if where else ''}")
     if result is not None:
         print_result(result)
 
@@ -55,15 +53,15 @@ def print_result(result: CollectEpochResult) -> None:
     """What a collection did, for people."""
     epoch = f"epoch {result.epoch_id} of {result.scope_key}, {result.period_start.date()} to {result.period_end.date()}"
     if result.dagster_run_id is None:
-        results.print(f"{epoch}: {result.status}, nothing to collect")
+        say(f"{epoch}: {result.status}, nothing to collect")
         return
     columns = ["stream", "seen", "new", "duplicate", "skipped", "rejected"]
     rows = [[stream, *counts.model_dump().values()] for stream, counts in result.streams.items()]
-    results.print(table(f"{epoch}: {result.status}", columns, rows))
+    print_table(f"{epoch}: {result.status}", columns, rows)
     verb = "attached to" if result.attached else "by"
-    results.print(f"{verb} Dagster run {result.dagster_run_id}: {result.dagster_run_url}", soft_wrap=True)
+    say(f"{verb} Dagster run {result.dagster_run_id}: {result.dagster_run_url}")
     if result.drift:
-        errors.print(f"the payload differs from the repo-spec, which was followed: {', '.join(result.drift)}")
+        note(f"the payload differs from the repo-spec, which was followed: {', '.join(result.drift)}")
 
 
 async def _run(
@@ -76,4 +74,4 @@ async def _run(
 
 def _say(progress: Progress) -> None:
     run = f", Dagster run {progress.dagster_run_url}" if progress.dagster_run_url else ""
-    errors.print(f"{progress.stage}{run}", soft_wrap=True)
+    note(f"{progress.stage}{run}")

@@ -7,13 +7,16 @@ import typer
 
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Epoch, Json, OneEpoch, ScopeKey
-from ledger_pipeline.cli.output import print_json, results, table
+from ledger_pipeline.cli.output import print_json, print_table, say
 from ledger_pipeline.core.errors import EpochNotReady, VerificationFailed
+from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.verification.archive import read_archive, write_archive
 from ledger_pipeline.verification.record import EpochFacts, facts_of
 from ledger_pipeline.verification.verify import ContributorAccount, Difference, accounts, verify
+
+MESSAGE_LENGTH = 1000
 
 ArchiveFile = Annotated[
     Path | None, typer.Option("--archive", metavar="FILE", help="Verify this archive, with no database or network.")
@@ -50,11 +53,11 @@ def command(
     else:
         _print(source, facts, found, user)
         for each in differences:
-            results.print(str(each), markup=False, soft_wrap=True)
+            say(plain_message(str(each), MESSAGE_LENGTH))  # what an archive holds may be of any length
     if differences:
         raise VerificationFailed(f"{len(differences)} differences: see above")
     if not as_json:
-        results.print("every number follows from the rows before it, and the signatures are good")
+        say("every number follows from the rows before it, and the signatures are good")
 
 
 def export(epoch: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
@@ -62,7 +65,7 @@ def export(epoch: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -
     facts = _facts(epoch, scope_key)
     file = output or Path(f"epoch-{epoch}-{facts.pinned_spec.get('scope_key', 'scope')}.zip")
     digest = write_archive(facts, file)
-    results.print(f"Written to {file.resolve()}, sha256 {digest}", markup=False, soft_wrap=True)
+    say(f"Written to {file.resolve()}, sha256 {digest}")
 
 
 def _facts(epoch: str, scope_key: str | None) -> EpochFacts:
@@ -78,10 +81,8 @@ def _facts(epoch: str, scope_key: str | None) -> EpochFacts:
 
 def _print(source: str, facts: EpochFacts, found: list[ContributorAccount], user: str | None) -> None:
     epoch = facts.epoch
-    results.print(
+    say(
         f"{source}: epoch {epoch.epoch_id}, {epoch.window.key} to {epoch.window.end.date()}",
-        markup=False,
-        soft_wrap=True,
     )
     rows = [
         [
@@ -93,12 +94,12 @@ def _print(source: str, facts: EpochFacts, found: list[ContributorAccount], user
         ]
         for each in found
     ]
-    results.print(table(f"{len(rows)} contributors", ["user", "events x weight", "units", "share", "credits"], rows))
+    print_table(f"{len(rows)} contributors", ["user", "events x weight", "units", "share", "credits"], rows)
     for account in found:
         if account.user_id == user:
             for kind in account.events:
                 for event_id in kind.event_ids:
-                    results.print(f"{units_text(kind.weight_milli)} {event_id}", markup=False, soft_wrap=True)
+                    say(f"{units_text(kind.weight_milli)} {plain_text(event_id)}")
 
 
 def _how(account: ContributorAccount) -> str:

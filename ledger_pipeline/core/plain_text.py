@@ -8,6 +8,7 @@ told apart.
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 CUT = "\N{HORIZONTAL ELLIPSIS}"
 """What a bounded text ends with where something is left out."""
@@ -20,19 +21,21 @@ _NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _LINE_ENDS = re.compile(r"\s*[\n\r\v\f\x85\u2028\u2029]\s*")
 
 
-def plain_text(value: str, at_most: int | None = None) -> str:
+def plain_text(value: str, at_most: int | None = None, can_show: Callable[[str], bool] = str.isprintable) -> str:
     r"""One value on one line, so that two different values never read alike: ESC as `\x1b`, a backslash as `\\`.
 
     Spaces at either end are escaped as well, and so is everything beyond ASCII where the value is not in Unicode's
     composed form (NFC), for it reads like the composed one. One longer than `at_most` characters is cut, and ends in
-    CUT.
+    CUT. A character that `can_show` denies is escaped as well.
     """
     head = _head(value, at_most)
     plain = unicodedata.is_normalized("NFC", head)
     inner = head.strip(" ")
     before, after = (head.partition(inner)[::2]) if inner else (head, "")
     pieces = [*(r"\x20" for _ in before)]
-    pieces += [r"\\" if character == "\\" else _piece(character, plain=plain) for character in inner]
+    pieces += [
+        r"\\" if character == "\\" else _piece(character, plain=plain and can_show(character)) for character in inner
+    ]
     pieces += [r"\x20" for _ in after]
     return _joined(pieces, at_most)
 
@@ -45,6 +48,13 @@ def plain_message(text: str, at_most: int | None = None) -> str:
     """
     one_line = _LINE_ENDS.sub(" ", _head(text, at_most)).replace("\t", " ").strip()
     return _joined([_piece(character, plain=True) for character in one_line], at_most)
+
+
+def plain_lines(text: str) -> str:
+    """Text of several lines, as a traceback, with its line feeds and indentation and nothing else that acts."""
+    return "\n".join(
+        "".join(_piece(character, plain=True) for character in line.expandtabs(4)) for line in text.split("\n")
+    )
 
 
 def _piece(character: str, *, plain: bool) -> str:
