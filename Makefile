@@ -10,8 +10,9 @@ READY := .venv/.ready
 demo: $(READY)  ## the main job on embedded Postgres and a simulated GitHub, then exit
 	$(BIN)/ledger-pipeline demo
 
-test: $(READY)  ## the whole suite
-	$(BIN)/pytest -n 2 --dist loadgroup
+PYTEST = $(BIN)/pytest -n 2 --dist loadgroup --durations=20
+test: $(READY)  ## every test but those that `make e2e` runs
+	$(PYTEST) -m "not e2e"
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -32,8 +33,8 @@ lock: $(READY)  ## compile requirements.lock, and docker/'s, anew from pyproject
 	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(LOCK) --constraint requirements.lock - \
 	  --output-file docker/build.lock
 
-e2e: $(READY)  ## in a browser (Debian's chromium): backfill, metadata, a red check, the report; screenshots in .ledger/e2e
-	$(BIN)/pytest ledger_pipeline_tests/e2e/browser.py
+e2e: $(READY)  ## the tests marked e2e: whole stacks, killed and restarted; the UI in Debian's chromium (screenshots in .ledger/e2e)
+	$(PYTEST) -m e2e
 
 histories: $(READY)  ## record histories of the workflows, for their replay by later releases
 	$(BIN)/python -m ledger_pipeline_tests.temporal_bridge.record_histories

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+import pytest
 
 from ledger_pipeline.local.demo import demo_environment
 from ledger_pipeline.local.environment import dagster_home, databases, overridden
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline_tests.command_line import Command
+
+pytestmark = pytest.mark.e2e
 
 REPO_SPEC = str(Path(__file__).resolve().parents[1] / ".cogni" / "repo-spec.yaml")
 

@@ -18,6 +18,8 @@ import requests
 from ledger_pipeline.local.processes import free_port
 from ledger_pipeline_tests.waiting import eventually
 
+pytestmark = pytest.mark.e2e
+
 REPO_SPEC = Path(__file__).resolve().parents[1] / ".cogni" / "repo-spec.yaml"
 DEADLINE_SECONDS = 120
 COMMAND = [sys.executable, "-c", "from ledger_pipeline.cli.app import main; main()", "dev"]

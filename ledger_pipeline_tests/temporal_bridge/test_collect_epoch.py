@@ -67,6 +67,7 @@ def test_the_result_says_what_happened_and_links_the_run(stack: Stack) -> None:
     assert len(stack.event_ids(week)) == 3
 
 
+@pytest.mark.e2e
 def test_the_run_carries_the_workflow_and_the_workflows_memo_the_run(stack: Stack) -> None:
     week = stack.next_week()
 
@@ -110,6 +111,7 @@ def links_in_metadata(stack: Stack, run_id: str) -> set[str]:
     }
 
 
+@pytest.mark.e2e
 def test_the_plain_command_line_collects_an_epoch_with_a_payload_as_typescript_sends_it(stack: Stack) -> None:
     week = stack.next_week()
     address = ["--address", stack.settings.temporal_address]
@@ -130,6 +132,7 @@ def test_the_plain_command_line_collects_an_epoch_with_a_payload_as_typescript_s
     assert len(stack.event_ids(week)) == 3
 
 
+@pytest.mark.e2e
 def test_an_older_schedules_payload_is_filled_from_the_repo_spec(stack: Stack) -> None:
     week = stack.next_week()
     payload = stack.payload(week, activitySources={"github": {"creditEstimateAlgo": "cogni-v0.0"}})
@@ -138,6 +141,7 @@ def test_an_older_schedules_payload_is_filled_from_the_repo_spec(stack: Stack) -
     assert len(stack.event_ids(week)) == 3
 
 
+@pytest.mark.e2e
 def test_what_a_payload_says_otherwise_than_the_repo_spec_is_reported_and_the_repo_spec_decides(stack: Stack) -> None:
     week = stack.next_week()
     sources = {"github": {"creditEstimateAlgo": "cogni-v0.0", "sourceRefs": ["other/repo"], "streams": ["issues"]}}
@@ -212,6 +216,7 @@ def test_an_epoch_that_is_not_open_is_a_clean_no_op(stack: Stack, status: EpochS
     assert stack.runs_of(week) == []
 
 
+@pytest.mark.e2e
 def test_collecting_again_adds_nothing(stack: Stack) -> None:
     week = stack.running_week
     collect(stack, week)
@@ -222,6 +227,7 @@ def test_collecting_again_adds_nothing(stack: Stack) -> None:
     assert len(stack.event_ids(week)) == 3
 
 
+@pytest.mark.e2e
 def test_it_attaches_to_a_run_in_progress_for_the_partition(stack: Stack) -> None:
     week = stack.next_week()
     stack.github.faults.for_repository(NAME, Slow(3), times=1)
@@ -231,6 +237,7 @@ def test_it_attaches_to_a_run_in_progress_for_the_partition(stack: Stack) -> Non
     assert len(stack.runs_of(week)) == 1
 
 
+@pytest.mark.e2e
 def test_where_the_run_it_attached_to_fails_it_launches_its_own(stack: Stack) -> None:
     week = stack.next_week()
     stack.github.faults.for_repository(NAME, Failure.NOT_FOUND, times=2)
@@ -240,6 +247,7 @@ def test_where_the_run_it_attached_to_fails_it_launches_its_own(stack: Stack) ->
     assert [run.run_id for run in stack.runs_of(week)] == [launched, result["dagsterRunId"]]
 
 
+@pytest.mark.e2e
 def test_a_run_of_another_partition_is_not_attached_to(stack: Stack) -> None:
     other, week = stack.next_week(), stack.next_week()
     launched = stack.dagster.launch(partition_tags(other.key, "default"))
@@ -247,6 +255,7 @@ def test_a_run_of_another_partition_is_not_attached_to(stack: Stack) -> None:
     assert result["dagsterRunId"] != launched
 
 
+@pytest.mark.e2e
 def test_a_run_that_fails_for_good_fails_the_workflow_with_its_message_and_link(stack: Stack) -> None:
     week = stack.next_week()
     stack.github.faults.for_repository(NAME, Failure.NOT_FOUND)
@@ -258,6 +267,7 @@ def test_a_run_that_fails_for_good_fails_the_workflow_with_its_message_and_link(
     assert f"{stack.services.url}/runs/{run.run_id}" in failure.message
 
 
+@pytest.mark.e2e
 def test_a_run_that_fails_in_passing_fails_the_workflow_as_worth_retrying(stack: Stack) -> None:
     week = stack.next_week()
     stack.github.faults.for_repository(NAME, Failure.MAINTENANCE)
@@ -289,6 +299,7 @@ def test_canceling_the_workflow_cancels_the_run(stack: Stack) -> None:
     assert found.status == "CANCELED"
 
 
+@pytest.mark.e2e
 def test_canceling_a_workflow_leaves_alone_the_run_it_attached_to(stack: Stack) -> None:
     week = stack.next_week()
     stack.github.faults.for_repository(NAME, Slow(5), times=1)
@@ -305,6 +316,7 @@ def test_canceling_a_workflow_leaves_alone_the_run_it_attached_to(stack: Stack) 
     assert stack.ended(launched).status == "SUCCESS"
 
 
+@pytest.mark.e2e
 def test_canceling_the_run_fails_the_workflow_naming_it(stack: Stack) -> None:
     week = stack.next_week()
     stack.github.faults.for_repository(NAME, Slow(5), times=1)

@@ -44,7 +44,7 @@ from ledger_pipeline_tests.temporal_bridge.stack import (
     with_client,
 )
 
-pytestmark = [pytest.mark.usefixtures("no_faults"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("no_faults"), pytest.mark.timeout(180)]
 
 # How long GitHub lets a run wait: for what a test does to it meanwhile.
 HELD_SECONDS = 5

@@ -57,6 +57,7 @@ def test_a_healthy_stack_is_all_ok(
         with_client(stack, lambda client: client.get_schedule_handle(DEFAULT).delete())
 
 
+@pytest.mark.e2e
 def test_dagster_without_a_daemon_fails_for_that_alone(
     command: Command, environment: dict[str, str], stack: Stack, worker: WorkerProcess, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from ledger_pipeline_tests.store.settlement import APPROVER, POOL, STRANGER
 from ledger_pipeline_tests.temporal_bridge.stack import Stack
 from ledger_pipeline_tests.test_readme import OURS, SETTLEMENT
 
-pytestmark = [pytest.mark.usefixtures("worker", "no_faults"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("worker", "no_faults"), pytest.mark.timeout(240)]
 
 OFFLINE = """
 import socket, sys

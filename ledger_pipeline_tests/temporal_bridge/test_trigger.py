@@ -66,6 +66,7 @@ def test_a_collection_by_hand_is_waited_for_and_printed(
     assert f"materializing, Dagster run {stack.services.url}/runs/{run.run_id}" in ran.err
 
 
+@pytest.mark.e2e
 def test_a_second_start_attaches_to_the_one_in_progress_and_a_finished_one_may_run_again(
     stack: Stack, command: Command, environment: dict[str, str]
 ) -> None:
@@ -82,6 +83,7 @@ def test_a_second_start_attaches_to_the_one_in_progress_and_a_finished_one_may_r
     assert len(stack.runs_of(week)) == before + 2
 
 
+@pytest.mark.e2e
 def test_a_failed_collection_is_exit_1_and_says_why(
     stack: Stack, command: Command, environment: dict[str, str]
 ) -> None:
@@ -94,6 +96,7 @@ def test_a_failed_collection_is_exit_1_and_says_why(
     )
 
 
+@pytest.mark.e2e
 def test_the_schedules_own_action_collects_the_running_epoch(
     stack: Stack, command: Command, environment: dict[str, str], schedule: None
 ) -> None:
@@ -105,6 +108,7 @@ def test_the_schedules_own_action_collects_the_running_epoch(
     assert ran.json["result"]["status"] == "open"
 
 
+@pytest.mark.e2e
 def test_a_schedules_backfill_collects_the_epochs_of_the_times_it_is_for(
     stack: Stack, command: Command, environment: dict[str, str], schedule: None
 ) -> None:
@@ -147,6 +151,7 @@ def test_what_cannot_be_started_says_why(
     assert says in " ".join(re.sub("[│╭╮╰╯─]", " ", ran.err).split())
 
 
+@pytest.mark.e2e
 def test_the_readmes_commands_run_in_the_order_given(
     stack: Stack, command: Command, environment: dict[str, str], schedule: None
 ) -> None:

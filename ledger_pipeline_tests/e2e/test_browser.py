@@ -23,6 +23,8 @@ from ledger_pipeline_tests.command_line import Command
 from ledger_pipeline_tests.test_develop import REPO_SPEC, Dev, running
 from ledger_pipeline_tests.waiting import eventually
 
+pytestmark = pytest.mark.e2e
+
 ARTEFACTS = REPO_SPEC.parents[1] / ".ledger" / "e2e"
 EPOCHS = 6
 EVENTS = ["activity_events"]
