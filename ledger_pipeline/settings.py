@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import SettingsError, SpecError
 from ledger_pipeline.core.partition_runs import CODE_LOCATION
 from ledger_pipeline.core.spec import RepoSpec
@@ -97,6 +98,28 @@ class Settings(BaseSettings):
     dagster_database_url: Annotated[
         SecretStr | None, Field(description="Dagster's own storage. Not set: the ledger's database.")
     ] = None
+    database_statement_seconds: Annotated[
+        int, Field(ge=0, description="How long one statement on the ledger may take; 0 without end.")
+    ] = DatabaseLimits.statement_seconds
+    database_lock_seconds: Annotated[
+        int, Field(ge=0, description="How long a statement waits for a lock of another; 0 without end.")
+    ] = DatabaseLimits.lock_seconds
+    database_idle_in_transaction_seconds: Annotated[
+        int, Field(ge=0, description="How long a transaction may do nothing, holding its locks; 0 without end.")
+    ] = DatabaseLimits.idle_in_transaction_seconds
+    database_connect_seconds: Annotated[int, Field(ge=2, description="How long connecting to a database may take.")] = (
+        DatabaseLimits.connect_seconds
+    )
+    database_silence_seconds: Annotated[
+        int, Field(ge=0, description="How long a database may give no sign of life before a connection is given up.")
+    ] = DatabaseLimits.silence_seconds
+    database_pool_size: Annotated[
+        int,
+        Field(ge=1, description="The most connections to the ledger of one process; a worker has one for each thread."),
+    ] = DatabaseLimits.pool_size
+    database_pool_wait_seconds: Annotated[
+        int, Field(ge=1, description="How long a thread waits for a connection that is free.")
+    ] = DatabaseLimits.pool_wait_seconds
     dagster_home: Annotated[
         Path | None, Field(description="Dagster's instance folder. Not set: LEDGER_HOME/dagster, written by us.")
     ] = None
@@ -237,6 +260,19 @@ class Settings(BaseSettings):
         if self.database_url is None:
             raise SettingsError("DATABASE_URL is not set: the ledger needs its Postgres")
         return self.database_url.get_secret_value()
+
+    @property
+    def database_limits(self) -> DatabaseLimits:
+        """The limits of every connection to the ledger."""
+        return DatabaseLimits(
+            statement_seconds=self.database_statement_seconds,
+            lock_seconds=self.database_lock_seconds,
+            idle_in_transaction_seconds=self.database_idle_in_transaction_seconds,
+            connect_seconds=self.database_connect_seconds,
+            silence_seconds=self.database_silence_seconds,
+            pool_size=self.database_pool_size,
+            pool_wait_seconds=self.database_pool_wait_seconds,
+        )
 
     def owner_url(self) -> str:
         """The ledger's database as the owner of its tables. Raises SettingsError where DATABASE_URL is not set."""

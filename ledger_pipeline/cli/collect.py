@@ -32,7 +32,9 @@ def command(
     settings.github_credentials()  # without them a run could only fail
     with (
         databases(settings) as settings,
-        open_ledger(settings.ledger_url(), spec.node_id),  # neither could it on a ledger that is not migrated
+        open_ledger(
+            settings.ledger_url(), spec.node_id, settings.database_limits
+        ),  # neither could it on a ledger that is not migrated
         dagster_home(settings),
         dg.DagsterInstance.get() as instance,
         scan_progress() as progress,

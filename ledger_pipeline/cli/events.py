@@ -26,7 +26,10 @@ def command(
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
     within = span(windows_of(scope, epoch, from_epoch, to_epoch))
-    with databases(settings) as settings, open_ledger(settings.ledger_url(), spec.node_id) as ledger:
+    with (
+        databases(settings) as settings,
+        open_ledger(settings.ledger_url(), spec.node_id, settings.database_limits) as ledger,
+    ):
         stored = ledger.events(scope.scope_id, within)
         if as_json:
             print_json_array(_rows(stored))

@@ -52,5 +52,8 @@ def open_access(scope_key: str | None) -> Iterator[LedgerAccess]:
     settings = read_settings()
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
-    with databases(settings) as settings, open_ledger(settings.ledger_url(), spec.node_id) as ledger:
+    with (
+        databases(settings) as settings,
+        open_ledger(settings.ledger_url(), spec.node_id, settings.database_limits) as ledger,
+    ):
         yield LedgerAccess(settings, spec, scope, ledger)

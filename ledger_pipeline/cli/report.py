@@ -28,7 +28,10 @@ def command(epoch: OneEpoch, scope_key: ScopeKey = None, output: Output = None) 
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
     [window] = windows_of(scope, epoch, None, None)
     file = output or Path(f"epoch-{window.key}-{scope.scope_key}.html")
-    with databases(settings) as settings, open_ledger(settings.ledger_url(), spec.node_id) as ledger:
+    with (
+        databases(settings) as settings,
+        open_ledger(settings.ledger_url(), spec.node_id, settings.database_limits) as ledger,
+    ):
         page = render_page(epoch_content(ledger, scope, window, datetime.now(UTC)))
     try:
         file.write_text(page, encoding="utf-8")

@@ -59,7 +59,7 @@ class LedgerResource(dg.ConfigurableResource[Any]):
         from ledger_pipeline.store.postgres import open_ledger
 
         settings = self.settings.read()
-        with open_ledger(settings.ledger_url(), settings.repo_spec().node_id) as ledger:
+        with open_ledger(settings.ledger_url(), settings.repo_spec().node_id, settings.database_limits) as ledger:
             yield ledger
 
 

@@ -144,7 +144,7 @@ async def _fire(settings: Settings, spec: RepoSpec, say: Callable[[str], None]) 
 @contextmanager
 def _migrated_ledger(settings: Settings, spec: RepoSpec) -> Iterator[PostgresLedger]:
     migrate(settings)
-    with open_ledger(settings.ledger_url(), spec.node_id) as ledger:
+    with open_ledger(settings.ledger_url(), spec.node_id, settings.database_limits) as ledger:
         yield ledger
 
 

@@ -118,6 +118,8 @@ def dagster_home(settings: Settings) -> Iterator[Path]:
         )
     # dagster-postgres listens with NOTIFY as psycopg2 spells it; SQLAlchemy's default driver is psycopg 3.
     storage = make_url(settings.dagster_database_url.get_secret_value()).set(drivername="postgresql+psycopg2")
+    # Dagster sets no limits of its own. Only a silent peer is noticed: its migrations may take as long as they do.
+    storage = storage.update_query_dict({**settings.database_limits.tcp(), **storage.query})
     with _environment(
         {
             "DAGSTER_HOME": str(folder),

@@ -1,19 +1,26 @@
-"""How we connect to Postgres: one engine, always psycopg 3, always UTC, and secrets that stay out of messages."""
+"""How we connect to Postgres: one engine, always psycopg 3, always UTC, never without limits, and secrets that stay
+out of messages."""
 
-from sqlalchemy import URL, Engine, create_engine, make_url
+import re
+from typing import Any
+
+from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import Pool
 
+from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import ConfigurationError
+from ledger_pipeline.store.bounded_connection import BoundedConnection
 
-CONNECT_TIMEOUT_SECONDS = 10
 SECRETS = ("password", "sslpassword")  # libpq takes them in a URL's query too, which a repr would show
+KEPT_CONNECTIONS = 5  # of a pool, when nothing is asked
 
 
-def make_engine(url: str, *, poolclass: type[Pool] | None = None) -> Engine:
+def make_engine(url: str, *, poolclass: type[Pool] | None = None, limits: DatabaseLimits | None = None) -> Engine:
     """An engine for `postgresql://`, `postgres://` or `postgresql+psycopg://` URLs; connects when first used.
 
-    Raises ConfigurationError, without the URL, when it cannot be read or is not for Postgres.
+    `limits` are DatabaseLimits() where none are given; what the URL's query says wins over them. Raises
+    ConfigurationError, without the URL, when it cannot be read or is not for Postgres.
     """
     try:
         parsed = make_url(url)
@@ -26,23 +33,59 @@ def make_engine(url: str, *, poolclass: type[Pool] | None = None) -> Engine:
         raise ConfigurationError(f"the ledger lives in Postgres, not {parsed.get_backend_name()}: use postgresql://")
     if "@" in (parsed.database or ""):
         raise ConfigurationError("the database URL's password holds a character to write as %2F, %40 or %3A")
+    limits = limits or DatabaseLimits()
+    given_options = str(parsed.query.get("options", ""))
     query = {
         "application_name": "ledger-pipeline",
-        "connect_timeout": str(CONNECT_TIMEOUT_SECONDS),
+        **limits.tcp(),
         **parsed.query,
-        "options": f"{parsed.query.get('options', '')} -c TimeZone=UTC".strip(),
+        # Of an option that is named twice the last one counts.
+        "options": f"{_server_options(limits)} {given_options} -c TimeZone=UTC".replace("  ", " "),
     }
     secrets = {key: query.pop(key) for key in SECRETS if key in query}
-    return create_engine(
+    engine = create_engine(
         parsed.set(drivername="postgresql+psycopg", query=query),
         connect_args=secrets,
         poolclass=poolclass,
         pool_pre_ping=True,
         hide_parameters=True,  # an error about one event would otherwise print the whole batch
+        **({} if poolclass is NullPool else _pool_options(limits)),
     )
+    answer_seconds = _answer_seconds(limits, given_options)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> BoundedConnection:
+        connection = BoundedConnection.connect(*arguments, **options)
+        connection.answer_seconds = answer_seconds
+        return connection
+
+    return engine
 
 
 def describe(url: URL) -> str:
     """`host/database`, for messages."""
     host = url.host or url.query.get("host") or "local socket"
     return f"{host}/{url.database or ''}"
+
+
+def _server_options(limits: DatabaseLimits) -> str:
+    return (
+        f"-c statement_timeout={limits.statement_seconds}s -c lock_timeout={limits.lock_seconds}s "
+        f"-c idle_in_transaction_session_timeout={limits.idle_in_transaction_seconds}s"
+    )
+
+
+def _pool_options(limits: DatabaseLimits) -> dict[str, int]:
+    kept = min(KEPT_CONNECTIONS, limits.pool_size)
+    return {"pool_size": kept, "max_overflow": limits.pool_size - kept, "pool_timeout": limits.pool_wait_seconds}
+
+
+def _answer_seconds(limits: DatabaseLimits, given_options: str) -> float | None:
+    """How long an answer is waited for; None for ever, where a statement may take for ever."""
+    statement_seconds: float = limits.statement_seconds
+    for number, unit in re.findall(r"statement_timeout\s*=\s*'?(\d+)\s*(ms|s|min|h|d)?", given_options):
+        seconds_of_unit = {"ms": 0.001, "": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
+        statement_seconds = int(number) * seconds_of_unit[unit]
+    if not statement_seconds or not limits.silence_seconds:
+        return None
+    return statement_seconds + limits.silence_seconds

@@ -13,6 +13,13 @@ from ledger_pipeline.store.engine import describe
 
 INGESTION_CLOSED = "LP001"  # raised by the trigger on activity_events
 
+# By SQLSTATE: the limit that the server kept, and what it is set by.
+_LIMITS = {
+    "57014": "DATABASE_STATEMENT_SECONDS limits how long a statement may take",
+    "55P03": "DATABASE_LOCK_SECONDS limits how long a lock is waited for",
+    "25P03": "DATABASE_IDLE_IN_TRANSACTION_SECONDS limits how long a transaction may do nothing",
+}
+
 
 @contextmanager
 def translated(engine: Engine) -> Iterator[None]:
@@ -21,7 +28,9 @@ def translated(engine: Engine) -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise StoreUnavailable(f"{where}: every connection of the pool is busy") from error
+        raise StoreUnavailable(
+            f"{where}: every connection of the pool is busy; DATABASE_POOL_SIZE limits how many there are"
+        ) from error
     except DBAPIError as error:
         raise _meaning(error.orig, where) from error
     except psycopg.Error as error:  # COPY speaks to the driver itself
@@ -32,6 +41,9 @@ def _meaning(error: BaseException | None, where: str) -> StoreError:
     problem = f"{where}: {str(error).strip().splitlines()[0]}"
     if getattr(error, "sqlstate", None) == INGESTION_CLOSED:
         return IngestionClosed(problem)
+    limit = _LIMITS.get(getattr(error, "sqlstate", None) or "")
+    if limit is not None:
+        return StoreUnavailable(f"{problem}; {limit}")
     # Deadlocks, timeouts and serialization failures are operational too: the same call may succeed later.
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return StoreUnavailable(problem)

@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, NullPool, text
 
+from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import LedgerNotMigrated, StoreError
 from ledger_pipeline.store.engine import describe, make_engine
 from ledger_pipeline.store.failures import translated
@@ -81,8 +82,11 @@ def not_migrated(engine: Engine, at: str | None) -> LedgerNotMigrated:
 
 @contextmanager
 def _alone(url: str, *, transaction_per_migration: bool) -> Iterator[tuple[Connection, Config]]:
-    """A connection that no other process migrates beside; the lock goes with the connection."""
-    engine = make_engine(url, poolclass=NullPool)
+    """A connection that no other process migrates beside; the lock goes with the connection.
+
+    It waits as long as the others take, and its statements take as long as the ledger is large.
+    """
+    engine = make_engine(url, poolclass=NullPool, limits=DatabaseLimits().unhurried())
     with translated(engine), engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
         connection.commit()

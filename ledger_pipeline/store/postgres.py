@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Row, bindparam, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import EpochOverlap, IngestionClosed
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.pins import EpochPins
@@ -66,12 +67,14 @@ CLOSE_EPOCH = text("""
 
 
 @contextmanager
-def open_ledger(url: str, node_id: UUID) -> Iterator["PostgresLedger"]:
+def open_ledger(url: str, node_id: UUID, limits: DatabaseLimits | None = None) -> Iterator["PostgresLedger"]:
     """The ledger in the database at `url`, checked to be migrated; its connections are given back at the end.
+
+    They keep to `limits`, DatabaseLimits() where none are given.
 
     Raises ConfigurationError for a bad URL, StoreUnavailable, or LedgerNotMigrated.
     """
-    engine = make_engine(url)
+    engine = make_engine(url, limits=limits)
     try:
         ledger = PostgresLedger(engine, node_id)
         ledger.check_migrated()
@@ -244,7 +247,7 @@ class PostgresLedger:
         with (
             translated(self._engine),
             self._engine.connect() as connection,
-            connection.execution_options(yield_per=ROWS_PER_FETCH).execute(query) as rows,
+            _unhurried(connection).execution_options(yield_per=ROWS_PER_FETCH).execute(query) as rows,
         ):
             for row in rows:
                 yield StoredEvent(*row)
@@ -298,6 +301,12 @@ class PostgresLedger:
 def _snapshot(connection: Connection) -> Connection:
     """`connection`, whose statements from now on all see the ledger as it is at the first of them."""
     return connection.execution_options(isolation_level="REPEATABLE READ")
+
+
+def _unhurried(connection: Connection) -> Connection:
+    """`connection`, in a transaction that may idle as long as the reader of its rows takes over them."""
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+    return connection
 
 
 def _epoch(row: Row[*tuple[object, ...]]) -> Epoch:

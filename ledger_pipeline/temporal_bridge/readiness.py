@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import NullPool
 
+from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import LedgerError
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine
@@ -106,12 +107,12 @@ def in_thread(check: Callable[[], str]) -> Check:
     return checked
 
 
-def database_check(url: str) -> Callable[[], str]:
+def database_check(url: str, limits: DatabaseLimits | None = None) -> Callable[[], str]:
     """A blocking check that the ledger at `url` is at this code's migration; keeps no connection.
 
     It raises StoreUnavailable, or LedgerNotMigrated naming both migrations. Raises ConfigurationError for a bad URL.
     """
-    engine = make_engine(url, poolclass=NullPool)
+    engine = make_engine(url, poolclass=NullPool, limits=limits)
 
     def checked() -> str:
         with translated(engine):

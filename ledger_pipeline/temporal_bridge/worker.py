@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import SettingsError, TemporalUnavailable
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.settings import Settings
@@ -71,13 +72,18 @@ async def run_worker(
     spec = _verified(settings)
     # Blocking is fine up to here: nothing else runs yet.
     with (
-        open_ledger(settings.ledger_url(), spec.node_id) as ledger,
+        open_ledger(settings.ledger_url(), spec.node_id, worker_limits(settings)) as ledger,
         closing(listen(HEALTH_SETTING, settings.worker_health_address)) as listener,
     ):
         client = await connect(settings, start_runtime(settings))
         parts = WorkerParts(settings, spec, ledger, client)
         process = _Process(parts, workflows, activities(parts), dagster_check, listener)
         await process.run(poller_patience_seconds)
+
+
+def worker_limits(settings: Settings) -> DatabaseLimits:
+    """The database's limits in a worker: no activity's thread waits for another's connection."""
+    return settings.database_limits.for_threads(MAX_CONCURRENT_ACTIVITIES)
 
 
 class _Process:
@@ -114,7 +120,9 @@ class _Process:
         self._readiness = Readiness(
             {
                 readiness.TEMPORAL: self._pollers.check,
-                readiness.DATABASE: in_thread(database_check(parts.settings.ledger_url())),
+                readiness.DATABASE: in_thread(
+                    database_check(parts.settings.ledger_url(), parts.settings.database_limits)
+                ),
                 readiness.DAGSTER: in_thread(dagster_check),
             }
         )
