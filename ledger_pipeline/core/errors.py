@@ -42,6 +42,11 @@ so that Dagster and Temporal adapters never guess from a message.
 from collections.abc import Sequence
 from typing import ClassVar
 
+from ledger_pipeline.core.plain_text import plain_message
+
+# Room for what was wrong, where and what to do, and none for a page of HTML.
+PROBLEM_CHARACTERS = 300
+
 
 class LedgerError(Exception):
     """Root of the tree; its message is one line fit for an operator's terminal."""
@@ -124,13 +129,16 @@ class VerificationFailed(LedgerError):
 
 
 class SourceError(LedgerError):
-    """One source_scope of a source could not be read."""
+    """One source_scope of a source could not be read.
+
+    `problem` may quote the source: it is kept on one line of at most PROBLEM_CHARACTERS plain characters.
+    """
 
     def __init__(self, source: str, source_scope: str, problem: str) -> None:
         self.source = source
         self.source_scope = source_scope
-        self.problem = problem
-        super().__init__(f"{source} {source_scope}: {problem}")
+        self.problem = plain_message(problem, PROBLEM_CHARACTERS)
+        super().__init__(f"{source} {source_scope}: {self.problem}")
 
 
 class SourceUnavailable(SourceError):

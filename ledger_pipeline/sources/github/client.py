@@ -9,26 +9,25 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
-from github import GithubException
-
-from ledger_pipeline.core.errors import SourceUnavailable
+from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import GITHUB
 from ledger_pipeline.settings import GitHubApp, GitHubTokens
 from ledger_pipeline.sources.github.app import AppInstallations
 from ledger_pipeline.sources.github.budget import Budget
 from ledger_pipeline.sources.github.credentials import Connection, Credential, Credentials, TokenPool
+from ledger_pipeline.sources.github.envelope import Envelope, GraphQLError, UnreadableBody, read_envelope, read_json
 from ledger_pipeline.sources.github.failures import (
-    RAISED,
     Failure,
     Kind,
-    points_left,
-    resets_at,
-    server_time,
+    of_status,
     understood,
     understood_errors,
+    without_data,
 )
+from ledger_pipeline.sources.github.headers import AnswerHeaders, read_headers
 from ledger_pipeline.sources.github.patience import Patience, refused
 
 _log = logging.getLogger(__name__)
@@ -38,14 +37,37 @@ class QueryTooHeavyError(SourceUnavailable):
     """GitHub gave up on the query (502, 504, a timeout): asked for fewer items it may answer."""
 
 
+class QueryRefusedError(SourceRefused):
+    """GitHub refuses the query, or a part of it: `errors` are its own, with the path of what each of them refuses."""
+
+    def __init__(self, source: str, source_scope: str, problem: str, errors: tuple[GraphQLError, ...]) -> None:
+        self.errors = errors
+        super().__init__(source, source_scope, problem)
+
+
 @dataclass(frozen=True)
 class Answer:
-    """What GitHub answered: the query's `data`, its own time (aware, UTC), and the budget where it tells."""
+    """What GitHub answered: the query's `data`, its own time (aware, UTC), and the budget where it tells.
+
+    `errors` are those that the asker allows; for each of them something in `data` is null, which may be any parent of
+    the error's path. Nothing inside `data` is checked.
+    """
 
     data: dict[str, Any]
     server_time: datetime
     points: int
     points_left: int | None
+    errors: tuple[GraphQLError, ...] = ()
+
+
+def is_missing(error: GraphQLError) -> bool:
+    """Whether a top-level field of the query was not found."""
+    return error.type == "NOT_FOUND" and len(error.path) == 1
+
+
+def no_error(error: GraphQLError) -> bool:  # noqa: ARG001
+    """Of no error."""
+    return False
 
 
 class GitHubClient:
@@ -87,16 +109,24 @@ class GitHubClient:
         """Send one query; any error GitHub mentions is a failure of the whole.
 
         Raises QueryTooHeavyError at once, SourceUnavailable when waiting did not help or would take too long,
-        SourceRefused when it cannot; each names `source_scope` and what to do.
+        SourceRefused when it cannot (QueryRefusedError where GraphQL's errors say so); each names `source_scope` and
+        what to do. Whatever GitHub or a proxy answers, nothing else is raised.
         """
-        return self._ask(source_scope, query, variables, partially=False)
+        return self._ask(source_scope, query, variables, no_error)
 
-    def query_partially(self, source_scope: str, query: str, variables: Mapping[str, Any]) -> Answer:
-        """Send one query whose top-level fields stand for themselves: one that is not found is null.
+    def query_partially(
+        self,
+        source_scope: str,
+        query: str,
+        variables: Mapping[str, Any],
+        allowed: Callable[[GraphQLError], bool] = is_missing,
+    ) -> Answer:
+        """Send one query of which parts may fail: errors that are `allowed` come back on the answer.
 
-        Raises as `query` does.
+        By default top-level fields stand for themselves: one that is not found is null. To learn which connection is
+        forbidden, allow errors by their type and path. Raises as `query` does for every other error.
         """
-        return self._ask(source_scope, query, variables, partially=True)
+        return self._ask(source_scope, query, variables, allowed)
 
     def group_key(self, source_scope: str) -> str:
         """The same for source_scopes that one query may ask for together: one of them finds the credentials of all."""
@@ -106,19 +136,27 @@ class GitHubClient:
         """Give the connections back."""
         self._credentials.close()
 
-    def _ask(self, source_scope: str, query: str, variables: Mapping[str, Any], *, partially: bool) -> Answer:
+    def _ask(
+        self,
+        source_scope: str,
+        query: str,
+        variables: Mapping[str, Any],
+        allowed: Callable[[GraphQLError], bool],
+    ) -> Answer:
         tried = 0
         while True:
             credential, points = self._take(source_scope, query)
             try:
                 credential.prepare(source_scope)
-                outcome = self._send(credential, query, variables, partially)
+                outcome = self._send(credential, query, variables, allowed)
             finally:
                 credential.budget.give_back(points)
             if isinstance(outcome, Answer):
                 return outcome
             if outcome.kind is Kind.TOO_HEAVY:
                 raise QueryTooHeavyError(GITHUB, source_scope, outcome.problem)
+            if outcome.kind is Kind.REFUSED and outcome.errors:
+                raise QueryRefusedError(GITHUB, source_scope, outcome.problem, outcome.errors)
             if outcome.kind is Kind.REFUSED:
                 raise refused(source_scope, outcome.problem)
             if not self._has_another(source_scope, credential, outcome):
@@ -146,32 +184,38 @@ class GitHubClient:
             waited += 1
 
     def _send(
-        self, credential: Credential, query: str, variables: Mapping[str, Any], partially: bool
+        self,
+        credential: Credential,
+        query: str,
+        variables: Mapping[str, Any],
+        allowed: Callable[[GraphQLError], bool],
     ) -> Answer | Failure:
         with credential.requester() as requester:
             try:
-                headers, body = requester.requestJsonAndCheck(
+                status, values, text = requester.requestJson(
                     "POST", requester.graphql_url, input={"query": query, "variables": dict(variables)}
                 )
-            except RAISED as error:
-                if isinstance(error, GithubException):
-                    self._learn(credential.budget, error.headers or {})
-                failure = understood(error, self._api_url)
-                if failure.kind is Kind.REJECTED:
-                    _log.warning("GitHub rejects %s (401)", credential.name)
-                    credential.rejected(requester.auth)
-                return failure
+                headers = read_headers(values)
+                self._learn(credential.budget, headers)
+                if status != HTTPStatus.OK:
+                    failure = of_status(status, headers, _json_or_text(text))
+                    if failure.kind is Kind.REJECTED:
+                        _log.warning("GitHub rejects %s (401)", credential.name)
+                        credential.rejected(requester.auth)
+                    return failure
+                envelope = read_envelope(read_json(text))
+            except Exception as error:  # noqa: BLE001 (see `understood`: PyGithub may raise anything)
+                return understood(error, self._api_url)
         credential.accepted()
-        self._learn(credential.budget, headers)
-        outcome = _read(headers, body, partially)
+        outcome = _read(headers, envelope, allowed)
         if isinstance(outcome, Answer) and outcome.points:
             credential.budget.learn_cost(query, outcome.points)
         return outcome
 
-    def _learn(self, budget: Budget, headers: Mapping[str, Any]) -> None:
-        left, reset, answered_at = points_left(headers), resets_at(headers), server_time(headers)
+    def _learn(self, budget: Budget, headers: AnswerHeaders) -> None:
+        left, reset, answered_at = headers.points_left, headers.window_ends_at, headers.date
         # An answer to nobody (401) tells of another budget.
-        if headers.get("x-ratelimit-resource", "graphql") != "graphql":
+        if headers.resource not in (None, "graphql"):
             return
         if left is not None and reset is not None and answered_at is not None:
             budget.learn(left, reset, answered_at, self._patience.now())
@@ -189,19 +233,24 @@ class GitHubClient:
         return any(each.budget.left(now) > each.budget.reserve for each in others)
 
 
-def _read(headers: Mapping[str, Any], body: object, partially: bool) -> Answer | Failure:
-    if not isinstance(body, dict):
-        return Failure(Kind.PASSING, "GitHub answered without data")
-    data, errors = body.get("data"), body.get("errors") or []
-    if partially and isinstance(data, dict):
-        errors = [each for each in errors if each.get("type") != "NOT_FOUND" or len(each.get("path") or ()) != 1]
+def _read(headers: AnswerHeaders, envelope: Envelope, allowed: Callable[[GraphQLError], bool]) -> Answer | Failure:
+    data, errors = envelope.data, [error for error in envelope.errors if not allowed(error)]
     if errors:
-        return understood_errors(errors, headers, has_data="data" in body)
-    if not isinstance(data, dict):
-        return Failure(Kind.PASSING, "GitHub answered without data")
-    answered_at = server_time(headers)
+        return understood_errors(errors, headers, has_data=envelope.has_data)
+    if data is None and not envelope.errors:
+        return without_data(envelope, headers)
+    answered_at = headers.answered_at
     if answered_at is None:
         problem = "an answer without a Date header, so the scan has no watermark; is a proxy between?"
         return Failure(Kind.PASSING, problem)
-    limit = data.get("rateLimit") or {}
-    return Answer(data, answered_at, limit.get("cost", 0), limit.get("remaining", points_left(headers)))
+    told = envelope.points
+    points_left = headers.points_left if told.remaining is None else told.remaining
+    return Answer(data or {}, answered_at, told.cost or 0, points_left, envelope.errors)
+
+
+def _json_or_text(text: str) -> object:
+    """The body of an error: a proxy's is a page of HTML."""
+    try:
+        return read_json(text)
+    except UnreadableBody:
+        return None

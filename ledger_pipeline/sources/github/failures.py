@@ -6,19 +6,23 @@ GitHub says it in many ways: statuses, headers, messages, and errors of GraphQL 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import Enum, auto
-from typing import Any
 
 from github import GithubException
-from github.Requester import Requester
 from requests.exceptions import InvalidHeader, RequestException
+
+from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.sources.github.envelope import Envelope, GraphQLError, UnreadableBody, read_envelope
+from ledger_pipeline.sources.github.headers import AnswerHeaders, read_headers
 
 # GitHub asks for a minute's pause after a limit that names no other.
 LIMIT_WAIT_SECONDS = 60.0
 
-# What a request may raise: an answer that is an error, no answer, a body that breaks off mid-JSON, a redirect.
-RAISED = (GithubException, RequestException, ValueError, RuntimeError)
+# After a limit nobody is asked again at once, even where GitHub names a time that has passed.
+SHORTEST_WAIT_SECONDS = 1.0
+
+# How much of a message from outside is repeated: the rest of an error's room is for where it was and what to do.
+QUOTED_CHARACTERS = 160
 
 NO_REPOSITORY = "no such repository, or the credentials may not read it (404): check source_refs"
 NO_INSTALLATION = "no such installation (404): check GITHUB_APP_INSTALLATION_ID"
@@ -28,6 +32,18 @@ _LIMIT_TYPES = frozenset({"RATE_LIMITED", "RATE_LIMIT"})
 _HEAVY_TYPES = frozenset({"TIMEOUT", "RESOURCE_LIMITS_EXCEEDED"})
 _PASSING_TYPES = frozenset({"SERVICE_UNAVAILABLE", "LOADING", "INTERNAL"})
 _HEAVY_WORDS = ("something went wrong while executing your query", "timeout", "timed out")
+
+# How GitHub has worded its limits over the years, whatever status and type stood beside. Each holds a space, which
+# no name of a repository or login does.
+_PRIMARY_WORDS = ("api rate limit exceeded", "api rate limit already exceeded")
+_SECONDARY_WORDS = (
+    "secondary rate limit",
+    "abuse detection mechanism",
+    "abuse rate limit",
+    "please retry your request again later",
+    "please wait a few minutes before you try again",
+    "submitted too quickly",
+)
 
 
 class Kind(Enum):
@@ -49,109 +65,121 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Failure:
-    """One failed try. `wait_seconds` is what GitHub asks for, None where it names no time."""
+    """One failed try.
+
+    `wait_seconds` is what GitHub asks for, None where it names no time. `errors` are GraphQL's, where those failed
+    the query. `problem` repeats at most QUOTED_CHARACTERS of what came from outside, all of them plain.
+    """
 
     kind: Kind
     problem: str
     wait_seconds: float | None = None
+    errors: tuple[GraphQLError, ...] = ()
 
 
 def understood(error: Exception, api_url: str, missing: str = NO_REPOSITORY) -> Failure:
-    """What one of RAISED means, `missing` being what a 404 says; its problem holds no secret."""
+    """What an exception of a request means, `missing` being what a 404 says; its problem holds no secret.
+
+    PyGithub reads answers without asking for their shape first: anything it raises is an answer that makes no sense.
+    """
     if isinstance(error, GithubException):
-        if error.status == 404:
-            return Failure(Kind.REFUSED, missing)
-        return _of_status(error.status, error.headers or {}, _message(error))
-    if isinstance(error, InvalidHeader | UnicodeError):
+        headers = read_headers(error.headers if isinstance(error.headers, Mapping) else {})
+        return of_status(error.status, headers, error.data, missing)
+    if isinstance(error, InvalidHeader | UnicodeEncodeError):
         return Failure(Kind.REFUSED, "the token holds characters that no header can")  # their text shows the token
-    if isinstance(error, RequestException | ValueError):
-        return Failure(Kind.PASSING, f"no whole answer from {api_url}: {_root_cause(error)}")
-    return Failure(Kind.REFUSED, f"GITHUB_API_URL: {error}")
+    if isinstance(error, RequestException | UnreadableBody | ValueError):
+        return Failure(Kind.PASSING, f"no whole answer from {api_url}: {quoted(_root_cause(error))}")
+    if isinstance(error, RuntimeError) and not isinstance(error, RecursionError):
+        return Failure(Kind.REFUSED, f"GITHUB_API_URL: {quoted(error)}")  # it redirects elsewhere
+    return Failure(Kind.PASSING, f"{api_url} answers what is none of GitHub's answers ({type(error).__name__})")
 
 
-def understood_errors(errors: Sequence[Mapping[str, Any]], headers: Mapping[str, Any], *, has_data: bool) -> Failure:
-    """What the errors of a GraphQL answer mean; `has_data` when it has the key at all, be it null."""
-    types = {error.get("type") for error in errors}
-    text = "; ".join(str(error.get("message")) for error in errors)
-    if types & _LIMIT_TYPES:
-        return _limit(headers, text)
-    if "NOT_FOUND" in types:
-        return Failure(Kind.REFUSED, f"GitHub does not find it: {text}: check source_refs")
-    if types - _HEAVY_TYPES - _PASSING_TYPES - {None}:
-        return Failure(Kind.REFUSED, f"GitHub refuses the query: {text}")
-    if types & _HEAVY_TYPES or any(words in text.lower() for words in _HEAVY_WORDS):
-        return Failure(Kind.TOO_HEAVY, f"GitHub could not finish the query: {text}")
-    if types == {None} and not has_data:  # it did not even begin: the query is wrong
-        return Failure(Kind.REFUSED, f"GitHub refuses the query: {text}")
-    return Failure(Kind.PASSING, f"GitHub could not finish the query: {text}")
-
-
-def server_time(headers: Mapping[str, Any]) -> datetime | None:
-    """The time GitHub answered at, by its own clock."""
-    try:
-        return parsedate_to_datetime(headers["date"]).astimezone(UTC)
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def resets_at(headers: Mapping[str, Any]) -> datetime | None:
-    """When the budget is whole again, by GitHub's clock."""
-    seconds = _number(headers.get("x-ratelimit-reset"))
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def points_left(headers: Mapping[str, Any]) -> int | None:
-    """What the headers say is left of the budget."""
-    points = _number(headers.get("x-ratelimit-remaining"))
-    return None if points is None else int(points)
-
-
-def _of_status(status: int, headers: Mapping[str, Any], message: str) -> Failure:
+def of_status(status: int, headers: AnswerHeaders, body: object, missing: str = NO_REPOSITORY) -> Failure:
+    """What an answer that is no 200 means, `missing` being what a 404 says."""
+    envelope = read_envelope(body)
+    said = _message(envelope)
+    if status == 404:
+        return Failure(Kind.REFUSED, missing)
     if status == 401:
-        return Failure(Kind.REJECTED, f"GitHub rejects the credentials (401): {message}")
-    if status == 429 or (status == 403 and _is_limit(headers, message)):
-        return _limit(headers, message)
-    problem = f"GitHub answers {status}: {message}"
+        return Failure(Kind.REJECTED, f"GitHub rejects the credentials (401): {quoted(said)}")
+    asks_to_wait = status == 403 and (headers.retry_after is not None or headers.points_left == 0)
+    if status == 429 or asks_to_wait or _speaks_of_a_limit(said):
+        return _limit(headers, said)
+    problem = f"GitHub answers {status}: {quoted(said)}"
     if status in (502, 504):
         return Failure(Kind.TOO_HEAVY, problem)
-    if status >= 500:
-        return Failure(Kind.PASSING, problem, _number(headers.get("retry-after")))
+    if status >= 500 or status < 400:  # below, it is a proxy's: a page to log in, nothing at all
+        return Failure(Kind.PASSING, problem, _wait(headers))
     return Failure(Kind.REFUSED, problem)
 
 
-def _is_limit(headers: Mapping[str, Any], message: str) -> bool:
-    return "retry-after" in headers or points_left(headers) == 0 or Requester.isRateLimitError(message)
+def understood_errors(errors: Sequence[GraphQLError], headers: AnswerHeaders, *, has_data: bool) -> Failure:
+    """What the errors of a GraphQL answer mean; `has_data` when it has the key at all, be it null."""
+    types = {error.type for error in errors}
+    text = "; ".join(error.message for error in errors)
+    asks_to_wait = types == {None} and not has_data and headers.retry_after is not None
+    if types & _LIMIT_TYPES or asks_to_wait or any(_speaks_of_a_limit(error.message) for error in errors):
+        return _limit(headers, text)
+    kind, problem = _of_types(types, text, has_data=has_data)
+    return Failure(kind, problem, errors=tuple(errors))
 
 
-def _limit(headers: Mapping[str, Any], message: str) -> Failure:
-    retry_after, reset = _number(headers.get("retry-after")), resets_at(headers)
-    is_secondary = Requester.isSecondaryRateLimitError(message)
-    if retry_after is not None or is_secondary or not (points_left(headers) == 0 or _is_primary(message)):
-        return Failure(Kind.PACED, "GitHub's secondary rate limit, too much at once", retry_after)
+def without_data(envelope: Envelope, headers: AnswerHeaders) -> Failure:
+    """What an answer means that has neither data nor errors."""
+    if envelope.message is not None and _speaks_of_a_limit(envelope.message):
+        return _limit(headers, envelope.message)
+    said = "" if envelope.message is None else f": {quoted(envelope.message)}"
+    return Failure(Kind.PASSING, f"GitHub answered without data{said}", _wait(headers))
+
+
+def quoted(text: object) -> str:
+    """A message from outside, as much of it as an error of ours repeats: on one line, all of it plain."""
+    return plain_message(str(text), QUOTED_CHARACTERS)
+
+
+def _of_types(types: set[str | None], text: str, *, has_data: bool) -> tuple[Kind, str]:
+    if "NOT_FOUND" in types:
+        return Kind.REFUSED, f"GitHub does not find it: {quoted(text)}: check source_refs"
+    if types - _HEAVY_TYPES - _PASSING_TYPES - {None}:
+        return Kind.REFUSED, f"GitHub refuses the query: {quoted(text)}"
+    if types & _HEAVY_TYPES or any(words in text.lower() for words in _HEAVY_WORDS):
+        return Kind.TOO_HEAVY, f"GitHub could not finish the query: {quoted(text)}"
+    if types == {None} and not has_data:  # it did not even begin: the query is wrong
+        return Kind.REFUSED, f"GitHub refuses the query: {quoted(text)}"
+    return Kind.PASSING, f"GitHub could not finish the query: {quoted(text)}"
+
+
+def _limit(headers: AnswerHeaders, message: str) -> Failure:
+    is_primary = headers.points_left == 0 or _says(message, _PRIMARY_WORDS)
+    if headers.retry_after is not None or _says(message, _SECONDARY_WORDS) or not is_primary:
+        return Failure(Kind.PACED, "GitHub's secondary rate limit, too much at once", _wait(headers))
+    reset = headers.resets_at
     if reset is None:
         return Failure(Kind.SPENT, "GitHub's rate limit is spent")
     # By GitHub's own clock, ours may differ; a second more, as the reset comes somewhere within its second.
-    wait = (reset - (server_time(headers) or datetime.now(UTC))).total_seconds() + 1
-    return Failure(Kind.SPENT, f"GitHub's rate limit is spent, until {reset:%Y-%m-%dT%H:%M:%SZ}", max(wait, 1.0))
+    wait = (reset - (headers.date or datetime.now(UTC))).total_seconds() + 1
+    problem = f"GitHub's rate limit is spent, until {reset:%Y-%m-%dT%H:%M:%SZ}"
+    return Failure(Kind.SPENT, problem, max(wait, SHORTEST_WAIT_SECONDS))
 
 
-def _is_primary(message: str) -> bool:
-    return Requester.isPrimaryRateLimitError(message)
+def _wait(headers: AnswerHeaders) -> float | None:
+    seconds = headers.retry_after_seconds
+    return None if seconds is None else max(seconds, SHORTEST_WAIT_SECONDS)
 
 
-def _message(error: GithubException) -> str:
-    said = error.data.get("message") if isinstance(error.data, dict) else None
-    errors = error.data.get("errors") if isinstance(error.data, dict) else None
-    if said is None and isinstance(errors, list) and errors and isinstance(errors[0], dict):
-        said = errors[0].get("message")
-    return str(error.message or said or "no message")
+def _speaks_of_a_limit(message: str) -> bool:
+    return _says(message, _PRIMARY_WORDS) or _says(message, _SECONDARY_WORDS)
 
 
-def _number(value: object) -> float | None:
-    try:
-        return float(str(value))
-    except ValueError:
-        return None
+def _says(message: str, any_of: Sequence[str]) -> bool:
+    lower = message.lower()
+    return any(words in lower for words in any_of)
+
+
+def _message(envelope: Envelope) -> str:
+    if envelope.message is not None:
+        return envelope.message
+    return envelope.errors[0].message if envelope.errors else "no message"
 
 
 def _root_cause(error: BaseException) -> BaseException:

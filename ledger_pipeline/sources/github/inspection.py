@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from github import Auth, GithubException, GithubIntegration
@@ -12,7 +12,8 @@ from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.settings import GitHubApp, GitHubTokens
 from ledger_pipeline.sources.github.app import AppInstallations
 from ledger_pipeline.sources.github.credentials import Connection, Credential, TokenPool
-from ledger_pipeline.sources.github.failures import RAISED, Kind, server_time, understood
+from ledger_pipeline.sources.github.failures import Kind, understood
+from ledger_pipeline.sources.github.headers import read_headers
 from ledger_pipeline.sources.github.patience import Patience
 
 TIMEOUT_SECONDS = 5
@@ -89,7 +90,7 @@ def _installations(app: GitHubApp, connection: Connection, source_scopes: Sequen
                 problem=report.problem,
                 rejected=report.rejected,
             )
-    except RAISED as error:
+    except Exception as error:  # noqa: BLE001 (see `understood`: PyGithub may raise anything)
         failure = understood(error, connection.api_url)
         yield CredentialReport(
             f"App {app.app_id}", problem=failure.problem, rejected=failure.kind in (Kind.REJECTED, Kind.REFUSED)
@@ -113,11 +114,11 @@ def _report(credential: Credential, source_scope: str, connection: Connection, *
         login = _login(credential) if is_person else None
     except SourceError as error:
         return CredentialReport(credential.name, problem=error.problem)
-    except RAISED as error:
+    except Exception as error:  # noqa: BLE001 (see `understood`: PyGithub may raise anything)
         failure = understood(error, connection.api_url)
         return CredentialReport(credential.name, problem=failure.problem, rejected=failure.kind is Kind.REJECTED)
-    there = server_time(headers)
-    scopes = headers.get("x-oauth-scopes")
+    told = read_headers(headers)
+    there, scopes = told.date, told.scopes
     return CredentialReport(
         name=credential.name,
         login=login,
@@ -153,7 +154,11 @@ def _login(credential: Credential) -> str | None:
 
 
 def _points(body: Mapping[str, Any]) -> PointsLeft | None:
-    graphql = body.get("resources", {}).get("graphql")
-    if graphql is None:
+    resources = body.get("resources")
+    graphql = resources.get("graphql") if isinstance(resources, Mapping) else None
+    if not isinstance(graphql, Mapping):
         return None
-    return PointsLeft(graphql["remaining"], graphql["limit"], datetime.fromtimestamp(graphql["reset"], UTC))
+    told = read_headers({f"x-ratelimit-{name}": graphql.get(name) for name in ("remaining", "limit", "reset")})
+    if told.points_left is None or told.points_limit is None or told.resets_at is None:
+        return None
+    return PointsLeft(told.points_left, told.points_limit, told.resets_at)

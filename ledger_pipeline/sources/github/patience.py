@@ -9,7 +9,6 @@ from ledger_pipeline.core.events import GITHUB
 from ledger_pipeline.sources.github.failures import (
     LIMIT_WAIT_SECONDS,
     NO_INSTALLATION,
-    RAISED,
     Failure,
     Kind,
     understood,
@@ -56,7 +55,7 @@ class Patience:
         while True:
             try:
                 return request()
-            except RAISED as error:
+            except Exception as error:  # noqa: BLE001 (see `understood`: PyGithub may raise anything)
                 failure = understood(error, api_url, NO_INSTALLATION)
             if failure.kind in (Kind.REFUSED, Kind.REJECTED):
                 return failure

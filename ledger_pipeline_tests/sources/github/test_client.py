@@ -10,7 +10,9 @@ import pytest
 from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavailable
 from ledger_pipeline.settings import GitHubTokens
 from ledger_pipeline.sources.github.client import QueryTooHeavyError
+from ledger_pipeline.sources.github.envelope import GraphQLError
 from ledger_pipeline.sources.github.failures import Kind, understood_errors
+from ledger_pipeline.sources.github.headers import read_headers
 from ledger_pipeline.sources.simulator.faults import Damage, Failure, Fault, PartialErrors, SecondaryLimit, Slow
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
@@ -218,8 +220,9 @@ def test_answers_of_threads_are_not_mixed_up(github: Simulator) -> None:
     ],
 )
 def test_of_several_errors_the_one_that_decides(types: list[str | None], kind: Kind) -> None:
-    errors = [{"type": type_, "message": "x"} for type_ in types]
-    assert understood_errors(errors, {"x-ratelimit-remaining": "0"}, has_data=True).kind is kind
+    errors = [GraphQLError(type=type_, message="x") for type_ in types]
+    headers = read_headers({"x-ratelimit-remaining": "0"})
+    assert understood_errors(errors, headers, has_data=True).kind is kind
 
 
 # Secrets.
