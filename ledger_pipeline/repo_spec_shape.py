@@ -19,7 +19,8 @@ from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, check_weights
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, parse_epoch_key
 
 _SCOPE_KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_REPOSITORY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
+# Only what cannot be a name at all is refused: which names there are, GitHub says. Managed users have an underscore.
+_REPOSITORY = re.compile(r"[A-Za-z0-9_-]{1,100}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
 _WALLET = re.compile(r"0x[0-9a-fA-F]{40}")
 _CREDITS_MAX = 2**63 - 1  # the ledger's BIGINT
 

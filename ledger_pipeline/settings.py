@@ -29,6 +29,8 @@ from ledger_pipeline.repo_spec import load_repo_spec
 REPO_SPEC_DEFAULT = Path(".cogni/repo-spec.yaml")
 PUBLIC_GITHUB_API_URL = "https://api.github.com"
 SECRETS_FOLDER = Path("/run/secrets")  # where containers find mounted secrets
+CLOCK_TOLERANCE_SECONDS = 300
+ANY_CLOCK_SECONDS = 10**10  # the tolerance towards a simulated GitHub, whose clock is its own
 _HOST_PORT = r"^.+:\d{1,5}$"
 
 
@@ -219,6 +221,9 @@ class Settings(BaseSettings):
     github_points_reserve: Annotated[
         int, Field(ge=0, description="Points of the hourly budget left to others; below, the reset is waited for.")
     ] = 200
+    github_clock_tolerance_seconds: Annotated[
+        int, Field(ge=0, description="How far the time of GitHub's answers may be from ours; beyond, none is believed.")
+    ] = CLOCK_TOLERANCE_SECONDS
 
     @classmethod
     def settings_customise_sources(

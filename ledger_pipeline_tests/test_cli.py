@@ -16,6 +16,7 @@ import requests
 
 from ledger_pipeline.cli.events import COLUMNS
 from ledger_pipeline.core.windows import EpochCalendar
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
@@ -53,6 +54,7 @@ def environment(github: Simulator, ledger_url: str, postgres_server: str, tmp_pa
             "DATABASE_URL": ledger_url,
             "DAGSTER_DATABASE_URL": dagster_url,
             "GITHUB_API_URL": github.url,
+            "GITHUB_CLOCK_TOLERANCE_SECONDS": str(ANY_CLOCK_SECONDS),
             "GITHUB_TOKEN": "ghp_marked_secret",
             "GITHUB_RETRIES": "0",
             "LEDGER_HOME": str(tmp_path / "home"),

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import SettingsError
 from ledger_pipeline.local.environment import READER_LOGIN, WRITER_LOGIN, dagster_home, databases, overridden
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline_tests.builders import instant
@@ -81,6 +82,7 @@ def environment(server: ComposeServer, tmp_path: Path) -> Iterator[dict[str, str
             "DATABASE_READER_URL": server.url("database_reader_url"),
             "DAGSTER_DATABASE_URL": server.url("dagster_postgres_url").replace("+psycopg2", ""),
             "GITHUB_API_URL": github.url,
+            "GITHUB_CLOCK_TOLERANCE_SECONDS": str(ANY_CLOCK_SECONDS),
             "GITHUB_TOKEN": "ghp_marked_secret",
             "LEDGER_HOME": str(tmp_path / "home"),
             "LEDGER_REPO_SPEC": str(write_repo_spec(tmp_path, NAME)),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger_pipeline.cli.app import app
-from ledger_pipeline.settings import Settings
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS, Settings
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline_tests.builders import instant
@@ -76,6 +76,7 @@ def test_the_commands_for_own_repositories_run_in_the_order_given(
             "DATABASE_URL": empty_database_url,
             "DAGSTER_DATABASE_URL": dagster_url,
             "GITHUB_API_URL": github.url,
+            "GITHUB_CLOCK_TOLERANCE_SECONDS": str(ANY_CLOCK_SECONDS),
             "GITHUB_TOKEN": "ghp_...",
             "LEDGER_HOME": str(tmp_path / "home"),
             "LEDGER_REPO_SPEC": str(write_repo_spec(tmp_path, name)),

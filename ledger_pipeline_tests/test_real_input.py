@@ -16,6 +16,7 @@ from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.report import CollectReport
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.recorded import load_recording
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store.port import AppendOutcome
@@ -75,6 +76,7 @@ def test_three_years_arrive_in_one_dagster_run_and_one_scan(
             "DATABASE_URL": ledger_url,
             "DAGSTER_DATABASE_URL": dagster_url,
             "GITHUB_API_URL": github.url,
+            "GITHUB_CLOCK_TOLERANCE_SECONDS": str(ANY_CLOCK_SECONDS),
             "GITHUB_TOKEN": "any",
             "LEDGER_HOME": str(tmp_path / "home"),
             "LEDGER_REPO_SPEC": str(write_repo_spec(tmp_path, REPO, first_epoch=RECENT)),

@@ -352,9 +352,9 @@ def test_a_bad_value_is_refused_naming_file_key_value_and_what_would_be_right(
         (f"{GITHUB}.source_refs", ["a/b/c"], 0, "owner/repo"),
         (f"{GITHUB}.source_refs", ["a/b "], 0, "owner/repo"),
         (f"{GITHUB}.source_refs", ["a/b\n"], 0, "owner/repo"),
-        (f"{GITHUB}.source_refs", ["-a/b"], 0, "owner/repo"),
-        (f"{GITHUB}.source_refs", ["a_b/c"], 0, "owner/repo"),
-        (f"{GITHUB}.source_refs", [f"{'a' * 40}/b"], 0, "owner/repo"),
+        (f"{GITHUB}.source_refs", ["a.b/c"], 0, "owner/repo"),
+        (f"{GITHUB}.source_refs", ["ä/b"], 0, "owner/repo"),
+        (f"{GITHUB}.source_refs", ["a b/c"], 0, "owner/repo"),
         (f"{GITHUB}.source_refs", ["a/"], 0, "owner/repo"),
         (f"{GITHUB}.source_refs", [7], 0, "valid string"),
         (f"{GITHUB}.source_refs", [None], 0, "valid string"),
@@ -373,6 +373,12 @@ def test_a_bad_item_of_a_list_is_refused_naming_its_place(
     assert error.key == f"{key}[{index}]"
     assert error.problem.startswith(f"{values[index]!r} is not valid: ")
     assert right in error.problem
+
+
+@pytest.mark.parametrize("name", ["octocat_acme/notes", "-a/b", f"{'a' * 40}/b", "a/b_.-c"])
+def test_github_judges_which_names_there_are(load: Load, name: str) -> None:
+    [source] = load({f"{GITHUB}.source_refs": [name]}).default_scope.sources
+    assert source.source_scopes == (name,)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import typer
 from ledger_pipeline.cli.options import instant
 from ledger_pipeline.cli.output import say
 from ledger_pipeline.core.errors import ConfigurationError
-from ledger_pipeline.settings import read_settings
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS, read_settings
 
 
 def command(
@@ -47,6 +47,12 @@ def command(
         world = generate_world(seed, at or datetime.now(UTC), repositories)
 
     def say_where(url: str) -> None:
-        say(f"GitHub is simulated at {url}: export GITHUB_API_URL={url} GITHUB_TOKEN=any")
+        variables = {
+            "GITHUB_API_URL": url,
+            "GITHUB_TOKEN": "any",
+            # Without a clock that stands still it has ours.
+            **({} if at is None else {"GITHUB_CLOCK_TOLERANCE_SECONDS": str(ANY_CLOCK_SECONDS)}),
+        }
+        say(f"GitHub is simulated at {url}: export {' '.join(f'{name}={value}' for name, value in variables.items())}")
 
     serve(world, host="127.0.0.1", port=port, as_of=at, on_ready=say_where)

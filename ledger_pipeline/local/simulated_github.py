@@ -8,6 +8,7 @@ from pathlib import Path
 from ledger_pipeline.core.errors import ConfigurationError
 from ledger_pipeline.core.events import parse_instant
 from ledger_pipeline.core.spec import RepoSpec
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS
 
 SEED = 1
 
@@ -29,7 +30,11 @@ def simulated_github(spec: RepoSpec, folder: Path) -> Iterator[dict[str, str]]:
         source_scope: None for scope in spec.scopes for source in scope.sources for source_scope in source.source_scopes
     }
     with Simulator(generate_world(SEED, clock, tuple(repositories)), as_of=clock) as github:
-        yield {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "simulated"}
+        yield {
+            "GITHUB_API_URL": github.url,
+            "GITHUB_TOKEN": "simulated",
+            "GITHUB_CLOCK_TOLERANCE_SECONDS": str(ANY_CLOCK_SECONDS),
+        }
 
 
 def _clock(spec: RepoSpec, file: Path) -> datetime:

@@ -29,6 +29,7 @@ from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.local.dagster_services import dagster_services
 from ledger_pipeline.local.environment import dagster_home, overridden
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store import migrations
 from ledger_pipeline.temporal_bridge.dagster_client import SUCCESS, DagsterClient
@@ -218,6 +219,7 @@ def _deployment(
             "DAGSTER_DATABASE_URL": dagster_url,
             "DAGSTER_HOME": "",
             "GITHUB_API_URL": github_url,
+            "GITHUB_CLOCK_TOLERANCE_SECONDS": str(ANY_CLOCK_SECONDS),
             "GITHUB_TOKEN": "any",
         }
         with overridden(variables) as settings, dagster_home(settings):

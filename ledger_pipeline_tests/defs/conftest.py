@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from ledger_pipeline.defs.resources import SettingsResource
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -39,6 +40,7 @@ def deployment(_github: Simulator, ledger: PostgresLedger, ledger_url: str, tmp_
             "github_token": "t",
             "github_retries": 0,
             "github_max_wait_seconds": 0,
+            "github_clock_tolerance_seconds": ANY_CLOCK_SECONDS,
             "ledger_repo_spec": str(write_repo_spec(tmp_path, NAME)),
         }
     )

@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.repo_spec import load_repo_spec
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -52,7 +53,12 @@ def github() -> Iterator[Simulator]:
 @pytest.fixture
 def dev(github: Simulator, embedded_home: Path, tmp_path: Path) -> Iterator[Dev]:
     """The whole stack, collecting from that GitHub."""
-    credentials = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "any", "GITHUB_RETRIES": "0"}
+    credentials = {
+        "GITHUB_API_URL": github.url,
+        "GITHUB_CLOCK_TOLERANCE_SECONDS": str(ANY_CLOCK_SECONDS),
+        "GITHUB_TOKEN": "any",
+        "GITHUB_RETRIES": "0",
+    }
     with running(embedded_home, tmp_path, **credentials) as dev:
         yield dev
 

@@ -27,7 +27,7 @@ from ledger_pipeline.local.dagster_services import DagsterServices, dagster_serv
 from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.local.environment import DAGSTER_YAML
 from ledger_pipeline.local.processes import free_port, stop
-from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS, Settings, read_settings
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, Issue, PullRequest
 from ledger_pipeline.store.engine import make_engine
@@ -141,6 +141,7 @@ def running_stack(postgres_url: str, migrated_template: str, temporal_address: s
             "DAGSTER_HOME": folder,
             "DAGSTER_POSTGRES_URL": _psycopg2(dagster_url),
             "GITHUB_API_URL": github.url,
+            "GITHUB_CLOCK_TOLERANCE_SECONDS": str(ANY_CLOCK_SECONDS),
             "GITHUB_TOKEN": "ghp_marked_secret",
             "GITHUB_RETRIES": "0",
             "GITHUB_MAX_WAIT_SECONDS": "0",

@@ -27,7 +27,7 @@ from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.defs.resources import SettingsResource
 from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.pipeline.pieces import PieceLimits
-from ledger_pipeline.settings import read_settings
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS, read_settings
 from ledger_pipeline.sources.github.source import open_github
 from ledger_pipeline.sources.simulator.generated import REPOSITORIES, generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -89,6 +89,7 @@ class Side:
         self.overrides = {
             "database_url": url,
             "github_api_url": github.url,
+            "github_clock_tolerance_seconds": ANY_CLOCK_SECONDS,
             "github_token": "t",
             "github_retries": 0,
             "github_max_wait_seconds": 0,

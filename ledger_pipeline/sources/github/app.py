@@ -18,6 +18,9 @@ from ledger_pipeline.sources.github.redaction import keep_tokens_out_of_logs
 
 _T = TypeVar("_T")
 
+# GitHub has taken seconds to know a token of its own everywhere.
+UNKNOWN_SECONDS = 10.0
+
 
 class AppInstallations:
     """The installations of one GitHub App: the one given, or for each owner its own, sought when first needed."""
@@ -103,6 +106,10 @@ class _App:
         with self._lock:
             return self._integration.get_access_token(installation_id)
 
+    def now(self) -> float:
+        """Seconds of the clock that waits go by."""
+        return self._patience.now()
+
     def close(self) -> None:
         """Give the connection back."""
         self._integration.close()
@@ -116,12 +123,24 @@ class _App:
 
 
 class _InstallationAuth(Auth.AppInstallationAuth):
-    """PyGithub's, over the App's one connection; it asks for a new token 20 s before the old one expires."""
+    """PyGithub's, over the App's one connection; it asks for a new token 20 s before the old one expires.
+
+    `was_accepted` says whether GitHub has answered to the token of the moment.
+    """
 
     def __init__(self, app: _App, installation_id: int) -> None:
         super().__init__(app.auth, installation_id)
+        self.was_accepted = False
+        self._issued_at = 0.0
         self._app = app
         self._token_lock = RLock()
+
+    def seconds_to_wait(self) -> float | None:
+        """How long before a token that GitHub does not know may be known; None where it should be by now."""
+        age = self._app.now() - self._issued_at
+        if self.was_accepted or age >= UNKNOWN_SECONDS:
+            return None
+        return min(max(age, 1.0), UNKNOWN_SECONDS - age)
 
     @property
     def token(self) -> str:
@@ -129,7 +148,9 @@ class _InstallationAuth(Auth.AppInstallationAuth):
             return super().token
 
     def _get_installation_authorization(self) -> InstallationAuthorization:
-        return self._app.authorization(self._installation_id)
+        authorization = self._app.authorization(self._installation_id)
+        self._issued_at, self.was_accepted = self._app.now(), False
+        return authorization
 
 
 class _InstallationCredential(Credential):
@@ -139,9 +160,8 @@ class _InstallationCredential(Credential):
         self._app = app
         self._installation_id = installation_id
         self._is_proven = True
-        super().__init__(
-            f"installation {installation_id}", connection, _InstallationAuth(app, installation_id), reserve
-        )
+        self._installation_auth = _InstallationAuth(app, installation_id)
+        super().__init__(f"installation {installation_id}", connection, self._installation_auth, reserve)
 
     def prepare(self, source_scope: str) -> None:
         """Have a token that is not about to expire."""
@@ -150,16 +170,23 @@ class _InstallationCredential(Credential):
 
     def accepted(self) -> None:
         """The token works."""
-        self._is_proven = True
+        self._is_proven = self._installation_auth.was_accepted = True
 
-    def rejected(self, auth: Auth.Auth | None) -> None:
-        """A token may be revoked, or expire by a clock other than ours: a new one has a chance, a second has none."""
+    def rejected(self, auth: Auth.Auth | None) -> float | None:
+        """A token may be too new, or revoked, or expire by a clock other than ours.
+
+        The same one has a chance in its first UNKNOWN_SECONDS, then a new one has, and a second has none.
+        """
         with self._lock:
             if auth is not self._auth:  # another thread has renewed it already
-                return
+                return None
+            seconds = self._installation_auth.seconds_to_wait()
+            if seconds is not None:
+                return seconds
             if not self._is_proven:
                 self.is_rejected = True
-                return
+                return None
             self._is_proven = False
-            self._auth = _InstallationAuth(self._app, self._installation_id)
+            self._auth = self._installation_auth = _InstallationAuth(self._app, self._installation_id)
         self.close()
+        return None

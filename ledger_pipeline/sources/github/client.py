@@ -14,9 +14,10 @@ from typing import Any
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import GITHUB
-from ledger_pipeline.settings import GitHubApp, GitHubTokens
+from ledger_pipeline.settings import CLOCK_TOLERANCE_SECONDS, GitHubApp, GitHubTokens
 from ledger_pipeline.sources.github.app import AppInstallations
 from ledger_pipeline.sources.github.budget import Budget
+from ledger_pipeline.sources.github.clock import Clock
 from ledger_pipeline.sources.github.credentials import Connection, Credential, Credentials, TokenPool
 from ledger_pipeline.sources.github.envelope import Envelope, GraphQLError, UnreadableBody, read_envelope, read_json
 from ledger_pipeline.sources.github.failures import (
@@ -49,6 +50,8 @@ class QueryRefusedError(SourceRefused):
 class Answer:
     """What GitHub answered: the query's `data`, its own time (aware, UTC), and the budget where it tells.
 
+    `server_time` is no later than what `data` shows: it is `date`, which agrees with our clock, less the time that a
+    cache has kept the answer.
     `errors` are those that the asker allows; for each of them something in `data` is null, which may be any parent of
     the error's path. Nothing inside `data` is checked.
     """
@@ -57,6 +60,7 @@ class Answer:
     server_time: datetime
     points: int
     points_left: int | None
+    date: datetime
     errors: tuple[GraphQLError, ...] = ()
 
 
@@ -74,7 +78,8 @@ class GitHubClient:
     """Sends queries for a source_scope; safe to use from several threads.
 
     `retries` counts further tries of a request that failed in passing; `max_wait_seconds` bounds each wait;
-    `points_reserve` of the hourly budget is left to others. `sleep` and `now` (seconds of any one clock) are time's.
+    `points_reserve` of the hourly budget is left to others. `sleep` and `now` (seconds since 1970, by our clock) are
+    time's; an answer whose own time differs by more than `clock_tolerance_seconds` is no answer.
     """
 
     def __init__(
@@ -88,8 +93,10 @@ class GitHubClient:
         points_reserve: int = 0,
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.time,
+        clock_tolerance_seconds: float = CLOCK_TOLERANCE_SECONDS,
     ) -> None:
         self._api_url = api_url
+        self._clock = Clock(clock_tolerance_seconds, now)
         self._patience = Patience(max_wait_seconds, retries, sleep, now)
         connection = Connection(api_url, timeout_seconds)
         self._credentials: Credentials
@@ -152,6 +159,7 @@ class GitHubClient:
             finally:
                 credential.budget.give_back(points)
             if isinstance(outcome, Answer):
+                self._clock.check(source_scope, outcome.date)
                 return outcome
             if outcome.kind is Kind.TOO_HEAVY:
                 raise QueryTooHeavyError(GITHUB, source_scope, outcome.problem)
@@ -159,7 +167,10 @@ class GitHubClient:
                 raise QueryRefusedError(GITHUB, source_scope, outcome.problem, outcome.errors)
             if outcome.kind is Kind.REFUSED:
                 raise refused(source_scope, outcome.problem)
-            if not self._has_another(source_scope, credential, outcome):
+            if outcome.kind is Kind.TOO_NEW:
+                # Not counted as a try: it ends by itself, with the token's first seconds.
+                self._patience.sleep_at_most(source_scope, outcome.problem, outcome.wait_seconds or 0)
+            elif not self._has_another(source_scope, credential, outcome):
                 self._patience.wait(source_scope, outcome, tried)
                 tried += 1
 
@@ -200,8 +211,7 @@ class GitHubClient:
                 if status != HTTPStatus.OK:
                     failure = of_status(status, headers, _json_or_text(text))
                     if failure.kind is Kind.REJECTED:
-                        _log.warning("GitHub rejects %s (401)", credential.name)
-                        credential.rejected(requester.auth)
+                        return _rejection(credential, credential.rejected(requester.auth), failure)
                     return failure
                 envelope = read_envelope(read_json(text))
             except Exception as error:  # noqa: BLE001 (see `understood`: PyGithub may raise anything)
@@ -233,19 +243,27 @@ class GitHubClient:
         return any(each.budget.left(now) > each.budget.reserve for each in others)
 
 
+def _rejection(credential: Credential, known_in_seconds: float | None, failure: Failure) -> Failure:
+    if known_in_seconds is None:
+        _log.warning("GitHub rejects %s (401)", credential.name)
+        return failure
+    problem = f"GitHub does not know yet the token that it handed out to {credential.name} (401)"
+    return Failure(Kind.TOO_NEW, problem, known_in_seconds)
+
+
 def _read(headers: AnswerHeaders, envelope: Envelope, allowed: Callable[[GraphQLError], bool]) -> Answer | Failure:
     data, errors = envelope.data, [error for error in envelope.errors if not allowed(error)]
     if errors:
         return understood_errors(errors, headers, has_data=envelope.has_data)
     if data is None and not envelope.errors:
         return without_data(envelope, headers)
-    answered_at = headers.answered_at
-    if answered_at is None:
+    date, answered_at = headers.date, headers.answered_at
+    if date is None or answered_at is None:
         problem = "an answer without a Date header, so the scan has no watermark; is a proxy between?"
         return Failure(Kind.PASSING, problem)
     told = envelope.points
     points_left = headers.points_left if told.remaining is None else told.remaining
-    return Answer(data or {}, answered_at, told.cost or 0, points_left, envelope.errors)
+    return Answer(data or {}, answered_at, told.cost or 0, points_left, date, envelope.errors)
 
 
 def _json_or_text(text: str) -> object:

@@ -52,9 +52,13 @@ class Credential:
     def accepted(self) -> None:
         """GitHub answered."""
 
-    def rejected(self, auth: Auth.Auth | None) -> None:  # noqa: ARG002
-        """GitHub rejects `auth`, what a requester of ours asked with: it is not used again."""
+    def rejected(self, auth: Auth.Auth | None) -> float | None:  # noqa: ARG002
+        """GitHub rejects `auth`, what a requester of ours asked with: it is not used again.
+
+        Unless seconds are returned: after those the same may be accepted.
+        """
         self.is_rejected = True
+        return None
 
     @contextmanager
     def requester(self) -> Iterator[Requester]:

@@ -53,6 +53,8 @@ class Kind(Enum):
     """Nothing: the same again gives the same."""
     REJECTED = auto()
     """Other credentials."""
+    TOO_NEW = auto()
+    """Wait, and use the same token again: GitHub does not know everywhere yet what it has just handed out."""
     TOO_HEAVY = auto()
     """Ask for less."""
     SPENT = auto()

@@ -87,6 +87,7 @@ def open_github(settings: Settings, page_size: int | None = None) -> Iterator[Gi
         max_wait_seconds=settings.github_max_wait_seconds,
         retries=settings.github_retries,
         points_reserve=settings.github_points_reserve,
+        clock_tolerance_seconds=settings.github_clock_tolerance_seconds,
     )
     try:
         yield GitHubSource(client, min(page_size or settings.github_page_size, settings.github_page_size))

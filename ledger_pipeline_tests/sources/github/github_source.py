@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from ledger_pipeline.core.events import GITHUB_STREAMS
-from ledger_pipeline.settings import GitHubTokens
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS, GitHubTokens
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
@@ -15,7 +15,12 @@ from ledger_pipeline_tests.sources.simulator.worlds import NAME
 @contextmanager
 def github_source(url: str, page_size: int = 100, retries: int = 0) -> Iterator[GitHubSource]:
     client = GitHubClient(
-        api_url=url, credentials=GitHubTokens.of("t"), timeout_seconds=10, max_wait_seconds=0, retries=retries
+        api_url=url,
+        credentials=GitHubTokens.of("t"),
+        timeout_seconds=10,
+        max_wait_seconds=0,
+        retries=retries,
+        clock_tolerance_seconds=ANY_CLOCK_SECONDS,
     )
     try:
         yield GitHubSource(client, page_size)

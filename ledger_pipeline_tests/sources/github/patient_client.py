@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from ledger_pipeline.settings import GitHubApp, GitHubTokens
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS, GitHubApp, GitHubTokens
 from ledger_pipeline.sources.github.client import GitHubClient
 
 QUERY = """query($owner: String!, $name: String!) {
@@ -38,6 +38,7 @@ def client(
 ) -> Iterator[GitHubClient]:
     time = time or Time()
     settings = {"timeout_seconds": 10, "max_wait_seconds": 4000, "retries": 2} | options
+    settings = {"clock_tolerance_seconds": ANY_CLOCK_SECONDS} | settings
     opened = GitHubClient(api_url=url, credentials=credentials, sleep=time.sleep, now=time.now, **settings)
     try:
         yield opened

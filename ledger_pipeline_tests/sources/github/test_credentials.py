@@ -195,12 +195,33 @@ def test_a_token_that_is_revoked_or_expired_by_githubs_clock_is_renewed(apps: Si
 
 def test_a_new_token_that_is_rejected_too_is_the_end(apps: Simulator) -> None:
     apps.faults.when(lambda _: True, Failure.BAD_CREDENTIALS)
+    time = Time()
     with (
-        client(apps.url, credentials=app()) as asked,
+        client(apps.url, time, credentials=app()) as asked,
         pytest.raises(SourceRefused, match=r"check GITHUB_APP_ID \(77\) and its private key"),
     ):
         ask(asked, NAME)
-    assert len(tokens_used(apps)) == 2
+    assert len(set(tokens_used(apps))) == 2
+    assert time.slept == [1, 1, 2, 4, 2] * 2, "each has ten seconds to become known"
+
+
+def test_a_token_that_github_does_not_know_in_its_first_seconds_is_used_again(apps: Simulator) -> None:
+    apps.faults.next(Failure.BAD_CREDENTIALS, Failure.BAD_CREDENTIALS, Failure.BAD_CREDENTIALS)
+    time = Time()
+    with client(apps.url, time, credentials=app(), retries=0) as asked:
+        assert ask(asked, NAME) == NAME
+    assert time.slept == [1, 1, 2]
+    assert len(tokens_used(apps)) == 4
+    assert len(set(tokens_used(apps))) == 1
+
+
+def test_a_token_that_github_does_not_know_yet_is_worth_retrying_where_nobody_may_wait(apps: Simulator) -> None:
+    apps.faults.next(Failure.BAD_CREDENTIALS)
+    with (
+        client(apps.url, credentials=app(), max_wait_seconds=0) as asked,
+        pytest.raises(SourceUnavailable, match=r"does not know yet the token that it handed out to installation 11"),
+    ):
+        ask(asked, NAME)
 
 
 def test_threads_share_tokens_and_survive_a_renewal(apps: Simulator) -> None:
