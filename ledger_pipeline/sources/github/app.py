@@ -11,6 +11,7 @@ from github import Auth, GithubIntegration, UnknownObjectException
 from github.Installation import Installation
 from github.InstallationAuthorization import InstallationAuthorization
 
+from ledger_pipeline.sources.github.bounded_http import bind
 from ledger_pipeline.sources.github.credentials import Connection, Credential
 from ledger_pipeline.sources.github.failures import Failure
 from ledger_pipeline.sources.github.patience import Patience, refused
@@ -76,6 +77,7 @@ class _App:
         self._api_url = connection.api_url
         self._patience = patience
         self._integration = GithubIntegration(**connection.requester(auth).kwargs)
+        bind(self._integration.requester)
         self._lock = RLock()
         keep_tokens_out_of_logs()
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from github import Auth, Github
 from github.Requester import Requester
 
+from ledger_pipeline.sources.github.bounded_http import bind
 from ledger_pipeline.sources.github.budget import Budget
 
 
@@ -20,7 +21,7 @@ class Connection:
     timeout_seconds: int
 
     def requester(self, auth: Auth.Auth) -> Requester:
-        """PyGithub's requester, which neither waits nor retries: that is decided here."""
+        """PyGithub's requester, which neither waits nor retries: that is decided here. What it reads is bounded."""
         github = Github(
             auth=auth,
             base_url=self.api_url.rstrip("/"),
@@ -31,7 +32,7 @@ class Connection:
             seconds_between_requests=0,
             seconds_between_writes=0,
         )
-        return github.requester
+        return bind(github.requester)
 
 
 class Credential:

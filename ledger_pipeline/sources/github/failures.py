@@ -12,6 +12,7 @@ from github import GithubException
 from requests.exceptions import InvalidHeader, RequestException
 
 from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.sources.github.bounded_http import AnswerTooLarge
 from ledger_pipeline.sources.github.envelope import Envelope, GraphQLError, UnreadableBody, read_envelope
 from ledger_pipeline.sources.github.headers import AnswerHeaders, read_headers
 
@@ -89,6 +90,8 @@ def understood(error: Exception, api_url: str, missing: str = NO_REPOSITORY) -> 
         return of_status(error.status, headers, error.data, missing)
     if isinstance(error, InvalidHeader | UnicodeEncodeError):
         return Failure(Kind.REFUSED, "the token holds characters that no header can")  # their text shows the token
+    if isinstance(error, AnswerTooLarge):
+        return Failure(Kind.TOO_HEAVY, str(error))
     if isinstance(error, RequestException | UnreadableBody | ValueError):
         return Failure(Kind.PASSING, f"no whole answer from {api_url}: {quoted(_root_cause(error))}")
     if isinstance(error, RuntimeError) and not isinstance(error, RecursionError):
