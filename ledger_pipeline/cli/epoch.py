@@ -12,8 +12,10 @@ from ledger_pipeline.cli.output import print_json, print_table, say
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.closing import open_epochs
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.settle import draft_statement, next_steps
 from ledger_pipeline.settings import Settings
@@ -105,11 +107,15 @@ def close_command(epoch: OneEpoch, scope_key: ScopeKey = None) -> None:
         read = window_completeness(access.ledger, access.scope, [found.window])[found.window]
         if not read.is_complete:
             raise EpochNotReady(
-                f"epoch {epoch} is not read to its end: {'; '.join(map(str, read.missing(found.window.end)))}: "
+                f"epoch {epoch} is not read to its end: "
+                f"{'; '.join(map(str, read.missing(shown_whole_at(found.window))))}: "
                 "collect it first, or events would be lost to it"
             )
+        is_last_read = bool(open_epochs(access.ledger, access.scope, [found.window]).closable())
         close(access.ledger, access.scope, found)
     say(f"epoch {epoch} is in review: its weights, algorithm, approvers and pool are fixed")
+    if not is_last_read:
+        say("not every repository was read once more after end and grace: what came back since is late")
 
 
 @app.command("sign-data")

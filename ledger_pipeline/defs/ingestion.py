@@ -98,6 +98,13 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 )
                 for asked, answered in report.renamed.items():
                     context.log.warning(f"{asked} is {answered} now: name it so in source_refs; nobody is paid twice")
+                for asked, (before, now_id) in report.replaced.items():
+                    context.log.warning(
+                        f"{asked} was repository {before} and is repository {now_id} now: it is read anew, back to the "
+                        "oldest open epoch; where the one before goes on under another name, add that to source_refs"
+                    )
+                for asked in report.read_back:
+                    context.log.warning(f"{asked}: items came back with an old update; open epochs are read once more")
                 if report.failures:
                     # `activity_events` is not reached in this run, so its check is told from here.
                     yield from source_scopes_failed(context.instance, scope, report.windows, report.failures)

@@ -12,6 +12,7 @@ from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.receipts import receipts_table
 from ledger_pipeline.pipeline.completeness import Completeness
+from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.store.port import AppendOutcome, Cursor, Epoch, WindowDigest, WindowReceipt
 
@@ -39,8 +40,9 @@ def stream_metadata(
         "skipped": tally.skipped.total(),
         "skipped_by_reason": dg.MetadataValue.json(dict(sorted(tally.skipped.items()))),
         "late": tally.outcomes[AppendOutcome.LATE],
+        "replaced": tally.outcomes[AppendOutcome.REPLACED],
         "conflict": tally.outcomes[AppendOutcome.CONFLICT],
-        "window_complete": until is not None and until >= window.end,
+        "window_complete": until is not None and until >= shown_whole_at(window),
         "receipts": receipts_table(receipts),
         "cursors": _cursors(report, stream),
         "run_api_requests": report.requests,
@@ -52,6 +54,12 @@ def stream_metadata(
         metadata["rate_limit_left"] = report.points_left
     if report.renamed:
         metadata["renamed_repositories"] = dg.MetadataValue.json(report.renamed)
+    if report.replaced:
+        metadata["replaced_repositories"] = dg.MetadataValue.json(
+            {name: {"id_before": before, "id_now": now} for name, (before, now) in report.replaced.items()}
+        )
+    if report.read_back:
+        metadata["read_back_repositories"] = dg.MetadataValue.json(report.read_back)
     elsewhere = report.added_elsewhere()
     if elsewhere:
         metadata["run_added_to_other_epochs"] = dg.MetadataValue.json(

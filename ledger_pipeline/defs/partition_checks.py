@@ -19,7 +19,7 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.pipeline.completeness import StreamReach
-from ledger_pipeline.store.port import UnsettledRejections
+from ledger_pipeline.store.port import AppendOutcome, UnsettledRejections
 
 EVERY_SOURCE_SCOPE_READ = "every_source_scope_read"
 NOTHING_REJECTED = "nothing_rejected"
@@ -101,7 +101,7 @@ def partition_results(
                 targets,
                 passed=not found.events,
                 severity=dg.AssetCheckSeverity.WARN,
-                description=f"{key}: {reasons or 'nothing rejected'}",
+                description=f"{key}: {reasons or 'nothing rejected'}{_advice(found)}",
                 metadata={"rejected": found.events, "first_rejected": _rejected_table(found)},
             )
 
@@ -150,6 +150,17 @@ def latest_materializations(
         for record in records
         if record.partition_key is not None
     }
+
+
+def _advice(found: UnsettledRejections) -> str:
+    """What a person can do about events whose id is another repository's, of which nobody else is told."""
+    if AppendOutcome.REPLACED not in found.by_reason:
+        return ""
+    return (
+        ". replaced: a repository has taken over the name of another, and these ids are stored as events of that one. "
+        "Give their authors the units with `ledger-pipeline allocations set`, or collect the new repository in a scope "
+        "of its own"
+    )
 
 
 def _rejected_table(found: UnsettledRejections) -> dg.MetadataValue:

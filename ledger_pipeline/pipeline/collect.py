@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.spec import Scope, SourceSpec
-from ledger_pipeline.core.windows import EpochWindow, span
-from ledger_pipeline.pipeline.coverage import is_unchanged, plan_scan, reads_back
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.closing import open_epochs
+from ledger_pipeline.pipeline.coverage import is_unchanged
 from ledger_pipeline.pipeline.fairness import run_fairly
+from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.report import CollectReport, ScanOutcome, SourceScopeReport
 from ledger_pipeline.pipeline.scan import Collection, ScanProgress, SourceScopeScan
 from ledger_pipeline.sources.port import ActivitySource, Heads
-from ledger_pipeline.store.port import LedgerStore, StreamCoverage
+from ledger_pipeline.store.port import LedgerStore
 
 CONCURRENCY = 4
 
@@ -46,7 +48,8 @@ def collect(
 ) -> CollectReport:
     """Bring `windows` of `scope` into the ledger from `source`, one scan a source_scope for all of them.
 
-    Epochs of the windows are created where missing. `streams` narrows what the scope collects; `full_refresh` reads
+    Epochs of the windows are created where missing; open ones that are past their grace have their closing scan
+    with it. `streams` narrows what the scope collects; `full_refresh` reads
     again what is covered; at most `concurrency` source_scopes are read at once, page by page in fair turns. A
     source_scope that fails is in the report, never raised; StoreError is. The callbacks come from several threads,
     one at a time.
@@ -63,34 +66,48 @@ def collect(
         }
         report.source_scopes.append(SourceScopeReport(source.name, source_scope, found, after=dict(found)))
 
-    def plan(part: SourceScopeReport, *, again: bool = False) -> tuple[StreamCoverage, ...]:
-        return plan_scan(wanted_streams, part.after, span(ordered), full_refresh=again)
-
-    collection = Collection(source, store, scope, ordered, plan, _one_at_a_time(on_progress))
-    todo = [(part, plan(part, again=full_refresh)) for part in report.source_scopes]
-    todo = [(part, plans) for part, plans in todo if plans]
-    heads = _ask_heads(source, todo, report)
+    known_time = max((cursor.watermark for cursor in cursors.values()), default=None)
+    planning = Planning(open_epochs(store, scope), source.name, wanted_streams, ordered, known_time, full_refresh)
+    collection = Collection(source, store, scope, planning, _one_at_a_time(on_progress))
+    heads = _ask_heads(source, planning, report)
+    todo = []
+    for part in report.source_scopes:
+        plan = planning.plan(part.source_scope, part.before, heads)
+        part.closing, part.replaced, part.reads_back = plan.closing, plan.replaced, plan.reads_back
+        if plan.coverage:
+            todo.append((part, plan.coverage))
     scans = []
-    for part, plans in todo:
+    for part, coverage in todo:
         head = heads.heads.get(part.source_scope) if heads else None
-        if heads and head and not full_refresh and is_unchanged(head, plans):
+        part.source_scope_id = head.source_scope_id if head else None
+        if heads and head and not full_refresh and is_unchanged(head, coverage):
             part.outcome = ScanOutcome.UNCHANGED
-            collection.finish(part, plans, heads.began_at, pages=0)
+            collection.finish(part, coverage, heads.began_at, pages=0, totals=head.totals)
         else:
-            scans.append(SourceScopeScan(collection, part, plans))
-    on_estimate(_estimate(source, report, heads, todo, scans=len(scans)))
+            scans.append(SourceScopeScan(collection, part, coverage))
+    on_estimate(_estimate(source, report, heads, [part for part, _ in todo], scans=len(scans)))
     run_fairly(scans, concurrency)
     return report
 
 
-def _ask_heads(
-    source: ActivitySource, todo: Sequence[tuple[SourceScopeReport, Sequence[StreamCoverage]]], report: CollectReport
-) -> Heads | None:
-    """What changed last, asked of all source_scopes at once; not of a single one that only has news to read."""
-    if not todo or (len(todo) == 1 and not reads_back(todo[0][1], todo[0][0].before)):
+def _ask_heads(source: ActivitySource, planning: Planning, report: CollectReport) -> Heads | None:
+    """What changed last, asked at once of all that may have to be read; None where a scan tells as cheaply.
+
+    Nothing is asked where all is covered and no epoch is known to be due.
+    """
+    plans = {part.source_scope: planning.plan(part.source_scope, part.before) for part in report.source_scopes}
+    to_read = [name for name, plan in plans.items() if plan.coverage]
+    if not to_read:
+        return None
+    asked = [
+        part.source_scope
+        for part in report.source_scopes
+        if planning.needs_head(part.source_scope, part.before, is_alone=len(to_read) == 1)
+    ]
+    if not asked:
         return None
     try:
-        heads = source.heads([part.source_scope for part, _ in todo])
+        heads = source.heads(asked)
     except SourceError:
         # It only saves work: each scan asks for itself, and says in its own part why it cannot.
         return None
@@ -102,12 +119,12 @@ def _estimate(
     source: ActivitySource,
     report: CollectReport,
     heads: Heads | None,
-    todo: Sequence[tuple[SourceScopeReport, Sequence[StreamCoverage]]],
+    todo: Sequence[SourceScopeReport],
     scans: int,
 ) -> CollectEstimate:
     at_most = None
     if heads is not None:
-        known = (heads.heads.get(part.source_scope) for part, _ in todo if part.outcome is not ScanOutcome.UNCHANGED)
+        known = (heads.heads.get(part.source_scope) for part in todo if part.outcome is not ScanOutcome.UNCHANGED)
         # One request carries a page of each stream, so the longest of them decides.
         at_most = sum(-(-max(head.totals.values(), default=1) // source.page_size) or 1 for head in known if head)
     return CollectEstimate(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.store.port import Cursor, LedgerStore
 
 # A daily collection, and two hours for it to be late.
@@ -43,12 +44,13 @@ class Completeness:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every part is read to the window's end."""
-        return self.until is not None and self.until >= self.window.end
+        """Whether every part is read until the source shows all of the window."""
+        return self.until is not None and self.until >= shown_whole_at(self.window)
 
     def missing(self, now: datetime) -> tuple[StreamReach, ...]:
-        """Parts that should be read further by `now`: a window that is over to its end, a running one to a day ago."""
-        wanted = self.window.end if now >= self.window.end else now - RUNNING_EPOCH_MAX_AGE
+        """Parts that should be read further by `now`: a window that is over whole, a running one to a day ago."""
+        whole = shown_whole_at(self.window)
+        wanted = whole if now >= whole else now - RUNNING_EPOCH_MAX_AGE
         return tuple(part for part in self.parts if part.until is None or part.until < wanted)
 
     def state(self, now: datetime) -> str:
@@ -58,7 +60,7 @@ class Completeness:
         until = "not collected from every source_scope yet"
         if self.until is not None:
             until = f"collected up to {utc_text(self.until)}"
-        return f"running: {until}" if now < self.window.end else f"incomplete: over, but {until}"
+        return f"running: {until}" if now < shown_whole_at(self.window) else f"incomplete: over, but {until}"
 
 
 def window_completeness(

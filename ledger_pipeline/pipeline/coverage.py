@@ -16,28 +16,46 @@ SCAN_OVERLAP = timedelta(minutes=10)
 CHECKPOINT_LIFETIME = timedelta(days=1)
 
 
+def shown_whole_at(window: EpochWindow) -> datetime:
+    """From when on the source shows all of `window`: a scan that begins earlier may have missed its end."""
+    return window.end + SCAN_OVERLAP
+
+
 def plan_scan(
-    streams: Iterable[str], cursors: Mapping[str, Cursor], wanted: EpochWindow, *, full_refresh: bool
+    streams: Iterable[str],
+    cursors: Mapping[str, Cursor],
+    wanted: EpochWindow,
+    *,
+    full_refresh: bool,
+    back_to: datetime | None = None,
 ) -> tuple[StreamCoverage, ...]:
     """The streams that have to be read so that `wanted` is covered; none when all of it is.
 
-    `cursors` are the source_scope's by stream. A window is covered once the watermark has passed its end by
-    SCAN_OVERLAP; what is not is read in one go from its start, or from the cursor where coverage touches it.
+    `cursors` are the source_scope's by stream. A window is covered once the watermark has passed `shown_whole_at`; what
+    is not is read in one go from its start, or from the cursor where coverage touches it. With `back_to` every stream
+    is read from there on at least, covered or not.
     """
     plans = []
     for stream in streams:
         cursor = cursors.get(stream)
         if cursor is None or cursor.covered_from is None or full_refresh or wanted.start < cursor.covered_from:
             covered_from = wanted.start
-        elif wanted.end + SCAN_OVERLAP <= cursor.watermark:
+        elif shown_whole_at(wanted) <= cursor.watermark and back_to is None:
             continue
         else:
             # Never from later than the cursor: between it and the window there would be a hole for ever.
             covered_from = cursor.watermark
         if cursor is not None and cursor.covered_from is not None:
             covered_from = min(covered_from, cursor.watermark)
+        if back_to is not None:
+            covered_from = min(covered_from, back_to)
         plans.append(StreamCoverage(stream, covered_from - SCAN_OVERLAP, covered_from))
     return tuple(plans)
+
+
+def reading_from(streams: Iterable[str], start: datetime) -> tuple[StreamCoverage, ...]:
+    """What reads each of `streams` from `start` on, whatever is covered."""
+    return tuple(StreamCoverage(stream, start - SCAN_OVERLAP, start) for stream in streams)
 
 
 def reads_back(plans: Iterable[StreamCoverage], cursors: Mapping[str, Cursor]) -> bool:
@@ -49,10 +67,42 @@ def is_unchanged(head: Head, plans: Iterable[StreamCoverage]) -> bool:
     """Whether nothing was updated since the floors of `plans`, so that a scan would find nothing."""
     for plan in plans:
         # A review moves its pull request's update, and has no list of its own to ask.
-        newest = head.newest.get(PULL_REQUESTS if plan.stream == REVIEWS else plan.stream)
+        newest = head.newest.get(counted_with(plan.stream))
         if newest is not None and newest >= plan.floor:
             return False
     return True
+
+
+def counted_with(stream: str) -> str:
+    """The stream whose items a source counts and lists: reviews come with their pull requests."""
+    return PULL_REQUESTS if stream == REVIEWS else stream
+
+
+def replaced_id(source_scope_id: str | None, cursors: Mapping[str, Cursor]) -> str | None:
+    """The id `cursors` are of, where it is known and `source_scope_id` is known to be another one."""
+    known = {cursor.source_scope_id for cursor in cursors.values()} - {None, source_scope_id}
+    return None if source_scope_id is None else max((each for each in known if each is not None), default=None)
+
+
+def has_grown_unseen(
+    totals: Mapping[str, int], newer: Mapping[str, int], cursors: Mapping[str, Cursor], streams: Iterable[str]
+) -> bool:
+    """Whether a total grew by more than the items that are `newer` than the floors explain.
+
+    Then an item has come back with its old update: an account or a spam flag was undone, a permission was given.
+    """
+    for stream in streams:
+        before = cursors[stream].source_total if stream in cursors else None
+        total = totals.get(counted_with(stream))
+        if before is not None and total is not None and total - before > newer.get(counted_with(stream), 0):
+            return True
+    return False
+
+
+def has_grown_without_update(head: Head, cursors: Mapping[str, Cursor], plans: Iterable[StreamCoverage]) -> bool:
+    """Whether a total grew although nothing was updated since the floor of its plan."""
+    idle = [plan.stream for plan in plans if is_unchanged(head, [plan])]
+    return has_grown_unseen(head.totals, {}, cursors, idle)
 
 
 def can_resume(checkpoint: Checkpoint | None, plans: tuple[StreamCoverage, ...]) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.coverage import counted_with
 from ledger_pipeline.sources.port import UpdateSpan
 from ledger_pipeline.store.port import Cursor, LedgerStore, Receipt, StreamCoverage
 
@@ -22,7 +23,8 @@ class Sighting:
 class FinishedScan:
     """A scan of a source_scope whose every page is stored, from the floors of `coverage` up to `watermark`.
 
-    `windows` are those it was made for, `sightings` what it met of each and of each stream.
+    `windows` are those it was made for, `sightings` what it met of each and of each stream, `totals` what the source
+    counted of each when the scan began, where that is known.
     """
 
     source: str
@@ -34,6 +36,8 @@ class FinishedScan:
     pages: int
     sightings: Mapping[tuple[EpochWindow, str], Sighting]
     updates: Mapping[str, UpdateSpan]
+    source_scope_id: str | None = None
+    totals: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def covered(self) -> list[StreamCoverage]:
@@ -43,7 +47,15 @@ class FinishedScan:
     def cursors(self) -> list[Cursor]:
         """One a stream, as the scan leaves it."""
         return [
-            Cursor(self.source, part.stream, self.source_scope, self.watermark, part.covered_from)
+            Cursor(
+                self.source,
+                part.stream,
+                self.source_scope,
+                self.watermark,
+                part.covered_from,
+                self.source_scope_id,
+                self.totals.get(counted_with(part.stream)),
+            )
             for part in self.covered
         ]
 
@@ -73,6 +85,7 @@ class FinishedScan:
             first_updated_at=span.oldest if span else None,
             last_updated_at=span.newest if span else None,
             source_total=span.source_total if span else None,
+            source_scope_id=self.source_scope_id,
         )
 
 
@@ -86,7 +99,9 @@ def is_recorded(store: LedgerStore, scope_id: UUID, scan: FinishedScan) -> bool:
     stored = store.cursors(scope_id, scan.source)
     for cursor in scan.cursors():
         known = stored.get((cursor.stream, cursor.source_scope))
-        if known is None or not _covers(known.covered_from, known.watermark, cursor.covered_from, cursor.watermark):
+        if known is None or cursor.source_scope_id not in (None, known.source_scope_id):
+            return False
+        if not _covers(known.covered_from, known.watermark, cursor.covered_from, cursor.watermark):
             return False
     kept = {
         (receipt.window, receipt.stream, receipt.source_scope): receipt

@@ -9,21 +9,23 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from ledger_pipeline.core.errors import ConfigurationError, SourceError
+from ledger_pipeline.core.errors import ConfigurationError, SourceError, SourceUnavailable
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.closing import open_epochs
 from ledger_pipeline.pipeline.coverage import (
     CHECKPOINT_LIFETIME,
     SCAN_OVERLAP,
+    counted_with,
     is_unchanged,
-    plan_scan,
-    reads_back,
+    reading_from,
 )
 from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, joined
-from ledger_pipeline.sources.port import ActivitySource, ScanPage, ScanRequest, UpdateSpan
-from ledger_pipeline.store.port import LedgerStore, StreamCoverage
+from ledger_pipeline.pipeline.planning import Planning
+from ledger_pipeline.sources.port import ActivitySource, Heads, ScanPage, ScanRequest, UpdateSpan
+from ledger_pipeline.store.port import Cursor, LedgerStore, StreamCoverage
 
 # No source has anything older, and an instant at the beginning of time leaves no room for the overlap.
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
@@ -35,7 +37,10 @@ class PiecewiseScan:
 
     `streams` are those asked for, `coverage` has those of them that have to be read: none where all is covered.
     `watermark` is None until the first page; `position` is where to go on; `saved_at` is the source's time at the last
-    page. `is_complete` once every page was handed out.
+    page. `is_complete` once every page was handed out. `closing` are other epochs that it is a closing scan of, with
+    what it met of each. `source_scope_id` is the id of what is read; `totals` what the source counted when the scan
+    began, and `accounted` how many items the cursors and the pages so far know of. `back_to` is from where it reads
+    where the source has more than that, or is another one; None once it does.
     """
 
     scope_id: UUID
@@ -52,6 +57,11 @@ class PiecewiseScan:
     pages: int = 0
     sightings: Mapping[str, Sighting] = field(default_factory=dict)
     updates: Mapping[str, UpdateSpan] = field(default_factory=dict)
+    closing: Mapping[EpochWindow, Mapping[str, Sighting]] = field(default_factory=dict)
+    source_scope_id: str | None = None
+    totals: Mapping[str, int] = field(default_factory=dict)
+    accounted: Mapping[str, int] = field(default_factory=dict)
+    back_to: datetime | None = None
 
     def is_stale(self, page: ScanPage) -> bool:
         """Whether so long ago that the position `page` was read from is not to be trusted any more."""
@@ -59,7 +69,40 @@ class PiecewiseScan:
 
     def from_the_front(self) -> "PiecewiseScan":
         """The same scan, nothing of it read."""
-        return PiecewiseScan(self.scope_id, self.source, self.source_scope, self.window, self.streams, self.coverage)
+        return replace(
+            self.once_more(self.coverage),
+            pages=0,
+            sightings={},
+            updates={},
+            closing={window: {} for window in self.closing},
+            accounted={},
+        )
+
+    def is_of_another(self, page: ScanPage) -> bool:
+        """Whether `page` is of another repository than was read or covered so far, under the same name."""
+        return None not in (self.source_scope_id, page.source_scope_id) and self.source_scope_id != page.source_scope_id
+
+    def anew(self, page: ScanPage) -> "PiecewiseScan":
+        """The scan of the repository that `page` is of. Raises SourceUnavailable when it has begun anew before."""
+        if self.back_to is None:
+            problem = "its name passes from one repository to another while it is read: try again later"
+            raise SourceUnavailable(self.source, self.source_scope, problem)
+        again = self.once_more(reading_from(self.streams, self.back_to))
+        return replace(again, source_scope_id=page.source_scope_id, accounted={}, back_to=None)
+
+    def explained(self) -> "PiecewiseScan":
+        """The scan itself, or once complete the one that reads back, where more has come back than it accounts for."""
+        grown = any(total > self.accounted.get(stream, total) for stream, total in self.totals.items())
+        if not self.is_complete or not grown or self.back_to is None:
+            return self
+        start = min(self.back_to, *(part.covered_from for part in self.coverage))
+        return replace(self.once_more(reading_from(self.streams, start)), accounted={}, back_to=None)
+
+    def once_more(self, coverage: tuple[StreamCoverage, ...]) -> "PiecewiseScan":
+        """A further round that reads `coverage`; what was met so far is kept."""
+        return replace(
+            self, coverage=coverage, is_complete=False, watermark=None, position=None, saved_at=None, totals={}
+        )
 
     def after(self, page: ScanPage) -> "PiecewiseScan":
         """Where the scan stands behind `page`."""
@@ -71,8 +114,12 @@ class PiecewiseScan:
             saved_at=page.retrieved_at,
             source_scope_name=page.source_scope_name,
             pages=self.pages + 1,
-            sightings=self._sightings_with(page),
+            sightings=_sightings_with(self.sightings, self.window, page),
             updates=joined(self.updates, page.updates),
+            closing={window: _sightings_with(met, window, page) for window, met in self.closing.items()},
+            source_scope_id=page.source_scope_id or self.source_scope_id,
+            totals={**page.totals, **self.totals},
+            accounted={stream: known + page.newer.get(stream, 0) for stream, known in self.accounted.items()},
         )
 
     def finished(self, stream: str) -> FinishedScan | None:
@@ -86,23 +133,17 @@ class PiecewiseScan:
             source_scope_name=self.source_scope_name,
             watermark=self.watermark,
             coverage=coverage,
-            windows=(self.window,),
+            windows=sorted({self.window, *self.closing}),
             pages=self.pages,
-            sightings={(self.window, seen): sighting for seen, sighting in self.sightings.items()},
+            sightings={
+                (window, seen): sighting
+                for window, met in {**self.closing, self.window: self.sightings}.items()
+                for seen, sighting in met.items()
+            },
             updates=self.updates,
+            source_scope_id=self.source_scope_id,
+            totals=self.totals,
         )
-
-    def _sightings_with(self, page: ScanPage) -> Mapping[str, Sighting]:
-        seen = {stream: sighting.seen for stream, sighting in self.sightings.items()}
-        skipped = {stream: dict(sighting.skipped_by_reason) for stream, sighting in self.sightings.items()}
-        items: list[ActivityEvent | SkippedActivity] = [*page.events, *page.skipped]
-        for item in items:
-            if item.event_time in self.window:
-                seen[item.stream] = seen.get(item.stream, 0) + 1
-                if isinstance(item, SkippedActivity):
-                    reasons = skipped.setdefault(item.stream, {})
-                    reasons[item.reason] = reasons.get(item.reason, 0) + 1
-        return {stream: Sighting(count, skipped.get(stream, {})) for stream, count in seen.items()}
 
 
 @dataclass(frozen=True)
@@ -140,17 +181,34 @@ def begin_scan(
     """
     stored = store.cursors(scope.scope_id, source.name)
     cursors = {stream: stored[stream, source_scope] for stream in streams if (stream, source_scope) in stored}
-    at_least_from = max(read_from, _EARLIEST) - SCAN_OVERLAP
-    coverage = tuple(
-        replace(plan, floor=min(plan.floor, at_least_from))
-        for plan in plan_scan(streams, cursors, window, full_refresh=False)
-    )
-    scan = PiecewiseScan(scope.scope_id, source.name, source_scope, window, tuple(streams), coverage)
-    if not coverage:
-        return replace(scan, is_complete=True)
+    known_time = max((cursor.watermark for cursor in stored.values()), default=None)
+    planning = Planning(open_epochs(store, scope), source.name, tuple(streams), [window], known_time)
     # As a collection does, which asks all source_scopes at once; a single one that has news to read tells by its page.
-    alone = sum(len(spec.source_scopes) for spec in scope.sources if spec.source == source.name) == 1
-    return scan if alone and not reads_back(coverage, cursors) else _unless_unchanged(source, scan)
+    is_alone = sum(len(spec.source_scopes) for spec in scope.sources if spec.source == source.name) == 1
+    heads = None
+    if planning.plan(source_scope, cursors).coverage and planning.needs_head(source_scope, cursors, is_alone=is_alone):
+        heads = _heads(source, source_scope)
+    plan = planning.plan(source_scope, cursors, heads)
+    head = heads.heads.get(source_scope) if heads else None
+    at_least_from = max(read_from, _EARLIEST) - SCAN_OVERLAP
+    known_ids = {cursor.source_scope_id for cursor in cursors.values()} - {None}
+    scan = PiecewiseScan(
+        scope.scope_id,
+        source.name,
+        source_scope,
+        window,
+        tuple(streams),
+        tuple(replace(part, floor=min(part.floor, at_least_from)) for part in plan.coverage),
+        closing={closing: {} for closing in plan.closing},
+        source_scope_id=head.source_scope_id if head else max(known_ids, default=None),  # type: ignore[type-var]
+        accounted={} if plan.replaced or plan.reads_back else _totals(cursors),
+        back_to=None if plan.replaced or plan.reads_back else planning.back_to,
+    )
+    if not plan.coverage:
+        return replace(scan, is_complete=True)
+    if heads is None or head is None or not is_unchanged(head, scan.coverage):
+        return scan
+    return replace(scan, is_complete=True, watermark=heads.began_at, saved_at=heads.began_at, totals=dict(head.totals))
 
 
 def read_piece(
@@ -175,12 +233,17 @@ def read_piece(
     for page in source.scan(ScanRequest(scan.source_scope, floors, scan.position)):
         if pages == 0 and scan.is_stale(page):
             return read_piece(source, scan.from_the_front(), limits, measure, on_page)
+        if scan.is_of_another(page):
+            scan = scan.anew(page)
+            if pages == 0:
+                return read_piece(source, scan, limits, measure, on_page)
+            break
         page_size = measure(page)
         if size + page_size > limits.largest:
             if pages == 0:
                 raise _too_large(scan, page, page_size, limits)
             break  # the next piece begins with it
-        scan, pages, size = scan.after(page), pages + 1, size + page_size
+        scan, pages, size = scan.after(page).explained(), pages + 1, size + page_size
         events += page.events
         skipped += page.skipped
         on_page(scan)
@@ -189,15 +252,34 @@ def read_piece(
     return Piece(scan, tuple(events), tuple(skipped), scan.saved_at)
 
 
-def _unless_unchanged(source: ActivitySource, scan: PiecewiseScan) -> PiecewiseScan:
+def _sightings_with(met: Mapping[str, Sighting], window: EpochWindow, page: ScanPage) -> Mapping[str, Sighting]:
+    seen = {stream: sighting.seen for stream, sighting in met.items()}
+    skipped = {stream: dict(sighting.skipped_by_reason) for stream, sighting in met.items()}
+    items: list[ActivityEvent | SkippedActivity] = [*page.events, *page.skipped]
+    for item in items:
+        if item.event_time in window:
+            seen[item.stream] = seen.get(item.stream, 0) + 1
+            if isinstance(item, SkippedActivity):
+                reasons = skipped.setdefault(item.stream, {})
+                reasons[item.reason] = reasons.get(item.reason, 0) + 1
+    return {stream: Sighting(count, skipped.get(stream, {})) for stream, count in seen.items()}
+
+
+def _heads(source: ActivitySource, source_scope: str) -> Heads | None:
     try:
-        heads = source.heads([scan.source_scope])
+        return source.heads([source_scope])
     except SourceError:
-        return scan
-    head = heads.heads.get(scan.source_scope)
-    if head is None or not is_unchanged(head, scan.coverage):
-        return scan
-    return replace(scan, is_complete=True, watermark=heads.began_at, saved_at=heads.began_at)
+        return None
+
+
+def _totals(cursors: Mapping[str, Cursor]) -> dict[str, int]:
+    """What the source counted when the cursors were last moved, the least where streams differ."""
+    totals: dict[str, int] = {}
+    for stream, cursor in cursors.items():
+        if cursor.source_total is not None:
+            counted = counted_with(stream)
+            totals[counted] = min(totals.get(counted, cursor.source_total), cursor.source_total)
+    return totals
 
 
 def _too_large(scan: PiecewiseScan, page: ScanPage, size: int, limits: PieceLimits) -> ConfigurationError:

@@ -57,7 +57,12 @@ class ScanOutcome(StrEnum):
 
 @dataclass
 class SourceScopeReport:
-    """One source_scope's part. `before`, `after`: its cursors by stream; `updates`: what its pages spanned."""
+    """One source_scope's part. `before`, `after`: its cursors by stream; `updates`: what its pages spanned.
+
+    `closing` are open epochs that it was read whole for, so that they can close; `source_scope_id` is the id that
+    the source answered with; `replaced` that of the repository which had the name before; `reads_back` says that
+    items came back with an old update.
+    """
 
     source: str
     source_scope: str
@@ -74,6 +79,10 @@ class SourceScopeReport:
     points: int = 0
     points_left: int | None = None
     failure: SourceError | None = None
+    closing: tuple[EpochWindow, ...] = ()
+    source_scope_id: str | None = None
+    replaced: str | None = None
+    reads_back: bool = False
 
     @property
     def renamed_to(self) -> str | None:
@@ -142,6 +151,18 @@ class CollectReport:
     def renamed(self) -> dict[str, str]:
         """Source_scopes that answer by another name now."""
         return {report.source_scope: report.renamed_to for report in self.source_scopes if report.renamed_to}
+
+    @property
+    def replaced(self) -> dict[str, tuple[str, str | None]]:
+        """Source_scopes whose name another repository has taken over: its id before, and its id now."""
+        return {
+            part.source_scope: (part.replaced, part.source_scope_id) for part in self.source_scopes if part.replaced
+        }
+
+    @property
+    def read_back(self) -> list[str]:
+        """Source_scopes that were read back because items came back with an old update."""
+        return [part.source_scope for part in self.source_scopes if part.reads_back]
 
     @property
     def asked_nothing(self) -> bool:

@@ -5,18 +5,22 @@ The order is what makes it safe to die anywhere: a page is stored before the che
 before the cursors move. A failed source_scope keeps its cursors and its checkpoint; the events of its pages stay.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ledger_pipeline.core.errors import SourceError
+from ledger_pipeline.core.errors import SourceError, SourceUnavailable
 from ledger_pipeline.core.spec import Scope
-from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.pipeline.coverage import can_resume, has_expired
+from ledger_pipeline.pipeline.coverage import can_resume, has_expired, has_grown_unseen, replaced_id
 from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, record
+from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.report import ScanOutcome, SourceScopeReport
 from ledger_pipeline.sources.port import ActivitySource, ScanPage, ScanRequest
 from ledger_pipeline.store.port import Checkpoint, LedgerStore, Producer, StreamCoverage
+
+# A name that passes on so often during one scan is nobody's to read now.
+TIMES_REPLACED = 3
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,22 @@ class ScanProgress:
 
 @dataclass(frozen=True)
 class Collection:
-    """What the scans of one collection share. `plan` says what of a source_scope is still to be read."""
+    """What the scans of one collection share."""
 
     source: ActivitySource
     store: LedgerStore
     scope: Scope
-    windows: tuple[EpochWindow, ...]
-    plan: Callable[[SourceScopeReport], tuple[StreamCoverage, ...]]
+    planning: Planning
     on_progress: Callable[[ScanProgress], None]
 
-    def finish(self, part: SourceScopeReport, plans: Sequence[StreamCoverage], watermark: datetime, pages: int) -> None:
+    def finish(
+        self,
+        part: SourceScopeReport,
+        plans: Sequence[StreamCoverage],
+        watermark: datetime,
+        pages: int,
+        totals: Mapping[str, int],
+    ) -> None:
         """Everything from the floors of `plans` up to `watermark` is stored: say so, with a receipt per window."""
         scan = FinishedScan(
             source=self.source.name,
@@ -59,10 +69,12 @@ class Collection:
             source_scope_name=part.source_scope_name,
             watermark=watermark,
             coverage=plans,
-            windows=self.windows,
+            windows=sorted({*self.planning.windows, *part.closing}),
             pages=pages,
             sightings={key: Sighting(tally.seen, tally.skipped) for key, tally in part.tallies.items()},
             updates=part.updates,
+            source_scope_id=part.source_scope_id,
+            totals=totals,
         )
         for cursor in record(self.store, self.scope.scope_id, scan):
             part.after[cursor.stream] = cursor
@@ -79,6 +91,9 @@ class SourceScopeScan:
         self._pages: Iterator[ScanPage] | None = None
         self._resumed: Checkpoint | None = None
         self._watermark: datetime | None = None
+        self._totals: dict[str, int] = {}
+        self._newer: Counter[str] = Counter()
+        self._times_replaced = 0
 
     def step(self) -> bool:
         """Read and store the next page, or finish; whether there is more to do. Raises StoreError only."""
@@ -94,7 +109,10 @@ class SourceScopeScan:
     def _begin(self, *, resume: bool = True) -> Iterator[ScanPage]:
         store, scope_id = self._shared.store, self._shared.scope.scope_id
         found = store.checkpoint(scope_id, self._shared.source.name, self._part.source_scope) if resume else None
-        self._resumed = found if can_resume(found, self._plans) else None
+        if not can_resume(found, self._plans) or self._is_of_another(found):
+            found = None
+        self._resumed = found
+        self._totals, self._newer = {}, Counter()
         self._watermark = self._resumed.watermark if self._resumed else None
         self._part.outcome = ScanOutcome.SCANNED
         self._part.resumed = self._resumed is not None
@@ -110,7 +128,11 @@ class SourceScopeScan:
             shared.store.discard_checkpoint(shared.scope.scope_id, shared.source.name, part.source_scope)
             self._begin(resume=False)
             return True
+        if self._is_replaced(page):
+            return True
         self._watermark = self._watermark or page.began_at
+        self._totals = {**page.totals, **self._totals}
+        self._newer.update(page.newer)
         producer = Producer(shared.source.producer, shared.source.producer_version)
         outcomes = shared.store.append_events(shared.scope.scope_id, page.events, producer, page.retrieved_at)
         shared.store.record_skipped(shared.scope.scope_id, page.skipped, page.retrieved_at)
@@ -131,18 +153,62 @@ class SourceScopeScan:
             position=page.position or {},
             pages=self._pages_read(),
             saved_at=page.retrieved_at,
+            source_scope_id=page.source_scope_id,
         )
+
+    def _is_of_another(self, checkpoint: Checkpoint | None) -> bool:
+        known = self._part.source_scope_id
+        return (
+            checkpoint is not None
+            and None not in (known, checkpoint.source_scope_id)
+            and (known != checkpoint.source_scope_id)
+        )
+
+    def _is_replaced(self, page: ScanPage) -> bool:
+        """Whether the page is of another repository than was read so far; then the scan begins anew, with its plan."""
+        part = self._part
+        before = part.source_scope_id or (self._resumed.source_scope_id if self._resumed else None)
+        replaced = before if before is not None else replaced_id(page.source_scope_id, part.before)
+        if page.source_scope_id is None or replaced in (None, page.source_scope_id):
+            part.source_scope_id = page.source_scope_id or before
+            return False
+        self._times_replaced += 1
+        if self._times_replaced == TIMES_REPLACED:
+            problem = "its name passes from one repository to another while it is read: try again later"
+            raise SourceUnavailable(self._shared.source.name, part.source_scope, problem)
+        plan = self._shared.planning.anew(replaced, page.began_at)
+        part.source_scope_id, part.closing, part.replaced = page.source_scope_id, plan.closing, replaced
+        self._plans = plan.coverage
+        self._begin()
+        return True
+
+    def _has_more_come_back(self) -> bool:
+        """Whether there is more than the scan explains, so that it has to read back to the oldest open epoch."""
+        part, planning = self._part, self._shared.planning
+        if self._resumed is not None or part.reads_back or part.replaced is not None:
+            return False
+        if all(plan.covered_from <= planning.back_to for plan in self._plans):
+            return False
+        return has_grown_unseen(self._totals, self._newer, part.before, [plan.stream for plan in self._plans])
 
     def _pages_read(self) -> int:
         return self._part.pages + (self._resumed.pages if self._resumed else 0)
 
     def _finish(self) -> bool:
         """Record the finished scan; a resumed one is followed by one of what happened since it began."""
+        planning, part = self._shared.planning, self._part
+        if self._has_more_come_back():
+            part.reads_back = True
+            self._plans = planning.all_open(part.after)
+            self._begin(resume=False)
+            return True
         if self._watermark is not None:
-            self._shared.finish(self._part, self._plans, self._watermark, self._pages_read())
+            # What a resumed scan counted it did not count when it began.
+            totals = self._totals if self._resumed is None else {}
+            self._shared.finish(part, self._plans, self._watermark, self._pages_read(), totals)
         if self._resumed is None:
             return False
-        self._plans = self._shared.plan(self._part)
+        self._plans = replace(planning, full_refresh=False).plan(part.source_scope, part.after).coverage
         if self._plans:
             self._begin(resume=False)
             self._part.resumed = True

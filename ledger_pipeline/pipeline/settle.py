@@ -27,6 +27,7 @@ from ledger_pipeline.core.statements import (
     statement_message,
 )
 from ledger_pipeline.pipeline.completeness import Completeness, utc_text
+from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import (
     SameStatement,
@@ -162,11 +163,13 @@ def _blocks_review(scope: Scope, epoch: Epoch, read: Completeness, now: datetime
     if now < epoch.window.end:
         blocks.append(f"it runs until {utc_text(epoch.window.end)}")
     if not read.is_complete:
-        blocks += [str(part) for part in read.parts if part.until is None or part.until < epoch.window.end]
+        blocks += [str(part) for part in read.parts if part.until is None or part.until < shown_whole_at(epoch.window)]
     elif now < until:
         blocks.append(f"it closes by itself at {utc_text(until)}; `ledger-pipeline epoch close` closes it now")
     elif not blocks:
-        blocks.append("the next collection closes it; `ledger-pipeline epoch close` does now")
+        blocks.append(
+            "the next collection reads it once more and closes it; `ledger-pipeline epoch close` closes it now"
+        )
     return blocks
 
 

@@ -7,7 +7,7 @@ event ids make that harmless.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -55,6 +55,9 @@ class ScanPage:
     not resumed, the watermark. `retrieved_at` is its time when it answered this page. `updates` has the streams that
     this page held items of. `reached` is how far back everything has been read, for progress only.
     `position` resumes the scan behind this page; None on the last one.
+    `source_scope_id` is the source's own id of what answered, which a name may change hands without; None where it
+    tells none. `totals` are the source's counts of all items, by stream that it counts and this page was asked for;
+    `newer` counts the items of this page that were updated since the floor.
     """
 
     source_scope_name: str
@@ -66,14 +69,21 @@ class ScanPage:
     reached: datetime | None
     usage: RequestUsage
     position: Mapping[str, Json] | None
+    source_scope_id: str | None = None
+    totals: Mapping[str, int] = field(default_factory=dict)
+    newer: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Head:
-    """The newest update of each stream of a source_scope (None: it has no items), and how many items it has."""
+    """The newest update of each stream of a source_scope (None: it has no items), and how many items it has.
+
+    `source_scope_id` is as a page of a scan has it.
+    """
 
     newest: Mapping[str, datetime | None]
     totals: Mapping[str, int]
+    source_scope_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.events import ActivityEvent, payload_hash
@@ -49,6 +50,8 @@ WHAT_IS_STORED = text("""
     SELECT id, closed_epoch_id IS NOT NULL AS late,
         (SELECT stored.payload_hash = incoming.payload_hash FROM activity_events AS stored
             WHERE node_id = :node_id AND scope_id = :scope_id AND stored.id = incoming.id) AS same_fact,
+        (SELECT stored.source_object_id <> incoming.source_object_id FROM activity_events AS stored
+            WHERE node_id = :node_id AND scope_id = :scope_id AND stored.id = incoming.id) AS of_other_object,
         (SELECT ARRAY[stored.id, stored.payload_hash] FROM activity_events AS stored
             WHERE node_id = :node_id AND scope_id = :scope_id AND stored.source = incoming.source
                 AND stored.event_type = incoming.event_type
@@ -93,7 +96,7 @@ class Append:
             by_id = {event.id: event for event in events}
             for row in self.connection.execute(WHAT_IS_STORED, self._scope()):
                 if row.id not in outcomes:
-                    outcomes[row.id] = _outcome(by_id[row.id], row.late, row.same_fact, row.known_as)
+                    outcomes[row.id] = _outcome(by_id[row.id], row)
             self._keep({event_id: outcome for event_id, outcome in outcomes.items() if outcome in REJECTED})
         return outcomes
 
@@ -163,14 +166,17 @@ def _holding(closed: list[tuple[datetime, datetime, int]], instant: datetime) ->
     return epoch_id if instant < end else None
 
 
-def _outcome(event: ActivityEvent, late: bool, same_fact: bool | None, known_as: list[str] | None) -> AppendOutcome:
-    if same_fact is not None:
-        return AppendOutcome.DUPLICATE if same_fact else AppendOutcome.CONFLICT
-    if known_as is not None:
+def _outcome(event: ActivityEvent, row: Row[*tuple[Any, ...]]) -> AppendOutcome:
+    """What kept `event` out, from a row of WHAT_IS_STORED: its own object first, for its id may be another's."""
+    if row.known_as is not None and row.known_as[0] != event.id:
         # The hash covers the id, which holds the repository's name: the same fact hashes alike under the stored id.
-        stored_id, stored_hash = known_as
+        stored_id, stored_hash = row.known_as
         under_its_name = payload_hash(stored_id, event.event_type, event.platform_user_id, dict(event.metadata))
         return AppendOutcome.RENAMED if under_its_name == stored_hash else AppendOutcome.CONFLICT
-    if late:
+    if row.of_other_object:
+        return AppendOutcome.REPLACED
+    if row.same_fact is not None:
+        return AppendOutcome.DUPLICATE if row.same_fact else AppendOutcome.CONFLICT
+    if row.late:
         return AppendOutcome.LATE
     raise StoreError(f"{event.id} was skipped as stored, and is not stored: the ledger contradicts itself")

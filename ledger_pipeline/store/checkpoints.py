@@ -9,19 +9,23 @@ from sqlalchemy.dialects.postgresql import JSONB
 from ledger_pipeline.store.port import Checkpoint, StreamCoverage
 
 FIND = text("""
-    SELECT source, source_scope, watermark, coverage, position, pages, saved_at FROM scan_checkpoints
+    SELECT source, source_scope, watermark, coverage, position, pages, saved_at, source_scope_id
+    FROM scan_checkpoints
     WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source AND source_scope = :source_scope
 """)
 SAVE = text("""
     INSERT INTO scan_checkpoints
-        (node_id, scope_id, source, source_scope, watermark, coverage, position, pages, saved_at)
-    VALUES (:node_id, :scope_id, :source, :source_scope, :watermark, :coverage, :position, :pages, :saved_at)
+        (node_id, scope_id, source, source_scope, watermark, coverage, position, pages, saved_at,
+            source_scope_id)
+    VALUES (:node_id, :scope_id, :source, :source_scope, :watermark, :coverage, :position, :pages, :saved_at,
+        :source_scope_id)
     ON CONFLICT (node_id, scope_id, source, source_scope) DO UPDATE SET
         watermark = excluded.watermark,
         coverage = excluded.coverage,
         position = excluded.position,
         pages = excluded.pages,
-        saved_at = excluded.saved_at
+        saved_at = excluded.saved_at,
+        source_scope_id = excluded.source_scope_id
 """).bindparams(bindparam("coverage", type_=JSONB), bindparam("position", type_=JSONB))
 DISCARD = text("""
     DELETE FROM scan_checkpoints

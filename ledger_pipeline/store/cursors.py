@@ -7,25 +7,38 @@ from sqlalchemy import Connection, text
 
 from ledger_pipeline.store.port import Cursor, Receipt
 
-# A scan counts when it touches what is covered already; an inherited cursor covers nothing known, and gives way.
+# A scan counts when it touches what is covered already; an inherited cursor covers nothing known, and gives way. So
+# does the cursor of another repository under the name. An id that is not known is no reason to begin anew.
 ADVANCE_CURSORS = text("""
     INSERT INTO source_cursors AS stored
-        (node_id, scope_id, source, stream, source_scope, cursor_value, covered_from, retrieved_at)
-    SELECT :node_id, :scope_id, source, stream, source_scope, cursor_value, covered_from, :retrieved_at
+        (node_id, scope_id, source, stream, source_scope, cursor_value, covered_from, retrieved_at,
+            source_scope_id, source_total)
+    SELECT :node_id, :scope_id, source, stream, source_scope, cursor_value, covered_from, :retrieved_at,
+        source_scope_id, source_total
     FROM unnest(
         CAST(:sources AS text[]), CAST(:streams AS text[]), CAST(:source_scopes AS text[]),
-        CAST(:watermarks AS timestamptz[]), CAST(:covered_froms AS timestamptz[])
-    ) AS scan (source, stream, source_scope, cursor_value, covered_from)
+        CAST(:watermarks AS timestamptz[]), CAST(:covered_froms AS timestamptz[]),
+        CAST(:source_scope_ids AS text[]), CAST(:source_totals AS bigint[])
+    ) AS scan (source, stream, source_scope, cursor_value, covered_from, source_scope_id, source_total)
     ON CONFLICT (node_id, scope_id, source, stream, source_scope) DO UPDATE SET
         cursor_value = CASE WHEN stored.covered_from IS NULL THEN excluded.cursor_value
             ELSE GREATEST(stored.cursor_value, excluded.cursor_value) END,
-        covered_from = LEAST(stored.covered_from, excluded.covered_from),
-        retrieved_at = GREATEST(stored.retrieved_at, excluded.retrieved_at)
-    WHERE stored.covered_from IS NULL
-        OR (excluded.covered_from <= stored.cursor_value AND excluded.cursor_value >= stored.covered_from)
+        covered_from = CASE WHEN stored.source_scope_id <> excluded.source_scope_id THEN excluded.covered_from
+            ELSE LEAST(stored.covered_from, excluded.covered_from) END,
+        retrieved_at = GREATEST(stored.retrieved_at, excluded.retrieved_at),
+        source_scope_id = COALESCE(excluded.source_scope_id, stored.source_scope_id),
+        source_total = CASE
+            WHEN stored.source_scope_id <> excluded.source_scope_id THEN excluded.source_total
+            WHEN stored.cursor_value > excluded.cursor_value THEN COALESCE(stored.source_total, excluded.source_total)
+            ELSE COALESCE(excluded.source_total, stored.source_total) END
+    WHERE CASE
+        WHEN stored.source_scope_id <> excluded.source_scope_id THEN excluded.cursor_value >= stored.cursor_value
+        WHEN stored.covered_from IS NULL THEN true
+        ELSE excluded.covered_from <= stored.cursor_value AND excluded.cursor_value >= stored.covered_from
+    END
 """)
 CURSORS = text("""
-    SELECT source, stream, source_scope, cursor_value, covered_from FROM source_cursors
+    SELECT source, stream, source_scope, cursor_value, covered_from, source_scope_id, source_total FROM source_cursors
     WHERE node_id = :node_id AND scope_id = :scope_id AND source = ANY (:sources)
 """)
 
@@ -64,6 +77,8 @@ def store_scans(
             "source_scopes": [scan.source_scope for scan in scans.values()],
             "watermarks": [scan.watermark for scan in scans.values()],
             "covered_froms": [scan.covered_from for scan in scans.values()],
+            "source_scope_ids": [scan.source_scope_id for scan in scans.values()],
+            "source_totals": [scan.source_total for scan in scans.values()],
             "retrieved_at": retrieved_at,
         },
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
@@ -48,11 +48,12 @@ class AppendOutcome(StrEnum):
     NEW = "new"
     DUPLICATE = "duplicate"  # the very same fact is stored already
     RENAMED = "renamed"  # the same object is stored under another id: its repository had another name
+    REPLACED = "replaced"  # the id is stored of another object: another repository has taken over the name
     CONFLICT = "conflict"  # the id, or the same object under another id, is stored as another fact; the first stays
     LATE = "late"  # its epoch is in review or finalized
 
 
-REJECTED = frozenset({AppendOutcome.CONFLICT, AppendOutcome.LATE})
+REJECTED = frozenset({AppendOutcome.REPLACED, AppendOutcome.CONFLICT, AppendOutcome.LATE})
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class Cursor:
     """How much of one stream of one source_scope is in the ledger.
 
     Everything the source updated in `[covered_from, watermark]` is stored. `covered_from` is None for a cursor
-    inherited from the system we join, whose coverage is unknown.
+    inherited from the system we join, whose coverage is unknown. `source_scope_id` is the source's own id of what was
+    read, whatever its name; `source_total` its count of all items at the watermark. Both are None where unknown.
     """
 
     source: str
@@ -112,6 +114,8 @@ class Cursor:
     source_scope: str
     watermark: datetime
     covered_from: datetime | None
+    source_scope_id: str | None = None
+    source_total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ class Checkpoint:
     position: Mapping[str, Json]
     pages: int
     saved_at: datetime
+    source_scope_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,7 @@ class Receipt:
     first_updated_at: datetime | None
     last_updated_at: datetime | None
     source_total: int | None
+    source_scope_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -244,6 +250,9 @@ class UnsettledRejections:
         return sum(self.by_reason.values())
 
 
+WindowStream: TypeAlias = tuple[EpochWindow, str, str, str]  # with source, stream, source_scope
+
+
 class LedgerStore(Protocol):
     """What every ledger promises; `PostgresLedger` is the one in use. All raise StoreUnavailable when down."""
 
@@ -264,6 +273,10 @@ class LedgerStore(Protocol):
 
     def epochs(self, scope_id: UUID, within: EpochWindow) -> list[Epoch]:
         """Epochs that overlap `within`, oldest first."""
+        ...
+
+    def open_epochs(self, scope_id: UUID) -> list[Epoch]:
+        """Every epoch of the scope that is open, oldest first."""
         ...
 
     def close_epoch(self, epoch_id: int, pins: EpochPins, pool: NewPoolComponent | None = None) -> bool:
@@ -309,6 +322,12 @@ class LedgerStore(Protocol):
         """
         ...
 
+    def whole_scans(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> dict[WindowStream, datetime]:
+        """When the latest scan began that read a window in one go from its start on, by (window, source, stream,
+        source_scope); what was never read so is left out, and so are scans of a repository that had the name before.
+        """
+        ...
+
     def advance_cursors(
         self,
         scope_id: UUID,
@@ -321,7 +340,8 @@ class LedgerStore(Protocol):
         In the same transaction their `receipts` are kept and the checkpoints of their source_scopes forgotten.
 
         A watermark only moves forward and coverage only grows; a scan that does not touch what is covered already
-        (it starts after the stored watermark) leaves the stored cursor as it is.
+        (it starts after the stored watermark) leaves the stored cursor as it is. A scan of another source_scope_id
+        than the stored one, begun no earlier, takes the cursor's place: what was covered was another repository.
         """
         ...
 

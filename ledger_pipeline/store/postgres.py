@@ -41,8 +41,9 @@ from ledger_pipeline.store.port import (
     UnsettledRejections,
     WindowDigest,
     WindowReceipt,
+    WindowStream,
 )
-from ledger_pipeline.store.receipts import keep_receipts, window_receipts
+from ledger_pipeline.store.receipts import keep_receipts, whole_scans, window_receipts
 from ledger_pipeline.store.schema import activity_events, epochs, rejected_events
 from ledger_pipeline.store.skipped import keep_skipped
 from ledger_pipeline.store.statements import Statements
@@ -130,6 +131,17 @@ class PostgresLedger:
         with translated(self._engine), self._engine.connect() as connection:
             return self._epochs(connection, scope_id, within)
 
+    def open_epochs(self, scope_id: UUID) -> list[Epoch]:
+        """Every epoch of the scope that is open, oldest first."""
+        query = (
+            select(epochs)
+            .where(epochs.c.node_id == self.node_id, epochs.c.scope_id == scope_id)
+            .where(epochs.c.status == EpochStatus.OPEN.value)
+            .order_by(epochs.c.period_start)
+        )
+        with translated(self._engine), self._engine.connect() as connection:
+            return [_epoch(row) for row in connection.execute(query)]
+
     def epoch(self, epoch_id: int) -> Epoch | None:
         """The epoch of that id; None where the node has none."""
         query = select(epochs).where(epochs.c.node_id == self.node_id, epochs.c.id == epoch_id)
@@ -205,6 +217,13 @@ class PostgresLedger:
         with translated(self._engine), self._engine.connect() as connection:
             return window_receipts(_snapshot(connection), self._scope(scope_id), source, windows)
 
+    def whole_scans(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> dict[WindowStream, datetime]:
+        """When the latest scan began that read a window in one go from its start on, as the port promises."""
+        if not windows:
+            return {}
+        with translated(self._engine), self._engine.connect() as connection:
+            return whole_scans(connection, self._scope(scope_id), windows)
+
     def advance_cursors(
         self,
         scope_id: UUID,
@@ -217,7 +236,8 @@ class PostgresLedger:
         In the same transaction their `receipts` are kept and the checkpoints of their source_scopes forgotten.
 
         A watermark only moves forward and coverage only grows; a scan that does not touch what is covered already
-        (it starts after the stored watermark) leaves the stored cursor as it is.
+        (it starts after the stored watermark) leaves the stored cursor as it is. A scan of another source_scope_id
+        than the stored one, begun no earlier, takes the cursor's place.
         Raises ValueError when a scan does not say what it covered, two are of one stream of a source_scope, or a
         receipt is of none of them.
         """

@@ -7,6 +7,7 @@ counts once, as kept, or else rejected, or else skipped, even where a later scan
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, text
@@ -15,7 +16,7 @@ from ledger_pipeline.core.events import STREAM_OF_EVENT_TYPE
 from ledger_pipeline.core.hashing import event_set_hash
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.digests import bounds
-from ledger_pipeline.store.port import Receipt, WindowReceipt
+from ledger_pipeline.store.port import Receipt, WindowReceipt, WindowStream
 from ledger_pipeline.store.schema import scan_receipts
 
 FATES = ("kept", "rejected", "skipped")
@@ -31,6 +32,18 @@ LOOKED_AT = text("""
     JOIN scan_receipts USING (period_start, period_end)
     WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source
     GROUP BY given.number, stream, source_scope
+""")
+# A receipt of before ids were kept says nothing of them, and is believed.
+WHOLE_SCANS = text("""
+    SELECT given.period_start, given.period_end, receipt.source, receipt.stream, receipt.source_scope,
+        max(receipt.covered_to) AS began_at
+    FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS given (period_start, period_end)
+    JOIN scan_receipts AS receipt USING (period_start, period_end)
+    LEFT JOIN source_cursors AS cursor USING (node_id, scope_id, source, stream, source_scope)
+    WHERE receipt.node_id = :node_id AND receipt.scope_id = :scope_id
+        AND receipt.covered_from <= given.period_start
+        AND (receipt.source_scope_id = cursor.source_scope_id) IS NOT FALSE
+    GROUP BY given.period_start, given.period_end, receipt.source, receipt.stream, receipt.source_scope
 """)
 NAMES = text("""
     SELECT DISTINCT source_scope, source_scope_name FROM scan_receipts
@@ -84,6 +97,14 @@ def window_receipts(
         _window_receipt(wanted[row.number - 1], source, row, items)
         for row in sorted(looked_at, key=lambda row: (row.number, row.stream, row.source_scope))
     ]
+
+
+def whole_scans(
+    connection: Connection, scope: Mapping[str, object], windows: Iterable[EpochWindow]
+) -> dict[WindowStream, datetime]:
+    """When the latest scan began that read a window in one go from its start on; see the port."""
+    rows = connection.execute(WHOLE_SCANS, {**scope, **bounds(sorted(set(windows)))})
+    return {(EpochWindow(start, end), *stream): began_at for start, end, *stream, began_at in rows}
 
 
 def _columns(receipt: Receipt) -> dict[str, object]:

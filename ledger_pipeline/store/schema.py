@@ -133,7 +133,7 @@ rejected_events = Table(
     _required("retrieved_at", INSTANT),
     _since("rejected_at"),
     UniqueConstraint("node_id", "scope_id", "event_id", "payload_hash", "reason", name="rejected_events_once"),
-    CheckConstraint("reason IN ('conflict', 'late')", name="reason"),
+    CheckConstraint("reason IN ('conflict', 'late', 'replaced')", name="reason"),
     Index("rejected_events_time", "node_id", "scope_id", "event_time"),
 )
 
@@ -148,6 +148,8 @@ source_cursors = Table(
     _required("cursor_value", INSTANT),
     _required("retrieved_at", INSTANT),
     Column("covered_from", INSTANT),
+    Column("source_scope_id", Text),
+    Column("source_total", BigInteger),
     CheckConstraint("covered_from <= cursor_value", name="coverage"),
 )
 
@@ -189,6 +191,7 @@ scan_receipts = Table(
     Column("last_updated_at", INSTANT),
     Column("source_total", Integer),
     _since("recorded_at"),
+    Column("source_scope_id", Text),
     CheckConstraint("covered_from <= covered_to", name="coverage"),
     Index("scan_receipts_window", "node_id", "scope_id", "source", "period_start", "period_end"),
 )
@@ -205,6 +208,7 @@ scan_checkpoints = Table(
     _required("position", JSONB),
     _required("pages", Integer),
     _required("saved_at", INSTANT),
+    Column("source_scope_id", Text),
 )
 
 activity_curation = Table(

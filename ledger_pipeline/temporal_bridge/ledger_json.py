@@ -1,6 +1,6 @@
 """Core's and the pipeline's types <-> the wire shapes of `ledger_wire.py`. What comes in is checked: it was outside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from ledger_pipeline.pipeline.pieces import PiecewiseScan
 from ledger_pipeline.sources.port import UpdateSpan
 from ledger_pipeline.store.port import StreamCoverage
 from ledger_pipeline.temporal_bridge.ledger_wire import (
+    ClosingWire,
     CoverageWire,
     EventWire,
     ScanWire,
@@ -91,20 +92,22 @@ def scan_to_wire(scan: PiecewiseScan) -> ScanWire:
         saved_at=scan.saved_at,
         source_scope_name=scan.source_scope_name,
         pages=scan.pages,
-        sightings={
-            stream: SightingWire(seen=met.seen, skipped_by_reason=dict(met.skipped_by_reason))
-            for stream, met in scan.sightings.items()
-        },
+        sightings=_sightings_to_wire(scan.sightings),
         updates={stream: UpdateSpanWire(**vars(span)) for stream, span in scan.updates.items()},
+        closing=tuple(
+            ClosingWire(period_start=window.start, period_end=window.end, sightings=_sightings_to_wire(met))
+            for window, met in scan.closing.items()
+        ),
+        source_scope_id=scan.source_scope_id,
+        totals=dict(scan.totals),
+        accounted=dict(scan.accounted),
+        back_to=scan.back_to,
     )
 
 
 def scan_from_wire(scan: ScanWire) -> PiecewiseScan:
     """The scan a caller hands back. Raises PayloadError for one that no call of ours gave out."""
-    try:
-        window = EpochWindow(utc("scan.periodStart", scan.period_start), utc("scan.periodEnd", scan.period_end))
-    except WindowError as error:
-        raise PayloadError("scan.periodStart", str(error)) from None
+    window = _window("scan", scan)
     _check_states(scan)
     return PiecewiseScan(
         scope_id=scan.scope_id,
@@ -124,14 +127,37 @@ def scan_from_wire(scan: ScanWire) -> PiecewiseScan:
         saved_at=_optional(scan.saved_at, lambda instant: utc("scan.savedAt", instant)),
         source_scope_name=scan.source_scope_name,
         pages=scan.pages,
-        sightings={stream: Sighting(met.seen, met.skipped_by_reason) for stream, met in scan.sightings.items()},
+        sightings=_sightings(scan.sightings),
         updates={
             stream: UpdateSpan(
                 utc("scan.updates.oldest", span.oldest), utc("scan.updates.newest", span.newest), span.source_total
             )
             for stream, span in scan.updates.items()
         },
+        closing={_window("scan.closing", closing): _sightings(closing.sightings) for closing in scan.closing},
+        source_scope_id=scan.source_scope_id,
+        totals=scan.totals,
+        accounted=scan.accounted,
+        back_to=_optional(scan.back_to, lambda instant: utc("scan.backTo", instant)),
     )
+
+
+def _window(field: str, wire: ScanWire | ClosingWire) -> EpochWindow:
+    try:
+        return EpochWindow(utc(f"{field}.periodStart", wire.period_start), utc(f"{field}.periodEnd", wire.period_end))
+    except WindowError as error:
+        raise PayloadError(f"{field}.periodStart", str(error)) from None
+
+
+def _sightings_to_wire(sightings: Mapping[str, Sighting]) -> dict[Any, SightingWire]:
+    return {
+        stream: SightingWire(seen=met.seen, skipped_by_reason=dict(met.skipped_by_reason))
+        for stream, met in sightings.items()
+    }
+
+
+def _sightings(sightings: Mapping[Any, SightingWire]) -> dict[str, Sighting]:
+    return {stream: Sighting(met.seen, met.skipped_by_reason) for stream, met in sightings.items()}
 
 
 def _check_states(scan: ScanWire) -> None:

@@ -67,6 +67,14 @@ class UpdateSpanWire(Wire):
     source_total: _Count | None = None
 
 
+class ClosingWire(Wire):
+    """Another epoch that the scan reads whole so that it can close, and the items met of each stream in it."""
+
+    period_start: ExactInstant
+    period_end: ExactInstant
+    sightings: Annotated[dict[Stream, SightingWire], Field(default_factory=dict)]
+
+
 class ScanWire(Wire):
     """Where a scan stands between two calls. Opaque to callers: they hand it back as they got it."""
 
@@ -86,6 +94,11 @@ class ScanWire(Wire):
     pages: _Count = 0
     sightings: Annotated[dict[Stream, SightingWire], Field(default_factory=dict)]
     updates: Annotated[dict[Stream, UpdateSpanWire], Field(default_factory=dict)]
+    closing: tuple[ClosingWire, ...] = ()
+    source_scope_id: _Text | None = None
+    totals: Annotated[dict[Stream, _Count], Field(default_factory=dict)]
+    accounted: Annotated[dict[Stream, _Count], Field(default_factory=dict)]
+    back_to: ExactInstant | None = None
 
 
 class CollectInput(SourceScopeInput):

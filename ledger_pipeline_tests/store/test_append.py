@@ -25,7 +25,7 @@ from ledger_pipeline_tests.builders import (
 )
 from ledger_pipeline_tests.postgres import set_status
 
-NEW, DUPLICATE, RENAMED, CONFLICT, LATE = AppendOutcome
+NEW, DUPLICATE, RENAMED, REPLACED, CONFLICT, LATE = AppendOutcome
 EVER = EpochWindow(instant("2000-01-01"), instant("2100-01-01"))
 RETRIEVED_AT = instant("2026-02-18T09:30")
 

@@ -14,7 +14,7 @@ from ledger_pipeline.store.port import AppendOutcome, Epoch
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import NODE_ID, PRODUCER, SCOPE_ID, cursor, instant, pull_request, window
 
-NEW, DUPLICATE, RENAMED, CONFLICT, LATE = AppendOutcome
+NEW, DUPLICATE, RENAMED, REPLACED, CONFLICT, LATE = AppendOutcome
 NOW = instant("2026-02-18")
 CLOSE = text("UPDATE epochs SET status = 'review', closed_at = now() WHERE id = :id")
 

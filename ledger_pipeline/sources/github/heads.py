@@ -101,9 +101,16 @@ def _head(repository: Mapping[str, Any] | None) -> Head | None:
         return Head(
             newest={PULL_REQUESTS: moved, REVIEWS: moved, ISSUES: _newest(issues)},
             totals={PULL_REQUESTS: pull_requests["totalCount"], ISSUES: issues["totalCount"]},
+            source_scope_id=repository_id(repository),
         )
     except (KeyError, TypeError, EventError):
         return None
+
+
+def repository_id(repository: Mapping[str, Any]) -> str | None:
+    """GitHub's own id of a repository, which stays when its name does not; None where GitHub tells none."""
+    database_id = repository.get("databaseId")
+    return None if database_id is None else str(database_id)
 
 
 def _newest(connection: Mapping[str, Any]) -> datetime | None:

@@ -23,7 +23,8 @@ fragment review on PullRequestReview {
 }
 """
 
-# `pullRequests` takes no `since`: it is read newest update first until older than the floor. `issues` takes one.
+# `pullRequests` takes no `since`: it is read newest update first until older than the floor. `issues` takes one, and
+# counts what is left; `allIssues` counts them all.
 ACTIVITY = (
     """
 query Activity(
@@ -34,7 +35,9 @@ query Activity(
 ) {
   rateLimit { cost remaining }
   repository(owner: $owner, name: $name) {
+    databaseId
     nameWithOwner
+    allIssues: issues(first: 1) @include(if: $withIssues) { totalCount }
     pullRequests(
       first: $pullRequestsFirst, after: $pullRequestsAfter, orderBy: {field: UPDATED_AT, direction: DESC}
     ) @include(if: $withPullRequests) {
@@ -112,6 +115,7 @@ query Counts($owner: String!, $name: String!, $merged: String!, $closed: String!
 
 _HEAD = """
 fragment head on Repository {
+  databaseId
   pullRequests(first: 1, orderBy: {field: UPDATED_AT, direction: DESC}) {
     totalCount
     nodes { updatedAt }

@@ -19,6 +19,7 @@ from ledger_pipeline.core.events import (
     parse_instant,
 )
 from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryTooHeavyError
+from ledger_pipeline.sources.github.heads import repository_id
 from ledger_pipeline.sources.github.mapping import issue_item, pull_request_item, review_item
 from ledger_pipeline.sources.github.meter import Meter
 from ledger_pipeline.sources.github.page_size import PageSizes
@@ -120,11 +121,13 @@ class Scan:
 
     def _page(self, answer: Answer, began_at: datetime) -> ScanPage:
         updates: dict[str, UpdateSpan] = {}
+        totals: dict[str, int] = {}
+        newer: dict[str, int] = {}
         try:
             repository = answer.data["repository"]
             if repository is None:
                 raise SourceRefused(GITHUB, self._request.source_scope, "GitHub answers null for the repository")
-            items = list(self._items(repository, updates))
+            items = list(self._items(repository, updates, totals, newer))
             name = repository["nameWithOwner"]
         except (EventError, KeyError, TypeError, ValueError) as error:
             # Malformed now and, as far as we can tell, on every further try: a person has to look.
@@ -140,14 +143,28 @@ class Scan:
             reached=reached(self._connections),
             usage=self._meter.take(),
             position=position_of(self._connections),
+            source_scope_id=repository_id(repository),
+            totals=totals,
+            newer=newer,
         )
 
-    def _items(self, repository: Mapping[str, Any], updates: dict[str, UpdateSpan]) -> Iterator[Item]:
-        """What the page holds, its connections moved behind it; `updates` gets the span of each stream."""
+    def _items(
+        self,
+        repository: Mapping[str, Any],
+        updates: dict[str, UpdateSpan],
+        totals: dict[str, int],
+        newer: dict[str, int],
+    ) -> Iterator[Item]:
+        """What the page holds, its connections moved behind it.
+
+        `updates` gets the span of each stream, `totals` what GitHub counts, `newer` how many are as new as the floor.
+        """
         source_scope, repo = self._request.source_scope, repository["nameWithOwner"]
         if not self._pull_requests.done:
             page = repository["pullRequests"]
             nodes = self._nodes(page)
+            totals[PULL_REQUESTS] = page["totalCount"]
+            newer[PULL_REQUESTS] = _updated_since(nodes, self._pull_requests.floor)
             self._pull_requests.move_behind(page)
             for stream, total in ((PULL_REQUESTS, page["totalCount"]), (REVIEWS, None)):
                 if nodes and stream in self._streams:
@@ -161,6 +178,8 @@ class Scan:
         if not self._issues.done:
             page = repository["issues"]
             nodes = self._nodes(page)
+            totals[ISSUES] = repository["allIssues"]["totalCount"]
+            newer[ISSUES] = _updated_since(nodes, self._issues.floor)
             self._issues.move_behind(page)
             if nodes:
                 updates[ISSUES] = _span(nodes, page["totalCount"])
@@ -199,6 +218,10 @@ class Scan:
 def _span(nodes: list[dict[str, Any]], total: int | None) -> UpdateSpan:
     times = [parse_instant(node["updatedAt"]) for node in nodes]
     return UpdateSpan(min(times), max(times), total)
+
+
+def _updated_since(nodes: list[dict[str, Any]], floor: datetime | None) -> int:
+    return sum(floor is not None and parse_instant(node["updatedAt"]) >= floor for node in nodes)
 
 
 def _github_time(moment: datetime | None) -> str | None:

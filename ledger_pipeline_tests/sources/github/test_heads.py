@@ -45,7 +45,7 @@ def test_a_head_has_the_newest_update_of_each_stream_and_the_totals() -> None:
     with Simulator(World((repository(*items),)), as_of=LATER) as github:
         found = heads(github, "Cogni-DAO/LEDGER")
     newest = {PULL_REQUESTS: NOON + HOUR, REVIEWS: NOON + HOUR, ISSUES: NOON}
-    assert found.heads == {"Cogni-DAO/LEDGER": Head(newest, {PULL_REQUESTS: 2, ISSUES: 2})}
+    assert found.heads == {"Cogni-DAO/LEDGER": Head(newest, {PULL_REQUESTS: 2, ISSUES: 2}, "1")}
     assert found.began_at == LATER
 
 

@@ -1,0 +1,75 @@
+"""Closing scans: before an epoch closes, every source_scope is read once more from the epoch's start on.
+
+A closing scan begins after the epoch's end and its grace, by the source's time, so that what is signed is what the
+source showed last. Receipts prove it: one that covers the whole window, up to that time or later.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.coverage import shown_whole_at
+from ledger_pipeline.store.port import Epoch, LedgerStore, WindowStream
+
+
+def closes_at(scope: Scope, window: EpochWindow) -> datetime:
+    """The source's time from which on a closing scan of `window` may begin: past the grace, and all of it shown."""
+    return max(shown_whole_at(window), window.end + timedelta(hours=scope.auto_close_grace_hours))
+
+
+@dataclass(frozen=True)
+class OpenEpochs:
+    """The open epochs of a scope, oldest first, and when each part of them was last read whole."""
+
+    scope: Scope
+    epochs: tuple[Epoch, ...]
+    read_whole: Mapping[WindowStream, datetime]
+
+    @property
+    def start(self) -> datetime | None:
+        """Where the oldest begins."""
+        return min((epoch.window.start for epoch in self.epochs), default=None)
+
+    def unread(self, source: str, source_scope: str, streams: Iterable[str], over_by: datetime) -> list[EpochWindow]:
+        """Windows that are over at `over_by` and of which one of `streams` has no closing scan yet."""
+        return [
+            epoch.window
+            for epoch in self.epochs
+            if epoch.window.end <= over_by
+            and not all(self._is_read(epoch.window, source, stream, source_scope) for stream in streams)
+        ]
+
+    def due(
+        self, source: str, source_scope: str, streams: Iterable[str], source_time: datetime | None
+    ) -> list[EpochWindow]:
+        """Those of `unread` whose closing scan may begin at `source_time`."""
+        if source_time is None:
+            return []
+        unread = self.unread(source, source_scope, streams, source_time)
+        return [window for window in unread if closes_at(self.scope, window) <= source_time]
+
+    def past_grace(self, source_time: datetime) -> list[EpochWindow]:
+        """Windows whose closing scan may begin at `source_time`, whatever was read of them before."""
+        return [epoch.window for epoch in self.epochs if closes_at(self.scope, epoch.window) <= source_time]
+
+    def closable(self) -> list[Epoch]:
+        """Epochs of which every part has its closing scan."""
+        parts = [
+            (spec.source, stream, source_scope)
+            for spec in self.scope.sources
+            for source_scope in spec.source_scopes
+            for stream in spec.streams
+        ]
+        return [epoch for epoch in self.epochs if parts and all(self._is_read(epoch.window, *part) for part in parts)]
+
+    def _is_read(self, window: EpochWindow, source: str, stream: str, source_scope: str) -> bool:
+        began_at = self.read_whole.get((window, source, stream, source_scope))
+        return began_at is not None and began_at >= closes_at(self.scope, window)
+
+
+def open_epochs(store: LedgerStore, scope: Scope, within: Sequence[EpochWindow] | None = None) -> OpenEpochs:
+    """The open epochs of `scope`; where `within` is given, only those of these windows."""
+    epochs = [epoch for epoch in store.open_epochs(scope.scope_id) if within is None or epoch.window in within]
+    return OpenEpochs(scope, tuple(epochs), store.whole_scans(scope.scope_id, [epoch.window for epoch in epochs]))
