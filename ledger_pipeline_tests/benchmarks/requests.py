@@ -10,6 +10,7 @@ from pathlib import Path
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.collect import collect
+from ledger_pipeline.pipeline.epochs import close_due_epochs
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, Repository, World
@@ -25,14 +26,18 @@ REPO = "cogni-dao/ledger"
 WINDOWS = weeks(52, "2025-01-06")
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 
 def request_counts() -> Iterator[Figure]:
-    """A first sync, idle re-polls of one repository and of a hundred, and a backfill over one full scan."""
+    """A first sync, idle re-polls of one repository and a hundred, a backfill over one full scan, and whole weeks."""
     with tempfile.TemporaryDirectory(prefix="lp") as folder, running_postgres(Path(folder)) as server:
         yield from _first_sync_and_idle(server)
         yield _hundred_idle(server)
         yield _backfill_over_full_scan(server)
+        for repositories in (1, 10):
+            for news in (True, False):
+                yield from _a_week_and_its_closing(server, repositories, news)
 
 
 def _first_sync_and_idle(server: str) -> Iterator[Figure]:
@@ -75,6 +80,27 @@ def _backfill_over_full_scan(server: str) -> Figure:
         with _ledger(server) as ledger:
             full_scan = _requests(ledger, github, scope(REPO), [*WINDOWS, running], page_size=20)
     return Figure("requests: backfill of 52 windows over one full scan", backfill / full_scan, "at most 1.05")
+
+
+def _a_week_and_its_closing(server: str, repositories: int, news: bool) -> Iterator[Figure]:
+    """Daily polls of a week, and the two after it, of which the second reads it once more and closes it."""
+    week, following = weeks(2, MONDAY.date().isoformat())
+    names = [f"dao/repo-{n}" for n in range(repositories)]
+    days = range(7) if news else range(0)
+    items = [merged(n, week.start + n * DAY + HOUR) for n in range(-3, 0)]
+    items = [merged(10 + each, week.start + each * DAY + HOUR) for each in days] or items
+    world = World(tuple(_renamed(repository(*items), name, n) for n, name in enumerate(names, 1)))
+    of, requests, points = scope(*names), 0, 0
+    with Simulator(world, as_of=week.start) as github, _ledger(server) as ledger:
+        for day in range(9):
+            github.set_clock(week.start + day * DAY + 6 * HOUR)
+            requests += _requests(ledger, github, of, [week if day < 7 else following])
+            points += sum(each.cost_points for each in github.requests)
+        closed = close_due_epochs(ledger, of)
+    assert [epoch.window for epoch in closed] == [week]
+    what = f"nine daily polls with a closing scan, {'active' if news else 'idle'} repositories: {repositories}"
+    yield Figure(f"requests: {what}", requests, f"at most {11 if repositories == 1 else 2 * 9 + 10 * repositories}")
+    yield Figure(f"points: {what}", points, f"at most {22 if repositories == 1 else 2 * (2 * 9 + 10 * repositories)}")
 
 
 def _requests(
