@@ -148,8 +148,8 @@ def test_a_running_epoch_is_red_when_it_was_not_read_for_more_than_a_day(deploym
     ("clock", "collects", "complete", "state"),
     [
         ("2026-02-18T12:00", True, False, "running: collected up to 2026-02-18T12:00Z"),
-        ("2026-02-23T00:00", False, False, "incomplete: over, but collected up to 2026-02-18T12:00Z"),
-        ("2026-02-23T00:00", True, True, "complete"),
+        ("2026-02-23T00:10", False, False, "incomplete: over, but collected up to 2026-02-18T12:00Z"),
+        ("2026-02-23T00:10", True, True, "complete"),
     ],
 )
 def test_the_state_of_a_partition_is_true(
