@@ -308,11 +308,11 @@ def test_a_token_that_works_is_told_with_what_is_left(command: Command, environm
     assert told(ran, "repositories")[1] == "all 1 readable"
 
 
-def test_looking_takes_no_points_but_those_of_the_repositories(
+def test_looking_takes_one_point_for_the_repositories_and_one_for_the_schema(
     command: Command, environment: dict[str, str], github: Simulator
 ) -> None:
     command("doctor", "--json", **environment)
-    assert sum(each.cost_points for each in github.requests) == 1
+    assert sum(each.cost_points for each in github.requests) == 2
     assert {each.method for each in github.requests if each.path != "/graphql"} == {"GET"}
 
 

@@ -65,7 +65,10 @@ def check_budget(settings: Settings, reports: Sequence[CredentialReport]) -> Fin
 
 
 async def check_repositories(settings: Settings, source_scopes: Sequence[str], before: Sequence[Finding]) -> Finding:
-    """Every repository of every scope answers, asked as a collection would; `before` are the findings it rests on."""
+    """Every repository of every scope answers, asked as a collection would, and the server has the fields it asks for.
+
+    `before` are the findings it rests on.
+    """
     if any(each.state in (State.FAILED, State.SKIPPED) for each in before):
         return skipped(REPOSITORIES, "GitHub's credentials do not work")
     if any(each.check == BUDGET and each.state is State.WARNING for each in before):
@@ -74,16 +77,20 @@ async def check_repositories(settings: Settings, source_scopes: Sequence[str], b
         return skipped(REPOSITORIES, "the repo-spec names none")
     impatient = {"github_timeout_seconds": TIMEOUT_SECONDS, "github_retries": 0, "github_max_wait_seconds": 0}
 
-    def ask() -> list[str]:
+    def ask() -> tuple[list[str], list[str]]:
         with open_github(settings.model_copy(update=impatient)) as github:
             answered = github.heads(source_scopes).heads
-        return [each for each in source_scopes if each not in answered]
+            lacking = github.lacking_fields(source_scopes[0])
+        return [each for each in source_scopes if each not in answered], lacking
 
     remedy = "check source_refs for the spelling, and that the credentials may read each of them (private ones: `repo`)"
     try:
-        missing = await answer_of(ask)
+        missing, lacking = await answer_of(ask)
     except LedgerError as error:
         return failed(REPOSITORIES, error, remedy)
+    if lacking:
+        seen = f"this server's GraphQL schema lacks {', '.join(lacking)}, which a collection asks for"
+        return failed(REPOSITORIES, seen, "upgrade GitHub Enterprise Server to a version whose schema has them")
     if missing:
         seen = f"{len(missing)} of {len(source_scopes)} not there, or not for us: {', '.join(missing)}"
         return failed(REPOSITORIES, seen, remedy)

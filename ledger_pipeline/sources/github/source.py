@@ -10,6 +10,7 @@ from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS, ISSUES, PULL_REQUESTS
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.settings import Settings
+from ledger_pipeline.sources.github.capabilities import lacking_fields
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.heads import read_heads
 from ledger_pipeline.sources.github.queries import COUNTS
@@ -45,6 +46,10 @@ class GitHubSource:
         A position that GitHub no longer accepts begins the scan again from the front.
         """
         return Scan(self._client, request, self.page_size).pages()
+
+    def lacking_fields(self, source_scope: str) -> list[str]:
+        """The fields that a scan asks for and this server does not have, as `Issue.fullDatabaseId`; one request."""
+        return lacking_fields(self._client, source_scope)
 
     def count_events(self, source_scope: str, window: EpochWindow) -> Mapping[str, int]:
         """Merged pull requests and closed issues in `window` by GitHub's search, whoever their author is.
