@@ -40,7 +40,15 @@ RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 NARROWER = {
     "charts": ("core", "store.port", "store.settlement_port", "pipeline"),
     "epoch_page": ("core", "store.port", "store.settlement_port", "pipeline", "charts", "epoch_page"),
-    "pipeline": ("core", "wallets", "pipeline", "sources.port", "store.port", "store.settlement_port"),
+    "pipeline": (
+        "core",
+        "wallets",
+        "pipeline",
+        "sources.port",
+        "sources.stopping",
+        "store.port",
+        "store.settlement_port",
+    ),
     "verification": ("core", "wallets", "store.settlement_port", "verification"),
     "wallets": ("core",),
     "temporal_bridge": ("core", "logs", "repo_spec", "settings", "sources", "store", "pipeline", "temporal_bridge"),

@@ -3,6 +3,8 @@
 0 ok; 1 the work failed; 2 bad usage or configuration.
 """
 
+import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -85,14 +87,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def main() -> None:
-    """The console script. SIGTERM unwinds as Ctrl-C does, so that what was started here is stopped."""
+    """The console script. SIGTERM unwinds as Ctrl-C does, so that what was started here is stopped.
+
+    Ctrl-C is heard although whoever started us ignores it, as a shell does for what it starts in the background.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # where the terminal's encoding lacks a character
     sys.excepthook = print_uncaught
     log_to_stderr()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
-    sys.exit(run())
+    code = run()
+    if code == collect.INTERRUPTED:
+        # Requests in flight, which nobody waits for, would hold the interpreter up for a second each.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:

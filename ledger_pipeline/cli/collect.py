@@ -13,6 +13,8 @@ from ledger_pipeline.local.environment import dagster_home, databases
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.store.postgres import open_ledger
 
+INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
+
 FullRefresh = Annotated[bool, typer.Option("--full-refresh", help="Read again what is covered already.")]
 
 
@@ -24,7 +26,10 @@ def command(
     full_refresh: FullRefresh = False,
     as_json: Json = False,
 ) -> None:
-    """Collect epochs from GitHub into the ledger, as one Dagster run; the running epoch where none is named."""
+    """Collect epochs from GitHub into the ledger, as one Dagster run; the running epoch where none is named.
+
+    Ctrl-C cancels the run within two seconds: what is stored stays, and the next collection goes on from there.
+    """
     settings = read_settings()
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
@@ -46,13 +51,16 @@ def command(
         print_json(asdict(run))
     else:
         _print(run)
+    if run.canceled:
+        raise typer.Exit(INTERRUPTED)
     if run.problem is not None:
         raise typer.Exit(1)
 
 
 def _print(run: CollectionRun) -> None:
     if run.problem is not None:
-        say_error(f"Dagster run {run.run_id} failed: {run.problem}")
+        ended = "was canceled" if run.canceled else "failed"
+        say_error(f"Dagster run {run.run_id} {ended}: {run.problem}")
         return
     columns = [
         "epoch",

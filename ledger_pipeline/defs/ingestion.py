@@ -28,6 +28,7 @@ from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE, Completeness, StreamReach, window_completeness
 from ledger_pipeline.pipeline.epochs import close_due_epochs
+from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.port import LedgerStore, UnsettledRejections
 
 GROUP = "ingestion"
@@ -83,7 +84,8 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         streams = [stream for stream in GITHUB_STREAMS if stream_key(stream) in context.selected_asset_keys]
         collected: set[str] = set()
         failures: list[SourceError] = []
-        with domain_failures(), ledger.open() as store, github.open() as source:
+        stop = StopSignal()
+        with domain_failures(), ledger.open() as store, github.open(stop) as source:
             for scope, windows in scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now()):
                 report = collect(
                     source,
@@ -93,6 +95,7 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                     streams=streams,
                     full_refresh=config.full_refresh,
                     concurrency=settings.read().github_concurrency,
+                    stop=stop,
                     on_estimate=lambda estimate: progress.on_estimate(context.log, estimate),
                     on_progress=lambda scan: progress.on_page(context.log, scan),
                 )

@@ -12,6 +12,7 @@ import dagster as dg
 
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.sources.stopping import StopSignal
 
 if TYPE_CHECKING:
     from ledger_pipeline.sources.github.source import GitHubSource
@@ -69,9 +70,12 @@ class GitHubResource(dg.ConfigurableResource[Any]):
     settings: SettingsResource
 
     @contextmanager
-    def open(self) -> "Iterator[GitHubSource]":
-        """GitHub as a source. Raises SettingsError without credentials, or with contradictory ones."""
+    def open(self, stop: StopSignal | None = None) -> "Iterator[GitHubSource]":
+        """GitHub as a source, asked nothing any more once `stop` is told.
+
+        Raises SettingsError without credentials, or with contradictory ones.
+        """
         from ledger_pipeline.sources.github.source import open_github
 
-        with open_github(self.settings.read()) as source:
+        with open_github(self.settings.read(), stop=stop) as source:
             yield source

@@ -3,8 +3,9 @@
 The numbers come from the materializations that Dagster stored: what a command prints is what the UI shows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from uuid import uuid4
 
 import dagster as dg
 
@@ -21,6 +22,9 @@ from ledger_pipeline.store.port import WindowDigest
 
 # The command shows progress and failure itself; Dagster's console would repeat every event of the run.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+CANCELED = "interrupted; what was stored stays, and the next collection goes on from there"
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,10 @@ class DigestRow:
 
 @dataclass(frozen=True)
 class CollectionRun:
-    """A finished run: `problem` says in one line why it failed, None where it did not."""
+    """A finished run: `problem` says in one line why it failed or that it was canceled, None where it did its work."""
 
     run_id: str
+    canceled: bool
     problem: str | None
     api_requests: int
     api_points: int
@@ -77,15 +82,42 @@ def run_collection(
     progress: ProgressListener,
     full_refresh: bool = False,
 ) -> CollectionRun:
-    """Materialize the partitions of contiguous `windows` (oldest first) of `scope` in one run."""
+    """Materialize the partitions of contiguous `windows` (oldest first) of `scope` in one run.
+
+    Ctrl-C cancels the run: what is stored stays, and the canceled run is returned.
+    """
+    run_id = str(uuid4())
+    instance.add_event_listener(run_id, _cancels_when_interrupted(instance))
     job = build_defs(spec, progress=progress).resolve_job_def(collect_epoch.name)
     result = job.execute_in_process(
         run_config={**_QUIET, "ops": {"github_activity": {"config": {"full_refresh": full_refresh}}}},
         instance=instance,
         tags={**partition_range_tags(windows[0], windows[-1], scope), TRIGGER_TAG: trigger},
         raise_on_error=False,
+        run_id=run_id,
     )
-    return _recorded(result, scope)
+    return _recorded(result, scope, canceled=_is_canceled(instance, run_id))
+
+
+def _cancels_when_interrupted(instance: dg.DagsterInstance) -> Callable[[dg.EventLogEntry], None]:
+    """Dagster takes an interruption that nobody asked it for as a failure; here a person asked us."""
+
+    def listen(entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None or not event.is_step_failure:
+            return
+        source = event.step_failure_data.error_source
+        if source is not None and source.name == "INTERRUPT":
+            run = instance.get_run_by_id(entry.run_id)
+            if run is not None and not run.is_finished:
+                instance.report_run_canceling(run, "Interrupted: Ctrl-C, or a signal to end.")
+
+    return listen
+
+
+def _is_canceled(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.status is dg.DagsterRunStatus.CANCELED
 
 
 def digest_row(digest: WindowDigest, scope: Scope) -> DigestRow:
@@ -100,7 +132,7 @@ def digest_row(digest: WindowDigest, scope: Scope) -> DigestRow:
     )
 
 
-def _recorded(result: dg.ExecuteInProcessResult, scope: Scope) -> CollectionRun:
+def _recorded(result: dg.ExecuteInProcessResult, scope: Scope, *, canceled: bool) -> CollectionRun:
     materializations = [
         event.step_materialization_data.materialization for event in result.all_events if event.is_step_materialization
     ]
@@ -113,7 +145,8 @@ def _recorded(result: dg.ExecuteInProcessResult, scope: Scope) -> CollectionRun:
     first = next((found for found in materializations if found.asset_key in by_stream), None)
     return CollectionRun(
         run_id=result.run_id,
-        problem=None if result.success else "; ".join(_problems(result)) or "the run failed: see its log in Dagster",
+        canceled=canceled,
+        problem=CANCELED if canceled else None if result.success else _problem(result),
         api_requests=_number(first, "run_api_requests") if first else 0,
         api_points=_number(first, "run_api_points") if first else 0,
         streams=sorted(streams, key=lambda row: row.epoch),
@@ -164,6 +197,10 @@ def _number(found: dg.AssetMaterialization, key: str) -> int:
     value = found.metadata[key].value if key in found.metadata else 0
     assert isinstance(value, int)  # noqa: S101
     return value
+
+
+def _problem(result: dg.ExecuteInProcessResult) -> str:
+    return "; ".join(_problems(result)) or "the run failed: see its log in Dagster"
 
 
 def _problems(result: dg.ExecuteInProcessResult) -> Iterator[str]:

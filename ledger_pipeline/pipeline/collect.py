@@ -14,6 +14,7 @@ from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.report import CollectReport, ScanOutcome, SourceScopeReport
 from ledger_pipeline.pipeline.scan import Collection, ScanProgress, SourceScopeScan
 from ledger_pipeline.sources.port import ActivitySource, Heads
+from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.port import LedgerStore
 
 CONCURRENCY = 4
@@ -43,6 +44,7 @@ def collect(
     streams: Sequence[str] | None = None,
     full_refresh: bool = False,
     concurrency: int = CONCURRENCY,
+    stop: StopSignal | None = None,
     on_estimate: Callable[[CollectEstimate], None] = lambda _: None,
     on_progress: Callable[[ScanProgress], None] = lambda _: None,
 ) -> CollectReport:
@@ -53,7 +55,12 @@ def collect(
     again what is covered; at most `concurrency` source_scopes are read at once, page by page in fair turns. A
     source_scope that fails is in the report, never raised; StoreError is. The callbacks come from several threads,
     one at a time.
+
+    `stop` is the signal that `source` heeds too. Interrupted by an exception from outside, the collection tells it,
+    leaves what is stored as it is, and lets the exception go on without waiting for requests in flight; told by
+    somebody else, it raises Stopped.
     """
+    stop = stop or StopSignal()
     spec = _source_spec(scope, source.name)
     wanted_streams = tuple(stream for stream in spec.streams if streams is None or stream in streams)
     ordered = tuple(sorted(windows))
@@ -68,7 +75,7 @@ def collect(
 
     known_time = max((cursor.watermark for cursor in cursors.values()), default=None)
     planning = Planning(open_epochs(store, scope), source.name, wanted_streams, ordered, known_time, full_refresh)
-    collection = Collection(source, store, scope, planning, _one_at_a_time(on_progress))
+    collection = Collection(source, store, scope, planning, _one_at_a_time(on_progress), stop)
     heads = _ask_heads(source, planning, report)
     todo = []
     for part in report.source_scopes:
@@ -86,7 +93,7 @@ def collect(
         else:
             scans.append(SourceScopeScan(collection, part, coverage))
     on_estimate(_estimate(source, report, heads, [part for part, _ in todo], scans=len(scans)))
-    run_fairly(scans, concurrency)
+    run_fairly(scans, concurrency, stop)
     return report
 
 

@@ -17,6 +17,7 @@ from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, record
 from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.report import ScanOutcome, SourceScopeReport
 from ledger_pipeline.sources.port import ActivitySource, ScanPage, ScanRequest
+from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.port import Checkpoint, LedgerStore, Producer, StreamCoverage
 
 # A name that passes on so often during one scan is nobody's to read now.
@@ -46,13 +47,14 @@ class ScanProgress:
 
 @dataclass(frozen=True)
 class Collection:
-    """What the scans of one collection share."""
+    """What the scans of one collection share. Once `stop` is told, what a request in flight still brings is dropped."""
 
     source: ActivitySource
     store: LedgerStore
     scope: Scope
     planning: Planning
     on_progress: Callable[[ScanProgress], None]
+    stop: StopSignal
 
     def finish(
         self,
@@ -96,10 +98,11 @@ class SourceScopeScan:
         self._times_replaced = 0
 
     def step(self) -> bool:
-        """Read and store the next page, or finish; whether there is more to do. Raises StoreError only."""
+        """Read and store the next page, or finish; whether there is more to do. Raises StoreError and Stopped only."""
         self.steps_done += 1
         try:
             page = next(self._pages or self._begin(), None)
+            self._shared.stop.check()
             return self._finish() if page is None else self._store(page)
         except SourceError as error:
             self._part.failure = error
@@ -141,7 +144,8 @@ class SourceScopeScan:
             shared.store.save_checkpoint(shared.scope.scope_id, self._checkpoint(page, self._watermark))
         floor = min(plan.floor for plan in self._plans)
         reached = page.reached if page.position is not None else floor
-        shared.on_progress(ScanProgress(part.source_scope, part.pages, part.seen, self._watermark, reached, floor))
+        if not shared.stop.is_told:  # else nobody may be there to hear of it
+            shared.on_progress(ScanProgress(part.source_scope, part.pages, part.seen, self._watermark, reached, floor))
         return True
 
     def _checkpoint(self, page: ScanPage, watermark: datetime) -> Checkpoint:

@@ -1,11 +1,14 @@
 """Tasks side by side: bounded, fair, and stopped together when one fails."""
 
+import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 
 from ledger_pipeline.pipeline.fairness import run_fairly
+from ledger_pipeline.sources.stopping import Stopped, StopSignal
 
 DEADLINE_SECONDS = 10
 
@@ -78,3 +81,70 @@ def test_a_failing_step_stops_the_others_and_is_raised(concurrency: int) -> None
     with pytest.raises(RuntimeError, match="bad"):
         run_fairly([*tasks, Steps("bad", 9, journal, fails_at=5)], concurrency)
     assert all(task.steps_done < 1_000_000 for task in tasks)
+
+
+class Interruption(BaseException):
+    """What a signal raises in the main thread."""
+
+
+@pytest.fixture
+def interrupting() -> Iterator[int]:
+    """A signal that raises Interruption in the main thread."""
+
+    def interrupt(*_: object) -> None:
+        raise Interruption
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    yield signal.SIGUSR1
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_an_interrupted_caller_does_not_wait_for_a_step_under_way_and_no_other_is_begun(interrupting: int) -> None:
+    begun: list[str] = []
+    release = threading.Event()
+    both_in = threading.Barrier(2, action=lambda: signal.pthread_kill(main, interrupting))
+    main = threading.main_thread().ident
+    assert main is not None
+
+    class Held:
+        steps_done = 0
+
+        def step(self) -> bool:
+            self.steps_done += 1
+            begun.append("step")
+            both_in.wait(DEADLINE_SECONDS)
+            release.wait(DEADLINE_SECONDS)
+            return True
+
+    stop = StopSignal()
+    with pytest.raises(Interruption):
+        run_fairly([Held() for _ in range(4)], 2, stop)
+    assert stop.is_told
+    assert not release.is_set()  # it came back while both steps are held
+    release.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("collect-"):
+            thread.join(DEADLINE_SECONDS)
+    assert begun == ["step", "step"]
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_told_to_stop_by_somebody_else_it_takes_no_further_step(concurrency: int) -> None:
+    stop = StopSignal()
+
+    class Tells(Steps):
+        def step(self) -> bool:
+            stop.tell()
+            return super().step()
+
+    tasks = [Tells(name, 1_000_000) for name in "abcd"]
+    with pytest.raises(Stopped):
+        run_fairly(tasks, concurrency, stop)
+    assert sum(task.steps_done for task in tasks) <= concurrency
+
+
+def test_a_sleep_ends_with_the_signal() -> None:
+    stop = StopSignal()
+    threading.Timer(0.05, stop.tell).start()
+    with pytest.raises(Stopped):
+        stop.sleep(DEADLINE_SECONDS)

@@ -76,6 +76,7 @@ class _App:
         self.auth = auth
         self._api_url = connection.api_url
         self._patience = patience
+        self._stop = connection.stop
         self._integration = GithubIntegration(**connection.requester(auth).kwargs)
         bind(self._integration.requester)
         self._lock = RLock()
@@ -83,6 +84,7 @@ class _App:
 
     def ask(self, source_scope: str, request: Callable[[], _T]) -> _T:
         """What the request answers. Raises SourceUnavailable, or SourceRefused when the App is the reason."""
+        self._stop.check()
         answer = self._patience.ask(source_scope, self._api_url, request)
         if isinstance(answer, Failure):
             raise refused(source_scope, f"GitHub App {self.auth.app_id}: {answer.problem}")

@@ -30,6 +30,7 @@ from ledger_pipeline.sources.github.failures import (
 )
 from ledger_pipeline.sources.github.headers import AnswerHeaders, read_headers
 from ledger_pipeline.sources.github.patience import Patience, refused
+from ledger_pipeline.sources.stopping import StopSignal
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +79,9 @@ class GitHubClient:
     """Sends queries for a source_scope; safe to use from several threads.
 
     `retries` counts further tries of a request that failed in passing; `max_wait_seconds` bounds each wait;
-    `points_reserve` of the hourly budget is left to others. `sleep` and `now` (seconds since 1970, by our clock) are
-    time's; an answer whose own time differs by more than `clock_tolerance_seconds` is no answer.
+    `points_reserve` of the hourly budget is left to others. Once `stop` is told nothing more is sent, and every call
+    raises Stopped, also while it waits. `sleep` and `now` (seconds since 1970, by our clock) are time's; an answer
+    whose own time differs by more than `clock_tolerance_seconds` is no answer.
     """
 
     def __init__(
@@ -91,14 +93,16 @@ class GitHubClient:
         max_wait_seconds: int,
         retries: int = 4,
         points_reserve: int = 0,
-        sleep: Callable[[float], None] = time.sleep,
+        stop: StopSignal | None = None,
+        sleep: Callable[[float], None] | None = None,
         now: Callable[[], float] = time.time,
         clock_tolerance_seconds: float = CLOCK_TOLERANCE_SECONDS,
     ) -> None:
         self._api_url = api_url
+        stop = stop or StopSignal()
         self._clock = Clock(clock_tolerance_seconds, now)
-        self._patience = Patience(max_wait_seconds, retries, sleep, now)
-        connection = Connection(api_url, timeout_seconds)
+        self._patience = Patience(max_wait_seconds, retries, sleep or stop.sleep, now)
+        connection = Connection(api_url, timeout_seconds, stop)
         self._credentials: Credentials
         if isinstance(credentials, GitHubTokens):
             self._credentials = TokenPool(credentials.values(), connection, points_reserve)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Protocol
 
@@ -11,14 +11,16 @@ from github.Requester import Requester
 
 from ledger_pipeline.sources.github.bounded_http import bind
 from ledger_pipeline.sources.github.budget import Budget
+from ledger_pipeline.sources.stopping import StopSignal
 
 
 @dataclass(frozen=True)
 class Connection:
-    """How GitHub is reached, whoever asks."""
+    """How GitHub is reached, whoever asks; nothing is sent once `stop` is told."""
 
     api_url: str
     timeout_seconds: int
+    stop: StopSignal = field(default_factory=StopSignal)
 
     def requester(self, auth: Auth.Auth) -> Requester:
         """PyGithub's requester, which neither waits nor retries: that is decided here. What it reads is bounded."""
@@ -63,7 +65,11 @@ class Credential:
 
     @contextmanager
     def requester(self) -> Iterator[Requester]:
-        """A requester that nobody else uses meanwhile: PyGithub's mixes up the requests of two threads."""
+        """A requester that nobody else uses meanwhile: PyGithub's mixes up the requests of two threads.
+
+        Raises Stopped once the connection was told to stop.
+        """
+        self._connection.stop.check()
         with self._lock:
             requester = self._idle.pop() if self._idle else None
         requester = requester or self._connection.requester(self._auth)

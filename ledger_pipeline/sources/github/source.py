@@ -16,6 +16,7 @@ from ledger_pipeline.sources.github.heads import read_heads
 from ledger_pipeline.sources.github.queries import COUNTS
 from ledger_pipeline.sources.github.scan import Scan
 from ledger_pipeline.sources.port import Heads, ScanPage, ScanRequest
+from ledger_pipeline.sources.stopping import StopSignal
 
 
 class GitHubSource:
@@ -80,10 +81,13 @@ class GitHubSource:
 
 
 @contextmanager
-def open_github(settings: Settings, page_size: int | None = None) -> Iterator[GitHubSource]:
+def open_github(
+    settings: Settings, page_size: int | None = None, stop: StopSignal | None = None
+) -> Iterator[GitHubSource]:
     """GitHub as `settings` say, its connections given back at the end; pages of `page_size` where that is smaller.
 
-    Asks nothing of GitHub yet. Raises SettingsError without credentials, or with contradictory ones.
+    Asks nothing of GitHub yet, and nothing any more once `stop` is told. Raises SettingsError without credentials, or
+    with contradictory ones.
     """
     client = GitHubClient(
         api_url=settings.github_api_url,
@@ -93,6 +97,7 @@ def open_github(settings: Settings, page_size: int | None = None) -> Iterator[Gi
         retries=settings.github_retries,
         points_reserve=settings.github_points_reserve,
         clock_tolerance_seconds=settings.github_clock_tolerance_seconds,
+        stop=stop,
     )
     try:
         yield GitHubSource(client, min(page_size or settings.github_page_size, settings.github_page_size))
