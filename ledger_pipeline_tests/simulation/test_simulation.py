@@ -1,4 +1,4 @@
-"""A hundred seeds of the simulation hold; it notices when a collector or a database is wrong; a seed is a seed."""
+"""Thirty seeds of the simulation hold; it notices when a collector or a database is wrong; a seed is a seed."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,8 +12,25 @@ from ledger_pipeline_tests.simulation.ledger_rows import read_ledger
 from ledger_pipeline_tests.simulation.run import Sabotage, Simulation, Stage, github_and_ledger, simulate
 from ledger_pipeline_tests.simulation.sabotage import COLLECTORS, DATABASES, damage
 
-SEEDS = 100
+SEEDS = 30  # `make simulate` goes on from there
 BATCH = 10  # so that pytest-xdist spreads them
+# The seed that noticed last time is tried first: the search from zero gave each of these.
+NOTICED_BY = {
+    "no overlap": 14,
+    "floor from the window only": 5,
+    "a failed scan counts as finished": 13,
+    "a scan stops at a limit": 4,
+    "cursor saved before the pages": 6,
+    "nested reviews not followed": 20,
+    "events before the floor dropped": 1,
+    "cursor is the time the scan ended": 3,
+    "coverage claimed that was not read": 1,
+    "renamed objects not recognised": 17,
+    "refused events dropped in silence": 4,
+    "late events stored all the same": 15,
+    "stored events change": 4,
+}
+SEARCHED = 100
 
 NewStage = Callable[[], AbstractContextManager[Stage]]
 
@@ -34,9 +51,9 @@ def stage(new_stage: NewStage) -> Iterator[Stage]:
         yield stage
 
 
-def first_failure(stage: Stage, sabotage: Sabotage | None = None) -> str:
-    """What the first failing seed of the suite's says."""
-    for seed in range(SEEDS):
+def first_failure(stage: Stage, wrong: str, sabotage: Sabotage | None = None) -> str:
+    """What the first seed that fails says."""
+    for seed in (NOTICED_BY.get(wrong, 0), *range(SEARCHED)):
         try:
             simulate(seed, stage, sabotage)
         except AssertionError as failure:
@@ -57,7 +74,7 @@ def test_the_laws_hold_with_repositories_read_side_by_side(stage: Stage) -> None
 
 @pytest.mark.parametrize("wrong", COLLECTORS)
 def test_a_wrong_collector_is_noticed(stage: Stage, wrong: str) -> None:
-    failure = first_failure(stage, COLLECTORS[wrong])
+    failure = first_failure(stage, wrong, COLLECTORS[wrong])
     law = (
         "went back|coverage shrank" if wrong == "the last cursor saved wins" else "lost although|lost: |not kept aside"
     )
@@ -74,11 +91,11 @@ def test_a_wrong_database_is_noticed(new_stage: NewStage, wrong: str) -> None:
     }[wrong]
     with new_stage() as stage:
         damage(stage.engine, wrong)
-        assert re.search(law, first_failure(stage).splitlines()[0])
+        assert re.search(law, first_failure(stage, wrong).splitlines()[0])
 
 
 def test_a_failure_names_its_seed_the_steps_and_how_to_replay_it(stage: Stage) -> None:
-    failure = first_failure(stage, COLLECTORS["a scan stops at a limit"])
+    failure = first_failure(stage, "a scan stops at a limit", COLLECTORS["a scan stops at a limit"])
     [seed] = re.findall(r"^seed (\d+): ", failure)
     assert f"python -m ledger_pipeline_tests.simulation --seed {seed}" in failure
     assert "  1. " in failure
