@@ -1,8 +1,10 @@
 """Fixtures every test may ask for: where the recorded data lies."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -22,6 +24,15 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared beside this checkout: golden vectors and recordings are not here")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_was_started_ends_with_the_session() -> Iterator[None]:
+    """A time-out may end a test before it cleans up: what this test process started does not outlive it."""
+    yield
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -168,6 +168,7 @@ def test_it_says_in_one_line_what_it_works_on_without_secrets(worker: RunningWor
 # It says when it is not ready, and why.
 
 
+@pytest.mark.e2e
 def test_it_is_not_ready_while_the_database_takes_no_connections(worker: RunningWorker, postgres_server: str) -> None:
     database = make_url(worker.environment["DATABASE_URL"]).database
     with psycopg.connect(postgres_server, autocommit=True) as server:
@@ -188,6 +189,7 @@ def test_it_is_not_ready_while_dagster_does_not_answer(environment: dict[str, st
         assert worker.get("/livez").status_code == 200
 
 
+@pytest.mark.e2e
 def test_it_waits_for_a_temporal_server_that_went_away(environment: dict[str, str], tmp_path: Path) -> None:
     port = free_port()
     environment["TEMPORAL_ADDRESS"] = f"127.0.0.1:{port}"
@@ -234,6 +236,7 @@ def test_told_to_stop_it_finishes_what_runs_and_ends_with_0(
     assert json.loads(worker.output.splitlines()[-1])["message"] == "drained"
 
 
+@pytest.mark.e2e
 def test_an_activity_that_outlasts_the_grace_period_is_canceled(
     hasty_worker: RunningWorker, temporal_server: TemporalServer, tmp_path: Path
 ) -> None:
@@ -243,6 +246,7 @@ def test_an_activity_that_outlasts_the_grace_period_is_canceled(
     assert "drained" in hasty_worker.output
 
 
+@pytest.mark.e2e
 def test_an_activity_that_does_not_even_end_when_canceled_does_not_keep_the_process(
     hasty_worker: RunningWorker, temporal_server: TemporalServer, tmp_path: Path
 ) -> None:
@@ -252,6 +256,7 @@ def test_an_activity_that_does_not_even_end_when_canceled_does_not_keep_the_proc
     assert "1 activities did not end even when canceled" in hasty_worker.output.splitlines()[-1]
 
 
+@pytest.mark.e2e
 def test_a_second_signal_ends_it_at_once(
     worker: RunningWorker, temporal_server: TemporalServer, tmp_path: Path
 ) -> None:
@@ -268,6 +273,7 @@ def test_a_second_signal_ends_it_at_once(
 # It ends when it fails.
 
 
+@pytest.mark.e2e
 def test_a_namespace_that_does_not_exist_ends_it_in_one_clear_line(environment: dict[str, str], tmp_path: Path) -> None:
     with running_worker(environment | {"TEMPORAL_NAMESPACE": "nowhere"}, tmp_path) as worker:
         assert worker.wait_end() == 1
@@ -278,6 +284,7 @@ def test_a_namespace_that_does_not_exist_ends_it_in_one_clear_line(environment: 
     assert "MetadataMap" not in errors[0]
 
 
+@pytest.mark.e2e
 def test_a_poller_that_fails_ends_it(worker: RunningWorker, temporal_server: TemporalServer, tmp_path: Path) -> None:
     run_activity(temporal_server.address, "breakPoller", "the poller is dead")
     asyncio.run(start_activity(temporal_server.address, "greet", "the poll that was under way"))
@@ -286,6 +293,7 @@ def test_a_poller_that_fails_ends_it(worker: RunningWorker, temporal_server: Tem
     assert "Traceback" not in worker.output
 
 
+@pytest.mark.e2e
 def test_pollers_that_the_server_does_not_see_end_it(
     environment: dict[str, str], temporal_server: TemporalServer, tmp_path: Path
 ) -> None:
