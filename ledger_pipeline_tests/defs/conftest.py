@@ -13,6 +13,7 @@ from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import instant
 from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec
+from ledger_pipeline_tests.defs.memory_storage import MemoryStorage
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, world
 
 NOW = instant("2026-02-18T12:00")
@@ -44,6 +45,7 @@ def deployment(_github: Simulator, ledger: PostgresLedger, ledger_url: str, tmp_
             "ledger_repo_spec": str(write_repo_spec(tmp_path, NAME)),
         }
     )
-    overrides = {"telemetry": {"enabled": False}, "run_launcher": LAUNCHER}
+    storage = {"module": MemoryStorage.__module__, "class": "MemoryStorage", "config": {"folder": str(tmp_path)}}
+    overrides = {"telemetry": {"enabled": False}, "run_launcher": LAUNCHER, "storage": {"custom": storage}}
     with dg.DagsterInstance.local_temp(str(tmp_path), overrides=overrides) as instance:
         yield Deployment(_github, ledger, instance, settings, NOW, tmp_path)
