@@ -8,6 +8,7 @@ import psutil
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "ledger_pipeline_tests.command_line",
@@ -15,6 +16,11 @@ pytest_plugins = [
     "ledger_pipeline_tests.temporal",
     "ledger_pipeline_tests.temporal_bridge.stack",
 ]
+
+
+# How long examples take to draw says something of the machine's load, and nothing of the code.
+settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
