@@ -3,6 +3,7 @@
 import base64
 import binascii
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ PUBLIC_GITHUB_API_URL = "https://api.github.com"
 SECRETS_FOLDER = Path("/run/secrets")  # where containers find mounted secrets
 CLOCK_TOLERANCE_SECONDS = 300
 ANY_CLOCK_SECONDS = 10**10  # the tolerance towards a simulated GitHub, whose clock is its own
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_HEADER_VALUE = r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?"
 _HOST_PORT = r"^.+:\d{1,5}$"
 
 
@@ -167,6 +170,10 @@ class Settings(BaseSettings):
     dagster_ui_url: Annotated[
         str | None, Field(description="Dagster as people reach it, for links to runs. Not set: DAGSTER_URL.")
     ] = None
+    dagster_headers: Annotated[
+        SecretStr | None,
+        Field(description="Headers for DAGSTER_URL, one `Name: value` a line: a token of Dagster+, a proxy's login."),
+    ] = None
     worker_health_address: Annotated[
         str, Field(pattern=_HOST_PORT, description="Where the worker serves /livez and /readyz, host:port.")
     ] = "127.0.0.1:8090"
@@ -278,6 +285,21 @@ class Settings(BaseSettings):
             pool_size=self.database_pool_size,
             pool_wait_seconds=self.database_pool_wait_seconds,
         )
+
+    def dagster_request_headers(self) -> dict[str, SecretStr]:
+        """The headers of DAGSTER_HEADERS by name. Raises SettingsError, without a value, where a line is no header."""
+        if self.dagster_headers is None:
+            return {}
+        headers = {}
+        # A file or a compose file holds lines; where a variable cannot, they may be written as \n.
+        for line in self.dagster_headers.get_secret_value().replace("\\n", "\n").splitlines():
+            if not line.strip():
+                continue
+            name, colon, value = (part.strip() for part in line.partition(":"))
+            if not colon or not re.fullmatch(_HEADER_NAME, name) or not re.fullmatch(_HEADER_VALUE, value):
+                raise SettingsError("DAGSTER_HEADERS holds a line that is no header: write each as `Name: value`")
+            headers[name] = SecretStr(value)
+        return headers
 
     def owner_url(self) -> str:
         """The ledger's database as the owner of its tables. Raises SettingsError where DATABASE_URL is not set."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -168,7 +169,7 @@ async def _finalize(settings: Settings, epoch: Epoch, signature: str, signer: st
 
 def _blocks(access: LedgerAccess, epoch: Epoch) -> list[str]:
     read = window_completeness(access.ledger, access.scope, [epoch.window])[epoch.window]
-    return next_steps(access.scope, epoch, access.ledger.statements.settlement(epoch), read, datetime.now(UTC))
+    return next_steps(access.scope, epoch, partial(access.ledger.statements.settlement, epoch), read, datetime.now(UTC))
 
 
 def _epoch_json(epoch: Epoch) -> dict[str, object]:

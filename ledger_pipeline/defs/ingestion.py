@@ -113,9 +113,12 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                     yield from source_scopes_failed(context.instance, scope, report.windows, report.failures)
                     failures += report.failures
                 receipts = receipts_by_partition(store.receipts(scope.scope_id, source.name, report.windows))
+                elsewhere = report.added_elsewhere()
                 for stream, window in product(report.streams, report.windows):
                     context.add_asset_metadata(
-                        stream_metadata(report, window, stream, receipts.get((window, stream), []), context.run.tags),
+                        stream_metadata(
+                            report, window, stream, receipts.get((window, stream), []), elsewhere, context.run.tags
+                        ),
                         asset_key=stream_key(stream),
                         partition_key=partition_key(window, scope),
                     )

@@ -24,9 +24,13 @@ def stream_metadata(
     window: EpochWindow,
     stream: str,
     receipts: Sequence[WindowReceipt],
+    elsewhere: Mapping[EpochWindow, int],
     run_tags: Mapping[str, str],
 ) -> Metadata:
-    """One stream of one window: what was seen, how it ended, how far the cursors are, and what the run cost."""
+    """One stream of one window: what was seen, how it ended, how far the cursors are, and what the run cost.
+
+    `elsewhere` is the report's `added_elsewhere`, the same for every window.
+    """
     tally = report.tally(window, [stream])
     until = report.complete_until([stream])
     metadata: Metadata = {
@@ -60,7 +64,6 @@ def stream_metadata(
         )
     if report.read_back:
         metadata["read_back_repositories"] = dg.MetadataValue.json(report.read_back)
-    elsewhere = report.added_elsewhere()
     if elsewhere:
         metadata["run_added_to_other_epochs"] = dg.MetadataValue.json(
             {other.key: count for other, count in elsewhere.items()}

@@ -5,6 +5,7 @@ A re-run is safe: what a person set stays, and of a finalized epoch nothing is w
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -95,7 +96,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
             for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, now):
                 read = window_completeness(store, scope, [each.window for each in epochs])
                 for each in epochs:
-                    blocks = next_steps(scope, each, store.statements.settlement(each), read[each.window], now)
+                    blocks = next_steps(scope, each, partial(store.statements.settlement, each), read[each.window], now)
                     _say(context, EPOCH, scope, each, _epoch_metadata(scope, each, blocks))
         return dg.MaterializeResult(asset_key=EPOCH)
 

@@ -1,6 +1,6 @@
 """From review to a signed statement, and to the statement that corrects it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -53,13 +53,18 @@ class Draft:
     message: str
 
 
-def next_steps(scope: Scope, epoch: Epoch, settlement: Settlement, read: Completeness, now: datetime) -> list[str]:
-    """What keeps the epoch from its next step, for a person; empty where the next step can be taken at once."""
+def next_steps(
+    scope: Scope, epoch: Epoch, settlement: Callable[[], Settlement], read: Completeness, now: datetime
+) -> list[str]:
+    """What keeps the epoch from its next step, for a person; empty where the next step can be taken at once.
+
+    `settlement` is asked only of an epoch in review: of the many others nothing is read.
+    """
     if epoch.status is EpochStatus.FINALIZED:
         return []
     if epoch.status is EpochStatus.OPEN:
         return _blocks_review(scope, epoch, read, now)
-    return _blocks_statement(scope, epoch, settlement)
+    return _blocks_statement(scope, epoch, settlement())
 
 
 def draft_statement(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> Draft:

@@ -57,10 +57,16 @@ RECENT_REQUESTS = text("""
     FROM signing_requests AS request JOIN epochs AS epoch ON epoch.id = request.epoch_id
     WHERE request.node_id = :node_id ORDER BY request.id DESC LIMIT :at_most
 """)
+# Held to the commit by whoever makes a statement of the node: so statements are stamped in the order in which they can
+# be seen, and whoever asks for those made after one that was seen misses none.
+LOCK_STAMPS = text("SELECT pg_advisory_xact_lock(hashtextextended('payout_statements ' || :node_id, 0))")
+# Later than any other, whatever the clock says meanwhile.
 INSERT_STATEMENT = text("""
     INSERT INTO payout_statements
         (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json, supersedes_statement_id, created_at)
-    VALUES (:node_id, :epoch_id, :allocation_set_hash, :pool_total_credits, :payouts, :supersedes, clock_timestamp())
+    SELECT :node_id, :epoch_id, :allocation_set_hash, :pool_total_credits, :payouts, :supersedes,
+        GREATEST(clock_timestamp(), max(created_at) + interval '1 microsecond')
+    FROM payout_statements WHERE node_id = :node_id
     RETURNING id
 """).bindparams(bindparam("payouts", type_=JSONB))
 INSERT_SIGNATURE = text("""
@@ -104,6 +110,7 @@ class Statements(LedgerSection):
                 self._sign(connection, decided.statement.id, decided)
                 return decided.statement
             numbers = {"epoch_id": epoch.id, "node_id": self.node_id, "pool_total_credits": decided.pool_total_credits}
+            connection.execute(LOCK_STAMPS, {"node_id": str(self.node_id)})
             statement_id = connection.execute(
                 INSERT_STATEMENT,
                 {

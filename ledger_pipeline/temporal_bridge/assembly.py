@@ -32,8 +32,13 @@ def run_ledger_worker(settings: Settings) -> None:
 
 
 def dagster_client(settings: Settings) -> DagsterClient:
-    """Dagster's API as the settings name it. Raises DagsterError for an address that is none."""
-    return DagsterClient(settings.dagster_url, location=settings.dagster_code_location, ui_url=settings.dagster_ui_url)
+    """Dagster's API as the settings name it. Raises DagsterError for an address that is none, SettingsError."""
+    return DagsterClient(
+        settings.dagster_url,
+        location=settings.dagster_code_location,
+        ui_url=settings.dagster_ui_url,
+        headers=settings.dagster_request_headers(),
+    )
 
 
 def _activities(dagster: DagsterClient, parts: WorkerParts) -> Sequence[Callable[..., Any]]:

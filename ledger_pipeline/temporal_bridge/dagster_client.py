@@ -10,6 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
+from pydantic import SecretStr
+from requests import PreparedRequest
+from requests.auth import AuthBase
 
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
 from ledger_pipeline.core.partition_runs import COLLECT_EPOCH_JOB, REPOSITORY, REPOSITORY_TAG, RETRYABLE
@@ -74,10 +77,14 @@ class Materialization:
 class DagsterClient:
     """The API at `url`, for the code location called `location`; links lead to `ui_url`. Safe from several threads.
 
+    `headers` go with every request, and into no message.
+
     Everything raises DagsterUnavailable where Dagster does not answer, DagsterError where it refuses.
     """
 
-    def __init__(self, url: str, *, location: str, ui_url: str | None = None) -> None:
+    def __init__(
+        self, url: str, *, location: str, ui_url: str | None = None, headers: Mapping[str, SecretStr] | None = None
+    ) -> None:
         self.url = url.rstrip("/")
         self._ui_url = (ui_url or url).rstrip("/")
         self._location = location
@@ -92,6 +99,7 @@ class DagsterClient:
             use_https=parts.scheme == "https",
             path_prefix=parts.path,
             timeout=REQUEST_TIMEOUT_SECONDS,
+            auth=_Headers(headers or {}),
         )
 
     def run_url(self, run_id: str) -> str:
@@ -254,6 +262,17 @@ class DagsterClient:
             return self._problem(kind, errors[0].get("message") or "")
         reason = f"HTTP {status}" if status else type(cause).__name__
         return DagsterUnavailable(f"Dagster at {self.url} (DAGSTER_URL) does not answer: {reason}")
+
+
+class _Headers(AuthBase):
+    """Adds headers last, so that none of the machine's (a .netrc file's) takes their place. Its repr shows no value."""
+
+    def __init__(self, headers: Mapping[str, SecretStr]) -> None:
+        self._headers = dict(headers)
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.headers.update({name: value.get_secret_value() for name, value in self._headers.items()})
+        return request
 
 
 class _Client(DagsterGraphQLClient):

@@ -91,7 +91,9 @@ class InspectedDagster(DagsterClient):
 
 def inspected_dagster(settings: Settings) -> InspectedDagster:
     """Dagster's API as the settings name it. Raises DagsterError for an address that is none."""
-    return InspectedDagster(settings.dagster_url, location=settings.dagster_code_location)
+    return InspectedDagster(
+        settings.dagster_url, location=settings.dagster_code_location, headers=settings.dagster_request_headers()
+    )
 
 
 async def _pollers(client: Client, kind: str) -> list[Poller]:

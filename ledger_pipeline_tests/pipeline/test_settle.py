@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import Engine, event
@@ -19,11 +20,11 @@ from ledger_pipeline.core.errors import (
 from ledger_pipeline.core.events import PULL_REQUESTS
 from ledger_pipeline.core.pool import TOP_UP, NewPoolComponent
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash
-from ledger_pipeline.pipeline.completeness import Completeness, StreamReach
+from ledger_pipeline.pipeline.completeness import Completeness, StreamReach, window_completeness
 from ledger_pipeline.pipeline.settle import finalize, message_of, next_steps, stated_units
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import Judgement
+from ledger_pipeline.store.settlement_port import Judgement, Settlement
 from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, REPO, SCOPE_ID, pull_request, weeks
 from ledger_pipeline_tests.postgres import set_status
 from ledger_pipeline_tests.store.settlement import (
@@ -138,7 +139,7 @@ def test_next_steps_name_what_is_missing_and_nothing_where_it_can_be_taken(ledge
     def steps(now: datetime) -> list[str]:
         epoch = books.epoch
         read = Completeness(epoch.window, (StreamReach(REPO, PULL_REQUESTS, epoch.window.end),))
-        return next_steps(books.scope, epoch, ledger.statements.settlement(epoch), read, now)
+        return next_steps(books.scope, epoch, partial(ledger.statements.settlement, epoch), read, now)
 
     end = books.of.end
     assert any("it runs until" in each for each in steps(end - timedelta(days=1)))
@@ -378,3 +379,19 @@ def test_an_epoch_that_another_system_finalized_gets_no_statement(
     set_status(ledger_engine, books.scope.scope_id, books.of, EpochStatus.FINALIZED)
     with pytest.raises(EpochNotReady, match="another system finalized it"):
         books.draft()
+
+
+@pytest.mark.parametrize(("stage", "asked"), [(collected, 0), (reviewed, 1), (finalized, 0)])
+def test_only_of_an_epoch_in_review_the_settlement_is_read(
+    ledger: PostgresLedger, stage: Callable[[PostgresLedger], Books], asked: int
+) -> None:
+    books = stage(ledger)
+    read = window_completeness(ledger, books.scope, [books.of])[books.of]
+    reads: list[Epoch] = []
+
+    def settlement() -> Settlement:
+        reads.append(books.epoch)
+        return ledger.statements.settlement(books.epoch)
+
+    next_steps(books.scope, books.epoch, settlement, read, books.of.end)
+    assert len(reads) == asked

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from threading import Barrier, Event
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, Engine, event, text
@@ -34,11 +36,30 @@ from ledger_pipeline_tests.store.settlement import (
 )
 from ledger_pipeline_tests.store.test_races import until_someone_waits, while_open
 from ledger_pipeline_tests.store.test_roles import url_of
+from ledger_pipeline_tests.waiting import eventually
 
 FIRST, SECOND = weeks(2, "2026-02-16")
 WRITTEN = ("payout_statements", "statement_signatures")
 NOTHING = dict.fromkeys(WRITTEN, 0)
 ALL = dict.fromkeys(WRITTEN, 1)
+
+# The transaction that states this epoch has done all but its commit while somebody holds the lock 77.
+WAIT_AT_COMMIT = """
+    CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NULL; END
+    $$;
+    CREATE CONSTRAINT TRIGGER wait_at_commit AFTER INSERT ON payout_statements DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW WHEN (NEW.epoch_id = {epoch_id}) EXECUTE FUNCTION wait_at_commit()
+"""
+WAITING = text("""
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+""")
+
+
+def until_waiting(engine: Engine, transactions: int, unless: Future[Any] | None = None) -> None:
+    """Return once so many transactions wait for a lock, or once `unless` is done."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        eventually(lambda: (unless is not None and unless.done()) or connection.scalar(WAITING) == transactions, 20)
 
 
 def assert_consistent(books: Books) -> None:
@@ -435,3 +456,34 @@ def test_the_writer_goes_the_whole_way_and_changes_nothing_that_was_signed(
     for table in ("statement_corrections", "signing_requests", "payout_statements", "statement_signatures"):
         for change in ("UPDATE {} SET node_id = node_id", "DELETE FROM {}", "TRUNCATE {} CASCADE"):
             assert refused(writer, change.format(table)) == f"permission denied for table {table}"
+
+
+def test_whoever_asks_for_statements_since_the_last_misses_none_that_is_committed_late(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    one, other = reviewed(ledger, of=FIRST), reviewed(ledger, of=SECOND)
+    late, early = one.signature(), other.signature()
+    seen: list[UUID] = []
+
+    def ask() -> None:
+        """As the sensor does: after the last that was seen."""
+        since = (FIRST.start, UUID(int=0)) if not seen else (stamps[seen[-1]], seen[-1])
+        for stated in ledger.statements.stated_since(*since):
+            stamps[stated.statement_id] = stated.created_at
+            seen.append(stated.statement_id)
+
+    stamps: dict[UUID, datetime] = {}
+    with ledger_engine.begin() as connection:
+        connection.execute(text(WAIT_AT_COMMIT.format(epoch_id=one.epoch.id)))
+    with ThreadPoolExecutor(2) as pool:
+        with ledger_engine.begin() as gate:
+            gate.execute(text("SELECT pg_advisory_xact_lock(77)"))
+            committing_late = pool.submit(one.finalize, late)
+            until_waiting(ledger_engine, 1)
+            committing_early = pool.submit(other.finalize, early)
+            until_waiting(ledger_engine, 2, unless=committing_early)
+            ask()
+        committing_late.result()
+        committing_early.result()
+    ask()
+    assert seen == [ledger.statements.of(each.epoch)[0].id for each in (one, other)]

@@ -1,0 +1,82 @@
+"""Dagster behind a login: the headers that are set go with every request, and into nothing that is written."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from ledger_pipeline.core.errors import DagsterError, SettingsError
+from ledger_pipeline.settings import Settings
+from ledger_pipeline.temporal_bridge.assembly import dagster_client
+
+TOKEN = "marked-dagster-token"
+HEADERS = f"Dagster-Cloud-Api-Token: {TOKEN}\nX-Login: me: you"
+
+
+@contextmanager
+def dagster_behind_a_login() -> Iterator[tuple[str, list[Mapping[str, str]]]]:
+    """The address of a server that knows no run, and refuses who does not show TOKEN; and the headers it was sent."""
+    received: list[Mapping[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            received.append(dict(self.headers.items()))
+            known = self.headers.get("Dagster-Cloud-Api-Token") == TOKEN
+            empty = {
+                "runOrError": {"__typename": "RunNotFoundError"},
+                "runsOrError": {"__typename": "Runs", "results": []},
+            }
+            body = json.dumps({"data": empty}).encode() if known else b"who are you?"
+            self.send_response(200 if known else 401)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", received
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("headers", [HEADERS, HEADERS.replace("\n", "\\n"), f"\n{HEADERS}\r\n"], ids=repr)
+def test_the_headers_go_with_every_request(headers: str) -> None:
+    with dagster_behind_a_login() as (url, received):
+        dagster = dagster_client(Settings(dagster_url=url, dagster_headers=headers))
+        assert dagster.find_run("gone") is None
+        assert dagster.unfinished_runs() == []
+    assert len(received) == 2
+    for each in received:
+        assert each["Dagster-Cloud-Api-Token"] == TOKEN
+        assert each["X-Login"] == "me: you"
+
+
+def test_a_refusal_does_not_show_them() -> None:
+    with dagster_behind_a_login() as (url, _):
+        dagster = dagster_client(Settings(dagster_url=url, dagster_headers=f"X-Token: {TOKEN}"))
+        with pytest.raises(DagsterError, match="refuses with HTTP 401") as raised:
+            dagster.find_run("gone")
+    assert TOKEN not in f"{raised.value} {raised.value.__cause__} {vars(dagster)}"
+
+
+def test_settings_do_not_show_them() -> None:
+    settings = Settings(dagster_headers=HEADERS)
+    assert TOKEN not in f"{settings!r} {settings} {settings.dagster_request_headers()}"
+
+
+@pytest.mark.parametrize("headers", [TOKEN, f"X Y: {TOKEN}", f": {TOKEN}", f"X: {TOKEN}\x00", f"X-Y:\n{TOKEN}", "X: ü"])
+def test_what_is_no_header_is_refused_without_repeating_it(headers: str) -> None:
+    with pytest.raises(SettingsError, match="DAGSTER_HEADERS") as raised:
+        Settings(dagster_headers=headers).dagster_request_headers()
+    assert TOKEN not in str(raised.value)
