@@ -24,6 +24,7 @@ SECRETS = {
     "DATABASE_OWNER_URL": f"postgresql://owner:{SECRET}@db/ledger",
     "DATABASE_READER_URL": f"postgresql://people:{SECRET}@db/ledger",
     "DAGSTER_DATABASE_URL": f"postgresql://dagster:{SECRET}@db/dagster",
+    "DAGSTER_HEADERS": f"Dagster-Cloud-Api-Token: {SECRET}",
     "TEMPORAL_API_KEY": SECRET,
     "GITHUB_TOKEN": SECRET,
     "GITHUB_TOKENS": SECRET,
