@@ -5,7 +5,7 @@ PyGithub's own connections read whatever comes, for as long as it comes: their t
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, ItemsView, Iterator
 from contextlib import contextmanager, suppress
 from socket import SHUT_RDWR
 from typing import Any
@@ -21,6 +21,8 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import ReadTimeout, RequestException, TooManyRedirects
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from ledger_pipeline.sources.github.headers import is_readable
 
 # A page of a hundred pull requests with a hundred reviews each is about 4 MiB. Once parsed, what comes may take twenty
 # times its size in memory.
@@ -110,6 +112,9 @@ class _WholeResponse(RequestsResponse):
     def read(self) -> str:
         # JSON is UTF-8, whatever the headers say; a byte that is not becomes U+FFFD.
         return self._body.decode("utf-8", "replace")
+
+    def getheaders(self) -> ItemsView[str, str]:
+        return {name: value for name, value in self.headers.items() if is_readable(name, value)}.items()
 
 
 class _BoundedHTTP(HTTPRequestsConnectionClass):

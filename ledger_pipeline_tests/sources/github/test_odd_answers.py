@@ -139,6 +139,14 @@ def test_a_message_of_megabytes_with_escape_sequences_is_cut_and_plain(running: 
     assert str(raised.value).isprintable()
 
 
+@pytest.mark.parametrize("value", ["1e30", "-1e18", "inf", "nan", "", "x"])
+def test_an_answer_is_read_whatever_its_headers_say_of_the_budget(running: tuple[str, Answers], value: str) -> None:
+    url, answers = running
+    answers.set(answer(GOOD, *((name, value) for name, _ in BUDGET), ("Age", value), ("Retry-After", value)))
+    assert ask(url, retries=0).data == GOOD["data"]
+    assert answers.asked == 1
+
+
 def test_headers_that_say_nonsense_count_as_absent() -> None:
     for value in ("1e30", "-1e18", "inf", "nan", "", "x"):
         assert read_headers({"x-ratelimit-reset": value}).resets_at is None
@@ -184,7 +192,7 @@ def _mutated(random: Random) -> tuple[int, Headers, bytes]:
 def test_no_answer_ends_in_anything_but_an_answer_or_a_source_error(running: tuple[str, Answers]) -> None:
     url, answers = running
     random, answered, problems = Random(11), 0, []
-    for _ in range(300):
+    for _ in range(200):
         case = _mutated(random)
         answers.set(canned(*case))
         try:
@@ -192,4 +200,4 @@ def test_no_answer_ends_in_anything_but_an_answer_or_a_source_error(running: tup
         except SourceError as error:
             problems.append(error.problem)
     assert [problem for problem in problems if len(problem) > 300 or not problem.isprintable()] == []
-    assert 20 < answered < 250, "the mutations are neither all harmless nor all fatal"
+    assert 20 < answered < 180, "the mutations are neither all harmless nor all fatal"
