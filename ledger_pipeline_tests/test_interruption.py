@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.faults import Slow
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
@@ -65,6 +66,7 @@ def environment(github: Simulator, ledger_url: str, postgres_server: str, tmp_pa
             "DAGSTER_DATABASE_URL": dagster_url,
             "GITHUB_API_URL": github.url,
             "GITHUB_TOKEN": "ghp_marked_secret",
+            "GITHUB_CLOCK_TOLERANCE_SECONDS": str(ANY_CLOCK_SECONDS),
             "GITHUB_PAGE_SIZE": "1",
             "LEDGER_HOME": str(tmp_path / "home"),
             "LEDGER_REPO_SPEC": str(write_repo_spec(tmp_path, *REPOSITORIES)),
