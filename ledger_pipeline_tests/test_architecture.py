@@ -4,6 +4,7 @@
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -67,6 +68,7 @@ CORE_LIBRARIES = {
     "re",
     "typing",
     "unicodedata",
+    "urllib",
     "uuid",
 }
 NOT_IN_CORE = {"now", "today", "utcnow", "uuid1", "uuid4"}  # the clock and the dice of modules that are allowed
@@ -314,3 +316,15 @@ def test_the_fresh_interpreter_has_no_libraries(library: str) -> None:
     run = import_without_libraries([library])
     assert run.returncode != 0
     assert f"{library} is not of the standard library" in run.stderr
+
+
+SHOWN_BY_DAGSTER = re.compile(r"\b(?:TableRecord|MetadataValue\.(?:json|md|table|text|url))\(")
+
+
+def test_what_dagster_shows_of_text_from_outside_is_made_in_one_place() -> None:
+    made = {
+        str(file.relative_to(SOURCE))
+        for file in SOURCE.rglob("*.py")
+        if SHOWN_BY_DAGSTER.search(file.read_text("utf-8"))
+    }
+    assert made == {"defs/plain_metadata.py", "defs/charts.py"}  # the second makes pictures

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from sqlalchemy import URL, NullPool, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import SettingsError
-from ledger_pipeline.local.environment import READER_LOGIN, WRITER_LOGIN, dagster_home, databases, overridden
+from ledger_pipeline.local.environment import READER_LOGIN, WRITER_LOGIN, dagster_home, databases, migrate, overridden
 from ledger_pipeline.settings import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline_tests.builders import instant
 from ledger_pipeline_tests.command_line import Command
@@ -174,16 +176,47 @@ def test_a_whole_collection_on_the_embedded_stack_is_the_writers(
     for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_READER_URL", "DAGSTER_DATABASE_URL"):
         del environment[name]
     environment["LEDGER_HOME"] = str(embedded_home)
-    missing = command("collect", "--epoch", "2026-02-16", **environment)
-    assert (missing.code, "run `ledger-pipeline db upgrade`" in missing.err) == (1, True), missing.err
-    assert command("db", "upgrade", **environment).code == 0
+    assert command("db", "current", "--json", **environment).json["current"] is None
     collected = command("collect", "--epoch", "2026-02-16", "--json", **environment)
     assert collected.code == 0, collected.err
+    assert collected.err.startswith("the embedded ledger was at migration none: brought to ")
+    assert "migration" not in command("epoch", "list", **environment).err
     assert len(command("events", "--epoch", "2026-02-16", "--json", **environment).json) == 1
     with overridden({"LEDGER_HOME": str(embedded_home)}) as settings, databases(settings) as local:
         assert answer(local.ledger_url(), "SELECT count(*) FROM activity_events") == 1
         assert "permission denied" in str(answer(local.ledger_url(), "DELETE FROM activity_events"))
         assert "must be owner" in str(answer(local.ledger_url(), "ALTER TABLE activity_events DISABLE TRIGGER ALL"))
+
+
+def test_an_embedded_ledger_that_is_behind_is_migrated_once_by_two_commands_and_one_that_is_ahead_by_none(
+    command: Command, environment: dict[str, str], embedded_home: Path
+) -> None:
+    for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_READER_URL", "DAGSTER_DATABASE_URL"):
+        del environment[name]
+    environment["LEDGER_HOME"] = str(embedded_home)
+    arguments = [sys.executable, "-c", "from ledger_pipeline.cli.app import main; main()", "epoch", "list", "--json"]
+    with overridden({"LEDGER_HOME": str(embedded_home)}) as settings, databases(settings) as local:
+        migrate(local)
+        migrations.downgrade(local.owner_url(), "0028")
+        both = [
+            subprocess.Popen(
+                arguments,
+                env={**os.environ, **environment, "DATABASE_URL": ""},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        said = [process.communicate(timeout=120) for process in both]
+        assert [process.returncode for process in both] == [0, 0], said
+        assert [out for out, _ in said] == ["[]\n", "[]\n"]
+        assert any("was at migration 0028: brought to" in err for _, err in said)
+        assert migrations.current(local.owner_url()) == migrations.head()
+        with psycopg.connect(local.owner_url(), autocommit=True) as connection:
+            connection.execute("UPDATE ledger_migrations SET version_num = '9999'")
+        ahead = command("epoch", "list", **environment)
+        assert (ahead.code, "install that release" in ahead.err) == (1, True), ahead.err
 
 
 def test_init_refuses_a_password_that_is_not_there(tmp_path: Path) -> None:

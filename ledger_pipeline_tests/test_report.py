@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.epoch_page.content import epoch_content
 from ledger_pipeline.epoch_page.render import render_page
 from ledger_pipeline.store.port import EpochStatus
@@ -28,6 +29,7 @@ from ledger_pipeline_tests.builders import (
 )
 from ledger_pipeline_tests.command_line import Command
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
+from ledger_pipeline_tests.hostile import HOSTILE, acts, hostile_books, hostile_rejections, hostile_scans
 from ledger_pipeline_tests.postgres import set_status
 
 WEEK = window()
@@ -52,6 +54,25 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+class Cells(HTMLParser):
+    """The text of each cell of a page's tables, and the names of all attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.attributes: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes |= {name for name, _ in attrs}
+        if tag == "td":
+            self.found.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.found:
+            self.found[-1] += data.removesuffix("\n")
 
 
 def append(ledger: PostgresLedger, *events: ActivityEvent) -> None:
@@ -118,6 +139,35 @@ def test_what_others_wrote_is_text_and_never_markup(ledger: PostgresLedger, ledg
     assert "script" not in found.tags
     assert found.text.count("<script>alert(1)</script>") == 2
     assert [address for address in found.addresses if "javascript" in address] == []
+
+
+def test_nothing_from_outside_is_an_element_an_attribute_or_a_link_and_different_values_read_differently(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = hostile_books(ledger)
+    hostile_scans(books)
+    set_status(ledger_engine, SCOPE_ID, WEEK, EpochStatus.REVIEW)
+    hostile_rejections(books)
+    html = render_page(epoch_content(ledger, scope(*HOSTILE), WEEK, NOW))
+    assert not acts(html)
+    tags, cells = Page(page(ledger)).tags, Cells(html)
+    assert set(Page(html).tags) <= {*tags, "a"}
+    assert cells.attributes <= {
+        "class",
+        "lang",
+        "charset",
+        "name",
+        "content",
+        "http-equiv",
+        "src",
+        "alt",
+        "href",
+        "rel",
+    }
+    for value in HOSTILE:
+        assert cells.found.count(plain_text(value)) >= 4, value  # contributor, refused event, cursor, receipt
+    links = [address for address in Page(html).addresses if not address.startswith("data:image/png;base64,")]
+    assert links == []  # of the values none is an address that reads as it is
 
 
 def test_an_epoch_that_nobody_collected_has_its_page_too(ledger: PostgresLedger) -> None:

@@ -7,7 +7,7 @@ import dagster as dg
 import typer
 
 from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
-from ledger_pipeline.cli.output import print_json, print_table, say, say_error, scan_progress
+from ledger_pipeline.cli.output import note, print_json, print_table, say, say_error, scan_progress
 from ledger_pipeline.local.collection_run import CollectionRun, run_collection
 from ledger_pipeline.local.environment import dagster_home, databases
 from ledger_pipeline.settings import read_settings
@@ -36,7 +36,7 @@ def command(
     windows = windows_of(scope, epoch, from_epoch, to_epoch)
     settings.github_credentials()  # without them a run could only fail
     with (
-        databases(settings) as settings,
+        databases(settings, note) as settings,
         open_ledger(
             settings.ledger_url(), spec.node_id, settings.database_limits
         ),  # neither could it on a ledger that is not migrated

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
-from ledger_pipeline.cli.output import print_json_array, print_table
+from ledger_pipeline.cli.output import note, print_json_array, print_table
 from ledger_pipeline.core.windows import span
 from ledger_pipeline.local.environment import databases
 from ledger_pipeline.settings import read_settings
@@ -27,7 +27,7 @@ def command(
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
     within = span(windows_of(scope, epoch, from_epoch, to_epoch))
     with (
-        databases(settings) as settings,
+        databases(settings, note) as settings,
         open_ledger(settings.ledger_url(), spec.node_id, settings.database_limits) as ledger,
     ):
         stored = ledger.events(scope.scope_id, within)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ledger_pipeline.cli.options import windows_of
+from ledger_pipeline.cli.output import note
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import span
@@ -53,7 +54,7 @@ def open_access(scope_key: str | None) -> Iterator[LedgerAccess]:
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
     with (
-        databases(settings) as settings,
+        databases(settings, note) as settings,
         open_ledger(settings.ledger_url(), spec.node_id, settings.database_limits) as ledger,
     ):
         yield LedgerAccess(settings, spec, scope, ledger)

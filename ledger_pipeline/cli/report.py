@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ledger_pipeline.cli.options import OneEpoch, ScopeKey, windows_of
-from ledger_pipeline.cli.output import say
+from ledger_pipeline.cli.output import note, say
 from ledger_pipeline.core.errors import SettingsError
 from ledger_pipeline.epoch_page.content import epoch_content
 from ledger_pipeline.epoch_page.render import render_page
@@ -29,7 +29,7 @@ def command(epoch: OneEpoch, scope_key: ScopeKey = None, output: Output = None) 
     [window] = windows_of(scope, epoch, None, None)
     file = output or Path(f"epoch-{window.key}-{scope.scope_key}.html")
     with (
-        databases(settings) as settings,
+        databases(settings, note) as settings,
         open_ledger(settings.ledger_url(), spec.node_id, settings.database_limits) as ledger,
     ):
         page = render_page(epoch_content(ledger, scope, window, datetime.now(UTC)))

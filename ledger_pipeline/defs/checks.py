@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import dagster as dg
 
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
@@ -61,14 +62,11 @@ def counts_match_github(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDe
         yield dg.AssetCheckResult(
             passed=not differences,
             severity=dg.AssetCheckSeverity.WARN,
-            description="; ".join(map(str, differences)) or f"{compared} counts agree",
+            description=plain.description("; ".join(map(str, differences))) or f"{compared} counts agree",
             metadata={
                 "partitions": [partition_key(window, scope) for scope, windows in selected for window in windows],
                 "compared": compared,
-                "differences": dg.MetadataValue.table(
-                    records=[dg.TableRecord({name: getattr(each, name) for name in _COLUMNS}) for each in differences],
-                    schema=dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in _COLUMNS.items()]),
-                ),
+                "differences": plain.table([asdict(each) for each in differences], _COLUMNS),
             },
         )
 

@@ -7,6 +7,8 @@ import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed, LedgerError
 from ledger_pipeline.core.partition_runs import RETRYABLE
+from ledger_pipeline.core.plain_text import plain_message, plain_text
+from ledger_pipeline.defs import plain_metadata as plain
 
 
 @contextmanager
@@ -23,4 +25,5 @@ def domain_failures() -> Iterator[None]:
 
 def _failure(error: LedgerError, retryable: bool, details: dict[str, str]) -> dg.Failure:
     # Dagster heeds `allow_retries` but does not store it; the metadata says it to people and to clients.
-    return dg.Failure(str(error), metadata={RETRYABLE: retryable, **details}, allow_retries=retryable)
+    shown = {plain_text(name): plain.text(problem) for name, problem in details.items()}
+    return dg.Failure(plain_message(str(error)), metadata={RETRYABLE: retryable, **shown}, allow_retries=retryable)

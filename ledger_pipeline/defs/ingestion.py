@@ -13,6 +13,7 @@ import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed, SourceError
 from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.defs.charts import chart_metadata, windows_to_draw
@@ -100,14 +101,19 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                     on_progress=lambda scan: progress.on_page(context.log, scan),
                 )
                 for asked, answered in report.renamed.items():
-                    context.log.warning(f"{asked} is {answered} now: name it so in source_refs; nobody is paid twice")
+                    context.log.warning(
+                        plain_message(f"{asked} is {answered} now: name it so in source_refs; nobody is paid twice")
+                    )
                 for asked, (before, now_id) in report.replaced.items():
                     context.log.warning(
-                        f"{asked} was repository {before} and is repository {now_id} now: it is read anew, back to the "
-                        "oldest open epoch; where the one before goes on under another name, add that to source_refs"
+                        f"{plain_text(asked)} was repository {before} and is repository {now_id} now: it is read anew, "
+                        "back to the oldest open epoch; where the one before goes on under another name, add that to "
+                        "source_refs"
                     )
                 for asked in report.read_back:
-                    context.log.warning(f"{asked}: items came back with an old update; open epochs are read once more")
+                    context.log.warning(
+                        plain_message(f"{asked}: items came back with an old update; open epochs are read once more")
+                    )
                 if report.failures:
                     # `activity_events` is not reached in this run, so its check is told from here.
                     yield from source_scopes_failed(context.instance, scope, report.windows, report.failures)

@@ -8,13 +8,25 @@ import dagster as dg
 
 from ledger_pipeline.core.events import STREAM_OF_EVENT_TYPE
 from ledger_pipeline.core.partition_runs import EPOCH_STATUS, TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_URL_TAG
+from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.receipts import receipts_table
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.store.port import AppendOutcome, Cursor, Epoch, WindowDigest, WindowReceipt
+
+_CURSOR_COLUMNS = {
+    "source_scope": "string",
+    "cursor_from": "string",
+    "cursor_to": "string",
+    "covered_from": "string",
+    "outcome": "string",
+    "pages": "int",
+    "api_requests": "int",
+}
 
 Metadata: TypeAlias = dict[str, dg.MetadataValue | str | int | bool]
 
@@ -42,7 +54,7 @@ def stream_metadata(
         "duplicate": tally.duplicate,
         "renamed": tally.outcomes[AppendOutcome.RENAMED],
         "skipped": tally.skipped.total(),
-        "skipped_by_reason": dg.MetadataValue.json(dict(sorted(tally.skipped.items()))),
+        "skipped_by_reason": plain.json(dict(sorted(tally.skipped.items()))),
         "late": tally.outcomes[AppendOutcome.LATE],
         "replaced": tally.outcomes[AppendOutcome.REPLACED],
         "conflict": tally.outcomes[AppendOutcome.CONFLICT],
@@ -57,17 +69,15 @@ def stream_metadata(
     if report.points_left is not None:
         metadata["rate_limit_left"] = report.points_left
     if report.renamed:
-        metadata["renamed_repositories"] = dg.MetadataValue.json(report.renamed)
+        metadata["renamed_repositories"] = plain.json(report.renamed)
     if report.replaced:
-        metadata["replaced_repositories"] = dg.MetadataValue.json(
+        metadata["replaced_repositories"] = plain.json(
             {name: {"id_before": before, "id_now": now} for name, (before, now) in report.replaced.items()}
         )
     if report.read_back:
-        metadata["read_back_repositories"] = dg.MetadataValue.json(report.read_back)
+        metadata["read_back_repositories"] = plain.json(report.read_back)
     if elsewhere:
-        metadata["run_added_to_other_epochs"] = dg.MetadataValue.json(
-            {other.key: count for other, count in elsewhere.items()}
-        )
+        metadata["run_added_to_other_epochs"] = plain.json({other.key: count for other, count in elsewhere.items()})
     return metadata
 
 
@@ -83,18 +93,18 @@ def digest_metadata(
     drift = {} if epoch is None else weight_drift(epoch.weights_milli, weights_milli)
     until = completeness.until
     return {
-        "state": completeness.state(now),
+        "state": plain_message(completeness.state(now)),
         "window_complete": completeness.is_complete,
         "collected_until": "not yet" if until is None else dg.MetadataValue.timestamp(until),
         **_window(digest.window),
         "epoch_id": "none yet" if epoch is None else epoch.id,
         EPOCH_STATUS: "none yet" if epoch is None else epoch.status.value,
         "weights_drifted": bool(drift),
-        "weights_drift": dg.MetadataValue.json(drift),
+        "weights_drift": plain.json(drift),
         "events": digest.events,
         **{event_type: digest.events_by_type.get(event_type, 0) for event_type in STREAM_OF_EVENT_TYPE},
         "rejected": sum(digest.rejected_by_reason.values()),
-        "rejected_by_reason": dg.MetadataValue.json(dict(digest.rejected_by_reason)),
+        "rejected_by_reason": plain.json(dict(digest.rejected_by_reason)),
         "set_hash": digest.set_hash,
         "trigger": run_trigger(run_tags),
         **_workflow(run_tags),
@@ -110,7 +120,7 @@ def run_trigger(run_tags: Mapping[str, str]) -> str:
         ("dagster/backfill", "dagster backfill"),
     ):
         if tag in run_tags:
-            return trigger
+            return plain_text(trigger)
     return "manual"
 
 
@@ -119,8 +129,8 @@ def _workflow(run_tags: Mapping[str, str]) -> Metadata:
     if WORKFLOW_ID_TAG not in run_tags:
         return {}
     if WORKFLOW_URL_TAG in run_tags:
-        return {"temporal_workflow": dg.MetadataValue.url(run_tags[WORKFLOW_URL_TAG])}
-    return {"temporal_workflow": run_tags[WORKFLOW_ID_TAG]}
+        return {"temporal_workflow": plain.link(run_tags[WORKFLOW_URL_TAG])}
+    return {"temporal_workflow": plain.text(run_tags[WORKFLOW_ID_TAG])}
 
 
 def _window(window: EpochWindow) -> Metadata:
@@ -132,33 +142,19 @@ def _window(window: EpochWindow) -> Metadata:
 
 def _cursors(report: CollectReport, stream: str) -> dg.MetadataValue:
     """A table: for each source_scope, from where to where its cursor moved, and what reading it cost."""
-    return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord(
-                {
-                    "source_scope": part.source_scope,
-                    "cursor_from": _watermark(part.before.get(stream)),
-                    "cursor_to": _watermark(part.after.get(stream)),
-                    "covered_from": _covered_from(part.after.get(stream)),
-                    "outcome": f"{part.outcome}, resumed" if part.resumed else part.outcome.value,
-                    "pages": part.pages,
-                    "api_requests": part.requests,
-                }
-            )
-            for part in report.source_scopes
-        ],
-        schema=dg.TableSchema(
-            columns=[
-                dg.TableColumn("source_scope", "string"),
-                dg.TableColumn("cursor_from", "string"),
-                dg.TableColumn("cursor_to", "string"),
-                dg.TableColumn("covered_from", "string"),
-                dg.TableColumn("outcome", "string"),
-                dg.TableColumn("pages", "int"),
-                dg.TableColumn("api_requests", "int"),
-            ]
-        ),
-    )
+    rows = [
+        {
+            "source_scope": part.source_scope,
+            "cursor_from": _watermark(part.before.get(stream)),
+            "cursor_to": _watermark(part.after.get(stream)),
+            "covered_from": _covered_from(part.after.get(stream)),
+            "outcome": f"{part.outcome}, resumed" if part.resumed else part.outcome.value,
+            "pages": part.pages,
+            "api_requests": part.requests,
+        }
+        for part in report.source_scopes
+    ]
+    return plain.table(rows, _CURSOR_COLUMNS)
 
 
 def _watermark(cursor: Cursor | None) -> str:

@@ -16,6 +16,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.pipeline.completeness import StreamReach
@@ -64,7 +65,7 @@ def source_scopes_failed(
             passed=False,
             severity=dg.AssetCheckSeverity.ERROR,
             description=f"{key}: {'; '.join(problems)}",
-            metadata={"failed": dg.MetadataValue.json(problems)},
+            metadata={"failed": plain.json(problems)},
         )
 
 
@@ -88,7 +89,7 @@ def partition_results(
                 passed=not parts,
                 severity=dg.AssetCheckSeverity.ERROR,
                 description=f"{key}: {'; '.join(map(str, parts)) or 'all read'}",
-                metadata={"missing": dg.MetadataValue.json([str(part) for part in parts])},
+                metadata={"missing": plain.json([str(part) for part in parts])},
             )
     if NOTHING_REJECTED in selected:
         for found in rejections:
@@ -124,7 +125,7 @@ def evaluation(
         check_name=check,
         passed=passed,
         severity=severity,
-        description=description,
+        description=plain.description(description),
         metadata={"partition": key, **metadata},
         target_materialization_data=targets.get(key),
         blocking=blocking,
@@ -165,16 +166,13 @@ def _advice(found: UnsettledRejections) -> str:
 
 def _rejected_table(found: UnsettledRejections) -> dg.MetadataValue:
     rows = [
-        dg.TableRecord(
-            {
-                "reason": event.reason.value,
-                "event": event.event_id,
-                "by": event.platform_login,
-                "event_time": event.event_time.isoformat(),
-                "url": event.artifact_url,
-            }
-        )
+        {
+            "reason": event.reason.value,
+            "event": event.event_id,
+            "by": event.platform_login,
+            "event_time": event.event_time.isoformat(),
+            "url": event.artifact_url,
+        }
         for event in found.first
     ]
-    columns = [dg.TableColumn(name, kind) for name, kind in _LISTED.items()]
-    return dg.MetadataValue.table(records=rows, schema=dg.TableSchema(columns=columns))
+    return plain.table(rows, _LISTED)

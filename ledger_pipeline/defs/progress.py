@@ -3,6 +3,7 @@
 import logging
 from typing import Protocol
 
+from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.pipeline.collect import CollectEstimate
 from ledger_pipeline.pipeline.scan import ScanProgress
 
@@ -38,4 +39,4 @@ class ProgressLog:
 
     def on_page(self, log: logging.Logger, scan: ScanProgress, /) -> None:
         """One line: the source_scope, pages and items so far, and how far back it has read."""
-        log.info(f"{scan.source_scope}: page {scan.pages}, {scan.seen} items, {scan.fraction:.0%} read")
+        log.info(f"{plain_text(scan.source_scope)}: page {scan.pages}, {scan.seen} items, {scan.fraction:.0%} read")

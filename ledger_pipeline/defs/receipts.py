@@ -6,6 +6,7 @@ from datetime import datetime
 import dagster as dg
 
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.store.port import WindowReceipt
 
 _COLUMNS = {
@@ -27,10 +28,7 @@ _COLUMNS = {
 
 def receipts_table(receipts: Sequence[WindowReceipt]) -> dg.MetadataValue:
     """What proves that a window is complete, by source_scope. A source_scope without a row was never looked at."""
-    return dg.MetadataValue.table(
-        records=[dg.TableRecord(_row(receipt)) for receipt in receipts],
-        schema=dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in _COLUMNS.items()]),
-    )
+    return plain.table([_row(receipt) for receipt in receipts], _COLUMNS)
 
 
 def receipts_by_partition(receipts: Sequence[WindowReceipt]) -> dict[tuple[EpochWindow, str], list[WindowReceipt]]:

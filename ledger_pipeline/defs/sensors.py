@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from ledger_pipeline.core.errors import LedgerError
+from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.jobs import collect_epoch
@@ -43,7 +44,7 @@ def closed_epochs(
         with ledger.open() as store:
             known = {scope.scope_key: _statuses(store, scope, now) for scope in spec.scopes}
     except LedgerError as error:
-        return dg.SkipReason(str(error))
+        return dg.SkipReason(plain_message(str(error)))
     cursor = json.dumps({"at": now.isoformat(), "statuses": {key: _unfinished(each) for key, each in known.items()}})
     if context.cursor is None:
         return dg.SensorResult(skip_reason="the first look: epochs that close from now on are asked for", cursor=cursor)

@@ -3,7 +3,7 @@
 A re-run is safe: what a person set stays, and of a finalized epoch nothing is written.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -12,9 +12,11 @@ import dagster as dg
 
 from ledger_pipeline.charts import units_per_user_png
 from ledger_pipeline.core.errors import EpochNotReady
+from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import span
+from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.charts import picture, windows_to_draw
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import (
@@ -36,6 +38,15 @@ from ledger_pipeline.store.settlement_port import UnresolvedAccount, valued
 GROUP = "settlement"
 OWNERS = ["team:ledger"]
 ACCOUNTS_LISTED = 20
+ALLOCATION_COLUMNS = {
+    "user": "string",
+    "events": "int",
+    "proposed_units": "string",
+    "final_units": "string",
+    "reason": "string",
+}
+COMPONENT_COLUMNS = {"component": "string", "credits": "string", "algorithm": "string", "evidence": "string"}
+ACCOUNT_COLUMNS = {"account": "string", "login": "string", "events": "int", "units": "string"}
 
 
 def epochs_of_run(
@@ -53,14 +64,6 @@ def epochs_of_run(
             )
         found.append((scope, [epochs[window] for window in windows]))
     return found
-
-
-def table(rows: Sequence[Mapping[str, Any]], **columns: str) -> dg.MetadataValue:
-    """Metadata in rows; `columns` are Dagster's types by name, which an empty table needs too."""
-    return dg.MetadataValue.table(
-        records=[dg.TableRecord({name: row[name] for name in columns}) for row in rows],
-        schema=dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in columns.items()]),
-    )
 
 
 def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -149,7 +152,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
                         "users": len(allocations),
                         "total_units": str(sum(found.units for found in allocations)),
                         "decided_by_person": sum(found.final_units is not None for found in allocations),
-                        "allocations": table(
+                        "allocations": plain.table(
                             [
                                 {
                                     "user": found.user_id,
@@ -160,11 +163,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
                                 }
                                 for found in allocations
                             ],
-                            user="string",
-                            events="int",
-                            proposed_units="string",
-                            final_units="string",
-                            reason="string",
+                            ALLOCATION_COLUMNS,
                         ),
                     }
                     if each.window in drawn:
@@ -191,7 +190,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
                     metadata: Metadata = {
                         "pool_total_credits": str(sum(component.amount_credits for component in found)),
                         "locked": each.pins is not None,
-                        "components": table(
+                        "components": plain.table(
                             [
                                 {
                                     "component": component.component_id,
@@ -201,10 +200,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
                                 }
                                 for component in found
                             ],
-                            component="string",
-                            credits="string",
-                            algorithm="string",
-                            evidence="string",
+                            COMPONENT_COLUMNS,
                         ),
                     }
                     _say(context, POOL_COMPONENTS, scope, each, metadata)
@@ -218,11 +214,11 @@ def _epoch_metadata(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Metada
     metadata: Metadata = {
         "epoch_id": epoch.id,
         "epoch_status": epoch.status.value,
-        "blocks_next_step": "; ".join(blocks) or "nothing",
+        "blocks_next_step": plain_message("; ".join(blocks)) or "nothing",
         "window_start": dg.MetadataValue.timestamp(epoch.window.start),
         "window_end": dg.MetadataValue.timestamp(epoch.window.end),
-        "weights_milli": dg.MetadataValue.json(dict(epoch.weights_milli)),
-        "weights_drift": dg.MetadataValue.json(drift),
+        "weights_milli": plain.json(dict(epoch.weights_milli)),
+        "weights_drift": plain.json(drift),
     }
     if epoch.pins is not None:
         metadata["allocation_algo_ref"] = epoch.pins.allocation_algo_ref
@@ -240,7 +236,7 @@ def _accounts_table(unresolved: Sequence[UnresolvedAccount]) -> dg.MetadataValue
         {"account": each.external_id, "login": each.login, "events": each.events, "units": str(each.units)}
         for each in unresolved[:ACCOUNTS_LISTED]
     ]
-    return table(rows, account="string", login="string", events="int", units="string")
+    return plain.table(rows, ACCOUNT_COLUMNS)
 
 
 def _say(

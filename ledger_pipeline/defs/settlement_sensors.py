@@ -11,6 +11,7 @@ import dagster as dg
 
 from ledger_pipeline.core.errors import LedgerError, UnknownScope, WindowError
 from ledger_pipeline.core.partition_runs import parse_partition_key
+from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow, parse_epoch_key
 from ledger_pipeline.defs.jobs import allocate_epoch, state_payouts
@@ -42,7 +43,7 @@ def proposals(context: dg.SensorEvaluationContext, settings: SettingsResource) -
     try:
         spec = settings.repo_spec()
     except LedgerError as error:
-        return dg.SkipReason(str(error))
+        return dg.SkipReason(plain_message(str(error)))
     last = found[-1].storage_id
     keys = [record.partition_key for record in found if record.partition_key is not None]
     requests = [
@@ -72,7 +73,7 @@ def signed_statements(
         with ledger.open() as store:
             found = store.statements.stated_since(datetime.fromisoformat(created_at), UUID(statement_id))
     except LedgerError as error:
-        return dg.SkipReason(str(error))
+        return dg.SkipReason(plain_message(str(error)))
     if not found:
         return dg.SkipReason("no statement was signed since")
     scopes = {scope.scope_id: scope for scope in spec.scopes}

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from ledger_pipeline.charts import payouts_png
+from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.charts import picture
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import EPOCH, EPOCH_ALLOCATIONS, PAYOUT_STATEMENT, POOL_COMPONENTS
@@ -13,13 +15,14 @@ from ledger_pipeline.defs.metadata import Metadata, run_trigger
 from ledger_pipeline.defs.partition_checks import evaluation, latest_materializations
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
-from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run, table
+from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
 from ledger_pipeline.store.settlement_port import Statement, StatementSignature
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import Difference, verify
 
 STATEMENT_RECOMPUTES = "statement_recomputes"
 DIFFERENCES_LISTED = 50
+PAYOUT_COLUMNS = {"user": "string", "units": "string", "share": "string", "credits": "string"}
 
 
 def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
@@ -92,15 +95,14 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                         description=f"{key}: {_told(differences)}",
                         metadata={
                             "differences": len(differences),
-                            "first_differences": dg.MetadataValue.json(
-                                [str(each) for each in differences[:DIFFERENCES_LISTED]]
-                            ),
+                            "first_differences": plain.json([str(each) for each in differences[:DIFFERENCES_LISTED]]),
                         },
                         blocking=True,
                     )
         if wrong:
             # What blocks downstream in Dagster is a result of the step's own check; ours are a partition each.
-            raise dg.Failure(f"{len(wrong)} numbers do not follow: {'; '.join(wrong[:3])}", allow_retries=False)
+            problem = plain_message(f"{len(wrong)} numbers do not follow: {'; '.join(wrong[:3])}")
+            raise dg.Failure(problem, allow_retries=False)
 
     return payout_statement
 
@@ -121,7 +123,7 @@ def _statement_metadata(
         "allocation_set_hash": statement.allocation_set_hash,
         "signers": ", ".join(signers),
         "users": len(statement.payouts),
-        "payouts": table(
+        "payouts": plain.table(
             [
                 {
                     "user": line["userId"],
@@ -131,10 +133,7 @@ def _statement_metadata(
                 }
                 for line in statement.payouts
             ],
-            user="string",
-            units="string",
-            share="string",
-            credits="string",
+            PAYOUT_COLUMNS,
         ),
         "trigger": run_trigger(run_tags),
     }

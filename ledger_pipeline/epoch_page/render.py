@@ -7,11 +7,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ledger_pipeline.charts import events_per_day_png, units_per_contributor_png
 from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM
+from ledger_pipeline.core.plain_text import plain_text
+from ledger_pipeline.core.web_links import is_linkable
 from ledger_pipeline.epoch_page.content import EpochContent
 from ledger_pipeline.pipeline.contributions import units_text
-
-# A link is followed by whoever reads the page: what a source calls a URL is only one if the web can be meant.
-_LINKABLE = ("https://", "http://")
 
 
 def render_page(content: EpochContent) -> str:
@@ -19,11 +18,12 @@ def render_page(content: EpochContent) -> str:
     environment = Environment(
         loader=PackageLoader("ledger_pipeline", "epoch_page"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"instant": _instant, "units": units_text, "linkable": _is_linkable}
+    environment.filters |= {"instant": _instant, "units": units_text, "linkable": is_linkable}
     return environment.get_template("epoch.html.j2").render(
         content=content,
         event_types=EVENT_TYPE_OF_STREAM,
@@ -40,5 +40,6 @@ def _instant(value: datetime | None) -> str:
     return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def _is_linkable(url: str) -> bool:
-    return url.startswith(_LINKABLE)
+def _shown(value: object) -> object:
+    """What an expression of the template puts on the page: text as `plain_text` has it, before it is escaped."""
+    return plain_text(value) if isinstance(value, str) else value

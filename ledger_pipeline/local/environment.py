@@ -4,7 +4,7 @@ Dagster, its child processes and our resources read the environment, so what is 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,9 +58,11 @@ nux:
 
 
 @contextmanager
-def databases(settings: Settings) -> Iterator[Settings]:
+def databases(settings: Settings, on_migration: Callable[[str], None] | None = None) -> Iterator[Settings]:
     """`settings` with both databases set, an embedded Postgres running as long as it is needed.
 
+    Where `on_migration` is given, an embedded ledger that is behind this release is migrated, and `on_migration` is
+    told so in one line; one that is ahead raises LedgerNotMigrated. A Postgres of DATABASE_URL is never migrated here.
     The environment says the same while inside, for Dagster and child processes; but not who owns the ledger: they
     only write to it. Raises SettingsError where what is set is not enough.
     """
@@ -84,6 +86,8 @@ def databases(settings: Settings) -> Iterator[Settings]:
         local = settings.model_copy(update=urls)
         # Before any migration: who finds no tables can then say so.
         ensure_logins(local.owner_url(), _logins(local))
+        if on_migration is not None:
+            _migrate_embedded(local, on_migration)
         with _environment(_for_children(local)):
             yield local
 
@@ -140,6 +144,13 @@ def overridden(values: dict[str, str]) -> Iterator[Settings]:
 def child_environment(values: dict[str, str]) -> dict[str, str]:
     """This process's environment with `values` in it, for a child process."""
     return {**os.environ, **values}
+
+
+def _migrate_embedded(settings: Settings, on_migration: Callable[[str], None]) -> None:
+    at = migrations.current(settings.owner_url())
+    if at != migrations.head():
+        migrate(settings)  # another process may be doing so: they take turns, and the second finds nothing to do
+        on_migration(f"the embedded ledger was at migration {at or 'none'}: brought to {migrations.head()}")
 
 
 def _for_children(settings: Settings) -> dict[str, str]:
