@@ -20,7 +20,8 @@ LedgerError
 ├── VerificationFailed          numbers that do not follow from the rows they should follow from
 ├── SourceError                 a source_scope could not be read; the others go on
 │   ├── SourceUnavailable       worth retrying: limits, outages, timeouts
-│   └── SourceRefused           permanent: missing repository, bad credentials, blocked
+│   ├── SourceRefused           permanent: missing repository, bad credentials, blocked
+│   └── ScanBroken              a fault of this program, or a fact that the ledger refuses, in this source_scope's scan
 ├── CollectionFailed            some source_scopes failed; what the others gave is stored
 ├── PayloadError                what a Temporal client sent is not what the contract says: names the field
 ├── DagsterError                Dagster's API refused, or its run failed
@@ -149,6 +150,10 @@ class SourceUnavailable(SourceError):
 
 class SourceRefused(SourceError):
     """The source will answer the same again: no such repository, bad credentials, blocked."""
+
+
+class ScanBroken(SourceError):
+    """A scan ended by an error that nobody foresaw, or by a fact that the ledger refuses; the others go on."""
 
 
 class CollectionFailed(LedgerError):

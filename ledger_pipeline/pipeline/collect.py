@@ -8,6 +8,7 @@ from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.spec import Scope, SourceSpec
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.closing import open_epochs
+from ledger_pipeline.pipeline.containment import contained
 from ledger_pipeline.pipeline.coverage import is_unchanged
 from ledger_pipeline.pipeline.fairness import run_fairly
 from ledger_pipeline.pipeline.planning import Planning
@@ -114,7 +115,8 @@ def _ask_heads(source: ActivitySource, planning: Planning, report: CollectReport
     if not asked:
         return None
     try:
-        heads = source.heads(asked)
+        with contained(source.name, asked[0]):
+            heads = source.heads(asked)
     except SourceError:
         # It only saves work: each scan asks for itself, and says in its own part why it cannot.
         return None

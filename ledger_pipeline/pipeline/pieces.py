@@ -4,7 +4,7 @@ Nothing is written here. What the next call has to know travels with the caller 
 stands, and all that its end will say. What has to be read is decided from the store's cursors, as for a collection.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -15,6 +15,7 @@ from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.closing import open_epochs
+from ledger_pipeline.pipeline.containment import contained
 from ledger_pipeline.pipeline.coverage import (
     CHECKPOINT_LIFETIME,
     SCAN_OVERLAP,
@@ -230,7 +231,7 @@ def read_piece(
     skipped: list[SkippedActivity] = []
     size, pages = 0, 0
     floors = {part.stream: part.floor for part in scan.coverage}
-    for page in source.scan(ScanRequest(scan.source_scope, floors, scan.position)):
+    for page in _pages(source, ScanRequest(scan.source_scope, floors, scan.position)):
         if pages == 0 and scan.is_stale(page):
             return read_piece(source, scan.from_the_front(), limits, measure, on_page)
         if scan.is_of_another(page):
@@ -265,9 +266,15 @@ def _sightings_with(met: Mapping[str, Sighting], window: EpochWindow, page: Scan
     return {stream: Sighting(count, skipped.get(stream, {})) for stream, count in seen.items()}
 
 
+def _pages(source: ActivitySource, request: ScanRequest) -> Iterator[ScanPage]:
+    with contained(source.name, request.source_scope):
+        yield from source.scan(request)
+
+
 def _heads(source: ActivitySource, source_scope: str) -> Heads | None:
     try:
-        return source.heads([source_scope])
+        with contained(source.name, source_scope):
+            return source.heads([source_scope])
     except SourceError:
         return None
 

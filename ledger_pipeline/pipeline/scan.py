@@ -12,6 +12,7 @@ from datetime import datetime
 
 from ledger_pipeline.core.errors import SourceError, SourceUnavailable
 from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.pipeline.containment import contained
 from ledger_pipeline.pipeline.coverage import can_resume, has_expired, has_grown_unseen, replaced_id
 from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, record
 from ledger_pipeline.pipeline.planning import Planning
@@ -98,12 +99,16 @@ class SourceScopeScan:
         self._times_replaced = 0
 
     def step(self) -> bool:
-        """Read and store the next page, or finish; whether there is more to do. Raises StoreError and Stopped only."""
+        """Read and store the next page, or finish; whether there is more to do.
+
+        Raises StoreUnavailable, ConfigurationError and Stopped only.
+        """
         self.steps_done += 1
         try:
-            page = next(self._pages or self._begin(), None)
-            self._shared.stop.check()
-            return self._finish() if page is None else self._store(page)
+            with contained(self._shared.source.name, self._part.source_scope):
+                page = next(self._pages or self._begin(), None)
+                self._shared.stop.check()
+                return self._finish() if page is None else self._store(page)
         except SourceError as error:
             self._part.failure = error
             self._part.outcome = ScanOutcome.FAILED

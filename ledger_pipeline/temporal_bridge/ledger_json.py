@@ -14,6 +14,7 @@ from ledger_pipeline.core.events import (
     parse_instant,
     payload_hash,
 )
+from ledger_pipeline.core.storable_text import is_storable
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.finish import Sighting
 from ledger_pipeline.pipeline.pieces import PiecewiseScan
@@ -48,6 +49,8 @@ def event_to_wire(event: ActivityEvent) -> EventWire:
 def event_from_wire(field: str, event: EventWire) -> ActivityEvent:
     """The event a caller hands back. Raises PayloadError, naming its id, where its facts contradict each other."""
     _check_kind(field, event.id, event)
+    if not is_storable(_values(event)):
+        raise PayloadError(field, f"{event.id!a} holds NUL or half a surrogate pair, which no ledger can hold")
     time_key = HASHED_METADATA[event.event_type][-1]
     try:
         expected = payload_hash(event.id, event.event_type, event.platform_user_id, event.metadata)

@@ -34,6 +34,8 @@ from ledger_pipeline.sources.stopping import StopSignal
 
 _log = logging.getLogger(__name__)
 
+LONGEST_PAUSE_SECONDS = 8.0
+
 
 class QueryTooHeavyError(SourceUnavailable):
     """GitHub gave up on the query (502, 504, a timeout): asked for fewer items it may answer."""
@@ -138,6 +140,14 @@ class GitHubClient:
         forbidden, allow errors by their type and path. Raises as `query` does for every other error.
         """
         return self._ask(source_scope, query, variables, allowed)
+
+    def pause(self, paused: int) -> None:
+        """Wait before more is asked, twice as long as the time before; `paused` counts the waits so far.
+
+        Raises Stopped when it is told to.
+        """
+        longest_seconds = min(LONGEST_PAUSE_SECONDS, self._patience.max_wait_seconds)
+        self._patience.sleep(min(2.0**paused, longest_seconds))
 
     def group_key(self, source_scope: str) -> str:
         """The same for source_scopes that one query may ask for together: one of them finds the credentials of all."""

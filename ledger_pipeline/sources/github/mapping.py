@@ -6,7 +6,7 @@ repository as GitHub spells it, of which ids are made; `source_scope` is it as c
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ledger_pipeline.core.errors import EventError
 from ledger_pipeline.core.events import (
@@ -17,6 +17,9 @@ from ledger_pipeline.core.events import (
     pull_request_merged,
     review_submitted,
 )
+from ledger_pipeline.core.storable_text import is_storable, storable_text
+
+_T = TypeVar("_T")
 
 DELETED_ACCOUNT = "deleted_account"
 
@@ -41,8 +44,12 @@ def pull_request_item(source_scope: str, repo: str, node: dict[str, Any]) -> Act
             author=author.actor,
             merged_at=node["mergedAt"],
             object_id=_object_id(node),
-            url=node["url"],
-            details={"title": node["title"], "createdAt": node["createdAt"], "baseRefName": node["baseRefName"]},
+            url=_shown(node["url"]),
+            details={
+                "title": _shown(node["title"]),
+                "createdAt": _shown(node["createdAt"]),
+                "baseRefName": _shown(node["baseRefName"]),
+            },
         )
         return author.counted(event, source_scope)
     except (KeyError, TypeError, EventError) as error:
@@ -61,10 +68,10 @@ def review_item(
             repo=repo,
             number=number,
             author=author.actor,
-            state=node["state"],
+            state=_hashed(node["state"]),
             submitted_at=node["submittedAt"],
             object_id=_object_id(node),
-            url=node["url"],
+            url=_shown(node["url"]),
             details={},
         )
         return author.counted(event, source_scope)
@@ -84,11 +91,11 @@ def issue_item(source_scope: str, repo: str, node: dict[str, Any]) -> ActivityEv
             author=author.actor,
             closed_at=node["closedAt"],
             object_id=_object_id(node),
-            url=node["url"],
+            url=_shown(node["url"]),
             details={
-                "title": node["title"],
-                "createdAt": node["createdAt"],
-                "stateReason": node["stateReason"],
+                "title": _shown(node["title"]),
+                "createdAt": _shown(node["createdAt"]),
+                "stateReason": _shown(node["stateReason"]),
             },
         )
         return author.counted(event, source_scope)
@@ -130,7 +137,18 @@ def _author(node: dict[str, Any]) -> _Author:
         return _Author(_NOBODY, _SKIP_REASONS.get(kind, kind.lower()))
     if author["databaseId"] is None:
         raise EventError(f"user {author['login']} has no databaseId")
-    return _Author(Actor(user_id=author["databaseId"], login=author["login"]), None)
+    return _Author(Actor(user_id=author["databaseId"], login=_shown(author["login"])), None)
+
+
+def _shown(value: _T) -> _T:
+    """What people are shown of an item, and no hash covers."""
+    return storable_text(value) if isinstance(value, str) else value  # type: ignore[return-value]
+
+
+def _hashed(value: str) -> str:
+    if not is_storable(value):
+        raise EventError(f"{value!r} is text that no ledger can hold, and the event's hash covers it")
+    return value
 
 
 def _object_id(node: dict[str, Any]) -> str:

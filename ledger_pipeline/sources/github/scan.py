@@ -18,6 +18,7 @@ from ledger_pipeline.core.events import (
     SkippedActivity,
     parse_instant,
 )
+from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryTooHeavyError
 from ledger_pipeline.sources.github.heads import repository_id
 from ledger_pipeline.sources.github.mapping import issue_item, pull_request_item, review_item
@@ -107,17 +108,19 @@ class Scan:
 
         `variables` says how it is asked with the page sizes of the moment.
         """
-        source_scope, tries_at_smallest = self._request.source_scope, 0
+        source_scope, tries_at_smallest, too_heavy = self._request.source_scope, 0, 0
         while True:
             try:
                 return self._meter.ask(self._client.query, source_scope, query, {**self._repository, **variables()})
             except QueryTooHeavyError as error:
-                if self._sizes.shrink(**holds):
-                    continue
-                tries_at_smallest += 1
+                if not self._sizes.shrink(**holds):
+                    tries_at_smallest += 1
                 if tries_at_smallest == TRIES_AT_SMALLEST:
-                    problem = f"GitHub gives up even on the smallest page, {TRIES_AT_SMALLEST} times: {error}"
+                    problem = f"GitHub gives up even on the smallest page, {TRIES_AT_SMALLEST} times: {error.problem}"
                     raise self._unavailable(problem) from error
+                too_heavy += 1
+                if too_heavy > 1:  # an outage looks just like a page that is too heavy
+                    self._client.pause(too_heavy - 2)
 
     def _page(self, answer: Answer, began_at: datetime) -> ScanPage:
         updates: dict[str, UpdateSpan] = {}
@@ -129,10 +132,10 @@ class Scan:
                 raise SourceRefused(GITHUB, self._request.source_scope, "GitHub answers null for the repository")
             items = list(self._items(repository, updates, totals, newer))
             name = repository["nameWithOwner"]
-        except (EventError, KeyError, TypeError, ValueError) as error:
+        except (EventError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             # Malformed now and, as far as we can tell, on every further try: a person has to look.
-            problem = f"GitHub's answer has no field {error}" if isinstance(error, KeyError) else str(error)
-            raise SourceRefused(GITHUB, self._request.source_scope, problem) from error
+            said = f"GitHub's answer has no field {error}" if isinstance(error, KeyError) else str(error)
+            raise SourceRefused(GITHUB, self._request.source_scope, plain_message(said, 300)) from error
         return ScanPage(
             source_scope_name=name,
             events=tuple(item for item in items if isinstance(item, ActivityEvent)),

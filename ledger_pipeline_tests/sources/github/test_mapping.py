@@ -127,3 +127,13 @@ def test_what_has_not_happened_yet_is_nothing() -> None:
 def test_a_malformed_item_is_named_with_what_is_wrong(item: Callable[[], Mapped], says: str) -> None:
     with pytest.raises(EventError, match=says):
         item()
+
+
+def test_half_a_surrogate_pair_or_nul_is_replaced_where_no_hash_covers_it_and_refused_where_one_does() -> None:
+    odd = {"__typename": "User", "login": "a\0na", "databaseId": 7}
+    event = pull_request(title="\ud83d", url="https://x/\0", baseRefName="\udc00", author=odd)
+    assert isinstance(event, ActivityEvent)
+    assert (event.platform_login, event.artifact_url) == ("a\ufffdna", "https://x/\ufffd")
+    assert (event.metadata["title"], event.metadata["baseRefName"]) == ("\ufffd", "\ufffd")
+    with pytest.raises(EventError, match="no ledger can hold"):
+        review(state="APPROVED\0")

@@ -8,11 +8,14 @@ import pytest
 from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.sources.github.page_size import PageSizes
+from ledger_pipeline.sources.github.scan import Scan
+from ledger_pipeline.sources.port import ScanRequest
 from ledger_pipeline.sources.simulator.faults import Failure, HeavyPage
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline_tests.sources.github.github_source import event_ids, scan
-from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, issue, merged, review, world
+from ledger_pipeline_tests.sources.github.patient_client import Time, client
+from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, NAME, issue, merged, review, world
 
 HOUR = timedelta(hours=1)
 EVERYTHING = {"pull_requests": True, "reviews": True, "issues": True}
@@ -115,3 +118,15 @@ def test_sizes_grow_back_to_where_they_were() -> None:
     for _ in range(40):
         sizes.went_well(pull_requests=True)
     assert (sizes.pull_requests, sizes.reviews, sizes.issues) == (40, 100, 40)
+
+
+def test_an_outage_is_asked_less_and_less_often(github: Simulator) -> None:
+    time = Time()
+    github.faults.next(*[Failure.BAD_GATEWAY] * 20)
+    request = ScanRequest(NAME, {PULL_REQUESTS: MONDAY})
+    with client(github.url, time) as asking, pytest.raises(SourceUnavailable, match="smallest page"):
+        list(Scan(asking, request, 40).pages())
+    github.faults.clear()
+    # 40, 20, 10, 5, 2 and 1 three times: the first time at once, for one page alone may have been too heavy.
+    assert len(github.requests) == 8
+    assert time.slept == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
