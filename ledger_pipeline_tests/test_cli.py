@@ -157,6 +157,7 @@ def test_a_failing_source_is_exit_1_and_one_line_naming_it(
         (["events", "--nope"], "No such option"),
         (["simulate-github", "--as-of", "yesterday"], "is not an instant"),
         (["simulate-github", "--data", "/nonexistent"], "/nonexistent"),
+        (["simulate-github", "--host", "192.0.2.1"], "cannot listen at 192.0.2.1"),
     ],
     ids=" ".join,
 )
@@ -217,6 +218,20 @@ def test_without_a_database_an_embedded_one_is_started_and_left_clean(
     home = str(embedded_home)
     left = [process for process in psutil.process_iter(["cmdline"]) if home in " ".join(process.info["cmdline"] or [])]
     assert left == []
+
+
+@pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.2", False)])
+def test_the_simulator_listens_where_it_is_told_and_warns_where_others_reach_it(host: str, warned: bool) -> None:
+    program = [*COMMAND, "simulate-github", "--host", host, "--port", "0"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = threading.Timer(DEADLINE_SECONDS, process.kill)
+        deadline.start()
+        assert process.stdout is not None
+        assert f"http://{host}:" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=DEADLINE_SECONDS)
+        deadline.cancel()
+    assert ("warning" in said) is warned, said
 
 
 def test_the_simulator_serves_a_recording_until_interrupted(tmp_path: Path) -> None:

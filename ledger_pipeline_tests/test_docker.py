@@ -66,7 +66,12 @@ FOREIGN = {
     },
     "temporal-ui": {"TEMPORAL_ADDRESS"},
 }
+# Compose's own, when it reads its files.
+COMPOSES = {"COMPOSE_PROJECT_NAME"}
+INITS = {"TINI_KILL_PROCESS_GROUP"}
 DAGSTERS = {"DAGSTER_CURRENT_IMAGE", "DAGSTER_EVENT_BATCH_SIZE", "DAGSTER_HOME"}
+# Dagster's storage, as the chart's containers and our own are told of it.
+CHARTS = {"DAGSTER_PG_PASSWORD", "DAGSTER_POSTGRES_URL"}
 PYTHONS = {"PATH", "PYTHONUNBUFFERED"}
 
 MANIFESTS = [
@@ -119,12 +124,12 @@ def test_the_base_is_an_exact_version_of_the_python_that_is_tested() -> None:
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE)) == {"${PYTHON_IMAGE}"}
 
 
-def test_the_last_stage_installs_nothing_and_has_a_health_check() -> None:
+def test_the_last_stage_installs_nothing_and_has_no_health_check_for_all_that_it_runs() -> None:
     last_stage = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
     assert "install --require-hashes" not in last_stage
     assert "apt-get" not in DOCKERFILE
     assert "pip uninstall" in last_stage
-    assert "\nHEALTHCHECK " in last_stage
+    assert "\nHEALTHCHECK " not in last_stage, "jobs and runs would be asked what only the worker answers"
     assert DOCKERFILE.count("--require-hashes --only-binary :all:") == 2
 
 
@@ -153,7 +158,7 @@ def test_the_build_gets_what_it_copies_and_nothing_else() -> None:
 
 
 def test_what_the_image_runs_can_be_executed() -> None:
-    for name in ("entrypoint.sh", "http_answers.py", "make-secrets", "check", "postgres/init.sh"):
+    for name in ("entrypoint.sh", "http_answers.py", "make-secrets", "check", "try", "postgres/init.sh"):
         assert os.access(DOCKER / name, os.X_OK), name
 
 
@@ -258,6 +263,9 @@ def test_every_service_is_watched_or_ends_by_itself(name: str) -> None:
     service = SERVICES[name]
     if name in ONE_SHOT:
         assert service["restart"] == "no"
+        assert "healthcheck" not in service
+        waiting = [other for other in SERVICES.values() if name in other.get("depends_on", {})]
+        assert waiting, "`up --wait` fails where a service ends that nobody waits for"
     else:
         assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
         assert service["restart"] == "unless-stopped"
@@ -270,6 +278,18 @@ def test_every_service_waits_for_what_it_needs_to_be_healthy_or_done(name: str) 
     for other, wait in SERVICES[name].get("depends_on", {}).items():
         done = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
         assert wait == {"condition": done}, other
+
+
+@pytest.mark.parametrize("name", ["code-location", "daemon"])
+def test_dagsters_own_health_checks_are_told_its_storage_as_the_service_is(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"][:2] == ["CMD", "entrypoint.sh"]
+
+
+def test_a_stop_of_the_code_location_reaches_its_runs_and_leaves_them_time_to_end() -> None:
+    location = SERVICES["code-location"]
+    assert location["init"] is True
+    assert location["environment"]["TINI_KILL_PROCESS_GROUP"] == "1"
+    assert int(location["stop_grace_period"].removesuffix("s")) >= 30
 
 
 def test_all_services_are_on_one_network() -> None:
@@ -297,7 +317,7 @@ def test_images_are_pinned_to_a_version(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_every_variable_is_one_that_its_program_reads_and_no_secret(name: str) -> None:
     given = set(SERVICES[name].get("environment", {}))
-    assert given <= FOREIGN.get(name, set(SETTINGS) | DAGSTERS)
+    assert given <= FOREIGN.get(name, set(SETTINGS) | DAGSTERS | INITS)
     assert not given & SECRETS
 
 
@@ -334,7 +354,7 @@ def test_the_example_environment_says_all_that_compose_asks_for() -> None:
     text = (DOCKER / "compose.yaml").read_text() + (DOCKER / "compose.docker-launcher.yaml").read_text()
     asked = set(re.findall(r"\$\{([A-Z_]+)", text))
     example = (DOCKER / ".env.example").read_text()
-    assert set(re.findall(r"^#?([A-Z_]+)=", example, flags=re.MULTILINE)) == asked
+    assert set(re.findall(r"^#?([A-Z_]+)=", example, flags=re.MULTILINE)) == asked - COMPOSES
     required = set(re.findall(r"\$\{([A-Z_]+):\?", (DOCKER / "compose.yaml").read_text()))
     assert required <= set(re.findall(r"^([A-Z_]+)=.", example, flags=re.MULTILINE))
 
@@ -348,7 +368,7 @@ def test_what_is_secret_or_a_machines_own_is_not_committed() -> None:
 
 def known(command: list[str]) -> None:
     """Return if the command line is one that its program understands; raises what the program says otherwise."""
-    program, *arguments = command
+    program, *arguments = command[1:] if command[0] == "entrypoint.sh" else command
     if program == "ledger-pipeline":
         assert run([*arguments, "--help"]) == 0
         return
@@ -404,9 +424,16 @@ def test_dagster_accepts_its_instance(
     (tmp_path / "dagster.yaml").write_text(text)
     with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path))) as instance:
         launcher = type(instance.run_launcher).__name__
-        assert launcher == ("DockerRunLauncher" if "docker" in name else "DefaultRunLauncher")
+        assert launcher == ("DockerRunLauncher" if "docker" in name else "WatchedRunLauncher")
+        assert instance.run_launcher.supports_check_run_worker_health
         assert instance.get_runs() == []
         assert instance.run_monitoring_enabled
+        assert (instance.run_retries_enabled, instance.run_retries_retry_on_asset_or_op_failure) == (True, False)
+        assert instance.run_retries_max_retries > 0
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue is not None
+        # A code location takes a minute or two to be replaced.
+        assert queue.max_user_code_failure_retries * queue.user_code_failure_retry_delay >= 120
         assert not instance.telemetry_enabled
 
 
@@ -424,7 +451,11 @@ def test_production_queues_and_limits_runs_as_the_local_stack_does(name: str) ->
 
 def test_the_cluster_queues_and_limits_runs_as_a_machine_does() -> None:
     instance = yaml.safe_load((DOCKER / "dagster.docker-launcher.yaml").read_text())
-    assert VALUES["additionalInstanceConfig"] == {"concurrency": instance["concurrency"]}
+    same = ("concurrency", "run_monitoring", "run_retries")
+    assert VALUES["additionalInstanceConfig"] == {key: instance[key] for key in same}
+    # The chart would write a part of these two as well, and the file would have each twice.
+    assert VALUES["dagsterDaemon"]["runMonitoring"] == VALUES["dagsterDaemon"]["runRetries"] == {"enabled": False}
+    assert VALUES["pythonLogs"] == {"managedPythonLoggers": instance["python_logs"]["managed_python_loggers"]}
     coordinator = VALUES["dagsterDaemon"]["runCoordinator"]["config"]["customRunCoordinator"]
     assert coordinator == instance["run_coordinator"]
 
@@ -454,14 +485,22 @@ def test_runs_in_containers_get_what_the_code_location_has() -> None:
     context = json.loads(expanded(override["command"][-1], **given))
     DockerContainerContext.create_from_config(context)
     docker = context["docker"]
-    assert docker["networks"] == [COMPOSE["networks"]["ledger"]["name"]]
+    assert docker["networks"] == [expanded(COMPOSE["networks"]["ledger"]["name"])]
     variables = {variable.partition("=")[0] for variable in docker["env_vars"]}
-    assert variables == set(location["environment"]) - {"DAGSTER_CURRENT_IMAGE"}
+    assert variables == set(location["environment"]) - {"DAGSTER_CURRENT_IMAGE"} - INITS
     mounted = dict(volume.split(":")[1::-1] for volume in docker["container_kwargs"]["volumes"])
     secrets = {f"/run/secrets/{name}": f"/srv/docker/secrets/{name}" for name in location["secrets"]}
     rest = {"/etc/ledger/.cogni": "/srv/spec", "/var/lib/ledger/compute-logs": "ledger-pipeline-compute-logs"}
     assert mounted == secrets | rest
-    assert COMPOSE["volumes"]["compute-logs"]["name"] == rest["/var/lib/ledger/compute-logs"]
+    assert expanded(COMPOSE["volumes"]["compute-logs"]["name"]) == rest["/var/lib/ledger/compute-logs"]
+
+
+def test_down_finds_the_containers_of_runs_as_orphans_of_its_project() -> None:
+    command = LAUNCHER_OVERRIDE["services"]["code-location"]["command"][-1]
+    labels = json.loads(expanded(command, COMPOSE_PROJECT_NAME="mine"))["docker"]["container_kwargs"]["labels"]
+    assert labels["com.docker.compose.project"] == "mine"
+    assert labels["com.docker.compose.service"] not in SERVICES
+    assert "com.docker.compose.config-hash" in labels, "Compose takes no container without it for one of its own"
 
 
 # Kubernetes.
@@ -477,7 +516,7 @@ def test_pods_run_our_image_unprivileged_with_known_settings(name: str) -> None:
     assert container["image"].endswith(f"/ledger-pipeline:{PROJECT['version']}")
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
     assert container["resources"].keys() == {"requests", "limits"}
-    assert {each["name"] for each in container.get("env", [])} <= set(SETTINGS)
+    assert {each["name"] for each in container.get("env", [])} <= set(SETTINGS) | CHARTS
 
 
 def test_the_cluster_is_told_nothing_but_settings() -> None:
@@ -505,6 +544,84 @@ def test_only_the_migration_job_knows_the_owner() -> None:
     }
     assert "DATABASE_OWNER_URL" in secrets["ledger-owner"]
     assert "DATABASE_OWNER_URL" not in secrets["ledger-pipeline"]
+
+
+def test_dagsters_tables_are_made_by_a_job_in_the_storage_that_the_chart_is_told() -> None:
+    [container] = PODS["dagster-migrate"]["containers"]
+    assert container["args"] == SERVICES["dagster-migrate"]["command"]
+    environment = {each["name"]: each for each in container["env"]}
+    storage = make_url(environment["DAGSTER_POSTGRES_URL"]["value"].replace("$(DAGSTER_PG_PASSWORD)", "p"))
+    told = VALUES["postgresql"]
+    assert storage.drivername == told["postgresqlScheme"]
+    assert (storage.username, storage.host, storage.port, storage.database) == (
+        told["postgresqlUsername"],
+        told["postgresqlHost"],
+        told["service"]["port"],
+        told["postgresqlDatabase"],
+    )
+    secret = {"name": VALUES["global"]["postgresqlSecretName"], "key": "postgresql-password"}
+    assert environment["DAGSTER_PG_PASSWORD"]["valueFrom"]["secretKeyRef"] == secret
+
+
+def test_the_values_have_no_key_that_the_chart_does_not_know() -> None:
+    # As the chart's schema has them; Helm drops others in silence.
+    assert set(VALUES) <= {
+        "global",
+        "dagsterWebserver",
+        "dagster-user-deployments",
+        "postgresql",
+        "generatePostgresqlPasswordSecret",
+        "generateCeleryConfigSecret",
+        "rabbitmq",
+        "redis",
+        "flower",
+        "ingress",
+        "imagePullSecrets",
+        "computeLogManager",
+        "scheduler",
+        "runLauncher",
+        "pythonLogs",
+        "dagsterDaemon",
+        "busybox",
+        "migrate",
+        "telemetry",
+        "serviceAccount",
+        "retention",
+        "concurrency",
+        "additionalInstanceConfig",
+    }
+    assert set(VALUES["global"]) <= {
+        "postgresqlSecretName",
+        "dagsterHome",
+        "serviceAccountName",
+        "celeryConfigSecretName",
+    }
+    for deployment in VALUES["dagster-user-deployments"]["deployments"]:
+        assert set(deployment) <= {
+            "name",
+            "image",
+            "dagsterApiGrpcArgs",
+            "codeServerArgs",
+            "includeConfigInLaunchedRuns",
+            "port",
+            "env",
+            "envConfigMaps",
+            "envSecrets",
+            "annotations",
+            "nodeSelector",
+            "affinity",
+            "tolerations",
+            "podSecurityContext",
+            "securityContext",
+            "resources",
+            "livenessProbe",
+            "readinessProbe",
+            "startupProbe",
+            "labels",
+            "volumeMounts",
+            "volumes",
+            "schedulerName",
+        }
 
 
 def test_the_worker_is_probed_where_it_listens() -> None:
@@ -654,3 +771,29 @@ def test_the_check_fails_where_a_tool_is_missing(tmp_path: Path, tools: list[str
     )
     assert checked.returncode == 1
     assert says in checked.stderr
+
+
+def test_the_trial_says_that_there_is_no_engine() -> None:
+    tried = subprocess.run(
+        [sys.executable, DOCKER / "try"],
+        env={**os.environ, "DOCKER": "no-such-engine"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert tried.returncode == 2
+    assert "no-such-engine" in tried.stderr
+    assert "Traceback" not in tried.stderr
+
+
+def test_the_trial_breaks_every_service_and_shares_nothing_with_a_deployment() -> None:
+    trial = (DOCKER / "try").read_text()
+    [broken] = re.findall(r"^SERVICES = \((.*)\)$", trial, flags=re.MULTILINE)
+    assert set(re.findall(r'"([a-z-]+)"', broken)) >= set(SERVICES) - ONE_SHOT - {"temporal-ui"}
+    assert re.search(r'^NAME = "ledger-pipeline-try"$', trial, flags=re.MULTILINE)
+    assert '"LEDGER_DEPLOYMENT": NAME' in trial
+    # What is named without the project's name would be shared.
+    for kind in ("networks", "volumes"):
+        named = [each["name"] for each in COMPOSE[kind].values() if each and "name" in each]
+        assert all(name.startswith("${LEDGER_DEPLOYMENT:-") for name in named), kind

@@ -3,8 +3,6 @@
 0 ok; 1 the work failed; 2 bad usage or configuration.
 """
 
-import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -32,6 +30,7 @@ from ledger_pipeline.cli import (
     verify,
     worker,
 )
+from ledger_pipeline.cli.leaving import leave
 from ledger_pipeline.cli.output import note, print_uncaught, say_error
 from ledger_pipeline.core.errors import ConfigurationError, LedgerError, UnknownScope, WindowError
 from ledger_pipeline.logs import log_to_stderr
@@ -98,13 +97,7 @@ def main() -> None:
     log_to_stderr()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
-    code = run()
-    if code == collect.INTERRUPTED:
-        # Requests in flight, which nobody waits for, would hold the interpreter up for a second each.
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(code)
-    sys.exit(code)
+    leave(run())
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:

@@ -1,13 +1,14 @@
 """`ledger-pipeline simulate-github`: GitHub's API on this machine, from a recording or a seed."""
 
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ledger_pipeline.cli.options import instant
-from ledger_pipeline.cli.output import say
+from ledger_pipeline.cli.output import note, say
 from ledger_pipeline.core.errors import ConfigurationError
 from ledger_pipeline.settings import ANY_CLOCK_SECONDS, read_settings
 
@@ -16,7 +17,10 @@ def command(
     data: Annotated[
         Path | None, typer.Option(help="A folder of pull_requests.jsonl, reviews.jsonl, issues.jsonl to serve.")
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen, on 127.0.0.1; 0 for any.")] = 8744,
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; 0.0.0.0 for other machines and containers.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at; 0 for any.")] = 8744,
     as_of: Annotated[
         str | None,
         typer.Option(
@@ -26,8 +30,9 @@ def command(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Which world to generate where no --data is given.")] = 1,
+    delay_seconds: Annotated[float, typer.Option(min=0, help="How long each answer is kept back.")] = 0,
 ) -> None:
-    """Serve GitHub's GraphQL API on 127.0.0.1, until interrupted: recorded data, or a world made from a seed."""
+    """Serve GitHub's GraphQL API until interrupted: recorded data, or a world made from a seed."""
     try:
         from ledger_pipeline.sources.simulator.generated import generate_world
         from ledger_pipeline.sources.simulator.recorded import RecordingError, load_recording
@@ -55,4 +60,16 @@ def command(
         }
         say(f"GitHub is simulated at {url}: export {' '.join(f'{name}={value}' for name, value in variables.items())}")
 
-    serve(world, host="127.0.0.1", port=port, as_of=at, on_ready=say_where)
+    if not _is_loopback(host):
+        note(f"warning: the simulator listens at {host}, so whoever reaches that port can ask it, with any token")
+    try:
+        serve(world, host=host, port=port, as_of=at, delay_seconds=delay_seconds, on_ready=say_where)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen at {host}, port {port} (--host, --port): {error}") from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -38,6 +38,9 @@ SCOPE_TAG = "ledger/scope"
 # Dagster's own.
 REPOSITORY_TAG = ".dagster/repository"
 PARTITION_TAG = "dagster/partition"
+WILL_RETRY_TAG = "dagster/will_retry"
+RETRY_NUMBER_TAG = "dagster/retry_number"
+PARENT_RUN_TAG = "dagster/parent_run_id"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 

@@ -7,14 +7,23 @@ needs a tag, and Dagster gives none of ours to the runs of a backfill: the run q
 from typing import Any
 
 from dagster import DagsterRun, QueuedRunCoordinator, SubmitRunContext
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG, RETRY_STRATEGY_TAG
 
 from ledger_pipeline.core.partition_runs import SCOPE_TAG, scope_of_run
 
 GITHUB_POOL = "github"
 
+# For an instance that retries runs (`run_retries`): a run whose process was stopped or killed is repeated as a whole,
+# which costs no request for what it had stored. One whose step failed is not: the step has said what is wrong.
+RETRIES = {
+    RETRY_STRATEGY_TAG: ReexecutionStrategy.ALL_STEPS.value,
+    RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false",
+}
+
 
 class ScopedRunQueue(QueuedRunCoordinator[Any]):
-    """Dagster's run queue; each run says in SCOPE_TAG whose epochs it is about, whoever launched it.
+    """Dagster's run queue; each run says in SCOPE_TAG whose epochs it is about and, in RETRIES, when it is retried.
 
     A run over several scopes says nothing, for a tag has one value: it waits for a free pool alone. Beside a run of one
     of its scopes it reads some pages twice, which the ledger counts as duplicates.
@@ -30,6 +39,8 @@ class ScopedRunQueue(QueuedRunCoordinator[Any]):
             # Dagster makes a pool's limit when it first looks for it, and lets everything pass that once.
             storage.initialize_concurrency_limit_to_default(GITHUB_POOL)
         scope_key = scope_of_run(run.tags)
-        if scope_key is not None:
-            self._instance.add_run_tags(run.run_id, {SCOPE_TAG: scope_key})
+        scope = {} if scope_key is None else {SCOPE_TAG: scope_key}
+        # What whoever launched the run said of its retries stands.
+        retries = {name: value for name, value in RETRIES.items() if name not in run.tags}
+        self._instance.add_run_tags(run.run_id, retries | scope)
         return super().submit_run(context)

@@ -15,7 +15,15 @@ from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
-from ledger_pipeline.core.partition_runs import COLLECT_EPOCH_JOB, REPOSITORY, REPOSITORY_TAG, RETRYABLE
+from ledger_pipeline.core.partition_runs import (
+    COLLECT_EPOCH_JOB,
+    PARENT_RUN_TAG,
+    REPOSITORY,
+    REPOSITORY_TAG,
+    RETRY_NUMBER_TAG,
+    RETRYABLE,
+    WILL_RETRY_TAG,
+)
 from ledger_pipeline.temporal_bridge.dagster_queries import EVENTS, LOCATION, MATERIALIZATIONS, RUN, RUNS
 
 REQUEST_TIMEOUT_SECONDS = 15
@@ -25,6 +33,8 @@ SUCCESS = "SUCCESS"
 FAILURE = "FAILURE"
 CANCELED = "CANCELED"
 
+# Why a step failed whose process was told to stop, as when its container is.
+_INTERRUPTED = "INTERRUPT"
 _NO_SUCH_RUN = "RunNotFoundError"
 # What Dagster answers for an exception of its own, as while its database is away: later it may do better.
 _CRASH = "PythonError"
@@ -50,6 +60,16 @@ class DagsterRun:
     def is_unfinished(self) -> bool:
         """Whether the run waits, works or is being canceled."""
         return self.status in UNFINISHED
+
+    @property
+    def will_be_retried(self) -> bool:
+        """Whether Dagster said, as the run failed, that it launches another in its place (`run_retries`)."""
+        return self.status == FAILURE and self.tags.get(WILL_RETRY_TAG) == "true"
+
+    @property
+    def retries(self) -> str | None:
+        """The run that this one was launched in place of, by Dagster; None where it was launched by anybody else."""
+        return self.tags.get(PARENT_RUN_TAG) if RETRY_NUMBER_TAG in self.tags else None
 
     @property
     def step(self) -> str | None:
@@ -298,6 +318,8 @@ def _run(found: Mapping[str, Any]) -> DagsterRun:
 
 def _step_problem(event: Mapping[str, Any]) -> tuple[str, bool]:
     """A failed step's own words, and whether it says that a retry may help; one that says neither is a bug."""
+    if event["errorSource"] == _INTERRUPTED:
+        return f"step {event['stepKey']} was interrupted: its process was told to stop", True
     told = event["failureMetadata"] or {}
     retryable = any(
         entry["label"] == RETRYABLE and entry.get("boolValue") is True for entry in told.get("metadataEntries", ())

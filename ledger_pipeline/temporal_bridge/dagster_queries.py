@@ -23,7 +23,7 @@ query Events($runId: ID!, $after: String, $limit: Int!) {
       events {
         __typename
         ... on ExecutionStepFailureEvent {
-          stepKey
+          stepKey errorSource
           error { message causes { message } }
           failureMetadata { description metadataEntries { label ... on BoolMetadataEntry { boolValue } } }
         }

@@ -23,6 +23,7 @@ from ledger_pipeline.core.partition_runs import (
     EPOCH_STATUS,
     STREAM_ASSETS,
     TRIGGER_TAG,
+    WILL_RETRY_TAG,
     WORKFLOW_URL_TAG,
     covers_partition,
     format_partition_key,
@@ -42,7 +43,7 @@ from ledger_pipeline.temporal_bridge.contract import (
     StreamCounts,
     parse,
 )
-from ledger_pipeline.temporal_bridge.dagster_client import CANCELED, SUCCESS, DagsterClient, DagsterRun
+from ledger_pipeline.temporal_bridge.dagster_client import CANCELED, FAILURE, SUCCESS, DagsterClient, DagsterRun
 from ledger_pipeline.temporal_bridge.failures import domain_failures
 from ledger_pipeline.temporal_bridge.own_runs import OwnRuns, in_thread
 from ledger_pipeline.temporal_bridge.run_heartbeat import RunHeartbeat
@@ -51,6 +52,9 @@ TRIGGER = "temporal"
 POLL_SECONDS = 1.0
 # A wait without an answer from Dagster is given back to Temporal after this long, where people see why it waits.
 SILENCE_SECONDS = 300.0
+# How long Dagster may take to launch a run in place of one that failed, and to say that it will.
+RETRY_SECONDS = 120.0
+DECISION_SECONDS = 2.0
 # How long a canceled run may take to end before the attempt is given up, for another to go on.
 CANCEL_SECONDS = 60.0
 
@@ -151,11 +155,13 @@ class PartitionActivities:
     async def _ended(self, run: DagsterRun, own: OwnRuns, beat: RunHeartbeat, *, attached: bool) -> DagsterRun | None:
         """Wait for the run to end, through restarts of Dagster: the ended run, None where it was deleted.
 
-        Raises DagsterUnavailable after SILENCE_SECONDS.
+        Where Dagster launches another in place of one that failed, that one is waited for. Raises DagsterUnavailable
+        after SILENCE_SECONDS.
         """
         answered_at = time.monotonic()
+        seen = _Seen(run)
         beat.on_run(run, self._dagster.run_url(run.run_id), attached=attached)
-        while run.is_unfinished:
+        while run.is_unfinished or (not attached and seen.may_be_retried(run)):
             await asyncio.sleep(POLL_SECONDS)
             try:
                 # Of our own all are looked up: a launch believed lost may come to life while we wait.
@@ -167,6 +173,8 @@ class PartitionActivities:
             else:
                 if now is None:
                     return None
+                if now.run_id != run.run_id:
+                    await self._tell_workflow(own, now)
                 run = now
                 answered_at = time.monotonic()
                 beat.on_run(run, self._dagster.run_url(run.run_id), attached=attached)
@@ -198,6 +206,23 @@ class PartitionActivities:
         """Deleting a run is a person's act, as canceling it is: launching it anew would undo what they wanted."""
         problem = f"Dagster run {run_id} was deleted in Dagster before its end was seen"
         return ApplicationError(problem, run_id, self._dagster.run_url(run_id), type=RUN_CANCELED)
+
+
+class _Seen:
+    """Since when a run has been seen as it is: how long its retry is worth waiting for."""
+
+    def __init__(self, run: DagsterRun) -> None:
+        self._state = (run.run_id, run.status)
+        self._since = time.monotonic()
+
+    def may_be_retried(self, run: DagsterRun) -> bool:
+        """Whether another run may yet come in its place: Dagster says so a moment after the failure, then does it."""
+        if self._state != (run.run_id, run.status):
+            self._state, self._since = (run.run_id, run.status), time.monotonic()
+        if run.status != FAILURE or run.tags.get(WILL_RETRY_TAG) == "false":
+            return False
+        patience = RETRY_SECONDS if run.will_be_retried else DECISION_SECONDS
+        return time.monotonic() - self._since < patience
 
 
 def _refuse_shutdown() -> None:

@@ -1,7 +1,7 @@
 """The Dagster runs that carry a workflow run's id: at most one is meant to be, whatever is believed lost on the way."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -29,13 +29,19 @@ class OwnRuns:
         self._dagster = dagster
 
     async def find(self) -> DagsterRun | None:
-        """The run, the oldest where there are several; younger ones that are not finished are canceled."""
+        """The run, the oldest where there are several; younger ones that are not finished are canceled.
+
+        Of a run that Dagster has retried, the last retry.
+        """
         runs = await self._all()
-        for surplus in runs[1:]:
-            if surplus.is_unfinished:
+        if not runs:
+            return None
+        retries = _with_retries(runs[0], runs)
+        for surplus in runs:
+            if surplus.is_unfinished and surplus not in retries:
                 activity.logger.warning(f"Dagster run {surplus.run_id} is one too many, and is canceled")
                 await to_its_end(self._dagster.cancel, surplus.run_id)
-        return runs[0] if runs else None
+        return retries[-1]
 
     async def launch(self, tags: Mapping[str, str]) -> None:
         """Launch a run with the workflow's ids and `tags`; look for one first."""
@@ -43,15 +49,25 @@ class OwnRuns:
         await to_its_end(self._dagster.launch, {**tags, **ids})
 
     async def cancel(self) -> bool:
-        """Ask Dagster to cancel all that is not finished; whether anything is unfinished still."""
-        unfinished = [run for run in await self._all() if run.is_unfinished]
+        """Ask Dagster to cancel all that is not finished; whether anything is unfinished, or to be retried, still."""
+        runs = await self._all()
+        retried = {run.retries for run in runs}
+        unfinished = [run for run in runs if run.is_unfinished]
         for run in unfinished:
             if run.status != "CANCELING":
                 await in_thread(self._dagster.cancel, run.run_id)
-        return bool(unfinished)
+        return bool(unfinished) or any(run.will_be_retried and run.run_id not in retried for run in runs)
 
     async def _all(self) -> list[DagsterRun]:
         return await in_thread(self._dagster.runs_tagged, {WORKFLOW_RUN_ID_TAG: self.workflow_run_id})
+
+
+def _with_retries(first: DagsterRun, runs: Sequence[DagsterRun]) -> list[DagsterRun]:
+    """The first run, and those that Dagster launched in its place one after the other."""
+    chain = [first]
+    while successor := next((run for run in runs if run.retries == chain[-1].run_id), None):
+        chain.append(successor)
+    return chain
 
 
 async def in_thread(function: Callable[..., _T], *arguments: Any) -> _T:

@@ -1,5 +1,8 @@
 """`ledger-pipeline schedules` as people and programs use it: what it prints, and its exit codes."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,3 +138,15 @@ def test_a_server_that_is_not_there_is_exit_1_and_named(deployment: Deployment) 
     ran = deployment.run("sync", TEMPORAL_ADDRESS=address)
     assert (ran.code, ran.out) == (1, "")
     assert f"no Temporal server at {address}" in ran.err
+
+
+def test_the_process_ends_cleanly_every_time(deployment: Deployment) -> None:
+    # Its core's threads once aborted it (exit code 134) after the work was done.
+    program = [Path(sys.executable).with_name("ledger-pipeline"), "schedules", "sync"]
+    environment = {"PATH": os.environ["PATH"], **deployment.environment}
+    ran = [
+        subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        for _ in range(4)
+    ]
+    assert [(each.returncode, each.stderr) for each in ran] == [(0, "")] * 4
+    assert all("Plan" in each.stdout for each in ran)

@@ -11,7 +11,7 @@ import uvicorn
 
 from ledger_pipeline.sources.simulator.app import application
 from ledger_pipeline.sources.simulator.apps import App
-from ledger_pipeline.sources.simulator.faults import Faults
+from ledger_pipeline.sources.simulator.faults import Faults, Slow
 from ledger_pipeline.sources.simulator.state import POINTS_PER_HOUR, RequestRecord, SimulatorState
 from ledger_pipeline.sources.simulator.wire import BreakableProtocol
 from ledger_pipeline.sources.simulator.world import World
@@ -107,11 +107,18 @@ def serve(
     host: str = LOOPBACK,
     port: int = 0,
     as_of: datetime | None = None,
+    delay_seconds: float = 0,
     on_ready: Callable[[str], object] = lambda _url: None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; `on_ready` is told the address once requests are answered."""
+    """Serve until SIGINT or SIGTERM; `on_ready` is told the address once requests are answered.
+
+    Each answer to a query comes `delay_seconds` late. Raises OSError where the address cannot be listened at.
+    """
     listener = _bind(host, port)
-    server = _Server(SimulatorState(world, as_of), lambda: on_ready(_url(listener)))
+    state = SimulatorState(world, as_of)
+    if delay_seconds:
+        state.faults.when(lambda _: True, Slow(delay_seconds))
+    server = _Server(state, lambda: on_ready(_url(listener)))
     server.run([listener])
 
 
