@@ -19,6 +19,7 @@ from ledger_pipeline.defs.jobs import collect_epoch
 from ledger_pipeline.defs.partitions import partition_run
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.defs.run_log import log_run
+from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.store.port import EpochStatus, LedgerStore
 
 CHECK_SECONDS = 300
@@ -104,5 +105,5 @@ def _changes(
     for window, status in statuses.items():
         if window.key in before and before[window.key] != status.value:
             yield window, status.value
-        elif since < window.end <= now:
+        elif since < shown_whole_at(window) <= now:
             yield window, "ended"

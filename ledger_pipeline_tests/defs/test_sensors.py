@@ -14,9 +14,10 @@ from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.run_log import LOGGER
 from ledger_pipeline.defs.sensors import closed_epochs, log_failed_runs, log_succeeded_runs
 from ledger_pipeline.logs import FIELDS, JsonFormatter
+from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.store.port import EpochStatus
-from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
+from ledger_pipeline_tests.builders import SCOPE_ID, window
 from ledger_pipeline_tests.defs.deployment import Deployment
 from ledger_pipeline_tests.postgres import set_status
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
@@ -66,9 +67,9 @@ def test_the_first_look_asks_for_none_of_the_past(ticks: Ticks) -> None:
 
 
 def test_an_epoch_is_asked_for_once_when_it_is_over(ticks: Ticks, deployment: Deployment) -> None:
-    deployment.set_clock(WEEK.end - timedelta(microseconds=1))
+    deployment.set_clock(shown_whole_at(WEEK) - timedelta(microseconds=1))
     assert ticks.tick() == []
-    deployment.set_clock(WEEK.end)
+    deployment.set_clock(shown_whole_at(WEEK))
     assert ticks.tick() == ["2026-02-16|default ended"]
     assert ticks.tick() == []
 
@@ -86,7 +87,7 @@ def test_an_epoch_is_asked_for_when_its_status_moves(
 
 def test_the_run_it_asks_for_turns_a_running_square_complete(ticks: Ticks, deployment: Deployment) -> None:
     before = deployment.metadata("activity_events", "2026-02-16|default")["state"]
-    deployment.set_clock(WEEK.end)
+    deployment.set_clock(shown_whole_at(WEEK))
     [key] = ticks.tick()
     assert deployment.materialize(key.partition("|")[0]).success
     after = deployment.metadata("activity_events", "2026-02-16|default")["state"]
@@ -94,7 +95,7 @@ def test_the_run_it_asks_for_turns_a_running_square_complete(ticks: Ticks, deplo
 
 
 def test_all_epochs_that_closed_while_it_was_off_are_asked_for_once_each(ticks: Ticks, deployment: Deployment) -> None:
-    deployment.set_clock(instant("2026-03-02"))
+    deployment.set_clock(shown_whole_at(window("2026-02-23")))
     assert deployment.materialize("2026-02-23").success
     assert ticks.tick() == ["2026-02-16|default review", "2026-02-23|default ended"]
     assert ticks.tick() == []
