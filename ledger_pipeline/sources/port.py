@@ -84,6 +84,8 @@ class ScanPage:
     `newer` counts the items of this page that were updated since the floor. `unread` are the items of this page that
     cannot be read; `settled` are those of the request's `unread` that this page has read, or that the source has no
     more.
+    `refused` are streams asked for that the source does not give to these credentials, each with what to do about it
+    (plain text of at most 300 characters): from this page on the scan has nothing of them, and covers nothing of them.
     """
 
     source_scope_name: str
@@ -100,6 +102,7 @@ class ScanPage:
     newer: Mapping[str, int] = field(default_factory=dict)
     unread: tuple[UnreadItem, ...] = ()
     settled: tuple[ItemKey, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ class ActivitySource(Protocol):
     def scan(self, request: ScanRequest) -> Iterator[ScanPage]:
         """Read `request` to its end, newest first, one page in memory at a time; yields at least one page.
 
-        Raises SourceUnavailable when the source may answer later, SourceRefused when it will not.
+        Raises SourceUnavailable when the source may answer later, SourceRefused when it will not, or refuses every
+        stream.
         """
         ...
 
