@@ -8,7 +8,14 @@ from ledger_pipeline.defs.ingestion import activity_events, github_activity
 from ledger_pipeline.defs.jobs import allocate_epoch, backfill, check_counts, collect_epoch, state_payouts
 from ledger_pipeline.defs.partitions import activity_partitions
 from ledger_pipeline.defs.progress import ProgressListener, ProgressLog
-from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource, SystemClock
+from ledger_pipeline.defs.resources import (
+    Clock,
+    GitHubResource,
+    LedgerResource,
+    SettingsResource,
+    SystemClock,
+    fixed,
+)
 from ledger_pipeline.defs.schedules import collect_running_epochs
 from ledger_pipeline.defs.sensors import closed_epochs, log_failed_runs, log_succeeded_runs
 from ledger_pipeline.defs.settlement import settlement_assets
@@ -45,11 +52,11 @@ def build_defs(
         schedules=[collect_running_epochs(spec)],
         sensors=[closed_epochs, proposals, signed_statements, log_succeeded_runs, log_failed_runs],
         resources={
-            "settings": settings,
-            "ledger": LedgerResource(settings=settings),
-            "github": GitHubResource(settings=settings),
-            "progress": progress or ProgressLog(),
-            "clock": clock or SystemClock(),
+            "settings": fixed(settings),
+            "ledger": fixed(LedgerResource(settings)),
+            "github": fixed(GitHubResource(settings)),
+            "progress": fixed(progress or ProgressLog()),
+            "clock": fixed(clock or SystemClock()),
         },
         executor=dg.in_process_executor,
     )

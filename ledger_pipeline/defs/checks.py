@@ -42,9 +42,9 @@ def counts_match_github(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDe
 
     def counts_match_github(
         context: dg.AssetCheckExecutionContext,
-        settings: SettingsResource,
-        ledger: LedgerResource,
-        github: GitHubResource,
+        settings: dg.ResourceParam[SettingsResource],
+        ledger: dg.ResourceParam[LedgerResource],
+        github: dg.ResourceParam[GitHubResource],
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.AssetCheckResult]:
         if not _is_asked_for(context):

@@ -76,9 +76,9 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     def github_activity(
         context: dg.AssetExecutionContext,
         config: CollectConfig,
-        settings: SettingsResource,
-        ledger: LedgerResource,
-        github: GitHubResource,
+        settings: dg.ResourceParam[SettingsResource],
+        ledger: dg.ResourceParam[LedgerResource],
+        github: dg.ResourceParam[GitHubResource],
         clock: dg.ResourceParam[Clock],
         progress: dg.ResourceParam[ProgressListener],
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckEvaluation]:
@@ -169,8 +169,8 @@ def activity_events(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     )
     def activity_events(
         context: dg.AssetExecutionContext,
-        settings: SettingsResource,
-        ledger: LedgerResource,
+        settings: dg.ResourceParam[SettingsResource],
+        ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckEvaluation]:
         now = clock.now()

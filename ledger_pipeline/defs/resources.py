@@ -1,10 +1,14 @@
 """Thin shells that hand out ports: settings, the ledger, the source, the clock. Nothing is opened before an asset asks.
 
+None of them is Dagster's configurable resource: whoever may launch a run must not decide whose ledger it writes, which
+repositories it reads, or who may sign.
+
 SQLAlchemy, Alembic and PyGithub are imported when something is opened: loading the definitions takes half the time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,10 +39,16 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-class SettingsResource(dg.ConfigurableResource[Any]):
-    """The environment's settings; `overrides` by field name take precedence, for tests and only without secrets."""
+def fixed(resource: object) -> dg.ResourceDefinition:
+    """The resource as it is. A run config that says anything of it is refused."""
+    return dg.ResourceDefinition(lambda _: resource, config_schema={})
 
-    overrides: dict[str, Any] = {}  # noqa: RUF012 (a pydantic field, copied per instance)
+
+@dataclass(frozen=True)
+class SettingsResource:
+    """The environment's settings; `overrides` by field name take precedence, for tests that build definitions."""
+
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self) -> Settings:
         """The settings as they are now. Raises SettingsError."""
@@ -49,7 +59,8 @@ class SettingsResource(dg.ConfigurableResource[Any]):
         return self.read().repo_spec()
 
 
-class LedgerResource(dg.ConfigurableResource[Any]):
+@dataclass(frozen=True)
+class LedgerResource:
     """The ledger in DATABASE_URL, for the node of the repo-spec."""
 
     settings: SettingsResource
@@ -64,7 +75,8 @@ class LedgerResource(dg.ConfigurableResource[Any]):
             yield ledger
 
 
-class GitHubResource(dg.ConfigurableResource[Any]):
+@dataclass(frozen=True)
+class GitHubResource:
     """GitHub at GITHUB_API_URL, with the credentials of the environment."""
 
     settings: SettingsResource

@@ -34,8 +34,8 @@ CHECK_SECONDS = 300
 )
 def closed_epochs(
     context: dg.SensorEvaluationContext,
-    settings: SettingsResource,
-    ledger: LedgerResource,
+    settings: dg.ResourceParam[SettingsResource],
+    ledger: dg.ResourceParam[LedgerResource],
     clock: dg.ResourceParam[Clock],
 ) -> dg.SensorResult | dg.SkipReason:
     """One request for each epoch that ended or changed its status since the last tick; the first tick only looks."""

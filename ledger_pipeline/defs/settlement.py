@@ -90,8 +90,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
     )
     def epoch(
         context: dg.AssetExecutionContext,
-        settings: SettingsResource,
-        ledger: LedgerResource,
+        settings: dg.ResourceParam[SettingsResource],
+        ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
     ) -> dg.MaterializeResult[None]:
         now = clock.now()
@@ -110,8 +110,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
     )
     def activity_curation(
         context: dg.AssetExecutionContext,
-        settings: SettingsResource,
-        ledger: LedgerResource,
+        settings: dg.ResourceParam[SettingsResource],
+        ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
     ) -> dg.MaterializeResult[None]:
         with domain_failures(), ledger.open() as store:
@@ -139,8 +139,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
     )
     def epoch_allocations(
         context: dg.AssetExecutionContext,
-        settings: SettingsResource,
-        ledger: LedgerResource,
+        settings: dg.ResourceParam[SettingsResource],
+        ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
     ) -> dg.MaterializeResult[None]:
         with domain_failures(), ledger.open() as store:
@@ -179,8 +179,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
     )
     def pool_components(
         context: dg.AssetExecutionContext,
-        settings: SettingsResource,
-        ledger: LedgerResource,
+        settings: dg.ResourceParam[SettingsResource],
+        ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
     ) -> dg.MaterializeResult[None]:
         with domain_failures(), ledger.open() as store:

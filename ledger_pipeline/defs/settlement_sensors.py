@@ -31,7 +31,9 @@ _BEFORE_ALL = f"{datetime(1, 1, 2, tzinfo=UTC).isoformat()} {UUID(int=0)}"
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Curates an epoch and proposes its allocations whenever its activity was materialized.",
 )
-def proposals(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult | dg.SkipReason:
+def proposals(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[SettingsResource]
+) -> dg.SensorResult | dg.SkipReason:
     """One request for each row of epochs in a scope whose `activity_events` were materialized since the last tick."""
     found = context.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=ACTIVITY_EVENTS, after_storage_id=int(context.cursor or 0)),
@@ -64,7 +66,9 @@ def proposals(context: dg.SensorEvaluationContext, settings: SettingsResource) -
     description="Materializes an epoch's payout statement once it is signed, and again when one supersedes it.",
 )
 def signed_statements(
-    context: dg.SensorEvaluationContext, settings: SettingsResource, ledger: LedgerResource
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[SettingsResource],
+    ledger: dg.ResourceParam[LedgerResource],
 ) -> dg.SensorResult | dg.SkipReason:
     """One request for each statement made since the last tick; at the first, for each there is."""
     created_at, statement_id = (context.cursor or _BEFORE_ALL).split(" ")

@@ -64,8 +64,8 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
     )
     def payout_statement(
         context: dg.AssetExecutionContext,
-        settings: SettingsResource,
-        ledger: LedgerResource,
+        settings: dg.ResourceParam[SettingsResource],
+        ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.AssetCheckEvaluation]:
         wrong = []

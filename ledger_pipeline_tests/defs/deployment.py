@@ -116,7 +116,6 @@ class Deployment:
 
     def configure(self, **overrides: Any) -> None:
         """Let these settings be others, by field name; None takes one away."""
-        # A resource keeps the configuration it was made with: changing its dictionary changes nothing.
         changed = {**self.settings.overrides, **overrides}
         self.settings = SettingsResource(overrides={name: each for name, each in changed.items() if each is not None})
 

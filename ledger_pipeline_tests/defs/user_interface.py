@@ -40,6 +40,15 @@ _BACKFILL = """
       }
     }
 """
+_LAUNCH = """
+    mutation ($executionParams: ExecutionParams!) {
+      launchRun(executionParams: $executionParams) {
+        __typename
+        ... on RunConfigValidationInvalid { errors { message } }
+        ... on PythonError { message }
+      }
+    }
+"""
 # A file of its own for each deployment: Dagster keeps what it has loaded from one.
 _CODE = """\
 from ledger_pipeline_tests.defs.user_interface import shown
@@ -84,6 +93,17 @@ class UserInterface:
                 break
         assert backfill.status is BulkActionStatus.COMPLETED_SUCCESS, (backfill.status, backfill.error)
         return list(instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": backfill.backfill_id})))
+
+    def launch(self, job: str, partition: str, run_config: dict[str, Any]) -> tuple[str, list[str]]:
+        """Launch a job from the launchpad: what the answer is, in Dagster's words, and the errors it names."""
+        repository = {"repositoryName": "__repository__", "repositoryLocationName": CODE_LOCATION}
+        wanted = {
+            "selector": {**repository, "jobName": job},
+            "runConfigData": run_config,
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
+        }
+        answer = self._ask(_LAUNCH, executionParams=wanted)["launchRun"]
+        return answer["__typename"], [error["message"] for error in answer.get("errors", [])]
 
     def _asset(self) -> dict[str, Any]:
         found: dict[str, Any] = self._ask(_PARTITIONS, key={"path": ACTIVITY_EVENTS.path})["assetNodeOrError"]
