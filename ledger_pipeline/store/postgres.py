@@ -20,7 +20,7 @@ from ledger_pipeline.store.allocations import Allocations
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.curation import Curation
 from ledger_pipeline.store.cursors import finished_scans, scan_of, store_scans, stored_cursors
-from ledger_pipeline.store.digests import bounds, window_digests
+from ledger_pipeline.store.digests import bounds, streamed, window_digests
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.failures import translated
 from ledger_pipeline.store.identities import Identities
@@ -48,7 +48,6 @@ from ledger_pipeline.store.schema import activity_events, epochs, rejected_event
 from ledger_pipeline.store.skipped import keep_skipped
 from ledger_pipeline.store.statements import Statements
 
-ROWS_PER_FETCH = 1000
 EVER = EpochWindow(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 CREATE_EPOCHS = text("""
@@ -267,7 +266,7 @@ class PostgresLedger:
         with (
             translated(self._engine),
             self._engine.connect() as connection,
-            _unhurried(connection).execution_options(yield_per=ROWS_PER_FETCH).execute(query) as rows,
+            streamed(_unhurried(connection), query) as rows,
         ):
             for row in rows:
                 yield StoredEvent(*row)

@@ -2,7 +2,8 @@
 
 What a window has is counted from the ledger, never from receipts: scans overlap, and each meets most of what the
 one before had met. An item belongs to the source_scope that ever answered to the repository's name, case apart; it
-counts once, as kept, or else rejected, or else skipped, even where a later scan found it changed.
+counts once, as kept, or else rejected, or else skipped, even where a later scan found it changed. Items are streamed:
+memory grows with windows and source_scopes, not with what they hold.
 """
 
 from collections import Counter, defaultdict
@@ -13,13 +14,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, text
 
 from ledger_pipeline.core.events import STREAM_OF_EVENT_TYPE
-from ledger_pipeline.core.hashing import event_set_hash
+from ledger_pipeline.core.hashing import EventSetHash
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.store.digests import bounds
+from ledger_pipeline.store.digests import bounds, streamed
 from ledger_pipeline.store.port import Receipt, WindowReceipt, WindowStream
 from ledger_pipeline.store.schema import scan_receipts
-
-FATES = ("kept", "rejected", "skipped")
 
 LOOKED_AT = text("""
     SELECT given.number, stream, source_scope,
@@ -49,33 +48,60 @@ NAMES = text("""
     SELECT DISTINCT source_scope, source_scope_name FROM scan_receipts
     WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source
 """)
-# OFFSET 0 keeps the planner at one index range per window and table, as it does for digests.
+# OFFSET 0 keeps the planner at one index range per window and table, as it does for digests. Of an id the fate that
+# counts comes first: they happen to be in the order of the alphabet.
 ITEMS = text("""
     SELECT given.number, item.*
     FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
         WITH ORDINALITY AS given (period_start, period_end, number)
     CROSS JOIN LATERAL (
-        SELECT 'kept' AS fate, event_type, metadata ->> 'repository' AS name, id, payload_hash AS detail
-        FROM activity_events
-        WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source
-            AND event_time >= given.period_start AND event_time < given.period_end
-        UNION ALL
-        SELECT 'rejected', event_type, metadata ->> 'repository', event_id, reason
-        FROM rejected_events
-        WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source
-            AND event_time >= given.period_start AND event_time < given.period_end
-        UNION ALL
-        SELECT 'skipped', event_type, source_scope, event_id, reason
-        FROM skipped_activity
-        WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source
-            AND event_time >= given.period_start AND event_time < given.period_end
+        SELECT * FROM (
+            SELECT 'kept' AS fate, event_type, metadata ->> 'repository' AS name, id, payload_hash AS detail
+            FROM activity_events
+            WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source
+                AND event_time >= given.period_start AND event_time < given.period_end
+            UNION ALL
+            SELECT 'rejected', event_type, metadata ->> 'repository', event_id, reason
+            FROM rejected_events
+            WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source
+                AND event_time >= given.period_start AND event_time < given.period_end
+            UNION ALL
+            SELECT 'skipped', event_type, source_scope, event_id, reason
+            FROM skipped_activity
+            WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source
+                AND event_time >= given.period_start AND event_time < given.period_end
+        ) AS every
+        ORDER BY id COLLATE "C", fate COLLATE "C"
         OFFSET 0
     ) AS item
 """)
 
 
-# Number of the window, stream, source_scope, fate: by id the payload hash, or the reason.
-_Items = defaultdict[tuple[int, str, str, str], dict[str, str]]
+class _Holdings:
+    """What a window holds of one stream of one source_scope, counted item by item."""
+
+    def __init__(self) -> None:
+        self.kept = 0
+        self.rejected = 0
+        self.skipped: Counter[str] = Counter()
+        self.set_hash = EventSetHash()
+        self._last_id: str | None = None
+
+    def count(self, fate: str, event_id: str, detail: str) -> None:
+        """One more item, in the order of ITEMS; `detail` is its payload hash, or the reason."""
+        if event_id == self._last_id:
+            return
+        self._last_id = event_id
+        if fate == "kept":
+            self.kept += 1
+            self.set_hash.add(event_id, detail)
+        elif fate == "rejected":
+            self.rejected += 1
+        else:
+            self.skipped[detail] += 1
+
+
+_Place = tuple[int, str, str]  # the number of a window, stream, source_scope
 
 
 def keep_receipts(connection: Connection, scope: Mapping[str, object], receipts: Sequence[Receipt]) -> None:
@@ -91,10 +117,11 @@ def window_receipts(
     wanted = sorted(set(windows))
     parameters = {**scope, "source": source, **bounds(wanted)}
     looked_at = connection.execute(LOOKED_AT, parameters).all()
-    items = _items(connection, parameters)
+    holdings = {(row.number, row.stream, row.source_scope): _Holdings() for row in looked_at}
+    _count_items(connection, parameters, holdings)
     # Sorted here: the database's collation is not ours to know.
     return [
-        _window_receipt(wanted[row.number - 1], source, row, items)
+        _window_receipt(wanted[row.number - 1], source, row, holdings[row.number, row.stream, row.source_scope])
         for row in sorted(looked_at, key=lambda row: (row.number, row.stream, row.source_scope))
     ]
 
@@ -113,24 +140,25 @@ def _columns(receipt: Receipt) -> dict[str, object]:
     return {**columns, "period_start": window.start, "period_end": window.end}
 
 
-def _items(connection: Connection, parameters: Mapping[str, object]) -> _Items:
+def _count_items(
+    connection: Connection, parameters: Mapping[str, object], holdings: Mapping[_Place, _Holdings]
+) -> None:
     called: defaultdict[str, set[str]] = defaultdict(set)
     for source_scope, name in connection.execute(NAMES, parameters):
         called[source_scope.lower()].add(source_scope)
         called[name.lower()].add(source_scope)
-    items: _Items = defaultdict(dict)
-    for number, fate, event_type, name, event_id, detail in connection.execute(ITEMS, parameters):
-        stream = STREAM_OF_EVENT_TYPE.get(event_type)
-        if stream is not None and name is not None:
+    with streamed(connection, ITEMS, parameters) as rows:
+        for number, fate, event_type, name, event_id, detail in rows:
+            stream = STREAM_OF_EVENT_TYPE.get(event_type)
+            if stream is None or name is None:
+                continue
             for source_scope in called.get(name.lower(), ()):
-                items[number, stream, source_scope, fate][event_id] = detail
-    return items
+                held = holdings.get((number, stream, source_scope))
+                if held is not None:
+                    held.count(fate, event_id, detail)
 
 
-def _window_receipt(window: EpochWindow, source: str, row: Row[*tuple[Any, ...]], items: _Items) -> WindowReceipt:
-    kept, rejected, skipped = (items[row.number, row.stream, row.source_scope, fate] for fate in FATES)
-    rejected_only = rejected.keys() - kept.keys()
-    skipped_only = skipped.keys() - kept.keys() - rejected_only
+def _window_receipt(window: EpochWindow, source: str, row: Row[*tuple[Any, ...]], held: _Holdings) -> WindowReceipt:
     return WindowReceipt(
         window=window,
         source=source,
@@ -143,8 +171,8 @@ def _window_receipt(window: EpochWindow, source: str, row: Row[*tuple[Any, ...]]
         first_updated_at=row.first_updated_at,
         last_updated_at=row.last_updated_at,
         source_total=row.source_total,
-        kept=len(kept),
-        skipped_by_reason=dict(Counter(skipped[event_id] for event_id in skipped_only)),
-        rejected=len(rejected_only),
-        set_hash=event_set_hash(kept.items()),
+        kept=held.kept,
+        skipped_by_reason=dict(held.skipped),
+        rejected=held.rejected,
+        set_hash=held.set_hash.hexdigest(),
     )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger_pipeline.core.hashing import canonical_json, event_set_hash, sha256_hex
+from ledger_pipeline.core.hashing import EventSetHash, canonical_json, event_set_hash, sha256_hex
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))  # a lone surrogate has no UTF-8
 scalars = st.none() | st.booleans() | st.integers() | texts
@@ -156,6 +156,25 @@ def test_a_sets_hash_does_not_depend_on_the_order_it_comes_in(events: list[tuple
 def test_a_sets_hash_is_sha_256_of_the_sorted_pairs_as_compact_json(events: list[tuple[str, str]]) -> None:
     text = json.dumps([list(pair) for pair in sorted(events)], separators=(",", ":"), ensure_ascii=False)
     assert event_set_hash(events) == hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+@given(pairs)
+def test_a_sets_hash_grows_pair_by_pair(events: list[tuple[str, str]]) -> None:
+    growing = EventSetHash()
+    for number, pair in enumerate(sorted(events)):
+        assert growing.hexdigest() == event_set_hash(sorted(events)[:number])
+        growing.add(*pair)
+    assert growing.hexdigest() == event_set_hash(events)
+
+
+@pytest.mark.parametrize(("first", "second"), [("b", "a"), ("a", "Z"), ("a", ""), ("\U0001f680", "\uffff")])
+def test_a_pair_that_should_have_come_earlier_is_refused(first: str, second: str) -> None:
+    growing = EventSetHash()
+    growing.add(first, "0")
+    with pytest.raises(ValueError, match="sorted by id"):
+        growing.add(second, "0")
+    growing.add(first, "1")
+    assert growing.hexdigest() == event_set_hash([(first, "0"), (first, "1")])
 
 
 def test_the_empty_set_has_a_hash_of_its_own() -> None:

@@ -1,21 +1,26 @@
 """Reading the ledger back: half-open windows, one order, one snapshot."""
 
 import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 from sqlalchemy import Engine, event, text
 
 from ledger_pipeline.core.hashing import event_set_hash
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.store.digests import ROWS_PER_FETCH
 from ledger_pipeline.store.port import AppendOutcome, EpochStatus, WindowDigest
-from ledger_pipeline.store.postgres import ROWS_PER_FETCH, PostgresLedger
+from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import (
     OTHER_SCOPE_ID,
     PRODUCER,
     SCOPE_ID,
+    cursor,
     instant,
     issue,
     pull_request,
+    receipt,
     review,
     weeks,
     window,
@@ -23,6 +28,16 @@ from ledger_pipeline_tests.builders import (
 from ledger_pipeline_tests.postgres import set_status
 
 NOW = instant("2026-02-18")
+
+
+@contextmanager
+def traced_memory() -> Iterator[Callable[[], int]]:
+    """Measure what Python allocates inside; what is yielded says the most bytes at once so far."""
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_event_at_a_windows_end_belongs_to_the_next(ledger: PostgresLedger) -> None:
@@ -51,13 +66,34 @@ def test_events_come_by_time_and_ties_by_id_of_one_scope_and_node(
 def test_events_are_streamed(ledger: PostgresLedger) -> None:
     count = 20 * ROWS_PER_FETCH
     ledger.append_events(SCOPE_ID, [pull_request(n, at="2026-02-17T12:00:00Z") for n in range(count)], PRODUCER, NOW)
-    tracemalloc.start()
-    try:
-        assert sum(1 for _ in ledger.events(SCOPE_ID, window())) == count
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < count * 1000  # one row weighs about 2,000 bytes; all of them at once would be 40 MB
+    seen = 0
+    with traced_memory() as peak_bytes:
+        for _ in ledger.events(SCOPE_ID, window()):
+            seen += 1
+        assert peak_bytes() < count * 1000  # one row weighs about 2,000 bytes; all of them at once would be 40 MB
+    assert seen == count
+
+
+def test_digests_and_receipts_hold_no_window_in_memory(ledger: PostgresLedger) -> None:
+    count = 20 * ROWS_PER_FETCH
+    events = [pull_request(n, at="2026-02-17T12:00:00Z") for n in range(count)]
+    ledger.append_events(SCOPE_ID, events, PRODUCER, NOW)
+    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-24", "2026-02-16")], NOW, [receipt()])
+    expected = event_set_hash((event.id, event.payload_hash) for event in events)
+    del events
+    with traced_memory() as peak_bytes:
+        [digest] = ledger.digests(SCOPE_ID, [window()])
+        [found] = ledger.receipts(SCOPE_ID, "github", [window()])
+        assert peak_bytes() < count * 100  # id and payload hash alone weigh more than 200 bytes
+    assert (digest.events, digest.set_hash) == (found.kept, found.set_hash) == (count, expected)
+
+
+def test_a_set_hash_is_by_code_point_whatever_order_the_ledger_has(ledger: PostgresLedger) -> None:
+    names = ("zeta", "Zeta", "_", "Ünï", "e\u0301", "\U0001f680", "\uffee", "a-b", "a/b", "ab", '"\\\n')
+    events = [pull_request(n, repo=f"cogni-dao/{name}") for n, name in enumerate(names)]
+    ledger.append_events(SCOPE_ID, events, PRODUCER, NOW)
+    [digest] = ledger.digests(SCOPE_ID, [window()])
+    assert digest.set_hash == event_set_hash((event.id, event.payload_hash) for event in events)
 
 
 def test_a_reader_that_stops_early_gives_its_connection_back(ledger: PostgresLedger, ledger_engine: Engine) -> None:
