@@ -13,29 +13,9 @@ from typing import Protocol
 
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.unread import ItemKey as ItemKey
+from ledger_pipeline.core.unread import UnreadItem as UnreadItem
 from ledger_pipeline.core.windows import EpochWindow
-
-
-@dataclass(frozen=True, order=True)
-class ItemKey:
-    """One item of a source_scope: `kind` is `pull_request` or `issue`; `number` is 0 where the source tells none."""
-
-    kind: str
-    number: int
-
-
-@dataclass(frozen=True)
-class UnreadItem:
-    """An item that the source shows and that cannot be read, so that its events may be missing.
-
-    `reason` is plain text of at most 300 characters. Its events lie between `earliest` (None: at any time) and `latest`
-    (aware, UTC): when the source made it, and when the source last showed it.
-    """
-
-    key: ItemKey
-    reason: str
-    earliest: datetime | None
-    latest: datetime
 
 
 @dataclass(frozen=True)
@@ -43,13 +23,16 @@ class ScanRequest:
     """What to read of `source_scope`: for each stream, everything updated at or after its floor (aware, UTC).
 
     `position` is where an interrupted scan of the same floors stood (ScanPage.position), None to begin. `unread` are
-    items that an earlier scan could not read, to be asked for again by number; `floors` may be empty then.
+    items with a number that an earlier scan could not read, to be asked for again, for all of `streams` whatever the
+    floors, which may be empty then. Each comes back in the first pages, in `settled` or `unread`; also where `position`
+    is given.
     """
 
     source_scope: str
     floors: Mapping[str, datetime]
     position: Mapping[str, Json] | None = None
     unread: tuple[ItemKey, ...] = ()
+    streams: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,8 +65,8 @@ class ScanPage:
     `source_scope_id` is the source's own id of what answered, which a name may change hands without; None where it
     tells none. `totals` are the source's counts of all items, by stream that it counts and this page was asked for;
     `newer` counts the items of this page that were updated since the floor. `unread` are the items of this page that
-    cannot be read; `settled` are those of the request's `unread` that this page has read, or that the source has no
-    more.
+    cannot be read, with whatever events of theirs can; `settled` are those of the request's `unread` that this page has
+    read whole, or that the source has no more.
     `refused` are streams asked for that the source does not give to these credentials, each with what to do about it
     (plain text of at most 300 characters): from this page on the scan has nothing of them, and covers nothing of them.
     """
