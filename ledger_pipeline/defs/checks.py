@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import product
 
 import dagster as dg
 
@@ -100,16 +101,15 @@ def _compare(
 ) -> Iterator[_Difference]:
     """Both counts of every window, source_scope and stream that is complete in the ledger and that GitHub can count."""
     for spec in scope.sources:
-        for window in windows:
-            for source_scope in spec.source_scopes:
-                complete = {
-                    stream: receipt
-                    for stream in spec.streams
-                    if (receipt := seen.get((window, source_scope, stream))) and receipt.covered_to >= window.end
-                }
-                if not complete:
-                    continue
-                for stream, count in source.count_events(source_scope, window).items():
-                    if stream in complete:
+        for source_scope in spec.source_scopes:
+            complete = {
+                (window, stream): receipt
+                for window, stream in product(windows, spec.streams)
+                if (receipt := seen.get((window, source_scope, stream))) and receipt.covered_to >= window.end
+            }
+            asked = sorted({window for window, _ in complete})
+            for window, counts in source.count_events(source_scope, asked).items():
+                for stream, count in counts.items():
+                    if (receipt := complete.get((window, stream))) is not None:
                         key = partition_key(window, scope)
-                        yield _Difference(key, source_scope, stream, complete[stream].seen, count)
+                        yield _Difference(key, source_scope, stream, receipt.seen, count)

@@ -133,9 +133,11 @@ class ActivitySource(Protocol):
         """
         ...
 
-    def count_events(self, source_scope: str, window: EpochWindow) -> Mapping[str, int]:
-        """How many events the source's own index has in `window`, by stream; only of streams it can count.
+    def count_events(
+        self, source_scope: str, windows: Sequence[EpochWindow]
+    ) -> Mapping[EpochWindow, Mapping[str, int]]:
+        """How many events the source's own index has in each of `windows`, by stream; only of streams it can count.
 
-        Raises as `scan` does.
+        In far fewer requests than there are windows. Raises as `scan` does.
         """
         ...

@@ -53,6 +53,14 @@ def test_a_difference_is_a_warning_that_names_both_numbers_and_the_partition(col
     assert evaluation.metadata["partitions"].value == ["2026-02-09|default"]
 
 
+def test_a_range_of_epochs_is_counted_in_one_request(collected: Deployment) -> None:
+    assert collected.materialize("2026-01-05", "2026-02-09").success
+    collected.github.clear_requests()
+    evaluation = check(collected, "2026-01-05", "2026-02-09")
+    assert (evaluation.passed, evaluation.metadata["compared"].value) == (True, 6 * 2)
+    assert len(collected.github.requests) == 1
+
+
 def test_a_window_that_is_not_complete_is_not_compared(collected: Deployment) -> None:
     assert collected.materialize("2026-02-16").success
     evaluation = check(collected, "2026-02-16")
@@ -85,19 +93,21 @@ def test_the_check_alone_can_be_run_from_the_ui(collected: Deployment) -> None:
     assert [evaluation.passed for evaluation in result.get_asset_check_evaluations()] == [True]
 
 
-def tags(epoch: str) -> dict[str, str]:
-    key = f"{epoch}|default"
-    return {"dagster/asset_partition_range_start": key, "dagster/asset_partition_range_end": key}
+def tags(first: str, last: str = "") -> dict[str, str]:
+    return {
+        "dagster/asset_partition_range_start": f"{first}|default",
+        "dagster/asset_partition_range_end": f"{last or first}|default",
+    }
 
 
-def check(deployment: Deployment, epoch: str = "2026-02-09") -> dg.AssetCheckEvaluation:
+def check(deployment: Deployment, epoch: str = "2026-02-09", last: str = "") -> dg.AssetCheckEvaluation:
     result = (
         deployment.definitions()
         .resolve_job_def("check_counts")
         .execute_in_process(
             instance=deployment.instance,
             run_config=QUIET,
-            tags=tags(epoch),
+            tags=tags(epoch, last),
         )
     )
     [evaluation] = result.get_asset_check_evaluations()

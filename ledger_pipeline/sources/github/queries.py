@@ -103,16 +103,6 @@ query MoreReviews($owner: String!, $name: String!, $number: Int!, $reviewsFirst:
     + _REVIEW
 )
 
-# What GitHub's search counts, and the name the repository has now: search follows no renames.
-COUNTS = """
-query Counts($owner: String!, $name: String!, $merged: String!, $closed: String!) {
-  rateLimit { cost remaining }
-  repository(owner: $owner, name: $name) { nameWithOwner }
-  merged: search(type: ISSUE, query: $merged) { issueCount }
-  closed: search(type: ISSUE, query: $closed) { issueCount }
-}
-"""
-
 _HEAD = """
 fragment head on Repository {
   databaseId
@@ -137,3 +127,17 @@ def heads_query(repositories: int) -> str:
     variables = ", ".join(f"$o{n}: String!, $n{n}: String!" for n in numbers)
     aliases = "\n".join(f"  r{n}: repository(owner: $o{n}, name: $n{n}) {{ ...head }}" for n in numbers)
     return f"query Heads({variables}) {{\n  rateLimit {{ cost remaining }}\n{aliases}\n}}\n{_HEAD}"
+
+
+def counts_query(windows: int) -> str:
+    """Asks what GitHub's search counts in so many windows of one repository, aliased `m0` (merged), `c0` (closed), ...
+
+    The searches go in as variables of the same names; `repository` tells its name now, for search follows no renames.
+    """
+    aliases = [f"{letter}{n}" for n in range(windows) for letter in "mc"]
+    variables = "".join(f", ${alias}: String!" for alias in aliases)
+    searches = "\n".join(f"  {alias}: search(type: ISSUE, query: ${alias}) {{ issueCount }}" for alias in aliases)
+    return (
+        f"query Counts($owner: String!, $name: String!{variables}) {{\n  rateLimit {{ cost remaining }}\n"
+        f"  repository(owner: $owner, name: $name) {{ nameWithOwner }}\n{searches}\n}}\n"
+    )

@@ -2,18 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from typing import Any
 
-from ledger_pipeline.core.errors import SourceUnavailable
-from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS, ISSUES, PULL_REQUESTS
+from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.sources.github.capabilities import lacking_fields
 from ledger_pipeline.sources.github.client import GitHubClient
+from ledger_pipeline.sources.github.counts import read_counts
 from ledger_pipeline.sources.github.heads import read_heads
-from ledger_pipeline.sources.github.queries import COUNTS
 from ledger_pipeline.sources.github.scan import Scan
 from ledger_pipeline.sources.port import Heads, ScanPage, ScanRequest
 from ledger_pipeline.sources.stopping import StopSignal
@@ -52,32 +49,14 @@ class GitHubSource:
         """The fields that a scan asks for and this server does not have, as `Issue.fullDatabaseId`; one request."""
         return lacking_fields(self._client, source_scope)
 
-    def count_events(self, source_scope: str, window: EpochWindow) -> Mapping[str, int]:
-        """Merged pull requests and closed issues in `window` by GitHub's search, whoever their author is.
+    def count_events(
+        self, source_scope: str, windows: Sequence[EpochWindow]
+    ) -> Mapping[EpochWindow, Mapping[str, int]]:
+        """Merged pull requests and closed issues in `windows` by GitHub's search, whoever their author is.
 
         GitHub cannot count reviews.
         """
-        found = self._counts(source_scope, source_scope, window)
-        name = found["repository"]["nameWithOwner"]
-        if name.lower() != source_scope.lower():
-            # Search knows a renamed repository by its new name only, and counts 0 under the old one.
-            found = self._counts(source_scope, name, window)
-        return {PULL_REQUESTS: found["merged"]["issueCount"], ISSUES: found["closed"]["issueCount"]}
-
-    def _counts(self, source_scope: str, repo: str, window: EpochWindow) -> dict[str, Any]:
-        owner, _, name = repo.partition("/")
-        # GitHub's ranges include their last second, windows do not include their end.
-        span = f"{_search_time(window.start)}..{_search_time(window.end - timedelta(seconds=1))}"
-        variables = {
-            "owner": owner,
-            "name": name,
-            "merged": f"repo:{repo} is:pr is:merged merged:{span}",
-            "closed": f"repo:{repo} is:issue is:closed closed:{span}",
-        }
-        data = self._client.query(source_scope, COUNTS, variables).data
-        if any(data.get(field) is None for field in ("repository", "merged", "closed")):
-            raise SourceUnavailable(GITHUB, source_scope, "GitHub's search answers null instead of a count")
-        return data
+        return read_counts(self._client, source_scope, windows)
 
 
 @contextmanager
@@ -103,7 +82,3 @@ def open_github(
         yield GitHubSource(client, min(page_size or settings.github_page_size, settings.github_page_size))
     finally:
         client.close()
-
-
-def _search_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

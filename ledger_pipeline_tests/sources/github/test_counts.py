@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from ledger_pipeline.core.errors import SourceRefused
+from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS
-from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
+from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, World
 from ledger_pipeline_tests.sources.github.github_source import github_source
@@ -24,6 +25,8 @@ from ledger_pipeline_tests.sources.simulator.worlds import (
 )
 
 WEEK = EpochWindow(MONDAY, MONDAY + timedelta(days=7))
+WEEKS = list(EpochCalendar(7).windows_between(EpochCalendar(7).window_at(WEEK.start - timedelta(weeks=519)), WEEK))
+TEN_YEARS_OF_REQUESTS = 21  # 520 weeks, 25 to a request
 SECOND = timedelta(seconds=1)
 BEFORE = MONDAY - timedelta(days=30)
 
@@ -47,15 +50,47 @@ def github() -> Iterator[Simulator]:
 
 def test_a_window_counts_from_its_first_second_up_to_but_without_its_end(github: Simulator) -> None:
     with github_source(github.url) as source:
-        assert source.count_events(NAME, WEEK) == {PULL_REQUESTS: 3, ISSUES: 1}
+        assert source.count_events(NAME, [WEEK]) == {WEEK: {PULL_REQUESTS: 3, ISSUES: 1}}
     assert len(github.requests) == 1
 
 
 def test_a_renamed_repository_is_counted_under_its_new_name(github: Simulator) -> None:
     with github_source(github.url) as source:
-        assert source.count_events("old-owner/old-name", WEEK) == {PULL_REQUESTS: 3, ISSUES: 1}
+        counts = source.count_events("old-owner/old-name", WEEKS)
+    assert counts[WEEK] == {PULL_REQUESTS: 3, ISSUES: 1}
+    assert len(github.requests) == 1 + TEN_YEARS_OF_REQUESTS  # to learn the name costs one
+
+
+def test_ten_years_of_weeks_are_counted_in_twenty_one_requests(github: Simulator) -> None:
+    with github_source(github.url) as source:
+        counts = source.count_events(NAME, WEEKS)
+    assert list(counts) == WEEKS
+    assert {window: of for window, of in counts.items() if any(of.values())} == {
+        WEEKS[-2]: {PULL_REQUESTS: 1, ISSUES: 0},
+        WEEK: {PULL_REQUESTS: 3, ISSUES: 1},
+    }
+    assert len(github.requests) == TEN_YEARS_OF_REQUESTS
+
+
+def test_of_no_window_nothing_is_asked(github: Simulator) -> None:
+    with github_source(github.url) as source:
+        assert source.count_events(NAME, []) == {}
+    assert github.requests == ()
+
+
+def test_a_query_too_heavy_for_github_asks_for_fewer_windows(github: Simulator) -> None:
+    github.faults.next(Failure.BAD_GATEWAY)
+    with github_source(github.url) as source:
+        assert source.count_events(NAME, WEEKS[-25:])[WEEK] == {PULL_REQUESTS: 3, ISSUES: 1}
+    assert len(github.requests) == 1 + 3  # 25 refused; 12, 12 and 1
+
+
+def test_one_window_that_is_too_heavy_is_no_count(github: Simulator) -> None:
+    github.faults.when(lambda _: True, Failure.BAD_GATEWAY)
+    with github_source(github.url) as source, pytest.raises(SourceUnavailable, match=NAME):
+        source.count_events(NAME, WEEKS[-25:])
 
 
 def test_a_repository_that_is_not_there_is_refused_and_not_counted_as_empty(github: Simulator) -> None:
     with github_source(github.url) as source, pytest.raises(SourceRefused, match="cogni-dao/gone"):
-        source.count_events("cogni-dao/gone", WEEK)
+        source.count_events("cogni-dao/gone", [WEEK])
