@@ -12,7 +12,7 @@ from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
 from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Allocation
 
 app = typer.Typer(help="Units per user of an epoch.", no_args_is_help=True)
@@ -26,25 +26,26 @@ Reason = Annotated[str | None, typer.Option("--reason", help="Why; whoever recom
 
 
 @app.command()
-def propose(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+def propose(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
     """Curate an epoch and propose its allocations and pool, as the Dagster job allocate_epoch does."""
     with open_access(scope_key) as access:
-        found = access.epoch(epoch)
-        curate(access.ledger, access.scope, found)
-        fill_pool(access.ledger, access.scope, found)
-        _print(epoch, allocate(access.ledger, access.scope, found), as_json=as_json)
+        epoch = access.epoch(epoch_name)
+        curate(access.ledger, access.scope, epoch)
+        fill_pool(access.ledger, access.scope, epoch)
+        _print(epoch, allocate(access.ledger, access.scope, epoch), as_json=as_json)
 
 
 @app.command("list")
-def list_command(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+def list_command(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
     """Print an epoch's allocations as they stand."""
     with open_access(scope_key) as access:
-        _print(epoch, access.ledger.allocations.of(access.epoch(epoch)), as_json=as_json)
+        epoch = access.epoch(epoch_name)
+        _print(epoch, access.ledger.allocations.of(epoch), as_json=as_json)
 
 
 @app.command("set")
 def set_command(
-    epoch: OneEpoch,
+    epoch_name: OneEpoch,
     user: User,
     units_milli: UnitsMilli = None,
     reason: Reason = None,
@@ -57,29 +58,31 @@ def set_command(
     if not clear and not (reason or "").strip():
         raise typer.BadParameter("--reason must say why")
     with open_access(scope_key) as access:
-        found = access.epoch(epoch)
-        if found.status is EpochStatus.FINALIZED:
-            raise EpochNotReady(f"epoch {epoch} is finalized: `ledger-pipeline epoch amend` puts units right")
-        access.ledger.allocations.decide(found, user, units_milli, None if clear else (reason or "").strip())
+        epoch = access.epoch(epoch_name)
+        if epoch.status is EpochStatus.FINALIZED:
+            raise EpochNotReady(
+                f"epoch {epoch.window.key} is finalized: `ledger-pipeline epoch amend` puts units right"
+            )
+        access.ledger.allocations.decide(epoch, user, units_milli, None if clear else (reason or "").strip())
     say("taken back" if clear else "decided")
 
 
-def _print(epoch: str, allocations: list[Allocation], *, as_json: bool) -> None:
+def _print(epoch: Epoch, allocations: list[Allocation], *, as_json: bool) -> None:
     if as_json:
-        print_json([_strings(each) for each in allocations])
+        print_json([_strings(allocation) for allocation in allocations])
         return
     rows = [
         [
-            each.user_id,
-            each.activity_count,
-            units_text(each.proposed_units),
-            None if each.final_units is None else units_text(each.final_units),
-            each.override_reason,
+            allocation.user_id,
+            allocation.activity_count,
+            units_text(allocation.proposed_units),
+            None if allocation.final_units is None else units_text(allocation.final_units),
+            allocation.override_reason,
         ]
-        for each in allocations
+        for allocation in allocations
     ]
     columns = ["user", "events", "proposed units", "decided units", "reason"]
-    print_table(f"{len(rows)} users in epoch {epoch}", columns, rows)
+    print_table(f"{len(rows)} users in epoch {epoch.window.key}", columns, rows)
 
 
 def _strings(allocation: Allocation) -> dict[str, object]:

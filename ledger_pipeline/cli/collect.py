@@ -19,7 +19,7 @@ FullRefresh = Annotated[bool, typer.Option("--full-refresh", help="Read again wh
 
 
 def command(
-    epoch: Epoch = None,
+    epoch_name: Epoch = None,
     from_epoch: FromEpoch = None,
     to_epoch: ToEpoch = None,
     scope_key: ScopeKey = None,
@@ -33,7 +33,7 @@ def command(
     settings = read_settings()
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
-    windows = windows_of(scope, epoch, from_epoch, to_epoch)
+    windows = windows_of(scope, epoch_name, from_epoch, to_epoch)
     settings.github_credentials()  # without them a run could only fail
     with (
         databases(settings, note) as settings,

@@ -20,7 +20,7 @@ ClearWeight = Annotated[bool, typer.Option("--clear-weight", help="Weigh it as i
 
 
 def command(
-    epoch: OneEpoch,
+    epoch_name: OneEpoch,
     event_id: EventId,
     note: Note,
     included: Included = None,
@@ -41,13 +41,15 @@ def command(
         except AllocationError as error:
             raise typer.BadParameter(str(error)) from error
     with open_access(scope_key) as access:
-        found = access.epoch(epoch)
-        if found.status is EpochStatus.FINALIZED:
-            raise EpochNotReady(f"epoch {epoch} is finalized: `ledger-pipeline epoch amend` puts units right")
-        judgement = Judgement(note.strip(), included, weight_milli, clear_weight)
-        if not access.ledger.curation.judge(found, event_id, judgement):
+        epoch = access.epoch(epoch_name)
+        if epoch.status is EpochStatus.FINALIZED:
             raise EpochNotReady(
-                f"epoch {epoch} has no curated event {event_id}: materialize activity_curation, or see "
-                f"`ledger-pipeline events --epoch {epoch}`"
+                f"epoch {epoch.window.key} is finalized: `ledger-pipeline epoch amend` puts units right"
+            )
+        judgement = Judgement(note.strip(), included, weight_milli, clear_weight)
+        if not access.ledger.curation.judge(epoch, event_id, judgement):
+            raise EpochNotReady(
+                f"epoch {epoch.window.key} has no curated event {event_id}: materialize activity_curation, or see "
+                f"`ledger-pipeline events --epoch {epoch.window.key}`"
             )
     say("set; materialize epoch_allocations to see what follows")

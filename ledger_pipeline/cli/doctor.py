@@ -32,7 +32,7 @@ def command(as_json: Json = False) -> None:
             problem = error
         findings = asyncio.run(examine(settings, problem))
     if as_json:
-        print_json({"healthy": _is_healthy(findings), "checks": [asdict(each) for each in findings]})
+        print_json({"healthy": _is_healthy(findings), "checks": [asdict(finding) for finding in findings]})
     else:
         _print(findings)
     if not _is_healthy(findings):
@@ -40,12 +40,17 @@ def command(as_json: Json = False) -> None:
 
 
 def _is_healthy(findings: Sequence[Finding]) -> bool:
-    return all(each.state is not State.FAILED for each in findings)
+    return all(finding.state is not State.FAILED for finding in findings)
 
 
 def _print(findings: Sequence[Finding]) -> None:
     rows = [
-        [each.check, coloured(each.state, _COLOURS[each.state]), sentence(each.detail), sentence(each.remedy or "")]
-        for each in findings
+        [
+            finding.check,
+            coloured(finding.state, _COLOURS[finding.state]),
+            sentence(finding.detail),
+            sentence(finding.remedy or ""),
+        ]
+        for finding in findings
     ]
     print_table("", ["check", "state", "what was seen", "what to do"], rows)

@@ -1,6 +1,7 @@
 """`ledger-pipeline epoch`: the life of an epoch, from open to its signed statement."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
@@ -21,7 +22,7 @@ from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.settle import draft_statement, next_steps
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.port import Epoch, EpochStatus
-from ledger_pipeline.store.settlement_port import Statement
+from ledger_pipeline.store.settlement_port import Statement, StatementSignature
 from ledger_pipeline.temporal_bridge.connection import connect
 from ledger_pipeline.temporal_bridge.finalize import finalize_epoch
 from ledger_pipeline.temporal_bridge.finalize_contract import FinalizeEpochResult
@@ -43,87 +44,86 @@ def list_command(
 ) -> None:
     """Print the scope's epochs and where each stands."""
     with open_access(scope_key) as access:
-        found = access.epochs(from_epoch, to_epoch)
+        epochs = access.epochs(from_epoch, to_epoch)
     if as_json:
-        print_json([_epoch_json(each) for each in found])
+        print_json([_epoch_json(epoch) for epoch in epochs])
         return
     rows = [
         [
-            each.window.key,
-            each.window.end.date(),
-            each.id,
-            each.status.value,
-            None if each.pool_total_credits is None else f"{each.pool_total_credits:,}",
+            epoch.window.key,
+            epoch.window.end.date(),
+            epoch.id,
+            epoch.status.value,
+            None if epoch.pool_total_credits is None else f"{epoch.pool_total_credits:,}",
         ]
-        for each in found
+        for epoch in epochs
     ]
     print_table(f"{len(rows)} epochs", ["epoch", "until", "id", "status", "credits paid"], rows)
 
 
 @app.command()
-def show(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
     """Print one epoch: where it stands, what blocks its next step, and its statement once it has one."""
     with open_access(scope_key) as access:
-        found = access.epoch(epoch)
-        blocks = _blocks(access, found)
-        statements = access.ledger.statements.of(found)
+        epoch = access.epoch(epoch_name)
+        blocks = _blocks(access, epoch)
+        statements = access.ledger.statements.of(epoch)
         signatures = access.ledger.statements.signatures(statements)
     if as_json:
         print_json(
             {
-                **_epoch_json(found),
+                **_epoch_json(epoch),
                 "blocks_next_step": blocks,
                 "statements": [
                     {
-                        "statement_id": each.id,
-                        "supersedes_statement_id": each.supersedes_statement_id,
-                        "allocation_set_hash": each.allocation_set_hash,
-                        "pool_total_credits": str(each.pool_total_credits),
-                        "payouts": each.payouts,
-                        "signers": [one.signer_wallet for one in signatures if one.statement_id == each.id],
+                        "statement_id": statement.id,
+                        "supersedes_statement_id": statement.supersedes_statement_id,
+                        "allocation_set_hash": statement.allocation_set_hash,
+                        "pool_total_credits": str(statement.pool_total_credits),
+                        "payouts": statement.payouts,
+                        "signers": _signers(statement, signatures),
                     }
-                    for each in statements
+                    for statement in statements
                 ],
             }
         )
         return
-    say(f"epoch {found.id} of {access.scope.scope_key}, {_days(found.window)}: {found.status.value}")
-    if found.pins is not None:
-        say(f"allocates by {found.pins.allocation_algo_ref}, approvers {found.pins.approver_set_hash}")
+    say(f"epoch {epoch.id} of {access.scope.scope_key}, {_days(epoch.window)}: {epoch.status.value}")
+    if epoch.pins is not None:
+        say(f"allocates by {epoch.pins.allocation_algo_ref}, approvers {epoch.pins.approver_set_hash}")
     for block in blocks:
         say(f"blocked: {block}")
     for statement in statements:
-        signers = ", ".join(each.signer_wallet for each in signatures if each.statement_id == statement.id)
         _print_statement(statement)
-        say(f"signed by {signers}")
+        say(f"signed by {', '.join(_signers(statement, signatures))}")
 
 
 @app.command("close")
-def close_command(epoch: OneEpoch, scope_key: ScopeKey = None) -> None:
+def close_command(epoch_name: OneEpoch, scope_key: ScopeKey = None) -> None:
     """Move an epoch that is over and read to its end from open to review now, whatever its grace period."""
     with open_access(scope_key) as access:
-        found = access.epoch(epoch)
-        if found.status is not EpochStatus.OPEN:
-            raise EpochNotReady(f"epoch {epoch} is in {found.status.value}: there is no step backwards")
-        read = window_completeness(access.ledger, access.scope, [found.window])[found.window]
+        epoch = access.epoch(epoch_name)
+        if epoch.status is not EpochStatus.OPEN:
+            raise EpochNotReady(f"epoch {epoch.window.key} is in {epoch.status.value}: there is no step backwards")
+        read = window_completeness(access.ledger, access.scope, [epoch.window])[epoch.window]
         if not read.is_complete:
             raise EpochNotReady(
-                f"epoch {epoch} is not read to its end: "
-                f"{'; '.join(map(str, read.missing(shown_whole_at(found.window))))}: "
+                f"epoch {epoch.window.key} is not read to its end: "
+                f"{'; '.join(map(str, read.missing(shown_whole_at(epoch.window))))}: "
                 "collect it first, or events would be lost to it"
             )
-        is_last_read = bool(open_epochs(access.ledger, access.scope, [found.window]).closable())
-        close(access.ledger, access.scope, found)
-    say(f"epoch {epoch} is in review: its weights, algorithm, approvers and pool are fixed")
+        is_last_read = bool(open_epochs(access.ledger, access.scope, [epoch.window]).closable())
+        close(access.ledger, access.scope, epoch)
+    say(f"epoch {epoch.window.key} is in review: its weights, algorithm, approvers and pool are fixed")
     if not is_last_read:
         say("not every repository was read once more after end and grace: what came back since is late")
 
 
 @app.command("sign-data")
-def sign_data(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+def sign_data(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
     """Print the exact message to sign (EIP-191, personal_sign); an amendment's where units were put right."""
     with open_access(scope_key) as access:
-        draft = draft_statement(access.ledger, access.scope, access.epoch(epoch))
+        draft = draft_statement(access.ledger, access.scope, access.epoch(epoch_name))
     if as_json:
         print_json(
             {
@@ -140,26 +140,28 @@ def sign_data(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
 
 @app.command()
 def finalize(
-    epoch: OneEpoch, signature: Signature, signer: Signer = None, scope_key: ScopeKey = None, as_json: Json = False
+    epoch_name: OneEpoch, signature: Signature, signer: Signer = None, scope_key: ScopeKey = None, as_json: Json = False
 ) -> None:
     """Have Temporal's FinalizeEpochWorkflow write the signed statement; again, it prints the one there is."""
     with open_access(scope_key) as access:
-        found = access.epoch(epoch)
-        result = asyncio.run(_finalize(access.settings, found, signature, signer))
-        [statement] = [each for each in access.ledger.statements.of(found) if each.id == result.statement_id]
+        epoch = access.epoch(epoch_name)
+        result = asyncio.run(_finalize(access.settings, epoch, signature, signer))
+        statements = {statement.id: statement for statement in access.ledger.statements.of(epoch)}
     if as_json:
         print_json(result.model_dump(mode="json", by_alias=False))
         return
-    _print_statement(statement)
+    _print_statement(statements[result.statement_id])
 
 
 @app.command()
-def amend(epoch: OneEpoch, user: User, units_milli: UnitsMilli, reason: Reason, scope_key: ScopeKey = None) -> None:
+def amend(
+    epoch_name: OneEpoch, user: User, units_milli: UnitsMilli, reason: Reason, scope_key: ScopeKey = None
+) -> None:
     """Put a user's units right in a finalized epoch, for the statement that `sign-data` and `finalize` make next."""
     if not reason.strip():
         raise typer.BadParameter("--reason must say why")
     with open_access(scope_key) as access:
-        access.ledger.statements.correct(access.epoch(epoch), user, units_milli, reason.strip())
+        access.ledger.statements.correct(access.epoch(epoch_name), user, units_milli, reason.strip())
     say("noted: sign the message of `ledger-pipeline epoch sign-data`, then finalize with that signature")
 
 
@@ -188,6 +190,10 @@ def _epoch_json(epoch: Epoch) -> dict[str, object]:
         "closed_at": epoch.closed_at,
         "pool_total_credits": None if epoch.pool_total_credits is None else str(epoch.pool_total_credits),
     }
+
+
+def _signers(statement: Statement, signatures: Sequence[StatementSignature]) -> list[str]:
+    return [signature.signer_wallet for signature in signatures if signature.statement_id == statement.id]
 
 
 def _print_statement(statement: Statement) -> None:

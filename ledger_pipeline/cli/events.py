@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
 from ledger_pipeline.cli.output import note, print_json_array, print_table
-from ledger_pipeline.core.windows import span
+from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.local.environment import databases
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.store.port import StoredEvent
@@ -15,7 +15,7 @@ COLUMNS = tuple(field.name for field in fields(StoredEvent))
 
 
 def command(
-    epoch: Epoch = None,
+    epoch_name: Epoch = None,
     from_epoch: FromEpoch = None,
     to_epoch: ToEpoch = None,
     scope_key: ScopeKey = None,
@@ -25,7 +25,7 @@ def command(
     settings = read_settings()
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
-    within = span(windows_of(scope, epoch, from_epoch, to_epoch))
+    within = span(windows_of(scope, epoch_name, from_epoch, to_epoch))
     with (
         databases(settings, note) as settings,
         open_ledger(settings.ledger_url(), spec.node_id, settings.database_limits) as ledger,
@@ -34,14 +34,14 @@ def command(
         if as_json:
             print_json_array(_rows(stored))
         else:
-            _print(list(stored))
+            _print(list(stored), within)
 
 
 def _rows(stored: Iterator[StoredEvent]) -> Iterator[Mapping[str, object]]:
     return ({column: getattr(event, column) for column in COLUMNS} for event in stored)
 
 
-def _print(stored: list[StoredEvent]) -> None:
+def _print(stored: list[StoredEvent], within: EpochWindow) -> None:
     columns = ["event_time", "event_type", "platform_login", "id"]
     rows = [[event.event_time.isoformat(), event.event_type, event.platform_login, event.id] for event in stored]
-    print_table(f"{len(stored)} events", columns, rows)
+    print_table(f"{len(stored)} events, {within.key} to {within.end.date()}", columns, rows)

@@ -55,27 +55,32 @@ def bind(account: Account, user: User, provider: Provider = GITHUB, move: Move =
 def list_command(as_json: Json = False) -> None:
     """Print all bindings."""
     with open_access(None) as access:
-        found = access.ledger.identities.bindings()
+        bindings = access.ledger.identities.bindings()
     if as_json:
-        print_json([asdict(each) for each in found])
+        print_json([asdict(binding) for binding in bindings])
         return
-    rows = [[each.user_id, each.provider, each.external_id, each.created_at.isoformat()] for each in found]
+    rows = [
+        [binding.user_id, binding.provider, binding.external_id, binding.created_at.isoformat()] for binding in bindings
+    ]
     print_table(f"{len(rows)} bindings", ["user", "provider", "account", "since"], rows)
 
 
 @app.command()
-def unresolved(epoch: Epoch = None, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+def unresolved(epoch_name: Epoch = None, scope_key: ScopeKey = None, as_json: Json = False) -> None:
     """Print accounts whose events count for nobody yet, with the units at stake; of all epochs not finalized."""
     with open_access(scope_key) as access:
-        if epoch is None:
-            epochs = [each for each in access.epochs(None, None) if each.status is not EpochStatus.FINALIZED]
+        if epoch_name is None:
+            epochs = [epoch for epoch in access.epochs(None, None) if epoch.status is not EpochStatus.FINALIZED]
         else:
-            epochs = [access.epoch(epoch)]
-        found = access.ledger.identities.unresolved(epochs)
+            epochs = [access.epoch(epoch_name)]
+        accounts = access.ledger.identities.unresolved(epochs)
     if as_json:
-        print_json([{**asdict(each), "units": str(each.units)} for each in found])
+        print_json([{**asdict(account), "units": str(account.units)} for account in accounts])
         return
-    rows = [[each.login, each.provider, each.external_id, each.events, units_text(each.units)] for each in found]
+    rows = [
+        [account.login, account.provider, account.external_id, account.events, units_text(account.units)]
+        for account in accounts
+    ]
     columns = ["login", "provider", "account", "events", "units at stake"]
     print_table(f"{len(rows)} accounts without a user, {len(epochs)} epochs", columns, rows)
 
@@ -97,13 +102,15 @@ def read_bindings(file: Path) -> list[NewBinding]:
         raise IdentityError(f"{file}: give a .csv, .yaml or .yml file")
     if not isinstance(rows, list) or not rows:
         raise IdentityError(f"{file}: no list of bindings: rows with {', '.join(KEYS)}")
-    found = [_binding(f"{file}: row {number}", row) for number, row in enumerate(rows, start=1)]
-    seen: dict[tuple[str, str], str] = {}
-    for each in found:
-        other = seen.setdefault((each.provider, each.external_id), each.user_id)
-        if other != each.user_id:
-            raise IdentityError(f"{file}: {each.provider} {each.external_id} is both {other} and {each.user_id}")
-    return list(dict.fromkeys(found))
+    bindings = [_binding(f"{file}: row {number}", row) for number, row in enumerate(rows, start=1)]
+    users: dict[tuple[str, str], str] = {}
+    for binding in bindings:
+        user = users.setdefault((binding.provider, binding.external_id), binding.user_id)
+        if user != binding.user_id:
+            raise IdentityError(
+                f"{file}: {binding.provider} {binding.external_id} is both {user} and {binding.user_id}"
+            )
+    return list(dict.fromkeys(bindings))
 
 
 def _binding(where: str, row: object) -> NewBinding:

@@ -24,14 +24,15 @@ class LedgerAccess:
     scope: Scope
     ledger: PostgresLedger
 
-    def epoch(self, key: str) -> Epoch:
-        """The epoch of the scope that starts on the day `key`. Raises EpochNotReady where it was never collected."""
-        [window] = windows_of(self.scope, key, None, None)
+    def epoch(self, name: str) -> Epoch:
+        """The epoch of the scope that `--epoch` names. Raises EpochNotReady where it was never collected."""
+        [window] = windows_of(self.scope, name, None, None)
         for epoch in self.ledger.epochs(self.scope.scope_id, window):
             if epoch.window == window:
                 return epoch
         raise EpochNotReady(
-            f"epoch {key} of {self.scope.scope_key} is not in the ledger: `ledger-pipeline collect --epoch {key}`"
+            f"epoch {window.key} of {self.scope.scope_key} is not in the ledger: "
+            f"`ledger-pipeline collect --epoch {window.key}`"
         )
 
     def epochs(self, first: str | None, last: str | None) -> list[Epoch]:

@@ -21,7 +21,7 @@ Evidence = Annotated[str, typer.Option("--evidence", help="Where the evidence is
 
 @app.command()
 def add(
-    epoch: OneEpoch,
+    epoch_name: OneEpoch,
     component: Component,
     amount_credits: Amount,
     evidence: Evidence,
@@ -37,32 +37,36 @@ def add(
         raise typer.BadParameter('--inputs must be a JSON object, as {"metric": "1.2"}')
     new = NewPoolComponent(component, amount_credits, parsed, evidence)
     with open_access(scope_key) as access:
-        added = add_to_pool(access.ledger, access.epoch(epoch), new)
+        added = add_to_pool(access.ledger, access.epoch(epoch_name), new)
     say("added" if added else "it was there already")
 
 
 @app.command("list")
-def list_command(epoch: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+def list_command(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
     """Print the components of an epoch's pool."""
     with open_access(scope_key) as access:
-        found = access.ledger.pool.of(access.epoch(epoch))
+        epoch = access.epoch(epoch_name)
+        components = access.ledger.pool.of(epoch)
     if as_json:
         print_json(
             [
                 {
-                    "component_id": each.component_id,
-                    "amount_credits": str(each.amount_credits),
-                    "algorithm_version": each.algorithm_version,
-                    "inputs": each.inputs,
-                    "evidence_ref": each.evidence_ref,
-                    "computed_at": each.computed_at,
+                    "component_id": component.component_id,
+                    "amount_credits": str(component.amount_credits),
+                    "algorithm_version": component.algorithm_version,
+                    "inputs": component.inputs,
+                    "evidence_ref": component.evidence_ref,
+                    "computed_at": component.computed_at,
                 }
-                for each in found
+                for component in components
             ]
         )
         return
     rows = [
-        [each.component_id, f"{each.amount_credits:,}", each.algorithm_version, each.evidence_ref] for each in found
+        [component.component_id, f"{component.amount_credits:,}", component.algorithm_version, component.evidence_ref]
+        for component in components
     ]
-    total = sum(each.amount_credits for each in found)
-    print_table(f"{total:,} credits in epoch {epoch}", ["component", "credits", "algorithm", "evidence"], rows)
+    total = sum(component.amount_credits for component in components)
+    print_table(
+        f"{total:,} credits in epoch {epoch.window.key}", ["component", "credits", "algorithm", "evidence"], rows
+    )

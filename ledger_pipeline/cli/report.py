@@ -21,12 +21,12 @@ Output = Annotated[
 ]
 
 
-def command(epoch: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
+def command(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
     """Write an epoch as one HTML page that needs nothing else: charts, cursors, receipts, rejected events."""
     settings = read_settings()
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
-    [window] = windows_of(scope, epoch, None, None)
+    [window] = windows_of(scope, epoch_name, None, None)
     file = output or Path(f"epoch-{window.key}-{scope.scope_key}.html")
     with (
         databases(settings, note) as settings,

@@ -29,14 +29,14 @@ Output = Annotated[
 
 
 def command(
-    epoch: Epoch = None,
+    epoch_name: Epoch = None,
     archive: ArchiveFile = None,
     user: User = None,
     scope_key: ScopeKey = None,
     as_json: Json = False,
 ) -> None:
     """Recompute a finalized epoch from its rows, events to signature; every difference is listed, exit 1 on any."""
-    if (epoch is None) == (archive is None):
+    if (epoch_name is None) == (archive is None):
         raise typer.BadParameter("give --epoch to verify the ledger, or --archive to verify a file")
     damages: list[Difference] = []
     if archive is not None:
@@ -44,58 +44,56 @@ def command(
         facts, damages = read.facts, list(read.damages)
         source = f"{archive}, sha256 {read.sha256}"
     else:
-        facts = _facts(epoch or "", scope_key)
+        facts = _facts(epoch_name or "", scope_key)
         source = "the ledger"
     differences = [*damages, *verify(facts)]
-    found = accounts(facts)
+    contributors = accounts(facts)
     if as_json:
-        print_json(_json(facts, differences, found))
+        print_json(_json(facts, differences, contributors))
     else:
-        _print(source, facts, found, user)
-        for each in differences:
-            say(plain_message(str(each), MESSAGE_LENGTH))  # what an archive holds may be of any length
+        _print(source, facts, contributors, user)
+        for difference in differences:
+            say(plain_message(str(difference), MESSAGE_LENGTH))  # what an archive holds may be of any length
     if differences:
         raise VerificationFailed(f"{len(differences)} differences: see above")
     if not as_json:
         say("every number follows from the rows before it, and the signatures are good")
 
 
-def export(epoch: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
+def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
     """Write a finalized epoch as one archive that anybody can verify with no database and no network."""
-    facts = _facts(epoch, scope_key)
-    file = output or Path(f"epoch-{epoch}-{facts.pinned_spec.get('scope_key', 'scope')}.zip")
+    facts = _facts(epoch_name, scope_key)
+    file = output or Path(f"epoch-{facts.epoch.window.key}-{facts.pinned_spec.get('scope_key', 'scope')}.zip")
     digest = write_archive(facts, file)
     say(f"Written to {file.resolve()}, sha256 {digest}")
 
 
-def _facts(epoch: str, scope_key: str | None) -> EpochFacts:
+def _facts(epoch_name: str, scope_key: str | None) -> EpochFacts:
     with open_access(scope_key) as access:
-        found = access.epoch(epoch)
-        if found.status is not EpochStatus.FINALIZED:
+        epoch = access.epoch(epoch_name)
+        if epoch.status is not EpochStatus.FINALIZED:
             raise EpochNotReady(
-                f"epoch {epoch} is in {found.status.value}, and has no statement to verify: "
-                f"`ledger-pipeline epoch show --epoch {epoch}` says what is next"
+                f"epoch {epoch.window.key} is in {epoch.status.value}, and has no statement to verify: "
+                f"`ledger-pipeline epoch show --epoch {epoch.window.key}` says what is next"
             )
-        return facts_of(access.ledger.statements.rows(found))
+        return facts_of(access.ledger.statements.rows(epoch))
 
 
-def _print(source: str, facts: EpochFacts, found: list[ContributorAccount], user: str | None) -> None:
+def _print(source: str, facts: EpochFacts, contributors: list[ContributorAccount], user: str | None) -> None:
     epoch = facts.epoch
-    say(
-        f"{source}: epoch {epoch.epoch_id}, {epoch.window.key} to {epoch.window.end.date()}",
-    )
+    say(f"{source}: epoch {epoch.epoch_id}, {epoch.window.key} to {epoch.window.end.date()}")
     rows = [
         [
-            each.user_id,
-            _how(each),
-            units_text(each.total_units),
-            each.share,
-            f"{each.amount_credits:,}",
+            account.user_id,
+            _how(account),
+            units_text(account.total_units),
+            account.share,
+            f"{account.amount_credits:,}",
         ]
-        for each in found
+        for account in contributors
     ]
     print_table(f"{len(rows)} contributors", ["user", "events x weight", "units", "share", "credits"], rows)
-    for account in found:
+    for account in contributors:
         if account.user_id == user:
             for kind in account.events:
                 for event_id in kind.event_ids:
@@ -103,19 +101,21 @@ def _print(source: str, facts: EpochFacts, found: list[ContributorAccount], user
 
 
 def _how(account: ContributorAccount) -> str:
-    parts = [f"{len(each.event_ids)} {each.kind} x {units_text(each.weight_milli)}" for each in account.events]
+    parts = [f"{len(kind.event_ids)} {kind.kind} x {units_text(kind.weight_milli)}" for kind in account.events]
     if account.decided_units is not None:
         parts.append(f"a person decided {units_text(account.decided_units)}")
     return ", ".join(parts)
 
 
-def _json(facts: EpochFacts, differences: list[Difference], found: list[ContributorAccount]) -> dict[str, object]:
+def _json(
+    facts: EpochFacts, differences: list[Difference], contributors: list[ContributorAccount]
+) -> dict[str, object]:
     return {
         "epoch_id": str(facts.epoch.epoch_id),
-        "differences": [{"where": each.where, "problem": each.problem} for each in differences],
+        "differences": [{"where": difference.where, "problem": difference.problem} for difference in differences],
         "contributors": [
             {
-                "user_id": each.user_id,
+                "user_id": account.user_id,
                 "events": [
                     {
                         "kind": kind.kind,
@@ -123,13 +123,13 @@ def _json(facts: EpochFacts, differences: list[Difference], found: list[Contribu
                         "units": str(kind.units),
                         "event_ids": list(kind.event_ids),
                     }
-                    for kind in each.events
+                    for kind in account.events
                 ],
-                "decided_units": None if each.decided_units is None else str(each.decided_units),
-                "total_units": str(each.total_units),
-                "share": each.share,
-                "amount_credits": str(each.amount_credits),
+                "decided_units": None if account.decided_units is None else str(account.decided_units),
+                "total_units": str(account.total_units),
+                "share": account.share,
+                "amount_credits": str(account.amount_credits),
             }
-            for each in found
+            for account in contributors
         ],
     }
