@@ -1,7 +1,8 @@
 """Real Postgres for tests: one server per test process, one fresh database per test, copied from a template.
 
 The server is started when a test first asks for it, in a temporary folder, and forgets durability for speed.
-Each pytest-xdist worker has its own: nothing is shared, so nothing can be torn down under a neighbour.
+Each pytest-xdist worker has its own: nothing is shared, so nothing can be torn down under a neighbour. With
+TEST_POSTGRES_URL in the environment a server of your own is used, of whichever major, as its superuser.
 """
 
 import os
@@ -23,8 +24,11 @@ from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import NODE_ID
 
-TEMPLATE = "migrated_template"
+OWN_SERVER = "TEST_POSTGRES_URL"
+TEMPLATE = f"migrated_template_{os.getpid()}"
+OPENED_TEMPLATE = f"opened_template_{os.getpid()}"
 DATABASE_NUMBERS = count(1)
+OPEN_TO_ALL = "GRANT CREATE ON SCHEMA public TO PUBLIC"
 FAST_AND_FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -57,7 +61,10 @@ def running_postgres(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URL of this test process's server, for its superuser."""
+    """The URL of this test process's server, for its superuser; of the environment's where it names one."""
+    if own := os.environ.get(OWN_SERVER):
+        yield own
+        return
     with tempfile.TemporaryDirectory(prefix="lp") as folder, running_postgres(Path(folder)) as url:
         yield url
 
@@ -65,7 +72,7 @@ def postgres_server() -> Iterator[str]:
 @contextmanager
 def fresh_database(server_url: str, template: str = "template1") -> Iterator[str]:
     """A database of its own, copied from `template`; yields its URL and drops it afterwards."""
-    name = f"test_{next(DATABASE_NUMBERS)}"
+    name = f"test_{os.getpid()}_{next(DATABASE_NUMBERS)}"
     _administer(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield _in_database(server_url, name)
@@ -73,12 +80,31 @@ def fresh_database(server_url: str, template: str = "template1") -> Iterator[str
         _administer(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@contextmanager
+def _template(server_url: str, name: str, before: str = "") -> Iterator[str]:
+    """A database at the newest migration, to be copied and never connected to; `before` is done to it first."""
+    _administer(server_url, f"CREATE DATABASE {name}")
+    try:
+        if before:
+            _administer(_in_database(server_url, name), before)
+        migrations.upgrade(_in_database(server_url, name))
+        yield name
+    finally:
+        _administer(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture(scope="session")
-def migrated_template(postgres_server: str) -> str:
-    """The name of a database at the newest migration, to be copied and never connected to."""
-    _administer(postgres_server, f"CREATE DATABASE {TEMPLATE}")
-    migrations.upgrade(_in_database(postgres_server, TEMPLATE))
-    return TEMPLATE
+def migrated_template(postgres_server: str) -> Iterator[str]:
+    """The name of the database that `ledger_url` is copied from."""
+    with _template(postgres_server, TEMPLATE) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def opened_template(postgres_server: str) -> Iterator[str]:
+    """The like of `migrated_template` in a database as Postgres 14 makes it, and an upgrade of it leaves it."""
+    with _template(postgres_server, OPENED_TEMPLATE, OPEN_TO_ALL) as name:
+        yield name
 
 
 @pytest.fixture

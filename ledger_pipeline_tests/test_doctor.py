@@ -203,6 +203,9 @@ def test_the_owner_is_warned_of_and_the_writer_is_what_should_write(
     writer = login(environment["DATABASE_URL"], "doctor_writer")
     ensure_logins(environment["DATABASE_URL"], {WRITER: writer})
     assert told(command("doctor", "--json", **environment | {"DATABASE_URL": writer}), "rights")[0] == "ok"
+    execute(environment["DATABASE_URL"], "GRANT CREATE ON SCHEMA public TO PUBLIC")
+    state, detail, remedy = told(command("doctor", "--json", **environment | {"DATABASE_URL": writer}), "rights")
+    assert (state, "may make functions" in detail, "REVOKE CREATE" in remedy) == ("warning", True, True)
     execute(environment["DATABASE_URL"], "GRANT TRUNCATE ON activity_events TO doctor_writer")
     state, detail, remedy = told(command("doctor", "--json", **environment | {"DATABASE_URL": writer}), "rights")
     assert (state, "may TRUNCATE on activity_events" in detail, WRITER in remedy) == ("warning", True, True)

@@ -34,7 +34,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 31)]
+REVISIONS = [f"{number:04}" for number in range(10, 32)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
@@ -51,7 +51,7 @@ INDEXES = """
 """
 PROGRAMS = """
     SELECT 'trigger', tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
-    UNION ALL SELECT 'function', proname, prosrc FROM pg_proc WHERE starts_with(proname, 'ledger')
+    UNION ALL SELECT 'function', proname, concat(prosrc, proconfig) FROM pg_proc WHERE starts_with(proname, 'ledger')
 """
 
 

@@ -62,4 +62,7 @@ async def check_rights(settings: Settings, migration: Finding) -> Finding:
     if rights.excess:
         seen = f"the user {', '.join(rights.excess)}: it could change stored facts, or switch off what forbids it"
         return warning(RIGHTS, seen, f"{_AS_WRITER}; keep the owner for migrations, in DATABASE_OWNER_URL")
+    if rights.makes_objects:
+        seen = "the user may make functions and tables in schema public, as everybody may up to Postgres 14"
+        return warning(RIGHTS, seen, "as an administrator: REVOKE CREATE ON SCHEMA public FROM PUBLIC, and that user")
     return fine(RIGHTS, "adds facts, and can neither change nor delete them")

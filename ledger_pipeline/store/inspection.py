@@ -51,6 +51,7 @@ _STANDING = text("""
         WHERE schemaname = 'public' AND tablename = ANY(:names) AND pg_has_role(current_user, tableowner, 'MEMBER')
     ) FROM pg_roles WHERE rolname = current_user
 """)
+_MAKES_OBJECTS = text("SELECT has_schema_privilege('public', 'CREATE')")
 _DISABLED_TRIGGERS = text("""
     SELECT t.relname || '.' || g.tgname FROM pg_trigger g JOIN pg_class t ON t.oid = g.tgrelid
     WHERE t.relnamespace = 'public'::regnamespace AND t.relname = ANY(:names) AND NOT g.tgisinternal
@@ -75,11 +76,15 @@ class DatabaseFacts:
 
 @dataclass(frozen=True)
 class Rights:
-    """What the user lacks of what the pipeline does, what it could do to facts, and the triggers that are off."""
+    """What the user lacks of what the pipeline does, what it could do to facts, and the triggers that are off.
+
+    `makes_objects` is whether a user who owns nothing may make functions and tables in the ledger's schema.
+    """
 
     missing: tuple[str, ...]
     excess: tuple[str, ...]
     disabled_triggers: tuple[str, ...]
+    makes_objects: bool
 
 
 def look_at(url: str) -> DatabaseFacts:
@@ -109,7 +114,8 @@ def rights_of(url: str) -> Rights:
         if not excess:  # either of them may do everything
             excess = [f"may {right}" for right, held in _held(connection, _TOO_MUCH) if held]
         disabled = connection.scalars(_DISABLED_TRIGGERS, names).all()
-    return Rights(tuple(missing), tuple(excess), tuple(disabled))
+        makes_objects = not is_owner and bool(connection.scalar(_MAKES_OBJECTS))
+    return Rights(tuple(missing), tuple(excess), tuple(disabled), makes_objects)
 
 
 def _held(connection: Connection, rights: tuple[tuple[str, str], ...]) -> list[tuple[str, bool]]:
