@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from ledger_pipeline.core.known_secrets import without_secrets
 from ledger_pipeline.core.partition_runs import (
     PARTITION_TAG,
     RANGE_END_TAG,
@@ -68,7 +69,10 @@ def is_for_programs(stream: TextIO | None = None) -> bool:
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON, in ASCII: whatever the encoding of the stream, a line stays one."""
+    """A record as one line of JSON, in ASCII: whatever the encoding of the stream, a line stays one.
+
+    No secret that is known is in it.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
@@ -86,7 +90,7 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        return json.dumps(line, default=str)
+        return without_secrets(json.dumps(line, default=str))
 
 
 class PlainFormatter(logging.Formatter):

@@ -4,10 +4,11 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import pydantic_settings
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,6 +24,7 @@ from pydantic_settings import (
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import SettingsError, SpecError
+from ledger_pipeline.core.known_secrets import keep_secret
 from ledger_pipeline.core.partition_runs import CODE_LOCATION
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.repo_spec import load_repo_spec
@@ -291,8 +293,7 @@ class Settings(BaseSettings):
         if self.dagster_headers is None:
             return {}
         headers = {}
-        # A file or a compose file holds lines; where a variable cannot, they may be written as \n.
-        for line in self.dagster_headers.get_secret_value().replace("\\n", "\n").splitlines():
+        for line in _lines(self.dagster_headers):
             if not line.strip():
                 continue
             name, colon, value = (part.strip() for part in line.partition(":"))
@@ -350,12 +351,14 @@ class Settings(BaseSettings):
 
 
 def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
-    """The settings of this moment's environment, `overrides` by field name first.
+    """The settings of this moment's environment, `overrides` by field name first; their secrets are kept from now on.
 
     Raises SettingsError naming the first variable that is wrong, never its value: it may be a secret.
     """
     try:
-        return Settings(**(overrides or {}))
+        settings = Settings(**(overrides or {}))
+        keep_secret(*_secrets_of(settings))
+        return settings  # noqa: TRY300 (what follows names what could not be read)
     except pydantic_settings.SettingsError as error:  # the field's value could not be had: its file, then
         unreadable = _unreadable_secret(error.__cause__)
     except ValidationError as error:
@@ -365,10 +368,48 @@ def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     raise SettingsError(unreadable)  # out here, where no context holds the bytes that were read
 
 
+def _secrets_of(settings: Settings) -> Iterator[str]:
+    """Every secret in the settings, a list of them also one by one, and the passwords of URLs."""
+    for value in dict(settings).values():
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(value, SecretStr):
+            yield value.get_secret_value().replace("\\n", "\n")
+        if isinstance(text, str):
+            yield from _passwords_of(text)
+    if settings.github_tokens is not None:
+        yield from (token.strip() for token in settings.github_tokens.get_secret_value().split(","))
+    if settings.dagster_headers is not None:
+        for line in _lines(settings.dagster_headers):
+            header = line.partition(":")[2].strip()
+            yield header
+            yield header.rpartition(" ")[2]  # behind `Bearer` or `Basic`
+
+
+def _passwords_of(url: str) -> Iterator[str]:
+    """The password of a URL as it stands there and as it is meant; a web address's name alone may be a token.
+
+    What names the user or the database as well is no secret, though it is a password: a message may need the word.
+    """
+    scheme, separator, rest = url.partition("://")
+    userinfo, at, host = rest.rpartition("@")
+    if not separator or not at:
+        return
+    name, colon, password = userinfo.partition(":")
+    secret = password if colon or not scheme.startswith("http") else name
+    if secret not in (name if colon else "", host.rpartition("/")[2]):
+        yield secret
+        yield unquote(secret)
+
+
 def _unreadable_secret(cause: BaseException | None) -> str:
     if isinstance(cause, OSError):
         return f"the secret in {cause.filename or SECRETS_FOLDER} cannot be read: {cause.strerror}"
     return f"a secret in {SECRETS_FOLDER} cannot be read: it is no text"
+
+
+def _lines(value: SecretStr) -> list[str]:
+    """A file or a compose file holds lines; where a variable cannot, they may be written as `\\n`."""
+    return value.get_secret_value().replace("\\n", "\n").splitlines()
 
 
 def _private_key(plain: SecretStr | None, encoded: SecretStr | None) -> SecretStr:

@@ -43,6 +43,7 @@ so that Dagster and Temporal adapters never guess from a message.
 from collections.abc import Sequence
 from typing import ClassVar
 
+from ledger_pipeline.core.known_secrets import without_secrets
 from ledger_pipeline.core.plain_text import plain_message
 
 # Room for what was wrong, where and what to do, and none for a page of HTML.
@@ -50,9 +51,12 @@ PROBLEM_CHARACTERS = 300
 
 
 class LedgerError(Exception):
-    """Root of the tree; its message is one line fit for an operator's terminal."""
+    """Root of the tree; its message is one line fit for an operator's terminal, without a secret that is known."""
 
     retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(without_secrets(message))
 
 
 class ConfigurationError(LedgerError):

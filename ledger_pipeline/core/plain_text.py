@@ -3,12 +3,14 @@
 Escaped are control characters (C0, DEL, C1: a terminal acts on them), bidirectional marks and other format
 characters, characters without a look of their own (zero-width, fillers, variation selectors, unassigned), every space
 but the common one, and lone surrogates, which no encoding takes. Letters of different scripts that look alike are not
-told apart.
+told apart. Secrets that this process knows are withheld first (`core/known_secrets.py`).
 """
 
 import re
 import unicodedata
 from collections.abc import Callable
+
+from ledger_pipeline.core.known_secrets import without_secrets
 
 CUT = "\N{HORIZONTAL ELLIPSIS}"
 """What a bounded text ends with where something is left out."""
@@ -18,6 +20,7 @@ _BLANK = frozenset(
     map(chr, [0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, *range(0xFE00, 0xFE10)])
 ) | frozenset(map(chr, [0xFFA0, *range(0xE0100, 0xE01F0)]))
 _NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+_LONGEST_SECRET = 10_000
 _LINE_ENDS = re.compile(r"\s*[\n\r\v\f\x85\u2028\u2029]\s*")
 
 
@@ -53,7 +56,8 @@ def plain_message(text: str, at_most: int | None = None) -> str:
 def plain_lines(text: str) -> str:
     """Text of several lines, as a traceback, with its line feeds and indentation and nothing else that acts."""
     return "\n".join(
-        "".join(_piece(character, plain=True) for character in line.expandtabs(4)) for line in text.split("\n")
+        "".join(_piece(character, plain=True) for character in line.expandtabs(4))
+        for line in without_secrets(text).split("\n")
     )
 
 
@@ -68,8 +72,13 @@ def _piece(character: str, *, plain: bool) -> str:
 
 
 def _head(text: str, at_most: int | None) -> str:
-    """What can matter of `text`: a message of megabytes is not worked through for its first line."""
-    return text if at_most is None else text[: 4 * at_most]
+    """What can matter of `text`: a message of megabytes is not worked through for its first line.
+
+    Secrets are withheld before anything is cut or escaped: the half of one is known by no form.
+    """
+    if at_most is None:
+        return without_secrets(text)
+    return without_secrets(text[: 4 * at_most + _LONGEST_SECRET])[: 4 * at_most]
 
 
 def _joined(pieces: list[str], at_most: int | None) -> str:

@@ -1,11 +1,17 @@
-"""Domain errors -> Dagster failures that know whether a retry can help. Nothing else is caught."""
+"""Domain errors -> Dagster failures that know whether a retry can help. Anything else is a bug, and passes.
 
+Dagster stores an exception with its traceback and its causes, which nobody has looked through: one that shows a
+secret is replaced.
+"""
+
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed, LedgerError
+from ledger_pipeline.core.known_secrets import without_secrets
 from ledger_pipeline.core.partition_runs import RETRYABLE
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.defs import plain_metadata as plain
@@ -13,14 +19,27 @@ from ledger_pipeline.defs import plain_metadata as plain
 
 @contextmanager
 def domain_failures() -> Iterator[None]:
-    """Turns a LedgerError into a Failure with its one-line message; anything else is a bug and passes."""
+    """Turns a LedgerError into a Failure with its one-line message; what is a bug passes, without a secret."""
     try:
         yield
     except CollectionFailed as error:
         failed = {f"failed {failure.source_scope}": failure.problem for failure in error.failures}
-        raise _failure(error, error.worth_retrying, failed) from error
+        raise _failure(error, error.worth_retrying, failed) from _without_secrets(error)
     except LedgerError as error:
-        raise _failure(error, error.retryable, {}) from error
+        raise _failure(error, error.retryable, {}) from _without_secrets(error)
+    except Exception as error:
+        if _without_secrets(error) is None:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+            problem = f"{type(error).__name__} at {where}; what it says is left out, for it shows a secret"
+            raise RuntimeError(problem) from None
+        raise
+
+
+def _without_secrets(error: Exception) -> Exception | None:
+    """The error as the cause of another; None where its text or one of its own causes shows a secret."""
+    shown = "".join(traceback.format_exception(error))
+    return error if without_secrets(shown) == shown else None
 
 
 def _failure(error: LedgerError, retryable: bool, details: dict[str, str]) -> dg.Failure:

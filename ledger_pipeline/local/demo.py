@@ -16,6 +16,7 @@ from ledger_pipeline.local.collection_run import CollectionRun, DigestRow, diges
 from ledger_pipeline.local.dagster_services import dagster_services
 from ledger_pipeline.local.embedded_temporal import embedded_temporal
 from ledger_pipeline.local.environment import dagster_home, databases, migrate, overridden
+from ledger_pipeline.local.private_home import private_home
 from ledger_pipeline.local.simulated_github import simulated_github
 from ledger_pipeline.local.single_run import single_run
 from ledger_pipeline.local.worker_process import worker_process
@@ -89,6 +90,7 @@ def run_demo(progress: ProgressListener, say: Callable[[str], None]) -> DemoRepo
     home = demo_home(settings)
     say("starting Postgres, Temporal, Dagster and a worker")
     with (
+        private_home(settings.home),
         single_run(home, say),
         simulated_github(spec, home) as github,
         overridden({**demo_environment(settings), **github}) as demo_settings,

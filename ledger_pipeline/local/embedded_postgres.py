@@ -14,6 +14,7 @@ import psutil
 from sqlalchemy import URL, NullPool, make_url, text
 
 from ledger_pipeline.core.errors import ConfigurationError, StoreUnavailable
+from ledger_pipeline.local.private_home import close_to_others
 from ledger_pipeline.store.engine import make_engine
 
 LEDGER_DATABASE = "ledger"
@@ -34,6 +35,7 @@ def embedded_postgres(folder: Path) -> Iterator[URL]:
         server = pgserver.get_server(folder, cleanup_mode="stop")
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise StoreUnavailable(f"the embedded Postgres in {folder} does not start: {error}") from error
+    close_to_others(folder.parent)  # as root, the package opens every folder above its data to everybody
     try:
         at = make_url(server.get_uri())
         url = URL.create(at.drivername, username=at.username, database=at.database, query=at.query)

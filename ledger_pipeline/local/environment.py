@@ -13,6 +13,7 @@ from sqlalchemy import URL, make_url
 
 from ledger_pipeline.core.errors import SettingsError
 from ledger_pipeline.local.embedded_postgres import DAGSTER_DATABASE, LEDGER_DATABASE, embedded_postgres
+from ledger_pipeline.local.private_home import private_home
 from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
@@ -64,18 +65,20 @@ def databases(settings: Settings, on_migration: Callable[[str], None] | None = N
     Where `on_migration` is given, an embedded ledger that is behind this release is migrated, and `on_migration` is
     told so in one line; one that is ahead raises LedgerNotMigrated. A Postgres of DATABASE_URL is never migrated here.
     The environment says the same while inside, for Dagster and child processes; but not who owns the ledger: they
-    only write to it. Raises SettingsError where what is set is not enough.
+    only write to it. What is written while inside is closed to other users.
+
+    Raises SettingsError where what is set is not enough.
     """
     if settings.database_url is not None:
         # A writer may make no tables, so Dagster's cannot be beside the ledger's.
         shared = settings.database_url if settings.database_owner_url is None else None
         given = settings.model_copy(update={"dagster_database_url": settings.dagster_database_url or shared})
-        with _environment(_for_children(given)):
+        with private_home(settings.home), _environment(_for_children(given)):
             yield given
         return
     if settings.database_owner_url is not None:
         raise SettingsError("DATABASE_OWNER_URL is set but DATABASE_URL is not: set it to what the pipeline writes as")
-    with embedded_postgres(settings.home / "postgres") as server:
+    with private_home(settings.home), embedded_postgres(settings.home / "postgres") as server:
         ledger = server.set(database=LEDGER_DATABASE)
         urls = {
             "database_url": _secret(ledger.set(username=WRITER_LOGIN)),

@@ -32,7 +32,7 @@ def simulated_github(spec: RepoSpec, folder: Path) -> Iterator[dict[str, str]]:
     with Simulator(generate_world(SEED, clock, tuple(repositories)), as_of=clock) as github:
         yield {
             "GITHUB_API_URL": github.url,
-            "GITHUB_TOKEN": "simulated",
+            "GITHUB_TOKEN": "token-of-nobody",
             "GITHUB_CLOCK_TOLERANCE_SECONDS": str(ANY_CLOCK_SECONDS),
         }
 

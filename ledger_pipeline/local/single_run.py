@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from ledger_pipeline.core.errors import ConfigurationError
+from ledger_pipeline.local.private_home import private_home
 
 STOP_TIMEOUT_SECONDS = 20
 
@@ -33,9 +34,8 @@ def single_run(home: Path, say: Callable[[str], None]) -> Iterator[SingleRun]:
 
     Raises ConfigurationError naming the process that has it.
     """
-    home.mkdir(parents=True, exist_ok=True)
     record = home / "running.json"
-    with (home / "running.lock").open("a+") as lock:
+    with private_home(home), (home / "running.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

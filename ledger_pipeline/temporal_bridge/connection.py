@@ -1,6 +1,7 @@
 """How we connect to Temporal: one client, plain camelCase JSON, TLS and API key as the settings say."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from temporalio.client import Client, TLSConfig
@@ -10,6 +11,9 @@ from temporalio.service import RPCError
 
 from ledger_pipeline.core.errors import SettingsError, TemporalUnavailable
 from ledger_pipeline.settings import Settings
+from ledger_pipeline.temporal_bridge.failures import FailuresWithoutSecrets
+
+_DATA_CONVERTER = replace(pydantic_data_converter, failure_converter_class=FailuresWithoutSecrets)
 
 # How the core prints what gRPC answered.
 _STATUS = re.compile(r'Status \{ code: (\w+), message: "((?:[^"\\]|\\.)*)".*', re.DOTALL)
@@ -29,7 +33,7 @@ async def connect(settings: Settings, runtime: Runtime | None = None) -> Client:
             namespace=settings.temporal_namespace,
             api_key=key.get_secret_value() if key else None,
             tls=_tls(settings),
-            data_converter=pydantic_data_converter,
+            data_converter=_DATA_CONVERTER,
             runtime=runtime,
         )
     except (RPCError, RuntimeError, OSError) as error:

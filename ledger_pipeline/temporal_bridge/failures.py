@@ -6,10 +6,28 @@ The cause is left out: Temporal would send it along, with whatever a library put
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError
 
 from ledger_pipeline.core.errors import CollectionFailed, LedgerError, PayloadError
+from ledger_pipeline.core.known_secrets import without_secrets
 from ledger_pipeline.temporal_bridge.contract import BAD_PAYLOAD
+
+
+class FailuresWithoutSecrets(DefaultFailureConverter):
+    """What Temporal stores of an exception, one of our bugs too, shows no secret that is known."""
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        """Fill `failure` as the default does, its texts and those of its causes without secrets."""
+        super().to_failure(exception, payload_converter, failure)
+        described = failure
+        while True:
+            described.message = without_secrets(described.message)
+            described.stack_trace = without_secrets(described.stack_trace)
+            if not described.HasField("cause"):
+                return
+            described = described.cause
 
 
 def application_error(error: LedgerError) -> ApplicationError:

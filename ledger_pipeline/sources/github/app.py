@@ -11,6 +11,7 @@ from github import Auth, GithubIntegration, UnknownObjectException
 from github.Installation import Installation
 from github.InstallationAuthorization import InstallationAuthorization
 
+from ledger_pipeline.core.known_secrets import keep_secret
 from ledger_pipeline.sources.github.bounded_http import bind
 from ledger_pipeline.sources.github.credentials import Connection, Credential
 from ledger_pipeline.sources.github.failures import Failure
@@ -108,7 +109,9 @@ class _App:
     def authorization(self, installation_id: int) -> InstallationAuthorization:
         """A new token of the installation. Raises what PyGithub raises."""
         with self._lock:
-            return self._integration.get_access_token(installation_id)
+            authorization = self._integration.get_access_token(installation_id)
+        keep_secret(authorization.token)
+        return authorization
 
     def now(self) -> float:
         """Seconds of the clock that waits go by."""
