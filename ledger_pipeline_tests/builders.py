@@ -1,6 +1,6 @@
 """An event, window or epoch in one line; say only what the test is about."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from ledger_pipeline.core.events import (
 )
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.spec import Scope, SourceSpec
+from ledger_pipeline.core.unread import PULL_REQUEST, ItemKey, UnreadItem
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.store.port import (
@@ -25,6 +26,7 @@ from ledger_pipeline.store.port import (
     Cursor,
     Epoch,
     EpochStatus,
+    LedgerStore,
     Producer,
     Receipt,
     StreamCoverage,
@@ -232,4 +234,37 @@ def checkpoint(
         position={"after": "Y3Vyc29yOjE="} if position is None else position,
         pages=pages,
         saved_at=_instant(saved_at or watermark),
+    )
+
+
+def unread(
+    number: int = 12,
+    *,
+    kind: str = PULL_REQUEST,
+    earliest: str | datetime | None = "2026-02-16",
+    latest: str | datetime = "2026-02-18",
+    reason: str = "its author is nobody",
+) -> UnreadItem:
+    """A pull request (or an ISSUE) that cannot be read."""
+    since = None if earliest is None else _instant(earliest)
+    return UnreadItem(ItemKey(kind, number), reason, since, _instant(latest))
+
+
+def note_unread(
+    ledger: LedgerStore,
+    *items: UnreadItem,
+    settled: Iterable[ItemKey] = (),
+    at: str | datetime = "2026-02-18",
+    source_scope: str = REPO,
+    read_from: str | datetime = "2026-02-16",
+) -> None:
+    """What a page of a scan from `read_from` on said at `at` of items that cannot be read."""
+    ledger.note_unread(
+        SCOPE_ID,
+        GITHUB,
+        source_scope,
+        unread=items,
+        settled=tuple(settled),
+        tried_at=_instant(at),
+        read_from=_instant(read_from),
     )

@@ -24,9 +24,11 @@ from ledger_pipeline_tests.builders import (
     cursor,
     instant,
     issue,
+    note_unread,
     pull_request,
     receipt,
     skipped,
+    unread,
     weeks,
     window,
 )
@@ -34,7 +36,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 32)]
+REVISIONS = [f"{number:04}" for number in range(10, 34)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
@@ -278,6 +280,21 @@ def test_receipts_are_not_dropped_by_going_down_and_checkpoints_are(ledger: Post
     assert ledger.checkpoint(ZERO, "github", checkpoint().source_scope) == checkpoint()
     migrations.downgrade(ledger_url, "0022")
     assert migrations.current(ledger_url) == "0022"
+
+
+def test_unread_items_are_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:
+    note_unread(ledger, unread(12))
+    with pytest.raises(StoreError, match="below 0032 refused: 1 unread items"):
+        migrations.downgrade(ledger_url, "0031")
+    note_unread(ledger, settled=[unread(12).key])
+    migrations.downgrade(ledger_url, "0031")
+    assert migrations.current(ledger_url) == "0031"
+
+
+def test_a_total_beyond_32_bits_is_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:
+    ledger.advance_cursors(ZERO, [cursor("2026-02-17")], NOW, [receipt(source_total=2**31)])
+    with pytest.raises(StoreError, match="below 0033 refused: 1 receipts have a total beyond 32 bits"):
+        migrations.downgrade(ledger_url, "0032")
 
 
 def test_corrections_are_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:

@@ -21,8 +21,16 @@ FACTS = (
     "statement_corrections",
     "signing_requests",
 )
-STATE = ("epochs", "source_cursors", "scan_checkpoints", "activity_curation", "epoch_allocations", "user_bindings")
-FORGETTABLE = ("scan_checkpoints", "epoch_allocations")
+STATE = (
+    "epochs",
+    "source_cursors",
+    "scan_checkpoints",
+    "unread_items",
+    "activity_curation",
+    "epoch_allocations",
+    "user_bindings",
+)
+FORGETTABLE = ("scan_checkpoints", "unread_items", "epoch_allocations")
 
 _NEEDED = (
     *(("SELECT", table) for table in (*FACTS, *STATE)),

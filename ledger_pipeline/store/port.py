@@ -14,6 +14,7 @@ from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.core.pool import NewPoolComponent
+from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.core.windows import EpochWindow
 
 
@@ -143,6 +144,21 @@ class Checkpoint:
     pages: int
     saved_at: datetime
     source_scope_id: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredUnread:
+    """An item that nobody could read since it was first met, and when that was last tried; by the source's time.
+
+    `read_from` is there where its number is 0: the source updated it at that instant or later.
+    """
+
+    source: str
+    source_scope: str
+    item: UnreadItem
+    since: datetime
+    last_tried_at: datetime
+    read_from: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -313,6 +329,36 @@ class LedgerStore(Protocol):
 
     def discard_checkpoint(self, scope_id: UUID, source: str, source_scope: str) -> None:
         """Forget where a scan stood; no error when there is nothing to forget."""
+        ...
+
+    def note_unread(
+        self,
+        scope_id: UUID,
+        source: str,
+        source_scope: str,
+        *,
+        unread: Sequence[UnreadItem],
+        settled: Sequence[ItemKey],
+        tried_at: datetime,
+        read_from: datetime,
+    ) -> None:
+        """Remember items that could not be read at `tried_at`, by a scan from `read_from` on; forget those `settled`.
+
+        One that is in both stays, and so does a settled one that could not be read later than `tried_at`.
+        """
+        ...
+
+    def forget_unread_passed(
+        self, scope_id: UUID, source: str, source_scope: str, floors: Mapping[str, datetime], began_at: datetime
+    ) -> None:
+        """Forget items without a number that a finished scan, begun at `began_at`, did not meet again.
+
+        `floors` says by kind from where on it has read everything.
+        """
+        ...
+
+    def unread_items(self, scope_id: UUID) -> list[StoredUnread]:
+        """Every item that nobody could read yet, longest untried first."""
         ...
 
     def receipts(self, scope_id: UUID, source: str, windows: Sequence[EpochWindow]) -> list[WindowReceipt]:

@@ -14,8 +14,10 @@ from ledger_pipeline.core.errors import EpochOverlap, IngestionClosed
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.core.pool import NewPoolComponent
+from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.store import checkpoints, migrations, tallies
+from ledger_pipeline.store import unread as unread_rows
 from ledger_pipeline.store.allocations import Allocations
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.curation import Curation
@@ -38,6 +40,7 @@ from ledger_pipeline.store.port import (
     Receipt,
     RejectedEvent,
     StoredEvent,
+    StoredUnread,
     UnsettledRejections,
     WindowDigest,
     WindowReceipt,
@@ -207,6 +210,37 @@ class PostgresLedger:
         """Forget where a scan stood; no error when there is nothing to forget."""
         with translated(self._engine), self._engine.begin() as connection:
             checkpoints.discard(connection, self._scope(scope_id), [(source, source_scope)])
+
+    def note_unread(
+        self,
+        scope_id: UUID,
+        source: str,
+        source_scope: str,
+        *,
+        unread: Sequence[UnreadItem],
+        settled: Sequence[ItemKey],
+        tried_at: datetime,
+        read_from: datetime,
+    ) -> None:
+        """Remember items that could not be read, and forget those `settled`, as the port promises."""
+        if not unread and not settled:
+            return
+        where = {**self._scope(scope_id), "source": source, "source_scope": source_scope}
+        with translated(self._engine), self._engine.begin() as connection:
+            unread_rows.note(connection, where, unread, settled, tried_at, read_from)
+
+    def forget_unread_passed(
+        self, scope_id: UUID, source: str, source_scope: str, floors: Mapping[str, datetime], began_at: datetime
+    ) -> None:
+        """Forget items without a number that a finished scan did not meet again, as the port promises."""
+        where = {**self._scope(scope_id), "source": source, "source_scope": source_scope}
+        with translated(self._engine), self._engine.begin() as connection:
+            unread_rows.forget_passed(connection, where, floors, began_at)
+
+    def unread_items(self, scope_id: UUID) -> list[StoredUnread]:
+        """Every item that nobody could read yet, longest untried first."""
+        with translated(self._engine), self._engine.connect() as connection:
+            return unread_rows.find(connection, self._scope(scope_id))
 
     def receipts(self, scope_id: UUID, source: str, windows: Sequence[EpochWindow]) -> list[WindowReceipt]:
         """One per window, stream and source_scope that was ever looked at, by (window, stream, source_scope).

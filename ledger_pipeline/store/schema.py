@@ -189,7 +189,7 @@ scan_receipts = Table(
     _required("skipped_by_reason", JSONB),
     Column("first_updated_at", INSTANT),
     Column("last_updated_at", INSTANT),
-    Column("source_total", Integer),
+    Column("source_total", BigInteger),
     _since("recorded_at"),
     Column("source_scope_id", Text),
     CheckConstraint("covered_from <= covered_to", name="coverage"),
@@ -209,6 +209,24 @@ scan_checkpoints = Table(
     _required("pages", Integer),
     _required("saved_at", INSTANT),
     Column("source_scope_id", Text),
+)
+
+unread_items = Table(
+    "unread_items",
+    metadata,
+    Column("node_id", Uuid, primary_key=True),
+    Column("scope_id", Uuid, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("source_scope", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    _required("reason"),
+    Column("earliest", INSTANT),
+    _required("latest", INSTANT),
+    _required("since", INSTANT),
+    _required("last_tried_at", INSTANT),
+    Column("read_from", INSTANT),
+    CheckConstraint("number > 0 OR (number = 0 AND read_from IS NOT NULL)", name="number"),
 )
 
 activity_curation = Table(

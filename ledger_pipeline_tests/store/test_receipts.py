@@ -341,3 +341,9 @@ def test_twelve_years_of_five_repositories_are_read_in_three_queries(
     assert len(statements) == 3
     assert len(found) == 650 * 5 * 3
     assert {(row.stream, row.kept) for row in found} == {(PULL_REQUESTS, 3), (REVIEWS, 0), (ISSUES, 0)}
+
+
+def test_a_sources_total_may_be_beyond_32_bits(ledger: PostgresLedger) -> None:
+    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-24")], NOW, [receipt(source_total=2**40)])
+    [found] = ledger.receipts(SCOPE_ID, "github", [window()])
+    assert found.source_total == 2**40

@@ -21,9 +21,11 @@ from ledger_pipeline_tests.builders import (
     cursor,
     instant,
     issue,
+    note_unread,
     pull_request,
     receipt,
     skipped,
+    unread,
     weeks,
     window,
 )
@@ -72,6 +74,8 @@ def fill(ledger: PostgresLedger) -> None:
     ledger.append_events(SCOPE_ID, [issue(at="2026-02-18T00:00:00Z")], PRODUCER, NOW)
     ledger.record_skipped(SCOPE_ID, [skipped()], NOW)
     ledger.save_checkpoint(SCOPE_ID, checkpoint())
+    note_unread(ledger, unread(12), unread(13))
+    note_unread(ledger, unread(12), settled=[unread(13).key])
     ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt()])
 
 

@@ -10,6 +10,7 @@ NOT_COMPARED = {
     "skipped_activity": ("recorded_at",),
     "scan_receipts": ("id", "recorded_at"),
     "scan_checkpoints": (),
+    "unread_items": (),
 }
 
 Tables = dict[str, list[str]]

@@ -1,0 +1,108 @@
+"""Items that a source shows and nobody can read yet: one row each, gone once the item is read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from ledger_pipeline.core.unread import ItemKey, UnreadItem
+from ledger_pipeline.store.port import StoredUnread
+
+# What is known of when an item was made stays known. Without a number several items share a row, so that it holds
+# whatever any of them may.
+KEEP = text("""
+    INSERT INTO unread_items AS stored
+        (node_id, scope_id, source, source_scope, kind, number, reason, earliest, latest, since, last_tried_at,
+            read_from)
+    SELECT :node_id, :scope_id, :source, :source_scope, kind, number, reason, earliest, latest, :tried_at, :tried_at,
+        CASE WHEN number = 0 THEN CAST(:read_from AS timestamptz) END
+    FROM unnest(
+        CAST(:kinds AS text[]), CAST(:numbers AS bigint[]), CAST(:reasons AS text[]),
+        CAST(:earliest AS timestamptz[]), CAST(:latest AS timestamptz[])
+    ) AS item (kind, number, reason, earliest, latest)
+    ON CONFLICT (node_id, scope_id, source, source_scope, kind, number) DO UPDATE SET
+        reason = CASE WHEN excluded.last_tried_at < stored.last_tried_at THEN stored.reason ELSE excluded.reason END,
+        earliest = CASE WHEN stored.number = 0 AND (stored.earliest IS NULL OR excluded.earliest IS NULL) THEN NULL
+            ELSE LEAST(stored.earliest, excluded.earliest) END,
+        latest = GREATEST(stored.latest, excluded.latest),
+        last_tried_at = GREATEST(stored.last_tried_at, excluded.last_tried_at),
+        read_from = LEAST(stored.read_from, excluded.read_from)
+""")
+# Unless somebody else could not read it later than that.
+FORGET = text("""
+    DELETE FROM unread_items
+    WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source AND source_scope = :source_scope
+        AND (kind, number) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:numbers AS bigint[])))
+        AND last_tried_at <= :tried_at
+""")
+FORGET_PASSED = text("""
+    DELETE FROM unread_items USING unnest(CAST(:kinds AS text[]), CAST(:floors AS timestamptz[])) AS scan (kind, floor)
+    WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source AND source_scope = :source_scope
+        AND number = 0 AND unread_items.kind = scan.kind AND scan.floor <= read_from AND last_tried_at < :began_at
+""")
+FIND = text("""
+    SELECT source, source_scope, since, last_tried_at, read_from, kind, number, reason, earliest, latest
+    FROM unread_items
+    WHERE node_id = :node_id AND scope_id = :scope_id
+    ORDER BY last_tried_at, source, source_scope, kind, number
+""")
+
+
+def note(
+    connection: Connection,
+    where: Mapping[str, object],
+    unread: Iterable[UnreadItem],
+    settled: Sequence[ItemKey],
+    tried_at: datetime,
+    read_from: datetime,
+) -> None:
+    """Keep `unread`, and forget those `settled` that are not among them."""
+    items = sorted(_by_key(unread).values(), key=lambda item: item.key)
+    forgotten = sorted(set(settled) - {item.key for item in items})
+    if forgotten:
+        parameters = {"kinds": [key.kind for key in forgotten], "numbers": [key.number for key in forgotten]}
+        connection.execute(FORGET, {**where, **parameters, "tried_at": tried_at})
+    if items:
+        columns = {
+            "kinds": [item.key.kind for item in items],
+            "numbers": [item.key.number for item in items],
+            "reasons": [item.reason for item in items],
+            "earliest": [item.earliest for item in items],
+            "latest": [item.latest for item in items],
+        }
+        connection.execute(KEEP, {**where, **columns, "tried_at": tried_at, "read_from": read_from})
+
+
+def forget_passed(
+    connection: Connection, where: Mapping[str, object], floors: Mapping[str, datetime], began_at: datetime
+) -> None:
+    """Forget items without a number that a scan from `floors` on, begun at `began_at`, has not met again."""
+    parameters = {"kinds": list(floors), "floors": list(floors.values()), "began_at": began_at}
+    connection.execute(FORGET_PASSED, {**where, **parameters})
+
+
+def find(connection: Connection, scope: Mapping[str, object]) -> list[StoredUnread]:
+    """All of the scope, longest untried first."""
+    return [
+        StoredUnread(
+            row.source,
+            row.source_scope,
+            UnreadItem(ItemKey(row.kind, row.number), row.reason, row.earliest, row.latest),
+            row.since,
+            row.last_tried_at,
+            row.read_from,
+        )
+        for row in connection.execute(FIND, scope)
+    ]
+
+
+def _by_key(unread: Iterable[UnreadItem]) -> dict[ItemKey, UnreadItem]:
+    """One item a key: what any of several may hold, and the last one's reason."""
+    items: dict[ItemKey, UnreadItem] = {}
+    for item in unread:
+        before = items.get(item.key, item)
+        is_bounded = before.earliest is not None and item.earliest is not None
+        earliest = min(before.earliest, item.earliest) if is_bounded else None  # type: ignore[type-var]
+        items[item.key] = replace(item, earliest=earliest, latest=max(before.latest, item.latest))
+    return items
