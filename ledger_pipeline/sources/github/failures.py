@@ -123,10 +123,15 @@ def understood_errors(errors: Sequence[GraphQLError], headers: AnswerHeaders, *,
     types = {error.type for error in errors}
     text = "; ".join(error.message for error in errors)
     asks_to_wait = types == {None} and not has_data and headers.retry_after is not None
-    if types & _LIMIT_TYPES or asks_to_wait or any(_speaks_of_a_limit(error.message) for error in errors):
+    if asks_to_wait or any(is_limit(error) for error in errors):
         return _limit(headers, text)
     kind, problem = _of_types(types, text, has_data=has_data)
     return Failure(kind, problem, errors=tuple(errors))
+
+
+def is_limit(error: GraphQLError) -> bool:
+    """Whether it is about how much was asked, not about what."""
+    return error.type in _LIMIT_TYPES or _speaks_of_a_limit(error.message)
 
 
 def without_data(envelope: Envelope, headers: AnswerHeaders) -> Failure:

@@ -1,13 +1,13 @@
 """What changed last in many repositories, a hundred to a request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-from ledger_pipeline.core.errors import EventError, SourceError, SourceRefused
-from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS, parse_instant
+from ledger_pipeline.core.errors import SourceError, SourceRefused
+from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.sources.github.client import GitHubClient, QueryTooHeavyError
 from ledger_pipeline.sources.github.meter import Meter
+from ledger_pipeline.sources.github.payloads import RepositoryHead, UnusablePayload, read
 from ledger_pipeline.sources.github.queries import heads_query
 from ledger_pipeline.sources.port import Head, Heads
 
@@ -85,34 +85,18 @@ class _Reading:
         answer = self._meter.ask(self._client.query_partially, source_scopes[0], query, variables)
         self._began_at = self._began_at or answer.server_time
         for n, source_scope in enumerate(source_scopes):
-            head = _head(answer.data.get(f"r{n}"))
+            head = _head(answer.data.get(f"r{n}"), answer.server_time)
             if head is not None:
                 self._heads[source_scope] = head
 
 
-def _head(repository: Mapping[str, Any] | None) -> Head | None:
+def _head(repository: object, answered_at: datetime) -> Head | None:
     """None too where the answer has holes: a scan of that repository will show what it is."""
-    if repository is None:
-        return None
     try:
-        pull_requests, issues = repository["pullRequests"], repository["issues"]
-        # A review moves its pull request's updatedAt: the newest of these is never older than the newest review.
-        moved = _newest(pull_requests)
-        return Head(
-            newest={PULL_REQUESTS: moved, REVIEWS: moved, ISSUES: _newest(issues)},
-            totals={PULL_REQUESTS: pull_requests["totalCount"], ISSUES: issues["totalCount"]},
-            source_scope_id=repository_id(repository),
-        )
-    except (KeyError, TypeError, EventError):
+        told = read(RepositoryHead, repository, answered_at)
+    except UnusablePayload:
         return None
-
-
-def repository_id(repository: Mapping[str, Any]) -> str | None:
-    """GitHub's own id of a repository, which stays when its name does not; None where GitHub tells none."""
-    database_id = repository.get("databaseId")
-    return None if database_id is None else str(database_id)
-
-
-def _newest(connection: Mapping[str, Any]) -> datetime | None:
-    times = [parse_instant(node["updatedAt"]) for node in connection["nodes"]]
-    return max(times, default=None)
+    # A review moves its pull request's updatedAt: the newest of these is never older than the newest review.
+    moved = told.pull_requests.newest
+    totals = {PULL_REQUESTS: told.pull_requests.total_count, ISSUES: told.issues.total_count}
+    return Head({PULL_REQUESTS: moved, REVIEWS: moved, ISSUES: told.issues.newest}, totals, told.database_id)

@@ -5,10 +5,6 @@ issue that is closed. Only authors of type User count; the others are skipped by
 repository as GitHub spells it, of which ids are made; `source_scope` is it as configured, to which a skip is reported.
 """
 
-from dataclasses import dataclass
-from typing import Any, TypeVar
-
-from ledger_pipeline.core.errors import EventError
 from ledger_pipeline.core.events import (
     ActivityEvent,
     Actor,
@@ -17,9 +13,15 @@ from ledger_pipeline.core.events import (
     pull_request_merged,
     review_submitted,
 )
-from ledger_pipeline.core.storable_text import is_storable, storable_text
+from ledger_pipeline.sources.github.payloads import (
+    Author,
+    ClosedIssue,
+    MergedPullRequest,
+    SubmittedReview,
+    User,
+)
 
-_T = TypeVar("_T")
+Item = ActivityEvent | SkippedActivity
 
 DELETED_ACCOUNT = "deleted_account"
 
@@ -31,137 +33,67 @@ _SKIP_REASONS = {
     "EnterpriseUserAccount": "enterprise_user_account",
 }
 
-
-def pull_request_item(source_scope: str, repo: str, node: dict[str, Any]) -> ActivityEvent | SkippedActivity | None:
-    """The merge of a pull request; None while it is not merged. Raises EventError naming a malformed item."""
-    try:
-        if node["mergedAt"] is None:
-            return None
-        author = _author(node)
-        event = pull_request_merged(
-            repo=repo,
-            number=node["number"],
-            author=author.actor,
-            merged_at=node["mergedAt"],
-            object_id=_object_id(node),
-            url=_shown(node["url"]),
-            details={
-                "title": _shown(node["title"]),
-                "createdAt": _shown(node["createdAt"]),
-                "baseRefName": _shown(node["baseRefName"]),
-            },
-        )
-        return author.counted(event, source_scope)
-    except (KeyError, TypeError, EventError) as error:
-        raise _malformed("pull request", f"{repo}#{_number(node)}", error) from error
-
-
-def review_item(
-    source_scope: str, repo: str, number: int, node: dict[str, Any]
-) -> ActivityEvent | SkippedActivity | None:
-    """A submitted review of pull request `number`; None while it is pending. Raises EventError when malformed."""
-    try:
-        if node["submittedAt"] is None:
-            return None
-        author = _author(node)
-        event = review_submitted(
-            repo=repo,
-            number=number,
-            author=author.actor,
-            state=_hashed(node["state"]),
-            submitted_at=node["submittedAt"],
-            object_id=_object_id(node),
-            url=_shown(node["url"]),
-            details={},
-        )
-        return author.counted(event, source_scope)
-    except (KeyError, TypeError, EventError) as error:
-        raise _malformed("review", f"of {repo}#{number}", error) from error
-
-
-def issue_item(source_scope: str, repo: str, node: dict[str, Any]) -> ActivityEvent | SkippedActivity | None:
-    """The closing of an issue, for its author; None while it is open. Raises EventError naming a malformed item."""
-    try:
-        if node["closedAt"] is None:
-            return None
-        author = _author(node)
-        event = issue_closed(
-            repo=repo,
-            number=node["number"],
-            author=author.actor,
-            closed_at=node["closedAt"],
-            object_id=_object_id(node),
-            url=_shown(node["url"]),
-            details={
-                "title": _shown(node["title"]),
-                "createdAt": _shown(node["createdAt"]),
-                "stateReason": _shown(node["stateReason"]),
-            },
-        )
-        return author.counted(event, source_scope)
-    except (KeyError, TypeError, EventError) as error:
-        raise _malformed("issue", f"{repo}#{_number(node)}", error) from error
-
-
-@dataclass(frozen=True)
-class _Author:
-    """Who made an item; `skipped_as` is the reason it counts for nobody, None for a user."""
-
-    actor: Actor
-    skipped_as: str | None
-
-    def counted(self, event: ActivityEvent, source_scope: str) -> ActivityEvent | SkippedActivity:
-        """The event, or that it is skipped: only what no author changes is taken over, its id above all."""
-        if self.skipped_as is None:
-            return event
-        return SkippedActivity(
-            event_id=event.id,
-            source=event.source,
-            stream=event.stream,
-            source_scope=source_scope,
-            event_type=event.event_type,
-            reason=self.skipped_as,
-            event_time=event.event_time,
-        )
-
-
 _NOBODY = Actor(user_id=0, login="")
 
 
-def _author(node: dict[str, Any]) -> _Author:
-    author = node["author"]
-    if author is None:
-        return _Author(_NOBODY, DELETED_ACCOUNT)
-    kind: str = author["__typename"]
-    if kind != "User":
-        return _Author(_NOBODY, _SKIP_REASONS.get(kind, kind.lower()))
-    if author["databaseId"] is None:
-        raise EventError(f"user {author['login']} has no databaseId")
-    return _Author(Actor(user_id=author["databaseId"], login=_shown(author["login"])), None)
+def pull_request_item(source_scope: str, repo: str, merged: MergedPullRequest) -> Item:
+    """The merge of a pull request."""
+    event = pull_request_merged(
+        repo=repo,
+        number=merged.number,
+        author=_actor(merged.author),
+        merged_at=merged.merged_at,
+        object_id=merged.full_database_id,
+        url=merged.url,
+        details={"title": merged.title, "createdAt": merged.created_at, "baseRefName": merged.base_ref_name},
+    )
+    return _counted(event, merged.author, source_scope)
 
 
-def _shown(value: _T) -> _T:
-    """What people are shown of an item, and no hash covers."""
-    return storable_text(value) if isinstance(value, str) else value  # type: ignore[return-value]
+def review_item(source_scope: str, repo: str, number: int, review: SubmittedReview) -> Item:
+    """A submitted review of pull request `number`."""
+    event = review_submitted(
+        repo=repo,
+        number=number,
+        author=_actor(review.author),
+        state=review.state,
+        submitted_at=review.submitted_at,
+        object_id=review.full_database_id,
+        url=review.url,
+        details={},
+    )
+    return _counted(event, review.author, source_scope)
 
 
-def _hashed(value: str) -> str:
-    if not is_storable(value):
-        raise EventError(f"{value!r} is text that no ledger can hold, and the event's hash covers it")
-    return value
+def issue_item(source_scope: str, repo: str, closed: ClosedIssue) -> Item:
+    """The closing of an issue, for its author."""
+    event = issue_closed(
+        repo=repo,
+        number=closed.number,
+        author=_actor(closed.author),
+        closed_at=closed.closed_at,
+        object_id=closed.full_database_id,
+        url=closed.url,
+        details={"title": closed.title, "createdAt": closed.created_at, "stateReason": closed.state_reason},
+    )
+    return _counted(event, closed.author, source_scope)
 
 
-def _object_id(node: dict[str, Any]) -> str:
-    object_id = node["fullDatabaseId"]
-    if object_id is None:
-        raise EventError("fullDatabaseId is null")
-    return str(object_id)
+def _actor(author: Author | None) -> Actor:
+    return Actor(author.database_id, author.login) if isinstance(author, User) else _NOBODY
 
 
-def _number(node: object) -> object:
-    return node.get("number", "?") if isinstance(node, dict) else "?"
-
-
-def _malformed(kind: str, name: str, error: Exception) -> EventError:
-    problem = f"no field {error}" if isinstance(error, KeyError) else str(error)
-    return EventError(f"GitHub's {kind} {name} is malformed: {problem}")
+def _counted(event: ActivityEvent, author: Author | None, source_scope: str) -> Item:
+    """The event, or that it is skipped: only what no author changes is taken over, its id above all."""
+    if isinstance(author, User):
+        return event
+    reason = DELETED_ACCOUNT if author is None else _SKIP_REASONS.get(author.kind, author.kind.lower())
+    return SkippedActivity(
+        event_id=event.id,
+        source=event.source,
+        stream=event.stream,
+        source_scope=source_scope,
+        event_type=event.event_type,
+        reason=reason,
+        event_time=event.event_time,
+    )

@@ -5,12 +5,12 @@ update, not an object: what was updated since has moved before it, to the next s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from ledger_pipeline.core.events import parse_instant
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.sources.github.endless import Advance
+from ledger_pipeline.sources.github.payloads import Listed, PageInfo
 
 
 @dataclass
@@ -22,27 +22,34 @@ class Connection:
     after: str | None = None
     reached: datetime | None = None
     done: bool = False
+    _advance: Advance = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._advance = Advance(self.name)
         if self.floor is None:
             self.done = True
         else:
             # GitHub's times are whole seconds.
             self.floor = self.floor.replace(microsecond=0)
 
-    def move_behind(self, page: Mapping[str, Any]) -> None:
-        """Having read a page: done when the connection ends, or reaches below the floor.
+    def begin_at(self, after: str) -> None:
+        """Go on behind this cursor."""
+        self.after = after
+        self._advance.begin_at(after)
 
-        Raises ValueError for a page that claims more behind it and does not say where.
+    def move_behind(self, info: PageInfo, items: Sequence[Listed], beside: Sequence[Listed] = ()) -> None:
+        """Having read a page, and `beside` it what it showed as null: done at the end, or below the floor.
+
+        Raises LeadsNowhere for a page that claims more behind it and leads nowhere.
         """
-        nodes, info = page["nodes"], page["pageInfo"]
-        if nodes:
-            self.reached = parse_instant(nodes[-1]["updatedAt"])
+        updates = [item.updated for item in items if item.updated is not None]
+        if updates:
+            self.reached = updates[-1]
         below_floor = self.floor is not None and self.reached is not None and self.reached < self.floor
-        self.done = below_floor or not info["hasNextPage"]
-        if not self.done and info["endCursor"] in (None, self.after):
-            raise ValueError(f"a page of {self.name} says there is more, and its cursor does not move on")
-        self.after = info["endCursor"]
+        self.done = below_floor or not info.has_next_page
+        if not self.done:
+            self._advance.check([item.number for item in (*items, *beside) if item.number is not None], info)
+        self.after = info.end_cursor
 
 
 def reached(connections: Sequence[Connection]) -> datetime | None:
@@ -65,6 +72,8 @@ def resume(connections: Sequence[Connection], position: Mapping[str, Json]) -> b
     if not all(isinstance(after, str) and after for after in position.values()):
         return False
     for each in connections:
-        each.after = str(position[each.name]) if each.name in position else None
-        each.done = each.name not in position
+        if each.name in position:
+            each.begin_at(str(position[each.name]))
+        else:
+            each.done = True
     return True

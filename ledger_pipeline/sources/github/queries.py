@@ -23,14 +23,45 @@ fragment review on PullRequestReview {
 }
 """
 
+_PULL_REQUEST = """
+fragment pullRequest on PullRequest {
+  fullDatabaseId
+  title
+  url
+  mergedAt
+  baseRefName
+  author { ...actor }
+}
+"""
+
+_ISSUE = """
+fragment issue on Issue {
+  fullDatabaseId
+  title
+  url
+  closedAt
+  stateReason
+  author { ...actor }
+}
+"""
+
+_REVIEWS = """
+fragment reviews on PullRequest {
+  reviews(first: $reviewsFirst, after: $reviewsAfter) {
+    pageInfo { hasNextPage endCursor }
+    nodes { ...review }
+  }
+}
+"""
+
 # `pullRequests` takes no `since`: it is read newest update first until older than the floor. `issues` takes one, and
-# counts what is left; `allIssues` counts them all.
+# counts what is left; `allIssues` counts them all. Not `whole`, a page only lists its items: the lightest there is.
 ACTIVITY = (
     """
 query Activity(
-  $owner: String!, $name: String!,
+  $owner: String!, $name: String!, $whole: Boolean!,
   $withPullRequests: Boolean!, $pullRequestsFirst: Int!, $pullRequestsAfter: String,
-  $withReviews: Boolean!, $reviewsFirst: Int!,
+  $withReviews: Boolean!, $reviewsFirst: Int!, $reviewsAfter: String,
   $withIssues: Boolean!, $issuesFirst: Int!, $issuesAfter: String, $issuesSince: DateTime
 ) {
   rateLimit { cost remaining }
@@ -44,19 +75,11 @@ query Activity(
       totalCount
       pageInfo { hasNextPage endCursor }
       nodes {
-        fullDatabaseId
         number
-        title
-        url
         createdAt
         updatedAt
-        mergedAt
-        baseRefName
-        author { ...actor }
-        reviews(first: $reviewsFirst) @include(if: $withReviews) {
-          pageInfo { hasNextPage endCursor }
-          nodes { ...review }
-        }
+        ...pullRequest @include(if: $whole)
+        ...reviews @include(if: $withReviews)
       }
     }
     issues(
@@ -66,15 +89,10 @@ query Activity(
       totalCount
       pageInfo { hasNextPage endCursor }
       nodes {
-        fullDatabaseId
         number
-        title
-        url
         createdAt
         updatedAt
-        closedAt
-        stateReason
-        author { ...actor }
+        ...issue @include(if: $whole)
       }
     }
   }
@@ -82,25 +100,57 @@ query Activity(
 """
     + _ACTOR
     + _REVIEW
+    + _PULL_REQUEST
+    + _ISSUE
+    + _REVIEWS
 )
 
-# The rest of the reviews of one pull request that has more than a page of them.
-MORE_REVIEWS = (
+# One pull request with a page of its reviews, or only whether it is there.
+PULL_REQUEST = (
     """
-query MoreReviews($owner: String!, $name: String!, $number: Int!, $reviewsFirst: Int!, $after: String!) {
+query PullRequest(
+  $owner: String!, $name: String!, $number: Int!, $whole: Boolean!,
+  $withReviews: Boolean!, $reviewsFirst: Int!, $reviewsAfter: String
+) {
   rateLimit { cost remaining }
   repository(owner: $owner, name: $name) {
+    databaseId
+    nameWithOwner
     pullRequest(number: $number) {
-      reviews(first: $reviewsFirst, after: $after) {
-        pageInfo { hasNextPage endCursor }
-        nodes { ...review }
-      }
+      number
+      createdAt
+      updatedAt
+      ...pullRequest @include(if: $whole)
+      ...reviews @include(if: $withReviews)
     }
   }
 }
 """
     + _ACTOR
     + _REVIEW
+    + _PULL_REQUEST
+    + _REVIEWS
+)
+
+# One issue, or only whether it is there.
+ISSUE = (
+    """
+query Issue($owner: String!, $name: String!, $number: Int!, $whole: Boolean!) {
+  rateLimit { cost remaining }
+  repository(owner: $owner, name: $name) {
+    databaseId
+    nameWithOwner
+    issue(number: $number) {
+      number
+      createdAt
+      updatedAt
+      ...issue @include(if: $whole)
+    }
+  }
+}
+"""
+    + _ACTOR
+    + _ISSUE
 )
 
 _HEAD = """

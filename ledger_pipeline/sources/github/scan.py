@@ -2,39 +2,46 @@
 
 An item that changes while we read moves to the front, behind us: its update is later than the watermark, so the
 next scan finds it.
+
+What one bad item costs beside the pages: where GitHub gives up, the page is asked in halves (7 requests from 100 pull
+requests to 1, 6 more for their reviews and the issues), without the other connection (1), and as a light page, which
+only lists items (1, LIGHT_TRIES where that fails too). Then each item that is listed and was not read is asked for by
+number (`items`). Where a page holds a null, only the light page and the items it was not read from are asked for. A
+later scan asks for an item that could not be read by number alone, and meets it in a page only once it is updated.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ledger_pipeline.core.errors import EventError, SourceRefused, SourceUnavailable
+from ledger_pipeline.core.errors import SourceRefused
 from ledger_pipeline.core.events import (
-    GITHUB,
+    GITHUB_STREAMS,
     ISSUES,
     PULL_REQUESTS,
     REVIEWS,
     ActivityEvent,
     SkippedActivity,
-    parse_instant,
 )
-from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_of_a_node, without_failed_nodes
 from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryTooHeavyError
-from ledger_pipeline.sources.github.heads import repository_id
-from ledger_pipeline.sources.github.mapping import issue_item, pull_request_item, review_item
-from ledger_pipeline.sources.github.meter import Meter
+from ledger_pipeline.sources.github.endless import LeadsNowhere
+from ledger_pipeline.sources.github.gathering import Gathered
+from ledger_pipeline.sources.github.items import ItemReader
 from ledger_pipeline.sources.github.page_size import PageSizes
+from ledger_pipeline.sources.github.payloads import Listed, Page, UnusablePayload, listed, read
 from ledger_pipeline.sources.github.position import Connection, position_of, reached, resume
-from ledger_pipeline.sources.github.queries import ACTIVITY, MORE_REVIEWS
-from ledger_pipeline.sources.port import ScanPage, ScanRequest, UpdateSpan
+from ledger_pipeline.sources.github.queries import ACTIVITY
+from ledger_pipeline.sources.github.reading import ISSUE, PULL_REQUEST
+from ledger_pipeline.sources.port import ItemKey, ScanPage, ScanRequest, UnreadItem
 
-# How often a query that cannot be made lighter is tried before the scan is given up.
-TRIES_AT_SMALLEST = 3
+# How often even the lightest page is asked for: where that gets no answer, it is not an item's doing.
+LIGHT_TRIES = 2
+
+_STREAMS_OF = {PULL_REQUEST: {PULL_REQUESTS, REVIEWS}, ISSUE: {ISSUES}}
 
 # What GitHub says of a cursor it does not know, or no more.
 _REFUSED_CURSOR = "not appear to be a valid cursor"
-
-Item = ActivityEvent | SkippedActivity | None
 
 
 class Scan:
@@ -45,23 +52,27 @@ class Scan:
     """
 
     def __init__(self, client: GitHubClient, request: ScanRequest, page_size: int) -> None:
-        self._client = client
         self._request = request
-        owner, _, name = request.source_scope.partition("/")
-        self._repository = {"owner": owner, "name": name}
         self._streams = frozenset(request.floors)
         self._sizes = PageSizes(page_size)
-        self._meter = Meter()
+        again = frozenset(request.streams or GITHUB_STREAMS)
+        self._wanted = frozenset(key for key in request.unread if again & _STREAMS_OF[key.kind] <= self._streams)
+        self._asker = Asker(client, request.source_scope)
+        self._items = ItemReader(self._asker, self._streams, self._sizes)
+        self._unread_items = ItemReader(self._asker, again, self._sizes)
         self._begin()
         self._is_resumed = request.position is not None and resume(self._connections, request.position)
 
     def pages(self) -> Iterator[ScanPage]:
         """Page after page, each asked for when it is taken."""
         began_at: datetime | None = None
-        while position_of(self._connections) is not None:
-            answer = self._next_page()
-            began_at = began_at or answer.server_time
-            yield self._page(answer, began_at)
+        while began_at is None or position_of(self._connections) is not None:
+            gathered = Gathered(self._wanted)
+            part = self._read_page(gathered)
+            if began_at is None:
+                self._read_again(part, gathered)
+                began_at = self._asker.began_at or part.answer.server_time
+            yield self._page(part, gathered, began_at)
 
     def _begin(self) -> None:
         floors = self._request.floors
@@ -71,160 +82,187 @@ class Scan:
         self._issues = Connection("issues", floors.get(ISSUES))
         self._connections = (self._pull_requests, self._issues)
 
-    def _next_page(self) -> Answer:
+    def _read_page(self, gathered: Gathered) -> RepositoryPart:
+        """Read the next page of each connection that has one, and move behind it; the answer to go by."""
         try:
-            answer = self._ask_for_page()
+            part = self._ask_for_page()
+        except QueryTooHeavyError:
+            return self._read_apart(gathered)
+        self._sizes.went_well(pull_requests=not self._pull_requests.done)
+        self._read_connections(part, self._open(), gathered)
+        return part
+
+    def _read_apart(self, gathered: Gathered) -> RepositoryPart:
+        """Read a page that cannot be made smaller, each connection by itself: only one may be the cause."""
+        connections = self._open()
+        if not connections:
+            raise self._asker.unavailable("GitHub gives up even on a query for the repository's name")
+        with_another = len(connections) > 1
+        return [self._read_alone(connection, gathered, with_another=with_another) for connection in connections][-1]
+
+    def _read_alone(self, connection: Connection, gathered: Gathered, *, with_another: bool) -> RepositoryPart:
+        """Read the page of one connection that was too heavy, perhaps only `with_another`."""
+        if with_another:
+            try:
+                part = self._part(self._ask_once([connection], whole=True))
+            except QueryTooHeavyError:
+                pass
+            else:
+                self._read_connections(part, [connection], gathered)
+                return part
+        return self._list(connection, gathered)
+
+    def _list(self, connection: Connection, gathered: Gathered) -> RepositoryPart:
+        """Read what the light page lists, each item by its number, and move behind it."""
+        part, page = self._light_page(connection)
+        self._read_listed(part, connection, page, set(), gathered)
+        self._move(part, connection, page, [], gathered)
+        return part
+
+    def _light_page(self, connection: Connection) -> tuple[RepositoryPart, Page]:
+        """The page of a connection with hardly anything of its items. Raises SourceUnavailable if there is none."""
+        for _ in range(LIGHT_TRIES):
+            try:
+                part = self._part(self._ask_once([connection], whole=False))
+                return part, self._page_of(part, connection)
+            except QueryTooHeavyError as error:
+                problem = error.problem
+        raise self._asker.unavailable(f"GitHub gives up even on the lightest page, {LIGHT_TRIES} times: {problem}")
+
+    def _read_listed(
+        self, part: RepositoryPart, connection: Connection, page: Page, known: set[int], gathered: Gathered
+    ) -> list[Listed]:
+        """Read by number what a light page lists, but for the numbers that are `known`; what it tells of them."""
+        kind, answered_at, read_here = _kind_of(connection), part.answer.server_time, []
+        for node in page.nodes:
+            told = listed(node, answered_at)
+            if told.number is None:
+                problem = "GitHub answers null for it" if node is None else "its number cannot be used"
+                gathered.cannot_read(UnreadItem(ItemKey(kind, 0), problem, told.created, answered_at))
+            elif told.number not in known:
+                reading = self._items.by_number(part, ItemKey(kind, told.number), told.created)
+                if reading.is_gone:
+                    reading.fail("GitHub lists it, and does not find it by its number")
+                gathered.take(reading, answered_at)
+                read_here.append(told)
+        return read_here
+
+    def _read_connections(self, part: RepositoryPart, connections: Sequence[Connection], gathered: Gathered) -> None:
+        """Read the page that an answer holds of each of these, and move behind it."""
+        for connection in connections:
+            page, kind = self._page_of(part, connection), _kind_of(connection)
+            readings = [self._items.of_page(part, kind, node) for node in page.nodes]
+            for reading in readings:
+                if reading.lacks_nodes and reading.key.number:
+                    reading.read_again(self._items.by_number(part, reading.key, reading.created))
+                if not reading.lacks_nodes or reading.key.number:
+                    gathered.take(reading, part.answer.server_time)
+            beside: list[Listed] = []
+            if any(reading.lacks_nodes and not reading.key.number for reading in readings):
+                known = {reading.key.number for reading in readings}
+                light, light_page = self._light_page(connection)
+                beside = self._read_listed(light, connection, light_page, known, gathered)
+            self._move(part, connection, page, beside, gathered)
+
+    def _move(
+        self, part: RepositoryPart, connection: Connection, page: Page, beside: Sequence[Listed], gathered: Gathered
+    ) -> None:
+        """Move behind a page that has been read, with items that were read `beside` it."""
+        told = [listed(node, part.answer.server_time) for node in page.nodes]
+        try:
+            connection.move_behind(page.page_info, told, beside)
+        except LeadsNowhere as error:
+            raise self._asker.refused(str(error)) from None
+        gathered.note_updates(connection, [*told, *beside], page, part, self._streams)
+
+    def _read_again(self, part: RepositoryPart, gathered: Gathered) -> None:
+        """Ask by number for what an earlier scan could not read, and the first page did not hold."""
+        met = {*gathered.settled, *(gathered.unread.keys() & self._wanted)}
+        for key in self._request.unread:
+            if key.number == 0 or key in met:
+                continue
+            reading = self._unread_items.by_number(part, key)
+            if not reading.is_gone:
+                gathered.take(reading, part.answer.server_time)
+            if reading.is_gone or reading.problem is None:
+                gathered.settle(key)
+
+    def _ask_for_page(self) -> RepositoryPart:
+        """The next page, ever smaller until GitHub gives it. Raises QueryTooHeavyError at the smallest."""
+        while True:
+            try:
+                return self._part(self._ask_for_position())
+            except QueryTooHeavyError:
+                if not self._sizes.shrink(
+                    pull_requests=not self._pull_requests.done,
+                    reviews=not self._pull_requests.done and REVIEWS in self._streams,
+                    issues=not self._issues.done,
+                ):
+                    raise
+
+    def _ask_for_position(self) -> Answer:
+        try:
+            answer = self._ask_once(self._open(), whole=True)
         except SourceRefused as error:
             if not self._is_resumed or _REFUSED_CURSOR not in str(error):
                 raise
             self._begin()
-            answer = self._ask_for_page()
+            answer = self._ask_once(self._open(), whole=True)
         self._is_resumed = False
-        self._sizes.went_well(pull_requests=not self._pull_requests.done)
         return answer
 
-    def _ask_for_page(self) -> Answer:
-        with_pull_requests, with_issues = not self._pull_requests.done, not self._issues.done
-        return self._ask(
-            ACTIVITY,
-            lambda: {
-                "withPullRequests": with_pull_requests,
-                "pullRequestsFirst": self._sizes.pull_requests,
-                "pullRequestsAfter": self._pull_requests.after,
-                "withReviews": REVIEWS in self._streams,
-                "reviewsFirst": self._sizes.reviews,
-                "withIssues": with_issues,
-                "issuesFirst": self._sizes.issues,
-                "issuesAfter": self._issues.after,
-                "issuesSince": _github_time(self._issues.floor),
-            },
-            pull_requests=with_pull_requests,
-            reviews=with_pull_requests and REVIEWS in self._streams,
-            issues=with_issues,
-        )
+    def _ask_once(self, connections: Sequence[Connection], *, whole: bool) -> Answer:
+        with_pull_requests = self._pull_requests in connections
+        variables: Mapping[str, Any] = {
+            "whole": whole,
+            "withPullRequests": with_pull_requests,
+            "pullRequestsFirst": self._sizes.pull_requests,
+            "pullRequestsAfter": self._pull_requests.after,
+            "withReviews": whole and REVIEWS in self._streams,
+            "reviewsFirst": self._sizes.reviews,
+            "withIssues": self._issues in connections,
+            "issuesFirst": self._sizes.issues,
+            "issuesAfter": self._issues.after,
+            "issuesSince": _github_time(self._issues.floor),
+        }
+        return self._asker.ask(ACTIVITY, variables, allowed=is_of_a_node)
 
-    def _ask(self, query: str, variables: Callable[[], Mapping[str, Any]], **holds: bool) -> Answer:
-        """The answer to a query that holds these connections, asked ever more lightly until GitHub can give it.
+    def _part(self, answer: Answer) -> RepositoryPart:
+        without_failed_nodes(answer)
+        return self._asker.part(answer)
 
-        `variables` says how it is asked with the page sizes of the moment.
-        """
-        source_scope, tries_at_smallest, too_heavy = self._request.source_scope, 0, 0
-        while True:
-            try:
-                return self._meter.ask(self._client.query, source_scope, query, {**self._repository, **variables()})
-            except QueryTooHeavyError as error:
-                if not self._sizes.shrink(**holds):
-                    tries_at_smallest += 1
-                if tries_at_smallest == TRIES_AT_SMALLEST:
-                    problem = f"GitHub gives up even on the smallest page, {TRIES_AT_SMALLEST} times: {error.problem}"
-                    raise self._unavailable(problem) from error
-                too_heavy += 1
-                if too_heavy > 1:  # an outage looks just like a page that is too heavy
-                    self._client.pause(too_heavy - 2)
-
-    def _page(self, answer: Answer, began_at: datetime) -> ScanPage:
-        updates: dict[str, UpdateSpan] = {}
-        totals: dict[str, int] = {}
-        newer: dict[str, int] = {}
+    def _page_of(self, part: RepositoryPart, connection: Connection) -> Page:
+        payload = part.repository.issues if connection is self._issues else part.repository.pull_requests
         try:
-            repository = answer.data["repository"]
-            if repository is None:
-                raise SourceRefused(GITHUB, self._request.source_scope, "GitHub answers null for the repository")
-            items = list(self._items(repository, updates, totals, newer))
-            name = repository["nameWithOwner"]
-        except (EventError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            return read(Page, payload, part.answer.server_time)
+        except UnusablePayload as error:
             # Malformed now and, as far as we can tell, on every further try: a person has to look.
-            said = f"GitHub's answer has no field {error}" if isinstance(error, KeyError) else str(error)
-            raise SourceRefused(GITHUB, self._request.source_scope, plain_message(said, 300)) from error
+            raise self._asker.refused(f"a page of {connection.name} is malformed: {error}") from None
+
+    def _open(self) -> list[Connection]:
+        return [connection for connection in self._connections if not connection.done]
+
+    def _page(self, part: RepositoryPart, gathered: Gathered, began_at: datetime) -> ScanPage:
         return ScanPage(
-            source_scope_name=name,
-            events=tuple(item for item in items if isinstance(item, ActivityEvent)),
-            skipped=tuple(item for item in items if isinstance(item, SkippedActivity)),
+            source_scope_name=part.repository.name_with_owner,
+            events=tuple(item for item in gathered.items if isinstance(item, ActivityEvent)),
+            skipped=tuple(item for item in gathered.items if isinstance(item, SkippedActivity)),
             began_at=began_at,
-            retrieved_at=answer.server_time,
-            updates=updates,
+            retrieved_at=part.answer.server_time,
+            updates=gathered.updates,
             reached=reached(self._connections),
-            usage=self._meter.take(),
+            usage=self._asker.usage(),
             position=position_of(self._connections),
-            source_scope_id=repository_id(repository),
-            totals=totals,
-            newer=newer,
+            source_scope_id=part.repository.database_id,
+            totals=gathered.totals,
+            newer=gathered.newer,
+            unread=tuple(gathered.unread.values()),
+            settled=tuple(gathered.settled),
         )
 
-    def _items(
-        self,
-        repository: Mapping[str, Any],
-        updates: dict[str, UpdateSpan],
-        totals: dict[str, int],
-        newer: dict[str, int],
-    ) -> Iterator[Item]:
-        """What the page holds, its connections moved behind it.
 
-        `updates` gets the span of each stream, `totals` what GitHub counts, `newer` how many are as new as the floor.
-        """
-        source_scope, repo = self._request.source_scope, repository["nameWithOwner"]
-        if not self._pull_requests.done:
-            page = repository["pullRequests"]
-            nodes = self._nodes(page)
-            totals[PULL_REQUESTS] = page["totalCount"]
-            newer[PULL_REQUESTS] = _updated_since(nodes, self._pull_requests.floor)
-            self._pull_requests.move_behind(page)
-            for stream, total in ((PULL_REQUESTS, page["totalCount"]), (REVIEWS, None)):
-                if nodes and stream in self._streams:
-                    updates[stream] = _span(nodes, total)
-            for node in nodes:
-                if PULL_REQUESTS in self._streams:
-                    yield pull_request_item(source_scope, repo, node)
-                if REVIEWS in self._streams:
-                    for review in self._reviews(node):
-                        yield review_item(source_scope, repo, node["number"], review)
-        if not self._issues.done:
-            page = repository["issues"]
-            nodes = self._nodes(page)
-            totals[ISSUES] = repository["allIssues"]["totalCount"]
-            newer[ISSUES] = _updated_since(nodes, self._issues.floor)
-            self._issues.move_behind(page)
-            if nodes:
-                updates[ISSUES] = _span(nodes, page["totalCount"])
-            for node in nodes:
-                yield issue_item(source_scope, repo, node)
-
-    def _reviews(self, pull_request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """All reviews of a pull request, following the nested connection past its first page."""
-        reviews = pull_request["reviews"]
-        while True:
-            yield from self._nodes(reviews)
-            if not reviews["pageInfo"]["hasNextPage"]:
-                return
-            reviews = self._more_reviews(pull_request["number"], reviews["pageInfo"]["endCursor"])
-
-    def _more_reviews(self, number: int, after: str) -> dict[str, Any]:
-        answer = self._ask(
-            MORE_REVIEWS,
-            lambda: {"number": number, "reviewsFirst": self._sizes.reviews, "after": after},
-            reviews=True,
-        )
-        reviews: dict[str, Any] = answer.data["repository"]["pullRequest"]["reviews"]
-        return reviews
-
-    def _nodes(self, page: Mapping[str, Any]) -> list[dict[str, Any]]:
-        nodes: list[dict[str, Any]] = page["nodes"]
-        if any(node is None for node in nodes):
-            # GitHub does so when it could not load an item in time: what it hides may be an event.
-            raise self._unavailable("a page holds a null where an item should be")
-        return nodes
-
-    def _unavailable(self, problem: str) -> SourceUnavailable:
-        return SourceUnavailable(GITHUB, self._request.source_scope, problem)
-
-
-def _span(nodes: list[dict[str, Any]], total: int | None) -> UpdateSpan:
-    times = [parse_instant(node["updatedAt"]) for node in nodes]
-    return UpdateSpan(min(times), max(times), total)
-
-
-def _updated_since(nodes: list[dict[str, Any]], floor: datetime | None) -> int:
-    return sum(floor is not None and parse_instant(node["updatedAt"]) >= floor for node in nodes)
+def _kind_of(connection: Connection) -> str:
+    return ISSUE if connection.name == "issues" else PULL_REQUEST
 
 
 def _github_time(moment: datetime | None) -> str | None:

@@ -1,0 +1,121 @@
+"""One scan's questions to GitHub: what they cost, when GitHub told the time, and waits where it gives up repeatedly."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
+from ledger_pipeline.core.events import GITHUB
+from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryTooHeavyError, no_error
+from ledger_pipeline.sources.github.envelope import GraphQLError
+from ledger_pipeline.sources.github.failures import is_limit
+from ledger_pipeline.sources.github.meter import Meter
+from ledger_pipeline.sources.github.payloads import RepositoryAnswer, UnusablePayload, read
+from ledger_pipeline.sources.port import RequestUsage
+
+
+@dataclass(frozen=True)
+class RepositoryPart:
+    """What an answer tells of the repository, nothing in its connections validated, and the answer it is of."""
+
+    repository: RepositoryAnswer
+    answer: Answer
+
+
+class Asker:
+    """Asks for one source_scope. Of one thread.
+
+    Where GitHub gives up on several questions in a row (an outage looks just like a question that is too heavy), the
+    second is asked at once, and each further one after twice as long a wait as the one before.
+    """
+
+    def __init__(self, client: GitHubClient, source_scope: str) -> None:
+        self.source_scope = source_scope
+        owner, _, name = source_scope.partition("/")
+        self._names = {"owner": owner, "name": name}
+        self._client = client
+        self._meter = Meter()
+        self._given_up = 0
+        self.began_at: datetime | None = None
+        """GitHub's time at the first answer; None before."""
+
+    def ask(
+        self,
+        query: str,
+        variables: Mapping[str, Any],
+        allowed: Callable[[GraphQLError], bool] = no_error,
+    ) -> Answer:
+        """The answer. Raises as `GitHubClient.query_partially` does."""
+        if self._given_up > 1:
+            self._client.pause(self._given_up - 2)
+        question = partial(self._client.query_partially, allowed=allowed)
+        try:
+            answer = self._meter.ask(question, self.source_scope, query, {**self._names, **variables})
+        except QueryTooHeavyError:
+            self._given_up += 1
+            raise
+        self._given_up = 0
+        self.began_at = self.began_at or answer.server_time
+        return answer
+
+    def usage(self) -> RequestUsage:
+        """What was asked since the last time this was asked for."""
+        return self._meter.take()
+
+    def part(self, answer: Answer) -> RepositoryPart:
+        """The repository of an answer. Raises SourceRefused where it has none that can be used."""
+        payload = answer.data.get("repository")
+        if payload is None:
+            raise self.refused("GitHub answers null for the repository")
+        try:
+            return RepositoryPart(read(RepositoryAnswer, payload, answer.server_time), answer)
+        except UnusablePayload as error:
+            raise self.refused(f"GitHub's answer is malformed: {error}") from None
+
+    def refused(self, problem: str) -> SourceRefused:
+        """The error of what the same question will not help."""
+        return SourceRefused(GITHUB, self.source_scope, problem)
+
+    def unavailable(self, problem: str) -> SourceUnavailable:
+        """The error of what the same question may help later."""
+        return SourceUnavailable(GITHUB, self.source_scope, problem)
+
+
+def is_below(*place: str) -> Callable[[GraphQLError], bool]:
+    """Of errors at that place of an answer or below, so that the rest of it stands; never of one that is a limit."""
+    return lambda error: error.path[: len(place)] == place and not is_limit(error)
+
+
+def is_of_a_node(error: GraphQLError) -> bool:
+    """Of errors that only an item of a list has, or something in it."""
+    return (
+        error.path[:1] == ("repository",) and any(isinstance(step, int) for step in error.path) and not is_limit(error)
+    )
+
+
+def without_failed_nodes(answer: Answer) -> None:
+    """Make null every node that an error of `answer` is in: what is left of it may look whole, and is not.
+
+    An author that could not be loaded would read like a deleted account.
+    """
+    for error in answer.errors:
+        steps = list(error.path)
+        last = max((n for n, step in enumerate(steps) if isinstance(step, int)), default=None)
+        if last is None:
+            # Of the one item asked for: its reviews, or all of it.
+            last = steps.index("reviews") if "reviews" in steps else 1
+        _make_null(answer.data, steps[: last + 1])
+
+
+def _make_null(value: Any, path: list[str | int]) -> None:
+    *parents, last = path
+    for step in parents:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return  # a parent is null already
+    is_place = isinstance(last, int) and isinstance(value, list) and -len(value) <= last < len(value)
+    if is_place or (isinstance(last, str) and isinstance(value, dict)):
+        value[last] = None

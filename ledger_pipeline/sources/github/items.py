@@ -1,0 +1,205 @@
+"""Single items, asked for by number, ever more lightly where GitHub gives up or answers null.
+
+One bad pull request costs, when it is asked for by number, at most three questions for each page of its reviews (of 25,
+5 and 1; a page that none of them gets ends it), one for its merge alone, one whether it is there: five where GitHub
+answers none of them, MOST_REQUESTS whatever it answers. An issue costs at most two.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from ledger_pipeline.core.events import REVIEWS
+from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_below, without_failed_nodes
+from ledger_pipeline.sources.github.client import QueryTooHeavyError
+from ledger_pipeline.sources.github.endless import Advance, LeadsNowhere
+from ledger_pipeline.sources.github.page_size import PageSizes
+from ledger_pipeline.sources.github.payloads import Page, listed
+from ledger_pipeline.sources.github.queries import ISSUE, PULL_REQUEST
+from ledger_pipeline.sources.github.reading import PULL_REQUEST as PULL_REQUEST_KIND
+from ledger_pipeline.sources.github.reading import Reader, Reading
+from ledger_pipeline.sources.port import ItemKey
+
+REVIEW_PAGES = (25, 5, 1)
+"""The page sizes that one pull request's reviews are asked for in, the next where GitHub cannot give the one before."""
+
+MOST_REQUESTS = 200
+"""For one item: a pull request that needs more counts as unread."""
+
+Sizes = Callable[[], Iterator[int]]
+
+
+class _Gone(Exception):
+    """The repository has no such item."""
+
+
+class ItemReader:
+    """Reads items of the repository that a scan is of. Of one thread.
+
+    Raises SourceRefused where pages of reviews lead nowhere, SourceUnavailable where another repository answers, and
+    as Asker does; what is only wrong with the item is in its Reading.
+    """
+
+    def __init__(self, asker: Asker, streams: frozenset[str], sizes: PageSizes) -> None:
+        self._asker = asker
+        self._streams = streams
+        self._sizes = sizes
+        self._requests = 0
+
+    def reader(self, part: RepositoryPart) -> Reader:
+        """Reads the payloads of an answer."""
+        return Reader(self._asker.source_scope, part.repository.name_with_owner, self._streams, part.answer.server_time)
+
+    def of_page(self, part: RepositoryPart, kind: str, node: object) -> Reading:
+        """An item as a page has it; of a pull request all reviews, also those that the page has no room for."""
+        reader = self.reader(part)
+        if kind != PULL_REQUEST_KIND:
+            return reader.issue(node)
+        reading = reader.pull_request(node)
+        if node is not None and reading.key.number and REVIEWS in self._streams:
+            page = reader.reviews_of(reading, node)
+            if page is not None and None in page.nodes:
+                reading.lacks_nodes = True
+            elif page is not None:
+                self._requests = 0
+                self._read_reviews(part, reading, page, self._shrinking)
+        return reading
+
+    def by_number(self, of: RepositoryPart, key: ItemKey, created: datetime | None = None) -> Reading:
+        """An item of the repository that `of` is of, asked for by itself: read, or with a problem, or gone.
+
+        `created` is when it was made, where that is known.
+        """
+        reading = Reading(key, created)
+        self._requests = 0
+        try:
+            if key.kind == PULL_REQUEST_KIND:
+                self._pull_request(of, reading)
+            else:
+                self._issue(of, reading)
+            if reading.problem is not None and reading.created is None:
+                self._look(of, reading)
+        except _Gone:
+            reading.is_gone = True
+        return reading
+
+    def _pull_request(self, of: RepositoryPart, reading: Reading) -> None:
+        if REVIEWS in self._streams:
+            page = self._review_page(of, reading, None, lambda: iter(REVIEW_PAGES))
+            if page is not None:
+                self._read_reviews(of, reading, page, lambda: iter(REVIEW_PAGES))
+                return
+        self._whole(of, reading, reviews=None, after=None)
+
+    def _issue(self, of: RepositoryPart, reading: Reading) -> None:
+        answered = self._ask(of, reading, whole=True)
+        if answered is None:
+            return
+        part, node = answered
+        self._take(reading, self.reader(part).issue(node))
+
+    def _read_reviews(self, of: RepositoryPart, reading: Reading, page: Page, sizes: Sizes) -> None:
+        """Add the reviews of `page` and of those behind it."""
+        what = f"reviews of pull request {of.repository.name_with_owner}#{reading.key.number}"
+        advance, reader = Advance(what), self.reader(of)
+        following: Page | None = page
+        while following is not None:
+            ids = reader.add_reviews(reading, following)
+            try:
+                advance.check(ids, following.page_info)
+            except LeadsNowhere as error:
+                raise self._asker.refused(str(error)) from None
+            if not following.page_info.has_next_page:
+                return
+            following = self._review_page(of, reading, following.page_info.end_cursor, sizes)
+
+    def _review_page(self, of: RepositoryPart, reading: Reading, after: str | None, sizes: Sizes) -> Page | None:
+        """The page of reviews behind `after`, in the largest of `sizes` that GitHub gives whole; None without.
+
+        What it gives of the merge is added.
+        """
+        problem = reading.problem
+        for size in sizes():
+            reading.problem = problem
+            page = self._whole(of, reading, reviews=size, after=after)
+            if page is not None and (size == 1 or None not in page.nodes):
+                return page
+        return None
+
+    def _whole(self, of: RepositoryPart, reading: Reading, *, reviews: int | None, after: str | None) -> Page | None:
+        """Add the merge; the page of reviews, where one is asked for and comes."""
+        answered = self._ask(of, reading, whole=True, reviews=reviews, after=after)
+        if answered is None:
+            return None
+        part, node = answered
+        reader = self.reader(part)
+        self._take(reading, reader.pull_request(node))
+        return reader.reviews_of(reading, node) if reviews is not None else None
+
+    def _look(self, of: RepositoryPart, reading: Reading) -> None:
+        """See when the item was made, and whether it is there at all."""
+        problem = reading.problem
+        answered = self._ask(of, reading, whole=False)
+        if answered is None:
+            if reading.lacks_nodes:
+                raise _Gone
+            return
+        part, node = answered
+        reading.created = listed(node, part.answer.server_time).created
+        reading.problem = problem
+
+    def _ask(
+        self, of: RepositoryPart, reading: Reading, *, whole: bool, reviews: int | None = None, after: str | None = None
+    ) -> tuple[RepositoryPart, object] | None:
+        """The item's payload, and the answer it is of; None, with the reason noted, where it did not come.
+
+        Raises _Gone.
+        """
+        is_pull_request = reading.key.kind == PULL_REQUEST_KIND
+        reading.lacks_nodes = False
+        if self._requests == MOST_REQUESTS:
+            reading.fail(f"its reviews take more than {MOST_REQUESTS} requests")
+            return None
+        self._requests += 1
+        variables: dict[str, Any] = {"number": reading.key.number, "whole": whole}
+        if is_pull_request:
+            variables |= {"withReviews": reviews is not None, "reviewsFirst": reviews or 1, "reviewsAfter": after}
+        name = "pullRequest" if is_pull_request else "issue"
+        query = PULL_REQUEST if is_pull_request else ISSUE
+        try:
+            answer = self._asker.ask(query, variables, allowed=is_below("repository", name))
+        except QueryTooHeavyError as error:
+            reading.fail(error.problem)
+            return None
+        if any(error.type == "NOT_FOUND" and len(error.path) == 2 for error in answer.errors):
+            raise _Gone
+        if answer.errors and answer.data.get("repository") is None:
+            reading.fail(answer.errors[0].message)
+            return None
+        without_failed_nodes(answer)
+        part = self._asker.part(answer)
+        self._check_same(of, part)
+        node = part.repository.pull_request if is_pull_request else part.repository.issue
+        if node is not None:
+            return part, node
+        reading.lacks_nodes = not answer.errors
+        reading.fail(answer.errors[0].message if answer.errors else "GitHub answers null for it")
+        return None
+
+    def _take(self, reading: Reading, part: Reading) -> None:
+        for item in part.items:
+            reading.add(item)
+        reading.created = reading.created or part.created
+        if part.problem is not None:
+            reading.fail(part.problem)
+
+    def _check_same(self, of: RepositoryPart, part: RepositoryPart) -> None:
+        before, now = of.repository.database_id, part.repository.database_id
+        if None not in (before, now) and before != now:
+            raise self._asker.unavailable("another repository has this name since the scan began: it has to begin anew")
+
+    def _shrinking(self) -> Iterator[int]:
+        """The page sizes of the scan's pages, smaller ones for good once GitHub gives up."""
+        yield self._sizes.reviews
+        while self._sizes.shrink(reviews=True):
+            yield self._sizes.reviews

@@ -1,0 +1,293 @@
+"""GitHub's payloads as typed values. Each node is validated by itself, so that one that cannot be used fails alone.
+
+Strict is what an event's id, hash or columns are made of. What people are only shown is taken as it comes: text that
+nothing can store is mended, and what is no text is left out.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic.alias_generators import to_camel
+
+from ledger_pipeline.core.errors import EventError
+from ledger_pipeline.core.events import parse_instant
+from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.core.storable_text import is_storable, storable_text
+
+EARLIEST = datetime(2005, 1, 1, tzinfo=UTC)
+"""Nothing on GitHub is older; what was imported keeps a little of its past."""
+
+AHEAD = timedelta(hours=1)
+"""How far an instant may lie behind GitHub's own time and still be believed."""
+
+REASON_CHARACTERS = 300
+
+_LARGEST_INT = 2**31 - 1
+_LARGEST_ID = 2**63 - 1
+_LONGEST_CURSOR = 2000
+_LONGEST_TEXT = 2000
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class UnusablePayload(ValueError):
+    """A payload that cannot be used; the message names the field, in at most REASON_CHARACTERS plain characters."""
+
+
+def read(model: type[_Model], payload: object, answered_at: datetime) -> _Model:
+    """`payload` of an answer that GitHub gave at `answered_at`. Raises UnusablePayload."""
+    try:
+        return model.model_validate(payload, context={"latest": answered_at + AHEAD})
+    except ValidationError as error:
+        raise UnusablePayload(_reason(error)) from None
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(step) for step in first["loc"] if step not in (_USER, _OTHER))
+    value = first["input"]
+    what = first["msg"].removeprefix("Value error, ")
+    said = "is missing" if first["type"] == "missing" else "is null" if value is None else f"cannot be used: {what}"
+    return plain_message(f"{field or 'what stands in place of the item'} {said}", REASON_CHARACTERS)
+
+
+def _storable(text: str) -> str:
+    if not is_storable(text):
+        raise ValueError("it holds characters that no ledger can store")
+    return text
+
+
+def _plausible(text: str, info: ValidationInfo) -> str:
+    """An instant as GitHub wrote it, for a hash covers that very text."""
+    _storable(text)
+    try:
+        moment = parse_instant(text)
+    except EventError as error:
+        raise ValueError(str(error)) from None
+    if moment < EARLIEST:
+        raise ValueError(f"{text} is before GitHub was there")
+    if moment > info.context["latest"]:  # type: ignore[index]
+        raise ValueError(f"{text} is later than GitHub's own time")
+    return text
+
+
+def _moment_or_none(value: object, info: ValidationInfo) -> datetime | None:
+    try:
+        moment = parse_instant(value) if isinstance(value, str) else None
+    except EventError:
+        return None
+    return moment if moment is not None and EARLIEST <= moment <= info.context["latest"] else None  # type: ignore[index]
+
+
+def _object_id(value: object) -> object:
+    """GitHub's BigInt is a string of digits; a server may as well write a number."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return str(value) if is_number else value
+
+
+def _shown(value: object) -> str | None:
+    return storable_text(value) if isinstance(value, str) else None
+
+
+def _column(value: object) -> object:
+    return storable_text(value) if isinstance(value, str) else value
+
+
+def _count(value: object) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_INT
+    return value if is_count else None  # type: ignore[return-value]
+
+
+def _number_or_none(value: object) -> int | None:
+    return (_count(value) or None) if isinstance(value, int) else None
+
+
+def _id_or_none(value: object) -> str | None:
+    is_id = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_ID
+    return str(value) if is_id else None
+
+
+Number = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_INT)]
+UserId = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_ID)]
+ObjectId = Annotated[str, BeforeValidator(_object_id), Field(pattern=r"^[0-9]{1,19}$")]
+Instant = Annotated[str, AfterValidator(_plausible)]
+Moment = Annotated[datetime | None, BeforeValidator(_moment_or_none)]
+Hashed = Annotated[str, Field(min_length=1, max_length=_LONGEST_TEXT), AfterValidator(_storable)]
+Column = Annotated[str, BeforeValidator(_column), Field(max_length=_LONGEST_TEXT)]
+Shown = Annotated[str | None, BeforeValidator(_shown)]
+Count = Annotated[int | None, BeforeValidator(_count)]
+Cursor = Annotated[str, Field(min_length=1, max_length=_LONGEST_CURSOR), AfterValidator(_storable)]
+
+_USER, _OTHER = "a user", "another author"
+
+
+class _Payload(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
+
+
+class User(_Payload):
+    """An author who counts."""
+
+    kind: Literal["User"] = Field(alias="__typename")
+    database_id: UserId
+    login: Column
+
+
+class OtherAuthor(_Payload):
+    """A bot, a mannequin, or a kind of account that came after this was written."""
+
+    kind: Annotated[str, Field(alias="__typename", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+
+
+def _kind_of_author(value: object) -> str:
+    kind = value.get("__typename") if isinstance(value, Mapping) else getattr(value, "kind", None)
+    return _USER if kind == "User" else _OTHER
+
+
+Author = Annotated[Annotated[User, Tag(_USER)] | Annotated[OtherAuthor, Tag(_OTHER)], Discriminator(_kind_of_author)]
+
+
+class Listed(_Payload):
+    """What even the lightest page tells of an item, or as much of it as can be used; None for the rest."""
+
+    number: Annotated[int | None, BeforeValidator(_number_or_none)] = None
+    created: Moment = Field(default=None, validation_alias=AliasChoices("createdAt"))
+    updated: Moment = Field(default=None, validation_alias=AliasChoices("updatedAt"))
+
+
+class PullRequest(_Payload):
+    """A pull request; what its merge is made of is validated only where it is merged (MergedPullRequest)."""
+
+    number: Number
+    merged_at: Instant | None
+
+
+class MergedPullRequest(_Payload):
+    """A pull request that is an event."""
+
+    number: Number
+    merged_at: Instant
+    full_database_id: ObjectId
+    author: Author | None
+    base_ref_name: Hashed
+    url: Column
+    title: Shown = None
+    created_at: Shown = None
+
+
+class Issue(_Payload):
+    """An issue; what its closing is made of is validated only where it is closed (ClosedIssue)."""
+
+    number: Number
+    closed_at: Instant | None
+
+
+class ClosedIssue(_Payload):
+    """An issue that is an event."""
+
+    number: Number
+    closed_at: Instant
+    full_database_id: ObjectId
+    author: Author | None
+    url: Column
+    title: Shown = None
+    created_at: Shown = None
+    state_reason: Shown = None
+
+
+class Review(_Payload):
+    """A review; what its event is made of is validated only where it is submitted (SubmittedReview)."""
+
+    submitted_at: Instant | None
+
+
+class SubmittedReview(_Payload):
+    """A review that is an event."""
+
+    submitted_at: Instant
+    full_database_id: ObjectId
+    author: Author | None
+    state: Hashed
+    url: Column
+
+
+class PageInfo(_Payload):
+    """Whether there is more, and where."""
+
+    has_next_page: Annotated[bool, Field(strict=True)]
+    end_cursor: Cursor | None = None
+
+
+class Page(_Payload):
+    """A page of a connection, its nodes not validated. `total_count` is None where it is no count."""
+
+    page_info: PageInfo
+    nodes: list[Any]
+    total_count: Count = None
+
+
+class Reviews(_Payload):
+    """Of a pull request, the page of its reviews, as it came."""
+
+    reviews: Any = None
+
+
+class Counted(_Payload):
+    """A connection of which only the count was asked for."""
+
+    total_count: Count = None
+
+
+class _Newest(_Payload):
+    updated_at: Instant
+
+
+class _HeadOfConnection(_Payload):
+    total_count: Annotated[int, Field(strict=True, ge=0, le=_LARGEST_INT)]
+    nodes: Annotated[list[_Newest], Field(max_length=1)]
+
+    @property
+    def newest(self) -> datetime | None:
+        """When the newest of its items was updated; None where it has none."""
+        return max((parse_instant(node.updated_at) for node in self.nodes), default=None)
+
+
+class RepositoryHead(_Payload):
+    """The newest update of a repository's pull requests and issues, and how many there are: all of it, or nothing."""
+
+    database_id: Annotated[str | None, BeforeValidator(_id_or_none)] = None
+    pull_requests: _HeadOfConnection
+    issues: _HeadOfConnection
+
+
+class RepositoryAnswer(_Payload):
+    """A repository as it is named now, and by GitHub's own id, None where it tells none; connections as they came."""
+
+    name_with_owner: Annotated[str, Field(max_length=200, pattern=r"^[^/\s\x00-\x1f]+/[^/\s\x00-\x1f]+$")]
+    database_id: Annotated[str | None, BeforeValidator(_id_or_none)] = None
+    pull_requests: Any = None
+    issues: Any = None
+    all_issues: Any = None
+    pull_request: Any = None
+    issue: Any = None
+
+
+def listed(payload: object, answered_at: datetime) -> Listed:
+    """What can be used of an item's number and moments, whatever the payload is."""
+    try:
+        return read(Listed, payload, answered_at)
+    except UnusablePayload:
+        return Listed()

@@ -1,0 +1,152 @@
+"""What one item's payload gives: its events, what is skipped, and why it counts as unread. Nothing is asked here.
+
+Each event is read by itself: a review that cannot be used does not take the merge with it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, ActivityEvent
+from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.sources.github.mapping import Item, issue_item, pull_request_item, review_item
+from ledger_pipeline.sources.github.payloads import (
+    REASON_CHARACTERS,
+    ClosedIssue,
+    Issue,
+    MergedPullRequest,
+    Page,
+    PullRequest,
+    Review,
+    Reviews,
+    SubmittedReview,
+    UnusablePayload,
+    listed,
+    read,
+)
+from ledger_pipeline.sources.port import ItemKey, UnreadItem
+
+PULL_REQUEST = "pull_request"
+ISSUE = "issue"
+
+
+@dataclass
+class Reading:
+    """What has been read of one item. `problem` says why it counts as unread; None: it was read whole.
+
+    `is_gone`: the repository has it no more. `lacks_nodes`: something of it was null, which GitHub may give when it is
+    asked for less.
+    """
+
+    key: ItemKey
+    created: datetime | None = None
+    problem: str | None = None
+    is_gone: bool = False
+    lacks_nodes: bool = False
+    _items: dict[str, Item] = field(default_factory=dict)
+
+    @property
+    def items(self) -> list[Item]:
+        """Events and skips, each once."""
+        return list(self._items.values())
+
+    def add(self, item: Item | None) -> None:
+        """Take over what was read; None is nothing yet."""
+        if item is not None:
+            self._items[item.id if isinstance(item, ActivityEvent) else item.event_id] = item
+
+    def attempt(self, read_one: Callable[[], Item | None], what: str = "") -> None:
+        """Add what `read_one` gives; where it raises UnusablePayload the item counts as unread."""
+        try:
+            self.add(read_one())
+        except UnusablePayload as error:
+            self.fail(f"{what}{error}")
+
+    def fail(self, problem: str) -> None:
+        """The item counts as unread; the first problem is the one that is told."""
+        self.problem = self.problem or plain_message(problem, REASON_CHARACTERS)
+
+    def read_again(self, again: "Reading") -> None:
+        """The same item was asked for by itself: what came then is true, and what came before is kept."""
+        for item in again.items:
+            self.add(item)
+        self.problem = again.problem
+
+    def unread(self, latest: datetime) -> UnreadItem:
+        """The item as one that cannot be read, as the source showed it at `latest`."""
+        return UnreadItem(self.key, self.problem or "it cannot be read", self.created, latest)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads payloads of a repository, `repo` as GitHub spells it, of an answer given at `answered_at`."""
+
+    source_scope: str
+    repo: str
+    streams: frozenset[str]
+    answered_at: datetime
+
+    def pull_request(self, node: object) -> Reading:
+        """A pull request without its reviews."""
+        told = listed(node, self.answered_at)
+        reading = Reading(ItemKey(PULL_REQUEST, told.number or 0), told.created)
+        if node is None:
+            _fail_for_null(reading)
+        elif told.number is None or PULL_REQUESTS in self.streams:
+            reading.attempt(lambda: self._merge(node))
+        return reading
+
+    def issue(self, node: object) -> Reading:
+        """An issue."""
+        told = listed(node, self.answered_at)
+        reading = Reading(ItemKey(ISSUE, told.number or 0), told.created)
+        if node is None:
+            _fail_for_null(reading)
+        elif told.number is None or ISSUES in self.streams:
+            reading.attempt(lambda: self._closing(node))
+        return reading
+
+    def reviews_of(self, reading: Reading, node: object) -> Page | None:
+        """The page of reviews that came with a pull request; None, with the reason noted, where none did."""
+        try:
+            payload = read(Reviews, node, self.answered_at).reviews
+            if payload is not None:
+                return read(Page, payload, self.answered_at)
+        except UnusablePayload as error:
+            reading.fail(f"of its page of reviews, {error}")
+            return None
+        reading.lacks_nodes = True
+        reading.fail("GitHub answers null for its reviews")
+        return None
+
+    def add_reviews(self, reading: Reading, page: Page) -> list[str]:
+        """Add the reviews of a page; their ids, where they have any, submitted or not."""
+        ids = []
+        for node in page.nodes:
+            if node is None:
+                reading.fail("GitHub answers null for a review")
+                continue
+            reading.attempt(lambda node=node: self._review(reading.key.number, node), "a review's ")  # type: ignore[misc]
+            if isinstance(node, dict):
+                ids.append(str(node.get("fullDatabaseId") or node.get("id")))
+        return ids
+
+    def _merge(self, node: object) -> Item | None:
+        if read(PullRequest, node, self.answered_at).merged_at is None:
+            return None
+        return pull_request_item(self.source_scope, self.repo, read(MergedPullRequest, node, self.answered_at))
+
+    def _review(self, number: int, node: object) -> Item | None:
+        if read(Review, node, self.answered_at).submitted_at is None:
+            return None
+        return review_item(self.source_scope, self.repo, number, read(SubmittedReview, node, self.answered_at))
+
+    def _closing(self, node: object) -> Item | None:
+        if read(Issue, node, self.answered_at).closed_at is None:
+            return None
+        return issue_item(self.source_scope, self.repo, read(ClosedIssue, node, self.answered_at))
+
+
+def _fail_for_null(reading: Reading) -> None:
+    reading.lacks_nodes = True
+    reading.fail("GitHub answers null for it")
