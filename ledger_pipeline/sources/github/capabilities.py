@@ -12,7 +12,7 @@ _CONNECTION = frozenset({"totalCount", "pageInfo", "nodes"})
 
 # By type, all that the queries of a collection ask for.
 ASKED_FOR: Mapping[str, frozenset[str]] = {
-    "Repository": frozenset({"databaseId", "nameWithOwner", "pullRequests", "pullRequest", "issues"}),
+    "Repository": frozenset({"databaseId", "nameWithOwner", "pullRequests", "pullRequest", "issues", "issue"}),
     "PullRequest": _ITEM | {"mergedAt", "baseRefName", "reviews"},
     "PullRequestReview": frozenset({"fullDatabaseId", "state", "submittedAt", "url", "author"}),
     "Issue": _ITEM | {"closedAt", "stateReason"},

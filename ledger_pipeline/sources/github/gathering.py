@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS, ActivityEvent, SkippedActivity
+from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.sources.github.asking import RepositoryPart
 from ledger_pipeline.sources.github.payloads import Counted, Listed, Page, UnusablePayload, read
 from ledger_pipeline.sources.github.position import Connection
 from ledger_pipeline.sources.github.reading import Reading
-from ledger_pipeline.sources.port import ItemKey, UnreadItem, UpdateSpan
+from ledger_pipeline.sources.port import UpdateSpan
 
 
 @dataclass

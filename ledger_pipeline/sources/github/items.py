@@ -10,15 +10,14 @@ from datetime import datetime
 from typing import Any
 
 from ledger_pipeline.core.events import REVIEWS
+from ledger_pipeline.core.unread import PULL_REQUEST, ItemKey
+from ledger_pipeline.sources.github import queries
 from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_below, without_failed_nodes
 from ledger_pipeline.sources.github.client import QueryTooHeavyError
 from ledger_pipeline.sources.github.endless import Advance, LeadsNowhere
 from ledger_pipeline.sources.github.page_size import PageSizes
 from ledger_pipeline.sources.github.payloads import Page, listed
-from ledger_pipeline.sources.github.queries import ISSUE, PULL_REQUEST
-from ledger_pipeline.sources.github.reading import PULL_REQUEST as PULL_REQUEST_KIND
 from ledger_pipeline.sources.github.reading import Reader, Reading
-from ledger_pipeline.sources.port import ItemKey
 
 REVIEW_PAGES = (25, 5, 1)
 """The page sizes that one pull request's reviews are asked for in, the next where GitHub cannot give the one before."""
@@ -53,7 +52,7 @@ class ItemReader:
     def of_page(self, part: RepositoryPart, kind: str, node: object) -> Reading:
         """An item as a page has it; of a pull request all reviews, also those that the page has no room for."""
         reader = self.reader(part)
-        if kind != PULL_REQUEST_KIND:
+        if kind != PULL_REQUEST:
             return reader.issue(node)
         reading = reader.pull_request(node)
         if node is not None and reading.key.number and REVIEWS in self._streams:
@@ -62,7 +61,10 @@ class ItemReader:
                 reading.lacks_nodes = True
             elif page is not None:
                 self._requests = 0
-                self._read_reviews(part, reading, page, self._shrinking)
+                try:
+                    self._read_reviews(part, reading, page, self._shrinking)
+                except _Gone:
+                    reading.fail("it is gone since the page before")
         return reading
 
     def by_number(self, of: RepositoryPart, key: ItemKey, created: datetime | None = None) -> Reading:
@@ -73,7 +75,7 @@ class ItemReader:
         reading = Reading(key, created)
         self._requests = 0
         try:
-            if key.kind == PULL_REQUEST_KIND:
+            if key.kind == PULL_REQUEST:
                 self._pull_request(of, reading)
             else:
                 self._issue(of, reading)
@@ -155,7 +157,7 @@ class ItemReader:
 
         Raises _Gone.
         """
-        is_pull_request = reading.key.kind == PULL_REQUEST_KIND
+        is_pull_request = reading.key.kind == PULL_REQUEST
         reading.lacks_nodes = False
         if self._requests == MOST_REQUESTS:
             reading.fail(f"its reviews take more than {MOST_REQUESTS} requests")
@@ -165,7 +167,7 @@ class ItemReader:
         if is_pull_request:
             variables |= {"withReviews": reviews is not None, "reviewsFirst": reviews or 1, "reviewsAfter": after}
         name = "pullRequest" if is_pull_request else "issue"
-        query = PULL_REQUEST if is_pull_request else ISSUE
+        query = queries.PULL_REQUEST if is_pull_request else queries.ISSUE
         try:
             answer = self._asker.ask(query, variables, allowed=is_below("repository", name))
         except QueryTooHeavyError as error:

@@ -182,7 +182,7 @@ class MergedPullRequest(_Payload):
     merged_at: Instant
     full_database_id: ObjectId
     author: Author | None
-    base_ref_name: Hashed
+    base_ref_name: Column
     url: Column
     title: Shown = None
     created_at: Shown = None

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, ActivityEvent
 from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST, ItemKey, UnreadItem
 from ledger_pipeline.sources.github.mapping import Item, issue_item, pull_request_item, review_item
 from ledger_pipeline.sources.github.payloads import (
     REASON_CHARACTERS,
@@ -24,10 +25,6 @@ from ledger_pipeline.sources.github.payloads import (
     listed,
     read,
 )
-from ledger_pipeline.sources.port import ItemKey, UnreadItem
-
-PULL_REQUEST = "pull_request"
-ISSUE = "issue"
 
 
 @dataclass

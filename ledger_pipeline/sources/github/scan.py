@@ -23,6 +23,7 @@ from ledger_pipeline.core.events import (
     ActivityEvent,
     SkippedActivity,
 )
+from ledger_pipeline.core.unread import KIND_OF_STREAM, STREAMS_OF_KIND, ItemKey, UnreadItem
 from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_of_a_node, without_failed_nodes
 from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryTooHeavyError
 from ledger_pipeline.sources.github.endless import LeadsNowhere
@@ -32,13 +33,10 @@ from ledger_pipeline.sources.github.page_size import PageSizes
 from ledger_pipeline.sources.github.payloads import Listed, Page, UnusablePayload, listed, read
 from ledger_pipeline.sources.github.position import Connection, position_of, reached, resume
 from ledger_pipeline.sources.github.queries import ACTIVITY
-from ledger_pipeline.sources.github.reading import ISSUE, PULL_REQUEST
-from ledger_pipeline.sources.port import ItemKey, ScanPage, ScanRequest, UnreadItem
+from ledger_pipeline.sources.port import ScanPage, ScanRequest
 
 # How often even the lightest page is asked for: where that gets no answer, it is not an item's doing.
 LIGHT_TRIES = 2
-
-_STREAMS_OF = {PULL_REQUEST: {PULL_REQUESTS, REVIEWS}, ISSUE: {ISSUES}}
 
 # What GitHub says of a cursor it does not know, or no more.
 _REFUSED_CURSOR = "not appear to be a valid cursor"
@@ -56,7 +54,9 @@ class Scan:
         self._streams = frozenset(request.floors)
         self._sizes = PageSizes(page_size)
         again = frozenset(request.streams or GITHUB_STREAMS)
-        self._wanted = frozenset(key for key in request.unread if again & _STREAMS_OF[key.kind] <= self._streams)
+        self._wanted = frozenset(
+            key for key in request.unread if again.intersection(STREAMS_OF_KIND[key.kind]) <= self._streams
+        )
         self._asker = Asker(client, request.source_scope)
         self._items = ItemReader(self._asker, self._streams, self._sizes)
         self._unread_items = ItemReader(self._asker, again, self._sizes)
@@ -262,7 +262,7 @@ class Scan:
 
 
 def _kind_of(connection: Connection) -> str:
-    return ISSUE if connection.name == "issues" else PULL_REQUEST
+    return KIND_OF_STREAM[ISSUES if connection.name == "issues" else PULL_REQUESTS]
 
 
 def _github_time(moment: datetime | None) -> str | None:

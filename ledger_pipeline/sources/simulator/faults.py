@@ -86,6 +86,43 @@ class NullNode:
 
 
 @dataclass(frozen=True)
+class HeavyItem:
+    """502 to every query for more than the number and times of this pull request or issue.
+
+    With `reviews_over`, only to one that would bring more than so many of its reviews.
+    """
+
+    number: int
+    reviews_over: int | None = None
+
+
+@dataclass(frozen=True)
+class NullItem:
+    """This pull request or issue is null wherever more than its number and times is asked for."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class OddField:
+    """A field of this pull request or issue holds `value`, which GitHub's schema may not allow.
+
+    `field` may lead further in, as `author.databaseId` or `reviews.nodes.0.state`.
+    """
+
+    number: int
+    field: str
+    value: object
+
+
+@dataclass(frozen=True)
+class Forbidden:
+    """The token may not read `pullRequests`, or `issues`: a query for any of them has no repository, and says why."""
+
+    connection: str
+
+
+@dataclass(frozen=True)
 class PartialErrors:
     """`errors` beside complete data."""
 
@@ -100,7 +137,8 @@ class After:
     action: Callable[[], object]
 
 
-Fault = Failure | Damage | SecondaryLimit | Slow | HeavyPage | NullNode | PartialErrors | After
+Odd = NullNode | PartialErrors | NullItem | OddField | Forbidden
+Fault = Failure | Damage | SecondaryLimit | Slow | HeavyPage | HeavyItem | Odd | After
 
 
 @dataclass(frozen=True)

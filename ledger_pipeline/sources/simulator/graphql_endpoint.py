@@ -17,16 +17,16 @@ from ledger_pipeline.sources.simulator.faults import (
     Damage,
     Failure,
     Fault,
+    HeavyItem,
     HeavyPage,
-    NullNode,
-    PartialErrors,
+    Odd,
     SecondaryLimit,
     Slow,
 )
 from ledger_pipeline.sources.simulator.query import Query, RefusedError, read_query
 from ledger_pipeline.sources.simulator.respond import Replier, refusal, token_of
 from ledger_pipeline.sources.simulator.root import query_root
-from ledger_pipeline.sources.simulator.spoil import spoil
+from ledger_pipeline.sources.simulator.spoil import is_too_heavy, spoil
 from ledger_pipeline.sources.simulator.state import SimulatorState
 from ledger_pipeline.sources.simulator.view import github_time
 
@@ -91,7 +91,9 @@ class GraphQLEndpoint:
         standing = self._state.charge(token, RESOURCE, query.cost.points)
         payload = query.run(query_root(self._state.view(token), _rate_limit(query.cost, standing)))
         for fault in met:
-            if isinstance(fault, NullNode | PartialErrors):
+            if isinstance(fault, HeavyItem) and is_too_heavy(payload, fault):
+                return answers.bad_gateway()
+            if isinstance(fault, Odd):
                 spoil(payload, fault)
         return answers.json_answer(200, payload)
 

@@ -1,21 +1,77 @@
 """Answers that are complete HTTP and JSON, and still not what was asked for."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ledger_pipeline.sources.simulator.faults import NullNode, PartialErrors
+from ledger_pipeline.sources.simulator.faults import (
+    Forbidden,
+    HeavyItem,
+    NullItem,
+    NullNode,
+    Odd,
+    OddField,
+    PartialErrors,
+)
 
 Payload = dict[str, Any]
 Path = tuple[str | int, ...]
 
+_LIGHT = frozenset({"number", "createdAt", "updatedAt"})
+_OF_STREAM = {"pullRequests": ("pullRequests", "pullRequest"), "issues": ("issues", "allIssues", "issue")}
 
-def spoil(payload: Payload, fault: NullNode | PartialErrors) -> None:
+
+def spoil(payload: Payload, fault: Odd) -> None:
     """Change an answer in place, as the fault says."""
-    if isinstance(fault, PartialErrors):
-        _add_error(payload, fault.type, fault.message, ())
-        return
-    path = _take_node(payload.get("data"), fault, ())
-    if path is not None and fault.with_error:
-        _add_error(payload, "FORBIDDEN", "Resource not accessible by integration", path)
+    match fault:
+        case PartialErrors():
+            _add_error(payload, fault.type, fault.message, ())
+        case NullNode():
+            path = _take_node(payload.get("data"), fault, ())
+            if path is not None and fault.with_error:
+                _add_error(payload, "FORBIDDEN", "Resource not accessible by integration", path)
+        case NullItem():
+            for _, replace in list(_whole(payload.get("data"), fault.number)):
+                replace(None)
+        case OddField():
+            for node, _ in list(_whole(payload.get("data"), fault.number)):
+                _set(node, fault.field.split("."), fault.value)
+        case Forbidden():
+            _forbid(payload, fault)
+
+
+def is_too_heavy(payload: Payload, fault: HeavyItem) -> bool:
+    """Whether GitHub would give up on the query that is answered so."""
+    for node, _ in _whole(payload.get("data"), fault.number):
+        reviews = (node.get("reviews") or {}).get("nodes") or []
+        if fault.reviews_over is None or len(reviews) > fault.reviews_over:
+            return True
+    return False
+
+
+def _whole(value: Any, number: int) -> Iterator[tuple[Payload, Callable[[Any], None]]]:
+    """Every node of that number that holds more than a light page would, and what puts another in its place."""
+    places: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in places:
+        if isinstance(inner, dict) and inner.get("number") == number and inner.keys() - _LIGHT:
+            yield inner, lambda new, key=key: value.__setitem__(key, new)  # type: ignore[misc]
+        yield from _whole(inner, number)
+
+
+def _set(node: Any, path: list[str], value: object) -> None:
+    for step in path[:-1]:
+        inner = node[int(step)] if isinstance(node, list) and int(step) < len(node) else None
+        node = node.get(step) if isinstance(node, dict) else inner
+    if isinstance(node, dict) and path[-1] in node:
+        node[path[-1]] = value
+
+
+def _forbid(payload: Payload, fault: Forbidden) -> None:
+    repository = (payload.get("data") or {}).get("repository") or {}
+    asked_for = [name for name in _OF_STREAM[fault.connection] if name in repository]
+    for name in asked_for:
+        _add_error(payload, "FORBIDDEN", "Resource not accessible by personal access token", ("repository", name))
+    if asked_for:
+        payload["data"]["repository"] = None
 
 
 def _take_node(value: Any, fault: NullNode, path: Path) -> Path | None:

@@ -37,7 +37,7 @@ class _Fields(Visitor):
 def test_the_table_is_what_the_queries_ask_for() -> None:
     types = TypeInfo(SCHEMA)
     fields = _Fields(types)
-    for query in (queries.ACTIVITY, queries.MORE_REVIEWS, queries.heads_query(1)):
+    for query in (queries.ACTIVITY, queries.PULL_REQUEST, queries.ISSUE, queries.heads_query(1)):
         visit(parse(query), TypeInfoVisitor(types, fields))
     asked_for = {name for name in fields.seen if name.partition(".")[0] not in NOT_OF_ITEMS}
     assert {f"{type_}.{name}" for type_, names in ASKED_FOR.items() for name in names} == asked_for

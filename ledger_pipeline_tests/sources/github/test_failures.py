@@ -1,7 +1,6 @@
 """What each way of GitHub failing means: worth retrying or not, in one clear message, without secrets."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -13,12 +12,10 @@ from ledger_pipeline.sources.simulator.faults import (
     Damage,
     Failure,
     Fault,
-    NullNode,
     PartialErrors,
     SecondaryLimit,
 )
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline.sources.simulator.world import Actor
 from ledger_pipeline_tests.sources.github.github_source import event_ids, github_source, scan
 from ledger_pipeline_tests.sources.github.patient_client import chain
 from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, NAME, merged, review, world
@@ -56,8 +53,6 @@ def github(running: Simulator) -> Simulator:
         Damage.CUT_SHORT,
         Damage.DROPPED,
         Damage.TRUNCATED_JSON,
-        NullNode("pullRequests"),
-        NullNode("reviews"),
         PartialErrors("Something went wrong"),
     ],
     ids=repr,
@@ -77,7 +72,6 @@ def test_a_passing_failure_is_worth_retrying(github: Simulator, fault: Fault) ->
         (Failure.BAD_CREDENTIALS, "renew GITHUB_TOKEN"),
         (Failure.NOT_FOUND, "check source_refs"),
         (Failure.BLOCKED, "451"),
-        (NullNode("pullRequests", with_error=True), "Resource not accessible"),
         (PartialErrors("Resource not accessible", "FORBIDDEN"), "Resource not accessible"),
     ],
     ids=repr,
@@ -93,16 +87,6 @@ def test_a_lasting_failure_is_refused_and_says_what_to_do(github: Simulator, fau
 def test_a_repository_that_is_not_there_is_refused_by_name(github: Simulator) -> None:
     with pytest.raises(SourceRefused, match=r"cogni-dao/gone.*check source_refs"):
         scan(github.url, MONDAY, source_scope="cogni-dao/gone")
-
-
-def test_a_malformed_item_is_refused_and_named(github: Simulator) -> None:
-    odd = replace(merged(7), author=Actor("nobody", None))  # type: ignore[arg-type]
-    github.replace_world(world(odd))
-    try:
-        with pytest.raises(SourceRefused, match=rf"pull request {NAME}#7 is malformed: user nobody has no databaseId"):
-            scan(github.url, MONDAY)
-    finally:
-        github.replace_world(world(merged(1, reviews=(review(1),)), merged(2)))
 
 
 def test_a_server_error_is_retried_and_then_goes_unnoticed(github: Simulator) -> None:

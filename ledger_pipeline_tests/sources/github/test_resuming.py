@@ -10,6 +10,8 @@ import pytest
 from ledger_pipeline.core.errors import SourceRefused
 from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.sources.github.endless import LeadsNowhere
+from ledger_pipeline.sources.github.payloads import PageInfo
 from ledger_pipeline.sources.github.position import Connection
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import PartialErrors
@@ -134,6 +136,7 @@ def test_another_refusal_of_a_resumed_scan_does_not_begin_it_again(github: Simul
 
 @pytest.mark.parametrize("cursor", [None, "here"])
 def test_a_page_whose_cursor_does_not_move_on_is_an_error_not_a_loop(cursor: str | None) -> None:
-    connection = Connection("issues", MONDAY, after="here")
-    with pytest.raises(ValueError, match=r"issues .* does not move on"):
-        connection.move_behind({"nodes": [], "pageInfo": {"hasNextPage": True, "endCursor": cursor}})
+    connection = Connection("issues", MONDAY)
+    connection.begin_at("here")
+    with pytest.raises(LeadsNowhere, match=rf"issues .* does not move on: {cursor}"):
+        connection.move_behind(PageInfo.model_validate({"hasNextPage": True, "endCursor": cursor}), [])

@@ -15,8 +15,12 @@ from ledger_pipeline.sources.simulator.faults import (
     Failure,
     Fault,
     Faults,
+    Forbidden,
+    HeavyItem,
     HeavyPage,
+    NullItem,
     NullNode,
+    OddField,
     PartialErrors,
     SecondaryLimit,
     Slow,
@@ -24,7 +28,7 @@ from ledger_pipeline.sources.simulator.faults import (
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline_tests.sources.simulator.client import NUMBERS, ask, post
-from ledger_pipeline_tests.sources.simulator.worlds import MONDAY, NOON, pull_request, repository, world
+from ledger_pipeline_tests.sources.simulator.worlds import MONDAY, NOON, pull_request, repository, review, world
 
 RESET = str(int((NOON + timedelta(hours=1)).timestamp()))
 
@@ -168,6 +172,38 @@ def test_a_heavy_page_fails_until_it_is_made_smaller(simulator: Simulator) -> No
         502,
         200,
     ]
+
+
+ITEMS = """{ repository(owner: "cogni-dao", name: "ledger") {
+  pullRequests(first: 2) { nodes { number title reviews(first: 2) { nodes { state } } } } } }"""
+
+
+def test_an_item_can_be_too_heavy_null_or_odd_and_is_listed_all_the_same(simulator: Simulator) -> None:
+    simulator.replace_world(world(pull_request(1, reviews=(review(1, MONDAY), review(2, MONDAY))), pull_request(2)))
+
+    def answers(fault: Fault) -> list[Any]:
+        simulator.faults.next(fault, fault)
+        assert ask(simulator.url)["data"]["repository"]["pullRequests"]["nodes"] == [{"number": 1}, {"number": 2}]
+        answer = post(simulator.url, ITEMS)
+        return [] if answer.status_code == 502 else answer.json()["data"]["repository"]["pullRequests"]["nodes"]
+
+    two = {"number": 2, "title": "Change 2", "reviews": {"nodes": []}}
+    assert answers(HeavyItem(1)) == answers(HeavyItem(1, reviews_over=1)) == []
+    assert answers(HeavyItem(1, reviews_over=2))[1] == answers(HeavyItem(3))[1] == two
+    assert answers(NullItem(1)) == [None, two]
+    odd = answers(OddField(1, "reviews.nodes.1.state", 5))
+    assert [odd[0]["reviews"]["nodes"][n]["state"] for n in (0, 1)] == ["COMMENTED", 5]
+    assert answers(OddField(2, "title", None))[1]["title"] is None
+
+
+def test_a_stream_that_the_token_may_not_read_takes_the_repository_with_it(simulator: Simulator) -> None:
+    simulator.faults.next(Forbidden("pullRequests"), Forbidden("issues"))
+    refused = post(simulator.url).json()
+    assert refused["data"]["repository"] is None
+    assert [(error["type"], error["path"]) for error in refused["errors"]] == [
+        ("FORBIDDEN", ["repository", "pullRequests"])
+    ]
+    assert len(ask(simulator.url)["data"]["repository"]["pullRequests"]["nodes"]) == 2
 
 
 def test_faults_for_one_repository_spare_the_others(simulator: Simulator) -> None:

@@ -1,0 +1,284 @@
+"""An item that cannot be read is told of as unread, asked for again by number, and holds up nothing else."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from ledger_pipeline.core.errors import SourceUnavailable
+from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, REVIEWS
+from ledger_pipeline.core.unread import ItemKey, UnreadItem
+from ledger_pipeline.sources.github.items import MOST_REQUESTS
+from ledger_pipeline.sources.github.scan import Scan
+from ledger_pipeline.sources.port import ScanPage, ScanRequest
+from ledger_pipeline.sources.simulator.faults import (
+    After,
+    Failure,
+    Fault,
+    HeavyItem,
+    NullItem,
+    NullNode,
+    OddField,
+)
+from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.sources.simulator.world import Closure, World
+from ledger_pipeline_tests.sources.github.github_source import event_ids, github_source, scan, scan_on
+from ledger_pipeline_tests.sources.github.patient_client import Time, client
+from ledger_pipeline_tests.sources.simulator.worlds import (
+    LATER,
+    MONDAY,
+    NAME,
+    NOON,
+    issue,
+    merged,
+    pull_request,
+    repository,
+    review,
+    world,
+)
+
+HOUR = timedelta(hours=1)
+SEVEN, EIGHT = ItemKey("pull_request", 7), ItemKey("issue", 8)
+ALL = [f"github:issue:{NAME}:8", f"github:pr:{NAME}:6", f"github:pr:{NAME}:7", f"github:review:{NAME}:7:4000000001"]
+ALL += [f"github:review:{NAME}:7:4000000002"]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Simulator]:
+    with Simulator(World(), as_of=LATER) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def github(running: Simulator) -> Simulator:
+    running.faults.clear()
+    running.set_clock(LATER)
+    seven = merged(7, NOON, reviews=(review(1, NOON - HOUR), review(2, NOON - HOUR)))
+    running.replace_world(world(merged(6, NOON + HOUR), seven, issue(8, closures=(Closure(NOON),))))
+    running.clear_requests()
+    return running
+
+
+def always(github: Simulator, *faults: Fault) -> None:
+    for fault in faults:
+        github.faults.when(lambda _: True, fault)
+
+
+def unread(pages: list[ScanPage]) -> dict[ItemKey, UnreadItem]:
+    return {item.key: item for page in pages for item in page.unread}
+
+
+def settled(pages: list[ScanPage]) -> list[ItemKey]:
+    return [key for page in pages for key in page.settled]
+
+
+def again(github: Simulator, *keys: ItemKey, floor: datetime | None = None) -> list[ScanPage]:
+    floors = {} if floor is None else dict.fromkeys(GITHUB_STREAMS, floor)
+    return scan_on(github.url, ScanRequest(NAME, floors, unread=keys))
+
+
+@pytest.mark.parametrize(
+    ("fault", "key", "lost"),
+    [
+        (OddField(7, "mergedAt", "9999-12-31T23:59:59Z"), SEVEN, {ALL[2]}),
+        (OddField(7, "author.databaseId", "7"), SEVEN, {ALL[2]}),
+        (OddField(7, "fullDatabaseId", None), SEVEN, {ALL[2]}),
+        (OddField(7, "reviews.nodes.0.state", "APPROVED\0"), SEVEN, {ALL[3]}),
+        (OddField(7, "reviews.nodes.1.author", []), SEVEN, {ALL[4]}),
+        (OddField(7, "reviews", 5), SEVEN, set(ALL[3:])),
+        (OddField(7, "reviews.pageInfo", None), SEVEN, set(ALL[3:])),
+        (OddField(8, "closedAt", 5), EIGHT, {ALL[0]}),
+    ],
+    ids=lambda value: str(value) if isinstance(value, OddField) else "",
+)
+def test_a_malformed_item_is_unread_and_all_that_is_not_malformed_is_read(
+    github: Simulator, fault: OddField, key: ItemKey, lost: set[str]
+) -> None:
+    always(github, fault)
+    pages = scan(github.url, MONDAY)
+    assert set(event_ids(pages)) == set(ALL) - lost
+    [item] = unread(pages).values()
+    assert item.key == key
+    assert fault.field.rpartition(".")[2].removesuffix("nodes") in item.reason
+    assert (item.earliest, item.latest) == (MONDAY, LATER)
+    assert len(github.requests) == 1
+
+
+def test_an_item_without_a_usable_number_is_unread_as_number_zero(github: Simulator) -> None:
+    always(github, OddField(7, "number", "seven"))
+    pages = scan(github.url, MONDAY)
+    assert unread(pages)[ItemKey("pull_request", 0)].reason.startswith("number cannot be used")
+    assert set(event_ids(pages)) == set(ALL[:2])
+
+
+@pytest.mark.parametrize(
+    ("fault", "requests"),
+    [
+        (NullNode("pullRequests"), 3),  # the page, a light page, the item
+        (NullNode("pullRequests", with_error=True), 3),
+        (NullNode("issues"), 3),
+        (NullNode("reviews"), 2),  # the page, the item
+        (NullNode("reviews", 1, with_error=True), 2),
+    ],
+    ids=repr,
+)
+def test_a_null_among_nodes_is_asked_for_by_number(github: Simulator, fault: NullNode, requests: int) -> None:
+    github.faults.next(fault)
+    pages = scan(github.url, MONDAY)
+    assert event_ids(pages) == ALL
+    assert unread(pages) == {}
+    assert len(github.requests) == requests
+
+
+def test_a_null_that_even_the_light_page_shows_is_unread_as_number_zero(github: Simulator) -> None:
+    always(github, NullNode("issues"))
+    pages = scan(github.url, MONDAY)
+    assert unread(pages) == {
+        ItemKey("issue", 0): UnreadItem(ItemKey("issue", 0), "GitHub answers null for it", None, LATER)
+    }
+    assert event_ids(pages) == ALL[1:]
+
+
+def test_a_null_page_of_reviews_is_asked_for_by_number(github: Simulator) -> None:
+    github.faults.next(OddField(7, "reviews", None))
+    assert event_ids(scan(github.url, MONDAY)) == ALL
+    assert len(github.requests) == 2
+
+
+@pytest.mark.parametrize("fault", [HeavyItem(7), NullItem(7)], ids=repr)
+def test_an_item_that_is_listed_and_never_comes_is_unread_and_the_scan_goes_on(github: Simulator, fault: Fault) -> None:
+    always(github, fault)
+    pages = scan(github.url, MONDAY)
+    assert event_ids(pages) == ALL[:2]
+    [item] = unread(pages).values()
+    assert (item.key, item.earliest, item.latest) == (SEVEN, MONDAY, LATER)
+    assert pages[-1].position is None
+
+
+def test_an_issue_that_is_too_heavy_even_alone_is_unread(github: Simulator) -> None:
+    always(github, HeavyItem(8))
+    pages = scan(github.url, MONDAY)
+    assert event_ids(pages) == ALL[1:]
+    assert unread(pages).keys() == {EIGHT}
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_of_a_pull_request_with_reviews_that_are_too_heavy_all_that_comes_is_read(github: Simulator, over: int) -> None:
+    always(github, HeavyItem(7, reviews_over=over))
+    pages = scan(github.url, MONDAY)
+    assert set(event_ids(pages)) == set(ALL) - (set(ALL[3:]) if over == 0 else set())
+    assert unread(pages).keys() == ({SEVEN} if over == 0 else set())
+
+
+def test_one_bad_pull_request_costs_a_bounded_number_of_requests_and_waits_in_between(github: Simulator) -> None:
+    github.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, 101)), issue(200)))
+    always(github, HeavyItem(50))
+    time = Time()
+    with client(github.url, time) as asking:
+        pages = list(Scan(asking, ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY)), 100).pages())
+    assert len(event_ids(pages)) == 99
+    assert unread(pages).keys() == {ItemKey("pull_request", 50)}
+    refused = [request for request in github.requests if request.status == 502]
+    # 100 | 50, 25, 12, 6, 3, 1, with 50, 25, 12, 6, 3, 1 reviews | by number with 25, 5, 1, and without reviews.
+    assert len(refused) == 1 + 12 + 4
+    assert time.slept == [1.0, 2.0, 4.0, *[8.0] * 8, 1.0, 2.0, 4.0]
+    github.clear_requests()
+    [page] = again(github, ItemKey("pull_request", 50))
+    assert [request.status for request in github.requests] == [200, 502, 502, 502, 502, 200]
+    assert page.unread[0].earliest == MONDAY
+
+
+def test_an_outage_is_no_items_fault(github: Simulator) -> None:
+    always(github, Failure.BAD_GATEWAY)
+    with pytest.raises(SourceUnavailable, match="lightest page"):
+        scan(github.url, MONDAY)
+    with pytest.raises(SourceUnavailable, match="GitHub gives up"):
+        again(github, SEVEN)
+
+
+def test_an_unread_item_is_asked_for_again_and_settled_once_it_is_read(github: Simulator) -> None:
+    [page] = again(github, SEVEN, EIGHT)
+    assert event_ids([page]) == [ALL[0], *ALL[2:]]
+    assert (page.settled, page.unread, page.position) == ((SEVEN, EIGHT), (), None)
+    assert (page.source_scope_name, page.source_scope_id, page.began_at) == (NAME, "1", LATER)
+    assert page.updates == {}
+
+
+def test_an_item_that_is_gone_is_settled(github: Simulator) -> None:
+    [page] = again(github, ItemKey("pull_request", 70), ItemKey("issue", 80), ItemKey("issue", 7))
+    assert len(page.settled) == 3
+    assert (page.events, page.unread) == ((), ())
+
+
+@pytest.mark.parametrize("fault", [HeavyItem(7), NullItem(7), OddField(7, "mergedAt", 5)], ids=repr)
+def test_an_item_that_is_still_bad_is_unread_again(github: Simulator, fault: Fault) -> None:
+    always(github, fault)
+    github.set_clock(LATER + HOUR)
+    [page] = again(github, SEVEN)
+    assert page.settled == ()
+    [item] = page.unread
+    assert (item.key, item.earliest, item.latest) == (SEVEN, MONDAY, LATER + HOUR)
+
+
+def test_an_item_without_a_number_is_left_alone(github: Simulator) -> None:
+    [page] = again(github, ItemKey("issue", 0))
+    assert (page.settled, page.unread, page.events) == ((), (), ())
+    assert len(github.requests) == 1
+
+
+def test_unread_items_come_with_the_first_page_of_a_scan(github: Simulator) -> None:
+    old = merged(1, MONDAY + HOUR)
+    github.replace_world(world(old, *(merged(n, NOON + n * HOUR) for n in range(2, 7))))
+    with github_source(github.url, page_size=2) as source:
+        request = ScanRequest(NAME, {PULL_REQUESTS: NOON}, unread=(ItemKey("pull_request", 1),))
+        first, *others = source.scan(request)
+    assert first.settled == (ItemKey("pull_request", 1),)
+    assert f"github:pr:{NAME}:1" in event_ids([first])
+    assert settled(others) == []
+
+
+def test_an_unread_item_that_a_page_holds_is_not_asked_for_once_more(github: Simulator) -> None:
+    pages = again(github, SEVEN, EIGHT, floor=MONDAY)
+    assert sorted(settled(pages)) == [EIGHT, SEVEN]
+    assert event_ids(pages) == ALL
+    assert len(github.requests) == 1
+
+
+def test_an_unread_pull_request_is_read_with_its_reviews_whatever_the_floors_are_of(github: Simulator) -> None:
+    request = ScanRequest(NAME, {ISSUES: MONDAY}, unread=(SEVEN,))
+    assert event_ids(scan_on(github.url, request)) == [ALL[0], *ALL[2:]]
+    only_reviews = replace(request, floors={REVIEWS: MONDAY}, streams=(REVIEWS,))
+    pages = scan_on(github.url, only_reviews)
+    assert event_ids(pages) == ALL[3:]
+    assert settled(pages) == [SEVEN]
+
+
+def test_hundreds_of_reviews_are_read_by_number_too(github: Simulator) -> None:
+    github.replace_world(world(merged(7, reviews=tuple(review(n, MONDAY) for n in range(60)))))
+    assert len(event_ids(again(github, SEVEN))) == 61
+    assert len(github.requests) == 1 + 3
+
+
+def test_an_item_takes_no_more_than_so_many_requests(github: Simulator) -> None:
+    github.replace_world(world(pull_request(7, reviews=tuple(review(n, MONDAY) for n in range(150)))))
+    always(github, HeavyItem(7, reviews_over=1))
+    [page] = again(github, SEVEN)
+    assert len(github.requests) == 1 + MOST_REQUESTS
+    assert page.unread[0].reason == f"its reviews take more than {MOST_REQUESTS} requests"
+    assert page.unread[0].earliest == MONDAY
+
+
+def test_another_repository_that_takes_the_name_meanwhile_is_not_read_for_the_first(github: Simulator) -> None:
+    other = repository(merged(7, NOON), database_id=2)
+    github.faults.next(After(lambda: github.replace_world(World((other,)))))
+    with pytest.raises(SourceUnavailable, match="another repository has this name"):
+        again(github, SEVEN)
+
+
+def test_a_pull_request_that_vanishes_between_two_pages_of_its_reviews_is_told_of(github: Simulator) -> None:
+    github.replace_world(world(merged(7, reviews=tuple(review(n, MONDAY) for n in range(150)))))
+    github.faults.next(After(lambda: github.replace_world(world())))
+    pages = scan(github.url, MONDAY)
+    assert len(event_ids(pages)) == 101
+    assert unread(pages)[SEVEN].reason == "it is gone since the page before"
