@@ -1,15 +1,27 @@
 """Where runs in place are launched, and how it is noticed that the process of one is gone.
 
 Dagster's own launcher cannot tell. A run whose process was killed together with its code location would then stay
-STARTED, and its scope taken, until the instance's `max_runtime_seconds` have passed.
+STARTED, and its scope taken, until the instance's `max_runtime_seconds` have passed. And a run that is being launched
+while its code location stops would be failed for good, because not every error of that moment says so.
 """
 
+import time
+
 from dagster import DagsterRun, DefaultRunLauncher
-from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.errors import (
+    DagsterCodeLocationNotFoundError,
+    DagsterLaunchFailedError,
+    DagsterUserCodeUnreachableError,
+)
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import deserialize_value
+
+# A server that stops refuses questions at once. Its runs may be told a moment before it is.
+STOPPING_SHOWS_WITHIN_SECONDS = 5
+ASK_AGAIN_SECONDS = 0.2
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
@@ -17,6 +29,21 @@ class WatchedRunLauncher(DefaultRunLauncher):
 
     Named in dagster.yaml as `run_launcher`. The daemon's `run_monitoring` asks for every run in progress.
     """
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Launch the run, as Dagster's own does.
+
+        Raises DagsterUserCodeUnreachableError, for which the run queue keeps the run and tries again, also where the
+        code location is being loaded, or stops while it launches the run.
+        """
+        try:
+            super().launch_run(context)
+        except DagsterCodeLocationNotFoundError as error:
+            raise DagsterUserCodeUnreachableError(f"the run's code location is not loaded: {error}") from error
+        except DagsterLaunchFailedError as error:
+            if _stops(context):
+                raise DagsterUserCodeUnreachableError(f"the run's code location has stopped: {error}") from error
+            raise
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -41,3 +68,22 @@ class WatchedRunLauncher(DefaultRunLauncher):
         return CheckRunHealthResult(
             WorkerStatus.FAILED, "its process is gone: the code location was stopped or restarted meanwhile"
         )
+
+
+def _stops(context: LaunchRunContext) -> bool:
+    """Whether the server that was to launch the run goes away, or another has taken its place."""
+    origin = context.dagster_run.remote_job_origin
+    if origin is None or context.workspace is None:
+        return False
+    location = context.workspace.get_code_location(origin.location_name)
+    if not isinstance(location, GrpcServerCodeLocation):
+        return False
+    deadline = time.monotonic() + STOPPING_SHOWS_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if location.client.get_server_id() != location.server_id:
+                return True
+        except DagsterUserCodeUnreachableError:
+            return True
+        time.sleep(ASK_AGAIN_SECONDS)
+    return False
