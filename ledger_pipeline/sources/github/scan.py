@@ -10,7 +10,7 @@ number (`items`). Where a page holds a null, only the light page and the items i
 later scan asks for an item that could not be read by number alone, and meets it in a page only once it is updated.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,8 @@ from ledger_pipeline.core.unread import KIND_OF_STREAM, STREAMS_OF_KIND, ItemKey
 from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_of_a_node, without_failed_nodes
 from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryTooHeavyError
 from ledger_pipeline.sources.github.endless import LeadsNowhere
+from ledger_pipeline.sources.github.envelope import GraphQLError
+from ledger_pipeline.sources.github.forbidden import is_of_a_part, refused_connections
 from ledger_pipeline.sources.github.gathering import Gathered
 from ledger_pipeline.sources.github.items import ItemReader
 from ledger_pipeline.sources.github.page_size import PageSizes
@@ -60,6 +62,7 @@ class Scan:
         self._asker = Asker(client, request.source_scope)
         self._items = ItemReader(self._asker, self._streams, self._sizes)
         self._unread_items = ItemReader(self._asker, again, self._sizes)
+        self._refused: dict[str, str] = {}
         self._begin()
         self._is_resumed = request.position is not None and resume(self._connections, request.position)
 
@@ -201,17 +204,39 @@ class Scan:
                     raise
 
     def _ask_for_position(self) -> Answer:
-        try:
-            answer = self._ask_once(self._open(), whole=True)
-        except SourceRefused as error:
-            if not self._is_resumed or _REFUSED_CURSOR not in str(error):
-                raise
-            self._begin()
-            answer = self._ask_once(self._open(), whole=True)
-        self._is_resumed = False
-        return answer
+        """The page where the scan stands, of the connections that the credentials may read."""
+        while True:
+            try:
+                answer = self._ask_once(self._open(), whole=True, allowed=is_of_a_part)
+            except SourceRefused as error:
+                if not self._is_resumed or _REFUSED_CURSOR not in str(error):
+                    raise
+                self._begin()
+                self._is_resumed = False
+                continue
+            if not self._note_refused(answer):
+                self._is_resumed = False
+                return answer
 
-    def _ask_once(self, connections: Sequence[Connection], *, whole: bool) -> Answer:
+    def _note_refused(self, answer: Answer) -> bool:
+        """Note which connections the credentials may not read. Raises SourceRefused where these are all there are."""
+        refused = refused_connections(answer, self._request.source_scope)
+        for connection in self._open():
+            if connection.name in refused:
+                connection.done = True
+                for stream in self._streams.intersection(STREAMS_OF_KIND[_kind_of(connection)]):
+                    self._refused[stream] = refused[connection.name]
+        if refused and self._refused.keys() == self._streams:
+            raise self._asker.refused("; ".join(dict.fromkeys(self._refused.values())))
+        return bool(refused)
+
+    def _ask_once(
+        self,
+        connections: Sequence[Connection],
+        *,
+        whole: bool,
+        allowed: Callable[[GraphQLError], bool] = is_of_a_node,
+    ) -> Answer:
         with_pull_requests = self._pull_requests in connections
         variables: Mapping[str, Any] = {
             "whole": whole,
@@ -225,7 +250,7 @@ class Scan:
             "issuesAfter": self._issues.after,
             "issuesSince": _github_time(self._issues.floor),
         }
-        return self._asker.ask(ACTIVITY, variables, allowed=is_of_a_node)
+        return self._asker.ask(ACTIVITY, variables, allowed)
 
     def _part(self, answer: Answer) -> RepositoryPart:
         without_failed_nodes(answer)
@@ -258,6 +283,7 @@ class Scan:
             newer=gathered.newer,
             unread=tuple(gathered.unread.values()),
             settled=tuple(gathered.settled),
+            refused=dict(self._refused),
         )
 
 

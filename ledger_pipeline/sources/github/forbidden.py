@@ -1,0 +1,43 @@
+"""What the credentials may not read of a repository: a fine-grained token may lack one permission and have the other.
+
+GitHub then answers the whole repository with null, and says in its errors which connection was the cause.
+"""
+
+from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.sources.github.asking import is_of_a_node
+from ledger_pipeline.sources.github.client import Answer
+from ledger_pipeline.sources.github.envelope import GraphQLError
+from ledger_pipeline.sources.github.failures import quoted
+
+MESSAGE_CHARACTERS = 300
+
+# What a query names, and the connection that is meant.
+_CONNECTIONS = {"pullRequests": "pullRequests", "issues": "issues", "allIssues": "issues"}
+_PERMISSIONS = {"pullRequests": "Pull requests: read", "issues": "Issues: read"}
+
+
+def is_of_a_part(error: GraphQLError) -> bool:
+    """Of errors that an item has, and of those that say a connection is forbidden."""
+    return is_of_a_node(error) or _connection_of(error) is not None
+
+
+def refused_connections(answer: Answer, source_scope: str) -> dict[str, str]:
+    """By name the connections that the answer says are forbidden, and what to do about each."""
+    refused = {}
+    for error in answer.errors:
+        connection = _connection_of(error)
+        if connection is not None:
+            what = "pull requests" if connection == "pullRequests" else "issues"
+            problem = (
+                f"the credentials may not read the {what} of {source_scope}: give them the permission "
+                f'"{_PERMISSIONS[connection]}" ({quoted(error.message)})'
+            )
+            refused[connection] = plain_message(problem, MESSAGE_CHARACTERS)
+    return refused
+
+
+def _connection_of(error: GraphQLError) -> str | None:
+    """The connection that the error forbids."""
+    if error.type != "FORBIDDEN" or len(error.path) != 2 or error.path[0] != "repository":
+        return None
+    return _CONNECTIONS.get(str(error.path[1]))
