@@ -13,7 +13,7 @@ from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, weight_drift
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.epochs import close_due_epochs
-from ledger_pipeline.sources.simulator.faults import After, Failure, NullNode
+from ledger_pipeline.sources.simulator.faults import After, Failure, NullItem
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, ReviewState, World
 from ledger_pipeline.store.engine import make_engine
@@ -105,7 +105,7 @@ def test_07_a_backfill_behind_the_cursor_finds_everything_in_one_scan_and_then_c
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
     windows = weeks(6, "2026-01-12")
-    github.replace_world(world(*(merged(n, windows[0].start + n * 24 * HOUR) for n in range(36))))
+    github.replace_world(world(*(merged(n + 1, windows[0].start + n * 24 * HOUR) for n in range(36))))
     run([windows[-1]])
     github.clear_requests()
     run(windows[:-1], page_size=9)
@@ -285,18 +285,18 @@ def test_14_an_issue_closed_again_after_its_repository_was_renamed_is_a_conflict
     assert [each.reason for each in ledger.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.CONFLICT]
 
 
-def test_15_a_null_node_fails_its_repository_after_the_others_are_stored(
+def test_15_an_item_that_cannot_be_read_blocks_neither_its_repository_nor_another(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
-    broken = repository(merged(1, NOW), name="a/broken", database_id=2)
+    null = repository(merged(1, NOW), merged(4, NOW), name="a/null", database_id=2)
     malformed = replace(merged(3, NOW), author=Actor("nobody", None))  # type: ignore[arg-type]
-    odd = repository(malformed, name="a/odd", database_id=3)
-    github.replace_world(World((broken, odd, repository(merged(2, NOW)))))
-    github.faults.for_repository("a/broken", NullNode("pullRequests"))
-    report = run(of=scope("a/broken", "a/odd", NAME))
-    assert [failure.source_scope for failure in report.failures] == ["a/broken", "a/odd"]
-    assert [failure.retryable for failure in report.failures] == [True, False]
-    assert stored_ids(ledger) == [f"github:pr:{NAME}:2"]
+    odd = repository(malformed, merged(5, NOW), name="a/odd", database_id=3)
+    github.replace_world(World((null, odd, repository(merged(2, NOW)))))
+    github.faults.for_repository("a/null", NullItem(1))
+    github.faults.for_repository("a/down", Failure.MAINTENANCE)
+    report = run(of=scope("a/null", "a/odd", "a/down", NAME))
+    assert [failure.source_scope for failure in report.failures] == ["a/down"]
+    assert stored_ids(ledger) == ["github:pr:a/null:4", "github:pr:a/odd:5", f"github:pr:{NAME}:2"]
 
 
 def test_16_an_item_that_moves_while_pages_are_read_is_found_by_the_next_scan(

@@ -1,0 +1,122 @@
+"""Pages that lead nowhere end the scan after a few of them, with one message that says where."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from itertools import chain, count, repeat
+from typing import Any
+
+import pytest
+
+from ledger_pipeline.core.errors import SourceError
+from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
+from ledger_pipeline.core.unread import ItemKey
+from ledger_pipeline.sources.github.endless import IDLE_PAGES
+from ledger_pipeline.sources.github.scan import Scan
+from ledger_pipeline.sources.port import ScanPage, ScanRequest
+from ledger_pipeline_tests.sources.github.canned import Respond, canned, serving
+from ledger_pipeline_tests.sources.github.patient_client import client
+from ledger_pipeline_tests.sources.simulator.worlds import NAME
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+MOMENT = "2026-01-05T11:00:00Z"
+ANA = {"__typename": "User", "login": "ana", "databaseId": 7}
+LAST = {"hasNextPage": False, "endCursor": None}
+REVIEW = {"fullDatabaseId": "1", "state": "APPROVED", "submittedAt": MOMENT, "url": "u", "author": ANA}
+ITEM = {"number": 7, "fullDatabaseId": "2", "title": "t", "url": "u", "createdAt": MOMENT, "updatedAt": MOMENT}
+PULL_REQUEST = ITEM | {"mergedAt": MOMENT, "baseRefName": "main", "author": ANA}
+ISSUE = ITEM | {"closedAt": MOMENT, "stateReason": None, "author": ANA}
+
+
+class Endless:
+    """Answers every query with pages of one place; each has the next of `infos`, and says there is more."""
+
+    def __init__(self, place: str, cursors: Iterator[Any], *, empty: bool = False) -> None:
+        self.asked = 0
+        self._place = place
+        self._infos = ({"hasNextPage": True, "endCursor": cursor} for cursor in cursors)
+        self._empty = empty
+
+    def __call__(self) -> Respond:
+        self.asked += 1
+
+        def page(place: str, node: dict[str, Any]) -> dict[str, Any]:
+            endless = place == self._place
+            info = next(self._infos) if endless else LAST
+            return {"totalCount": 1, "pageInfo": info, "nodes": [] if endless and self._empty else [node]}
+
+        pull_request = PULL_REQUEST | {"reviews": page("reviews", REVIEW)}
+        repository = {
+            "nameWithOwner": NAME,
+            "databaseId": 1,
+            "pullRequest": pull_request,
+            "pullRequests": page("pullRequests", pull_request),
+            "issues": page("issues", ISSUE),
+        }
+        body = {"data": {"repository": repository}}
+        return canned(200, [("Date", format_datetime(NOW, usegmt=True))], json.dumps(body).encode())
+
+
+def scanned(answers: Endless, request: ScanRequest | None = None) -> list[ScanPage]:
+    floors = dict.fromkeys((PULL_REQUESTS, REVIEWS, ISSUES), datetime(2026, 1, 1, tzinfo=UTC))
+    with serving(answers) as url, client(url) as asking:
+        return list(Scan(asking, request or ScanRequest(NAME, floors), 100).pages())
+
+
+def fresh() -> Iterator[str]:
+    return (f"c{n}" for n in count())
+
+
+NOWHERE = [
+    pytest.param(lambda: repeat("same"), False, r"does not move on: same", id="the same cursor"),
+    pytest.param(lambda: repeat(None), False, r"does not move on: None", id="a null cursor"),
+    pytest.param(lambda: iter(["a", "b"] * 50), False, r"does not move on: [ab]", id="alternating cursors"),
+    pytest.param(fresh, True, rf"{IDLE_PAGES} pages .* cursor c", id="empty pages"),
+    pytest.param(fresh, False, rf"{IDLE_PAGES} pages .* cursor c", id="the same item on every page"),
+]
+
+
+@pytest.mark.parametrize("place", ["pullRequests", "issues", "reviews"])
+@pytest.mark.parametrize(("cursors", "empty", "says"), NOWHERE)
+def test_pages_that_lead_nowhere_end_the_scan_and_say_where(place: str, cursors: Any, empty: bool, says: str) -> None:
+    answers = Endless(place, cursors(), empty=empty)
+    with pytest.raises(SourceError, match=says) as raised:
+        scanned(answers)
+    where = f"reviews of pull request {NAME}#7" if place == "reviews" else f"{NAME}: .*{place}"
+    assert raised.match(where)
+    assert len(raised.value.problem) <= 300
+    assert answers.asked <= IDLE_PAGES + 1
+
+
+@pytest.mark.parametrize(("cursors", "empty", "says"), NOWHERE)
+def test_so_do_reviews_of_an_item_that_is_asked_for_again(cursors: Any, empty: bool, says: str) -> None:
+    answers = Endless("reviews", cursors(), empty=empty)
+    with pytest.raises(SourceError, match=says):
+        scanned(answers, ScanRequest(NAME, {}, unread=(ItemKey("pull_request", 7),)))
+    assert answers.asked <= IDLE_PAGES + 3
+
+
+def test_a_few_pages_without_anything_new_are_no_end() -> None:
+    class Slow(Endless):
+        def __call__(self) -> Respond:
+            self._empty = self.asked < IDLE_PAGES - 1
+            if self.asked == IDLE_PAGES - 1:
+                self._infos = repeat(LAST)
+            return super().__call__()
+
+    answers = Slow("issues", chain(fresh()), empty=True)
+    assert [event.stream for page in scanned(answers) for event in page.events].count(ISSUES) == 1
+    assert answers.asked == IDLE_PAGES
+
+
+@pytest.mark.parametrize("page", [None, 5, {}, {"pageInfo": None, "nodes": []}, {"pageInfo": LAST, "nodes": None}])
+def test_a_page_that_is_no_page_is_one_clear_message(page: Any) -> None:
+    class Broken(Endless):
+        def __call__(self) -> Respond:
+            body = {"data": {"repository": {"nameWithOwner": NAME, "databaseId": 1, "pullRequests": page}}}
+            return canned(200, [("Date", format_datetime(NOW, usegmt=True))], json.dumps(body).encode())
+
+    request = ScanRequest(NAME, {PULL_REQUESTS: datetime(2026, 1, 1, tzinfo=UTC)})
+    with pytest.raises(SourceError, match=f"{NAME}: a page of pullRequests is malformed: "):
+        scanned(Broken("", fresh()), request)
