@@ -1,7 +1,8 @@
 """Closing scans: before an epoch closes, every source_scope is read once more from the epoch's start on.
 
 A closing scan begins after the epoch's end and its grace, by the source's time, so that what is signed is what the
-source showed last. Receipts prove it: one that covers the whole window, up to that time or later.
+source showed last. Receipts prove it: one that covers the whole window, up to that time or later. It counts for nothing
+as long as an item is unread whose events may belong to the epoch.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.coverage import shown_whole_at
+from ledger_pipeline.pipeline.unread import KnownUnread, known_unread
 from ledger_pipeline.store.port import Epoch, LedgerStore, WindowStream
 
 
@@ -21,18 +23,19 @@ def closes_at(scope: Scope, window: EpochWindow) -> datetime:
 
 @dataclass(frozen=True)
 class OpenEpochs:
-    """The open epochs of a scope, oldest first, and when each part of them was last read whole."""
+    """The open epochs of a scope, oldest first, when each part of them was last read whole, and what could not be."""
 
     scope: Scope
     epochs: tuple[Epoch, ...]
     read_whole: Mapping[WindowStream, datetime]
+    unread: KnownUnread
 
     @property
     def start(self) -> datetime | None:
         """Where the oldest begins."""
         return min((epoch.window.start for epoch in self.epochs), default=None)
 
-    def unread(self, source: str, source_scope: str, streams: Iterable[str], over_by: datetime) -> list[EpochWindow]:
+    def waiting(self, source: str, source_scope: str, streams: Iterable[str], over_by: datetime) -> list[EpochWindow]:
         """Windows that are over at `over_by` and of which one of `streams` has no closing scan yet."""
         return [
             epoch.window
@@ -44,25 +47,31 @@ class OpenEpochs:
     def due(
         self, source: str, source_scope: str, streams: Iterable[str], source_time: datetime | None
     ) -> list[EpochWindow]:
-        """Those of `unread` whose closing scan may begin at `source_time`."""
+        """Those of `waiting` whose closing scan may begin at `source_time`."""
         if source_time is None:
             return []
-        unread = self.unread(source, source_scope, streams, source_time)
-        return [window for window in unread if closes_at(self.scope, window) <= source_time]
+        waiting = self.waiting(source, source_scope, streams, source_time)
+        return [window for window in waiting if closes_at(self.scope, window) <= source_time]
 
     def past_grace(self, source_time: datetime) -> list[EpochWindow]:
         """Windows whose closing scan may begin at `source_time`, whatever was read of them before."""
         return [epoch.window for epoch in self.epochs if closes_at(self.scope, epoch.window) <= source_time]
 
     def closable(self) -> list[Epoch]:
-        """Epochs of which every part has its closing scan."""
+        """Epochs of which every part has its closing scan, and nothing is unread."""
         parts = [
             (spec.source, stream, source_scope)
             for spec in self.scope.sources
             for source_scope in spec.source_scopes
             for stream in spec.streams
         ]
-        return [epoch for epoch in self.epochs if parts and all(self._is_read(epoch.window, *part) for part in parts)]
+        return [
+            epoch
+            for epoch in self.epochs
+            if parts
+            and all(self._is_read(epoch.window, *part) for part in parts)
+            and not self.unread.touching(epoch.window)
+        ]
 
     def _is_read(self, window: EpochWindow, source: str, stream: str, source_scope: str) -> bool:
         began_at = self.read_whole.get((window, source, stream, source_scope))
@@ -72,4 +81,6 @@ class OpenEpochs:
 def open_epochs(store: LedgerStore, scope: Scope, within: Sequence[EpochWindow] | None = None) -> OpenEpochs:
     """The open epochs of `scope`; where `within` is given, only those of these windows."""
     epochs = [epoch for epoch in store.open_epochs(scope.scope_id) if within is None or epoch.window in within]
-    return OpenEpochs(scope, tuple(epochs), store.whole_scans(scope.scope_id, [epoch.window for epoch in epochs]))
+    read_whole = store.whole_scans(scope.scope_id, [epoch.window for epoch in epochs])
+    # Asked last: whatever a scan could not read is in the ledger before the receipt of that scan.
+    return OpenEpochs(scope, tuple(epochs), read_whole, known_unread(store, scope))

@@ -1,6 +1,7 @@
 """Collection: see what is not covered, ask what changed, scan that side by side, and say what it did."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,12 +9,13 @@ from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.spec import Scope, SourceSpec
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.closing import open_epochs
-from ledger_pipeline.pipeline.containment import contained
+from ledger_pipeline.pipeline.containment import contained, failing_alone
 from ledger_pipeline.pipeline.coverage import is_unchanged
 from ledger_pipeline.pipeline.fairness import run_fairly
 from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.report import CollectReport, ScanOutcome, SourceScopeReport
 from ledger_pipeline.pipeline.scan import Collection, ScanProgress, SourceScopeScan
+from ledger_pipeline.pipeline.unread import known_unread
 from ledger_pipeline.sources.port import ActivitySource, Heads
 from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.port import LedgerStore
@@ -78,24 +80,33 @@ def collect(
     planning = Planning(open_epochs(store, scope), source.name, wanted_streams, ordered, known_time, full_refresh)
     collection = Collection(source, store, scope, planning, _one_at_a_time(on_progress), stop)
     heads = _ask_heads(source, planning, report)
-    todo = []
-    for part in report.source_scopes:
-        plan = planning.plan(part.source_scope, part.before, heads)
-        part.closing, part.replaced, part.reads_back = plan.closing, plan.replaced, plan.reads_back
-        if plan.coverage:
-            todo.append((part, plan.coverage))
     scans = []
-    for part, coverage in todo:
-        head = heads.heads.get(part.source_scope) if heads else None
-        part.source_scope_id = head.source_scope_id if head else None
-        if heads and head and not full_refresh and is_unchanged(head, coverage):
-            part.outcome = ScanOutcome.UNCHANGED
-            collection.finish(part, coverage, heads.began_at, pages=0, totals=head.totals)
-        else:
-            scans.append(SourceScopeScan(collection, part, coverage))
-    on_estimate(_estimate(source, report, heads, [part for part, _ in todo], scans=len(scans)))
+    for part in report.source_scopes:
+        if part.failure is None:
+            with failing_alone(part):
+                scans += _to_scan(collection, part, heads)
+    on_estimate(_estimate(source, report, heads, [scan.source_scope for scan in scans]))
     run_fairly(scans, concurrency, stop)
+    report.unread = known_unread(store, scope).rows
     return report
+
+
+def _to_scan(collection: Collection, part: SourceScopeReport, heads: Heads | None) -> list[SourceScopeScan]:
+    """The scan that the source_scope needs; none where it is covered, or its head says that nothing has changed."""
+    planning = collection.planning
+    plan = planning.plan(part.source_scope, part.before, heads)
+    part.closing, part.replaced, part.reads_back = plan.closing, plan.replaced, plan.reads_back
+    head = heads.heads.get(part.source_scope) if heads else None
+    part.source_scope_id = head.source_scope_id if head else None
+    if planning.opened.unread.to_ask(part.source, part.source_scope):
+        return [SourceScopeScan(collection, part, plan.coverage)]
+    if not plan.coverage:
+        return []
+    if heads and head and not planning.full_refresh and is_unchanged(head, plan.coverage):
+        part.outcome = ScanOutcome.UNCHANGED
+        collection.finish(part, plan.coverage, heads.began_at, pages=0, totals=head.totals)
+        return []
+    return [SourceScopeScan(collection, part, plan.coverage)]
 
 
 def _ask_heads(source: ActivitySource, planning: Planning, report: CollectReport) -> Heads | None:
@@ -103,20 +114,20 @@ def _ask_heads(source: ActivitySource, planning: Planning, report: CollectReport
 
     Nothing is asked where all is covered and no epoch is known to be due.
     """
-    plans = {part.source_scope: planning.plan(part.source_scope, part.before) for part in report.source_scopes}
-    to_read = [name for name, plan in plans.items() if plan.coverage]
-    if not to_read:
-        return None
-    asked = [
+    to_read = 0
+    for part in report.source_scopes:
+        with failing_alone(part):
+            to_read += bool(planning.plan(part.source_scope, part.before).coverage)
+    waiting = [
         part.source_scope
         for part in report.source_scopes
-        if planning.needs_head(part.source_scope, part.before, is_alone=len(to_read) == 1)
+        if part.failure is None and planning.needs_head(part.source_scope, part.before, is_alone=to_read == 1)
     ]
-    if not asked:
+    if not to_read or not waiting:
         return None
     try:
-        with contained(source.name, asked[0]):
-            heads = source.heads(asked)
+        with contained(source.name, waiting[0]):
+            heads = source.heads(waiting)
     except SourceError:
         # It only saves work: each scan asks for itself, and says in its own part why it cannot.
         return None
@@ -125,21 +136,18 @@ def _ask_heads(source: ActivitySource, planning: Planning, report: CollectReport
 
 
 def _estimate(
-    source: ActivitySource,
-    report: CollectReport,
-    heads: Heads | None,
-    todo: Sequence[SourceScopeReport],
-    scans: int,
+    source: ActivitySource, report: CollectReport, heads: Heads | None, to_scan: Sequence[str]
 ) -> CollectEstimate:
+    outcomes = Counter(part.outcome for part in report.source_scopes)
     at_most = None
     if heads is not None:
-        known = (heads.heads.get(part.source_scope) for part in todo if part.outcome is not ScanOutcome.UNCHANGED)
+        known = (heads.heads.get(source_scope) for source_scope in to_scan)
         # One request carries a page of each stream, so the longest of them decides.
         at_most = sum(-(-max(head.totals.values(), default=1) // source.page_size) or 1 for head in known if head)
     return CollectEstimate(
-        covered=len(report.source_scopes) - len(todo),
-        unchanged=len(todo) - scans,
-        to_scan=scans,
+        covered=outcomes[ScanOutcome.COVERED] - len(to_scan),  # a scan's outcome is not known before it begins
+        unchanged=outcomes[ScanOutcome.UNCHANGED],
+        to_scan=len(to_scan),
         requests_at_most=at_most,
         points_left=report.points_left,
     )

@@ -1,13 +1,17 @@
-"""How far an epoch window is read, of every stream of every source_scope that its scope collects: cursors tell."""
+"""How far an epoch window is read, of every stream of every source_scope that its scope collects.
 
-from collections.abc import Iterable
+Cursors tell, and the items that could not be read.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ledger_pipeline.core.spec import Scope
-from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.pipeline.coverage import shown_whole_at
-from ledger_pipeline.store.port import Cursor, LedgerStore
+from ledger_pipeline.pipeline.unread import known_unread
+from ledger_pipeline.store.port import Cursor, EpochStatus, LedgerStore, StoredUnread
 
 # A daily collection, and two hours for it to be late.
 RUNNING_EPOCH_MAX_AGE = timedelta(hours=26)
@@ -31,10 +35,11 @@ class StreamReach:
 
 @dataclass(frozen=True)
 class Completeness:
-    """A window, and how far each of its parts is read. At least one part."""
+    """A window, how far each of its parts is read, and the items whose events it may lack. At least one part."""
 
     window: EpochWindow
     parts: tuple[StreamReach, ...]
+    unread: tuple[StoredUnread, ...] = ()
 
     @property
     def until(self) -> datetime | None:
@@ -44,7 +49,12 @@ class Completeness:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every part is read until the source shows all of the window."""
+        """Whether every part is read until the source shows all of the window, and no item is missing."""
+        return self.is_read_to_its_end and not self.unread
+
+    @property
+    def is_read_to_its_end(self) -> bool:
+        """Whether every part is read until the source shows all of the window, but for items that cannot be read."""
         return self.until is not None and self.until >= shown_whole_at(self.window)
 
     def missing(self, now: datetime) -> tuple[StreamReach, ...]:
@@ -57,24 +67,36 @@ class Completeness:
         """What a person reads first: `complete`, `running: collected up to ..`, or `incomplete: ..` once it is over."""
         if self.is_complete:
             return "complete"
+        unread = f"{len(self.unread)} {'item' if len(self.unread) == 1 else 'items'} cannot be read"
+        if self.is_read_to_its_end:
+            return f"incomplete: {unread}"
         until = "not collected from every source_scope yet"
         if self.until is not None:
             until = f"collected up to {utc_text(self.until)}"
+        if self.unread:
+            until = f"{until}, and {unread}"
         return f"running: {until}" if now < shown_whole_at(self.window) else f"incomplete: over, but {until}"
 
 
 def window_completeness(
     store: LedgerStore, scope: Scope, windows: Iterable[EpochWindow]
 ) -> dict[EpochWindow, Completeness]:
-    """How far each of `windows` is read."""
+    """How far each of `windows` is read. A closed epoch lacks no item: it was read whole, or somebody decided."""
+    windows = list(windows)
     streams: list[tuple[str, str, Cursor | None]] = []
     for spec in scope.sources:
         cursors = store.cursors(scope.scope_id, spec.source)
         for source_scope in spec.source_scopes:
             streams += [(source_scope, stream, cursors.get((stream, source_scope))) for stream in spec.streams]
+    # Asked after the cursors: whatever a scan could not read is in the ledger before its cursors pass it.
+    unread = known_unread(store, scope)
+    touched = [window for window in windows if unread.touching(window)]
+    closed = _closed(store, scope, touched) if touched else set()
     return {
         window: Completeness(
-            window, tuple(StreamReach(name, stream, _reach(cursor, window)) for name, stream, cursor in streams)
+            window,
+            tuple(StreamReach(name, stream, _reach(cursor, window)) for name, stream, cursor in streams),
+            () if window in closed else unread.touching(window),
         )
         for window in windows
     }
@@ -83,6 +105,11 @@ def window_completeness(
 def utc_text(instant: datetime) -> str:
     """`2026-02-18T12:00Z`: the minute is what people compare."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def _closed(store: LedgerStore, scope: Scope, windows: Sequence[EpochWindow]) -> set[EpochWindow]:
+    epochs = store.epochs(scope.scope_id, span(windows))
+    return {epoch.window for epoch in epochs if epoch.status is not EpochStatus.OPEN}
 
 
 def _reach(cursor: Cursor | None, window: EpochWindow) -> datetime | None:

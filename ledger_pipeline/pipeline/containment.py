@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from ledger_pipeline.core.errors import ConfigurationError, ScanBroken, SourceError, StoreError, StoreUnavailable
 from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.pipeline.report import SourceScopeReport
 
 MESSAGE_CHARACTERS = 300
 
@@ -29,3 +30,13 @@ def contained(source: str, source_scope: str) -> Iterator[None]:
         where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
         problem = f"an error of this program, {type(error).__name__} at {where}: report it; nothing is lost"
         raise ScanBroken(source, source_scope, problem) from None
+
+
+@contextmanager
+def failing_alone(part: SourceScopeReport) -> Iterator[None]:
+    """Turns every exception inside into the failure of `part`, but for those that `contained` lets pass."""
+    try:
+        with contained(part.source, part.source_scope):
+            yield
+    except SourceError as error:
+        part.fail(error)

@@ -1,8 +1,8 @@
 """One source_scope's plan: what it has to be read for, from its cursors, the open epochs, and what its head says.
 
-The same for a collection and for a scan in pieces. Three things make a scan read back further than its cursors: an
-epoch that waits for its closing scan, another repository under the name, and items that came back with their old
-update.
+The same for a collection and for a scan in pieces. Four things make a scan read back further than its cursors: an
+epoch that waits for its closing scan, another repository under the name, items that came back with their old update,
+and items that could not be read and have no number to ask for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,12 +59,14 @@ class Planning:
         if heads and replaced is not None:
             return self.anew(replaced, heads.began_at)
         closing = self.opened.due(self.source, source_scope, self.streams, source_time)
+        unread_from = self.opened.unread.back_to(self.source, source_scope)
+        starts = [*(window.start for window in closing), *([] if unread_from is None else [unread_from])]
         coverage = plan_scan(
             self.streams,
             cursors,
             span(self.windows),
             full_refresh=self.full_refresh,
-            back_to=min((window.start for window in closing), default=None),
+            back_to=min(starts, default=None),
         )
         if head is not None and coverage and has_grown_without_update(head, cursors, coverage):
             return ScanPlan(self.all_open(cursors), tuple(closing), reads_back=True)
@@ -88,5 +90,5 @@ class Planning:
         """
         plan = self.plan(source_scope, cursors)
         over_by = max(self.source_time or self.windows[-1].start, self.windows[-1].start)
-        waiting = self.opened.unread(self.source, source_scope, self.streams, over_by)
+        waiting = self.opened.waiting(self.source, source_scope, self.streams, over_by)
         return bool(waiting) or (bool(plan.coverage) and (not is_alone or reads_back(plan.coverage, cursors)))

@@ -10,7 +10,7 @@ from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.finish import joined
 from ledger_pipeline.sources.port import RequestUsage, ScanPage, UpdateSpan
-from ledger_pipeline.store.port import REJECTED, AppendOutcome, Cursor
+from ledger_pipeline.store.port import REJECTED, AppendOutcome, Cursor, StoredUnread
 
 
 @dataclass
@@ -90,6 +90,11 @@ class SourceScopeReport:
         name = self.source_scope_name
         return name if name is not None and name.casefold() != self.source_scope.casefold() else None
 
+    def fail(self, failure: SourceError) -> None:
+        """Note why the source_scope could not be brought up to date."""
+        self.failure = failure
+        self.outcome = ScanOutcome.FAILED
+
     def use(self, usage: RequestUsage) -> None:
         """Count a page and what it cost."""
         self.pages += 1
@@ -116,13 +121,15 @@ class SourceScopeReport:
 class CollectReport:
     """A whole collection: the windows asked for, oldest first, and what each source_scope gave.
 
-    `heads` is what asking for all heads at once cost, None where it was not asked.
+    `heads` is what asking for all heads at once cost, None where it was not asked. `unread` are the items of the scope
+    that nobody could read by the end of it.
     """
 
     windows: tuple[EpochWindow, ...]
     streams: tuple[str, ...]
     source_scopes: list[SourceScopeReport] = field(default_factory=list)
     heads: RequestUsage | None = None
+    unread: tuple[StoredUnread, ...] = ()
 
     @property
     def requests(self) -> int:

@@ -1,5 +1,5 @@
-"""One source_scope's scan, page by page: append, note what was skipped, remember where it stands; at the end, move
-the cursors and leave a receipt.
+"""One source_scope's scan, page by page: append, note what was skipped and what cannot be read, remember where it
+stands; at the end, move the cursors and leave a receipt.
 
 The order is what makes it safe to die anywhere: a page is stored before the checkpoint passes it, and every page
 before the cursors move. A failed source_scope keeps its cursors and its checkpoint; the events of its pages stay.
@@ -17,6 +17,7 @@ from ledger_pipeline.pipeline.coverage import can_resume, has_expired, has_grown
 from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, record
 from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.report import ScanOutcome, SourceScopeReport
+from ledger_pipeline.pipeline.unread import KnownUnread, note, passed_floors, usable
 from ledger_pipeline.sources.port import ActivitySource, ScanPage, ScanRequest
 from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.port import Checkpoint, LedgerStore, Producer, StreamCoverage
@@ -57,6 +58,11 @@ class Collection:
     on_progress: Callable[[ScanProgress], None]
     stop: StopSignal
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """All that the scope collects of the source, whatever this collection was asked for."""
+        return next(spec.streams for spec in self.scope.sources if spec.source == self.source.name)
+
     def finish(
         self,
         part: SourceScopeReport,
@@ -81,6 +87,11 @@ class Collection:
         )
         for cursor in record(self.store, self.scope.scope_id, scan):
             part.after[cursor.stream] = cursor
+        if self.planning.opened.unread.back_to(self.source.name, part.source_scope) is not None:
+            floors = passed_floors(plans, self.streams)
+            self.store.forget_unread_passed(
+                self.scope.scope_id, self.source.name, part.source_scope, floors, began_at=watermark
+            )
 
 
 class SourceScopeScan:
@@ -97,6 +108,12 @@ class SourceScopeScan:
         self._totals: dict[str, int] = {}
         self._newer: Counter[str] = Counter()
         self._times_replaced = 0
+        self._to_ask = collection.planning.opened.unread.to_ask(part.source, part.source_scope)
+
+    @property
+    def source_scope(self) -> str:
+        """What it scans."""
+        return self._part.source_scope
 
     def step(self) -> bool:
         """Read and store the next page, or finish; whether there is more to do.
@@ -105,13 +122,12 @@ class SourceScopeScan:
         """
         self.steps_done += 1
         try:
-            with contained(self._shared.source.name, self._part.source_scope):
+            with contained(self._part.source, self._part.source_scope):
                 page = next(self._pages or self._begin(), None)
                 self._shared.stop.check()
                 return self._finish() if page is None else self._store(page)
         except SourceError as error:
-            self._part.failure = error
-            self._part.outcome = ScanOutcome.FAILED
+            self._part.fail(error)
             return False
 
     def _begin(self, *, resume: bool = True) -> Iterator[ScanPage]:
@@ -126,7 +142,8 @@ class SourceScopeScan:
         self._part.resumed = self._resumed is not None
         floors = {plan.stream: plan.floor for plan in self._plans}
         position = self._resumed.position if self._resumed else None
-        self._pages = self._shared.source.scan(ScanRequest(self._part.source_scope, floors, position))
+        request = ScanRequest(self._part.source_scope, floors, position, self._to_ask, self._shared.streams)
+        self._pages = self._shared.source.scan(request)
         return self._pages
 
     def _store(self, page: ScanPage) -> bool:
@@ -138,6 +155,7 @@ class SourceScopeScan:
             return True
         if self._is_replaced(page):
             return True
+        page = usable(page, shared.scope.calendar)
         self._watermark = self._watermark or page.began_at
         self._totals = {**page.totals, **self._totals}
         self._newer.update(page.newer)
@@ -145,13 +163,28 @@ class SourceScopeScan:
         outcomes = shared.store.append_events(shared.scope.scope_id, page.events, producer, page.retrieved_at)
         shared.store.record_skipped(shared.scope.scope_id, page.skipped, page.retrieved_at)
         part.count(page, outcomes, shared.scope.calendar)
-        if page.position is not None:
+        self._note_unread(page)
+        if page.position is not None and self._plans:
             shared.store.save_checkpoint(shared.scope.scope_id, self._checkpoint(page, self._watermark))
-        floor = min(plan.floor for plan in self._plans)
+        floor = min((plan.floor for plan in self._plans), default=page.began_at)
         reached = page.reached if page.position is not None else floor
         if not shared.stop.is_told:  # else nobody may be there to hear of it
             shared.on_progress(ScanProgress(part.source_scope, part.pages, part.seen, self._watermark, reached, floor))
         return True
+
+    def _note_unread(self, page: ScanPage) -> None:
+        note(
+            self._shared.store,
+            self._shared.scope.scope_id,
+            self._part.source,
+            self._part.source_scope,
+            unread=page.unread,
+            settled=page.settled,
+            tried_at=page.retrieved_at,
+            coverage=self._plans,
+        )
+        answered = {*page.settled, *(item.key for item in page.unread)}
+        self._to_ask = tuple(key for key in self._to_ask if key not in answered)
 
     def _checkpoint(self, page: ScanPage, watermark: datetime) -> Checkpoint:
         return Checkpoint(
@@ -217,7 +250,9 @@ class SourceScopeScan:
             self._shared.finish(part, self._plans, self._watermark, self._pages_read(), totals)
         if self._resumed is None:
             return False
-        self._plans = replace(planning, full_refresh=False).plan(part.source_scope, part.after).coverage
+        # What had to be looked for from far back has been.
+        news = replace(planning, full_refresh=False, opened=replace(planning.opened, unread=KnownUnread()))
+        self._plans = news.plan(part.source_scope, part.after).coverage
         if self._plans:
             self._begin(resume=False)
             self._part.resumed = True

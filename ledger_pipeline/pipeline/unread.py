@@ -1,0 +1,149 @@
+"""Items that a source shows and that cannot be read: they are in nobody's way, and nobody forgets them.
+
+A scan stores what it can read, and the ledger keeps the rest until it is read: every collection asks for it again, and
+no epoch that its events may belong to is complete meanwhile.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from ledger_pipeline.core.errors import WindowError
+from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
+from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.storable_text import is_storable
+from ledger_pipeline.core.unread import KIND_OF_STREAM, STREAMS_OF_KIND, ItemKey, UnreadItem
+from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
+from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP
+from ledger_pipeline.sources.port import ScanPage
+from ledger_pipeline.store.port import LedgerStore, StoredUnread, StreamCoverage
+
+# Of one source_scope, by one scan.
+ASKED_AT_ONCE = 50
+
+REASON_CHARACTERS = 300
+_ITEMS_NAMED = 5
+
+# `github:pr:owner/repo:12`, `github:review:owner/repo:12:345`.
+_NUMBERED = re.compile(r"[^:]+:[^:]+:[^:]+:(\d{1,18})(?::|$)")
+
+
+@dataclass(frozen=True)
+class KnownUnread:
+    """Items that nobody could read yet, of what a scope collects; longest untried first."""
+
+    rows: tuple[StoredUnread, ...] = ()
+
+    def to_ask(self, source: str, source_scope: str) -> tuple[ItemKey, ...]:
+        """What the next scan of a source_scope asks for again, by number."""
+        keys = [row.item.key for row in self._of(source, source_scope) if row.item.key.number]
+        return tuple(keys[:ASKED_AT_ONCE])
+
+    def back_to(self, source: str, source_scope: str) -> datetime | None:
+        """From where the next scan of a source_scope has to cover, so that it meets all that have no number."""
+        floors = [row.read_from for row in self._of(source, source_scope) if row.read_from is not None]
+        return min(floors) + SCAN_OVERLAP if floors else None
+
+    def touching(self, window: EpochWindow) -> tuple[StoredUnread, ...]:
+        """Those whose events may belong to `window`."""
+        return tuple(row for row in self.rows if row.item.may_touch(window))
+
+    def _of(self, source: str, source_scope: str) -> list[StoredUnread]:
+        return [row for row in self.rows if (row.source, row.source_scope) == (source, source_scope)]
+
+
+def known_unread(store: LedgerStore, scope: Scope) -> KnownUnread:
+    """What the ledger knows of; left out is what the scope does not collect any more."""
+    collected = {
+        (spec.source, source_scope, KIND_OF_STREAM[stream])
+        for spec in scope.sources
+        for source_scope in spec.source_scopes
+        for stream in spec.streams
+    }
+    rows = store.unread_items(scope.scope_id)
+    return KnownUnread(tuple(row for row in rows if (row.source, row.source_scope, row.item.key.kind) in collected))
+
+
+def usable(page: ScanPage, calendar: EpochCalendar) -> ScanPage:
+    """`page`, each item of it that the ledger cannot hold, or no epoch, among its unread ones."""
+    unread: list[UnreadItem] = []
+
+    def is_usable(item: ActivityEvent | SkippedActivity) -> bool:
+        problem = _problem(item, calendar)
+        if problem is not None:
+            event_id = item.id if isinstance(item, ActivityEvent) else item.event_id
+            numbered = _NUMBERED.match(event_id)
+            key = ItemKey(KIND_OF_STREAM[item.stream], int(numbered[1]) if numbered else 0)
+            unread.append(UnreadItem(key, f"{event_id}: {problem}", None, page.retrieved_at))
+        return problem is None
+
+    events = tuple(event for event in page.events if is_usable(event))
+    skipped = tuple(item for item in page.skipped if is_usable(item))
+    return replace(page, events=events, skipped=skipped, unread=(*page.unread, *unread)) if unread else page
+
+
+def note(
+    store: LedgerStore,
+    scope_id: UUID,
+    source: str,
+    source_scope: str,
+    *,
+    unread: Sequence[UnreadItem],
+    settled: Sequence[ItemKey],
+    tried_at: datetime,
+    coverage: Sequence[StreamCoverage],
+) -> None:
+    """Remember what a scan of `coverage` could not read at `tried_at`, and forget what is `settled`."""
+    if not unread and not settled:
+        return
+    store.note_unread(
+        scope_id,
+        source,
+        source_scope,
+        unread=[replace(item, reason=plain_message(item.reason, REASON_CHARACTERS)) for item in unread],
+        settled=settled,
+        tried_at=tried_at,
+        # Only a list holds items without a number, and it is read from here on.
+        read_from=min((part.floor for part in coverage), default=tried_at),
+    )
+
+
+def passed_floors(coverage: Sequence[StreamCoverage], streams: Sequence[str]) -> Mapping[str, datetime]:
+    """By kind of item, from where on a scan of `coverage` has read all that a scope of `streams` collects of them."""
+    floors = {part.stream: part.floor for part in coverage}
+    passed = {}
+    for kind, of_kind in STREAMS_OF_KIND.items():
+        wanted = [stream for stream in of_kind if stream in streams]
+        if wanted and all(stream in floors for stream in wanted):
+            passed[kind] = max(floors[stream] for stream in wanted)
+    return passed
+
+
+def unread_text(row: StoredUnread) -> str:
+    """One unread item for a person: where it is, since when, and why."""
+    since = row.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
+    return f"{row.source_scope} {row.item.key}, unread since {since}: {row.item.reason}"
+
+
+def unread_summary(rows: Sequence[StoredUnread]) -> str:
+    """All of `rows` in one line, the first few by name."""
+    named = "; ".join(unread_text(row) for row in rows[:_ITEMS_NAMED])
+    more = f"; and {len(rows) - _ITEMS_NAMED} more" if len(rows) > _ITEMS_NAMED else ""
+    return f"{len(rows)} {'item' if len(rows) == 1 else 'items'} cannot be read: {named}{more}"
+
+
+def _problem(item: ActivityEvent | SkippedActivity, calendar: EpochCalendar) -> str | None:
+    """Why no epoch, or no database, can hold `item`; None where they can."""
+    try:
+        calendar.window_at(item.event_time)
+        values = {name: value for name, value in vars(item).items() if name != "event_time"}
+        json.dumps(values, allow_nan=False)
+    except WindowError as error:
+        return str(error)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"it cannot be written as JSON ({type(error).__name__})"
+    return None if is_storable(values) else "it holds NUL or half a surrogate pair"
