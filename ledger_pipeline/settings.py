@@ -172,6 +172,21 @@ class Settings(BaseSettings):
     dagster_ui_url: Annotated[
         str | None, Field(description="Dagster as people reach it, for links to runs. Not set: DAGSTER_URL.")
     ] = None
+    dagster_ui_hosts: Annotated[
+        str | None,
+        Field(description="Names under which Dagster's UI may be asked for besides this machine's, comma separated."),
+    ] = None
+    dagster_ui_login: Annotated[
+        SecretStr | None,
+        Field(description="A login, `name:password`, that Dagster's UI asks for, and that we give it ourselves."),
+    ] = None
+    dagster_ui_user_header: Annotated[
+        str | None,
+        Field(
+            pattern=f"^{_HEADER_NAME}$",
+            description="The header in which a proxy, alone able to reach Dagster's UI, names who has logged in.",
+        ),
+    ] = None
     dagster_headers: Annotated[
         SecretStr | None,
         Field(description="Headers for DAGSTER_URL, one `Name: value` a line: a token of Dagster+, a proxy's login."),
@@ -289,16 +304,22 @@ class Settings(BaseSettings):
         )
 
     def dagster_request_headers(self) -> dict[str, SecretStr]:
-        """The headers of DAGSTER_HEADERS by name. Raises SettingsError, without a value, where a line is no header."""
-        if self.dagster_headers is None:
-            return {}
+        """The headers of DAGSTER_HEADERS by name, and DAGSTER_UI_LOGIN where they hold no other.
+
+        Raises SettingsError, without a value, where a line is no header.
+        """
         headers = {}
-        for line in _lines(self.dagster_headers):
+        if self.dagster_ui_login is not None:
+            login = base64.b64encode(self.dagster_ui_login.get_secret_value().encode()).decode()
+            headers["Authorization"] = SecretStr(f"Basic {login}")
+        for line in [] if self.dagster_headers is None else _lines(self.dagster_headers):
             if not line.strip():
                 continue
             name, colon, value = (part.strip() for part in line.partition(":"))
             if not colon or not re.fullmatch(_HEADER_NAME, name) or not re.fullmatch(_HEADER_VALUE, value):
                 raise SettingsError("DAGSTER_HEADERS holds a line that is no header: write each as `Name: value`")
+            if name.lower() == "authorization":
+                headers.pop("Authorization", None)
             headers[name] = SecretStr(value)
         return headers
 
@@ -378,6 +399,8 @@ def _secrets_of(settings: Settings) -> Iterator[str]:
             yield from _passwords_of(text)
     if settings.github_tokens is not None:
         yield from (token.strip() for token in settings.github_tokens.get_secret_value().split(","))
+    if settings.dagster_ui_login is not None:
+        yield settings.dagster_ui_login.get_secret_value().partition(":")[2]
     if settings.dagster_headers is not None:
         for line in _lines(settings.dagster_headers):
             header = line.partition(":")[2].strip()

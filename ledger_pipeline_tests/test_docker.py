@@ -21,19 +21,21 @@ import pytest
 import yaml
 from dagster._cli import create_dagster_cli
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.runs import SqlRunStorage
 from dagster._daemon.cli import create_dagster_daemon_cli
 from dagster_docker.container_context import DockerContainerContext
-from dagster_webserver.cli import dagster_webserver
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 from ledger_pipeline.cli.app import run
+from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.partition_runs import CODE_LOCATION
 from ledger_pipeline.local.environment import DAGSTER_YAML, EVENT_BATCH_SIZE
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.health import CLOSE_TIMEOUT_SECONDS
 from ledger_pipeline.temporal_bridge.worker import CANCEL_SECONDS
+from ledger_pipeline.web.guard import OPEN_PATH
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
@@ -244,7 +246,10 @@ def imported_in_the_image(*modules: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_program_of_the_image_starts_on_what_is_in_it() -> None:
-    programs = ("ledger_pipeline.cli.app", "ledger_pipeline.definitions", "ledger_pipeline.temporal_bridge.assembly")
+    programs = (
+        *("ledger_pipeline.cli.app", "ledger_pipeline.definitions"),
+        *("ledger_pipeline.temporal_bridge.assembly", "ledger_pipeline.web.dagster_ui"),
+    )
     ran = imported_in_the_image(*programs)
     assert ran.returncode == 0, ran.stderr
     assert "pytest is not in the image" in imported_in_the_image("pytest").stderr
@@ -375,7 +380,6 @@ def known(command: list[str]) -> None:
     groups: dict[str, click.Command] = {
         "dagster": create_dagster_cli(),
         "dagster-daemon": create_dagster_daemon_cli(),
-        "dagster-webserver": dagster_webserver,
     }
     current: click.Command = groups[program]
     context = click.Context(current, info_name=program)
@@ -419,6 +423,7 @@ def test_dagster_accepts_its_instance(
     name: str, tmp_path: Path, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = make_url(empty_database_url).set(drivername="postgresql+psycopg2")
+    storage = storage.update_query_dict(dict(limited_storage(tmp_path).query))
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", storage.render_as_string(hide_password=False))
     text = (DOCKER / name).read_text().replace("/var/lib/ledger", str(tmp_path))
     (tmp_path / "dagster.yaml").write_text(text)
@@ -427,6 +432,10 @@ def test_dagster_accepts_its_instance(
         assert launcher == ("DockerRunLauncher" if "docker" in name else "WatchedRunLauncher")
         assert instance.run_launcher.supports_check_run_worker_health
         assert instance.get_runs() == []
+        assert isinstance(instance.run_storage, SqlRunStorage)
+        with instance.run_storage.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            assert DatabaseLimits().tcp().items() <= driver.get_dsn_parameters().items()
         assert instance.run_monitoring_enabled
         assert (instance.run_retries_enabled, instance.run_retries_retry_on_asset_or_op_failure) == (True, False)
         assert instance.run_retries_max_retries > 0
@@ -511,7 +520,8 @@ def test_pods_run_our_image_unprivileged_with_known_settings(name: str) -> None:
     pod = PODS[name]
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["securityContext"]["runAsUser"] == 10001
-    assert pod["automountServiceAccountToken"] is False
+    # The UI ends jobs of runs that somebody terminates; nobody else asks the cluster anything.
+    assert pod["automountServiceAccountToken"] is (name == "ledger-webserver")
     [container] = pod["containers"]
     assert container["image"].endswith(f"/ledger-pipeline:{PROJECT['version']}")
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
@@ -638,6 +648,29 @@ def test_the_worker_is_probed_where_it_listens() -> None:
     }
 
 
+def test_the_ui_is_behind_its_guard_and_asked_under_names_that_it_knows() -> None:
+    guarded = SERVICES["webserver"]
+    assert guarded["command"][:2] == ["ledger-pipeline", "webserver"]
+    assert make_url(SERVICES["worker"]["environment"]["DAGSTER_URL"]).host in guarded["environment"]["DAGSTER_UI_HOSTS"]
+    assert {"dagster_ui_login"} <= set(guarded["secrets"]) & set(SERVICES["worker"]["secrets"])
+    # The chart starts none without.
+    assert VALUES["dagsterWebserver"]["replicaCount"] == 0
+    [container] = PODS["ledger-webserver"]["containers"]
+    assert container["args"][:2] == guarded["command"][:2]
+    [config] = [manifest["data"] for _, manifest in MANIFESTS if manifest["kind"] == "ConfigMap"]
+    [service] = [manifest for file, manifest in MANIFESTS if file == "webserver.yaml" and manifest["kind"] == "Service"]
+    assert make_url(config["DAGSTER_URL"]).host == service["metadata"]["name"]
+    assert make_url(config["DAGSTER_URL"]).port == service["spec"]["ports"][0]["port"]
+    names = {each["name"]: each.get("value", "") for each in container["env"]}["DAGSTER_UI_HOSTS"].split(",")
+    assert {make_url(config[key]).host for key in ("DAGSTER_URL", "DAGSTER_UI_URL")} <= set(names)
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        asked = container[probe]["httpGet"]
+        assert asked["path"] == OPEN_PATH
+        assert {"name": "Host", "value": "localhost"} in asked["httpHeaders"], (
+            "the kubelet asks under the pod's address"
+        )
+
+
 def test_the_disruption_budget_is_of_the_worker_and_leaves_room_to_drain_a_node() -> None:
     by_kind = {manifest["kind"]: manifest for file, manifest in MANIFESTS if file == "worker.yaml"}
     deployment, budget = by_kind["Deployment"]["spec"], by_kind["PodDisruptionBudget"]["spec"]
@@ -653,7 +686,6 @@ def test_the_charts_values_are_of_our_image_our_dagster_and_our_location() -> No
     assert VALUES["postgresql"]["postgresqlScheme"] == "postgresql+psycopg2"
     [config] = [manifest["data"] for _, manifest in MANIFESTS if manifest["kind"] == "ConfigMap"]
     assert config["DAGSTER_CODE_LOCATION"] == deployment["name"]
-    assert config["DAGSTER_URL"].endswith(f":{VALUES['dagsterWebserver']['service']['port']}")
     known(["dagster", "api", "grpc", *deployment["dagsterApiGrpcArgs"]])
     chart = pins(LOCK)["dagster"]
     for file in ("README.md", "kubernetes/values.yaml"):
@@ -704,9 +736,20 @@ def through_entrypoint(folder: Path, **environment: str) -> str:
 
 def test_the_entrypoint_gives_dagster_its_mounted_secret(tmp_path: Path) -> None:
     assert through_entrypoint(tmp_path) == "None a b *"
-    (tmp_path / "dagster_postgres_url").write_text("postgresql+psycopg2://x\n")
-    assert through_entrypoint(tmp_path) == "postgresql+psycopg2://x a b *"
-    assert through_entrypoint(tmp_path, DAGSTER_POSTGRES_URL="set") == "set a b *"
+    (tmp_path / "dagster_postgres_url").write_text("postgresql+psycopg2://x/y?connect_timeout=5\n")
+    assert through_entrypoint(tmp_path) == "postgresql+psycopg2://x/y?connect_timeout=5 a b *"
+    assert through_entrypoint(tmp_path, DAGSTER_POSTGRES_URL="set?a=b") == "set?a=b a b *"
+
+
+def limited_storage(folder: Path) -> URL:
+    """The address that Dagster is told for x/y."""
+    return make_url(through_entrypoint(folder, DAGSTER_POSTGRES_URL="postgresql+psycopg2://x/y").split(" ")[0])
+
+
+def test_dagsters_storage_is_given_up_when_it_is_silent_as_the_ledger_is(tmp_path: Path) -> None:
+    url = limited_storage(tmp_path)
+    assert (url.host, url.database, url.query) == ("x", "y", DatabaseLimits().tcp())
+    assert VALUES["postgresql"]["postgresqlParams"] == DatabaseLimits().tcp()
 
 
 @contextmanager

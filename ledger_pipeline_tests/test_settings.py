@@ -25,6 +25,7 @@ SECRETS = {
     "DATABASE_READER_URL": f"postgresql://people:{SECRET}@db/ledger",
     "DAGSTER_DATABASE_URL": f"postgresql://dagster:{SECRET}@db/dagster",
     "DAGSTER_HEADERS": f"Dagster-Cloud-Api-Token: {SECRET}",
+    "DAGSTER_UI_LOGIN": f"ada:{SECRET}",
     "TEMPORAL_API_KEY": SECRET,
     "GITHUB_TOKEN": SECRET,
     "GITHUB_TOKENS": SECRET,

@@ -28,6 +28,7 @@ from ledger_pipeline.cli import (
     simulate,
     trigger,
     verify,
+    webserver,
     worker,
 )
 from ledger_pipeline.cli.leaving import leave
@@ -61,6 +62,7 @@ app.command("export")(verify.export)
 app.command("trigger")(trigger.command)
 app.command("doctor")(doctor.command)
 app.command("worker")(worker.command)
+app.command("webserver")(webserver.command)
 app.command("simulate-github")(simulate.command)
 app.command("demo")(demo.command)
 app.command("dev")(develop.command)

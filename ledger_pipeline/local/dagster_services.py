@@ -13,6 +13,7 @@ from ledger_pipeline.core.partition_runs import CODE_LOCATION
 from ledger_pipeline.local.processes import child_process, free_port, listens, wait_until_answering
 
 START_TIMEOUT_SECONDS = 120
+_COMMAND = [sys.executable, "-c", "from ledger_pipeline.cli.app import main; main()"]
 AS_JSON = ("--log-format", "json")
 
 _WORKSPACE = """\
@@ -64,11 +65,9 @@ def dagster_services(
 def dagster_webserver(
     folder: Path, port: int, environment: Mapping[str, str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A webserver on the workspace in `folder`, answering on `port`: its process and its URL."""
+    """A webserver on the workspace in `folder`, behind its guard, answering on `port`: its process and its URL."""
     log = folder / "webserver.log"
-    command = _module(
-        "dagster_webserver", *AS_JSON, "-h", "127.0.0.1", "-p", str(port), "-w", str(folder / "workspace.yaml")
-    )
+    command = [*_COMMAND, "webserver", "--port", str(port), "--workspace", str(folder / "workspace.yaml")]
     url = f"http://127.0.0.1:{port}"
     with child_process(command, log, environment) as process:
         wait_until_answering(lambda: _serves(url), process, "Dagster's webserver", log, START_TIMEOUT_SECONDS)

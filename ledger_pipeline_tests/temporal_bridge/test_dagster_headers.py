@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from pydantic import SecretStr
 
 from ledger_pipeline.core.errors import DagsterError, SettingsError
 from ledger_pipeline.settings import Settings
@@ -80,3 +81,12 @@ def test_what_is_no_header_is_refused_without_repeating_it(headers: str) -> None
     with pytest.raises(SettingsError, match="DAGSTER_HEADERS") as raised:
         Settings(dagster_headers=headers).dagster_request_headers()
     assert TOKEN not in str(raised.value)
+
+
+def test_the_uis_own_login_is_given_unless_another_is_set() -> None:
+    login = Settings(dagster_ui_login=SecretStr("ada:secret"))
+    [(name, value)] = login.dagster_request_headers().items()
+    assert (name, value.get_secret_value()) == ("Authorization", "Basic YWRhOnNlY3JldA==")
+    another = login.model_copy(update={"dagster_headers": SecretStr("authorization: Bearer x\nX-Team: y")})
+    told = {name: value.get_secret_value() for name, value in another.dagster_request_headers().items()}
+    assert told == {"authorization": "Bearer x", "X-Team": "y"}
