@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ledger_pipeline.core.errors import LedgerError, SettingsError
 from ledger_pipeline.doctor.findings import Finding, State, answer_of, failed, fine, skipped, warning
 from ledger_pipeline.settings import GitHubApp, Settings
+from ledger_pipeline.sources.github.capabilities import needed
 from ledger_pipeline.sources.github.inspection import TIMEOUT_SECONDS, CredentialReport, inspect_credentials
 from ledger_pipeline.sources.github.source import open_github
 
@@ -88,12 +89,15 @@ async def check_repositories(settings: Settings, source_scopes: Sequence[str], b
         missing, lacking = await answer_of(ask)
     except LedgerError as error:
         return failed(REPOSITORIES, error, remedy)
-    if lacking:
-        seen = f"this server's GraphQL schema lacks {', '.join(lacking)}, which a collection asks for"
+    seen = f"this server's GraphQL schema lacks {', '.join(lacking)}, which a collection asks for"
+    if needed(lacking):
         return failed(REPOSITORIES, seen, "upgrade GitHub Enterprise Server to a version whose schema has them")
     if missing:
         seen = f"{len(missing)} of {len(source_scopes)} not there, or not for us: {', '.join(missing)}"
         return failed(REPOSITORIES, seen, remedy)
+    if lacking:
+        instead = "the same numbers are read from databaseId and id"
+        return warning(REPOSITORIES, f"{seen}; {instead}", "none is needed; a newer GitHub Enterprise Server has them")
     return fine(REPOSITORIES, f"all {len(source_scopes)} readable")
 
 

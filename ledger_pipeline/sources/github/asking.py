@@ -8,7 +8,8 @@ from typing import Any
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import GITHUB
-from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryTooHeavyError, no_error
+from ledger_pipeline.sources.github.capabilities import FULL_ID, ServerSchema
+from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryRefusedError, QueryTooHeavyError, no_error
 from ledger_pipeline.sources.github.envelope import GraphQLError
 from ledger_pipeline.sources.github.failures import is_limit
 from ledger_pipeline.sources.github.meter import Meter
@@ -31,11 +32,12 @@ class Asker:
     second is asked at once, and each further one after twice as long a wait as the one before.
     """
 
-    def __init__(self, client: GitHubClient, source_scope: str) -> None:
+    def __init__(self, client: GitHubClient, source_scope: str, schema: ServerSchema) -> None:
         self.source_scope = source_scope
         owner, _, name = source_scope.partition("/")
         self._names = {"owner": owner, "name": name}
         self._client = client
+        self._schema = schema
         self._meter = Meter()
         self._given_up = 0
         self.began_at: datetime | None = None
@@ -50,15 +52,26 @@ class Asker:
         """The answer. Raises as `GitHubClient.query_partially` does."""
         if self._given_up > 1:
             self._client.pause(self._given_up - 2)
-        question = partial(self._client.query_partially, allowed=allowed)
-        try:
-            answer = self._meter.ask(question, self.source_scope, query, {**self._names, **variables})
-        except QueryTooHeavyError:
-            self._given_up += 1
-            raise
-        self._given_up = 0
-        self.began_at = self.began_at or answer.server_time
-        return answer
+        question, all_variables = partial(self._client.query_partially, allowed=allowed), {**self._names, **variables}
+        while True:
+            adapted = self._schema.adapted(query)
+            try:
+                answer = self._meter.ask(question, self.source_scope, adapted, all_variables)
+            except QueryTooHeavyError:
+                self._given_up += 1
+                raise
+            except QueryRefusedError as error:
+                if not self._lacks_full_ids(error) or adapted == self._schema.adapted(query):
+                    raise
+            else:
+                self._given_up = 0
+                self.began_at = self.began_at or answer.server_time
+                return answer
+
+    def _lacks_full_ids(self, error: QueryRefusedError) -> bool:
+        """Whether the server refuses what it does not know; asks it for its schema."""
+        is_of_fields = any(FULL_ID in each.message for each in error.errors)
+        return is_of_fields and self._schema.learn(self._client, self.source_scope)
 
     def usage(self) -> RequestUsage:
         """What was asked since the last time this was asked for."""

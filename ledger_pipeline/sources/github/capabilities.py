@@ -3,7 +3,9 @@
 GraphQL tells its own schema; that takes one request, and no repository.
 """
 
+import re
 from collections.abc import Mapping
+from threading import Lock
 
 from ledger_pipeline.sources.github.client import GitHubClient
 
@@ -24,6 +26,40 @@ ASKED_FOR: Mapping[str, frozenset[str]] = {
 _TELL = "{ fields(includeDeprecated: true) { name } }"  # deprecated fields are served as well
 
 FIELDS = "query Fields {\n" + "\n".join(f'  {name}: __type(name: "{name}") {_TELL}' for name in ASKED_FOR) + "\n}"
+
+
+# What can be asked for in the place of a field that is lacking.
+FULL_ID = "fullDatabaseId"
+_IN_FRAGMENT = re.compile(rf"(fragment \w+ on (\w+) {{\s+){FULL_ID}\b")
+
+
+class ServerSchema:
+    """What a server's schema lacks, asked for once, when it first refuses a query for it. Safe for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._lacking: frozenset[str] | None = None
+
+    def learn(self, client: GitHubClient, source_scope: str) -> bool:
+        """Ask the server, where nobody has; whether it lacks a field that `adapted` does without."""
+        with self._lock:
+            if self._lacking is None:
+                self._lacking = frozenset(lacking_fields(client, source_scope))
+            return any(name.endswith(f".{FULL_ID}") for name in self._lacking)
+
+    def adapted(self, query: str) -> str:
+        """The query as the server can answer it, as far as is known: ids in the place of full ids it does not have."""
+        lacking = self._lacking
+        if not lacking:
+            return query
+        return _IN_FRAGMENT.sub(
+            lambda found: f"{found[1]}id databaseId" if f"{found[2]}.{FULL_ID}" in lacking else found[0], query
+        )
+
+
+def needed(lacking: list[str]) -> list[str]:
+    """Those of `lacking` that a collection cannot do without."""
+    return [name for name in lacking if not name.endswith(f".{FULL_ID}")]
 
 
 def lacking_fields(client: GitHubClient, source_scope: str) -> list[str]:

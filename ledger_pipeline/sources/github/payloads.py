@@ -19,6 +19,7 @@ from pydantic import (
     Tag,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
@@ -26,6 +27,7 @@ from ledger_pipeline.core.errors import EventError
 from ledger_pipeline.core.events import parse_instant
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.storable_text import is_storable, storable_text
+from ledger_pipeline.sources.github.node_ids import database_id
 
 EARLIEST = datetime(2005, 1, 1, tzinfo=UTC)
 """Nothing on GitHub is older; what was imported keeps a little of its past."""
@@ -138,6 +140,20 @@ class _Payload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
 
 
+class _Numbered(_Payload):
+    """An object with a number; a server without `fullDatabaseId` tells it as one of 32 bits, or only in the id."""
+
+    full_database_id: ObjectId
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_of_an_old_server(cls, payload: object) -> object:
+        if not isinstance(payload, dict) or "fullDatabaseId" in payload or not isinstance(payload.get("id"), str):
+            return payload
+        number = payload.get("databaseId")
+        return {**payload, "fullDatabaseId": database_id(payload["id"]) if number is None else number}
+
+
 class User(_Payload):
     """An author who counts."""
 
@@ -175,12 +191,11 @@ class PullRequest(_Payload):
     merged_at: Instant | None
 
 
-class MergedPullRequest(_Payload):
+class MergedPullRequest(_Numbered):
     """A pull request that is an event."""
 
     number: Number
     merged_at: Instant
-    full_database_id: ObjectId
     author: Author | None
     base_ref_name: Column
     url: Column
@@ -195,12 +210,11 @@ class Issue(_Payload):
     closed_at: Instant | None
 
 
-class ClosedIssue(_Payload):
+class ClosedIssue(_Numbered):
     """An issue that is an event."""
 
     number: Number
     closed_at: Instant
-    full_database_id: ObjectId
     author: Author | None
     url: Column
     title: Shown = None
@@ -214,11 +228,10 @@ class Review(_Payload):
     submitted_at: Instant | None
 
 
-class SubmittedReview(_Payload):
+class SubmittedReview(_Numbered):
     """A review that is an event."""
 
     submitted_at: Instant
-    full_database_id: ObjectId
     author: Author | None
     state: Hashed
     url: Column

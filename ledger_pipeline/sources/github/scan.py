@@ -25,6 +25,7 @@ from ledger_pipeline.core.events import (
 )
 from ledger_pipeline.core.unread import KIND_OF_STREAM, STREAMS_OF_KIND, ItemKey, UnreadItem
 from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_of_a_node, without_failed_nodes
+from ledger_pipeline.sources.github.capabilities import ServerSchema
 from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryTooHeavyError
 from ledger_pipeline.sources.github.endless import LeadsNowhere
 from ledger_pipeline.sources.github.envelope import GraphQLError
@@ -51,7 +52,9 @@ class Scan:
     is read then than need be, and nothing is missed.
     """
 
-    def __init__(self, client: GitHubClient, request: ScanRequest, page_size: int) -> None:
+    def __init__(
+        self, client: GitHubClient, request: ScanRequest, page_size: int, schema: ServerSchema | None = None
+    ) -> None:
         self._request = request
         self._streams = frozenset(request.floors)
         self._sizes = PageSizes(page_size)
@@ -59,7 +62,7 @@ class Scan:
         self._wanted = frozenset(
             key for key in request.unread if again.intersection(STREAMS_OF_KIND[key.kind]) <= self._streams
         )
-        self._asker = Asker(client, request.source_scope)
+        self._asker = Asker(client, request.source_scope, schema or ServerSchema())
         self._items = ItemReader(self._asker, self._streams, self._sizes)
         self._unread_items = ItemReader(self._asker, again, self._sizes)
         self._refused: dict[str, str] = {}

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.settings import Settings
-from ledger_pipeline.sources.github.capabilities import lacking_fields
+from ledger_pipeline.sources.github.capabilities import ServerSchema, lacking_fields
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.counts import read_counts
 from ledger_pipeline.sources.github.heads import read_heads
@@ -29,6 +29,7 @@ class GitHubSource:
 
     def __init__(self, client: GitHubClient, page_size: int = 100) -> None:
         self._client = client
+        self._schema = ServerSchema()
         self.page_size = page_size
 
     def heads(self, source_scopes: Sequence[str]) -> Heads:
@@ -43,7 +44,7 @@ class GitHubSource:
 
         A position that GitHub no longer accepts begins the scan again from the front.
         """
-        return Scan(self._client, request, self.page_size).pages()
+        return Scan(self._client, request, self.page_size, self._schema).pages()
 
     def lacking_fields(self, source_scope: str) -> list[str]:
         """The fields that a scan asks for and this server does not have, as `Issue.fullDatabaseId`; one request."""

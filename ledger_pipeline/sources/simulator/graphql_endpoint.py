@@ -53,7 +53,7 @@ class GraphQLEndpoint:
             return reply.send(answers.malformed())
         query: Query | RefusedError
         try:
-            query = read_query(text, variables, name)
+            query = read_query(text, variables, name, self._state.schema)
         except RefusedError as error:
             query = error
         cost = query.cost if isinstance(query, Query) else Cost()

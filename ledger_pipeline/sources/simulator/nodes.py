@@ -13,6 +13,7 @@ from graphql import GraphQLResolveInfo
 
 from ledger_pipeline.sources.simulator.arguments import is_descending, list_options, page_request
 from ledger_pipeline.sources.simulator.errors import not_found
+from ledger_pipeline.sources.simulator.global_ids import item_id
 from ledger_pipeline.sources.simulator.made_up import USER_ID_BITS, stable_number
 from ledger_pipeline.sources.simulator.paging import Key, Ordering, connection
 from ledger_pipeline.sources.simulator.view import RepositoryView, github_time
@@ -131,7 +132,7 @@ def review_node(view: RepositoryView, pull_request: PullRequest, review: Review)
     submitted_at = github_time(review.submitted_at)
     return {
         "__typename": "PullRequestReview",
-        "id": node_id("PullRequestReview", view.repository.database_id, pull_request.number, review.database_id),
+        "id": item_id("PullRequestReview", view.repository.database_id, review.database_id),
         "databaseId": _graphql_int(review.database_id),
         "fullDatabaseId": str(review.database_id),
         "author": actor_node(review.author),
@@ -186,14 +187,14 @@ def actor_node(actor: Actor | None) -> Node | None:
 
 
 def node_id(kind: str, *ids: int) -> str:
-    """The opaque global id; it holds what is needed to find the object again."""
+    """The opaque global id of what is no item of a repository; it holds what is needed to find it again."""
     text = ":".join((kind, *(str(each) for each in ids)))
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
 def _common(view: RepositoryView, kind: str, item: PullRequest | Issue) -> Node:
     return {
-        "id": node_id(kind, view.repository.database_id, item.number),
+        "id": item_id(kind, view.repository.database_id, item.database_id),
         "databaseId": _graphql_int(item.database_id),
         "fullDatabaseId": str(item.database_id),
         "number": item.number,

@@ -1,12 +1,14 @@
 """The fields of GraphQL's Query: how one enters a world."""
 
 import base64
+from contextlib import suppress
 from typing import Any
 
 from graphql import GraphQLResolveInfo
 
 from ledger_pipeline.sources.simulator.arguments import page_request
 from ledger_pipeline.sources.simulator.errors import GitHubError, not_found
+from ledger_pipeline.sources.simulator.global_ids import item_of
 from ledger_pipeline.sources.simulator.nodes import (
     Node,
     actor_node,
@@ -71,28 +73,30 @@ def _node_or_error(world: WorldView, global_id: str) -> Node | GitHubError:
 
 def _node_with_id(world: WorldView, global_id: str) -> Node:
     found: Node | None = None
-    try:
-        kind, *ids = base64.urlsafe_b64decode(global_id).decode().split(":")
-        found = _find(world, kind, *(int(each) for each in ids))
-    except (ValueError, TypeError):
-        pass  # Not an id that we gave out.
+    with suppress(ValueError, TypeError):  # Not an id that we gave out.
+        found = _item(world, *item_of(global_id)) if "_" in global_id else _repository(world, global_id)
     if found is None:
         raise not_found("a node with the global id of", f"'{global_id}'")
     return found
 
 
-def _find(world: WorldView, kind: str, repository_id: int, number: int = 0, review_id: int = 0) -> Node | None:
+def _repository(world: WorldView, global_id: str) -> Node | None:
+    kind, database_id = base64.urlsafe_b64decode(global_id).decode().split(":")
+    view = world.with_id(int(database_id)) if kind == "Repository" else None
+    return None if view is None else repository_node(view)
+
+
+def _item(world: WorldView, kind: str, repository_id: int, database_id: int) -> Node | None:
     view = world.with_id(repository_id)
     if view is None:
         return None
-    if kind == "Repository":
-        return repository_node(view)
-    if kind == "Issue" and number in view.issues.by_number:
-        return issue_node(view, view.issues.by_number[number])
-    pull_request = view.pull_requests.by_number.get(number)
-    if pull_request is None:
-        return None
-    if kind == "PullRequest":
-        return pull_request_node(view, pull_request)
-    reviews = (each for each in pull_request.reviews if each.database_id == review_id)
-    return next((review_node(view, pull_request, each) for each in reviews), None)
+    if kind == "Issue":
+        issues = (each for each in view.repository.issues if each.database_id == database_id)
+        return next((issue_node(view, each) for each in issues), None)
+    for pull_request in view.repository.pull_requests:
+        if kind == "PullRequest" and pull_request.database_id == database_id:
+            return pull_request_node(view, pull_request)
+        for review in pull_request.reviews if kind == "PullRequestReview" else ():
+            if review.database_id == database_id:
+                return review_node(view, pull_request, review)
+    return None

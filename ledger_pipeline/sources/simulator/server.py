@@ -24,7 +24,8 @@ _START_TIMEOUT_SECONDS = 30
 class Simulator:
     """GitHub on a port of this machine, for as long as the `with` block lasts.
 
-    `as_of` None lets the real clock run; `scopes` are those of classic tokens, by token. Everything may be called from
+    `as_of` None lets the real clock run; `scopes` are those of classic tokens, by token; `lacking` are
+    fields, as `Issue.fullDatabaseId`, that an old GitHub Enterprise does not have. Everything may be called from
     any thread while requests are served.
     """
 
@@ -39,8 +40,9 @@ class Simulator:
         bad_tokens: Iterable[str] = (),
         apps: Iterable[App] = (),
         scopes: Mapping[str, str] | None = None,
+        lacking: Iterable[str] = (),
     ) -> None:
-        self._state = SimulatorState(world, as_of, points_per_hour, bad_tokens, apps, scopes)
+        self._state = SimulatorState(world, as_of, points_per_hour, bad_tokens, apps, scopes, lacking)
         self._address = (host, port)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None

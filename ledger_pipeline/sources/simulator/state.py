@@ -12,6 +12,7 @@ from typing import Any
 from ledger_pipeline.sources.simulator.apps import App, Apps, InstallationToken
 from ledger_pipeline.sources.simulator.budget import Budgets, Standing
 from ledger_pipeline.sources.simulator.faults import Faults
+from ledger_pipeline.sources.simulator.query import schema_without
 from ledger_pipeline.sources.simulator.view import Timeline, WorldView
 from ledger_pipeline.sources.simulator.world import World
 
@@ -45,7 +46,9 @@ class SimulatorState:
         bad_tokens: Iterable[str] = (),
         apps: Iterable[App] = (),
         scopes: Mapping[str, str] | None = None,
+        lacking: Iterable[str] = (),
     ) -> None:
+        self.schema = schema_without(frozenset(lacking))
         self.faults = Faults()
         self.apps = Apps(apps)
         self._scopes = dict(scopes or {})

@@ -1,23 +1,38 @@
 """What an old GitHub Enterprise lacks is known from its own schema, and the doctor says it."""
 
 import asyncio
-import json
-from datetime import UTC, datetime
-from email.utils import format_datetime
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from graphql import FieldNode, TypeInfo, TypeInfoVisitor, Visitor, get_named_type, parse, visit
 
-from ledger_pipeline.doctor.findings import State
+from ledger_pipeline.core.errors import SourceRefused
+from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.unread import ItemKey
+from ledger_pipeline.doctor.findings import Finding, State
 from ledger_pipeline.doctor.github import check_repositories
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.sources.github import queries
 from ledger_pipeline.sources.github.capabilities import ASKED_FOR, lacking_fields
+from ledger_pipeline.sources.github.node_ids import database_id
+from ledger_pipeline.sources.port import ScanRequest
+from ledger_pipeline.sources.simulator.global_ids import item_id
 from ledger_pipeline.sources.simulator.query import SCHEMA
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline_tests.sources.github.canned import canned, serving
+from ledger_pipeline.sources.simulator.world import Closure
+from ledger_pipeline_tests.sources.github.github_source import github_source, scan
 from ledger_pipeline_tests.sources.github.patient_client import client
-from ledger_pipeline_tests.sources.simulator.worlds import NAME, NOON, world
+from ledger_pipeline_tests.sources.simulator.worlds import (
+    LATER,
+    MONDAY,
+    NAME,
+    NOON,
+    issue,
+    merged,
+    review,
+    world,
+)
 
 NOT_OF_ITEMS = {"Query", "RateLimit", "PageInfo", "Actor", "SearchResultItemConnection", "PullRequestReviewConnection"}
 
@@ -48,21 +63,66 @@ def test_todays_github_lacks_nothing() -> None:
         assert lacking_fields(asked, NAME) == []
 
 
-def old_enterprise(body: dict[str, Any]) -> bytes:
-    known = {type_: names - {"fullDatabaseId"} for type_, names in ASKED_FOR.items()}
-    fields = {type_: {"fields": [{"name": name} for name in sorted(names)]} for type_, names in known.items()}
-    return json.dumps({"data": {**fields, **body}}).encode()
+FULL_IDS = ["Issue.fullDatabaseId", "PullRequest.fullDatabaseId", "PullRequestReview.fullDatabaseId"]
+
+
+def checked(github: Simulator) -> Finding:
+    settings = Settings(github_api_url=github.url, github_token="t")  # type: ignore[arg-type]
+    return asyncio.run(check_repositories(settings, [NAME], []))
 
 
 def test_the_doctor_names_what_an_old_enterprise_lacks() -> None:
-    one = {"totalCount": 0, "nodes": []}
-    body = old_enterprise({"r0": {"pullRequests": one, "issues": one}})
-    answer = canned(200, [("Date", format_datetime(datetime.now(UTC), usegmt=True))], body)
-    with serving(lambda: answer) as url, client(url) as asked:
-        lacking = ["Issue.fullDatabaseId", "PullRequest.fullDatabaseId", "PullRequestReview.fullDatabaseId"]
-        assert lacking_fields(asked, NAME) == lacking
-        settings = Settings(github_api_url=url, github_token="t")  # type: ignore[arg-type]
-        finding = asyncio.run(check_repositories(settings, [NAME], []))
+    with Simulator(world(), lacking=[*FULL_IDS, "Issue.stateReason"]) as github:
+        finding = checked(github)
     assert finding.state is State.FAILED
-    assert all(name in finding.detail for name in lacking)
+    assert all(name in finding.detail for name in [*FULL_IDS, "Issue.stateReason"])
     assert "upgrade GitHub Enterprise Server" in (finding.remedy or "")
+
+
+def test_the_doctor_warns_of_what_a_collection_can_do_without() -> None:
+    with Simulator(world(), lacking=FULL_IDS) as github:
+        finding = checked(github)
+    assert finding.state is State.WARNING
+    assert all(name in finding.detail for name in FULL_IDS)
+
+
+@pytest.mark.parametrize("lacking", [FULL_IDS, FULL_IDS[2:], FULL_IDS[:1]], ids=len)
+def test_an_old_enterprise_gives_the_same_events_and_is_asked_for_its_schema_once(lacking: list[str]) -> None:
+    small = replace(merged(1), database_id=17)  # fits into the 32 bits of databaseId
+    items = (small, merged(2, reviews=(review(1), review(2))), issue(3, closures=(Closure(NOON),)))
+    with Simulator(world(*items), as_of=LATER) as github:
+        expected = [page.events for page in scan(github.url, MONDAY)]
+    with Simulator(world(*items), as_of=LATER, lacking=lacking) as github, github_source(github.url) as source:
+        request = ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY), unread=(ItemKey("pull_request", 9),))
+        assert [page.events for page in source.scan(request)] == expected
+        assert len(github.requests) == 1 + 1 + 2  # refused, the schema, the page and the item
+        github.clear_requests()
+        list(source.scan(ScanRequest(NAME, request.floors)))
+        assert len(github.requests) == 1
+
+
+@pytest.mark.parametrize("lacking", ["PullRequest.baseRefName"])
+def test_a_field_that_nothing_replaces_is_refused_by_name(lacking: str) -> None:
+    with (
+        Simulator(world(), as_of=LATER, lacking=[lacking]) as github,
+        pytest.raises(SourceRefused, match="baseRefName"),
+    ):
+        scan(github.url, MONDAY)
+
+
+@pytest.mark.parametrize(
+    ("node_id", "number"),
+    [
+        ("PRR_kwDOABcDEc4AAQID", "66051"),
+        ("MDE3OlB1bGxSZXF1ZXN0UmV2aWV3MTIzNDU=", "12345"),
+        (item_id("PullRequestReview", 5, 4_000_000_001), "4000000001"),
+        (item_id("PullRequestReview", 5, 7_000_000_001), "7000000001"),
+        ("PRR_kwDO", None),
+        ("PRR_", None),
+        ("PRR_\u00e9", None),
+        ("", None),
+        ("MDEyOk9yZ2FuaXphdGlvbg==", None),
+    ],
+)
+def test_the_number_of_an_object_is_read_from_its_global_id(node_id: str, number: str | None) -> None:
+    assert database_id(node_id) == number
