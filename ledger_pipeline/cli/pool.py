@@ -9,7 +9,7 @@ from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say
 from ledger_pipeline.core.pool import KPI_BONUS_V0, TOP_UP, NewPoolComponent
-from ledger_pipeline.pipeline.allocate import add_to_pool
+from ledger_pipeline.pipeline.allocate import add_to_pool, base_issuance_to_come
 
 app = typer.Typer(help="The credits an epoch shares out.", no_args_is_help=True)
 
@@ -47,6 +47,7 @@ def list_command(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
         components = access.ledger.pool.of(epoch)
+        to_come = base_issuance_to_come(access.scope, epoch, components)
     if as_json:
         print_json(
             [
@@ -70,3 +71,5 @@ def list_command(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json
     print_table(
         f"{total:,} credits in epoch {epoch.window.key}", ["component", "credits", "algorithm", "evidence"], rows
     )
+    if to_come is not None:
+        say(f"a base_issuance of {to_come:,} credits joins when the epoch closes, as the repo-spec stands")

@@ -52,3 +52,30 @@ class NewPoolComponent:
 def base_issuance(base_issuance_credits: int) -> NewPoolComponent:
     """The component that the repo-spec's `pool_config.base_issuance_credits` gives every epoch."""
     return NewPoolComponent(BASE_ISSUANCE, base_issuance_credits, {"base_issuance_credits": str(base_issuance_credits)})
+
+
+def why_amount_does_not_follow(
+    component_id: str,
+    algorithm_version: str,
+    inputs: Mapping[str, Json],
+    amount_credits: int,
+    base_issuance_credits: str | None,
+) -> str | None:
+    """What is wrong with a stored component, as a sentence; None where its amount follows.
+
+    `base_issuance_credits` is what the repo-spec said that the epoch closed with, None where it said nothing. Of a
+    top-up and a bonus the amount is a person's decision, which their evidence speaks for; nothing else follows.
+    """
+    algorithm = ALGORITHM_VERSIONS.get(component_id)
+    if algorithm is None:
+        return f"no component of that name is known: {', '.join(ALGORITHM_VERSIONS)}"
+    if algorithm_version != algorithm:
+        return f"it is computed by {algorithm_version}, but {component_id} is by {algorithm}"
+    if component_id != BASE_ISSUANCE:
+        return None
+    if base_issuance_credits is not None and base_issuance_credits != str(amount_credits):
+        return f"stored {amount_credits}, but {base_issuance_credits} follows from the pinned repo-spec"
+    stated = inputs.get("base_issuance_credits")
+    if stated is not None and stated != str(amount_credits):
+        return f"stored {amount_credits}, but {stated} follows from its inputs"
+    return None

@@ -29,7 +29,7 @@ from ledger_pipeline.defs.keys import (
 from ledger_pipeline.defs.metadata import Metadata, run_trigger
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
-from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
+from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, curate, fill_pool
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.settle import next_steps
 from ledger_pipeline.store.port import Epoch, LedgerStore
@@ -187,8 +187,11 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
             for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
                 for each in epochs:
                     found = fill_pool(store, scope, each)
+                    to_come = base_issuance_to_come(scope, each, found)
+                    total_credits = sum(component.amount_credits for component in found) + (to_come or 0)
                     metadata: Metadata = {
-                        "pool_total_credits": str(sum(component.amount_credits for component in found)),
+                        "pool_total_credits": str(total_credits),
+                        "base_issuance_joins": "is there" if to_come is None else f"{to_come}, when the epoch closes",
                         "locked": each.pins is not None,
                         "components": plain.table(
                             [

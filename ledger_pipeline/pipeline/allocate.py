@@ -1,5 +1,7 @@
 """From an epoch's events to its proposed allocations and its pool: each step safe to repeat until it is finalized."""
 
+from collections.abc import Sequence
+
 from ledger_pipeline.core.allocations import compute_proposed_allocations
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.pins import allocation_algo_ref
@@ -49,25 +51,45 @@ def algo_of(scope: Scope, epoch: Epoch) -> str:
 
 
 def fill_pool(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> list[PoolComponent]:
-    """The epoch's pool, with the base issuance of the repo-spec where it has none and is not finalized."""
-    found = ledger.pool.of(epoch)
-    if (
-        scope.base_issuance_credits is not None
-        and epoch.status is not EpochStatus.FINALIZED
-        and not any(each.component_id == BASE_ISSUANCE for each in found)
-    ):
-        ledger.pool.add(epoch, base_issuance(scope.base_issuance_credits))
-        found = ledger.pool.of(epoch)
-    return found
+    """The epoch's pool. In review, one that closed without a base issuance gets what the repo-spec has by now.
+
+    An open epoch's base issuance joins when it closes (`base_issuance_to_come`): until then the repo-spec may change.
+    """
+    pool = ledger.pool.of(epoch)
+    if epoch.status is not EpochStatus.REVIEW or scope.base_issuance_credits is None or _has_base_issuance(pool):
+        return pool
+    ledger.pool.add(epoch, base_issuance(scope.base_issuance_credits))
+    return ledger.pool.of(epoch)
+
+
+def base_issuance_to_come(scope: Scope, epoch: Epoch, pool: Sequence[PoolComponent]) -> int | None:
+    """The credits that join the pool of an open epoch when it closes, as the repo-spec stands; None where none do."""
+    if epoch.status is not EpochStatus.OPEN or _has_base_issuance(pool):
+        return None
+    return scope.base_issuance_credits
 
 
 def add_to_pool(ledger: SettlingLedger, epoch: Epoch, component: NewPoolComponent) -> bool:
-    """Add what a person brings; False where the very same is there. Raises EpochNotReady once the pool is locked."""
-    if epoch.status is not EpochStatus.OPEN and not (
-        component.component_id == BASE_ISSUANCE and epoch.status is EpochStatus.REVIEW
-    ):
+    """Add what a person brings; False where the very same is there.
+
+    Raises EpochNotReady once the pool is locked, and for the base issuance of an open epoch, which joins by itself.
+    """
+    if component.component_id == BASE_ISSUANCE:
+        if epoch.status is EpochStatus.OPEN:
+            raise EpochNotReady(
+                f"{BASE_ISSUANCE} joins the pool of epoch {epoch.window.key} by itself when it closes: set "
+                "activity_ledger.pool_config.base_issuance_credits in the repo-spec"
+            )
+        may_join = epoch.status is EpochStatus.REVIEW
+    else:
+        may_join = epoch.status is EpochStatus.OPEN
+    if not may_join:
         raise EpochNotReady(
             f"the pool of epoch {epoch.window.key} is locked: it is in {epoch.status.value}, and takes components "
             "while it is open"
         )
     return ledger.pool.add(epoch, component)
+
+
+def _has_base_issuance(pool: Sequence[PoolComponent]) -> bool:
+    return any(component.component_id == BASE_ISSUANCE for component in pool)

@@ -1,5 +1,6 @@
 """Closing epochs: an open one goes to review by itself once nothing more is expected for it."""
 
+from ledger_pipeline.core.errors import StoreError, StoreUnavailable
 from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.pool import base_issuance
 from ledger_pipeline.core.spec import Scope
@@ -11,15 +12,28 @@ def close_due_epochs(store: LedgerStore, scope: Scope) -> list[Epoch]:
     """Move to review every open epoch of `scope` whose closing scans are all made; those moved, oldest first.
 
     No clock but the sources' decides. Algorithm, weights and approvers are pinned in the same statement. Raises
-    ConfigurationError for an unknown credit_estimate_algo.
+    ConfigurationError for an unknown credit_estimate_algo, and StoreError where the ledger refuses to close one, once
+    the others are closed.
     """
-    return [epoch for epoch in open_epochs(store, scope).closable() if close(store, scope, epoch)]
+    closed, refusals = [], []
+    for epoch in open_epochs(store, scope).closable():
+        try:
+            if close(store, scope, epoch):
+                closed.append(epoch)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            refusals.append(error)
+    if refusals:
+        raise refusals[0]
+    return closed
 
 
 def close(store: LedgerStore, scope: Scope, epoch: Epoch) -> bool:
     """Move `epoch` to review with what it is paid by, its base issuance with it; False where it was not open.
 
-    Raises ConfigurationError for an unknown credit_estimate_algo.
+    Raises ConfigurationError for an unknown credit_estimate_algo, StoreError where a base issuance from before is
+    another than the repo-spec's.
     """
     credits_ = scope.base_issuance_credits
     pool = None if credits_ is None else base_issuance(credits_)

@@ -159,7 +159,7 @@ class PostgresLedger:
         with translated(self._engine), self._engine.begin() as connection:
             closed = connection.execute(CLOSE_EPOCH, {"id": epoch_id, "node_id": self.node_id, **asdict(pins)})
             if closed.rowcount == 1 and pool is not None:
-                add_component(connection, self.node_id, epoch_id, pool)
+                add_component(connection, self.node_id, epoch_id, pool)  # another amount was refused by the database
             return closed.rowcount == 1
 
     def append_events(

@@ -12,7 +12,7 @@ from ledger_pipeline.core.allocations import CuratedEvents, compute_proposed_all
 from ledger_pipeline.core.errors import AllocationError, EventError, WindowError, WrongSignature
 from ledger_pipeline.core.events import HASHED_METADATA, parse_instant, payload_hash
 from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
-from ledger_pipeline.core.pool import BASE_ISSUANCE
+from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow
 from ledger_pipeline.core.statements import (
     UserUnits,
     allocation_set_hash,
@@ -181,6 +181,13 @@ def _pool(facts: EpochFacts) -> Iterator[Difference]:
     yield from _duplicates("pool", (row.component_id for row in facts.pool))
     if not any(row.component_id == BASE_ISSUANCE for row in facts.pool):
         yield Difference("pool", f"there is no {BASE_ISSUANCE}")
+    base = facts.pinned_spec.get("base_issuance_credits")
+    for row in facts.pool:
+        problem = why_amount_does_not_follow(
+            row.component_id, row.algorithm_version, row.inputs, row.amount_credits, None if base is None else str(base)
+        )
+        if problem is not None:
+            yield Difference(f"pool {row.component_id}", problem)
     total = sum(row.amount_credits for row in facts.pool)
     yield from _compare("epoch pool_total_credits", facts.epoch.pool_total_credits, total)
 

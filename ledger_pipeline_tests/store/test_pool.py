@@ -1,7 +1,9 @@
 """The pool: components that never change, closed to all but the base issuance once its epoch is in review."""
 
+from uuid import uuid4
+
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 
 from ledger_pipeline.core.errors import EpochNotReady, StoreError
 from ledger_pipeline.core.pool import BASE_ISSUANCE, KPI_BONUS_V0, TOP_UP, NewPoolComponent, base_issuance
@@ -38,7 +40,7 @@ def test_no_component_is_changed_removed_or_negative_whoever_asks(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
     books = collected(ledger)
-    ledger.pool.add(books.epoch, base_issuance(POOL))
+    ledger.pool.add(books.epoch, TOPPED_UP)
     for change in (
         "UPDATE epoch_pool_components SET amount_credits = 1",
         "DELETE FROM epoch_pool_components",
@@ -51,7 +53,7 @@ def test_no_component_is_changed_removed_or_negative_whoever_asks(
         f"VALUES ('{ledger.node_id}', {books.epoch.id}, 'top_up', '1', '{{}}', -1)"
     )
     assert "-1 credits are negative" in refused(ledger_engine, negative)
-    assert amounts(books) == {BASE_ISSUANCE: POOL}
+    assert amounts(books) == {TOP_UP: 500}
 
 
 def test_in_review_only_a_base_issuance_comes_late(ledger: PostgresLedger) -> None:
@@ -98,11 +100,75 @@ def test_an_epoch_closes_with_its_base_issuance_or_not_at_all(ledger: PostgresLe
     assert rows_of(ledger_engine, "epoch_pool_components") == {"epoch_pool_components": 1}
 
 
-def test_the_base_issuance_that_is_there_stays_when_the_epoch_closes(ledger: PostgresLedger) -> None:
+def insert(books: Books, component: str, algorithm: str, amount: int, inputs: str = "{}", node: object = None) -> str:
+    return (
+        "INSERT INTO epoch_pool_components "
+        "(node_id, epoch_id, component_id, algorithm_version, inputs_json, amount_credits) "
+        f"VALUES ('{node or books.ledger.node_id}', {books.epoch.id}, "
+        f"'{component}', '{algorithm}', '{inputs}', {amount})"
+    )
+
+
+def test_a_base_issuance_joins_when_the_epoch_closes_and_not_before(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
     books = collected(ledger)
-    ledger.pool.add(books.epoch, base_issuance(POOL))
+    early = insert(books, "base_issuance", "config-constant-v0", POOL)
+    assert f"base_issuance joins when epoch {books.epoch.id} closes" in refused(ledger_engine, early)
     books.with_scope(base_issuance_credits=POOL * 2).close()
-    assert amounts(books) == {BASE_ISSUANCE: POOL}
+    assert amounts(books) == {BASE_ISSUANCE: POOL * 2}
+
+
+@pytest.mark.parametrize(
+    ("component", "algorithm", "amount", "inputs", "problem"),
+    [
+        ("gift", "manual-v0", 1, "{}", "no component gift is computed by manual-v0"),
+        ("top_up", "manual-v1", 1, "{}", "no component top_up is computed by manual-v1"),
+        ("base_issuance", "config-constant-v0", 7, '{"base_issuance_credits": "8"}', "do not follow from inputs of 8"),
+    ],
+)
+def test_a_component_that_does_not_follow_is_refused_whoever_asks(
+    ledger: PostgresLedger,
+    ledger_engine: Engine,
+    component: str,
+    algorithm: str,
+    amount: int,
+    inputs: str,
+    problem: str,
+) -> None:
+    books = collected(ledger, base_issuance_credits=None)
+    if component == BASE_ISSUANCE:
+        books.close()
+    assert problem in refused(ledger_engine, insert(books, component, algorithm, amount, inputs))
+    assert amounts(books) == {}
+
+
+def test_a_base_issuance_other_than_the_pinned_one_is_refused_whoever_asks(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = collected(ledger)
+    invented = insert(books, "base_issuance", "config-constant-v0", 99_999)
+    with ledger_engine.begin() as connection:
+        # What an old release left behind, when it could join before the epoch closed.
+        connection.execute(text("ALTER TABLE epoch_pool_components DISABLE TRIGGER epoch_pool_components_locked"))
+        connection.execute(text(invented))
+        connection.execute(text("ALTER TABLE epoch_pool_components ENABLE TRIGGER epoch_pool_components_locked"))
+    with pytest.raises(StoreError, match=f"has a base_issuance of 99999 already, and the repo-spec says {POOL}: put"):
+        books.close()
+    assert books.epoch.status is EpochStatus.OPEN
+    books.with_scope(base_issuance_credits=99_999).close()
+    assert amounts(books) == {BASE_ISSUANCE: 99_999}
+
+
+def test_a_pool_beyond_a_bigint_and_one_of_another_node_are_refused(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = collected(ledger)
+    assert ledger.pool.add(books.epoch, NewPoolComponent(TOP_UP, 2**63 - 1, {}, "https://vote/1"))
+    more = insert(books, "kpi_bonus_v0", "kpi-bonus-v0", 1)
+    assert f"would be of {2**63} credits, more than a BIGINT" in refused(ledger_engine, more)
+    foreign = insert(books, "kpi_bonus_v0", "kpi-bonus-v0", 0, node=uuid4())
+    assert f"epoch {books.epoch.id} is of node {ledger.node_id}" in refused(ledger_engine, foreign)
 
 
 def test_a_component_that_meets_an_epoch_just_closing_is_refused(ledger: PostgresLedger, ledger_engine: Engine) -> None:

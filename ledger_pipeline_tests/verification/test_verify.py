@@ -269,6 +269,16 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
     ),
     "a component removed": (lambda facts: without(facts, "pool", 1), "epoch pool_total_credits"),
     "the base issuance removed": (lambda facts: without(facts, "pool", 0), "pool"),
+    "another base issuance than the pinned spec's": (
+        lambda facts: facts.model_copy(update={"pinned_spec": {**facts.pinned_spec, "base_issuance_credits": "9000"}}),
+        "pool base_issuance",
+    ),
+    "a base issuance other than its inputs'": (
+        lambda facts: changed(facts, "pool", 0, inputs={"base_issuance_credits": "20000"}),
+        "pool base_issuance",
+    ),
+    "an invented component": (lambda facts: changed(facts, "pool", 1, component_id="gift"), "pool gift"),
+    "an invented algorithm": (lambda facts: changed(facts, "pool", 1, algorithm_version="manual-v1"), "pool top_up"),
     "a component twice": (lambda facts: with_another(facts, "pool", 1), "pool top_up"),
     # Statements.
     "a statement's hash": (
