@@ -7,7 +7,6 @@ window costs no request.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import product
 
 import dagster as dg
 
@@ -21,6 +20,7 @@ from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.metadata import Metadata, digest_metadata, stream_metadata
 from ledger_pipeline.defs.partition_checks import partition_check_specs, partition_results, source_scopes_failed
+from ledger_pipeline.defs.partition_metadata import add_partition_metadata
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.pools import GITHUB_POOL
 from ledger_pipeline.defs.progress import ProgressListener
@@ -120,20 +120,27 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                     failures += report.failures
                 receipts = receipts_by_partition(store.receipts(scope.scope_id, source.name, report.windows))
                 elsewhere = report.added_elsewhere()
-                for stream, window in product(report.streams, report.windows):
-                    context.add_asset_metadata(
-                        stream_metadata(
-                            report, window, stream, receipts.get((window, stream), []), elsewhere, context.run.tags
-                        ),
-                        asset_key=stream_key(stream),
-                        partition_key=partition_key(window, scope),
+                for stream in report.streams:
+                    add_partition_metadata(
+                        context,
+                        stream_key(stream),
+                        {
+                            partition_key(window, scope): stream_metadata(
+                                report, window, stream, receipts.get((window, stream), []), elsewhere, context.run.tags
+                            )
+                            for window in report.windows
+                        },
                     )
                 # Where another scope of the run collects a stream that this one does not, this one turns green too.
-                for stream, window in product(set(streams).difference(report.streams), report.windows):
-                    context.add_asset_metadata(
-                        {"asked": False, "not_collected": f"scope {scope.scope_key} does not collect {stream}"},
-                        asset_key=stream_key(stream),
-                        partition_key=partition_key(window, scope),
+                for stream in set(streams).difference(report.streams):
+                    nothing: Metadata = {
+                        "asked": False,
+                        "not_collected": f"scope {scope.scope_key} does not collect {stream}",
+                    }
+                    add_partition_metadata(
+                        context,
+                        stream_key(stream),
+                        {partition_key(window, scope): nothing for window in report.windows},
                     )
                 collected.update(report.streams)
             if failures:
@@ -181,10 +188,12 @@ def activity_events(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 if ACTIVITY_EVENTS in context.selected_asset_keys:
                     for epoch in close_due_epochs(store, scope):
                         context.log.info(f"epoch {epoch.window.key} of {scope.scope_key} is closed for review")
-                    for window, metadata in _held(store, scope, completeness, now, context.run.tags):
-                        context.add_asset_metadata(
-                            metadata, asset_key=ACTIVITY_EVENTS, partition_key=partition_key(window, scope)
-                        )
+                    held = _held(store, scope, completeness, now, context.run.tags)
+                    add_partition_metadata(
+                        context,
+                        ACTIVITY_EVENTS,
+                        {partition_key(window, scope): metadata for window, metadata in held},
+                    )
                 missing = {window: found.missing(now) for window, found in completeness.items()}
                 checked.append(_Checked(scope, missing, store.unsettled_rejections(scope.scope_id, windows)))
         # Before the checks: each result points at its partition's latest materialization.

@@ -3,7 +3,7 @@
 A re-run is safe: what a person set stays, and of a finalized epoch nothing is written.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.weights import weight_drift
-from ledger_pipeline.core.windows import span
+from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.charts import picture, windows_to_draw
 from ledger_pipeline.defs.failures import domain_failures
@@ -27,6 +27,7 @@ from ledger_pipeline.defs.keys import (
     POOL_COMPONENTS,
 )
 from ledger_pipeline.defs.metadata import Metadata, run_trigger
+from ledger_pipeline.defs.partition_metadata import add_partition_metadata
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, curate, fill_pool
@@ -98,9 +99,11 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         with domain_failures(), ledger.open() as store:
             for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, now):
                 read = window_completeness(store, scope, [each.window for each in epochs])
+                said = {}
                 for each in epochs:
                     blocks = next_steps(scope, each, partial(store.statements.settlement, each), read[each.window], now)
-                    _say(context, EPOCH, scope, each, _epoch_metadata(scope, each, blocks))
+                    said[each.window] = _epoch_metadata(scope, each, blocks)
+                _say(context, EPOCH, scope, said)
         return dg.MaterializeResult(asset_key=EPOCH)
 
     @asset(
@@ -116,6 +119,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
     ) -> dg.MaterializeResult[None]:
         with domain_failures(), ledger.open() as store:
             for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
+                said = {}
                 for each in epochs:
                     done, summary = curate(store, scope, each)
                     unresolved = store.identities.unresolved([each]) if summary.unresolved else []
@@ -129,7 +133,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
                         "users": summary.users,
                         "unresolved_accounts": _accounts_table(unresolved),
                     }
-                    _say(context, ACTIVITY_CURATION, scope, each, metadata)
+                    said[each.window] = metadata
+                _say(context, ACTIVITY_CURATION, scope, said)
         return dg.MaterializeResult(asset_key=ACTIVITY_CURATION)
 
     @asset(
@@ -146,6 +151,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         with domain_failures(), ledger.open() as store:
             for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
                 drawn = windows_to_draw([each.window for each in epochs])
+                said = {}
                 for each in epochs:
                     allocations = allocate(store, scope, each)
                     metadata: Metadata = {
@@ -169,7 +175,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
                     if each.window in drawn:
                         png = units_per_user_png(valued(allocations), each.window)
                         metadata["units_per_user"] = picture("Units per user", png)
-                    _say(context, EPOCH_ALLOCATIONS, scope, each, metadata)
+                    said[each.window] = metadata
+                _say(context, EPOCH_ALLOCATIONS, scope, said)
         return dg.MaterializeResult(asset_key=EPOCH_ALLOCATIONS)
 
     @asset(
@@ -185,6 +192,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
     ) -> dg.MaterializeResult[None]:
         with domain_failures(), ledger.open() as store:
             for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
+                said = {}
                 for each in epochs:
                     found = fill_pool(store, scope, each)
                     to_come = base_issuance_to_come(scope, each, found)
@@ -206,7 +214,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
                             COMPONENT_COLUMNS,
                         ),
                     }
-                    _say(context, POOL_COMPONENTS, scope, each, metadata)
+                    said[each.window] = metadata
+                _say(context, POOL_COMPONENTS, scope, said)
         return dg.MaterializeResult(asset_key=POOL_COMPONENTS)
 
     return [epoch, activity_curation, epoch_allocations, pool_components]
@@ -243,10 +252,11 @@ def _accounts_table(unresolved: Sequence[UnresolvedAccount]) -> dg.MetadataValue
 
 
 def _say(
-    context: dg.AssetExecutionContext, asset_key: dg.AssetKey, scope: Scope, epoch: Epoch, metadata: Metadata
+    context: dg.AssetExecutionContext, asset_key: dg.AssetKey, scope: Scope, said: Mapping[EpochWindow, Metadata]
 ) -> None:
-    context.add_asset_metadata(
-        {**metadata, "trigger": run_trigger(context.run.tags)},
-        asset_key=asset_key,
-        partition_key=partition_key(epoch.window, scope),
+    trigger = run_trigger(context.run.tags)
+    add_partition_metadata(
+        context,
+        asset_key,
+        {partition_key(window, scope): {**metadata, "trigger": trigger} for window, metadata in said.items()},
     )
