@@ -58,9 +58,23 @@ WHAT_IS_STORED = text("""
                 AND stored.source_object_id = incoming.source_object_id) AS known_as
     FROM incoming_events AS incoming
 """)
+# A statement settles what was rejected before it. Its maker holds the epoch FOR UPDATE: so a rejection is seen by a
+# statement that is stamped later, or is stamped later itself.
+LOCK_EPOCHS = text("""
+    SELECT id FROM epochs
+    WHERE node_id = :node_id AND scope_id = :scope_id AND EXISTS (
+        SELECT FROM incoming_events AS incoming
+        WHERE incoming.id = ANY(:ids) AND incoming.event_time >= period_start AND incoming.event_time < period_end
+    )
+    ORDER BY id FOR SHARE
+""")
+REJECTED_AT = text("""
+    SELECT GREATEST(clock_timestamp(), max(created_at) + interval '1 microsecond')
+    FROM payout_statements WHERE node_id = :node_id
+""")
 KEEP_REJECTED = text(f"""
-    INSERT INTO rejected_events (event_id, {FACT}, {PROVENANCE}, reason, epoch_id)
-    SELECT id, {FACT}, {PROVENANCE_VALUES}, reason, closed_epoch_id
+    INSERT INTO rejected_events (event_id, {FACT}, {PROVENANCE}, reason, epoch_id, rejected_at)
+    SELECT id, {FACT}, {PROVENANCE_VALUES}, reason, closed_epoch_id, :rejected_at
     FROM incoming_events JOIN unnest(CAST(:ids AS text[]), CAST(:reasons AS text[])) AS verdict (id, reason) USING (id)
     ORDER BY id
     ON CONFLICT DO NOTHING
@@ -129,8 +143,11 @@ class Append:
 
     def _keep(self, rejected: dict[str, AppendOutcome]) -> None:
         if rejected:
-            verdicts = {"ids": list(rejected), "reasons": [reason.value for reason in rejected.values()]}
-            self.connection.execute(KEEP_REJECTED, {**self._provenance(), **verdicts})
+            ids = list(rejected)
+            self.connection.execute(LOCK_EPOCHS, {**self._scope(), "ids": ids})
+            rejected_at = self.connection.scalar(REJECTED_AT, {"node_id": self.node_id})
+            verdicts = {"ids": ids, "reasons": [reason.value for reason in rejected.values()]}
+            self.connection.execute(KEEP_REJECTED, {**self._provenance(), **verdicts, "rejected_at": rejected_at})
 
     def _scope(self) -> dict[str, object]:
         return {"node_id": self.node_id, "scope_id": self.scope_id}

@@ -1,15 +1,20 @@
 """What people look at of a window, counted by the database."""
 
-from datetime import date
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
+from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.port import AppendOutcome, DayCount, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.statements import INSERT_STATEMENT, LOCK_EPOCH
 from ledger_pipeline.store.tallies import REJECTIONS_LISTED
 from ledger_pipeline_tests.builders import (
     ADA,
     GRACE,
+    NODE_ID,
     OTHER_SCOPE_ID,
     PRODUCER,
     SCOPE_ID,
@@ -21,6 +26,8 @@ from ledger_pipeline_tests.builders import (
     window,
 )
 from ledger_pipeline_tests.postgres import set_status
+from ledger_pipeline_tests.store.settlement import Books, reviewed
+from ledger_pipeline_tests.waiting import eventually
 
 WEEK = window()
 AT = instant("2026-02-18")
@@ -80,3 +87,63 @@ def test_rejections_are_all_counted_and_the_first_listed_by_window(
     assert loud.by_reason == {AppendOutcome.LATE: REJECTIONS_LISTED + 5}
     assert len(loud.first) == REJECTIONS_LISTED
     assert loud.first == tuple(ledger.rejected(SCOPE_ID, WEEK)[:REJECTIONS_LISTED])
+
+
+def late_event(books: Books) -> ActivityEvent:
+    """An event of the epoch that nobody has seen before."""
+    return pull_request(900, at=(books.of.start + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def unsettled(books: Books) -> int:
+    [found] = books.ledger.unsettled_rejections(SCOPE_ID, [books.of])
+    return found.events
+
+
+def test_what_is_rejected_after_a_statement_is_unsettled_though_its_transaction_began_before(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = reviewed(ledger)
+    with ledger_engine.begin() as collecting:
+        collecting.execute(text("SELECT now()"))
+        books.finalize(books.signature())
+        Append(collecting, NODE_ID, SCOPE_ID, PRODUCER, AT).run([late_event(books)])
+    assert unsettled(books) == 1
+
+
+def test_a_statement_waits_for_a_rejection_under_way_and_settles_it(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = reviewed(ledger)
+    signature = books.signature()
+    with ThreadPoolExecutor(1) as threads:
+        with ledger_engine.begin() as collecting:
+            Append(collecting, NODE_ID, SCOPE_ID, PRODUCER, AT).run([late_event(books)])
+            finalizing = threads.submit(books.finalize, signature)
+            eventually(lambda: waiting_for_locks(ledger_engine))
+            assert not finalizing.done()
+        finalizing.result()
+    assert unsettled(books) == 0
+
+
+def test_a_rejection_waits_for_a_statement_under_way_and_is_unsettled(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = reviewed(ledger)
+    with ThreadPoolExecutor(1) as threads:
+        with ledger_engine.begin() as finalizing:
+            finalizing.execute(LOCK_EPOCH, {"epoch_id": books.epoch.id, "node_id": NODE_ID})
+            appending = threads.submit(ledger.append_events, SCOPE_ID, [late_event(books)], PRODUCER, AT)
+            eventually(lambda: waiting_for_locks(ledger_engine))
+            assert not appending.done()
+            numbers = {"epoch_id": books.epoch.id, "node_id": NODE_ID, "pool_total_credits": 1}
+            finalizing.execute(
+                INSERT_STATEMENT, {**numbers, "allocation_set_hash": "0" * 64, "payouts": [], "supersedes": None}
+            )
+        appending.result()
+    assert unsettled(books) == 1
+
+
+def waiting_for_locks(engine: Engine) -> int:
+    with engine.connect() as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return connection.scalar(text(query)) or 0
