@@ -3,7 +3,8 @@
 Runs of their own, so that a collection never fails for what comes after it.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -20,7 +21,6 @@ from ledger_pipeline.defs.partitions import partition_key, partition_range_tags,
 from ledger_pipeline.defs.resources import LedgerResource, SettingsResource
 
 CHECK_SECONDS = 60
-MATERIALIZATIONS_READ = 1000
 _BEFORE_ALL = f"{datetime(1, 1, 2, tzinfo=UTC).isoformat()} {UUID(int=0)}"
 
 
@@ -34,28 +34,31 @@ _BEFORE_ALL = f"{datetime(1, 1, 2, tzinfo=UTC).isoformat()} {UUID(int=0)}"
 def proposals(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[SettingsResource]
 ) -> dg.SensorResult | dg.SkipReason:
-    """One request for each row of epochs in a scope whose `activity_events` were materialized since the last tick."""
-    found = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=ACTIVITY_EVENTS, after_storage_id=int(context.cursor or 0)),
-        limit=MATERIALIZATIONS_READ,
-        ascending=True,
-    ).records
+    """One request for each row of epochs in a scope whose `activity_events` were materialized since the last tick.
+
+    The cursor has the latest materialization of each partition. They are not read on from the last one seen: Dagster
+    numbers them before they can be seen, so that one of a lower number may show up later. Of one partition the highest
+    number is enough, for what it is about was in the ledger before it had a number.
+    """
+    latest = dict(
+        context.instance.get_latest_storage_id_by_partition(ACTIVITY_EVENTS, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    )
+    known = _known(context.cursor, latest)
+    found = {key: number for key, number in latest.items() if known.get(key) != number}
     if not found:
         return dg.SkipReason("no activity was materialized since")
     try:
         spec = settings.repo_spec()
     except LedgerError as error:
         return dg.SkipReason(plain_message(str(error)))
-    last = found[-1].storage_id
-    keys = [record.partition_key for record in found if record.partition_key is not None]
     requests = [
         dg.RunRequest(
-            run_key=f"{partition_key(first, scope)}...{partition_key(final, scope)} {last}",
+            run_key=f"{partition_key(first, scope)}...{partition_key(final, scope)} {max(found.values())}",
             tags=partition_range_tags(first, final, scope),
         )
-        for scope, first, final in _rows(spec, keys)
+        for scope, first, final in _rows(spec, found)
     ]
-    return dg.SensorResult(run_requests=requests, cursor=str(last))
+    return dg.SensorResult(run_requests=requests, cursor=json.dumps(latest))
 
 
 @dg.sensor(
@@ -89,6 +92,12 @@ def signed_statements(
         if each.scope_id in scopes
     ]
     return dg.SensorResult(run_requests=requests, cursor=f"{found[-1].created_at.isoformat()} {found[-1].statement_id}")
+
+
+def _known(cursor: str | None, latest: Mapping[str, int]) -> dict[str, int]:
+    """By partition the latest materialization that was seen; earlier releases kept one number for all."""
+    seen = json.loads(cursor or "{}")
+    return seen if isinstance(seen, dict) else {key: number for key, number in latest.items() if number <= seen}
 
 
 def _rows(spec: RepoSpec, keys: Iterable[str]) -> Iterator[tuple[Scope, EpochWindow, EpochWindow]]:

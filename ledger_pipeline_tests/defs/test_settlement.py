@@ -1,10 +1,15 @@
 """After collection, in Dagster: proposals follow the ledger, and only a signed epoch has a statement that is green."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psycopg
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 
 from ledger_pipeline.core.events import GITHUB
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, PAYOUT_STATEMENT
@@ -16,6 +21,7 @@ from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Judgement, NewBinding
 from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
 from ledger_pipeline_tests.defs.deployment import QUIET, Deployment, write_repo_spec
+from ledger_pipeline_tests.postgres import fresh_database
 from ledger_pipeline_tests.sources.simulator.worlds import ANA, NAME, issue, merged, review, world
 from ledger_pipeline_tests.store.settlement import APPROVER
 
@@ -179,6 +185,45 @@ def test_proposals_follow_what_was_collected_in_one_run_for_each_row_of_epochs(s
     [again] = second.run_requests or []
     assert again.tags["dagster/asset_partition_range_start"] == LATER
     assert again.run_key != request.run_key
+
+
+def test_what_dagster_commits_late_under_a_lower_number_is_asked_for(
+    settled: Deployment, postgres_server: str, tmp_path: Path
+) -> None:
+    with fresh_database(postgres_server) as url, postgres_instance(url, tmp_path / "instance") as instance:
+        collected = replace(settled, instance=instance)
+        instance.report_runless_asset_event(dg.AssetMaterialization(ACTIVITY_EVENTS, partition=WEEK))
+        first = tick(collected, proposals, None)
+        with psycopg.connect(url) as committed_late:
+            # Another materialization of WEEK has its number, and cannot be seen yet.
+            committed_late.execute(f"INSERT INTO event_logs ({EVENT}) SELECT {EVENT} FROM event_logs")
+            instance.report_runless_asset_event(dg.AssetMaterialization(ACTIVITY_EVENTS, partition=LATER))
+            second = tick(collected, proposals, first.cursor)
+        third = tick(collected, proposals, second.cursor)
+        assert [asked_for(each) for each in (first, second, third)] == [[WEEK], [LATER], [WEEK]]
+        assert not tick(collected, proposals, third.cursor).run_requests
+
+
+def test_the_cursor_of_an_earlier_release_asks_for_nothing_twice(settled: Deployment) -> None:
+    [latest] = settled.instance.fetch_materializations(ACTIVITY_EVENTS, limit=1).records
+    assert not tick(settled, proposals, str(latest.storage_id)).run_requests
+
+
+EVENT = "run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition"
+
+
+@contextmanager
+def postgres_instance(url: str, folder: Path) -> Iterator[dg.DagsterInstance]:
+    """Dagster with its storage in Postgres, where two writers are two connections."""
+    folder.mkdir()
+    postgres_url = make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+    overrides = {"telemetry": {"enabled": False}, "storage": {"postgres": {"postgres_url": postgres_url}}}
+    with dg.DagsterInstance.local_temp(str(folder), overrides=overrides) as instance:
+        yield instance
+
+
+def asked_for(found: Any) -> list[str]:
+    return [request.tags["dagster/asset_partition_range_start"] for request in found.run_requests]
 
 
 def test_each_statement_is_asked_for_once(settled: Deployment) -> None:
