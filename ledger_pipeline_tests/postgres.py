@@ -6,6 +6,7 @@ TEST_POSTGRES_URL in the environment a server of your own is used, of whichever 
 """
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,9 +55,21 @@ def running_postgres(folder: Path) -> Iterator[str]:
         for setting, value in FAST_AND_FORGETFUL.items():
             _administer(url, f"ALTER SYSTEM SET {setting} = {value}")
         _administer(url, "SELECT pg_reload_conf()")
-        yield url
+        with _ended_with_us(server.get_pid()):
+            yield url
     finally:
         server.cleanup()
+
+
+@contextmanager
+def _ended_with_us(postmaster: int | None) -> Iterator[None]:
+    """The server is no child of ours: a shell ends it once nobody holds the other end of its input any more."""
+    wait_and_end = ["sh", "-c", 'read -r _; kill -QUIT "$0"', str(postmaster)]
+    with subprocess.Popen(wait_and_end, stdin=subprocess.PIPE, start_new_session=True) as watcher:
+        try:
+            yield
+        finally:
+            watcher.kill()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from ledger_pipeline.core.errors import ConfigurationError, LedgerError
 
 STOP_TIMEOUT_SECONDS = 20
 _PAUSE_SECONDS = 0.2
+_LEASH = Path(__file__).with_name("leash.py")
 
 
 @contextmanager
@@ -20,16 +22,22 @@ def child_process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`command` running, what it prints appended to `log`; stopped when left. Ours is its environment by default.
 
-    It leads a group of its own, so that Ctrl-C reaches us alone and what it starts is stopped with it.
+    It leads a group of its own, so that Ctrl-C reaches us alone and what it starts is stopped with it. On Linux it is
+    told to end, too, where we are killed or the thread that called this ends.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 (a command line of our own)
-            command, stdout=output, stderr=output, env=environment, start_new_session=True
+            leashed(command), stdout=output, stderr=output, env=environment, start_new_session=True
         )
     try:
         yield process
     finally:
         stop(process)
+
+
+def leashed(command: Sequence[str]) -> list[str]:
+    """`command`, to be started by this thread: it hears SIGINT and SIGTERM, and on Linux does not outlive us."""
+    return [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *command]
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

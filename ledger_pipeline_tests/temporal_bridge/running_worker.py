@@ -14,7 +14,7 @@ from uuid import uuid4
 import requests
 from temporalio.client import WorkflowHandle
 
-from ledger_pipeline.local.processes import free_port
+from ledger_pipeline.local.processes import free_port, leashed
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.temporal_bridge.connection import connect
 from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
@@ -84,7 +84,9 @@ def running_worker(environment: Mapping[str, str], folder: Path, *arguments: str
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     output_file = folder / "worker.log"
     with output_file.open("wb") as output:
-        process = subprocess.Popen([*CHILD, *arguments], env={**kept, **environment}, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            leashed([*CHILD, *arguments]), env={**kept, **environment}, stdout=output, stderr=output
+        )
     try:
         yield RunningWorker(process, environment, output_file)
     finally:

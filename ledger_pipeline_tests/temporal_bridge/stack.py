@@ -26,7 +26,7 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.local.dagster_services import DagsterServices, dagster_services
 from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.local.environment import DAGSTER_YAML
-from ledger_pipeline.local.processes import free_port, stop
+from ledger_pipeline.local.processes import free_port, leashed, stop
 from ledger_pipeline.settings import ANY_CLOCK_SECONDS, Settings, read_settings
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, Issue, PullRequest
@@ -125,8 +125,13 @@ def _events_of(number: int) -> tuple[PullRequest | Issue, ...]:
 
 
 @contextmanager
-def running_stack(postgres_url: str, migrated_template: str, temporal_address: str) -> Iterator[Stack]:
-    """The stack without a worker, on this Postgres server and this Temporal server; `running_worker` starts one."""
+def running_stack(
+    postgres_url: str, migrated_template: str, temporal_address: str, *repositories: str, **variables: str
+) -> Iterator[Stack]:
+    """The stack without a worker, on this Postgres server and this Temporal server; `running_worker` starts one.
+
+    It collects `repositories`, NAME where none are given, and has `variables` in its environment.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="lp") as folder,
         fresh_database(postgres_url, migrated_template) as ledger_url,
@@ -147,13 +152,18 @@ def running_stack(postgres_url: str, migrated_template: str, temporal_address: s
             "GITHUB_MAX_WAIT_SECONDS": "0",
             "LEDGER_REPO_SPEC": str(
                 write_repo_spec(
-                    home, NAME, first_epoch=FIRST_EPOCH, approvers=[APPROVER.address], base_issuance_credits=POOL
+                    home,
+                    *(repositories or (NAME,)),
+                    first_epoch=FIRST_EPOCH,
+                    approvers=[APPROVER.address],
+                    base_issuance_credits=POOL,
                 )
             ),
             "NODE_ID": str(NODE_ID),
             "SCOPE_ID": str(SCOPE_ID),
             "TEMPORAL_ADDRESS": temporal_address,
             "TEMPORAL_UI_URL": "http://temporal.example",
+            **variables,
         }
         _make_dagster_tables(environment)
         with dagster_services(home, environment=environment) as services:
@@ -213,7 +223,7 @@ def running_worker(stack: Stack, **environment: str) -> Iterator[WorkerProcess]:
     }
     command = [sys.executable, "-c", "from ledger_pipeline.cli.app import main; main()", "worker"]
     with (stack.folder / "worker.log").open("ab") as log:
-        process = subprocess.Popen(command, env=own, stdout=log, stderr=log)
+        process = subprocess.Popen(leashed(command), env=own, stdout=log, stderr=log)
     worker = WorkerProcess(process, f"http://127.0.0.1:{health}")
     try:
         eventually(lambda: process.poll() is not None or _is_ready(worker.health_url), READY_SECONDS)

@@ -1,0 +1,43 @@
+"""Child processes of the local stack: told to end they hear it, and they do not outlive who started them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ledger_pipeline_tests.waiting import eventually
+
+DEADLINE_SECONDS = 60
+IGNORING_SIGNALS = ["sh", "-c", 'trap "" INT TERM; exec "$@"', "sh"]
+SHOW_SIGNALS = """
+import signal
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+"""
+START = """
+import sys
+from pathlib import Path
+from ledger_pipeline.local.processes import child_process
+with child_process(sys.argv[2:], Path(sys.argv[1])) as child:
+    print(child.pid, flush=True)
+    child.wait()
+"""
+
+
+def test_a_child_hears_what_its_parents_ignore(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    start = [*IGNORING_SIGNALS, sys.executable, "-c", START, str(log), sys.executable, "-c", SHOW_SIGNALS]
+    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, timeout=DEADLINE_SECONDS)
+    assert log.read_text() == "True True\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent ended")
+def test_a_child_ends_where_its_parent_is_killed(tmp_path: Path) -> None:
+    start = [*IGNORING_SIGNALS, sys.executable, "-c", START, str(tmp_path / "log"), "sleep", "600"]
+    with subprocess.Popen(start, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        assert eventually(lambda: child.name() == "sleep", DEADLINE_SECONDS)
+        parent.kill()
+        assert psutil.wait_procs([child], timeout=DEADLINE_SECONDS)[1] == []
