@@ -17,7 +17,7 @@ from ledger_pipeline.defs.resources import (
     fixed,
 )
 from ledger_pipeline.defs.schedules import collect_running_epochs
-from ledger_pipeline.defs.sensors import closed_epochs, log_failed_runs, log_succeeded_runs
+from ledger_pipeline.defs.sensors import closed_epochs, log_failed_runs, log_succeeded_runs, passed_limits
 from ledger_pipeline.defs.settlement import settlement_assets
 from ledger_pipeline.defs.settlement_sensors import proposals, signed_statements
 from ledger_pipeline.defs.source_links import linked_to_source
@@ -50,7 +50,7 @@ def build_defs(
         asset_checks=[counts_match_github(partitions)],
         jobs=[collect_epoch, backfill, check_counts, allocate_epoch, state_payouts],
         schedules=[collect_running_epochs(spec)],
-        sensors=[closed_epochs, proposals, signed_statements, log_succeeded_runs, log_failed_runs],
+        sensors=[closed_epochs, passed_limits, proposals, signed_statements, log_succeeded_runs, log_failed_runs],
         resources={
             "settings": fixed(settings),
             "ledger": fixed(LedgerResource(settings)),

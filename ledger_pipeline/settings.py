@@ -200,6 +200,9 @@ class Settings(BaseSettings):
     worker_grace_seconds: Annotated[
         int, Field(ge=0, description="How long the worker, told to stop, lets its activities finish.")
     ] = 30
+    worker_activity_slots: Annotated[
+        int, Field(ge=1, description="How many activities a worker has in hand: each collection that waits is one.")
+    ] = 500
     github_api_url: Annotated[
         str, Field(description="GitHub Enterprise (https://HOST/api/v3), or the simulator's address.")
     ] = PUBLIC_GITHUB_API_URL
@@ -240,8 +243,11 @@ class Settings(BaseSettings):
     github_concurrency: Annotated[int, Field(ge=1, description="How many repositories are read at once.")] = 4
     github_retries: Annotated[int, Field(ge=0, description="Further tries of a request that failed in passing.")] = 4
     github_max_wait_seconds: Annotated[
-        int, Field(ge=0, description="The longest wait for a rate limit to pass before a repository is given up.")
-    ] = 900
+        int,
+        Field(
+            ge=0, description="The longest wait that a collection sits out; a longer one ends it, to be begun again."
+        ),
+    ] = 60
     github_points_reserve: Annotated[
         int, Field(ge=0, description="Points of the hourly budget left to others; below, the reset is waited for.")
     ] = 200

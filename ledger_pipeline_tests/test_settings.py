@@ -56,7 +56,7 @@ def test_nothing_has_to_be_set(project_folder: Path) -> None:
         assert getattr(settings, name) is None
     assert settings.github_api_url == PUBLIC_GITHUB_API_URL == "https://api.github.com"
     assert settings.github_page_size == 100
-    assert (settings.github_timeout_seconds, settings.github_retries, settings.github_max_wait_seconds) == (60, 4, 900)
+    assert (settings.github_timeout_seconds, settings.github_retries, settings.github_max_wait_seconds) == (60, 4, 60)
     assert settings.repo_spec_path == project_folder / ".cogni" / "repo-spec.yaml"
     assert settings.home == project_folder / ".ledger"
     assert settings.repo_spec().node_id == NODE_ID

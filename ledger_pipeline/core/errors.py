@@ -147,9 +147,18 @@ class SourceError(LedgerError):
 
 
 class SourceUnavailable(SourceError):
-    """The source may answer later: a limit, an outage, a timeout."""
+    """The source may answer later: a limit, an outage, a timeout.
+
+    `retry_after_seconds` is how long it is to be left alone until then; None where nobody knows.
+    """
 
     retryable: ClassVar[bool] = True
+
+    def __init__(
+        self, source: str, source_scope: str, problem: str, *, retry_after_seconds: float | None = None
+    ) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(source, source_scope, problem)
 
 
 class SourceRefused(SourceError):
@@ -174,6 +183,12 @@ class CollectionFailed(LedgerError):
     def worth_retrying(self) -> bool:
         """Whether any of the failed source_scopes may answer later."""
         return any(failure.retryable for failure in self.failures)
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """How long until all that were told to wait may be asked again; None where none was."""
+        waits = [each.retry_after_seconds for each in self.failures if isinstance(each, SourceUnavailable)]
+        return max((seconds for seconds in waits if seconds is not None), default=None)
 
 
 class PayloadError(LedgerError):

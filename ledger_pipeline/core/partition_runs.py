@@ -26,6 +26,7 @@ STREAM_ASSETS: Mapping[str, tuple[str, str]] = {stream: (GITHUB, stream) for str
 # What a launcher reads back from an epoch's materialization, besides the counts of its streams.
 EPOCH_STATUS = "epoch_status"
 RETRYABLE = "retryable"
+RETRY_AFTER_SECONDS = "retry_after_seconds"
 
 # Who asked for a run, and on whose behalf.
 TRIGGER_TAG = "ledger/trigger"
@@ -34,6 +35,11 @@ WORKFLOW_RUN_ID_TAG = "ledger/temporal_run_id"
 WORKFLOW_URL_TAG = "ledger/temporal_workflow_url"
 # Whose epochs a run collects; the run queue writes it, so that a scope's runs wait for each other.
 SCOPE_TAG = "ledger/scope"
+
+# Of a run that a limit of its source ended: from when on it may be asked for again (ISO 8601). Whoever launches another
+# then, the workflow that it belongs to or else a sensor, says in whose place.
+RETRY_AT_TAG = "ledger/retry_at"
+RETRY_OF_TAG = "ledger/retry_of"
 
 # Dagster's own.
 REPOSITORY_TAG = ".dagster/repository"

@@ -7,14 +7,16 @@ secret is replaced.
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 
 import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed, LedgerError
 from ledger_pipeline.core.known_secrets import without_secrets
-from ledger_pipeline.core.partition_runs import RETRYABLE
+from ledger_pipeline.core.partition_runs import RETRY_AFTER_SECONDS, RETRYABLE
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.defs import plain_metadata as plain
+from ledger_pipeline.defs.metadata import Metadata
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def domain_failures() -> Iterator[None]:
         yield
     except CollectionFailed as error:
         failed = {f"failed {failure.source_scope}": failure.problem for failure in error.failures}
-        raise _failure(error, error.worth_retrying, failed) from _without_secrets(error)
+        raise _failure(error, error.worth_retrying, failed, error.retry_after_seconds) from _without_secrets(error)
     except LedgerError as error:
         raise _failure(error, error.retryable, {}) from _without_secrets(error)
     except Exception as error:
@@ -42,7 +44,11 @@ def _without_secrets(error: Exception) -> Exception | None:
     return error if without_secrets(shown) == shown else None
 
 
-def _failure(error: LedgerError, retryable: bool, details: dict[str, str]) -> dg.Failure:
+def _failure(
+    error: LedgerError, retryable: bool, details: dict[str, str], retry_after_seconds: float | None = None
+) -> dg.Failure:
     # Dagster heeds `allow_retries` but does not store it; the metadata says it to people and to clients.
     shown = {plain_text(name): plain.text(problem) for name, problem in details.items()}
-    return dg.Failure(plain_message(str(error)), metadata={RETRYABLE: retryable, **shown}, allow_retries=retryable)
+    when = {} if retry_after_seconds is None else {RETRY_AFTER_SECONDS: ceil(retry_after_seconds)}
+    metadata: Metadata = {RETRYABLE: retryable, **when, **shown}
+    return dg.Failure(plain_message(str(error)), metadata=metadata, allow_retries=retryable)

@@ -26,6 +26,7 @@ from ledger_pipeline.defs.pools import GITHUB_POOL
 from ledger_pipeline.defs.progress import ProgressListener
 from ledger_pipeline.defs.receipts import receipts_by_partition
 from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource
+from ledger_pipeline.defs.retries import remember_retry
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE, Completeness, StreamReach, window_completeness
 from ledger_pipeline.pipeline.epochs import close_due_epochs
@@ -144,7 +145,9 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                     )
                 collected.update(report.streams)
             if failures:
-                raise CollectionFailed(failures)
+                failed = CollectionFailed(failures)
+                remember_retry(context.instance, context.run_id, failed, clock.now())
+                raise failed
         for stream in streams:
             if stream in collected:
                 yield dg.MaterializeResult(asset_key=stream_key(stream))

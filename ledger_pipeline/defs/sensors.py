@@ -1,4 +1,5 @@
-"""The sensors: epochs that just closed are looked at once more, and every run's end is one line in the log.
+"""The sensors: epochs that just closed are looked at once more, what a limit ended is launched again, and every run's
+end is one line in the log.
 
 The Temporal schedule collects the running epoch. When that is over it goes on with the next one, so nothing would ever
 say on the closed epoch's own square that it is complete, in review or finalized: that is what the first sensor is for.
@@ -15,14 +16,16 @@ from ledger_pipeline.core.errors import LedgerError
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.defs.jobs import collect_epoch
+from ledger_pipeline.defs.jobs import backfill, collect_epoch
 from ledger_pipeline.defs.partitions import partition_run
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
+from ledger_pipeline.defs.retries import due_retries
 from ledger_pipeline.defs.run_log import log_run
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.store.port import EpochStatus, LedgerStore
 
 CHECK_SECONDS = 300
+RETRY_CHECK_SECONDS = 30
 
 
 @dg.sensor(
@@ -61,6 +64,21 @@ def closed_epochs(
         )
     ]
     return dg.SensorResult(run_requests=requests, cursor=cursor)
+
+
+@dg.sensor(
+    name="passed_limits",
+    jobs=[collect_epoch, backfill],
+    minimum_interval_seconds=RETRY_CHECK_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Launches again what a limit of its source ended, once that has passed.",
+)
+def passed_limits(
+    context: dg.SensorEvaluationContext, clock: dg.ResourceParam[Clock]
+) -> dg.SensorResult | dg.SkipReason:
+    """One request for each run that may be asked for again now; what a workflow launched is the workflow's."""
+    requests = list(due_retries(context.instance, clock.now()))
+    return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("no limit has passed")
 
 
 @dg.run_status_sensor(

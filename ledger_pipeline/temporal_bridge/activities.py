@@ -1,9 +1,10 @@
 """The five Temporal activities by which another system's workflow does what a Dagster run does, in calls of its own.
 
-Each may be repeated at any point. They take and give plain JSON, so that any SDK can call them; they block, and run
-in the worker's threads.
+Each may be repeated at any point. They take and give plain JSON, so that any SDK can call them. What blocks runs in
+threads; what has begun there is carried out though the activity be canceled, except that no further page is read.
 """
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable
@@ -12,13 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from temporalio import activity
-from temporalio.exceptions import CancelledError
 
 from ledger_pipeline.core.errors import PayloadError
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.pipeline.pieces import PieceLimits, PiecewiseScan, begin_scan, read_piece
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ActivitySource, ScanPage
+from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.port import REJECTED, AppendOutcome, LedgerStore, Producer
 from ledger_pipeline.temporal_bridge import contract
 from ledger_pipeline.temporal_bridge.contract import EnsureEpochInput, EnsureEpochOutput, Wire, parse
@@ -56,10 +57,14 @@ from ledger_pipeline.temporal_bridge.spec_agreement import (
     find_where,
     find_window,
 )
+from ledger_pipeline.temporal_bridge.threads import WorkerThreads
 
 # A page brings its pull requests' reviews along, and a piece has to fit into a Temporal payload: 2 MB at most.
 PAGE_SIZE = 25
 PIECE_LIMITS = PieceLimits(items=1000, size=500_000, largest=1_800_000)
+
+# How soon a page that is being waited for is given up once the activity is canceled: the server says so to a heartbeat.
+BEAT_SECONDS = 0.5
 
 _PRODUCERS = {GitHubSource.name: GitHubSource.producer}
 
@@ -68,22 +73,25 @@ class LedgerActivities:
     """`ensureEpochForWindow`, `loadCursor`, `collectFromSource`, `insertEvents`, `saveCursor` over one ledger.
 
     `store` is shared by all calls; `open_source` hands out the source, of its own or a shared one, with pages of
-    PAGE_SIZE; `now` is the real clock. Whatever a caller sends that is not the contract fails as BAD_PAYLOAD naming
-    the field, never to be retried; a domain error as `failures.application_error` says.
+    PAGE_SIZE, that sends nothing more once the signal is told; `now` is the real clock. Whatever a caller sends that is
+    not the contract fails as BAD_PAYLOAD naming the field, never to be retried; a domain error as
+    `failures.application_error` says.
     """
 
     def __init__(
         self,
         spec: RepoSpec,
         store: LedgerStore,
-        open_source: Callable[[], AbstractContextManager[ActivitySource]],
+        open_source: Callable[[StopSignal], AbstractContextManager[ActivitySource]],
         now: Callable[[], datetime],
+        threads: WorkerThreads,
         limits: PieceLimits = PIECE_LIMITS,
     ) -> None:
         self._spec = spec
         self._store = store
         self._open_source = open_source
         self._now = now
+        self._threads = threads
         self._limits = limits
         self._creating = threading.Lock()
 
@@ -98,14 +106,57 @@ class LedgerActivities:
             self.save_cursor,
         ]
 
-    # Cancelled between pages and never inside one: an exception thrown into a thread may hit the database driver.
-    @activity.defn(name=contract.ENSURE_EPOCH_FOR_WINDOW, no_thread_cancel_exception=True)
-    def ensure_epoch_for_window(self, payload: Any = None) -> dict[str, Any]:
+    @activity.defn(name=contract.ENSURE_EPOCH_FOR_WINDOW)
+    async def ensure_epoch_for_window(self, payload: Any = None) -> dict[str, Any]:
         """EnsureEpochInput -> EnsureEpochOutput: the epoch of a window, whatever its status, created where missing.
 
         `isNew` is true for one of several concurrent calls to one worker; two workers that create the same epoch in
         the same instant may both say so, for the ledger does not tell who was first.
         """
+        return await self._threads.ledger.run_to_end(self._ensure_epoch, payload)
+
+    @activity.defn(name=contract.LOAD_CURSOR)
+    async def load_cursor(self, payload: Any = None) -> str | None:
+        """LoadCursorInput -> an ISO instant: up to where the stream is read, null where it never was."""
+        return await self._threads.ledger.run_to_end(self._load_cursor, payload)
+
+    @activity.defn(name=contract.COLLECT_FROM_SOURCE)
+    async def collect_from_source(self, payload: Any = None) -> dict[str, Any]:
+        """CollectInput -> CollectOutput: the next piece of what is not covered yet. Writes nothing.
+
+        Call again with the answer's `scan` until `complete`. A caller that does not is given a `nextCursorValue` that
+        moves no cursor past what it has not read. Heartbeats all the while, also where it waits for its turn or for a
+        rate limit; canceled, it ends at once and asks the source nothing more.
+        """
+        reading = _Reading()
+        piece = asyncio.ensure_future(self._threads.reading.run(self._collect, payload, reading))
+        try:
+            while not piece.done():
+                activity.heartbeat(reading.progress)
+                await asyncio.wait({piece}, timeout=BEAT_SECONDS)
+        finally:
+            reading.stop.tell()
+            piece.cancel()
+        return piece.result()
+
+    @activity.defn(name=contract.INSERT_EVENTS)
+    async def insert_events(self, payload: Any = None) -> dict[str, Any]:
+        """InsertInput -> InsertOutput: store events and skipped activity; late and conflicting events are kept aside.
+
+        Refused as a whole where one event is not what its hash says, before anything is stored.
+        """
+        return await self._threads.ledger.run_to_end(self._insert, payload)
+
+    @activity.defn(name=contract.SAVE_CURSOR)
+    async def save_cursor(self, payload: Any = None) -> None:
+        """SaveCursorInput -> null: move a cursor on, never back.
+
+        With a complete `scan` as a Dagster run does at its end: coverage, receipts, and epochs that are due close.
+        Without, coverage grows only from where the stored cursor stands, which `collectFromSource` has read from.
+        """
+        await self._threads.ledger.run_to_end(self._save_cursor, payload)
+
+    def _ensure_epoch(self, payload: Any) -> dict[str, Any]:
         with domain_failures():
             asked = parse(EnsureEpochInput, payload)
             scope = self._scope_of(asked)
@@ -124,21 +175,13 @@ class LedgerActivities:
                 )
             )
 
-    @activity.defn(name=contract.LOAD_CURSOR, no_thread_cancel_exception=True)
-    def load_cursor(self, payload: Any = None) -> str | None:
-        """LoadCursorInput -> an ISO instant: up to where the stream is read, null where it never was."""
+    def _load_cursor(self, payload: Any) -> str | None:
         with domain_failures():
             asked = parse(LoadCursorInput, payload)
             cursor = stored_cursor(self._store, find_where(self._spec, asked), asked.stream)
             return exact_iso(cursor.watermark) if cursor else None
 
-    @activity.defn(name=contract.COLLECT_FROM_SOURCE, no_thread_cancel_exception=True)
-    def collect_from_source(self, payload: Any = None) -> dict[str, Any]:
-        """CollectInput -> CollectOutput: the next piece of what is not covered yet. Writes nothing.
-
-        Call again with the answer's `scan` until `complete`. A caller that does not is given a `nextCursorValue` that
-        moves no cursor past what it has not read. Heartbeats after every page, and stops there once it is cancelled.
-        """
+    def _collect(self, payload: Any, reading: "_Reading") -> dict[str, Any]:
         with domain_failures():
             asked = parse(CollectInput, payload)
             where, now = find_where(self._spec, asked), self._now()
@@ -146,11 +189,11 @@ class LedgerActivities:
             window = find_window(where.scope, asked.period_start, asked.period_end, now)
             resumed = None if asked.scan is None else scan_to_go_on(where, window, streams, asked.scan, now)
             read_from = window.start if asked.cursor_value is None else utc("cursorValue", asked.cursor_value)
-            with self._open_source() as source:
+            with self._open_source(reading.stop) as source:
                 scan = resumed or begin_scan(
                     source, self._store, where.scope, where.source_scope, window, streams, read_from
                 )
-                piece = read_piece(source, scan, self._limits, _json_bytes, _on_page)
+                piece = read_piece(source, scan, self._limits, _json_bytes, reading.on_page)
                 producer_version = source.producer_version
             return _json(
                 CollectOutput(
@@ -166,12 +209,7 @@ class LedgerActivities:
                 )
             )
 
-    @activity.defn(name=contract.INSERT_EVENTS, no_thread_cancel_exception=True)
-    def insert_events(self, payload: Any = None) -> dict[str, Any]:
-        """InsertInput -> InsertOutput: store events and skipped activity; late and conflicting events are kept aside.
-
-        Refused as a whole where one event is not what its hash says, before anything is stored.
-        """
+    def _insert(self, payload: Any) -> dict[str, Any]:
         with domain_failures():
             asked = parse(InsertInput, payload)
             scope = find_scope(self._spec, asked.scope_id)
@@ -189,13 +227,7 @@ class LedgerActivities:
             new = became.count(AppendOutcome.NEW)
             return _json(InsertOutput(new=new, duplicate=len(became) - new - rejected, rejected=rejected, skipped=kept))
 
-    @activity.defn(name=contract.SAVE_CURSOR, no_thread_cancel_exception=True)
-    def save_cursor(self, payload: Any = None) -> None:
-        """SaveCursorInput -> null: move a cursor on, never back.
-
-        With a complete `scan` as a Dagster run does at its end: coverage, receipts, and epochs that are due close.
-        Without, coverage grows only from where the stored cursor stands, which `collectFromSource` has read from.
-        """
+    def _save_cursor(self, payload: Any) -> None:
         with domain_failures():
             asked = parse(SaveCursorInput, payload)
             where, now = find_where(self._spec, asked), self._now()
@@ -215,10 +247,15 @@ class LedgerActivities:
         return scope
 
 
-def _on_page(scan: PiecewiseScan) -> None:
-    activity.heartbeat({"sourceRef": scan.source_scope, "pages": scan.pages})
-    if activity.is_cancelled():
-        raise CancelledError("stopped between two pages; nothing was written")
+class _Reading:
+    """A scan that is being read in a thread: how it is told to stop, and what its heartbeats say."""
+
+    def __init__(self) -> None:
+        self.stop = StopSignal()
+        self.progress: dict[str, Any] = {}
+
+    def on_page(self, scan: PiecewiseScan) -> None:
+        self.progress = {"sourceRef": scan.source_scope, "pages": scan.pages}
 
 
 def _json_bytes(page: ScanPage) -> int:

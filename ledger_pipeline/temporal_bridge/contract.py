@@ -29,6 +29,10 @@ from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 
 TASK_QUEUE = "ledger-tasks"
+# Queues of their own, so that no number of waiting collections keeps an epoch from being finalized, or a run from
+# being canceled.
+FINALIZE_QUEUE = "ledger-tasks-finalize"
+CANCEL_QUEUE = "ledger-tasks-cancel"
 COLLECT_EPOCH_WORKFLOW = "CollectEpochWorkflow"
 PROGRESS_QUERY = "progress"
 RUN_FOUND_SIGNAL = "dagsterRunFound"
@@ -50,6 +54,7 @@ BAD_PAYLOAD = "BadPayload"
 RUN_FAILED = "DagsterRunFailed"  # the run's own failure says that a retry cannot help
 RUN_FAILED_IN_PASSING = "DagsterRunFailedInPassing"  # it says that a later run may succeed
 RUN_CANCELED = "DagsterRunCanceled"
+RUN_LATER = "DagsterRunLater"  # a limit of the source ended it: another is launched once that has passed
 
 
 def collect_workflow_id(scope_id: UUID, window: EpochWindow) -> str:

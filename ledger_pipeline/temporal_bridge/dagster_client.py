@@ -5,6 +5,7 @@ What fails is understood here: no answer is worth retrying, a refusal is not.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,9 @@ from ledger_pipeline.core.partition_runs import (
     PARENT_RUN_TAG,
     REPOSITORY,
     REPOSITORY_TAG,
+    RETRY_AT_TAG,
     RETRY_NUMBER_TAG,
+    RETRY_OF_TAG,
     RETRYABLE,
     WILL_RETRY_TAG,
 )
@@ -68,8 +71,16 @@ class DagsterRun:
 
     @property
     def retries(self) -> str | None:
-        """The run that this one was launched in place of, by Dagster; None where it was launched by anybody else."""
+        """The run that this one was launched in place of, by Dagster or once a limit had passed; None where of none."""
+        if RETRY_OF_TAG in self.tags:
+            return self.tags[RETRY_OF_TAG]
         return self.tags.get(PARENT_RUN_TAG) if RETRY_NUMBER_TAG in self.tags else None
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """From when on another may be launched in its place, where a limit of the source ended it."""
+        at = self.tags.get(RETRY_AT_TAG) if self.status == FAILURE else None
+        return None if at is None else datetime.fromisoformat(at)
 
     @property
     def step(self) -> str | None:

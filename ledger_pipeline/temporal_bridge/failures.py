@@ -5,12 +5,13 @@ The cause is left out: Temporal would send it along, with whatever a library put
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from temporalio.api.failure.v1 import Failure
 from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError
 
-from ledger_pipeline.core.errors import CollectionFailed, LedgerError, PayloadError
+from ledger_pipeline.core.errors import CollectionFailed, LedgerError, PayloadError, SourceUnavailable
 from ledger_pipeline.core.known_secrets import without_secrets
 from ledger_pipeline.temporal_bridge.contract import BAD_PAYLOAD
 
@@ -31,13 +32,15 @@ class FailuresWithoutSecrets(DefaultFailureConverter):
 
 
 def application_error(error: LedgerError) -> ApplicationError:
-    """The failure that says what `error` says: its line, its class as the type, and whether to retry.
+    """The failure that says what `error` says: its line, its class as the type, whether to retry, and when.
 
     A PayloadError has the type BAD_PAYLOAD, which callers in other languages know.
     """
     kind = BAD_PAYLOAD if isinstance(error, PayloadError) else type(error).__name__
     retryable = error.worth_retrying if isinstance(error, CollectionFailed) else error.retryable
-    return ApplicationError(str(error), type=kind, non_retryable=not retryable)
+    seconds = error.retry_after_seconds if isinstance(error, CollectionFailed | SourceUnavailable) else None
+    delay = None if seconds is None else timedelta(seconds=seconds)
+    return ApplicationError(str(error), type=kind, non_retryable=not retryable, next_retry_delay=delay)
 
 
 @contextmanager

@@ -11,18 +11,23 @@ from ledger_pipeline.store.settlement_port import SettlingLedger
 from ledger_pipeline.temporal_bridge.contract import parse
 from ledger_pipeline.temporal_bridge.failures import domain_failures
 from ledger_pipeline.temporal_bridge.finalize_contract import FINALIZE_EPOCH, FinalizeEpochInput, FinalizeEpochResult
+from ledger_pipeline.temporal_bridge.threads import Threads
 
 
 class FinalizeActivities:
-    """`finalizeEpoch` over one ledger."""
+    """`finalizeEpoch` over one ledger, in `threads`."""
 
-    def __init__(self, spec: RepoSpec, ledger: SettlingLedger) -> None:
+    def __init__(self, spec: RepoSpec, ledger: SettlingLedger, threads: Threads) -> None:
         self._spec = spec
         self._ledger = ledger
+        self._threads = threads
 
-    @activity.defn(name=FINALIZE_EPOCH, no_thread_cancel_exception=True)
-    def finalize_epoch(self, payload: Any = None) -> dict[str, Any]:
+    @activity.defn(name=FINALIZE_EPOCH)
+    async def finalize_epoch(self, payload: Any = None) -> dict[str, Any]:
         """FinalizeEpochInput -> FinalizeEpochResult, as `pipeline.settle.finalize` promises."""
+        return await self._threads.run_to_end(self._finalize, payload)
+
+    def _finalize(self, payload: Any) -> dict[str, Any]:
         with domain_failures():
             asked = parse(FinalizeEpochInput, payload)
             epoch = self._ledger.epoch(int(asked.epoch_id))

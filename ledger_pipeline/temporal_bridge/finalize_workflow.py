@@ -9,7 +9,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from ledger_pipeline.core.errors import PayloadError
-    from ledger_pipeline.temporal_bridge.contract import BAD_PAYLOAD, parse
+    from ledger_pipeline.temporal_bridge.contract import BAD_PAYLOAD, FINALIZE_QUEUE, parse
     from ledger_pipeline.temporal_bridge.finalize_contract import (
         FINALIZE_EPOCH,
         FINALIZE_EPOCH_WORKFLOW,
@@ -38,6 +38,7 @@ class FinalizeEpochWorkflow:
                 FINALIZE_EPOCH,
                 request,
                 result_type=FinalizeEpochResult,
+                task_queue=FINALIZE_QUEUE,
                 start_to_close_timeout=timedelta(minutes=2),
                 schedule_to_close_timeout=PATIENCE,
                 retry_policy=RETRIES,

@@ -3,13 +3,15 @@ run, whatever happens to workers, servers and connections in between.
 
 An attempt first looks for what earlier ones did: the run that carries the workflow run's id, else one in progress for
 the partition; only then it launches. Two launches at once (a request that was believed lost) leave one run: the older.
+A run that a limit of its source ended is followed by another: the attempt ends, and Temporal makes the next one once
+the limit has passed.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 from temporalio import activity
 from temporalio.client import Client
@@ -21,6 +23,7 @@ from ledger_pipeline.core.partition_runs import (
     ACTIVITY_EVENTS_ASSET,
     COLLECT_EPOCH_JOB,
     EPOCH_STATUS,
+    RETRY_OF_TAG,
     STREAM_ASSETS,
     TRIGGER_TAG,
     WILL_RETRY_TAG,
@@ -37,6 +40,7 @@ from ledger_pipeline.temporal_bridge.contract import (
     RUN_FAILED,
     RUN_FAILED_IN_PASSING,
     RUN_FOUND_SIGNAL,
+    RUN_LATER,
     DagsterRunFound,
     MaterializeInput,
     MaterializeOutput,
@@ -45,51 +49,67 @@ from ledger_pipeline.temporal_bridge.contract import (
 )
 from ledger_pipeline.temporal_bridge.dagster_client import CANCELED, FAILURE, SUCCESS, DagsterClient, DagsterRun
 from ledger_pipeline.temporal_bridge.failures import domain_failures
-from ledger_pipeline.temporal_bridge.own_runs import OwnRuns, in_thread
+from ledger_pipeline.temporal_bridge.own_runs import OwnRuns
 from ledger_pipeline.temporal_bridge.run_heartbeat import RunHeartbeat
+from ledger_pipeline.temporal_bridge.threads import WorkerThreads
 
 TRIGGER = "temporal"
 POLL_SECONDS = 1.0
+# However many runs a worker waits for, it asks Dagster no more often than this.
+QUESTIONS_PER_SECOND = 20
 # A wait without an answer from Dagster is given back to Temporal after this long, where people see why it waits.
 SILENCE_SECONDS = 300.0
 # How long Dagster may take to launch a run in place of one that failed, and to say that it will.
 RETRY_SECONDS = 120.0
 DECISION_SECONDS = 2.0
+# Temporal takes a delay of nothing for none given. The run's clock may differ from ours by a moment, too.
+SHORTEST_DELAY = timedelta(seconds=1)
 # How long a canceled run may take to end before the attempt is given up, for another to go on.
 CANCEL_SECONDS = 60.0
+
+_T = TypeVar("_T")
 
 
 class PartitionActivities:
     """`materializePartition` and `cancelPartitionRun`, with Dagster's API and Temporal's client injected.
 
-    `workflow_url` gives the page of a workflow run, None where Temporal's UI is not known.
+    `workflow_url` gives the page of a workflow run, None where Temporal's UI is not known. Waiting holds no thread.
     """
 
     def __init__(
-        self, dagster: DagsterClient, temporal: Client, workflow_url: Callable[[str, str], str | None]
+        self,
+        dagster: DagsterClient,
+        temporal: Client,
+        workflow_url: Callable[[str, str], str | None],
+        threads: WorkerThreads,
     ) -> None:
         self._dagster = dagster
         self._temporal = temporal
         self._workflow_url = workflow_url
+        self._threads = threads
+        self._waiting = 0
 
     @activity.defn(name=MATERIALIZE_PARTITION)
     async def materialize_partition(self, payload: Any) -> MaterializeOutput:
         """Have Dagster materialize a partition (MaterializeInput) and wait for it to end.
 
         Fails with RUN_FAILED or RUN_FAILED_IN_PASSING, as the run's failure says, or RUN_CANCELED, each with the run's
-        link; with a retryable failure while Dagster does not answer. Canceled, it ends and leaves the run to
+        link; with RUN_LATER, which says when to retry it, where a limit ended the run; with a retryable failure while
+        Dagster does not answer. Canceled, it ends and leaves the run to
         `cancelPartitionRun`, which a workflow calls then.
         """
         with domain_failures():
-            request, own = parse(MaterializeInput, payload), OwnRuns(self._dagster)
+            request, own = parse(MaterializeInput, payload), OwnRuns(self._dagster, self._threads.watching)
             beat = RunHeartbeat()
             beating = asyncio.create_task(beat.keep_on())
+            self._waiting += 1
             try:
                 return await self._materialize(request, own, beat)
             except asyncio.CancelledError:
                 _refuse_shutdown()
                 raise
             finally:
+                self._waiting -= 1
                 beating.cancel()
 
     @activity.defn(name=CANCEL_PARTITION_RUN)
@@ -99,7 +119,7 @@ class PartitionActivities:
         Fails with a retryable failure while Dagster does not answer, or a run takes over CANCEL_SECONDS to end.
         """
         with domain_failures():
-            own = OwnRuns(self._dagster)
+            own = OwnRuns(self._dagster, self._threads.canceling)
             deadline = time.monotonic() + CANCEL_SECONDS
             while await own.cancel():
                 if time.monotonic() > deadline:
@@ -121,21 +141,27 @@ class PartitionActivities:
     async def _find_or_launch(
         self, request: MaterializeInput, own: OwnRuns, beat: RunHeartbeat
     ) -> tuple[DagsterRun, bool]:
+        epoch_key = EpochWindow(request.period_start, request.period_end).key
+        tags = self._tags(own, epoch_key, request.scope_key)
         if found := await own.find():
-            return found, False
+            if found.retry_at is None or found.retry_at > datetime.now(UTC):
+                return found, False
+            return await self._launch(own, {**tags, RETRY_OF_TAG: found.run_id}), False
         if beat.launched is not None:
             raise self._deleted(beat.launched)
-        if beat.attached_to is not None and (run := await in_thread(self._dagster.find_run, beat.attached_to)):
+        if beat.attached_to is not None and (run := await self._ask(self._dagster.find_run, beat.attached_to)):
             return run, True
-        epoch_key = EpochWindow(request.period_start, request.period_end).key
-        for run in await in_thread(self._dagster.unfinished_runs):
+        for run in await self._ask(self._dagster.unfinished_runs):
             if _materializes_all(run) and covers_partition(run.tags, epoch_key, request.scope_key):
                 return run, True
-        await own.launch(self._tags(own, epoch_key, request.scope_key))
+        return await self._launch(own, tags), False
+
+    async def _launch(self, own: OwnRuns, tags: Mapping[str, str]) -> DagsterRun:
+        await own.launch(tags)
         launched = await own.find()
-        if launched is None:
+        if launched is None or launched.run_id == tags.get(RETRY_OF_TAG):
             raise DagsterUnavailable("Dagster does not list the run that it has just launched")
-        return launched, False
+        return launched
 
     def _tags(self, own: OwnRuns, epoch_key: str, scope_key: str) -> dict[str, str]:
         url = self._workflow_url(own.workflow_id, own.workflow_run_id)
@@ -162,10 +188,10 @@ class PartitionActivities:
         seen = _Seen(run)
         beat.on_run(run, self._dagster.run_url(run.run_id), attached=attached)
         while run.is_unfinished or (not attached and seen.may_be_retried(run)):
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(max(POLL_SECONDS, self._waiting / QUESTIONS_PER_SECOND))
             try:
                 # Of our own all are looked up: a launch believed lost may come to life while we wait.
-                now = await (in_thread(self._dagster.find_run, run.run_id) if attached else own.find())
+                now = await (self._ask(self._dagster.find_run, run.run_id) if attached else own.find())
             except DagsterUnavailable as error:
                 if time.monotonic() - answered_at > SILENCE_SECONDS:
                     raise
@@ -180,9 +206,12 @@ class PartitionActivities:
                 beat.on_run(run, self._dagster.run_url(run.run_id), attached=attached)
         return run
 
+    async def _ask(self, question: Callable[..., _T], *arguments: Any) -> _T:
+        return await self._threads.watching.run(question, *arguments)
+
     async def _output(self, request: MaterializeInput, run: DagsterRun, *, attached: bool) -> MaterializeOutput:
         key = format_partition_key(EpochWindow(request.period_start, request.period_end).key, request.scope_key)
-        found = await in_thread(self._dagster.materializations, run.run_id)
+        found = await self._ask(self._dagster.materializations, run.run_id)
         metadata = {each.asset: each.metadata for each in found if each.partition == key}
         status = metadata.get(ACTIVITY_EVENTS_ASSET, {}).get(EPOCH_STATUS)
         return MaterializeOutput(
@@ -197,9 +226,12 @@ class PartitionActivities:
         url = self._dagster.run_url(run.run_id)
         if run.status == CANCELED:
             return ApplicationError(f"Dagster run {run.run_id} was canceled: {url}", run.run_id, url, type=RUN_CANCELED)
-        failure = await in_thread(self._dagster.failure, run.run_id)
-        kind = RUN_FAILED_IN_PASSING if failure.retryable else RUN_FAILED
+        failure = await self._ask(self._dagster.failure, run.run_id)
         problem = f"Dagster run {run.run_id} failed: {failure.message} ({url})"
+        if run.retry_at is not None:
+            delay = max(run.retry_at - datetime.now(UTC), SHORTEST_DELAY)
+            return ApplicationError(problem, run.run_id, url, type=RUN_LATER, next_retry_delay=delay)
+        kind = RUN_FAILED_IN_PASSING if failure.retryable else RUN_FAILED
         return ApplicationError(problem, run.run_id, url, type=kind)
 
     def _deleted(self, run_id: str) -> ApplicationError:

@@ -21,9 +21,10 @@ from ledger_pipeline.core.errors import TemporalUnavailable
 SEEN_FOR_SECONDS = 300
 WATCH_INTERVAL_SECONDS = 30.0
 RPC_TIMEOUT = timedelta(seconds=5)
+ACTIVITY = "activity"
 KINDS = {
     "workflow": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    "activity": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+    ACTIVITY: TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
 }
 
 
@@ -40,19 +41,20 @@ class ActivitySlots(Interceptor):
 
 
 class Pollers:
-    """The pollers of `worker`, which polls as `identity` and runs its activities in `slots`."""
+    """The pollers of `worker`, which polls as `identity` and runs its activities in `slots`, and workflows or none."""
 
-    def __init__(self, worker: Worker, identity: str, slots: ActivitySlots) -> None:
+    def __init__(self, worker: Worker, identity: str, slots: ActivitySlots, *, for_workflows: bool = True) -> None:
         self._worker = worker
         self._identity = identity
         self._slots = slots
+        self._kinds = KINDS if for_workflows else {ACTIVITY: KINDS[ACTIVITY]}
 
     async def check(self) -> str:
         """A readiness check: the server sees us poll for both kinds of tasks. Raises TemporalUnavailable."""
         if not self._worker.is_running:
             raise TemporalUnavailable("the worker does not run (yet, or any more)")
-        seen = await asyncio.gather(*(self._last_poll(kind) for kind in KINDS))
-        wanted = {kind: last for kind, last in zip(KINDS, seen, strict=True) if not self._may_rest(kind)}
+        seen = await asyncio.gather(*(self._last_poll(kind) for kind in self._kinds))
+        wanted = {kind: last for kind, last in zip(self._kinds, seen, strict=True) if not self._may_rest(kind)}
         missing = [kind for kind, last in wanted.items() if not _is_recent(last)]
         if missing:
             raise _NotSeen(
@@ -80,7 +82,7 @@ class Pollers:
                 seen_at = time.monotonic()
 
     def _may_rest(self, kind: str) -> bool:
-        return kind == "activity" and self._slots.taken >= self._slots.size
+        return kind == ACTIVITY and self._slots.taken >= self._slots.size
 
     async def _last_poll(self, kind: str) -> datetime | None:
         client = self._worker.client

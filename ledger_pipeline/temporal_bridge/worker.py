@@ -1,19 +1,16 @@
-"""The worker process: refuses to start where it must, polls `ledger-tasks`, drains when told to, ends when it fails."""
+"""The worker process: refuses to start where it must, polls its queues, drains when told to, ends when it fails."""
 
 import asyncio
 import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from temporalio.client import Client
-from temporalio.worker import Worker
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import SettingsError, TemporalUnavailable
@@ -25,16 +22,13 @@ from ledger_pipeline.temporal_bridge.connection import connect, plain_status
 from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
 from ledger_pipeline.temporal_bridge.health import HEALTH_SETTING, HealthServer, health_app
 from ledger_pipeline.temporal_bridge.listening import listen
-from ledger_pipeline.temporal_bridge.log_context import LogContext
-from ledger_pipeline.temporal_bridge.polling import ActivitySlots, Pollers
+from ledger_pipeline.temporal_bridge.queue_workers import QueueWork, QueueWorkers
 from ledger_pipeline.temporal_bridge.readiness import Readiness, database_check, in_thread
 from ledger_pipeline.temporal_bridge.telemetry import start_runtime
+from ledger_pipeline.temporal_bridge.threads import WorkerThreads
 
-MAX_CONCURRENT_ACTIVITIES = 20
 CANCEL_SECONDS = 10  # after the grace period activities are canceled, and get this long to notice
 POLLER_PATIENCE_SECONDS = 120
-# An activity hears of its cancellation in the answer to a heartbeat; by default those are held back for up to a minute.
-HEARTBEAT_INTERVAL = timedelta(seconds=2)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _logger = logging.getLogger(__name__)
@@ -48,19 +42,20 @@ class WorkerParts:
     spec: RepoSpec
     ledger: PostgresLedger
     client: Client
+    threads: WorkerThreads
 
 
 async def run_worker(
     settings: Settings,
     *,
-    workflows: Sequence[type],
-    activities: Callable[[WorkerParts], Sequence[Callable[..., Any]]],
+    work: Callable[[WorkerParts], Mapping[str, QueueWork]],
     dagster_check: Callable[[], str],
     poller_patience_seconds: float = POLLER_PATIENCE_SECONDS,
 ) -> None:
     """Work until SIGTERM or SIGINT, then let running activities finish, WORKER_GRACE_SECONDS at most, and return.
 
-    `dagster_check` blocks; it says in one line what it saw, or raises LedgerError. Run it in the main thread.
+    `work` says what is done on which task queue; every activity is a coroutine. `dagster_check` blocks; it says in one
+    line what it saw, or raises LedgerError. Run it in the main thread.
 
     Raises, before anything is polled: SettingsError where NODE_ID or SCOPE_ID is missing or not the repo-spec's, or an
     address of ours is taken; SpecError; StoreUnavailable or LedgerNotMigrated; TemporalUnavailable. Later
@@ -70,56 +65,48 @@ async def run_worker(
     would keep the interpreter from exiting.
     """
     spec = _verified(settings)
+    threads = WorkerThreads()
     # Blocking is fine up to here: nothing else runs yet.
     with (
-        open_ledger(settings.ledger_url(), spec.node_id, worker_limits(settings)) as ledger,
+        open_ledger(settings.ledger_url(), spec.node_id, worker_limits(settings, threads)) as ledger,
         closing(listen(HEALTH_SETTING, settings.worker_health_address)) as listener,
+        closing(threads),
     ):
         client = await connect(settings, start_runtime(settings))
-        parts = WorkerParts(settings, spec, ledger, client)
-        process = _Process(parts, workflows, activities(parts), dagster_check, listener)
+        parts = WorkerParts(settings, spec, ledger, client, threads)
+        process = _Process(parts, work(parts), dagster_check, listener)
         await process.run(poller_patience_seconds)
 
 
-def worker_limits(settings: Settings) -> DatabaseLimits:
+def worker_limits(settings: Settings, threads: WorkerThreads) -> DatabaseLimits:
     """The database's limits in a worker: no activity's thread waits for another's connection."""
-    return settings.database_limits.for_threads(MAX_CONCURRENT_ACTIVITIES)
+    return settings.database_limits.for_threads(threads.with_connections)
 
 
 class _Process:
-    """The Temporal worker, its health server and the watch over its pollers, which start and end together."""
+    """The Temporal workers, the health server and the watch over the pollers, which start and end together."""
 
     def __init__(
         self,
         parts: WorkerParts,
-        workflows: Sequence[type],
-        activities: Sequence[Callable[..., Any]],
+        work: Mapping[str, QueueWork],
         dagster_check: Callable[[], str],
         listener: socket.socket,
     ) -> None:
         self._settings = parts.settings
         self._identity = f"ledger-pipeline@{socket.gethostname()}:{os.getpid()}"
-        self._slots = ActivitySlots(MAX_CONCURRENT_ACTIVITIES)
         # What ended the work: None where a signal did, else what failed.
         self._ending: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
-        self._executor = ThreadPoolExecutor(MAX_CONCURRENT_ACTIVITIES, thread_name_prefix="activity")
-        self._worker = Worker(
+        self._workers = QueueWorkers(
             parts.client,
-            task_queue=TASK_QUEUE,
-            workflows=workflows,
-            activities=activities,
-            activity_executor=self._executor,
-            max_concurrent_activities=MAX_CONCURRENT_ACTIVITIES,
-            max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
-            graceful_shutdown_timeout=timedelta(seconds=parts.settings.worker_grace_seconds),
-            identity=self._identity,
-            interceptors=[self._slots, LogContext()],
+            self._identity,
+            work,
+            grace_seconds=parts.settings.worker_grace_seconds,
             on_fatal_error=self._fatal,
         )
-        self._pollers = Pollers(self._worker, self._identity, self._slots)
         self._readiness = Readiness(
             {
-                readiness.TEMPORAL: self._pollers.check,
+                readiness.TEMPORAL: self._workers.check,
                 readiness.DATABASE: in_thread(
                     database_check(parts.settings.ledger_url(), parts.settings.database_limits)
                 ),
@@ -129,22 +116,22 @@ class _Process:
         self._listener = listener
 
     async def run(self, poller_patience_seconds: float) -> None:
-        working = asyncio.create_task(self._worker.run())
-        health = HealthServer(health_app(lambda: not working.done(), self._readiness), self._listener)
+        working = self._workers.start()
+        health = HealthServer(
+            health_app(lambda: not any(task.done() for task in working), self._readiness), self._listener
+        )
         serving = asyncio.create_task(health.serve())
-        watching = asyncio.create_task(self._pollers.watch(poller_patience_seconds))
-        for task in (working, serving, watching):
+        watching = asyncio.create_task(self._workers.watch(poller_patience_seconds))
+        for task in (*working, serving, watching):
             task.add_done_callback(self._ended_by_itself)
         with self._signals():
             self._say_hello()
             failure = await self._ending
-            if not working.done():
-                await self._drain(working)
-        self._executor.shutdown(wait=False)
+            await self._drain(working)
         watching.cancel()
         health.stop()
         await asyncio.gather(serving, watching, return_exceptions=True)
-        failure = failure or working.exception()
+        failure = failure or next((problem for task in working if (problem := task.exception())), None)
         if failure is not None:
             raise TemporalUnavailable(f"the worker on {TASK_QUEUE} {_plain(failure)}") from failure
 
@@ -160,14 +147,14 @@ class _Process:
             settings.worker_metrics_address,
         )
 
-    async def _drain(self, working: asyncio.Task[None]) -> None:
+    async def _drain(self, working: Sequence[asyncio.Task[None]]) -> None:
         self._readiness.drain()
         grace_seconds = self._settings.worker_grace_seconds
-        _logger.info("draining: %d activities run, %d s for them to finish", self._slots.taken, grace_seconds)
-        stopping = asyncio.create_task(self._worker.shutdown())
-        await asyncio.wait({working}, timeout=grace_seconds + CANCEL_SECONDS)
-        if not working.done():
-            _logger.error("%d activities did not end even when canceled: ending without them", self._slots.taken)
+        _logger.info("draining: %d activities run, %d s for them to finish", self._workers.taken, grace_seconds)
+        stopping = asyncio.create_task(self._workers.shutdown())
+        _, unfinished = await asyncio.wait(working, timeout=grace_seconds + CANCEL_SECONDS)
+        if unfinished:
+            _logger.error("%d activities did not end even when canceled: ending without them", self._workers.taken)
             _end_at_once(1)
         await stopping
         _logger.info("drained")
@@ -187,7 +174,7 @@ class _Process:
 
     def _signaled(self, number: signal.Signals) -> None:
         if self._ending.done():
-            _logger.warning("%s while draining: ending at once, %d activities run", number.name, self._slots.taken)
+            _logger.warning("%s while draining: ending at once, %d activities run", number.name, self._workers.taken)
             _end_at_once(128 + number)
         _logger.info("%s: stopping", number.name)
         self._ending.set_result(None)

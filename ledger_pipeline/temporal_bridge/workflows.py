@@ -1,5 +1,7 @@
 """CollectEpochWorkflow: orchestration only, in Temporal's sandbox. What it decides follows from its payload alone."""
 
+import asyncio
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from ledger_pipeline.temporal_bridge.contract import (
         BAD_PAYLOAD,
         CANCEL_PARTITION_RUN,
+        CANCEL_QUEUE,
         COLLECT_EPOCH_WORKFLOW,
         ENSURE_EPOCH_FOR_WINDOW,
         MATERIALIZE_PARTITION,
@@ -48,6 +51,9 @@ RUN_RETRIES = RetryPolicy(
     non_retryable_error_types=[RUN_FAILED, RUN_FAILED_IN_PASSING, RUN_CANCELED],
 )
 
+# A patch of this workflow, whose earlier runs wait for the attempt before they cancel the Dagster run.
+CANCELS_AT_ONCE = "cancels-the-run-at-once"
+
 SCHEDULED_START = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
 
@@ -67,6 +73,9 @@ class CollectEpochWorkflow:
         """
         try:
             result = await self._collect(_checked(payload))
+        except asyncio.CancelledError:
+            self._now(stage="canceled")
+            raise
         except (ActivityError, ApplicationError) as error:
             self._now(stage="canceled" if is_cancelled_exception(error) else "failed")
             if isinstance(error, ActivityError) and isinstance(error.cause, ApplicationError):
@@ -117,31 +126,32 @@ class CollectEpochWorkflow:
         self, request: CollectEpochInput, window: EpochWindow, result: CollectEpochResult
     ) -> CollectEpochResult:
         self._now(stage="materializing")
+        materializing = workflow.start_activity(
+            MATERIALIZE_PARTITION,
+            MaterializeInput(
+                scope_id=request.scope_id,
+                scope_key=request.scope_key,
+                period_start=window.start,
+                period_end=window.end,
+            ),
+            result_type=MaterializeOutput,
+            start_to_close_timeout=PATIENCE,
+            schedule_to_close_timeout=PATIENCE,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RUN_RETRIES,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
         try:
-            run = await workflow.execute_activity(
-                MATERIALIZE_PARTITION,
-                MaterializeInput(
-                    scope_id=request.scope_id,
-                    scope_key=request.scope_key,
-                    period_start=window.start,
-                    period_end=window.end,
-                ),
-                result_type=MaterializeOutput,
-                start_to_close_timeout=PATIENCE,
-                schedule_to_close_timeout=PATIENCE,
-                heartbeat_timeout=HEARTBEAT_TIMEOUT,
-                retry_policy=RUN_RETRIES,
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            )
-        except ActivityError as error:
-            if is_cancelled_exception(error):
-                # By itself, so that it is done even where no attempt was there to hear of the cancellation.
-                await workflow.execute_activity(
-                    CANCEL_PARTITION_RUN,
-                    start_to_close_timeout=timedelta(minutes=2),
-                    schedule_to_close_timeout=PATIENCE,
-                    retry_policy=RETRIES,
-                )
+            run = await asyncio.shield(materializing)
+        except asyncio.CancelledError:
+            materializing.cancel()
+            # At once: an attempt hears of its cancellation with its next heartbeat only.
+            if workflow.patched(CANCELS_AT_ONCE):
+                await _cancel_run()
+            with suppress(ActivityError):
+                await materializing
+            # Again, for what it may have launched meanwhile, and where no attempt was there to hear of it.
+            await _cancel_run()
             raise
         self.dagster_run_found(DagsterRunFound(run_id=run.run_id, url=run.url))
         return result.model_copy(
@@ -156,6 +166,16 @@ class CollectEpochWorkflow:
 
     def _now(self, **changed: Any) -> None:
         self._progress = self._progress.model_copy(update=changed)
+
+
+async def _cancel_run() -> None:
+    await workflow.execute_activity(
+        CANCEL_PARTITION_RUN,
+        task_queue=CANCEL_QUEUE,
+        start_to_close_timeout=timedelta(minutes=2),
+        schedule_to_close_timeout=PATIENCE,
+        retry_policy=RETRIES,
+    )
 
 
 def _checked(payload: object) -> CollectEpochInput:

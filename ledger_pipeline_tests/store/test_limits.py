@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from sqlalchemy import Engine, text
@@ -15,7 +15,8 @@ from ledger_pipeline.store.bounded_connection import BoundedConnection
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.failures import translated
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.temporal_bridge.worker import MAX_CONCURRENT_ACTIVITIES, worker_limits
+from ledger_pipeline.temporal_bridge.threads import WorkerThreads
+from ledger_pipeline.temporal_bridge.worker import worker_limits
 from ledger_pipeline_tests.builders import NODE_ID, PRODUCER, SCOPE_ID, instant, pull_request, window
 from ledger_pipeline_tests.silent_proxy import silent_proxy
 
@@ -163,5 +164,6 @@ def test_a_migration_takes_as_long_as_it_takes(empty_database_url: str, monkeypa
 
 
 def test_a_worker_has_a_connection_for_each_of_its_threads() -> None:
-    assert worker_limits(Settings(database_pool_size=1)).pool_size > MAX_CONCURRENT_ACTIVITIES
-    assert worker_limits(Settings(database_pool_size=500)).pool_size == 500
+    with closing(WorkerThreads()) as threads:
+        assert worker_limits(Settings(database_pool_size=1), threads).pool_size == threads.with_connections + 4
+        assert worker_limits(Settings(database_pool_size=500), threads).pool_size == 500

@@ -1,9 +1,12 @@
 """The five Temporal activities one by one: what they answer, what they refuse, and that each may be repeated."""
 
+import asyncio
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,20 +14,22 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine
-from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.pipeline.pieces import PieceLimits
 from ledger_pipeline.sources.github.source import GitHubSource
-from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.faults import Asked, Failure, SecondaryLimit, Slow
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, World
+from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.temporal_bridge.activities import PIECE_LIMITS, LedgerActivities
+from ledger_pipeline.temporal_bridge.activities import BEAT_SECONDS, PIECE_LIMITS, LedgerActivities
+from ledger_pipeline.temporal_bridge.threads import Threads, WorkerThreads
 from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, SCOPE_ID, cursor, instant, scope, weeks, window
 from ledger_pipeline_tests.postgres import fresh_database, set_status
 from ledger_pipeline_tests.sources.github.github_source import github_source
@@ -33,6 +38,10 @@ from ledger_pipeline_tests.temporal_bridge.ledger_tables import differences, rea
 
 NOW = instant("2026-02-18T12:00")
 HOUR = timedelta(hours=1)
+SWIFT_REQUESTS = 2
+HELD_SECONDS = 8.0
+PROMPT_SECONDS = 2.0
+DEADLINE_SECONDS = 30
 STREAMS = ["pull_requests", "reviews", "issues"]
 WINDOW = {"periodStart": "2026-02-16T00:00:00.000Z", "periodEnd": "2026-02-23T00:00:00.000Z"}
 LAST_WINDOW = {"periodStart": "2026-02-09T00:00:00.000Z", "periodEnd": "2026-02-16T00:00:00.000Z"}
@@ -85,7 +94,7 @@ class Calls:
 
     def __call__(self, name: str, argument: Any = None) -> Any:
         [activity] = [each for each in self.of.activities if _name(each) == name]
-        answer = self.environment.run(activity, json.loads(json.dumps(argument)))
+        answer = asyncio.run(self.environment.run(activity, json.loads(json.dumps(argument))))
         return json.loads(json.dumps(answer))
 
     def refusal(self, name: str, argument: Any) -> ApplicationError:
@@ -105,14 +114,20 @@ Connect = Callable[..., Calls]
 
 
 @pytest.fixture
-def connect(ledger: PostgresLedger, source: GitHubSource) -> Connect:
+def threads() -> Iterator[WorkerThreads]:
+    with closing(WorkerThreads()) as threads:
+        yield threads
+
+
+@pytest.fixture
+def connect(ledger: PostgresLedger, source: GitHubSource, threads: WorkerThreads) -> Connect:
     """The activities over the fresh ledger, for other scopes or limits where given."""
 
     def connected(
         *scopes: Scope, limits: PieceLimits = PIECE_LIMITS, to: PostgresLedger = ledger, now: datetime = NOW
     ) -> Calls:
         spec = spec_of(*(scopes or (scope(NAME),)))
-        activities = LedgerActivities(spec, to, lambda: nullcontext(source), lambda: now, limits)
+        activities = LedgerActivities(spec, to, lambda _: nullcontext(source), lambda: now, threads, limits)
         return Calls(activities, ActivityEnvironment())
 
     return connected
@@ -388,22 +403,81 @@ def test_a_page_that_no_payload_can_hold_says_what_to_lower(connect: Connect) ->
     assert "lower GITHUB_PAGE_SIZE" in failure.message
 
 
-def test_every_page_is_a_heartbeat_and_a_cancelled_caller_stops_the_reading(github: Simulator, call: Calls) -> None:
-    beats: list[Any] = []
-    call.environment.on_heartbeat = lambda *details: beats.append(details)
-    call("collectFromSource", COLLECT)
-    pages = len(beats)
-    assert beats[0] == ({"sourceRef": NAME, "pages": 1},)
-    assert pages > 1
+def test_a_cancelled_caller_asks_nothing_more_even_while_a_request_hangs(
+    github: Simulator, ledger: PostgresLedger, threads: WorkerThreads
+) -> None:
+    def opened(stop: StopSignal) -> AbstractContextManager[GitHubSource]:
+        return github_source(github.url, page_size=1, stop=stop)
 
-    def cancel(*_: Any) -> None:
-        beats.append(None)
-        call.environment.cancel()
+    call = Calls(LedgerActivities(spec_of(scope(NAME)), ledger, opened, lambda: NOW, threads), ActivityEnvironment())
+    canceled_at = 0.0
+    arrived: list[int] = []
 
-    call.environment.on_heartbeat = cancel
-    with pytest.raises(CancelledError):
+    def is_held(asked: Asked) -> bool:
+        arrived.append(asked.number)
+        return asked.number > SWIFT_REQUESTS
+
+    def on_heartbeat(_: object) -> None:
+        nonlocal canceled_at
+        if len(arrived) > SWIFT_REQUESTS and not canceled_at:
+            canceled_at = time.monotonic()
+            call.environment.cancel()
+
+    call.environment.on_heartbeat = on_heartbeat
+    github.faults.when(is_held, Slow(HELD_SECONDS))
+    with pytest.raises(asyncio.CancelledError):
         call("collectFromSource", COLLECT)
-    assert len(beats) == pages + 1
+    took_seconds = time.monotonic() - canceled_at
+    print(f"canceled: ended after {took_seconds:.2f} s")
+    assert took_seconds < PROMPT_SECONDS
+    # The thread is back for others once the request that hung is answered; it has sent no further one.
+    asyncio.run(idle(threads.reading))
+    assert len(arrived) == SWIFT_REQUESTS + 1
+    assert ledger.cursors(SCOPE_ID, "github") == {}
+
+
+def test_a_cancelled_caller_does_not_wait_for_a_rate_limit_to_pass(
+    github: Simulator, ledger: PostgresLedger, threads: WorkerThreads
+) -> None:
+    def opened(stop: StopSignal) -> AbstractContextManager[GitHubSource]:
+        return github_source(github.url, retries=1, max_wait_seconds=60, stop=stop)
+
+    call = Calls(LedgerActivities(spec_of(scope(NAME)), ledger, opened, lambda: NOW, threads), ActivityEnvironment())
+    beats: list[float] = []
+
+    def on_heartbeat(_: object) -> None:
+        beats.append(time.monotonic())
+        if len(github.requests) == 1:
+            call.environment.cancel()
+
+    call.environment.on_heartbeat = on_heartbeat
+    github.faults.for_repository(NAME, SecondaryLimit(60))
+    with pytest.raises(asyncio.CancelledError):
+        call("collectFromSource", COLLECT)
+    asyncio.run(idle(threads.reading))
+    assert time.monotonic() - beats[-1] < PROMPT_SECONDS
+    assert len(github.requests) == 1
+
+
+def test_a_limit_that_lasts_ends_the_scan_and_says_when_to_ask_again(github: Simulator, call: Calls) -> None:
+    github.faults.for_repository(NAME, SecondaryLimit(3600))
+    with pytest.raises(ApplicationError, match="secondary rate limit") as caught:
+        call("collectFromSource", COLLECT)
+    assert (caught.value.non_retryable, caught.value.next_retry_delay) == (False, timedelta(hours=1))
+
+
+async def idle(threads: Threads) -> None:
+    """Return once all of the threads are free at the same moment."""
+    meeting = threading.Barrier(threads.size)
+    await asyncio.gather(*(threads.run(meeting.wait, DEADLINE_SECONDS) for _ in range(threads.size)))
+
+
+def test_where_the_source_keeps_it_waiting_it_heartbeats(github: Simulator, call: Calls) -> None:
+    beats: list[dict[str, Any]] = []
+    call.environment.on_heartbeat = beats.append
+    github.faults.on_request(1, Slow(3 * BEAT_SECONDS))
+    call("collectFromSource", COLLECT)
+    assert beats[:2] == [{}, {}]
 
 
 # insertEvents.

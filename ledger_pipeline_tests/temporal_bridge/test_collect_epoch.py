@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 from ledger_pipeline.core.partition_runs import TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG, partition_tags
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.local.embedded_temporal import temporal_command
-from ledger_pipeline.sources.simulator.faults import Failure, Slow
+from ledger_pipeline.sources.simulator.faults import Failure, SecondaryLimit, Slow
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.temporal_bridge.contract import RUN_CANCELED, RUN_FAILED, RUN_FAILED_IN_PASSING
 from ledger_pipeline_tests.builders import SCOPE_ID
@@ -279,6 +279,42 @@ def test_a_run_that_fails_in_passing_fails_the_workflow_as_worth_retrying(stack:
     # Retried as a schedule's policy has it: another workflow run, and so another Dagster run.
     assert collect(stack, week)["streams"]["issues"]["new"] == 1
     assert len(stack.runs_of(week)) == 2
+
+
+@pytest.mark.e2e
+def test_a_run_that_a_limit_ended_is_followed_by_another_once_that_has_passed(stack: Stack) -> None:
+    week = stack.next_week()
+    stack.github.faults.for_repository(NAME, SecondaryLimit(2), times=2)
+    result = collect(stack, week)
+    first, second = stack.runs_of(week)
+    assert (first.status, second.status) == ("FAILURE", "SUCCESS")
+    assert (second.retries, result["dagsterRunId"]) == (first.run_id, second.run_id)
+    assert len(stack.event_ids(week)) == 3
+
+
+@pytest.mark.e2e
+def test_a_limit_of_an_hour_is_waited_for_by_temporal_and_a_cancellation_does_not_wait(stack: Stack) -> None:
+    week = stack.next_week()
+    stack.github.faults.for_repository(NAME, SecondaryLimit(3600))
+
+    async def run(client: Client) -> None:
+        handle = await start(client, stack.payload(week), f"limited-{week.key}")
+
+        async def put_off() -> timedelta:
+            [pending] = (await handle.describe()).raw_description.pending_activities or [None]
+            if pending is None or not pending.HasField("next_attempt_schedule_time"):
+                return timedelta()
+            return pending.next_attempt_schedule_time.ToDatetime(UTC) - datetime.now(UTC)
+
+        await eventually_async(put_off, lambda seconds: timedelta(minutes=50) < seconds < timedelta(minutes=61))
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+
+    with_client(stack, run)
+    [limited] = stack.runs_of(week)
+    assert limited.status == "FAILURE"
+    assert limited.retry_at is not None
 
 
 def test_canceling_the_workflow_cancels_the_run(stack: Stack) -> None:

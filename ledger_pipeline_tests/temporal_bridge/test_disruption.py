@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.sources.simulator.faults import Slow
 from ledger_pipeline.temporal_bridge.contract import RUN_CANCELED, MaterializeOutput
 from ledger_pipeline.temporal_bridge.materialize import PartitionActivities
+from ledger_pipeline.temporal_bridge.threads import WorkerThreads
 from ledger_pipeline_tests.builders import SCOPE_ID
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
 from ledger_pipeline_tests.temporal_bridge.conftest import register_namespace
@@ -164,7 +165,6 @@ def attempt(stack: Stack, week: EpochWindow, workflow_run_id: str, *told: dict[s
     }
 
     async def run(client: Client) -> MaterializeOutput:
-        activities = PartitionActivities(stack.dagster, client, lambda *_: None)
         environment = ActivityEnvironment(client)
         environment.info = replace(
             environment.info,
@@ -173,7 +173,9 @@ def attempt(stack: Stack, week: EpochWindow, workflow_run_id: str, *told: dict[s
             attempt=2,
             heartbeat_details=told,
         )
-        return await environment.run(activities.materialize_partition, payload)
+        with closing(WorkerThreads()) as threads:
+            activities = PartitionActivities(stack.dagster, client, lambda *_: None, threads)
+            return await environment.run(activities.materialize_partition, payload)
 
     return with_client(stack, run)
 

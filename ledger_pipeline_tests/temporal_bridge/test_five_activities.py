@@ -5,11 +5,12 @@ The simulated GitHub's clock stands still while both collect, so that they are t
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from uuid import uuid4
 import dagster as dg
 import pytest
 from sqlalchemy import Engine
+from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -29,6 +31,7 @@ from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.pipeline.pieces import PieceLimits
 from ledger_pipeline.settings import ANY_CLOCK_SECONDS, read_settings
 from ledger_pipeline.sources.github.source import open_github
+from ledger_pipeline.sources.simulator.faults import SecondaryLimit
 from ledger_pipeline.sources.simulator.generated import REPOSITORIES, generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
@@ -36,12 +39,14 @@ from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.temporal_bridge.activities import PIECE_LIMITS, LedgerActivities
 from ledger_pipeline.temporal_bridge.connection import connect
+from ledger_pipeline.temporal_bridge.threads import WorkerThreads
 from ledger_pipeline_tests.builders import NODE_ID, instant, window
 from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec
 from ledger_pipeline_tests.postgres import fresh_database
 from ledger_pipeline_tests.sources.simulator.worlds import issue, merged, repository
 from ledger_pipeline_tests.temporal_bridge.five_activities_workflow import OtherCollectEpoch
 from ledger_pipeline_tests.temporal_bridge.ledger_tables import Tables, differences, read_tables
+from ledger_pipeline_tests.waiting import POLL_SECONDS
 
 # A week in which one pull request of the first repository has 250 reviews.
 CROWDED = "2026-03-30"
@@ -104,17 +109,33 @@ class Side:
             deployment = Deployment(self._github, self.ledger, instance, settings, datetime.now(UTC), self._folder)
             assert deployment.materialize(epoch).success
 
-    def activities(self, limits: PieceLimits) -> LedgerActivities:
+    def activities(self, threads: WorkerThreads, limits: PieceLimits) -> LedgerActivities:
         settings = read_settings(self.overrides)
         return LedgerActivities(
-            settings.repo_spec(), self.ledger, lambda: open_github(settings, 25), lambda: datetime.now(UTC), limits
+            settings.repo_spec(),
+            self.ledger,
+            partial(open_github, settings, 25),
+            lambda: datetime.now(UTC),
+            threads,
+            limits,
         )
 
     def run_workflow(
         self, server: TemporalServer, of: EpochWindow, *, limits: PieceLimits = PIECE_LIMITS, older: bool = False
     ) -> dict[str, Any]:
         """The other system's workflow, on a task queue of its own, to its end."""
-        argument = {
+
+        async def run() -> dict[str, Any]:
+            async with self._working(server, limits) as (client, queue):
+                result: dict[str, Any] = await client.execute_workflow(
+                    "OtherCollectEpoch", self._argument(of, older=older), id=queue, task_queue=queue
+                )
+            return result
+
+        return asyncio.run(run())
+
+    def _argument(self, of: EpochWindow, *, older: bool = False) -> dict[str, Any]:
+        return {
             "periodStart": iso_millis(of.start),
             "periodEnd": iso_millis(of.end),
             "weightConfig": dict(DEFAULT_WEIGHTS_MILLI),
@@ -122,26 +143,43 @@ class Side:
             "streams": list(GITHUB_STREAMS),
             "older": older,
         }
-        return asyncio.run(self._run_workflow(server, argument, limits))
 
-    async def _run_workflow(
-        self, server: TemporalServer, argument: dict[str, Any], limits: PieceLimits
-    ) -> dict[str, Any]:
+    @asynccontextmanager
+    async def _working(self, server: TemporalServer, limits: PieceLimits) -> AsyncIterator[tuple[Client, str]]:
+        """A worker, and another client, which knows no type of ours, as any SDK; the queue they share."""
         queue = f"five-activities-{uuid4()}"
-        plain = await Client.connect(server.address)  # knows no type of ours, as any SDK
-        with ThreadPoolExecutor(4) as executor:
+        with closing(WorkerThreads()) as threads:
             async with Worker(
                 await connect(read_settings({"temporal_address": server.address})),
                 task_queue=queue,
                 workflows=[OtherCollectEpoch],
-                activities=self.activities(limits).activities,
-                activity_executor=executor,
+                activities=self.activities(threads, limits).activities,
                 workflow_runner=SandboxedWorkflowRunner(),
             ):
-                result: dict[str, Any] = await plain.execute_workflow(
-                    "OtherCollectEpoch", argument, id=queue, task_queue=queue
+                yield await Client.connect(server.address), queue
+
+    def until_done_or_waiting(
+        self, server: TemporalServer, of: EpochWindow, *, long_seconds: int
+    ) -> PendingActivityInfo | None:
+        """Run the workflow until it is done (None), or an activity of it is put off for longer than that."""
+
+        async def run() -> PendingActivityInfo | None:
+            async with self._working(server, PIECE_LIMITS) as (client, queue):
+                handle = await client.start_workflow(
+                    "OtherCollectEpoch", self._argument(of), id=queue, task_queue=queue
                 )
-        return result
+                result = asyncio.create_task(handle.result())
+                while not (await asyncio.wait({result}, timeout=POLL_SECONDS))[0]:
+                    for pending in (await handle.describe()).raw_description.pending_activities:
+                        put_off = pending.next_attempt_schedule_time.ToDatetime(UTC) - datetime.now(UTC)
+                        if pending.HasField("next_attempt_schedule_time") and put_off.total_seconds() > long_seconds:
+                            await handle.terminate()
+                            result.cancel()
+                            return pending
+                await result
+                return None
+
+        return asyncio.run(run())
 
     def tables(self, *without: str) -> Tables:
         return read_tables(self.engine, *without)
@@ -223,6 +261,27 @@ def test_a_week_collected_after_it_is_over_is_a_dagster_runs_in_one_go(
         "status": "review",
     }
     assert differences(by_workflow.tables(), by_dagster.tables()) == []
+
+
+@pytest.mark.parametrize("seconds", [2, 3600])
+def test_temporal_waits_for_a_limit_that_lasts_and_holds_no_thread_meanwhile(
+    temporal_server: TemporalServer, github: Simulator, of_one: list[Side], seconds: int
+) -> None:
+    _, by_workflow = of_one
+    github.set_clock(instant("2026-04-03T12:00"))
+    github.faults.for_repository(REPOSITORIES[0], SecondaryLimit(seconds), times=2)
+    began = time.monotonic()
+    waiting = by_workflow.until_done_or_waiting(temporal_server, window(CROWDED), long_seconds=60)
+    if seconds > 60:
+        assert waiting is not None
+        assert waiting.last_failure.message.startswith(f"github {REPOSITORIES[0]}: GitHub's secondary rate limit")
+        left = waiting.next_attempt_schedule_time.ToDatetime(UTC) - datetime.now(UTC)
+        assert timedelta(seconds=seconds - 120) < left < timedelta(seconds=seconds + 5)
+        assert len(by_workflow.tables()["activity_events"]) == 0
+    else:
+        assert waiting is None
+        assert time.monotonic() - began > seconds
+        assert len(by_workflow.tables()["activity_events"]) > 0
 
 
 def test_an_older_callers_workflow_stores_every_event_and_a_dagster_run_adds_only_what_it_left_out(

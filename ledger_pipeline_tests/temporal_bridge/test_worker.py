@@ -33,7 +33,6 @@ from ledger_pipeline_tests.temporal_bridge.running_worker import (
     start_activity,
     worker_environment,
 )
-from ledger_pipeline_tests.temporal_bridge.worker_workflow import OneActivityWorkflow
 from ledger_pipeline_tests.waiting import eventually
 
 
@@ -66,11 +65,7 @@ def refusal(environment: dict[str, str]) -> LedgerError:
     """What a worker with this environment says instead of starting."""
     settings = read_settings({name.lower(): value for name, value in environment.items()})
     with pytest.raises(LedgerError) as caught:
-        asyncio.run(
-            run_worker(
-                settings, workflows=[OneActivityWorkflow], activities=lambda _: [], dagster_check=lambda: "not asked"
-            )
-        )
+        asyncio.run(run_worker(settings, work=lambda _: {}, dagster_check=lambda: "not asked"))
     assert "\n" not in str(caught.value)
     return caught.value
 

@@ -7,7 +7,6 @@ unreachable.
 
 import asyncio
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +17,37 @@ from ledger_pipeline.cli.app import app, main
 from ledger_pipeline.core.errors import DagsterUnavailable
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.temporal_bridge import worker
+from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
+from ledger_pipeline.temporal_bridge.queue_workers import QueueWork
 from ledger_pipeline.temporal_bridge.telemetry import configure_logging
+from ledger_pipeline.temporal_bridge.threads import Threads
 from ledger_pipeline_tests.temporal_bridge.worker_workflow import OneActivityWorkflow
 
 POLL_SECONDS = 0.05
 
 
 @activity.defn(name="greet")
-def greet(name: str) -> str:
+async def greet(name: str) -> str:
     return f"hello {name}"
 
 
 @activity.defn(name="stay")
-def stay(release: str) -> str:
+async def stay(release: str) -> str:
     """Until the file is there; says that it runs by making another."""
     Path(f"{release}.running").touch()
     while not Path(release).exists():
-        time.sleep(POLL_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
     return "released"
 
 
-@activity.defn(name="stayDeaf", no_thread_cancel_exception=True)
-def stay_deaf(release: str) -> str:
-    """As `stay`, but does not notice that it is canceled."""
-    return stay(release)
+@activity.defn(name="stayDeaf")
+async def stay_deaf(release: str) -> str:
+    """As `stay`, but in a thread, which does not notice that it is canceled."""
+    return await Threads("deaf", 1).run_to_end(asyncio.run, stay(release))
 
 
 @activity.defn(name="breakPoller")
-def break_poller(problem: str) -> str:
+async def break_poller(problem: str) -> str:
     """The activity poller fails when next asked; once, for the core must be able to end."""
     bridge = temporalio.bridge.worker.Worker
     working = bridge.poll_activity_task
@@ -72,8 +74,9 @@ def run_worker(patience_seconds: float = worker.POLLER_PATIENCE_SECONDS, cancel_
     asyncio.run(
         worker.run_worker(
             read_settings(),
-            workflows=[OneActivityWorkflow],
-            activities=lambda _: [greet, stay, stay_deaf, break_poller],
+            work=lambda _: {
+                TASK_QUEUE: QueueWork([greet, stay, stay_deaf, break_poller], slots=20, workflows=[OneActivityWorkflow])
+            },
             dagster_check=dagster_check,
             poller_patience_seconds=patience_seconds,
         )

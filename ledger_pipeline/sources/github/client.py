@@ -204,7 +204,7 @@ class GitHubClient:
                 shortfalls.append((taken.wait_seconds, taken.problem(credential.budget.reserve)))
             seconds, problem = min(shortfalls)
             if waited > self._patience.retries:
-                raise SourceUnavailable(GITHUB, source_scope, problem)
+                raise SourceUnavailable(GITHUB, source_scope, problem, retry_after_seconds=seconds)
             self._patience.sleep_at_most(source_scope, problem, seconds)
             waited += 1
 

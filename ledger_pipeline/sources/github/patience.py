@@ -33,7 +33,10 @@ class Patience:
         """
         if tried >= self.retries:
             after = f", after {tried + 1} tries" if tried else ""
-            raise SourceUnavailable(GITHUB, source_scope, f"{failure.problem}{after}")
+            is_limit = failure.kind in (Kind.PACED, Kind.SPENT)
+            seconds = self._seconds(failure, tried) if is_limit else failure.wait_seconds
+            problem = f"{failure.problem}{after}"
+            raise SourceUnavailable(GITHUB, source_scope, problem, retry_after_seconds=seconds)
         self.sleep_at_most(source_scope, failure.problem, self._seconds(failure, tried))
 
     def sleep_at_most(self, source_scope: str, problem: str, seconds: float) -> None:
@@ -43,6 +46,7 @@ class Patience:
                 GITHUB,
                 source_scope,
                 f"{problem}: a wait of {seconds:.0f} s, GITHUB_MAX_WAIT_SECONDS is {self.max_wait_seconds:.0f}",
+                retry_after_seconds=seconds,
             )
         self.sleep(seconds)
 

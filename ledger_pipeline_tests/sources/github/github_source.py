@@ -9,17 +9,21 @@ from ledger_pipeline.settings import ANY_CLOCK_SECONDS, GitHubTokens
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
+from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
 
 
 @contextmanager
-def github_source(url: str, page_size: int = 100, retries: int = 0) -> Iterator[GitHubSource]:
+def github_source(
+    url: str, page_size: int = 100, retries: int = 0, *, max_wait_seconds: int = 0, stop: StopSignal | None = None
+) -> Iterator[GitHubSource]:
     client = GitHubClient(
         api_url=url,
         credentials=GitHubTokens.of("t"),
         timeout_seconds=10,
-        max_wait_seconds=0,
+        max_wait_seconds=max_wait_seconds,
         retries=retries,
+        stop=stop,
         clock_tolerance_seconds=ANY_CLOCK_SECONDS,
     )
     try:
