@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ledger_pipeline.local.single_run import single_run
 from ledger_pipeline_tests.waiting import eventually
 
 DEADLINE_SECONDS = 60
@@ -41,3 +42,15 @@ def test_a_child_ends_where_its_parent_is_killed(tmp_path: Path) -> None:
         assert eventually(lambda: child.name() == "sleep", DEADLINE_SECONDS)
         parent.kill()
         assert psutil.wait_procs([child], timeout=DEADLINE_SECONDS)[1] == []
+
+
+def test_what_an_earlier_run_left_running_is_stopped_and_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    with subprocess.Popen(["sleep", "600"]) as left:
+        with single_run(tmp_path, said.append) as run:
+            run.remember({"sleeper": left.pid})
+            remembered = run.record.read_text()
+        run.record.write_text(remembered)  # as a run that was killed leaves it
+        with single_run(tmp_path, said.append):
+            assert left.wait(DEADLINE_SECONDS) != 0
+    assert said == [f"stopping process {left.pid}, left over from a run that was killed"]
