@@ -146,7 +146,7 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 collected.update(report.streams)
             if failures:
                 failed = CollectionFailed(failures)
-                remember_retry(context.instance, context.run_id, failed, clock.now())
+                remember_retry(context.instance, context.run.run_id, failed, clock.now())
                 raise failed
         for stream in streams:
             if stream in collected:
