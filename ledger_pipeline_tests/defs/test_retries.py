@@ -6,7 +6,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ledger_pipeline.core.partition_runs import RETRY_AT_TAG, RETRY_OF_TAG, WORKFLOW_RUN_ID_TAG
+from ledger_pipeline.core.partition_runs import (
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    RETRY_AT_TAG,
+    RETRY_OF_TAG,
+    WORKFLOW_RUN_ID_TAG,
+)
 from ledger_pipeline.defs.sensors import passed_limits
 from ledger_pipeline.sources.simulator.faults import Failure, SecondaryLimit
 from ledger_pipeline_tests.defs.conftest import NOW
@@ -73,7 +79,8 @@ def test_it_is_asked_for_again_once_when_the_time_has_come(limited: Deployment) 
     launched = collect(limited, **request.tags)
     assert launched.status is dg.DagsterRunStatus.SUCCESS
     assert launched.tags[RETRY_OF_TAG] == run.run_id
-    assert {name: run.tags[name] for name in request.tags if name != RETRY_OF_TAG}.items() <= launched.tags.items()
+    for name in (RANGE_START_TAG, RANGE_END_TAG):
+        assert request.tags[name] == run.tags[name]
     assert tick(limited) == []
 
 
