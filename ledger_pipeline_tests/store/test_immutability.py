@@ -1,12 +1,16 @@
 """What the database refuses, whoever asks: the superuser of these tests included."""
 
+from collections.abc import Iterator
+
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import (
+    NODE_ID,
     PRODUCER,
     SCOPE_ID,
     cursor,
@@ -18,16 +22,33 @@ from ledger_pipeline_tests.builders import (
     weeks,
     window,
 )
-from ledger_pipeline_tests.postgres import set_status
+from ledger_pipeline_tests.postgres import fresh_database, set_status
 
 CLOSED, OPEN = weeks(2, "2026-02-09")
 OF_CLOSED, ALSO_OF_CLOSED = (pull_request(number, at="2026-02-10T12:00:00Z") for number in (7, 8))
 STAGES = list(EpochStatus)
 
 
+@pytest.fixture(scope="module")
+def filled_engine(postgres_server: str, migrated_template: str) -> Iterator[Engine]:
+    """A filled ledger that all tests share which only have something refused: that leaves it as it is."""
+    with fresh_database(postgres_server, migrated_template) as url:
+        engine = make_engine(url)
+        fill(engine)
+        yield engine
+        engine.dispose()
+
+
 @pytest.fixture
-def filled(ledger: PostgresLedger, ledger_engine: Engine) -> PostgresLedger:
+def own_filled_engine(ledger_engine: Engine) -> Engine:
+    """A filled ledger that a test may change."""
+    fill(ledger_engine)
+    return ledger_engine
+
+
+def fill(engine: Engine) -> None:
     """One row in every table; the epoch of CLOSED finalized, that of OPEN open."""
+    ledger = PostgresLedger(engine, NODE_ID)
     closed, running = ledger.ensure_epochs(SCOPE_ID, [CLOSED, OPEN], {})
     ledger.append_events(
         SCOPE_ID, [pull_request(), issue(), OF_CLOSED, ALSO_OF_CLOSED], PRODUCER, instant("2026-02-18")
@@ -35,7 +56,7 @@ def filled(ledger: PostgresLedger, ledger_engine: Engine) -> PostgresLedger:
     ledger.append_events(SCOPE_ID, [issue(at="2026-02-18T00:00:00Z")], PRODUCER, instant("2026-02-18"))
     ledger.record_skipped(SCOPE_ID, [skipped()], instant("2026-02-18"))
     ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], instant("2026-02-18"), [receipt()])
-    with ledger_engine.begin() as connection:
+    with engine.begin() as connection:
         for statement in (
             "INSERT INTO activity_curation (node_id, epoch_id, event_id) "
             f"VALUES (:node, :closed, '{OF_CLOSED.id}'), (:node, :open, '{pull_request().id}')",
@@ -54,8 +75,7 @@ def filled(ledger: PostgresLedger, ledger_engine: Engine) -> PostgresLedger:
             "SELECT node_id, epoch_id, allocation_set_hash, pool_total_credits FROM payout_statements",
         ):
             connection.execute(text(statement), {"node": ledger.node_id, "closed": closed.id, "open": running.id})
-    set_status(ledger_engine, SCOPE_ID, CLOSED, EpochStatus.FINALIZED)
-    return ledger
+    set_status(engine, SCOPE_ID, CLOSED, EpochStatus.FINALIZED)
 
 
 def refused(engine: Engine, statement: str) -> str:
@@ -80,12 +100,10 @@ def refused(engine: Engine, statement: str) -> str:
     ],
 )
 @pytest.mark.parametrize("change", ["UPDATE {} SET node_id = node_id", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
-def test_facts_are_never_changed_removed_or_truncated(
-    filled: PostgresLedger, ledger_engine: Engine, table: str, change: str
-) -> None:
-    message = refused(ledger_engine, change.format(table))
+def test_facts_are_never_changed_removed_or_truncated(filled_engine: Engine, table: str, change: str) -> None:
+    message = refused(filled_engine, change.format(table))
     assert f"{change.split()[0]} of {table} refused: the ledger is append-only" in message
-    with ledger_engine.connect() as connection:
+    with filled_engine.connect() as connection:
         assert connection.scalar(text(f"SELECT count(*) FROM {table}"))
 
 
@@ -100,22 +118,20 @@ def test_facts_are_never_changed_removed_or_truncated(
         "DELETE FROM activity_curation",
     ],
 )
-def test_curation_is_fixed_once_its_epoch_is_finalized(
-    filled: PostgresLedger, ledger_engine: Engine, change: str
-) -> None:
-    message = refused(ledger_engine, change)
+def test_curation_is_fixed_once_its_epoch_is_finalized(filled_engine: Engine, change: str) -> None:
+    message = refused(filled_engine, change)
     assert message.startswith(f"{change.split()[0]} of activity_curation refused: epoch ")
     assert message.endswith("is finalized")
 
 
-def test_curation_cannot_be_truncated_away(filled: PostgresLedger, ledger_engine: Engine) -> None:
-    assert "TRUNCATE of activity_curation refused" in refused(ledger_engine, "TRUNCATE activity_curation")
-    assert "refused" in refused(ledger_engine, "TRUNCATE epochs CASCADE")
+def test_curation_cannot_be_truncated_away(filled_engine: Engine) -> None:
+    assert "TRUNCATE of activity_curation refused" in refused(filled_engine, "TRUNCATE activity_curation")
+    assert "refused" in refused(filled_engine, "TRUNCATE epochs CASCADE")
 
 
-def test_curation_of_an_open_epoch_may_change(filled: PostgresLedger, ledger_engine: Engine) -> None:
+def test_curation_of_an_open_epoch_may_change(own_filled_engine: Engine) -> None:
     of_open = "WHERE epoch_id = (SELECT id FROM epochs WHERE status = 'open')"
-    with ledger_engine.begin() as connection:
+    with own_filled_engine.begin() as connection:
         assert connection.execute(text(f"UPDATE activity_curation SET included = false {of_open}")).rowcount == 1
         assert connection.execute(text(f"DELETE FROM activity_curation {of_open}")).rowcount == 1
 
@@ -189,28 +205,28 @@ COPY_OF_AN_EVENT = """
 """
 
 
-def test_a_new_event_of_a_closed_epoch_is_refused_to_anyone(filled: PostgresLedger, ledger_engine: Engine) -> None:
+def test_a_new_event_of_a_closed_epoch_is_refused_to_anyone(filled_engine: Engine) -> None:
     late = COPY_OF_AN_EVENT.format(id="'late'", time="timestamptz '2026-02-15T23:59:59Z'")
-    with pytest.raises(DBAPIError) as raised, ledger_engine.begin() as connection:
+    with pytest.raises(DBAPIError) as raised, filled_engine.begin() as connection:
         connection.execute(text(late))
     assert raised.value.orig is not None
     assert raised.value.orig.sqlstate == "LP001"  # type: ignore[attr-defined]
     assert "is in finalized, not open" in str(raised.value.orig)
 
 
-def test_a_duplicate_of_a_closed_epoch_is_no_error(filled: PostgresLedger, ledger_engine: Engine) -> None:
-    set_status(ledger_engine, SCOPE_ID, OPEN, EpochStatus.REVIEW)
-    with ledger_engine.begin() as connection:
+def test_a_duplicate_of_a_closed_epoch_is_no_error(own_filled_engine: Engine) -> None:
+    set_status(own_filled_engine, SCOPE_ID, OPEN, EpochStatus.REVIEW)
+    with own_filled_engine.begin() as connection:
         duplicate = text(COPY_OF_AN_EVENT.format(id="id", time="event_time"))
         assert connection.execute(duplicate).rowcount == 0
 
 
-def test_a_second_row_for_one_object_is_refused(filled: PostgresLedger, ledger_engine: Engine) -> None:
+def test_a_second_row_for_one_object_is_refused(filled_engine: Engine) -> None:
     columns = (
         "node_id, scope_id, source, event_type, platform_user_id, platform_login, artifact_url, metadata, "
         "payload_hash, source_object_id, producer, producer_version, event_time, retrieved_at"
     )
     message = refused(
-        ledger_engine, f"INSERT INTO activity_events (id, {columns}) SELECT 'renamed', {columns} FROM activity_events"
+        filled_engine, f"INSERT INTO activity_events (id, {columns}) SELECT 'renamed', {columns} FROM activity_events"
     )
     assert "activity_events_source_object" in message

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import Engine, NullPool, make_url, text
@@ -29,7 +30,7 @@ from ledger_pipeline_tests.builders import (
     weeks,
     window,
 )
-from ledger_pipeline_tests.postgres import set_status
+from ledger_pipeline_tests.postgres import fresh_database, set_status
 
 NOW = instant("2026-02-18")
 CLOSED, OPEN = weeks(2, "2026-02-09")
@@ -58,14 +59,28 @@ def urls(url: str) -> dict[str, str]:
     return {group: url_of(url, *login) for group, login in LOGINS.items()}
 
 
-@pytest.fixture
-def owner_engine(ledger_engine: Engine, ledger_url: str) -> Engine:
-    """The owner of a ledger with rows in it, whose writer and reader have their logins."""
-    ensure_logins(ledger_url, urls(ledger_url))
-    ledger = PostgresLedger(ledger_engine, NODE_ID)
-    fill(ledger)
-    set_status(ledger_engine, SCOPE_ID, CLOSED, EpochStatus.REVIEW)
-    return ledger_engine
+@pytest.fixture(scope="module")
+def filled_url(postgres_server: str, migrated_template: str) -> Iterator[str]:
+    """A ledger with rows in it, whose writer and reader have their logins; what is refused leaves it as it is."""
+    with fresh_database(postgres_server, migrated_template) as url:
+        ensure_logins(url, urls(url))
+        with connected(url) as engine:
+            fill(PostgresLedger(engine, NODE_ID))
+            set_status(engine, SCOPE_ID, CLOSED, EpochStatus.REVIEW)
+        yield url
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Engine]:
+    engine = make_engine(url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def owner_engine(filled_url: str) -> Iterator[Engine]:
+    with connected(filled_url) as engine:
+        yield engine
 
 
 def fill(ledger: PostgresLedger) -> None:
@@ -79,18 +94,16 @@ def fill(ledger: PostgresLedger) -> None:
     ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt()])
 
 
-@pytest.fixture
-def writer(owner_engine: Engine, ledger_url: str) -> Iterator[Engine]:
-    engine = make_engine(urls(ledger_url)[WRITER])
-    yield engine
-    engine.dispose()
+@pytest.fixture(scope="module")
+def writer(filled_url: str) -> Iterator[Engine]:
+    with connected(urls(filled_url)[WRITER]) as engine:
+        yield engine
 
 
-@pytest.fixture
-def reader(owner_engine: Engine, ledger_url: str) -> Iterator[Engine]:
-    engine = make_engine(urls(ledger_url)[READER])
-    yield engine
-    engine.dispose()
+@pytest.fixture(scope="module")
+def reader(filled_url: str) -> Iterator[Engine]:
+    with connected(urls(filled_url)[READER]) as engine:
+        yield engine
 
 
 def refusal(engine: Engine, statement: str) -> str:
@@ -103,15 +116,17 @@ def refusal(engine: Engine, statement: str) -> str:
 # The writer.
 
 
-def test_the_writer_does_all_that_the_pipeline_does(writer: Engine) -> None:
-    ledger = PostgresLedger(writer, NODE_ID)
-    ledger.check_migrated()
-    fill(ledger)
-    new = ledger.append_events(SCOPE_ID, [pull_request(7)], PRODUCER, NOW)
-    assert [outcome.value for outcome in new.values()] == ["new"]
-    assert len(list(ledger.events(SCOPE_ID, OPEN))) == 3
-    set_status(writer, SCOPE_ID, OPEN, EpochStatus.REVIEW)
-    assert ledger.epochs(SCOPE_ID, OPEN)[0].status is EpochStatus.REVIEW
+def test_the_writer_does_all_that_the_pipeline_does(ledger_url: str) -> None:
+    ensure_logins(ledger_url, urls(ledger_url))
+    with connected(urls(ledger_url)[WRITER]) as writer:
+        ledger = PostgresLedger(writer, NODE_ID)
+        ledger.check_migrated()
+        fill(ledger)
+        new = ledger.append_events(SCOPE_ID, [pull_request(7)], PRODUCER, NOW)
+        assert [outcome.value for outcome in new.values()] == ["new"]
+        assert len(list(ledger.events(SCOPE_ID, OPEN))) == 3
+        set_status(writer, SCOPE_ID, OPEN, EpochStatus.REVIEW)
+        assert ledger.epochs(SCOPE_ID, OPEN)[0].status is EpochStatus.REVIEW
 
 
 def test_new_tables_have_their_rights(owner_engine: Engine) -> None:
