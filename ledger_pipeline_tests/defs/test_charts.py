@@ -5,6 +5,8 @@ import struct
 from base64 import b64decode
 from datetime import timedelta
 
+import pytest
+
 from ledger_pipeline.defs.charts import WINDOWS_DRAWN
 from ledger_pipeline_tests.builders import weeks
 from ledger_pipeline_tests.defs.conftest import NOW
@@ -15,6 +17,7 @@ CHARTS = ("events_per_day", "units_per_contributor")
 PNG_BYTES_AT_MOST = 40_000
 
 
+@pytest.mark.usefixtures("drawn_charts")
 def test_a_partition_shows_its_events_by_day_and_its_contributors_as_pictures(deployment: Deployment) -> None:
     deployment.github.replace_world(world(merged(1, NOW - timedelta(hours=1))))
     assert deployment.materialize("2026-02-16").success
