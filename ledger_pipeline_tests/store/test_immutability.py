@@ -63,8 +63,8 @@ def fill(engine: Engine) -> None:
             "INSERT INTO epoch_allocations (node_id, epoch_id, user_id, proposed_units, activity_count) "
             "VALUES (:node, :closed, 'ada', 9223372036854775807, 1)",
             "INSERT INTO epoch_pool_components "
-            "(node_id, epoch_id, component_id, algorithm_version, inputs_json, amount_credits) "
-            "VALUES (:node, :closed, 'base', '1', '{}', 9223372036854775807)",
+            "(node_id, epoch_id, component_id, algorithm_version, inputs_json, amount_credits, evidence_ref) "
+            "VALUES (:node, :closed, 'top_up', 'manual-v0', '{}', 9223372036854775807, 'a vote')",
             "INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json) "
             "VALUES (:node, :closed, 'hash', 10000, '[]')",
             "INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature) "
