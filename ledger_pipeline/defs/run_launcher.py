@@ -17,7 +17,7 @@ from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, Worke
 from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import GetCurrentRunsResult
-from dagster._serdes import deserialize_value
+from dagster._serdes import ConfigurableClassData, deserialize_value
 
 # A server that stops refuses questions at once. Its runs may be told a moment before it is.
 STOPPING_SHOWS_WITHIN_SECONDS = 5
@@ -27,8 +27,13 @@ ASK_AGAIN_SECONDS = 0.2
 class WatchedRunLauncher(DefaultRunLauncher):
     """Dagster's own launcher of runs in place; the code location's server is asked which runs it has.
 
-    Named in dagster.yaml as `run_launcher`. The daemon's `run_monitoring` asks for every run in progress.
+    Named in dagster.yaml as `run_launcher`. The daemon's `run_monitoring` asks for every run in progress. Not
+    thread-safe.
     """
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        self._denied_by: dict[str, str] = {}  # run id -> the id of the server that did not have it
+        super().__init__(inst_data)
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Launch the run, as Dagster's own does.
@@ -51,20 +56,26 @@ class WatchedRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """FAILED once the server answers that it does not have the run: it was started anew, and the process is gone.
+        """FAILED once the server has answered twice that it does not have the run: it was started anew.
 
         RUNNING also where the server does not answer: that proves nothing about the process, and the server answers
-        again once its container is back.
+        again once its container is back. Whoever launches the run again needs the code location: by the second answer
+        the daemon has noticed that it is back.
         """
         client: DagsterGrpcClient | None = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
         if client is None:
             return CheckRunHealthResult(WorkerStatus.FAILED, "the run does not say which code location has it")
         try:
+            server_id = client.get_server_id()
             answer = deserialize_value(client.get_current_runs(), GetCurrentRunsResult)
         except DagsterUserCodeUnreachableError as error:
             return CheckRunHealthResult(WorkerStatus.RUNNING, f"its code location does not answer: {error}")
         if run.run_id in answer.current_runs:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
+        if self._denied_by.get(run.run_id) != server_id:
+            self._denied_by[run.run_id] = server_id
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "its code location was started anew: asked once more")
+        del self._denied_by[run.run_id]
         return CheckRunHealthResult(
             WorkerStatus.FAILED, "its process is gone: the code location was stopped or restarted meanwhile"
         )

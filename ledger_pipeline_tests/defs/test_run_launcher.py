@@ -92,6 +92,8 @@ def test_a_run_that_its_code_location_does_not_have_has_lost_its_process(
     # A server that is away proves nothing; one that was started anew knows of no run.
     assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
     with code_server(tmp_path, port):
+        # Not at once: the daemon, which is to launch it again, may not have noticed that the server is back.
+        assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
         lost = launcher.check_run_worker_health(run)
     assert lost.status is WorkerStatus.FAILED
     assert "process is gone" in str(lost.msg)
