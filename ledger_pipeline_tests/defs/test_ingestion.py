@@ -61,7 +61,7 @@ def test_activity_events_says_what_the_ledger_holds_with_a_hash_others_can_recom
 def test_a_range_is_one_run_and_one_scan_with_its_own_numbers_for_each_partition(deployment: Deployment) -> None:
     weeks = ["2026-01-26", "2026-02-02", "2026-02-09", "2026-02-16"]
     days = [window(week).start + HOUR for week in weeks]
-    deployment.github.replace_world(world(*(merged(n, day) for n, day in enumerate(days)), merged(9, days[0])))
+    deployment.github.replace_world(world(*(merged(n, day) for n, day in enumerate(days, 1)), merged(9, days[0])))
     result = deployment.materialize(weeks[0], weeks[-1])
     assert result.success
     assert len(deployment.github.requests) == 2  # the head, and one page
