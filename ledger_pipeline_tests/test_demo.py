@@ -1,6 +1,11 @@
-"""The demo as a newcomer runs it: everything embedded, green, repeatable, nothing left behind."""
+"""The demo as a newcomer runs it: embedded, green, repeatable, nothing left behind; and the README's lines after it."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -11,10 +16,14 @@ from ledger_pipeline.local.demo import demo_environment
 from ledger_pipeline.local.environment import dagster_home, databases, overridden
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline_tests.command_line import Command
+from ledger_pipeline_tests.test_develop import running
+from ledger_pipeline_tests.test_readme import LOOKING, SETTLING
 
 pytestmark = pytest.mark.e2e
 
-REPO_SPEC = str(Path(__file__).resolve().parents[1] / ".cogni" / "repo-spec.yaml")
+ROOT = Path(__file__).resolve().parents[1]
+REPO_SPEC = str(ROOT / ".cogni" / "repo-spec.yaml")
+EVENTS_AT_LEAST = 10
 
 
 def test_the_demo_collects_thirteen_epochs_and_run_again_adds_nothing(command: Command, embedded_home: Path) -> None:
@@ -40,6 +49,40 @@ def test_the_demo_collects_thirteen_epochs_and_run_again_adds_nothing(command: C
     assert "make dev" in again
     assert _processes_of(embedded_home) == []
     assert _green_partitions(embedded_home) == {f"{row['epoch']}|default" for row in report["partitions"]}
+
+
+@pytest.mark.timeout(300)
+def test_what_the_readme_has_one_paste_works_on_what_the_demo_left(
+    command: Command, embedded_home: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / ".cogni", embedded_home / ".cogni")
+    (embedded_home / ".venv").symlink_to(Path(sys.executable).parents[1])
+    home = embedded_home / ".ledger"
+    assert command("demo", LEDGER_HOME=str(home), LEDGER_REPO_SPEC=REPO_SPEC).code == 0
+    looked = _paste(LOOKING, embedded_home)
+    assert looked.count("│ review │") == 12
+    assert looked.count("github:pr:cogni-dao/") > EVENTS_AT_LEAST
+    with running(home, tmp_path) as dev:
+        settled = _paste(SETTLING, embedded_home, TEMPORAL_ADDRESS=f"127.0.0.1:{dev.temporal_port}")
+    assert settled.count("every number follows from the rows before it, and the signatures are good") == 2
+    assert re.search(r"│ bo +│ +0 │ +0 │ +0\.5 │ ran the release", settled)
+    assert (home / "epoch.zip").is_file()
+
+
+def _paste(lines: Sequence[str], folder: Path, **environment: str) -> str:
+    """What a shell in `folder` prints of the lines, each of which must succeed."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail"],
+        input="\n".join(lines),
+        cwd=folder,
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
 
 
 def _processes_of(folder: Path) -> list[psutil.Process]:

@@ -34,6 +34,7 @@ class Dev:
     output: Path
     home: Path
     port: int
+    temporal_port: int
     temporal_ui_port: int
 
     def is_up(self) -> bool:
@@ -67,7 +68,7 @@ def running(home: Path, folder: Path, *options: str, wrapper: Sequence[str] = ()
     output = folder / f"output-{port}"
     with output.open("wb") as file:
         process = subprocess.Popen(command, env=environment(home, **variables), stdout=file, stderr=file)
-    dev = Dev(process, output, home, port, temporal_ui_port)
+    dev = Dev(process, output, home, port, temporal_port, temporal_ui_port)
     try:
         eventually(dev.is_up, DEADLINE_SECONDS)
         yield dev

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,32 +11,66 @@ from ledger_pipeline.cli.app import app
 from ledger_pipeline.settings import ANY_CLOCK_SECONDS, Settings
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline_tests.builders import instant
 from ledger_pipeline_tests.command_line import Command
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.postgres import fresh_database
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-NOW = instant("2026-02-18T12:00")
 
-COMMANDS = [
-    line
-    for block in re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
-    for line in block.splitlines()
-    if line.strip()
-]
-OURS = [shlex.split(line)[1:] for line in COMMANDS if line.startswith("ledger-pipeline ")]
-# On a whole stack: `test_trigger` and `test_story` run these.
-SETTLEMENT = {"identities", "allocations", "curate", "epoch", "verify", "export"}
-ELSEWHERE = {"simulate-github", "dev", "worker", "schedules", "trigger", *SETTLEMENT}
+
+def console_lines(text: str) -> list[str]:
+    """What a person pastes: the lines of the console blocks."""
+    blocks = re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+COMMANDS = console_lines(README)
+SECTIONS = {
+    heading: lines
+    for section in re.split(r"^## ", README, flags=re.MULTILINE)[1:]
+    for heading, text in [section.split("\n", 1)]
+    if (lines := console_lines(text))
+}
 TARGETS = {line.removeprefix("make ") for line in COMMANDS if line.startswith("make ")}
 
 
-def test_every_command_is_one_that_something_here_runs() -> None:
-    others = [line for line in COMMANDS if not line.startswith(("make ", "ledger-pipeline ", "export "))]
-    # Run on a whole stack, as are `worker`, `schedules` and `trigger`.
-    assert [line.split(" --")[0] for line in others] == ["temporal workflow execute"]
+def ours(heading: str) -> list[list[str]]:
+    """The arguments of our own commands under `heading`."""
+    return [shlex.split(line)[1:] for line in SECTIONS[heading] if line.startswith("ledger-pipeline ")]
+
+
+LOOKING = [line for line in SECTIONS["Try it"] if not line.startswith("make ")]
+OWN_REPOSITORIES = ours("Your own repositories")
+SETTLING = SECTIONS["From events to a signed statement"]
+SCHEDULES = [arguments for arguments in ours("On a schedule, through Temporal") if arguments != ["worker"]]
+SIMULATORS = ours("Your own Postgres, GitHub, Dagster")
+
+
+def test_every_command_is_one_that_a_test_runs() -> None:
+    """LOOKING and SETTLING are pasted whole, by `test_demo`; of the rest, each of our own commands has its test."""
+    assert set(SECTIONS) == {
+        "Try it",
+        "Your own repositories",
+        "From events to a signed statement",
+        "On a schedule, through Temporal",
+        "Your own Postgres, GitHub, Dagster",
+        "Development",
+    }
+    one_by_one = [
+        line
+        for heading, lines in SECTIONS.items()
+        for line in lines
+        if heading not in {"Try it", "From events to a signed statement"}
+        and not line.startswith(("make ", "ledger-pipeline ", "export ", "unset "))
+    ]
+    # `test_trigger` runs it, and SCHEDULES.
+    assert [line.split(" --")[0] for line in one_by_one] == ["temporal workflow execute"]
+    assert {arguments[0] for arguments in SIMULATORS} == {"simulate-github"}
+
+
+def test_what_is_pasted_names_no_epoch_that_the_demo_may_not_hold() -> None:
+    assert [line for line in [*LOOKING, *SETTLING] if re.search(r"\b20\d\d-\d\d-\d\d\b", line)] == []
 
 
 def test_every_make_target_is_documented_and_exists() -> None:
@@ -68,8 +103,9 @@ def test_the_commands_for_own_repositories_run_in_the_order_given(
     command: Command, empty_database_url: str, postgres_server: str, tmp_path: Path
 ) -> None:
     name = "your-org/your-repo"
+    now = datetime.now(UTC)
     with (
-        Simulator(generate_world(1, NOW, (name,)), as_of=NOW) as github,
+        Simulator(generate_world(1, now, (name,)), as_of=now) as github,
         fresh_database(postgres_server) as dagster_url,
     ):
         environment = {
@@ -81,13 +117,13 @@ def test_the_commands_for_own_repositories_run_in_the_order_given(
             "LEDGER_HOME": str(tmp_path / "home"),
             "LEDGER_REPO_SPEC": str(write_repo_spec(tmp_path, name)),
         }
-        ran = [command(*arguments, **environment) for arguments in OURS if arguments[0] not in ELSEWHERE]
-    assert [each.code for each in ran] == [0] * 6, [each.err for each in ran]
+        ran = [command(*arguments, **environment) for arguments in OWN_REPOSITORIES]
+    assert [finished.code for finished in ran] == [0] * 6, [finished.err for finished in ran]
     assert "github:pr:your-org/your-repo:" in ran[-2].out
     assert len(ran[-1].json) > 30
 
 
-@pytest.mark.parametrize("arguments", [each for each in OURS if each[0] == "simulate-github"], ids=" ".join)
+@pytest.mark.parametrize("arguments", SIMULATORS, ids=" ".join)
 def test_the_simulators_options_are_known(command: Command, arguments: list[str]) -> None:
     assert command(*arguments, "--help").code == 0
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.sources.simulator.worlds import ANA
 from ledger_pipeline_tests.store.settlement import APPROVER, POOL, STRANGER
 from ledger_pipeline_tests.temporal_bridge.stack import Stack
-from ledger_pipeline_tests.test_readme import OURS, SETTLEMENT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("worker", "no_faults"), pytest.mark.timeout(240)]
 
@@ -54,10 +53,7 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert stack.event_ids(week) == []
     of_epoch = ("--epoch", week.key)
 
-    ran_here: set[tuple[str, ...]] = set()
-
     def ledger(*arguments: str) -> Ran:
-        ran_here.add(kind_of(arguments))
         return command(*arguments, **stack.environment)
 
     def ok(*arguments: str) -> Ran:
@@ -147,17 +143,6 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
         {"user-ana": 6000, "user-bo": 4000},
     ]
     assert "every number follows" in ok("verify", *of_epoch).out
-
-    ran_here.add(kind_of(("verify", "--archive", "FILE")))  # above, with no network
-    assert {kind_of(each) for each in OURS if each[0] in SETTLEMENT} <= ran_here
-
-
-def kind_of(arguments: Sequence[str]) -> tuple[str, ...]:
-    """A command line without the values of its options, and without options that only change how it prints."""
-    names = [each for each in arguments if each.startswith("--") and each not in {"--json", "--output", "--user"}]
-    first = next((n for n, each in enumerate(arguments) if each.startswith("--")), len(arguments))
-    words = ["FILE" if "." in each else each for each in arguments[:first]]
-    return (*words, *sorted(names))
 
 
 def credits_of(statement: Mapping[str, Any]) -> dict[str, int]:

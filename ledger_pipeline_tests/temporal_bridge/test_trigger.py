@@ -18,7 +18,7 @@ from ledger_pipeline_tests.builders import SCOPE_ID
 from ledger_pipeline_tests.command_line import Command
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
 from ledger_pipeline_tests.temporal_bridge.stack import Stack, eventually_async, with_client
-from ledger_pipeline_tests.test_readme import COMMANDS, OURS
+from ledger_pipeline_tests.test_readme import COMMANDS, SCHEDULES
 
 pytestmark = [pytest.mark.usefixtures("worker", "no_faults"), pytest.mark.timeout(180)]
 
@@ -155,10 +155,8 @@ def test_what_cannot_be_started_says_why(
 def test_the_readmes_commands_run_in_the_order_given(
     stack: Stack, command: Command, environment: dict[str, str], schedule: None
 ) -> None:
-    own = [arguments for arguments in OURS if arguments[0] in {"schedules", "trigger"}]
-    assert len(own) == 5
-    ran = [command(*arguments, **environment) for arguments in own]
-    assert [each.code for each in ran] == [0] * 5, [each.err for each in ran]
+    ran = [command(*arguments, **environment) for arguments in SCHEDULES]
+    assert [finished.code for finished in ran] == [0] * 5, [finished.err for finished in ran]
     [line] = [line for line in COMMANDS if line.startswith("temporal ")]
     plain = [temporal_command(), *shlex.split(line)[1:], "--address", stack.settings.temporal_address]
     assert subprocess.run(plain, capture_output=True, timeout=120, check=False).returncode == 0
