@@ -69,7 +69,9 @@ def describe(url: URL) -> str:
 
 
 def _server_options(limits: DatabaseLimits) -> str:
+    # The ledger takes facts under READ COMMITTED alone, whatever the database has for its default.
     return (
+        r"-c default_transaction_isolation=read\ committed "
         f"-c statement_timeout={limits.statement_seconds}s -c lock_timeout={limits.lock_seconds}s "
         f"-c idle_in_transaction_session_timeout={limits.idle_in_transaction_seconds}s"
     )

@@ -57,6 +57,11 @@ CREATE_EPOCHS = text("""
     INSERT INTO epochs (node_id, scope_id, period_start, period_end, weight_config)
     SELECT :node_id, :scope_id, period_start, period_end, :weights
     FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS given (period_start, period_end)
+    WHERE NOT EXISTS (  -- whoever makes an epoch waits for all who add events to its scope
+        SELECT FROM epochs AS stored
+        WHERE (stored.node_id, stored.scope_id, stored.period_start, stored.period_end)
+            = (:node_id, :scope_id, given.period_start, given.period_end)
+    )
     ON CONFLICT DO NOTHING
     RETURNING id
 """).bindparams(bindparam("weights", type_=JSONB))

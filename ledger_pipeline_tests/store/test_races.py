@@ -5,14 +5,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, NullPool, make_url, text
+from sqlalchemy.engine.interfaces import IsolationLevel
+from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import EpochOverlap
 from ledger_pipeline.core.events import ActivityEvent
 from ledger_pipeline.store.append import Append
-from ledger_pipeline.store.port import AppendOutcome, Epoch
+from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.port import AppendOutcome, Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline_tests.builders import NODE_ID, PRODUCER, SCOPE_ID, cursor, instant, pull_request, window
+from ledger_pipeline_tests.builders import (
+    NODE_ID,
+    OTHER_SCOPE_ID,
+    PRODUCER,
+    SCOPE_ID,
+    cursor,
+    instant,
+    pull_request,
+    window,
+)
+from ledger_pipeline_tests.postgres import set_status
+from ledger_pipeline_tests.store.settlement import rows_of
 
 NEW, DUPLICATE, RENAMED, REPLACED, CONFLICT, LATE = AppendOutcome
 NOW = instant("2026-02-18")
@@ -70,6 +84,79 @@ def test_an_epoch_closes_only_after_the_append_under_way(ledger: PostgresLedger,
         assert Append(connection, NODE_ID, SCOPE_ID, PRODUCER, NOW).run([pull_request()])
 
     assert while_open(ledger_engine, start_appending, close) == [pull_request().id]
+
+
+def test_an_epoch_is_made_only_after_the_append_that_is_under_way_in_its_scope(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    def start_appending(connection: Connection) -> None:
+        Append(connection, NODE_ID, SCOPE_ID, PRODUCER, NOW).run([pull_request()])
+
+    def make_and_close() -> list[str]:
+        (epoch,) = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+        with ledger_engine.begin() as connection:
+            connection.execute(CLOSE, {"id": epoch.id})
+            return list(connection.scalars(text("SELECT id FROM activity_events")))
+
+    assert while_open(ledger_engine, start_appending, make_and_close) == [pull_request().id]
+
+
+def test_appends_of_other_scopes_keep_no_epoch_waiting(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    with ledger_engine.begin() as connection:
+        Append(connection, NODE_ID, OTHER_SCOPE_ID, PRODUCER, NOW).run([pull_request()])
+        assert ledger.ensure_epochs(SCOPE_ID, [window()], {})
+
+
+def test_making_epochs_that_are_there_waits_for_nobody(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    made = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    with ledger_engine.begin() as connection:
+        Append(connection, NODE_ID, SCOPE_ID, PRODUCER, NOW).run([pull_request()])
+        assert ledger.ensure_epochs(SCOPE_ID, [window()], {}) == made
+
+
+LATE_ROWS = {
+    "activity_events": """
+        INSERT INTO activity_events (node_id, scope_id, id, source, event_type, platform_user_id, platform_login,
+            artifact_url, metadata, payload_hash, producer, producer_version, event_time, retrieved_at)
+        VALUES (:node, :scope, 'late', 'github', 'pr_merged', '7', 'eve', 'https://x', '{}', 'x', 'eve', '0',
+            '2026-02-17Z', now())
+    """,
+    "activity_curation": "INSERT INTO activity_curation (node_id, epoch_id, event_id) VALUES (:node, :epoch, 'any')",
+    "epoch_allocations": """
+        INSERT INTO epoch_allocations (node_id, epoch_id, user_id, proposed_units, activity_count)
+        VALUES (:node, :epoch, 'eve', 1, 1)
+    """,
+    "epoch_pool_components": """
+        INSERT INTO epoch_pool_components (node_id, epoch_id, component_id, algorithm_version, inputs_json,
+            amount_credits)
+        VALUES (:node, :epoch, 'top_up', 'manual-v0', '{}', 1)
+    """,
+}
+
+
+@pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize("table", LATE_ROWS)
+def test_nothing_joins_a_finalized_epoch_from_a_snapshot_in_which_it_was_not_there(
+    ledger: PostgresLedger, ledger_engine: Engine, table: str, isolation: IsolationLevel
+) -> None:
+    with ledger_engine.connect().execution_options(isolation_level=isolation) as older:
+        assert older.scalar(text("SELECT count(*) FROM epochs")) == 0
+        (epoch,) = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+        set_status(ledger_engine, SCOPE_ID, window(), EpochStatus.FINALIZED)
+        values = {"node": NODE_ID, "scope": SCOPE_ID, "epoch": epoch.id}
+        values = {name: value for name, value in values.items() if f":{name}" in LATE_ROWS[table]}
+        with pytest.raises(DBAPIError, match=f"INSERT of {table} refused: under {isolation} it would not see"):
+            older.execute(text(LATE_ROWS[table]), values)
+        older.rollback()
+    assert rows_of(ledger_engine, table) == {table: 0}
+
+
+def test_the_ledgers_own_transactions_read_what_is_committed_whatever_the_databases_default(ledger_url: str) -> None:
+    database = make_url(ledger_url).database
+    engine = make_engine(ledger_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE {database} SET default_transaction_isolation = 'serializable'"))
+    assert append(PostgresLedger(engine, NODE_ID), pull_request()) == {pull_request().id: NEW}
 
 
 @pytest.mark.parametrize(
