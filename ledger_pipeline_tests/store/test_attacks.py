@@ -38,6 +38,7 @@ RIGHTS: Mapping[str, str] = {
     "user_bindings": CHANGE,
     "scan_checkpoints": FORGET,
     "epoch_allocations": FORGET,
+    "unread_items": FORGET,
 }
 # By table, what is refused to the writer of each kind.
 UPDATE, DELETE = "UPDATE {} SET {column} = {column}", "DELETE FROM {}"

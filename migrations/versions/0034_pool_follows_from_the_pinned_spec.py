@@ -67,20 +67,20 @@ POOL = """
 LOCKED_ONLY = """
     CREATE OR REPLACE FUNCTION ledger_lock_pool() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
-    DECLARE
-        epoch record;
-    BEGIN
-        IF NEW.amount_credits < 0 THEN
-            RAISE EXCEPTION 'INSERT into epoch_pool_components refused: % credits are negative', NEW.amount_credits
-                USING ERRCODE = 'check_violation';
-        END IF;
-        SELECT id, status INTO epoch FROM public.epochs WHERE id = NEW.epoch_id FOR SHARE;
-        IF epoch.status = 'finalized' OR (epoch.status = 'review' AND NEW.component_id <> 'base_issuance') THEN
-            RAISE EXCEPTION 'INSERT into epoch_pool_components refused: the pool of epoch % is locked, it is in %',
-                epoch.id, epoch.status USING ERRCODE = 'restrict_violation';
-        END IF;
-        RETURN NEW;
-    END $$
+        DECLARE
+            epoch record;
+        BEGIN
+            IF NEW.amount_credits < 0 THEN
+                RAISE EXCEPTION 'INSERT into epoch_pool_components refused: % credits are negative', NEW.amount_credits
+                    USING ERRCODE = 'check_violation';
+            END IF;
+            SELECT id, status INTO epoch FROM public.epochs WHERE id = NEW.epoch_id FOR SHARE;
+            IF epoch.status = 'finalized' OR (epoch.status = 'review' AND NEW.component_id <> 'base_issuance') THEN
+                RAISE EXCEPTION 'INSERT into epoch_pool_components refused: the pool of epoch % is locked, it is in %',
+                    epoch.id, epoch.status USING ERRCODE = 'restrict_violation';
+            END IF;
+            RETURN NEW;
+        END $$
 """
 
 
