@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,7 @@ from sqlalchemy import URL, make_url
 from ledger_pipeline.cli.app import run
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.partition_runs import CODE_LOCATION
+from ledger_pipeline.local.collection_run import CollectionRun, StreamRow
 from ledger_pipeline.local.environment import DAGSTER_YAML, EVENT_BATCH_SIZE
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.health import CLOSE_TIMEOUT_SECONDS
@@ -840,3 +844,15 @@ def test_the_trial_breaks_every_service_and_shares_nothing_with_a_deployment() -
     for kind in ("networks", "volumes"):
         named = [each["name"] for each in COMPOSE[kind].values() if each and "name" in each]
         assert all(name.startswith("${LEDGER_DEPLOYMENT:-") for name in named), kind
+
+
+def test_the_trial_reads_what_collect_prints() -> None:
+    trial = runpy.run_path(str(DOCKER / "try"))
+    row = StreamRow(**{**dict.fromkeys(StreamRow.__dataclass_fields__, 0), "new": 2})
+
+    class Deployment:
+        def compose(self, *_: str, timeout: float) -> str:
+            return json.dumps(asdict(CollectionRun("run", False, None, 0, 0, [row], [])))
+
+    with pytest.raises(trial["Failed"], match="GitHub has 2 events"):
+        trial["check_against_github"](Deployment(), datetime.now(UTC), datetime.now(UTC))
