@@ -51,7 +51,7 @@ def test_the_demo_collects_thirteen_epochs_and_run_again_adds_nothing(command: C
     assert _green_partitions(embedded_home) == {f"{row['epoch']}|default" for row in report["partitions"]}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_what_the_readme_has_one_paste_works_on_what_the_demo_left(
     command: Command, embedded_home: Path, tmp_path: Path
 ) -> None:
