@@ -26,7 +26,7 @@ class RepositoryPart:
 
 
 class Asker:
-    """Asks for one source_scope. Of one thread.
+    """Asks for one source_scope. Not thread-safe.
 
     Where GitHub gives up on several questions in a row (an outage looks just like a question that is too heavy), the
     second is asked at once, and each further one after twice as long a wait as the one before.

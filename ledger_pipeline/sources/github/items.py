@@ -33,7 +33,7 @@ class _Gone(Exception):
 
 
 class ItemReader:
-    """Reads items of the repository that a scan is of. Of one thread.
+    """Reads items of the repository that a scan is of. Not thread-safe.
 
     Raises SourceRefused where pages of reviews lead nowhere, SourceUnavailable where another repository answers, and
     as Asker does; what is only wrong with the item is in its Reading.

@@ -7,7 +7,7 @@ FIRST_PATIENCE = 2
 
 
 class PageSizes:
-    """The page sizes of one scan's connections, `configured` at first. Of one thread.
+    """The page sizes of one scan's connections, `configured` at first. Not thread-safe.
 
     Pull requests give way first, for each brings its reviews; at one pull request a page, the reviews and the issues
     do. They grow back in the same order.
