@@ -36,6 +36,7 @@ class _Reading:
         self._heads: dict[str, Head] = {}
         self._began_at: datetime | None = None
         self._first_error: SourceError | None = None
+        self._too_heavy = 0
 
     def read(self, source_scopes: list[str]) -> Heads:
         for group in self._groups(source_scopes):
@@ -64,6 +65,7 @@ class _Reading:
             except (QueryTooHeavyError, SourceRefused) as error:
                 # Of many, one alone may be the cause (an organization that wants SSO refuses all): find it.
                 self._first_error = self._first_error or error
+                self._back_off(error)
                 if len(asked) > 1:
                     size = len(asked) // 2
                 else:
@@ -73,9 +75,15 @@ class _Reading:
                 self._first_error = self._first_error or error
                 return
             else:
-                failures = 0
+                failures = self._too_heavy = 0
                 start += len(asked)
                 size = min(size * 2, REPOSITORIES_PER_QUERY)
+
+    def _back_off(self, error: SourceError) -> None:
+        """Wait from the second time in a row on that GitHub gave up: an outage looks just like too much at once."""
+        self._too_heavy = self._too_heavy + 1 if isinstance(error, QueryTooHeavyError) else 0
+        if self._too_heavy > 1:
+            self._client.pause(self._too_heavy - 2)
 
     def _ask(self, source_scopes: list[str]) -> None:
         variables: dict[str, str] = {}

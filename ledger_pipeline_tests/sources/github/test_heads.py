@@ -8,11 +8,13 @@ import pytest
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.sources.github.client import GitHubClient
+from ledger_pipeline.sources.github.heads import read_heads
 from ledger_pipeline.sources.port import Head, Heads
 from ledger_pipeline.sources.simulator.faults import After, Asked, Failure, NullNode
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline_tests.sources.github.github_source import github_source
+from ledger_pipeline_tests.sources.github.patient_client import Time, client
 from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, NOON, issue, merged, repository, review
 
 HOUR = timedelta(hours=1)
@@ -148,3 +150,21 @@ def test_a_group_that_fails_is_left_out_while_another_answers(
 def test_an_update_after_the_question_is_not_in_the_heads(github: Simulator) -> None:
     github.set_clock(MONDAY)
     assert heads(github, NAMES[0]).heads[NAMES[0]].newest[PULL_REQUESTS] == MONDAY
+
+
+def test_an_outage_is_asked_less_and_less_often_and_given_up(github: Simulator) -> None:
+    github.faults.when(lambda _: True, Failure.BAD_GATEWAY)
+    time = Time()
+    with client(github.url, time) as asking, pytest.raises(SourceUnavailable):
+        read_heads(asking, NAMES[:100])
+    # 100, 50, 25, 12, 6, 3, 1, and two single ones more.
+    assert len(github.requests) == 9
+    assert time.slept == [1.0, 2.0, 4.0, *[8.0] * 5]
+
+
+def test_a_group_that_was_too_much_at_once_is_halved_without_waiting(github: Simulator) -> None:
+    time = Time()
+    github.faults.next(Failure.BAD_GATEWAY)
+    with client(github.url, time) as asking:
+        assert list(read_heads(asking, NAMES[:100]).heads) == NAMES[:100]
+    assert time.slept == []
