@@ -10,6 +10,8 @@ from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import NewBinding
+from ledger_pipeline.verification.inputs_root import inputs_root
+from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline_tests.builders import REPO, cursor, instant, pull_request
 from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
@@ -199,6 +201,22 @@ def test_a_statement_is_shown_verified_and_exported(run: Run, ledger: PostgresLe
     assert sum(int(each["amount_credits"]) for each in contributors) == POOL
     assert "it has its statement" in said(run("epoch", "sign-data", *EPOCH))
     assert books.epoch.pool_total_credits == POOL
+
+
+def test_verify_says_what_is_signed_and_compares_the_approvers_that_one_knows(run: Run, ledger: PostgresLedger) -> None:
+    books = finalized(ledger)
+    known = ",".join(books.scope.approvers)
+    ran = run("verify", *EPOCH, "--approvers", known)
+    assert ran.code == 0, ran.err
+    facts = facts_of(ledger.statements.rows(books.epoch))
+    assert f"approver_set_hash {facts.epoch.approver_set_hash}\n" in ran.out
+    assert "signed: node, scope, epoch, each user's units, the pool's total\n" in ran.out
+    assert f"their root is {inputs_root(facts)}: " in ran.out
+    assert run("verify", *EPOCH, "--approvers", str(facts.epoch.approver_set_hash)).code == 0
+    strangers = run("verify", *EPOCH, "--approvers", "0x" + "1" * 40)
+    assert "follows from --approvers" in strangers.out
+    assert strangers.code == 1
+    assert run("verify", *EPOCH, "--approvers", "ada").code == 2
 
 
 def test_what_is_not_finalized_cannot_be_verified_or_exported(run: Run, ledger: PostgresLedger) -> None:

@@ -1,5 +1,7 @@
 """`ledger-pipeline verify` and `export`: an epoch's statement recomputed, here or anywhere."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -9,19 +11,31 @@ from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Epoch, Json, OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say
 from ledger_pipeline.core.errors import EpochNotReady, VerificationFailed
+from ledger_pipeline.core.pins import approver_set_hash
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.verification.archive import read_archive, write_archive
+from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import EpochFacts, facts_of
 from ledger_pipeline.verification.verify import ContributorAccount, Difference, accounts, verify
 
 MESSAGE_LENGTH = 1000
+_HASH = re.compile(r"[0-9a-f]{64}")
+_ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 
 ArchiveFile = Annotated[
     Path | None, typer.Option("--archive", metavar="FILE", help="Verify this archive, with no database or network.")
 ]
 User = Annotated[str | None, typer.Option("--user", help="List this user's events, one by one.")]
+Approvers = Annotated[
+    str | None,
+    typer.Option(
+        "--approvers",
+        metavar="ADDRESSES",
+        help="Who may have signed, as you know them: addresses with commas between them, or their approver_set_hash.",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", metavar="FILE", help="Where to write; epoch-DATE-SCOPE.zip here where left out."),
@@ -33,6 +47,7 @@ def command(
     archive: ArchiveFile = None,
     user: User = None,
     scope_key: ScopeKey = None,
+    approvers: Approvers = None,
     as_json: Json = False,
 ) -> None:
     """Recompute a finalized epoch from its rows, events to signature; every difference is listed, exit 1 on any."""
@@ -46,7 +61,7 @@ def command(
     else:
         facts = _facts(epoch_name or "", scope_key)
         source = "the ledger"
-    differences = [*damages, *verify(facts)]
+    differences = [*damages, *verify(facts), *_other_approvers(facts, approvers)]
     contributors = accounts(facts)
     if as_json:
         print_json(_json(facts, differences, contributors))
@@ -57,6 +72,8 @@ def command(
     if differences:
         raise VerificationFailed(f"{len(differences)} differences: see above")
     if not as_json:
+        for line in _signed(facts):
+            say(line)
         say("every number follows from the rows before it, and the signatures are good")
 
 
@@ -100,6 +117,35 @@ def _print(source: str, facts: EpochFacts, contributors: list[ContributorAccount
                     say(f"{units_text(kind.weight_milli)} {plain_text(event_id)}")
 
 
+def _other_approvers(facts: EpochFacts, given: str | None) -> Iterator[Difference]:
+    """Whether the epoch was closed with the approvers that whoever verifies knows, as addresses or as their hash."""
+    if given is None:
+        return
+    known = given.lower() if _HASH.fullmatch(given.lower()) else approver_set_hash(_addresses(given))
+    pinned = facts.epoch.approver_set_hash
+    if known != pinned:
+        yield Difference("epoch approver_set_hash", f"stored {pinned}, but {known} follows from --approvers")
+
+
+def _addresses(given: str) -> list[str]:
+    addresses = [address.strip() for address in given.split(",") if address.strip()]
+    if not addresses or not all(_ADDRESS.fullmatch(address) for address in addresses):
+        raise typer.BadParameter("--approvers: give addresses (0x, 40 hex digits) with commas between, or their hash")
+    return addresses
+
+
+def _signed(facts: EpochFacts) -> Iterator[str]:
+    """What the signatures say and what they do not, in a line each."""
+    named = facts.pinned_spec.get("approvers")
+    approvers = ", ".join(map(str, named)) if isinstance(named, list) else "none"
+    yield f"approvers when it closed: {approvers}; approver_set_hash {facts.epoch.approver_set_hash}"
+    yield "signed: node, scope, epoch, each user's units, the pool's total"
+    yield (
+        "not signed: the events and decisions that the units follow from; their root is "
+        f"{inputs_root(facts)}: compare it with what an approver gives you"
+    )
+
+
 def _how(account: ContributorAccount) -> str:
     parts = [f"{len(kind.event_ids)} {kind.kind} x {units_text(kind.weight_milli)}" for kind in account.events]
     if account.decided_units is not None:
@@ -112,6 +158,8 @@ def _json(
 ) -> dict[str, object]:
     return {
         "epoch_id": str(facts.epoch.epoch_id),
+        "approver_set_hash": facts.epoch.approver_set_hash,
+        "inputs_root": inputs_root(facts),
         "differences": [{"where": difference.where, "problem": difference.problem} for difference in differences],
         "contributors": [
             {

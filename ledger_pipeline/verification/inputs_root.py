@@ -1,0 +1,37 @@
+"""One hash over everything that an epoch's units and pool follow from: what the contract's signature does not cover.
+
+An approver's signature is of each user's units and of the pool's total. Another set of events that gives the same units
+verifies as well: two people who compare this root know that they speak of the same events.
+"""
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from ledger_pipeline.core.hashing import canonical_json
+from ledger_pipeline.verification.record import EpochFacts
+
+FORMAT = "ledger-pipeline epoch inputs, version 1"
+LISTS = ("events", "curation", "allocations", "pool")
+
+
+def inputs_root(facts: EpochFacts) -> str:
+    """SHA-256 hex over lines: FORMAT, the epoch with its pins, the pinned spec, then of each list its name and rows.
+
+    Rows are canonical JSON in code-point order, so the order in which they are stored does not matter; lines end in a
+    line feed. Statements and signatures follow from these, and are left out.
+    """
+    digest = sha256()
+    for line in _lines(facts):
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _lines(facts: EpochFacts) -> Iterator[str]:
+    yield FORMAT
+    # Both change when it is signed: they follow from what is signed.
+    epoch = facts.epoch.model_dump(mode="json", exclude={"status", "pool_total_credits"})
+    yield canonical_json(epoch)
+    yield canonical_json(dict(facts.pinned_spec))
+    for name in LISTS:
+        yield name
+        yield from sorted(row.canonical() for row in getattr(facts, name))
