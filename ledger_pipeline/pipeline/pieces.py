@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from ledger_pipeline.core.errors import ConfigurationError, SourceError, SourceUnavailable
+from ledger_pipeline.core.errors import ConfigurationError, SourceError, SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.spec import Scope
@@ -222,8 +222,8 @@ def read_piece(
     """Go on with `scan` until the piece is full or the scan complete; `on_page` is told after each page.
 
     `measure` says how many bytes a page takes where the piece goes.
-    Raises SourceError as `ActivitySource.scan` does, ConfigurationError for a page that no piece can hold, and what
-    `on_page` raises.
+    Raises SourceError as `ActivitySource.scan` does, SourceRefused where the source refuses a stream, ConfigurationError
+    for a page that no piece can hold, and what `on_page` raises.
     """
     if scan.is_complete:
         return Piece(scan, retrieved_at=scan.saved_at)
@@ -234,6 +234,8 @@ def read_piece(
     for page in _pages(source, ScanRequest(scan.source_scope, floors, scan.position)):
         if pages == 0 and scan.is_stale(page):
             return read_piece(source, scan.from_the_front(), limits, measure, on_page)
+        if page.refused:
+            raise SourceRefused(scan.source, scan.source_scope, "; ".join(dict.fromkeys(page.refused.values())))
         if scan.is_of_another(page):
             scan = scan.anew(page)
             if pages == 0:

@@ -2,7 +2,8 @@
 stands; at the end, move the cursors and leave a receipt.
 
 The order is what makes it safe to die anywhere: a page is stored before the checkpoint passes it, and every page
-before the cursors move. A failed source_scope keeps its cursors and its checkpoint; the events of its pages stay.
+before the cursors move. A failed source_scope keeps its cursors and its checkpoint; the events of its pages stay. Where
+the source refuses only some streams, the others are read and their cursors move; then the source_scope has failed.
 """
 
 from collections import Counter
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ledger_pipeline.core.errors import SourceError, SourceUnavailable
+from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavailable
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.containment import contained
 from ledger_pipeline.pipeline.coverage import can_resume, has_expired, has_grown_unseen, replaced_id
@@ -108,6 +109,7 @@ class SourceScopeScan:
         self._totals: dict[str, int] = {}
         self._newer: Counter[str] = Counter()
         self._times_replaced = 0
+        self._refused: dict[str, str] = {}
         self._to_ask = collection.planning.opened.unread.to_ask(part.source, part.source_scope)
 
     @property
@@ -155,6 +157,7 @@ class SourceScopeScan:
             return True
         if self._is_replaced(page):
             return True
+        self._leave_out(page.refused)
         page = usable(page, shared.scope.calendar)
         self._watermark = self._watermark or page.began_at
         self._totals = {**page.totals, **self._totals}
@@ -185,6 +188,11 @@ class SourceScopeScan:
         )
         answered = {*page.settled, *(item.key for item in page.unread)}
         self._to_ask = tuple(key for key in self._to_ask if key not in answered)
+
+    def _leave_out(self, refused: Mapping[str, str]) -> None:
+        """Cover nothing of streams that the source refuses; the others are read to the end all the same."""
+        self._refused |= refused
+        self._plans = tuple(plan for plan in self._plans if plan.stream not in refused)
 
     def _checkpoint(self, page: ScanPage, watermark: datetime) -> Checkpoint:
         return Checkpoint(
@@ -249,11 +257,21 @@ class SourceScopeScan:
             totals = self._totals if self._resumed is None else {}
             self._shared.finish(part, self._plans, self._watermark, self._pages_read(), totals)
         if self._resumed is None:
-            return False
+            return self._end()
         # What had to be looked for from far back has been.
         news = replace(planning, full_refresh=False, opened=replace(planning.opened, unread=KnownUnread()))
         self._plans = news.plan(part.source_scope, part.after).coverage
-        if self._plans:
-            self._begin(resume=False)
-            self._part.resumed = True
-        return bool(self._plans)
+        self._leave_out(self._refused)
+        if not self._plans:
+            return self._end()
+        self._begin(resume=False)
+        self._part.resumed = True
+        return True
+
+    def _end(self) -> bool:
+        """There is nothing more to read; what the source refused is the source_scope's failure."""
+        if self._refused:
+            raise SourceRefused(
+                self._part.source, self._part.source_scope, "; ".join(dict.fromkeys(self._refused.values()))
+            )
+        return False
