@@ -222,7 +222,7 @@ def read_piece(
     """Go on with `scan` until the piece is full or the scan complete; `on_page` is told after each page.
 
     `measure` says how many bytes a page takes where the piece goes.
-    Raises SourceError as `ActivitySource.scan` does, SourceRefused where the source refuses a stream, ConfigurationError
+    Raises SourceError as `ActivitySource.scan` does, SourceRefused for a stream that is refused, ConfigurationError
     for a page that no piece can hold, and what `on_page` raises.
     """
     if scan.is_complete:
