@@ -17,7 +17,7 @@ import requests
 from ledger_pipeline.cli.events import COLUMNS
 from ledger_pipeline.core.windows import EpochCalendar
 from ledger_pipeline.settings import ANY_CLOCK_SECONDS
-from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.faults import Failure, HeavyItem
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline_tests.builders import SCOPE_ID, instant
@@ -101,6 +101,18 @@ def test_tables_are_for_people_and_hold_ids_whole(command: Command, environment:
     assert re.search(r"page 1, 3 items, 100% read", ran.err)
     events = command("events", "--epoch", "2026-02-16", **environment)
     assert f"github:review:{NAME}:1:4000000001" in events.out
+
+
+def test_items_that_github_does_not_give_are_told_in_one_line(
+    command: Command, environment: dict[str, str], github: Simulator
+) -> None:
+    github.faults.when(lambda _: True, HeavyItem(1))
+    ran = command("collect", "--epoch", "2026-02-16", **environment)
+    assert ran.code == 0
+    [line] = [line for line in ran.out.splitlines() if "cannot be read" in line]
+    assert line.startswith(f"1 item cannot be read: {NAME} pull request 1, unread since 2026-02-18T12:00Z: ")
+    assert line.endswith("Their epochs stay open, and the next collection asks for them again.")
+    assert "unread" in command("collect", "--epoch", "2026-02-16", "--json", **environment).json
 
 
 def test_a_covered_epoch_asks_nothing_unless_told_to(

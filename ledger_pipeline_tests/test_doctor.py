@@ -17,12 +17,14 @@ from ledger_pipeline.core.errors import LedgerError
 from ledger_pipeline.doctor.findings import NoAnswer, answer_of
 from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.local.processes import free_port
+from ledger_pipeline.pipeline.unread import WHAT_TO_DO
 from ledger_pipeline.sources.simulator.apps import App
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline.store import migrations
+from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
-from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID
+from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, note_unread, unread
 from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.sources.github.patient_client import key_pair
@@ -32,7 +34,18 @@ from ledger_pipeline_tests.temporal_bridge.conftest import register_namespace
 from ledger_pipeline_tests.temporal_bridge.temporal_schedules import DEFAULT, Schedules
 
 CHECKS = [
-    *("repo-spec", "identity", "database", "migration", "rights", "temporal", "schedules", "worker", "dagster"),
+    *(
+        "repo-spec",
+        "identity",
+        "database",
+        "migration",
+        "rights",
+        "unread items",
+        "temporal",
+        "schedules",
+        "worker",
+        "dagster",
+    ),
     *("daemon", "github", "budget", "repositories", "clock"),
 ]
 WORLD = World((repository(), repository(name="ana/notes", database_id=2)))
@@ -193,6 +206,16 @@ def test_a_database_of_a_newer_release(command: Command, environment: dict[str, 
     ran = command("doctor", "--json", **environment)
     assert told(ran, "migration")[0] == "failed"
     assert "install that release" in told(ran, "migration")[2]
+
+
+def test_items_that_cannot_be_read_are_named_with_what_to_do(
+    command: Command, environment: dict[str, str], ledger: PostgresLedger
+) -> None:
+    assert told(command("doctor", "--json", **environment), "unread items")[:2] == ("ok", "none")
+    note_unread(ledger, unread(7), source_scope=NAME)
+    state, detail, remedy = told(command("doctor", "--json", **environment), "unread items")
+    assert (state, remedy) == ("warning", WHAT_TO_DO)
+    assert detail.startswith(f"1 item cannot be read: {NAME} pull request 7, unread since 2026-02-18T00:00Z: ")
 
 
 def test_the_owner_is_warned_of_and_the_writer_is_what_should_write(

@@ -241,6 +241,7 @@ def test_tokens_are_a_pool(monkeypatch: pytest.MonkeyPatch, variables: dict[str,
         ("GITHUB_APP_PRIVATE_KEY_BASE64", base64.encodebytes(KEY.encode()).decode()),
         ("GITHUB_REVIEW_APP_PRIVATE_KEY_BASE64", base64.b64encode(KEY.encode()).decode()),
     ],
+    ids=["PEM", "PEM in one line", "PEM with carriage returns", "base64 in lines", "base64, review app"],
 )
 def test_an_apps_key_may_be_written_in_several_ways(monkeypatch: pytest.MonkeyPatch, key: str, value: str) -> None:
     found = given(monkeypatch, GITHUB_APP_ID="7", **{key: value})

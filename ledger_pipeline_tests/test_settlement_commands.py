@@ -7,12 +7,13 @@ import pytest
 
 from ledger_pipeline.cli.identities import read_bindings
 from ledger_pipeline.core.errors import IdentityError
+from ledger_pipeline.pipeline.unread import WHAT_TO_DO
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import NewBinding
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of
-from ledger_pipeline_tests.builders import REPO, cursor, instant, pull_request
+from ledger_pipeline_tests.builders import REPO, SCOPE_ID, cursor, instant, note_unread, pull_request, unread
 from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.store.settlement import (
@@ -107,6 +108,24 @@ def test_who_counts_for_nobody_is_listed_with_what_is_at_stake(run: Run, ledger:
     rows = run("identities", "unresolved", "--json").json
     assert [(row["login"], row["events"], row["units"]) for row in rows] == [("ada", 2, "2000"), ("grace", 1, "500")]
     assert "2 accounts without a user, 1 epochs" in run("identities", "unresolved", *EPOCH).out
+
+
+# Items that cannot be read.
+
+
+def test_an_epoch_that_lacks_an_item_does_not_close_and_says_which(run: Run, ledger: PostgresLedger) -> None:
+    collected(ledger)
+    streams = ("pull_requests", "reviews", "issues")
+    read = [cursor("2026-02-24", "2026-02-16", stream=each) for each in streams]
+    ledger.advance_cursors(SCOPE_ID, read, instant("2026-02-24"))
+    note_unread(ledger, unread(12, latest="2026-03-01"))
+    shown = run("epoch", "show", *EPOCH).out
+    assert f"blocked: 1 item cannot be read: {REPO} pull request 12, unread since 2026-02-18T00:00Z: " in shown
+    refused = said(run("epoch", "close", *EPOCH))
+    assert f"{REPO} pull request 12, unread since" in refused
+    assert WHAT_TO_DO in refused
+    note_unread(ledger, settled=[unread(12).key])
+    assert "is in review" in run("epoch", "close", *EPOCH).out
 
 
 # Curation, allocations, pool.

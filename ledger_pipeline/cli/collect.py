@@ -79,4 +79,6 @@ def _print(run: CollectionRun) -> None:
     if not any(row.asked for row in run.streams):
         say("Covered already: nothing was asked of GitHub (--full-refresh asks again).")
     new = sum(row.new for row in run.streams)
+    if run.unread is not None:
+        say(f"{run.unread}. Their epochs stay open, and the next collection asks for them again.")
     say(f"{new} new events, {run.api_requests} API requests, {run.api_points} points")

@@ -20,6 +20,7 @@ from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.settle import draft_statement, next_steps
+from ledger_pipeline.pipeline.unread import WHAT_TO_DO, unread_summary
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Statement, StatementSignature
@@ -106,12 +107,14 @@ def close_command(epoch_name: OneEpoch, scope_key: ScopeKey = None) -> None:
         if epoch.status is not EpochStatus.OPEN:
             raise EpochNotReady(f"epoch {epoch.window.key} is in {epoch.status.value}: there is no step backwards")
         read = window_completeness(access.ledger, access.scope, [epoch.window])[epoch.window]
-        if not read.is_complete:
+        if not read.is_read_to_its_end:
             raise EpochNotReady(
                 f"epoch {epoch.window.key} is not read to its end: "
                 f"{'; '.join(map(str, read.missing(shown_whole_at(epoch.window))))}: "
                 "collect it first, or events would be lost to it"
             )
+        if read.unread:
+            raise EpochNotReady(f"epoch {epoch}: {unread_summary(read.unread)}: {WHAT_TO_DO}")
         is_last_read = bool(open_epochs(access.ledger, access.scope, [epoch.window]).closable())
         close(access.ledger, access.scope, epoch)
     say(f"epoch {epoch.window.key} is in review: its weights, algorithm, approvers and pool are fixed")

@@ -1,6 +1,7 @@
 """Items that a source shows and that cannot be read: what is known of them, and when their events may be."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
@@ -42,3 +43,14 @@ class UnreadItem:
     def may_touch(self, window: EpochWindow) -> bool:
         """Whether events of `window` may be missing."""
         return window.start <= self.latest and (self.earliest is None or self.earliest < window.end)
+
+
+def one_by_key(items: Iterable[UnreadItem]) -> list[UnreadItem]:
+    """One item a key, sorted: it holds what any of several may, and has the last one's reason."""
+    by_key: dict[ItemKey, UnreadItem] = {}
+    for item in items:
+        before = by_key.get(item.key, item)
+        is_bounded = before.earliest is not None and item.earliest is not None
+        earliest = min(before.earliest, item.earliest) if is_bounded else None  # type: ignore[type-var]
+        by_key[item.key] = replace(item, earliest=earliest, latest=max(before.latest, item.latest))
+    return sorted(by_key.values(), key=lambda item: item.key)

@@ -28,8 +28,9 @@ from ledger_pipeline.defs.receipts import receipts_by_partition
 from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource
 from ledger_pipeline.defs.retries import remember_retry
 from ledger_pipeline.pipeline.collect import collect
-from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE, Completeness, StreamReach, window_completeness
+from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE, Completeness, window_completeness
 from ledger_pipeline.pipeline.epochs import close_due_epochs
+from ledger_pipeline.pipeline.unread import unread_summary
 from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.port import LedgerStore, UnsettledRejections
 
@@ -115,6 +116,8 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                     context.log.warning(
                         plain_message(f"{asked}: items came back with an old update; open epochs are read once more")
                     )
+                if report.unread:
+                    context.log.warning(plain_message(unread_summary(report.unread)))
                 if report.failures:
                     # `activity_events` is not reached in this run, so its check is told from here.
                     yield from source_scopes_failed(context.instance, scope, report.windows, report.failures)
@@ -197,14 +200,13 @@ def activity_events(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                         ACTIVITY_EVENTS,
                         {partition_key(window, scope): metadata for window, metadata in held},
                     )
-                missing = {window: found.missing(now) for window, found in completeness.items()}
-                checked.append(_Checked(scope, missing, store.unsettled_rejections(scope.scope_id, windows)))
+                checked.append(_Checked(scope, completeness, store.unsettled_rejections(scope.scope_id, windows)))
         # Before the checks: each result points at its partition's latest materialization.
         if ACTIVITY_EVENTS in context.selected_asset_keys:
             yield dg.MaterializeResult(asset_key=ACTIVITY_EVENTS)
         selected = frozenset(key.name for key in context.selected_asset_check_keys)
         for each in checked:
-            yield from partition_results(context.instance, each.scope, each.missing, each.rejections, selected)
+            yield from partition_results(context.instance, each.scope, each.read, each.rejections, selected, now)
 
     return activity_events
 
@@ -214,7 +216,7 @@ class _Checked:
     """What the checks of a scope's partitions are decided by."""
 
     scope: Scope
-    missing: Mapping[EpochWindow, Sequence[StreamReach]]
+    read: Mapping[EpochWindow, Completeness]
     rejections: Sequence[UnsettledRejections]
 
 

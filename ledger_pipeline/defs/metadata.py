@@ -9,6 +9,7 @@ import dagster as dg
 from ledger_pipeline.core.events import STREAM_OF_EVENT_TYPE
 from ledger_pipeline.core.partition_runs import EPOCH_STATUS, TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_URL_TAG
 from ledger_pipeline.core.plain_text import plain_message, plain_text
+from ledger_pipeline.core.unread import KIND_OF_STREAM
 from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
@@ -16,6 +17,7 @@ from ledger_pipeline.defs.receipts import receipts_table
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.report import CollectReport
+from ledger_pipeline.pipeline.unread import unread_summary
 from ledger_pipeline.store.port import AppendOutcome, Cursor, Epoch, WindowDigest, WindowReceipt
 
 _CURSOR_COLUMNS = {
@@ -45,6 +47,8 @@ def stream_metadata(
     """
     tally = report.tally(window, [stream])
     until = report.complete_until([stream])
+    kind = KIND_OF_STREAM[stream]
+    unread = [row for row in report.unread if row.item.key.kind == kind and row.item.may_touch(window)]
     metadata: Metadata = {
         **_window(window),
         # False where coverage reached the whole window already: nothing was asked, so nothing can be seen.
@@ -58,7 +62,8 @@ def stream_metadata(
         "late": tally.outcomes[AppendOutcome.LATE],
         "replaced": tally.outcomes[AppendOutcome.REPLACED],
         "conflict": tally.outcomes[AppendOutcome.CONFLICT],
-        "window_complete": until is not None and until >= shown_whole_at(window),
+        "window_complete": until is not None and until >= shown_whole_at(window) and not unread,
+        "unread": len(unread),
         "receipts": receipts_table(receipts),
         "cursors": _cursors(report, stream),
         "run_api_requests": report.requests,
@@ -66,6 +71,8 @@ def stream_metadata(
         "trigger": run_trigger(run_tags),
         **_workflow(run_tags),
     }
+    if report.unread:
+        metadata["run_left_unread"] = plain_message(unread_summary(report.unread))
     if report.points_left is not None:
         metadata["rate_limit_left"] = report.points_left
     if report.renamed:

@@ -7,6 +7,7 @@ each pointing at the materialization it is about (what points at none, Dagster t
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 import dagster as dg
 
@@ -19,15 +20,17 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partitions import partition_key
-from ledger_pipeline.pipeline.completeness import StreamReach
-from ledger_pipeline.store.port import AppendOutcome, UnsettledRejections
+from ledger_pipeline.pipeline.completeness import Completeness
+from ledger_pipeline.pipeline.unread import WHAT_TO_DO, unread_summary
+from ledger_pipeline.store.port import AppendOutcome, StoredUnread, UnsettledRejections
 
 EVERY_SOURCE_SCOPE_READ = "every_source_scope_read"
 NOTHING_REJECTED = "nothing_rejected"
 
 _DESCRIPTIONS = {
     EVERY_SOURCE_SCOPE_READ: (
-        "Every source_scope was read: to the end of an epoch that is over, within 26 hours of a running one. "
+        "Every source_scope was read: to the end of an epoch that is over, within 26 hours of a running one, and every "
+        "item that it shows of the epoch. "
         "An error, because the epoch's numbers are not whole; the next run that reads them all turns it green."
     ),
     NOTHING_REJECTED: (
@@ -35,6 +38,14 @@ _DESCRIPTIONS = {
         "A warning, because nothing is lost or miscounted: it is kept aside, for a person to decide before signing."
     ),
 }
+_UNREAD = {
+    "repository": "string",
+    "item": "string",
+    "reason": "string",
+    "since": "string",
+    "last_tried": "string",
+}
+_UNREAD_LISTED = 50
 _LISTED = {"reason": "string", "event": "string", "by": "string", "event_time": "string", "url": "string"}
 
 
@@ -72,24 +83,29 @@ def source_scopes_failed(
 def partition_results(
     instance: dg.DagsterInstance,
     scope: Scope,
-    missing: Mapping[EpochWindow, Sequence[StreamReach]],
+    read: Mapping[EpochWindow, Completeness],
     rejections: Sequence[UnsettledRejections],
     selected: frozenset[str],
+    now: datetime,
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Both checks, where `selected`, for every window: what is not read far enough, and what was rejected."""
-    targets = latest_materializations(instance, ACTIVITY_EVENTS, [partition_key(window, scope) for window in missing])
+    """Both checks, where `selected`, for every window: what is not read by `now`, and what was rejected."""
+    targets = latest_materializations(instance, ACTIVITY_EVENTS, [partition_key(window, scope) for window in read])
     if EVERY_SOURCE_SCOPE_READ in selected:
-        for window, parts in missing.items():
+        for window, completeness in read.items():
             key = partition_key(window, scope)
+            problems = [str(part) for part in completeness.missing(now)]
+            missing = plain.json(problems)
+            if completeness.unread:
+                problems.append(f"{unread_summary(completeness.unread)}. {WHAT_TO_DO}")
             yield evaluation(
                 ACTIVITY_EVENTS,
                 EVERY_SOURCE_SCOPE_READ,
                 key,
                 targets,
-                passed=not parts,
+                passed=not problems,
                 severity=dg.AssetCheckSeverity.ERROR,
-                description=f"{key}: {'; '.join(map(str, parts)) or 'all read'}",
-                metadata={"missing": plain.json([str(part) for part in parts])},
+                description=f"{key}: {'; '.join(problems) or 'all read'}",
+                metadata={"missing": missing, "unread": _unread_table(completeness.unread)},
             )
     if NOTHING_REJECTED in selected:
         for found in rejections:
@@ -161,6 +177,22 @@ def _advice(found: UnsettledRejections) -> str:
         ". replaced: a repository has taken over the name of another, and these ids are stored as events of that one. "
         "Give their authors the units with `ledger-pipeline allocations set`, or collect the new repository in a scope "
         "of its own"
+    )
+
+
+def _unread_table(rows: Sequence[StoredUnread]) -> dg.MetadataValue:
+    return plain.table(
+        [
+            {
+                "repository": row.source_scope,
+                "item": str(row.item.key),
+                "reason": row.item.reason,
+                "since": row.since.isoformat(),
+                "last_tried": row.last_tried_at.isoformat(),
+            }
+            for row in rows[:_UNREAD_LISTED]
+        ],
+        _UNREAD,
     )
 
 

@@ -1,15 +1,20 @@
-"""The ledger's database: there, new enough, migrated, and open to exactly what the pipeline does."""
+"""The ledger's database: there, new enough, migrated, open to exactly what the pipeline does, and what it lacks."""
 
 from ledger_pipeline.core.errors import LedgerError
+from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.doctor.findings import Finding, State, answer_of, failed, fine, skipped, warning
+from ledger_pipeline.pipeline.unread import WHAT_TO_DO, known_unread, unread_summary
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.inspection import DatabaseFacts, look_at, rights_of
+from ledger_pipeline.store.port import StoredUnread
+from ledger_pipeline.store.postgres import open_ledger
 from ledger_pipeline.store.roles import WRITER
 
 DATABASE = "database"
 MIGRATION = "migration"
 RIGHTS = "rights"
+UNREAD = "unread items"
 
 OLDEST_VERSION = 140000
 
@@ -66,3 +71,21 @@ async def check_rights(settings: Settings, migration: Finding) -> Finding:
         seen = "the user may make functions and tables in schema public, as everybody may up to Postgres 14"
         return warning(RIGHTS, seen, "as an administrator: REVOKE CREATE ON SCHEMA public FROM PUBLIC, and that user")
     return fine(RIGHTS, "adds facts, and can neither change nor delete them")
+
+
+async def check_unread(settings: Settings, spec: RepoSpec | None, migration: Finding) -> Finding:
+    """Every item that the sources show was read."""
+    if spec is None or migration.state is not State.OK:
+        return skipped(UNREAD, "the repo-spec or the ledger cannot be read")
+    try:
+        rows = await answer_of(lambda: _unread(settings, spec))
+    except LedgerError as error:
+        return failed(UNREAD, error, "check that the database stays reachable, and run this again")
+    if rows:
+        return warning(UNREAD, unread_summary(rows), WHAT_TO_DO)
+    return fine(UNREAD, "none")
+
+
+def _unread(settings: Settings, spec: RepoSpec) -> list[StoredUnread]:
+    with open_ledger(settings.ledger_url(), spec.node_id) as ledger:
+        return [row for scope in spec.scopes for row in known_unread(ledger, scope).rows]

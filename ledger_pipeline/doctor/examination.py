@@ -14,7 +14,7 @@ from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.doctor.clocks import check_clock
 from ledger_pipeline.doctor.configuration import check_identity, check_repo_spec, source_scopes_of
 from ledger_pipeline.doctor.dagster import DAGSTER, check_daemon, check_dagster
-from ledger_pipeline.doctor.database import DATABASE, check_database, check_migration, check_rights
+from ledger_pipeline.doctor.database import DATABASE, check_database, check_migration, check_rights, check_unread
 from ledger_pipeline.doctor.findings import Finding, failed
 from ledger_pipeline.doctor.github import GITHUB, check_budget, check_credentials, check_repositories
 from ledger_pipeline.doctor.temporal import TEMPORAL, check_schedules, check_temporal, check_worker
@@ -33,7 +33,7 @@ async def examine(settings: Settings, database_problem: LedgerError | None = Non
     """
     repo_spec, spec = check_repo_spec(settings)
     (database, database_skew), (temporal, _), (dagster, _), (github, github_skew) = await asyncio.gather(
-        _part(DATABASE, _database(settings, database_problem)),
+        _part(DATABASE, _database(settings, spec, database_problem)),
         _part(TEMPORAL, _temporal(settings, spec)),
         _part(DAGSTER, _dagster(settings)),
         _part(GITHUB, _github(settings, spec)),
@@ -43,11 +43,12 @@ async def examine(settings: Settings, database_problem: LedgerError | None = Non
     return [_without_secrets(each, _secrets(settings)) for each in found]
 
 
-async def _database(settings: Settings, problem: LedgerError | None) -> _Part:
+async def _database(settings: Settings, spec: RepoSpec | None, problem: LedgerError | None) -> _Part:
     database, facts = await check_database(settings, problem)
     migration = check_migration(facts)
     rights = await check_rights(settings, migration)
-    return [database, migration, rights], None if facts is None else facts.skew_seconds
+    unread = await check_unread(settings, spec, migration)
+    return [database, migration, rights, unread], None if facts is None else facts.skew_seconds
 
 
 async def _temporal(settings: Settings, spec: RepoSpec | None) -> _Part:

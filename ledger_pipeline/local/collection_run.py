@@ -61,13 +61,17 @@ class DigestRow:
 
 @dataclass(frozen=True)
 class CollectionRun:
-    """A finished run: `problem` says in one line why it failed or that it was canceled, None where it did its work."""
+    """A finished run: `problem` says in one line why it failed or that it was canceled, None where it did its work.
+
+    `unread` says in one line which items nobody could read, None where all were.
+    """
 
     run_id: str
     canceled: bool
     problem: str | None
     api_requests: int
     api_points: int
+    unread: str | None
     streams: list[StreamRow]
     digests: list[DigestRow]
 
@@ -149,6 +153,7 @@ def _recorded(result: dg.ExecuteInProcessResult, scope: Scope, *, canceled: bool
         problem=CANCELED if canceled else None if result.success else _problem(result),
         api_requests=_number(first, "run_api_requests") if first else 0,
         api_points=_number(first, "run_api_points") if first else 0,
+        unread=str(first.metadata["run_left_unread"].value) if first and "run_left_unread" in first.metadata else None,
         streams=sorted(streams, key=lambda row: row.epoch),
         digests=sorted(
             (_digest_row(found, scope) for found in materializations if found.asset_key == ACTIVITY_EVENTS),

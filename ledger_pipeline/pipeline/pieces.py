@@ -13,7 +13,8 @@ from ledger_pipeline.core.errors import ConfigurationError, SourceError, SourceR
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.spec import Scope
-from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.core.unread import ItemKey, UnreadItem, one_by_key
+from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.closing import open_epochs
 from ledger_pipeline.pipeline.containment import contained
 from ledger_pipeline.pipeline.coverage import (
@@ -25,8 +26,12 @@ from ledger_pipeline.pipeline.coverage import (
 )
 from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, joined
 from ledger_pipeline.pipeline.planning import Planning
+from ledger_pipeline.pipeline.unread import usable
 from ledger_pipeline.sources.port import ActivitySource, Heads, ScanPage, ScanRequest, UpdateSpan
 from ledger_pipeline.store.port import Cursor, LedgerStore, StreamCoverage
+
+# What a scan takes along from call to call.
+MOST_UNREAD = 500
 
 # No source has anything older, and an instant at the beginning of time leaves no room for the overlap.
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
@@ -42,6 +47,8 @@ class PiecewiseScan:
     what it met of each. `source_scope_id` is the id of what is read; `totals` what the source counted when the scan
     began, and `accounted` how many items the cursors and the pages so far know of. `back_to` is from where it reads
     where the source has more than that, or is another one; None once it does.
+    `to_ask` are items that could not be read before and are still to be asked for, for all that the scope collects,
+    `collected`; `unread` and `settled` are what the pages so far said of items that cannot be read.
     """
 
     scope_id: UUID
@@ -63,6 +70,10 @@ class PiecewiseScan:
     totals: Mapping[str, int] = field(default_factory=dict)
     accounted: Mapping[str, int] = field(default_factory=dict)
     back_to: datetime | None = None
+    collected: tuple[str, ...] = ()
+    to_ask: tuple[ItemKey, ...] = ()
+    unread: tuple[UnreadItem, ...] = ()
+    settled: tuple[ItemKey, ...] = ()
 
     def is_stale(self, page: ScanPage) -> bool:
         """Whether so long ago that the position `page` was read from is not to be trusted any more."""
@@ -96,7 +107,7 @@ class PiecewiseScan:
         grown = any(total > self.accounted.get(stream, total) for stream, total in self.totals.items())
         if not self.is_complete or not grown or self.back_to is None:
             return self
-        start = min(self.back_to, *(part.covered_from for part in self.coverage))
+        start = min([self.back_to, *(part.covered_from for part in self.coverage)])
         return replace(self.once_more(reading_from(self.streams, start)), accounted={}, back_to=None)
 
     def once_more(self, coverage: tuple[StreamCoverage, ...]) -> "PiecewiseScan":
@@ -107,6 +118,8 @@ class PiecewiseScan:
 
     def after(self, page: ScanPage) -> "PiecewiseScan":
         """Where the scan stands behind `page`."""
+        unread = one_by_key([*(item for item in self.unread if item.key not in page.settled), *page.unread])
+        answered = {*page.settled, *(item.key for item in page.unread)}
         return replace(
             self,
             is_complete=page.position is None,
@@ -121,6 +134,9 @@ class PiecewiseScan:
             source_scope_id=page.source_scope_id or self.source_scope_id,
             totals={**page.totals, **self.totals},
             accounted={stream: known + page.newer.get(stream, 0) for stream, known in self.accounted.items()},
+            to_ask=tuple(key for key in self.to_ask if key not in answered),
+            unread=tuple(unread),
+            settled=tuple(sorted({*self.settled, *page.settled} - {item.key for item in unread})),
         )
 
     def finished(self, stream: str) -> FinishedScan | None:
@@ -204,10 +220,12 @@ def begin_scan(
         source_scope_id=head.source_scope_id if head else max(known_ids, default=None),  # type: ignore[type-var]
         accounted={} if plan.replaced or plan.reads_back else _totals(cursors),
         back_to=None if plan.replaced or plan.reads_back else planning.back_to,
+        collected=next(spec.streams for spec in scope.sources if spec.source == source.name),
+        to_ask=planning.opened.unread.to_ask(source.name, source_scope),
     )
-    if not plan.coverage:
+    if not plan.coverage and not scan.to_ask:
         return replace(scan, is_complete=True)
-    if heads is None or head is None or not is_unchanged(head, scan.coverage):
+    if scan.to_ask or heads is None or head is None or not is_unchanged(head, scan.coverage):
         return scan
     return replace(scan, is_complete=True, watermark=heads.began_at, saved_at=heads.began_at, totals=dict(head.totals))
 
@@ -231,7 +249,9 @@ def read_piece(
     skipped: list[SkippedActivity] = []
     size, pages = 0, 0
     floors = {part.stream: part.floor for part in scan.coverage}
-    for page in _pages(source, ScanRequest(scan.source_scope, floors, scan.position)):
+    request = ScanRequest(scan.source_scope, floors, scan.position, scan.to_ask, scan.collected)
+    calendar = EpochCalendar((scan.window.end - scan.window.start).days)
+    for page in (usable(page, calendar) for page in _pages(source, request)):
         if pages == 0 and scan.is_stale(page):
             return read_piece(source, scan.from_the_front(), limits, measure, on_page)
         if page.refused:
@@ -247,6 +267,8 @@ def read_piece(
                 raise _too_large(scan, page, page_size, limits)
             break  # the next piece begins with it
         scan, pages, size = scan.after(page).explained(), pages + 1, size + page_size
+        if len(scan.unread) > MOST_UNREAD:
+            raise _too_many_unread(scan)
         events += page.events
         skipped += page.skipped
         on_page(scan)
@@ -289,6 +311,13 @@ def _totals(cursors: Mapping[str, Cursor]) -> dict[str, int]:
             counted = counted_with(stream)
             totals[counted] = min(totals.get(counted, cursor.source_total), cursor.source_total)
     return totals
+
+
+def _too_many_unread(scan: PiecewiseScan) -> ConfigurationError:
+    return ConfigurationError(
+        f"{scan.source} {scan.source_scope}: more than {MOST_UNREAD} items cannot be read, too many for a scan in "
+        "pieces: have Dagster collect this epoch"
+    )
 
 
 def _too_large(scan: PiecewiseScan, page: ScanPage, size: int, limits: PieceLimits) -> ConfigurationError:

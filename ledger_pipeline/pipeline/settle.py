@@ -28,6 +28,7 @@ from ledger_pipeline.core.statements import (
 )
 from ledger_pipeline.pipeline.completeness import Completeness, utc_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
+from ledger_pipeline.pipeline.unread import WHAT_TO_DO, unread_summary
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import (
     SameStatement,
@@ -167,9 +168,11 @@ def _blocks_review(scope: Scope, epoch: Epoch, read: Completeness, now: datetime
     blocks = []
     if now < epoch.window.end:
         blocks.append(f"it runs until {utc_text(epoch.window.end)}")
-    if not read.is_complete:
+    if not read.is_read_to_its_end:
         blocks += [str(part) for part in read.parts if part.until is None or part.until < shown_whole_at(epoch.window)]
-    elif now < until:
+    if read.unread:
+        blocks.append(f"{unread_summary(read.unread)} ({WHAT_TO_DO})")
+    elif read.is_complete and now < until:
         blocks.append(f"it closes by itself at {utc_text(until)}; `ledger-pipeline epoch close` closes it now")
     elif not blocks:
         blocks.append(

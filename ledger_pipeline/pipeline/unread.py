@@ -26,6 +26,10 @@ from ledger_pipeline.store.port import LedgerStore, StoredUnread, StreamCoverage
 ASKED_AT_ONCE = 50
 
 REASON_CHARACTERS = 300
+
+WHAT_TO_DO = (
+    "every collection asks for them again, and goes on by itself once they are read; see whether they open there"
+)
 _ITEMS_NAMED = 5
 
 # `github:pr:owner/repo:12`, `github:review:owner/repo:12:345`.

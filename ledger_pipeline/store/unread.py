@@ -1,12 +1,11 @@
 """Items that a source shows and nobody can read yet: one row each, gone once the item is read."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from ledger_pipeline.core.unread import ItemKey, UnreadItem
+from ledger_pipeline.core.unread import ItemKey, UnreadItem, one_by_key
 from ledger_pipeline.store.port import StoredUnread
 
 # What is known of when an item was made stays known. Without a number several items share a row, so that it holds
@@ -58,7 +57,7 @@ def note(
     read_from: datetime,
 ) -> None:
     """Keep `unread`, and forget those `settled` that are not among them."""
-    items = sorted(_by_key(unread).values(), key=lambda item: item.key)
+    items = one_by_key(unread)
     forgotten = sorted(set(settled) - {item.key for item in items})
     if forgotten:
         parameters = {"kinds": [key.kind for key in forgotten], "numbers": [key.number for key in forgotten]}
@@ -95,14 +94,3 @@ def find(connection: Connection, scope: Mapping[str, object]) -> list[StoredUnre
         )
         for row in connection.execute(FIND, scope)
     ]
-
-
-def _by_key(unread: Iterable[UnreadItem]) -> dict[ItemKey, UnreadItem]:
-    """One item a key: what any of several may hold, and the last one's reason."""
-    items: dict[ItemKey, UnreadItem] = {}
-    for item in unread:
-        before = items.get(item.key, item)
-        is_bounded = before.earliest is not None and item.earliest is not None
-        earliest = min(before.earliest, item.earliest) if is_bounded else None  # type: ignore[type-var]
-        items[item.key] = replace(item, earliest=earliest, latest=max(before.latest, item.latest))
-    return items

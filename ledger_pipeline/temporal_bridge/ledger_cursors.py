@@ -10,6 +10,7 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.epochs import close_due_epochs
 from ledger_pipeline.pipeline.finish import is_recorded, record
 from ledger_pipeline.pipeline.pieces import PiecewiseScan
+from ledger_pipeline.pipeline.unread import note, passed_floors
 from ledger_pipeline.store.port import Cursor, LedgerStore
 from ledger_pipeline.temporal_bridge.ledger_json import scan_from_wire, utc
 from ledger_pipeline.temporal_bridge.ledger_wire import ScanWire, exact_iso
@@ -35,14 +36,15 @@ def not_ahead(field: str, instant: datetime, now: datetime) -> datetime:
 def next_cursor_value(store: LedgerStore, where: Where, scan: PiecewiseScan, read_from: datetime) -> datetime:
     """The latest instant to which the cursor of every stream of `scan` may be moved, even without its coverage.
 
-    A stream that is not read to the end stays where its cursor is, at `read_from` where it has none.
+    A stream that is not read to the end stays where its cursor is, at `read_from` where it has none; so do all where
+    items could not be read, which only the scan handed to `finish` tells of.
     """
     stored = store.cursors(where.scope.scope_id, where.source.source)
     to_read = {part.stream for part in scan.coverage}
     values = []
     for stream in scan.streams:
         cursor = stored.get((stream, where.source_scope))
-        if scan.is_complete and scan.watermark is not None and stream in to_read:
+        if scan.is_complete and scan.watermark is not None and stream in to_read and not scan.unread:
             values.append(scan.watermark)
         else:
             values.append(cursor.watermark if cursor else read_from)
@@ -77,7 +79,7 @@ def advance(store: LedgerStore, where: Where, stream: str, cursor_value: datetim
 def finish(
     store: LedgerStore, where: Where, stream: str, cursor_value: datetime, wire: ScanWire, now: datetime
 ) -> None:
-    """What a Dagster run does for `stream` once its scan is complete: cursor, receipts, epochs that are due close.
+    """What a Dagster run does for `stream` once its scan is complete: what could not be read, cursor, receipts, epochs.
 
     Safe to repeat. Raises PayloadError where the scan is not complete, or is of anything else than the request.
     """
@@ -86,13 +88,27 @@ def finish(
         raise PayloadError("scan.streams", f"is of {', '.join(scan.streams)}, not of {stream}")
     if not scan.is_complete:
         raise PayloadError("scan.complete", "is false: call collectFromSource with this scan until it is true")
+    scope_id = where.scope.scope_id
+    if scan.saved_at is not None:
+        note(
+            store,
+            scope_id,
+            scan.source,
+            scan.source_scope,
+            unread=scan.unread,
+            settled=scan.settled,
+            tried_at=scan.saved_at,
+            coverage=scan.coverage,
+        )
     finished = scan.finished(stream)
     if finished is not None:
         if cursor_value > finished.watermark:
             problem = f"{exact_iso(cursor_value)} is later than scan.watermark, {exact_iso(finished.watermark)}"
             raise PayloadError("cursorValue", problem)
-        if not is_recorded(store, where.scope.scope_id, finished):
-            record(store, where.scope.scope_id, finished)
+        if not is_recorded(store, scope_id, finished):
+            record(store, scope_id, finished)
+        floors = passed_floors(scan.coverage, where.source.streams)
+        store.forget_unread_passed(scope_id, scan.source, scan.source_scope, floors, finished.watermark)
     close_due_epochs(store, where.scope)
 
 

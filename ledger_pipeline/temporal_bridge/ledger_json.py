@@ -14,7 +14,9 @@ from ledger_pipeline.core.events import (
     parse_instant,
     payload_hash,
 )
+from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.storable_text import is_storable
+from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.finish import Sighting
 from ledger_pipeline.pipeline.pieces import PiecewiseScan
@@ -24,13 +26,18 @@ from ledger_pipeline.temporal_bridge.ledger_wire import (
     ClosingWire,
     CoverageWire,
     EventWire,
+    ItemWire,
     ScanWire,
     SightingWire,
     SkippedWire,
+    UnreadWire,
     UpdateSpanWire,
 )
 
 _T = TypeVar("_T")
+
+# They travel through the caller's history with every call.
+_REASON_CHARACTERS = 100
 
 
 def utc(field: str, instant: datetime) -> datetime:
@@ -105,6 +112,19 @@ def scan_to_wire(scan: PiecewiseScan) -> ScanWire:
         totals=dict(scan.totals),
         accounted=dict(scan.accounted),
         back_to=scan.back_to,
+        collected=scan.collected,
+        to_ask=tuple(ItemWire(**vars(key)) for key in scan.to_ask),
+        unread=tuple(
+            UnreadWire(
+                kind=item.key.kind,
+                number=item.key.number,
+                reason=plain_message(item.reason, _REASON_CHARACTERS),
+                earliest=item.earliest,
+                latest=item.latest,
+            )
+            for item in scan.unread
+        ),
+        settled=tuple(ItemWire(**vars(key)) for key in scan.settled),
     )
 
 
@@ -142,7 +162,23 @@ def scan_from_wire(scan: ScanWire) -> PiecewiseScan:
         totals=scan.totals,
         accounted=scan.accounted,
         back_to=_optional(scan.back_to, lambda instant: utc("scan.backTo", instant)),
+        collected=scan.collected,
+        to_ask=tuple(map(_key, scan.to_ask)),
+        unread=tuple(
+            UnreadItem(
+                _key(item),
+                item.reason,
+                _optional(item.earliest, lambda instant: utc("scan.unread.earliest", instant)),
+                utc("scan.unread.latest", item.latest),
+            )
+            for item in scan.unread
+        ),
+        settled=tuple(map(_key, scan.settled)),
     )
+
+
+def _key(item: ItemWire) -> ItemKey:
+    return ItemKey(item.kind, item.number)
 
 
 def _window(field: str, wire: ScanWire | ClosingWire) -> EpochWindow:
@@ -169,7 +205,7 @@ def _check_states(scan: ScanWire) -> None:
         raise PayloadError("scan.coverage", "is not of the scan's streams: hand back `scan` as it was given")
     if any(part.covered_from < part.floor for part in scan.coverage):
         raise PayloadError("scan.coverage", "covers what it did not read: hand back `scan` as it was given")
-    is_read = scan.pages > 0 or (scan.complete and covered)
+    is_read = scan.pages > 0 or scan.unread or scan.settled or (scan.complete and covered)
     if is_read and (scan.watermark is None or scan.saved_at is None):
         raise PayloadError("scan.watermark", "is missing of a scan that was read: hand back `scan` as it was given")
 

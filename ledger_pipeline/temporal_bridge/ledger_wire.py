@@ -75,6 +75,21 @@ class ClosingWire(Wire):
     sightings: Annotated[dict[Stream, SightingWire], Field(default_factory=dict)]
 
 
+class ItemWire(Wire):
+    """A pull request or an issue by its number, 0 where GitHub tells none."""
+
+    kind: Annotated[StrictStr, Field(pattern="^(pull_request|issue)$")]
+    number: _Count
+
+
+class UnreadWire(ItemWire):
+    """An item that GitHub shows and that cannot be read; its events lie between `earliest` and `latest`."""
+
+    reason: _Text
+    earliest: ExactInstant | None
+    latest: ExactInstant
+
+
 class ScanWire(Wire):
     """Where a scan stands between two calls. Opaque to callers: they hand it back as they got it."""
 
@@ -99,6 +114,10 @@ class ScanWire(Wire):
     totals: Annotated[dict[Stream, _Count], Field(default_factory=dict)]
     accounted: Annotated[dict[Stream, _Count], Field(default_factory=dict)]
     back_to: ExactInstant | None = None
+    collected: tuple[Stream, ...] = ()
+    to_ask: tuple[ItemWire, ...] = ()
+    unread: tuple[UnreadWire, ...] = ()
+    settled: tuple[ItemWire, ...] = ()
 
 
 class CollectInput(SourceScopeInput):
@@ -141,7 +160,10 @@ class SkippedWire(Wire):
 
 
 class CollectOutput(Wire):
-    """A piece of a scan. Until `complete`, `nextCursorValue` moves no cursor past what is not read yet."""
+    """A piece of a scan. Until `complete`, `nextCursorValue` moves no cursor past what is not read yet.
+
+    Neither does it where items could not be read: `saveCursor` moves the cursor past those with `scan`, which has them.
+    """
 
     source_ref: str
     events: tuple[EventWire, ...]
@@ -174,7 +196,10 @@ class InsertOutput(Wire):
 
 
 class SaveCursorInput(SourceScopeInput):
-    """The argument of `saveCursor`; with `scan`, which is complete, it also keeps the scan's coverage and receipts."""
+    """The argument of `saveCursor`; with `scan`, which is complete, it also keeps the scan's coverage and receipts.
+
+    What `scan` could not read is remembered too, and asked for again.
+    """
 
     stream: Stream
     cursor_value: ExactInstant

@@ -9,7 +9,8 @@ from sqlalchemy import Engine, text
 
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
-from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.pipeline.unread import WHAT_TO_DO
+from ledger_pipeline.sources.simulator.faults import Failure, HeavyItem
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
@@ -107,6 +108,30 @@ def test_a_failing_repository_turns_every_partition_of_the_run_red_until_a_run_r
     assert statuses(deployment, EVERY_SOURCE_SCOPE_READ) == {"2026-02-09": RED, "2026-02-16": GREEN}
     assert deployment.materialize("2026-02-09").success
     assert statuses(deployment, EVERY_SOURCE_SCOPE_READ) == {"2026-02-09": GREEN, "2026-02-16": GREEN}
+
+
+def test_an_item_that_cannot_be_read_is_red_by_name_and_turns_green_by_itself_once_it_is_read(
+    deployment: Deployment,
+) -> None:
+    deployment.github.replace_world(world(merged(7, NOW - HOUR), merged(8, NOW - 2 * HOUR)))
+    deployment.github.faults.when(lambda _: True, HeavyItem(7))
+    assert deployment.materialize("2026-02-16").success
+    found = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-16")
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert f"{NAME} pull request 7, unread since 2026-02-18T12:00Z: " in (found.description or "")
+    assert WHAT_TO_DO in (found.description or "")
+    [row] = found.metadata["unread"].value.records
+    assert (row.data["repository"], row.data["item"]) == (NAME, "pull request 7")
+    held = deployment.metadata("activity_events", "2026-02-16|default")
+    assert held["events"] == 1
+    assert str(held["state"]).endswith(", and 1 item cannot be read")
+    of_stream = deployment.metadata(["github", "pull_requests"], "2026-02-16|default")
+    assert (of_stream["unread"], of_stream["window_complete"]) == (1, False)
+    assert deployment.metadata("github/issues", "2026-02-16|default")["unread"] == 0
+    deployment.github.faults.clear()
+    assert deployment.materialize("2026-02-16").success
+    assert statuses(deployment, EVERY_SOURCE_SCOPE_READ) == {"2026-02-16": GREEN}
+    assert deployment.metadata("activity_events", "2026-02-16|default")["events"] == 2
 
 
 def test_a_failure_also_shows_on_a_partition_that_was_green(deployment: Deployment) -> None:

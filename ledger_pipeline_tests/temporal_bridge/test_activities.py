@@ -21,7 +21,7 @@ from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.pipeline.pieces import PieceLimits
 from ledger_pipeline.sources.github.source import GitHubSource
-from ledger_pipeline.sources.simulator.faults import Asked, Failure, SecondaryLimit, Slow
+from ledger_pipeline.sources.simulator.faults import Asked, Failure, HeavyItem, NullNode, SecondaryLimit, Slow
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, World
 from ledger_pipeline.sources.stopping import StopSignal
@@ -30,7 +30,18 @@ from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.temporal_bridge.activities import BEAT_SECONDS, PIECE_LIMITS, LedgerActivities
 from ledger_pipeline.temporal_bridge.threads import Threads, WorkerThreads
-from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, SCOPE_ID, cursor, instant, scope, weeks, window
+from ledger_pipeline_tests.builders import (
+    NODE_ID,
+    OTHER_SCOPE_ID,
+    SCOPE_ID,
+    cursor,
+    instant,
+    note_unread,
+    scope,
+    unread,
+    weeks,
+    window,
+)
 from ledger_pipeline_tests.postgres import fresh_database, set_status
 from ledger_pipeline_tests.sources.github.github_source import github_source
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, repository, review, world
@@ -788,3 +799,93 @@ def test_a_repository_without_news_is_told_by_its_head_alone(github: Simulator, 
     found = connect()("collectFromSource", COLLECT)
     assert (found["complete"], found["events"], found["scan"]["pages"]) == (True, [], 0)
     assert len(github.requests) == 1
+
+
+# Items that cannot be read.
+
+
+def known_unread(ledger: PostgresLedger) -> list[int]:
+    return [row.item.key.number for row in ledger.unread_items(SCOPE_ID)]
+
+
+def stored(ledger: PostgresLedger) -> set[str]:
+    return {event.id for event in ledger.events(SCOPE_ID, window())}
+
+
+def test_an_item_that_cannot_be_read_is_remembered_with_the_cursor_and_asked_for_again(
+    call: Calls, github: Simulator, ledger: PostgresLedger
+) -> None:
+    github.faults.when(lambda _: True, HeavyItem(1))
+    for _ in everything(call):
+        pass
+    assert known_unread(ledger) == [1]
+    assert f"github:pr:{NAME}:1" not in stored(ledger)
+    assert {each.watermark for each in ledger.cursors(SCOPE_ID, "github").values()} == {NOW}
+    github.faults.clear()
+    github.set_clock(NOW + HOUR)
+    calls = list(everything(call, times=2))
+    assert calls.count("collectFromSource") == 1
+    assert {f"github:pr:{NAME}:1", f"github:review:{NAME}:1:4000000001"} <= stored(ledger)
+    assert known_unread(ledger) == []
+
+
+def test_a_covered_window_is_asked_for_nothing_but_what_could_not_be_read(
+    call: Calls, github: Simulator, ledger: PostgresLedger
+) -> None:
+    covered = [cursor("2026-03-01", stream=stream, source_scope=NAME) for stream in STREAMS]
+    ledger.advance_cursors(SCOPE_ID, covered, NOW)
+    note_unread(ledger, unread(1), source_scope=NAME)
+    found = call("collectFromSource", COLLECT)
+    assert {event["metadata"]["number"] for event in found["events"]} == {1}
+    assert (found["complete"], found["scan"]["coverage"]) == (True, [])
+    assert known_unread(ledger) == [1]
+    saved = {**PLACE, "stream": "issues", "cursorValue": found["nextCursorValue"], "scan": found["scan"]}
+    call("saveCursor", saved)
+    assert known_unread(ledger) == []
+
+
+def test_a_caller_who_does_not_hand_the_scan_back_moves_no_cursor_past_an_unread_item(
+    call: Calls, github: Simulator, ledger: PostgresLedger
+) -> None:
+    github.faults.when(lambda _: True, HeavyItem(1))
+    asked = dict(COLLECT)
+    while not (found := call("collectFromSource", asked))["complete"]:
+        asked["scan"] = found["scan"]
+    assert found["nextCursorValue"] == WINDOW["periodStart"]
+    call("saveCursor", {**PLACE, "stream": "pull_requests", "cursorValue": found["nextCursorValue"]})
+    github.faults.clear()
+    again = call("collectFromSource", {**COLLECT, "cursorValue": found["nextCursorValue"]})
+    assert f"github:pr:{NAME}:1" in {event["id"] for event in again["events"]}
+
+
+def test_an_item_is_forgotten_only_after_the_last_time_it_could_not_be_read(
+    call: Calls, github: Simulator, ledger: PostgresLedger
+) -> None:
+    note_unread(ledger, unread(1), source_scope=NAME)
+    asked = dict(COLLECT)
+    while not (found := call("collectFromSource", asked))["complete"]:
+        asked["scan"] = found["scan"]
+    note_unread(ledger, unread(1), at=NOW + HOUR, source_scope=NAME)
+    call("saveCursor", {**PLACE, "stream": "issues", "cursorValue": found["nextCursorValue"], "scan": found["scan"]})
+    assert known_unread(ledger) == [1]
+
+
+def test_an_item_without_a_number_is_forgotten_once_the_scan_has_read_past_it(
+    call: Calls, github: Simulator, ledger: PostgresLedger
+) -> None:
+    github.faults.when(lambda _: True, NullNode("issues"))
+    for _ in everything(call):
+        pass
+    assert known_unread(ledger) == [0]
+    github.faults.clear()
+    github.set_clock(NOW + HOUR)
+    for _ in everything(call):
+        pass
+    assert known_unread(ledger) == []
+
+
+def test_an_unread_item_that_is_none_of_ours_is_refused(call: Calls) -> None:
+    found = call("collectFromSource", COLLECT)
+    scan = {**found["scan"], "unread": [{"kind": "commit", "number": 1, "reason": "x", "earliest": None}]}
+    refused = call.refusal("saveCursor", {**PLACE, "stream": "issues", "cursorValue": iso_millis(NOW), "scan": scan})
+    assert "scan.unread.0" in str(refused)
