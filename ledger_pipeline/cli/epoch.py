@@ -114,7 +114,7 @@ def close_command(epoch_name: OneEpoch, scope_key: ScopeKey = None) -> None:
                 "collect it first, or events would be lost to it"
             )
         if read.unread:
-            raise EpochNotReady(f"epoch {epoch}: {unread_summary(read.unread)}: {WHAT_TO_DO}")
+            raise EpochNotReady(f"epoch {epoch.window.key}: {unread_summary(read.unread)}: {WHAT_TO_DO}")
         is_last_read = bool(open_epochs(access.ledger, access.scope, [epoch.window]).closable())
         close(access.ledger, access.scope, epoch)
     say(f"epoch {epoch.window.key} is in review: its weights, algorithm, approvers and pool are fixed")

@@ -127,7 +127,7 @@ def test_an_item_that_cannot_be_read_is_red_by_name_and_turns_green_by_itself_on
     assert str(held["state"]).endswith(", and 1 item cannot be read")
     of_stream = deployment.metadata(["github", "pull_requests"], "2026-02-16|default")
     assert (of_stream["unread"], of_stream["window_complete"]) == (1, False)
-    assert deployment.metadata("github/issues", "2026-02-16|default")["unread"] == 0
+    assert deployment.metadata(["github", "issues"], "2026-02-16|default")["unread"] == 0
     deployment.github.faults.clear()
     assert deployment.materialize("2026-02-16").success
     assert statuses(deployment, EVERY_SOURCE_SCOPE_READ) == {"2026-02-16": GREEN}
