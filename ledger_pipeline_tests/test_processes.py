@@ -46,7 +46,8 @@ def test_a_child_ends_where_its_parent_is_killed(tmp_path: Path) -> None:
 
 def test_what_an_earlier_run_left_running_is_stopped_and_said(tmp_path: Path) -> None:
     said: list[str] = []
-    with subprocess.Popen(["sleep", "600"]) as left:
+    # Whatever the process of the tests ignores by now, its child would ignore as well.
+    with subprocess.Popen(["env", "--default-signal", "sleep", "600"]) as left:
         with single_run(tmp_path, said.append) as run:
             run.remember({"sleeper": left.pid})
             remembered = run.record.read_text()

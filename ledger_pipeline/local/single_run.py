@@ -54,6 +54,7 @@ def single_run(home: Path, say: Callable[[str], None]) -> Iterator[SingleRun]:
                 left.wait(STOP_TIMEOUT_SECONDS)
             except psutil.TimeoutExpired:
                 left.kill()
+                left.wait(STOP_TIMEOUT_SECONDS)
         record.unlink(missing_ok=True)
         yield SingleRun(record)
         record.unlink(missing_ok=True)

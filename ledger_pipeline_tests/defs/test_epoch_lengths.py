@@ -47,7 +47,7 @@ def test_epochs_of_every_length_are_shown_collected_and_backfilled_with_our_boun
     write_repo_spec(deployment.folder, NAME, first_epoch=ours[0].key, length_days=days)
     # The first and the last second of each epoch, and the running one's first.
     moments = [moment for epoch in ours for moment in (epoch.start, epoch.end - SECOND)]
-    deployment.github.replace_world(world(*(merged(n, at) for n, at in enumerate([*moments, running.start]))))
+    deployment.github.replace_world(world(*(merged(n, at) for n, at in enumerate([*moments, running.start], 1))))
     with user_interface(deployment) as ui:
         shown = ui.grid()
         # Of epochs longer than a week Dagster adds the next from the running one's second week on.
@@ -56,14 +56,14 @@ def test_epochs_of_every_length_are_shown_collected_and_backfilled_with_our_boun
 
         assert deployment.materialize(running.key).success
         assert epochs(deployment) == [running]
-        assert event_ids(deployment, running) == [f"github:pr:{NAME}:6"]
+        assert event_ids(deployment, running) == [f"github:pr:{NAME}:7"]
 
         [run] = ui.backfill(*(f"{epoch.key}|default" for epoch in ours))
         assert run.tags["dagster/asset_partition_range_start"] == f"{ours[0].key}|default"
         assert ui.materialized() == len(ours) + 1
     assert epochs(deployment) == [*ours, running]
     for number, epoch in enumerate(ours):
-        assert event_ids(deployment, epoch) == [f"github:pr:{NAME}:{2 * number + n}" for n in (0, 1)]
+        assert event_ids(deployment, epoch) == [f"github:pr:{NAME}:{2 * number + n}" for n in (1, 2)]
         metadata = deployment.metadata("activity_events", f"{epoch.key}|default")
         assert (metadata["events"], metadata["window_complete"]) == (2, True)
         assert metadata["window_start"] == epoch.start.timestamp()
