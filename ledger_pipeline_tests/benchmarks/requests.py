@@ -87,8 +87,8 @@ def _a_week_and_its_closing(server: str, repositories: int, news: bool) -> Itera
     week, following = weeks(2, MONDAY.date().isoformat())
     names = [f"dao/repo-{n}" for n in range(repositories)]
     days = range(7) if news else range(0)
-    items = [merged(n, week.start + n * DAY + HOUR) for n in range(-3, 0)]
-    items = [merged(10 + each, week.start + each * DAY + HOUR) for each in days] or items
+    before = [merged(number, week.start + (number - 4) * DAY + HOUR) for number in range(1, 4)]
+    items = [merged(10 + day, week.start + day * DAY + HOUR) for day in days] or before
     world = World(tuple(_renamed(repository(*items), name, n) for n, name in enumerate(names, 1)))
     of, requests, points = scope(*names), 0, 0
     with Simulator(world, as_of=week.start) as github, _ledger(server) as ledger:

@@ -233,7 +233,8 @@ class Truth:
     def _check_cursors(self, ledger: LedgerRows, now: datetime) -> None:
         """What was updated in `[covered_from, watermark]`, and not since, is in the ledger.
 
-        Less the slack: what GitHub shows late, the next scan reads in its overlap.
+        Less the slack: what GitHub shows late, the next scan reads in its overlap. And less what the ledger itself
+        names as unread: that is read later, and its window is not complete before.
         """
         shown = {repository.database_id: repository for repository in self.history.at(now).repositories}
         for (stream, source_scope), cursor in ledger.cursors.items():
@@ -241,7 +242,9 @@ class Truth:
                 continue
             repository = shown[self.source_scopes[source_scope]]
             for fact in _updated(repository, cursor.covered_from, cursor.cursor_value - self.slack):
-                if STREAMS[fact.event_type] == stream:
+                kind = "issue" if fact.event_type == "issue_closed" else "pull_request"
+                is_unread = ledger.is_unread(source_scope, kind, fact.number, fact.moment)
+                if STREAMS[fact.event_type] == stream and not is_unread:
                     self._check_kept(fact, ledger, f" although {cursor} covers it")
 
     def _check_kept(self, fact: Fact, ledger: LedgerRows, why: str = "") -> None:
