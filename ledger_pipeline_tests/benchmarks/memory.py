@@ -37,11 +37,11 @@ def memory_of_history() -> Figure:
 def _peak_kilobytes(server: str, events: int) -> int:
     pull_requests = [
         merged(
-            n,
-            MONDAY + n * MINUTE,
-            reviews=tuple(review(n * REVIEWS + each, MONDAY + n * MINUTE) for each in range(REVIEWS)),
+            number,
+            MONDAY + number * MINUTE,
+            reviews=tuple(review(number * REVIEWS + n, MONDAY + number * MINUTE) for n in range(REVIEWS)),
         )
-        for n in range(events // (1 + REVIEWS))
+        for number in range(1, 1 + events // (1 + REVIEWS))
     ]
     with (
         Simulator(World((repository(*pull_requests, name=REPO),)), as_of=WINDOWS[-1].end) as github,
