@@ -3,12 +3,13 @@
 from ledger_pipeline_tests.benchmarks.allocations import allocate_over_aggregate
 from ledger_pipeline_tests.benchmarks.append_path import append_over_copy
 from ledger_pipeline_tests.benchmarks.memory import memory_of_history
+from ledger_pipeline_tests.benchmarks.range_memory import memory_of_a_range
 from ledger_pipeline_tests.benchmarks.requests import request_counts
 from ledger_pipeline_tests.benchmarks.ten_years import ten_years_of_fifty_scopes
 
 for figure in request_counts():
     print(figure, flush=True)
-for benchmark in (append_over_copy, memory_of_history, allocate_over_aggregate):
+for benchmark in (append_over_copy, memory_of_history, memory_of_a_range, allocate_over_aggregate):
     print(benchmark(), flush=True)
 for figure in ten_years_of_fifty_scopes():
     print(figure, flush=True)
