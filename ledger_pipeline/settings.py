@@ -11,9 +11,6 @@ from typing import Annotated, Any
 from urllib.parse import unquote
 
 import pydantic_settings
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -464,6 +461,11 @@ def _decoded(text: str) -> bytes:
 
 
 def _is_rsa_key(pem: bytes) -> bool:
+    # Here, for commands that read no key do not wait for it.
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         return isinstance(load_pem_private_key(pem, password=None), RSAPrivateKey)
     except (ValueError, TypeError, UnsupportedAlgorithm):

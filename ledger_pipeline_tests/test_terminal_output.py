@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ledger_pipeline.cli import output
+from ledger_pipeline.cli import output, scan_progress
 from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.logs import PlainFormatter
 from ledger_pipeline.pipeline.scan import ScanProgress
@@ -98,7 +98,7 @@ def test_what_is_refused_is_quoted_as_text(run: Run) -> None:
 
 def test_a_value_is_never_cut_where_the_terminal_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Console(file=io.StringIO(), width=40, markup=False, highlight=False)
-    monkeypatch.setattr(output, "_results", screen)
+    monkeypatch.setattr(output, "on_stdout", screen)
     output.print_table("", ["user", "account"], [["a" * 60 + "1", "7"], ["a" * 60 + "2", "8"]])
     assert isinstance(screen.file, io.StringIO)
     cells = "".join(line.split("\N{BOX DRAWINGS LIGHT VERTICAL}")[1].strip() for line in
@@ -109,9 +109,9 @@ def test_a_value_is_never_cut_where_the_terminal_is_narrow(monkeypatch: pytest.M
 @pytest.mark.parametrize("value", ["[/x]", "[a]core", "\x1b[2J", "a\u202eb"])
 def test_the_bars_of_a_collection_show_a_repositorys_name_as_text(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=200, markup=False, color_system=None)
-    monkeypatch.setattr(output, "_errors", screen)
+    monkeypatch.setattr(scan_progress, "on_stderr", screen)
     at = instant("2026-02-18")
-    with output.scan_progress() as progress:
+    with scan_progress.scan_progress() as progress:
         progress.on_page(logging.getLogger(), ScanProgress(value, 1, 3, at, at, at))
         screen.file.seek(0)
         screen.file.truncate()

@@ -1,4 +1,4 @@
-"""The command `ledger-pipeline`: assembles the commands and turns errors into one line and an exit code.
+"""The command `ledger-pipeline`: finds the commands and turns errors into one line and an exit code.
 
 0 ok; 1 the work failed; 2 bad usage or configuration.
 """
@@ -6,31 +6,15 @@
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
 
-from ledger_pipeline.cli import (
-    allocations,
-    collect,
-    curate,
-    database,
-    demo,
-    develop,
-    doctor,
-    epoch,
-    events,
-    identities,
-    pool,
-    report,
-    schedules,
-    simulate,
-    trigger,
-    verify,
-    webserver,
-    worker,
-)
 from ledger_pipeline.cli.leaving import leave
 from ledger_pipeline.cli.output import note, print_uncaught, say_error
 from ledger_pipeline.core.errors import ConfigurationError, LedgerError, UnknownScope, WindowError
@@ -39,40 +23,119 @@ from ledger_pipeline.logs import log_to_stderr
 FAILED = 1
 BAD_USAGE = 2
 
-app = typer.Typer(
+# The module of each command in `cli`, what it is there (a function, or `app` where it has commands of its own), and
+# the first sentence of its help: `--help` imports none of them.
+COMMANDS = {
+    "collect": (
+        "collect",
+        "command",
+        "Collect epochs from GitHub into the ledger, as one Dagster run; the running epoch where none is named.",
+    ),
+    "events": (
+        "events",
+        "command",
+        "Print the ledger's events of an epoch or a range of them; of the running epoch where none is named.",
+    ),
+    "report": (
+        "report",
+        "command",
+        "Write an epoch as one HTML page that needs nothing else: charts, cursors, receipts, rejected events.",
+    ),
+    "curate": (
+        "curate",
+        "command",
+        "Include, exclude or reweigh one event of an epoch that is not finalized; materializing never overwrites it.",
+    ),
+    "verify": (
+        "verify",
+        "command",
+        "Recompute a finalized epoch from its rows, events to signature; every difference is listed, exit 1 on any.",
+    ),
+    "export": (
+        "verify",
+        "export",
+        "Write a finalized epoch as one archive that anybody can verify with no database and no network.",
+    ),
+    "trigger": (
+        "trigger",
+        "command",
+        "Start a collection through Temporal, as a schedule would; attaches to one in progress for the same epoch.",
+    ),
+    "doctor": (
+        "doctor",
+        "command",
+        "Check repo-spec, database, rights, Temporal, worker, Dagster, GitHub and clocks; say what to do. "
+        "Changes nothing.",
+    ),
+    "worker": (
+        "worker",
+        "command",
+        "Run the Temporal worker on the queue `ledger-tasks` until SIGTERM or Ctrl-C, then let its activities finish.",
+    ),
+    "webserver": (
+        "webserver",
+        "command",
+        "Serve Dagster's web UI until SIGTERM or Ctrl-C, in place of `dagster-webserver`.",
+    ),
+    "simulate-github": (
+        "simulate",
+        "command",
+        "Serve GitHub's GraphQL API until interrupted: recorded data, or a world made from a seed.",
+    ),
+    "demo": (
+        "demo",
+        "command",
+        "Have a Temporal schedule collect the running epoch from a simulated GitHub, backfill twelve more, and exit.",
+    ),
+    "dev": (
+        "develop",
+        "command",
+        "Run Postgres, Temporal, Dagster and the worker until interrupted; GitHub is simulated without credentials.",
+    ),
+    "db": ("database", "app", "The ledger's database."),
+    "schedules": ("schedules", "app", "The Temporal schedules that start collections."),
+    "identities": ("identities", "app", "Which account belongs to which user of the DAO."),
+    "allocations": ("allocations", "app", "Units per user of an epoch."),
+    "pool": ("pool", "app", "The credits an epoch shares out."),
+    "epoch": ("epoch", "app", "The life of an epoch, from open to its signed statement."),
+}
+
+
+class Commands(TyperGroup):
+    """Imports a command's module when the command is called: none waits for what only another needs."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that the arguments name, in full, and the arguments that are left for it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else command_named(name), rest
+
+
+def command_named(name: str) -> Any:
+    """The Typer command or group of that name in COMMANDS, with its options and its whole help."""
+    module_name, attribute, _ = COMMANDS[name]
+    member = getattr(import_module(f"ledger_pipeline.cli.{module_name}"), attribute)
+    parent = typer.Typer(pretty_exceptions_enable=False)
+    if isinstance(member, typer.Typer):
+        parent.add_typer(member, name=name)
+    else:
+        parent.command(name)(member)
+    return get_group(parent).commands[name]
+
+
+app = Commands(
     name="ledger-pipeline",
     help="A DAO's GitHub activity in an append-only ledger, one Dagster partition per epoch and scope.",
+    commands={name: TyperCommand(name, help=help_text) for name, (_, _, help_text) in COMMANDS.items()},
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(database.app, name="db")
-app.add_typer(schedules.app, name="schedules")
-app.command("collect")(collect.command)
-app.command("events")(events.command)
-app.command("report")(report.command)
-app.add_typer(identities.app, name="identities")
-app.command("curate")(curate.command)
-app.add_typer(allocations.app, name="allocations")
-app.add_typer(pool.app, name="pool")
-app.add_typer(epoch.app, name="epoch")
-app.command("verify")(verify.command)
-app.command("export")(verify.export)
-app.command("trigger")(trigger.command)
-app.command("doctor")(doctor.command)
-app.command("worker")(worker.command)
-app.command("webserver")(webserver.command)
-app.command("simulate-github")(simulate.command)
-app.command("demo")(demo.command)
-app.command("dev")(develop.command)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (the process's own where None) and return its exit code."""
     try:
         # Standing alone, Typer would print bad usage itself, with whatever the arguments hold.
-        code = app(args=arguments, standalone_mode=False)
+        code = app.main(arguments, standalone_mode=False)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else FAILED
     except typer.TyperException as error:

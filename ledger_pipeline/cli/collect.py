@@ -7,7 +7,8 @@ import dagster as dg
 import typer
 
 from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
-from ledger_pipeline.cli.output import note, print_json, print_table, say, say_error, scan_progress
+from ledger_pipeline.cli.output import note, print_json, print_table, say, say_error
+from ledger_pipeline.cli.scan_progress import scan_progress
 from ledger_pipeline.local.collection_run import CollectionRun, run_collection
 from ledger_pipeline.local.environment import dagster_home, databases
 from ledger_pipeline.settings import read_settings

@@ -5,7 +5,8 @@ from dataclasses import asdict
 import typer
 
 from ledger_pipeline.cli.options import Json
-from ledger_pipeline.cli.output import note, print_json, print_table, say, say_error, scan_progress
+from ledger_pipeline.cli.output import note, print_json, print_table, say, say_error
+from ledger_pipeline.cli.scan_progress import scan_progress
 from ledger_pipeline.local.demo import DEV_UI_URL, DemoReport, run_demo
 
 

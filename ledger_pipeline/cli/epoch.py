@@ -24,8 +24,6 @@ from ledger_pipeline.pipeline.unread import WHAT_TO_DO, unread_summary
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Statement, StatementSignature
-from ledger_pipeline.temporal_bridge.connection import connect
-from ledger_pipeline.temporal_bridge.finalize import finalize_epoch
 from ledger_pipeline.temporal_bridge.finalize_contract import FinalizeEpochResult
 
 app = typer.Typer(help="The life of an epoch, from open to its signed statement.", no_args_is_help=True)
@@ -169,6 +167,10 @@ def amend(
 
 
 async def _finalize(settings: Settings, epoch: Epoch, signature: str, signer: str | None) -> FinalizeEpochResult:
+    # Here, for no other command of this group waits for Temporal's client.
+    from ledger_pipeline.temporal_bridge.connection import connect
+    from ledger_pipeline.temporal_bridge.finalize import finalize_epoch
+
     return await finalize_epoch(await connect(settings), epoch, signature, signer)
 
 

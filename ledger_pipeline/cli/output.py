@@ -1,28 +1,22 @@
-"""How results are printed: tables for people, JSON for programs; progress as a bar on a terminal, else as lines.
+"""How results are printed: tables for people, JSON for programs.
 
 Whatever a command prints goes through here, and nothing in it is ever markup: a value in a table is shown by
 `plain_text`, a line by `plain_message`, and JSON escapes by its own rules.
 """
 
 import json
-import logging
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from types import TracebackType
 from uuid import UUID
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from ledger_pipeline.core.plain_text import plain_lines, plain_message, plain_text
-from ledger_pipeline.defs.progress import ProgressListener, estimate_line
-from ledger_pipeline.pipeline.collect import CollectEstimate
-from ledger_pipeline.pipeline.scan import ScanProgress
 
 # Rich takes a pipe for a terminal of 80 columns and would fold hashes and ids.
 _PIPE_WIDTH = 160
@@ -35,34 +29,34 @@ def _console(*, stderr: bool) -> Console:
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width)
 
 
-_results = _console(stderr=False)
-_errors = _console(stderr=True)
+on_stdout = _console(stderr=False)
+on_stderr = _console(stderr=True)
 
 
 def say(line: str) -> None:
     """One line on standard output."""
-    _results.print(plain_message(line), soft_wrap=True)
+    on_stdout.print(plain_message(line), soft_wrap=True)
 
 
 def note(line: str) -> None:
     """One line on standard error, beside the results."""
-    _errors.print(plain_message(line), soft_wrap=True)
+    on_stderr.print(plain_message(line), soft_wrap=True)
 
 
 def say_error(problem: str) -> None:
     """`error: ` and the problem, as one line on standard error."""
-    _errors.print(Text.assemble(("error:", "bold red"), " ", plain_message(problem, _ERROR_LENGTH)), soft_wrap=True)
+    on_stderr.print(Text.assemble(("error:", "bold red"), " ", plain_message(problem, _ERROR_LENGTH)), soft_wrap=True)
 
 
 def log_line(name: str, colour: str, line: str) -> None:
     """A line that a part of the stack logged, on standard error, behind the part's name."""
-    _errors.print(Text.assemble((f"{plain_text(name):>12}", colour), " ", plain_lines(line)), soft_wrap=True)
+    on_stderr.print(Text.assemble((f"{plain_text(name):>12}", colour), " ", plain_lines(line)), soft_wrap=True)
 
 
 def print_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """A `sys.excepthook` that prints the traceback as Python does, but nothing that acts on the terminal."""
     for lines in traceback.format_exception(kind, error, trace):
-        _errors.print(plain_lines(lines.rstrip("\n")), soft_wrap=True)
+        on_stderr.print(plain_lines(lines.rstrip("\n")), soft_wrap=True)
 
 
 def print_json(value: object) -> None:
@@ -100,7 +94,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         made.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(_cell, row))
-    _results.print(made)
+    on_stdout.print(made)
 
 
 def _cell(value: object) -> Text:
@@ -109,46 +103,6 @@ def _cell(value: object) -> Text:
     if isinstance(value, tuple):
         return Text("\n").join(map(_cell, value))
     return Text("-" if value is None else plain_text(str(value)))
-
-
-@contextmanager
-def scan_progress() -> Iterator[ProgressListener]:
-    """Shows the pages of a collection while inside: a bar per source_scope on a terminal, plain lines elsewhere."""
-    if not _errors.is_terminal:
-        yield _Lines()
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[items]} items", markup=False),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=_errors) as progress:
-        yield _Bars(progress)
-
-
-class _Lines:
-    def on_estimate(self, _log: logging.Logger, estimate: CollectEstimate, /) -> None:
-        note(estimate_line(estimate))
-
-    def on_page(self, _log: logging.Logger, scan: ScanProgress, /) -> None:
-        note(f"{scan.source_scope}: page {scan.pages}, {scan.seen} items, {scan.fraction:.0%} read")
-
-
-class _Bars:
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-
-    def on_estimate(self, _log: logging.Logger, estimate: CollectEstimate, /) -> None:
-        note(estimate_line(estimate))
-
-    def on_page(self, _log: logging.Logger, scan: ScanProgress, /) -> None:
-        if scan.source_scope not in self._tasks:
-            name = plain_text(scan.source_scope)
-            self._tasks[scan.source_scope] = self._progress.add_task(name, total=1.0, items=0)
-        self._progress.update(self._tasks[scan.source_scope], completed=scan.fraction, items=scan.seen)
 
 
 def _jsonable(value: object) -> object:

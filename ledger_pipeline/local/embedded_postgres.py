@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 from sqlalchemy import URL, NullPool, make_url, text
 
 from ledger_pipeline.core.errors import ConfigurationError, StoreUnavailable
@@ -64,6 +63,8 @@ def _forget_dead_users(pgserver: Any, folder: Path) -> None:
     """Strike users that were killed off the server's list: with them on it nobody is ever the last one out."""
     if not folder.is_dir():
         return
+    import psutil
+
     users = pgserver.utils.DiskList(folder / ".handle_pids.json")
     with pgserver.postgres_server.PostgresServer._lock:
         pids = users._get()

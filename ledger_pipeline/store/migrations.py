@@ -1,21 +1,23 @@
-"""Brings a database to a migration and says which one it is at. The migrations themselves are in `migrations/`."""
+"""Brings a database to a migration and says which one it is at. The migrations themselves are in `migrations/`.
+
+Every command asks which one the ledger is at, so that takes file names and a query; only who migrates loads Alembic.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, NullPool, text
+from sqlalchemy import Connection, Engine, NullPool, inspect, text
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import LedgerNotMigrated, StoreError
 from ledger_pipeline.store.engine import describe, make_engine
 from ledger_pipeline.store.failures import translated
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # Dagster's storage may share the database, and keeps its own record in `alembic_version`.
 VERSION_TABLE = "ledger_migrations"
@@ -28,6 +30,8 @@ def upgrade(url: str, revision: str = "head") -> None:
     Safe when several processes do so at once: they take turns. Raises LedgerNotMigrated when the database is at a
     migration this code does not know.
     """
+    from alembic import command
+
     with _alone(url, transaction_per_migration=True) as (connection, config):
         at = _revision(connection)
         connection.rollback()
@@ -41,6 +45,9 @@ def downgrade(url: str, revision: str) -> None:
 
     Raises StoreError where its rows do not allow it.
     """
+    from alembic import command
+    from alembic.util import CommandError
+
     with _alone(url, transaction_per_migration=False) as (_, config):
         try:
             command.downgrade(config, revision)
@@ -61,13 +68,9 @@ def current_of(engine: Engine) -> str | None:
         return _revision(connection)
 
 
-@cache
 def head() -> str:
     """The migration this code needs."""
-    revision = _scripts().get_current_head()
-    if revision is None:
-        raise RuntimeError(f"no migrations in {_folder()}")
-    return revision
+    return max(_known())
 
 
 def not_migrated(engine: Engine, at: str | None) -> LedgerNotMigrated:
@@ -81,7 +84,7 @@ def not_migrated(engine: Engine, at: str | None) -> LedgerNotMigrated:
 
 
 @contextmanager
-def _alone(url: str, *, transaction_per_migration: bool) -> Iterator[tuple[Connection, Config]]:
+def _alone(url: str, *, transaction_per_migration: bool) -> Iterator[tuple[Connection, "Config"]]:
     """A connection that no other process migrates beside; the lock goes with the connection.
 
     It waits as long as the others take, and its statements take as long as the ledger is large.
@@ -98,19 +101,24 @@ def _alone(url: str, *, transaction_per_migration: bool) -> Iterator[tuple[Conne
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    revision: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
+    return revision
 
 
 @cache
 def _known() -> frozenset[str]:
-    return frozenset(script.revision for script in _scripts().walk_revisions())
+    """Every migration: they are one line, and each file's name begins with its number."""
+    revisions = frozenset(path.name[:4] for path in (_folder() / "versions").glob("[0-9][0-9][0-9][0-9]_*.py"))
+    if not revisions:
+        raise RuntimeError(f"no migrations in {_folder()}")
+    return revisions
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
+def _config() -> "Config":
+    from alembic.config import Config
 
-
-def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
     return config

@@ -1,0 +1,53 @@
+"""The progress of a collection: a bar per source_scope on a terminal, plain lines elsewhere."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from ledger_pipeline.cli.output import note, on_stderr
+from ledger_pipeline.core.plain_text import plain_text
+from ledger_pipeline.defs.progress import ProgressListener, estimate_line
+from ledger_pipeline.pipeline.collect import CollectEstimate
+from ledger_pipeline.pipeline.scan import ScanProgress
+
+
+@contextmanager
+def scan_progress() -> Iterator[ProgressListener]:
+    """Shows the pages of a collection while inside: a bar per source_scope on a terminal, plain lines elsewhere."""
+    if not on_stderr.is_terminal:
+        yield _Lines()
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[items]} items", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=on_stderr) as progress:
+        yield _Bars(progress)
+
+
+class _Lines:
+    def on_estimate(self, _log: logging.Logger, estimate: CollectEstimate, /) -> None:
+        note(estimate_line(estimate))
+
+    def on_page(self, _log: logging.Logger, scan: ScanProgress, /) -> None:
+        note(f"{scan.source_scope}: page {scan.pages}, {scan.seen} items, {scan.fraction:.0%} read")
+
+
+class _Bars:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def on_estimate(self, _log: logging.Logger, estimate: CollectEstimate, /) -> None:
+        note(estimate_line(estimate))
+
+    def on_page(self, _log: logging.Logger, scan: ScanProgress, /) -> None:
+        if scan.source_scope not in self._tasks:
+            name = plain_text(scan.source_scope)
+            self._tasks[scan.source_scope] = self._progress.add_task(name, total=1.0, items=0)
+        self._progress.update(self._tasks[scan.source_scope], completed=scan.fraction, items=scan.seen)
