@@ -88,7 +88,7 @@ OWNERS = {
     "jinja2": {"epoch_page"},
     "temporalio": {"temporal_bridge"},
     # What people see goes through one module, which lets nothing from outside be markup.
-    "rich": {"cli.output"},
+    "rich": {"cli.output", "cli.scan_progress"},
     # Only read: a spreadsheet that opens a CSV file takes some values for formulas.
     "csv": {"cli.identities"},
 }
