@@ -11,6 +11,9 @@ from ledger_pipeline.core.errors import WrongSignature
 # and the system we join refuses them.
 _RECOVERY_IDS = (0, 1, 27, 28)
 
+# As it was before eth-account; while another thread imports it, it is too late to look.
+_RECURSION_LIMIT = sys.getrecursionlimit()
+
 
 def recover_signer(message: str, signature: str) -> str:
     """The checksummed address whose key signed `message` (EIP-191, `personal_sign`).
@@ -18,14 +21,13 @@ def recover_signer(message: str, signature: str) -> str:
     Any well-formed signature recovers to some address: that of a stranger where it is of another message. Raises
     WrongSignature for what is no signature: `0x` and 65 bytes in hex.
     """
-    limit = sys.getrecursionlimit()
     from eth_account import Account
     from eth_account.messages import encode_defunct
     from eth_keys.exceptions import BadSignature
     from eth_utils.exceptions import ValidationError
 
     # It brings py_ecc, which lets the whole process recurse beyond its stack: nested JSON would crash it, not raise.
-    sys.setrecursionlimit(limit)
+    sys.setrecursionlimit(_RECURSION_LIMIT)
 
     digits = signature.removeprefix("0x")
     try:

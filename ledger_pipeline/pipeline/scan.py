@@ -18,7 +18,7 @@ from ledger_pipeline.pipeline.coverage import can_resume, has_expired, has_grown
 from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, record
 from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.report import ScanOutcome, SourceScopeReport
-from ledger_pipeline.pipeline.unread import KnownUnread, note, passed_floors, usable
+from ledger_pipeline.pipeline.unread import known_unread, note, passed_floors, usable
 from ledger_pipeline.sources.port import ActivitySource, ScanPage, ScanRequest
 from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.port import Checkpoint, LedgerStore, Producer, StreamCoverage
@@ -258,8 +258,10 @@ class SourceScopeScan:
             self._shared.finish(part, self._plans, self._watermark, self._pages_read(), totals)
         if self._resumed is None:
             return self._end()
-        # What had to be looked for from far back has been.
-        news = replace(planning, full_refresh=False, opened=replace(planning.opened, unread=KnownUnread()))
+        # What had to be looked for from far back has been, but for items without a number that were met before the
+        # scan was interrupted: it has not come by them again.
+        unread = known_unread(self._shared.store, self._shared.scope)
+        news = replace(planning, full_refresh=False, opened=replace(planning.opened, unread=unread))
         self._plans = news.plan(part.source_scope, part.after).coverage
         self._leave_out(self._refused)
         if not self._plans:

@@ -16,7 +16,7 @@ from ledger_pipeline.pipeline.report import ScanOutcome
 from ledger_pipeline.pipeline.unread import ASKED_AT_ONCE, KnownUnread, unread_summary
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
-from ledger_pipeline.sources.simulator.faults import Fault, HeavyItem, NullItem, NullNode, OddField
+from ledger_pipeline.sources.simulator.faults import Failure, Fault, HeavyItem, NullItem, NullNode, OddField
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline.store.port import EpochStatus, StoredUnread
@@ -201,6 +201,21 @@ def test_an_item_without_a_number_is_looked_for_where_it_was_met_until_it_is_rea
     mended(github, NOW + 2 * HOUR)
     run()
     assert stored_ids(ledger) == [f"github:issue:{NAME}:5", *OF_GOOD]
+    assert known(ledger) == []
+
+
+def test_one_met_before_an_interruption_is_looked_for_again_by_the_scan_that_goes_on(
+    github: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    first, second = (issue(n, closures=(Closure(NOW - n * HOUR),)) for n in (5, 6))
+    github.replace_world(world(first, second))
+    for request, fault in ((2, NullNode("issues")), (3, NullNode("issues")), (4, Failure.NOT_FOUND)):
+        github.faults.on_request(request, fault)  # after the heads: a page, the light one, the next page
+    assert run(page_size=1).failures
+    assert known(ledger) == [ItemKey(ISSUE, 0)]
+    mended(github, NOW + HOUR)
+    assert run(page_size=1).source_scopes[0].resumed
+    assert stored_ids(ledger) == [f"github:issue:{NAME}:6", f"github:issue:{NAME}:5"]
     assert known(ledger) == []
 
 

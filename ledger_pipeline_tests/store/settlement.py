@@ -6,6 +6,7 @@
 Ada has two pull requests (2000 milli-units), Grace a review (500), and they share POOL credits.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -50,10 +51,12 @@ class Wallet:
 
     def sign(self, message: str) -> str:
         """As `personal_sign` gives it: `0x` and 65 bytes in hex."""
-        # Imported here: it takes seconds, and most tests sign nothing.
+        # Imported here: it takes seconds, and most tests sign nothing; and it raises the limit of the process.
+        limit = sys.getrecursionlimit()
         from eth_account import Account
         from eth_account.messages import encode_defunct
 
+        sys.setrecursionlimit(limit)
         account = Account.from_key(sha256(self.name.encode()).digest())
         assert account.address == self.address
         return f"0x{account.sign_message(encode_defunct(text=message)).signature.hex().removeprefix('0x')}"

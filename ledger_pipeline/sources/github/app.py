@@ -108,8 +108,7 @@ class _App:
 
     def authorization(self, installation_id: int) -> InstallationAuthorization:
         """A new token of the installation. Raises what PyGithub raises."""
-        with self._lock:
-            authorization = self._integration.get_access_token(installation_id)
+        authorization = self._alone(lambda: self._integration.get_access_token(installation_id))
         keep_secret(authorization.token)
         return authorization
 
@@ -123,10 +122,17 @@ class _App:
 
     def _found(self, seek: Callable[[], Installation]) -> int | None:
         try:
-            with self._lock:
-                return seek().id
+            return self._alone(seek).id
         except UnknownObjectException:
             return None
+
+    def _alone(self, request: Callable[[], _T]) -> _T:
+        with self._lock:
+            try:
+                return request()
+            except Exception:
+                self._integration.close()  # an odd answer may have left something on the connection
+                raise
 
 
 class _InstallationAuth(Auth.AppInstallationAuth):
@@ -177,6 +183,7 @@ class _InstallationCredential(Credential):
 
     def accepted(self) -> None:
         """The token works."""
+        super().accepted()
         self._is_proven = self._installation_auth.was_accepted = True
 
     def rejected(self, auth: Auth.Auth | None) -> float | None:
@@ -191,7 +198,7 @@ class _InstallationCredential(Credential):
             if seconds is not None:
                 return seconds
             if not self._is_proven:
-                self.is_rejected = True
+                self.rejections += 1
                 return None
             self._is_proven = False
             self._auth = self._installation_auth = _InstallationAuth(self._app, self._installation_id)

@@ -6,11 +6,13 @@ status 200.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
+
+from github.Requester import Requester
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import GITHUB
@@ -164,9 +166,9 @@ class GitHubClient:
         variables: Mapping[str, Any],
         allowed: Callable[[GraphQLError], bool],
     ) -> Answer:
-        tried = 0
+        tried, rejected = 0, set[Credential]()
         while True:
-            credential, points = self._take(source_scope, query)
+            credential, points = self._take(source_scope, query, rejected)
             try:
                 credential.prepare(source_scope)
                 outcome = self._send(credential, query, variables, allowed)
@@ -184,20 +186,27 @@ class GitHubClient:
             if outcome.kind is Kind.TOO_NEW:
                 # Not counted as a try: it ends by itself, with the token's first seconds.
                 self._patience.sleep_at_most(source_scope, outcome.problem, outcome.wait_seconds or 0)
+            elif outcome.kind is Kind.REJECTED:
+                if credential.rejections:  # otherwise it has another token already
+                    rejected.add(credential)
             elif not self._has_another(source_scope, credential, outcome):
                 self._patience.wait(source_scope, outcome, tried)
                 tried += 1
 
-    def _take(self, source_scope: str, query: str) -> tuple[Credential, int]:
-        """The credential with most points left, and the points set aside; waits where none has enough."""
+    def _take(self, source_scope: str, query: str, rejected: Container[Credential]) -> tuple[Credential, int]:
+        """The credential with most points left, and the points set aside; waits where none has enough.
+
+        None of those `rejected`, and one that GitHub has rejected since it last answered only after the others.
+        """
         waited = 0
         while True:
             now = self._patience.now()
-            usable = [each for each in self._credentials.of(source_scope) if not each.is_rejected]
+            known = self._credentials.of(source_scope)
+            usable = [credential for credential in known if not credential.is_rejected and credential not in rejected]
             if not usable:
                 raise refused(source_scope, f"GitHub rejects the credentials (401): {self._credentials.advice}")
             shortfalls = []
-            for credential in sorted(usable, key=lambda each: each.budget.left(now), reverse=True):
+            for credential in sorted(usable, key=lambda known: (known.rejections, -known.budget.left(now))):
                 taken = credential.budget.take(query, now)
                 if isinstance(taken, int):
                     return credential, taken
@@ -216,25 +225,38 @@ class GitHubClient:
         allowed: Callable[[GraphQLError], bool],
     ) -> Answer | Failure:
         with credential.requester() as requester:
-            try:
-                status, values, text = requester.requestJson(
-                    "POST", requester.graphql_url, input={"query": query, "variables": dict(variables)}
-                )
-                headers = read_headers(values)
-                self._learn(credential.budget, headers)
-                if status != HTTPStatus.OK:
-                    failure = of_status(status, headers, _json_or_text(text))
-                    if failure.kind is Kind.REJECTED:
-                        return _rejection(credential, credential.rejected(requester.auth), failure)
-                    return failure
-                envelope = read_envelope(read_json(text))
-            except Exception as error:  # noqa: BLE001 (see `understood`: PyGithub may raise anything)
-                return understood(error, self._api_url)
-        credential.accepted()
-        outcome = _read(headers, envelope, allowed)
+            outcome = self._outcome(credential, requester, query, variables, allowed)
+            if isinstance(outcome, Failure):
+                # An answer that is odd may have left something behind, and the next one would begin with it.
+                requester.close()
         if isinstance(outcome, Answer) and outcome.points:
             credential.budget.learn_cost(query, outcome.points)
         return outcome
+
+    def _outcome(
+        self,
+        credential: Credential,
+        requester: Requester,
+        query: str,
+        variables: Mapping[str, Any],
+        allowed: Callable[[GraphQLError], bool],
+    ) -> Answer | Failure:
+        try:
+            status, values, text = requester.requestJson(
+                "POST", requester.graphql_url, input={"query": query, "variables": dict(variables)}
+            )
+            headers = read_headers(values)
+            self._learn(credential.budget, headers)
+            if status != HTTPStatus.OK:
+                failure = of_status(status, headers, _json_or_text(text))
+                if failure.kind is Kind.REJECTED:
+                    return _rejection(credential, credential.rejected(requester.auth), failure)
+                return failure
+            envelope = read_envelope(read_json(text))
+        except Exception as error:  # noqa: BLE001 (see `understood`: PyGithub may raise anything)
+            return understood(error, self._api_url)
+        credential.accepted()
+        return _read(headers, envelope, allowed)
 
     def _learn(self, budget: Budget, headers: AnswerHeaders) -> None:
         left, reset, answered_at = headers.points_left, headers.window_ends_at, headers.date
@@ -245,16 +267,14 @@ class GitHubClient:
             budget.learn(left, reset, answered_at, self._patience.now())
 
     def _has_another(self, source_scope: str, credential: Credential, failure: Failure) -> bool:
-        """Whether to go on at once: with what is left after a rejection, or with points that are another's."""
-        if failure.kind is Kind.REJECTED:
-            return True
+        """Whether to go on at once with points that are another's."""
         if failure.kind is not Kind.SPENT:
             return False
         now = self._patience.now()
         if credential.budget.left(now) > 0:  # it did not say until when: it would be chosen again
             return False
-        others = (each for each in self._credentials.of(source_scope) if not each.is_rejected)
-        return any(each.budget.left(now) > each.budget.reserve for each in others)
+        others = (other for other in self._credentials.of(source_scope) if not other.is_rejected)
+        return any(other.budget.left(now) > other.budget.reserve for other in others)
 
 
 def _rejection(credential: Credential, known_in_seconds: float | None, failure: Failure) -> Failure:

@@ -37,30 +37,43 @@ class Connection:
         return bind(github.requester)
 
 
+# One 401 may be a bad moment of GitHub's, and ends one question; so many in a row are the credential's.
+REJECTIONS_IN_A_ROW = 3
+
+
 class Credential:
-    """One budget and whom GitHub sees; `name` tells an operator which, without the secret."""
+    """One budget and whom GitHub sees; `name` tells an operator which, without the secret.
+
+    `rejections` counts how often GitHub has rejected it since it last answered.
+    """
 
     def __init__(self, name: str, connection: Connection, auth: Auth.Auth, reserve: int) -> None:
         self.name = name
         self.budget = Budget(reserve)
-        self.is_rejected = False
+        self.rejections = 0
         self._connection = connection
         self._auth = auth
         self._lock = Lock()
         self._idle: list[Requester] = []
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether it is not to be used any more."""
+        return self.rejections >= REJECTIONS_IN_A_ROW
 
     def prepare(self, source_scope: str) -> None:
         """Have what the next request needs. Raises SourceUnavailable or SourceRefused."""
 
     def accepted(self) -> None:
         """GitHub answered."""
+        self.rejections = 0
 
     def rejected(self, auth: Auth.Auth | None) -> float | None:  # noqa: ARG002
-        """GitHub rejects `auth`, what a requester of ours asked with: it is not used again.
+        """GitHub rejects `auth`, what a requester of ours asked with: the same question is not asked with it again.
 
         Unless seconds are returned: after those the same may be accepted.
         """
-        self.is_rejected = True
+        self.rejections += 1
         return None
 
     @contextmanager

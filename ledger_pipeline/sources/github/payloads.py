@@ -118,16 +118,16 @@ def _number_or_none(value: object) -> int | None:
 
 
 def _id_or_none(value: object) -> str | None:
-    is_id = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_ID
+    is_id = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _LARGEST_ID
     return str(value) if is_id else None
 
 
 Number = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_INT)]
 UserId = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_ID)]
-ObjectId = Annotated[str, BeforeValidator(_object_id), Field(pattern=r"^[0-9]{1,19}$")]
+ObjectId = Annotated[str, BeforeValidator(_object_id), Field(pattern=r"^[1-9][0-9]{0,18}$")]
 Instant = Annotated[str, AfterValidator(_plausible)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment_or_none)]
-Hashed = Annotated[str, Field(min_length=1, max_length=_LONGEST_TEXT), AfterValidator(_storable)]
+EnumValue = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Column = Annotated[str, BeforeValidator(_column), Field(max_length=_LONGEST_TEXT)]
 Shown = Annotated[str | None, BeforeValidator(_shown)]
 Count = Annotated[int | None, BeforeValidator(_count)]
@@ -233,7 +233,7 @@ class SubmittedReview(_Numbered):
 
     submitted_at: Instant
     author: Author | None
-    state: Hashed
+    state: EnumValue
     url: Column
 
 
@@ -271,6 +271,12 @@ class _Newest(_Payload):
 class _HeadOfConnection(_Payload):
     total_count: Annotated[int, Field(strict=True, ge=0, le=_LARGEST_INT)]
     nodes: Annotated[list[_Newest], Field(max_length=1)]
+
+    @model_validator(mode="after")
+    def _has_a_newest_item_where_it_has_any(self) -> "_HeadOfConnection":
+        if bool(self.total_count) != bool(self.nodes):
+            raise ValueError(f"it shows {len(self.nodes)} of {self.total_count} items")
+        return self
 
     @property
     def newest(self) -> datetime | None:

@@ -5,8 +5,15 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+
+class Asked(BaseHTTPRequestHandler):
+    """One request; its body has been read."""
+
+    asked: bytes
+
+
 Headers = Sequence[tuple[str, str]]
-Respond = Callable[[BaseHTTPRequestHandler], None]
+Respond = Callable[[Asked], None]
 
 
 def canned(status: int, headers: Headers, body: bytes) -> Respond:
@@ -27,11 +34,11 @@ def canned(status: int, headers: Headers, body: bytes) -> Respond:
 def serving(next_answer: Callable[[], Respond]) -> Iterator[str]:
     """A server on this machine; yields its address. Each request gets `next_answer()`."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Asked):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            self.asked = self.rfile.read(int(self.headers["Content-Length"]))
             try:
                 next_answer()(self)
             except (BrokenPipeError, ConnectionResetError):

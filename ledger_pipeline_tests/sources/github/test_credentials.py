@@ -10,6 +10,8 @@ from pydantic import SecretStr
 
 from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavailable
 from ledger_pipeline.settings import GitHubApp, GitHubTokens
+from ledger_pipeline.sources.github.client import GitHubClient
+from ledger_pipeline.sources.github.credentials import REJECTIONS_IN_A_ROW
 from ledger_pipeline.sources.simulator.apps import App
 from ledger_pipeline.sources.simulator.faults import Damage, Failure, Fault, SecondaryLimit
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -71,6 +73,24 @@ def test_a_rejected_token_is_passed_over_for_good(github: Simulator, caplog: pyt
         ask(asked, NAME)
     assert tokens_used(github) == ["revoked", "good", "good"]
     assert "GitHub rejects token 1 of 2 (401)" in caplog.text
+
+
+def test_one_rejection_ends_one_question_and_some_in_a_row_are_the_tokens(github: Simulator) -> None:
+    def rejected(asked: GitHubClient) -> None:
+        github.faults.next(Failure.BAD_CREDENTIALS)
+        with pytest.raises(SourceRefused, match="renew GITHUB_TOKEN"):
+            ask(asked, NAME)
+
+    with client(github.url) as asked:
+        for _ in range(2):
+            rejected(asked)
+            rejected(asked)
+            assert ask(asked, NAME) == NAME
+        for _ in range(REJECTIONS_IN_A_ROW):
+            rejected(asked)
+        github.clear_requests()
+        rejected(asked)
+    assert github.requests == ()
 
 
 def test_when_all_tokens_are_rejected_it_is_said(github: Simulator) -> None:

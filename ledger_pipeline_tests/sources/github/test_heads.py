@@ -9,6 +9,7 @@ from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.heads import read_heads
+from ledger_pipeline.sources.github.payloads import RepositoryHead, UnusablePayload, read
 from ledger_pipeline.sources.port import Head, Heads
 from ledger_pipeline.sources.simulator.faults import After, Asked, Failure, NullNode
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -49,6 +50,12 @@ def test_a_head_has_the_newest_update_of_each_stream_and_the_totals() -> None:
     newest = {PULL_REQUESTS: NOON + HOUR, REVIEWS: NOON + HOUR, ISSUES: NOON}
     assert found.heads == {"Cogni-DAO/LEDGER": Head(newest, {PULL_REQUESTS: 2, ISSUES: 2}, "1")}
     assert found.began_at == LATER
+
+
+@pytest.mark.parametrize(("nodes", "total"), [([], 1), ([{"updatedAt": "2026-01-05T00:00:00Z"}], 0)])
+def test_a_head_that_contradicts_itself_is_none(nodes: list[object], total: int) -> None:
+    with pytest.raises(UnusablePayload, match=f"it shows {len(nodes)} of {total} items"):
+        read(RepositoryHead, {"pullRequests": {"totalCount": total, "nodes": nodes}, "issues": {}}, LATER)
 
 
 def test_a_repository_without_items_has_no_newest_update() -> None:

@@ -13,7 +13,7 @@ from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavai
 from ledger_pipeline.sources.github.client import Answer, QueryRefusedError
 from ledger_pipeline.sources.github.envelope import GraphQLError
 from ledger_pipeline.sources.github.headers import read_headers
-from ledger_pipeline_tests.sources.github.canned import Headers, Respond, canned, serving
+from ledger_pipeline_tests.sources.github.canned import Asked, Headers, Respond, canned, serving
 from ledger_pipeline_tests.sources.github.patient_client import QUERY, Time, client
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
 
@@ -145,6 +145,31 @@ def test_an_answer_is_read_whatever_its_headers_say_of_the_budget(running: tuple
     answers.set(answer(GOOD, *((name, value) for name, _ in BUDGET), ("Age", value), ("Retry-After", value)))
     assert ask(url, retries=0).data == GOOD["data"]
     assert answers.asked == 1
+
+
+@pytest.mark.parametrize("status", [204, 304, 404, 502])
+def test_an_answer_that_is_no_success_leaves_nothing_on_the_connection(
+    running: tuple[str, Answers], status: int
+) -> None:
+    url, answers = running
+    connections = []
+
+    def noting(respond: Respond) -> Respond:
+        def answered(request: Asked) -> None:
+            connections.append(request.client_address)
+            respond(request)
+
+        return answered
+
+    answers.set(noting(answer(GOOD)), noting(answer("left behind", status=status)), *[noting(answer(GOOD))] * 2)
+    with client(url, retries=0) as asked:
+        asked.query(NAME, QUERY, {})
+        with pytest.raises(SourceError):
+            asked.query(NAME, QUERY, {})
+        for _ in range(2):
+            assert asked.query(NAME, QUERY, {}).data == GOOD["data"]
+    first, odd, after, last = connections
+    assert first == odd != after == last
 
 
 def test_headers_that_say_nonsense_count_as_absent() -> None:

@@ -84,6 +84,8 @@ def again(github: Simulator, *keys: ItemKey, floor: datetime | None = None) -> l
         (OddField(7, "mergedAt", "9999-12-31T23:59:59Z"), SEVEN, {ALL[2]}),
         (OddField(7, "author.databaseId", "7"), SEVEN, {ALL[2]}),
         (OddField(7, "fullDatabaseId", None), SEVEN, {ALL[2]}),
+        (OddField(7, "fullDatabaseId", 0), SEVEN, {ALL[2]}),
+        (OddField(7, "reviews.nodes.0.state", "approved"), SEVEN, {ALL[3]}),
         (OddField(7, "reviews.nodes.0.state", "APPROVED\0"), SEVEN, {ALL[3]}),
         (OddField(7, "reviews.nodes.1.author", []), SEVEN, {ALL[4]}),
         (OddField(7, "reviews", 5), SEVEN, set(ALL[3:])),
