@@ -1,15 +1,16 @@
 """`ledger-pipeline verify` and `export`: an epoch's statement recomputed, here or anywhere."""
 
+import gc
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Epoch, Json, OneEpoch, ScopeKey
-from ledger_pipeline.cli.output import print_json, print_table, say
+from ledger_pipeline.cli.output import print_json, print_table, say, sentence
 from ledger_pipeline.core.errors import EpochNotReady, VerificationFailed
 from ledger_pipeline.core.pins import approver_set_hash
 from ledger_pipeline.core.plain_text import plain_message, plain_text
@@ -17,10 +18,14 @@ from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.verification.archive import read_archive, write_archive
 from ledger_pipeline.verification.inputs_root import inputs_root
+from ledger_pipeline.verification.limits import DEFAULT_MEGABYTES, ArchiveLimits
 from ledger_pipeline.verification.record import EpochFacts, facts_of
 from ledger_pipeline.verification.verify import ContributorAccount, Difference, accounts, verify
 
+# What an archive holds may be of any length, and as many rows.
 MESSAGE_LENGTH = 1000
+NAME_LENGTH = 300
+CONTRIBUTORS_SHOWN = 1000
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 
@@ -36,6 +41,12 @@ Approvers = Annotated[
         help="Who may have signed, as you know them: addresses with commas between them, or their approver_set_hash.",
     ),
 ]
+MaxMegabytes = Annotated[
+    int,
+    typer.Option(
+        "--max-megabytes", metavar="N", min=1, max=2000, help="The largest archive to read; takes 8 times that."
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", metavar="FILE", help="Where to write; epoch-DATE-SCOPE.zip here where left out."),
@@ -48,6 +59,7 @@ def command(
     user: User = None,
     scope_key: ScopeKey = None,
     approvers: Approvers = None,
+    max_megabytes: MaxMegabytes = DEFAULT_MEGABYTES,
     as_json: Json = False,
 ) -> None:
     """Recompute a finalized epoch from its rows, events to signature; every difference is listed, exit 1 on any."""
@@ -55,7 +67,8 @@ def command(
         raise typer.BadParameter("give --epoch to verify the ledger, or --archive to verify a file")
     damages: list[Difference] = []
     if archive is not None:
-        read = read_archive(archive)
+        with _no_search_for_cycles():
+            read = read_archive(archive, ArchiveLimits(max_megabytes))
         facts, damages = read.facts, list(read.damages)
         source = f"{archive}, sha256 {read.sha256}"
     else:
@@ -68,12 +81,12 @@ def command(
     else:
         _print(source, facts, contributors, user)
         for difference in differences:
-            say(plain_message(str(difference), MESSAGE_LENGTH))  # what an archive holds may be of any length
+            say(plain_message(str(difference), MESSAGE_LENGTH))
     if differences:
         raise VerificationFailed(f"{len(differences)} differences: see above")
     if not as_json:
         for line in _signed(facts):
-            say(line)
+            say(plain_message(line, MESSAGE_LENGTH))
         say("every number follows from the rows before it, and the signatures are good")
 
 
@@ -86,6 +99,9 @@ def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = No
 
 
 def _facts(epoch_name: str, scope_key: str | None) -> EpochFacts:
+    # The ledger's libraries take seconds to load, and memory that an archive does without.
+    from ledger_pipeline.cli.ledger_access import open_access
+
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
         if epoch.status is not EpochStatus.FINALIZED:
@@ -96,20 +112,33 @@ def _facts(epoch_name: str, scope_key: str | None) -> EpochFacts:
         return facts_of(access.ledger.statements.rows(epoch))
 
 
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Rows refer to no rows: while a million values are read, looking for cycles takes longer than reading."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _print(source: str, facts: EpochFacts, contributors: list[ContributorAccount], user: str | None) -> None:
     epoch = facts.epoch
-    say(f"{source}: epoch {epoch.epoch_id}, {epoch.window.key} to {epoch.window.end.date()}")
+    say(f"{source}: epoch {epoch.epoch_id}, {epoch.period_start.date()} to {epoch.period_end.date()}")
     rows = [
         [
-            account.user_id,
-            _how(account),
+            sentence(plain_text(account.user_id, NAME_LENGTH)),
+            sentence(plain_text(_how(account), MESSAGE_LENGTH)),
             units_text(account.total_units),
-            account.share,
+            sentence(plain_text(account.share, NAME_LENGTH)),
             f"{account.amount_credits:,}",
         ]
-        for account in contributors
+        for account in contributors[:CONTRIBUTORS_SHOWN]
     ]
-    print_table(f"{len(rows)} contributors", ["user", "events x weight", "units", "share", "credits"], rows)
+    title = f"{len(contributors)} contributors"
+    if len(contributors) > len(rows):
+        title += ", of whom those with most are shown: --json lists all"
+    print_table(title, ["user", "events x weight", "units", "share", "credits"], rows)
     for account in contributors:
         if account.user_id == user:
             for kind in account.events:

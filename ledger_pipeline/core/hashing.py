@@ -61,13 +61,13 @@ class EventSetHash:
 
 
 def _checked(value: Json) -> Json:
+    if value is None or isinstance(value, bool | int | str):
+        return value
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"canonical JSON keys are strings, not {type(key).__name__}: {key!r}")
         return {key: _checked(item) for key, item in value.items()}
-    if value is None or isinstance(value, bool | int | str):
-        return value
     if isinstance(value, list | tuple):
         return [_checked(item) for item in value]
     raise TypeError(f"canonical JSON holds no {type(value).__name__}: {value!r}")

@@ -8,19 +8,22 @@ from datetime import UTC
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Strict
 
 from ledger_pipeline.core.hashing import canonical_json
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.settlement_port import EpochRows
+
+# Far beyond every total of the ledger's, and far below what Python refuses to print.
+MAX_DIGITS = 78
 
 
 def _digits(value: object) -> object:
     # A fraction or 1e3 would pass for an integer, and "007" for another spelling of one.
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError("an integer, or its decimal digits as a string")  # noqa: TRY004 (pydantic asks for this)
-    if isinstance(value, str) and str(int(value)) != value:
-        raise ValueError("decimal digits")
+    if isinstance(value, str) and (len(value) > MAX_DIGITS or str(int(value)) != value):
+        raise ValueError(f"decimal digits, at most {MAX_DIGITS}")
     return int(value)
 
 
@@ -30,12 +33,20 @@ def _not_negative(value: int) -> int:
     return value
 
 
+def _in_utc(value: AwareDatetime) -> AwareDatetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time in the years 1 to 9999, in UTC") from None
+
+
 def _iso(value: AwareDatetime) -> str:
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value.isoformat().replace("+00:00", "Z")
 
 
 Digits = Annotated[int, BeforeValidator(_digits), AfterValidator(_not_negative), PlainSerializer(str)]
-Instant = Annotated[AwareDatetime, PlainSerializer(_iso)]
+Whole = Annotated[int, Strict()]
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(_iso)]
 
 
 class Record(BaseModel):
@@ -57,7 +68,7 @@ class EpochRecord(Record):
     status: str
     period_start: Instant
     period_end: Instant
-    weights_milli: Mapping[str, int]
+    weights_milli: Mapping[str, Whole]
     allocation_algo_ref: str | None
     weight_config_hash: str | None
     approver_set_hash: str | None
@@ -105,7 +116,7 @@ class AllocationRecord(Record):
     proposed_units: Digits
     final_units: Digits | None
     override_reason: str | None
-    activity_count: int
+    activity_count: Whole
 
     @property
     def units(self) -> int:

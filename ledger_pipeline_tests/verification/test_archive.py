@@ -25,6 +25,7 @@ from ledger_pipeline.verification.archive import (
     SUMS,
     Archive,
     archive_bytes,
+    in_ledger_order,
     read_archive,
     write_archive,
 )
@@ -33,7 +34,6 @@ from ledger_pipeline.verification.verify import accounts, verify
 from ledger_pipeline_tests.verification.facts import (
     ADAS,
     MERGED,
-    WEIGHED_ISSUE,
     changed,
     finalized,
     sign,
@@ -72,7 +72,9 @@ def with_lines(name: str, change: Callable[[list[bytes]], list[bytes]]) -> bytes
 def rehashed(members: Mapping[str, bytes]) -> bytes:
     """The archive of `members`, every hash in it computed anew."""
     texts = {name: members[name] for name in MEMBERS[:-2]}
-    lines = {name: [_sha256(line) for line in text.split(b"\n")[:-1]] for name, text in texts.items()}
+    lines = {
+        name: [_sha256(line) for line in text.removesuffix(b"\n").split(b"\n") if text] for name, text in texts.items()
+    }
     hashes = {"format": FORMAT, "lines": lines}
     texts[LINE_HASHES] = json.dumps(hashes, sort_keys=True, separators=(",", ":")).encode() + b"\n"
     texts[SUMS] = "".join(f"{_sha256(text)}  {name}\n" for name, text in texts.items()).encode()
@@ -115,13 +117,18 @@ Read = Callable[[bytes], Archive]
 
 @pytest.mark.parametrize("amended", [False, True])
 def test_what_is_written_is_read_back_whole_and_undamaged(tmp_path: Path, amended: bool) -> None:
-    facts, file = finalized(amended=amended), tmp_path / "epoch.zip"
+    facts, file = in_ledger_order(finalized(amended=amended)), tmp_path / "epoch.zip"
     written = write_archive(facts, file)
     found = read_archive(file)
     assert (found.facts, found.damages) == (facts, ())
     assert found.sha256 == written == _sha256(file.read_bytes())
     assert verify(found.facts) == []
     assert accounts(found.facts) == accounts(facts)
+
+
+def test_the_bytes_of_an_epoch_are_these_for_ever() -> None:
+    # As the first exporter wrote them: an archive of then verifies as long as this holds.
+    assert _sha256(CONTENT) == "1904bdd6baa3e9101980f1fc0381b88a999caa3a2fd05b870d7ccc3ea49c62d5"
 
 
 def test_the_same_epoch_gives_the_same_bytes(read: Read) -> None:
@@ -149,7 +156,7 @@ def test_members_are_stored_in_one_order_without_a_time_of_their_own() -> None:
 
 
 def test_numbers_that_json_does_not_keep_exact_are_strings(read: Read) -> None:
-    large = changed(finalized(amended=True), "allocations", ADAS, proposed_units=2**60)
+    large = changed(in_ledger_order(finalized(amended=True)), "allocations", ADAS, proposed_units=2**60)
     line = members_of(archive_bytes(large))["allocations.jsonl"].split(b"\n")[0]
     assert json.loads(line)["proposed_units"] == str(2**60)
     assert read(archive_bytes(large)).facts == large
@@ -302,8 +309,8 @@ LINES_CHANGED: dict[str, tuple[bytes, list[str]]] = {
         [EVENTS, f"{EVENTS} line 3", f"{EVENTS} line 4"],
     ),
     "changed": (
-        with_lines("curation.jsonl", lambda lines: [*lines[:3], lines[3].replace(b"small", b"large"), *lines[4:]]),
-        ["curation.jsonl", f"curation.jsonl line {WEIGHED_ISSUE + 1}"],
+        with_lines("curation.jsonl", lambda lines: [lines[0].replace(b"small", b"large"), *lines[1:]]),
+        ["curation.jsonl", "curation.jsonl line 1"],
     ),
     "spaced otherwise": (
         with_lines(PINNED_SPEC, lambda lines: [lines[0].replace(b":", b": ", 1)]),
@@ -428,7 +435,7 @@ HOSTILE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "a fraction of units": (
         "allocations.jsonl",
         lambda line: line.replace(b'"2000"', b"2000.5"),
-        "line 1: proposed_units: Value error, an integer",
+        "line 1: not JSON",
     ),
     "a negative number": ("pool.jsonl", lambda line: line.replace(b'"10000"', b'"-1"', 1), "line 1"),
     "leading zeros": ("allocations.jsonl", lambda line: line.replace(b'"2000"', b'"02000"'), "line 1: proposed_units"),

@@ -1,0 +1,361 @@
+"""Whatever file it is given, `verify` says in seconds what it thinks of it, in bounded memory and one plain message."""
+
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger_pipeline.core.errors import ArchiveError
+from ledger_pipeline.verification.archive import EPOCH, MEMBERS, PINNED_SPEC, archive_bytes, read_archive
+from ledger_pipeline.verification.limits import MAX_DEPTH, MAX_SIGNATURES, MEGABYTE, ArchiveLimits
+from ledger_pipeline.verification.record import MAX_DIGITS
+from ledger_pipeline.verification.verify import MAX_DIFFERENCES, verify
+from ledger_pipeline_tests.verification.facts import FIRST, changed, finalized, with_rows, with_spec
+from ledger_pipeline_tests.verification.test_archive import CONTENT, Members, members_of, packed, rehashed
+
+MAX_SECONDS, MAX_MEMORY_MEGABYTES = 10, 300
+EVENTS, CURATION, ALLOCATIONS = "events.jsonl", "curation.jsonl", "allocations.jsonl"
+STATEMENTS, CORRECTIONS, SIGNATURES = "statements.jsonl", "corrections.jsonl", "signatures.jsonl"
+
+# Its own peak of memory, and processor time: whatever else this machine does has no part in them.
+CHILD = """
+import pathlib, sys, time
+from ledger_pipeline.cli.app import run
+
+code = run(sys.argv[1:])
+sys.stdout.flush()
+[peak] = [line for line in pathlib.Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+print(peak, time.process_time(), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def verified(file: Path, *options: str) -> tuple[int, str]:
+    """The exit code of `verify --archive` and all that it printed, once its time and memory were within bounds."""
+    ran = subprocess.run(
+        [sys.executable, "-c", CHILD, "verify", "--archive", str(file), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "Traceback" not in ran.stderr, ran.stderr
+    printed, _, measured = ran.stderr.rstrip().rpartition("\n")
+    kilobytes, seconds = int(measured.split()[1]), float(measured.split()[3])
+    assert seconds < MAX_SECONDS, f"{seconds:.1f} s"
+    assert kilobytes * 1024 < MAX_MEMORY_MEGABYTES * MEGABYTE, f"{kilobytes * 1024 // MEGABYTE} MB"
+    return ran.returncode, ran.stdout + printed
+
+
+def with_member(name: str, content: bytes) -> Members:
+    return {**members_of(), name: content}
+
+
+def lines(name: str) -> list[bytes]:
+    return members_of()[name].split(b"\n")[:-1]
+
+
+def many(name: str, change: Callable[[str, int], str], megabytes: float) -> bytes:
+    """Rows like the first of a member, each changed by its number, until there are so many bytes."""
+    first = lines(name)[0].decode()
+
+    def rows() -> Iterator[bytes]:
+        taken = number = 0
+        while taken < megabytes * MEGABYTE:
+            row = change(first, number).encode() + b"\n"
+            number, taken = number + 1, taken + len(row)
+            yield row
+
+    return b"".join(rows())
+
+
+def with_key(line: str, key: str, value: str) -> str:
+    """A row with one value of it replaced by other JSON."""
+    row = json.loads(line)
+    row[key] = "\0"
+    return json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":")).replace('"\\u0000"', value)
+
+
+def overlapping() -> bytes:
+    """A ZIP of 40 MB whose entries all stand in the same place."""
+    name_bytes = max(map(len, MEMBERS))
+    size = 40 * MEGABYTE
+    header = struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, 0, 0, 0x21, 0, size, size, name_bytes, 0)
+    body = header + b" " * name_bytes + b"\n" * size
+    entries = b"".join(
+        struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0x21, 0, size, size, len(name), 0, 0, 0, 0, 0, 0)
+        + name.encode()
+        for name in MEMBERS
+    )
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, len(MEMBERS), len(MEMBERS), len(entries), len(body), 0)
+    return body + entries + end
+
+
+def many_entries() -> bytes:
+    """A ZIP whose directory has 300,000 entries."""
+    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0x21, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    entries = entry * 300_000
+    return entries + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, len(entries), 0, 0)
+
+
+def within(name: str, change: Callable[[str, int], str]) -> Callable[[], bytes]:
+    """An archive just below the limit, all but full of rows of one kind."""
+    return lambda: rehashed(with_member(name, many(name, change, 8)))
+
+
+NESTED = "[" + "{}," * 200_000 + "{}]"
+
+# What holds is looked at by what it prints: a whole line of it, or the start of the refusal.
+FILES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "60 MB of line feeds": (
+        lambda: packed(with_member(EVENTS, b"\n" * 60 * MEGABYTE)),
+        "it has more than 20 megabytes: if you know who made it, give --max-megabytes",
+    ),
+    "19 MB of line feeds": (
+        lambda: packed(with_member(EVENTS, b"\n" * 19 * MEGABYTE)),
+        "lines are more than the",
+    ),
+    "39 MB of nested empty objects": (
+        lambda: rehashed(with_member(PINNED_SPEC, b'{"a":[' + b"{}," * 13 * MEGABYTE + b"{}]}\n")),
+        "it has more than 20 megabytes",
+    ),
+    "15 MB of nested empty objects in one line": (
+        lambda: rehashed(with_member(PINNED_SPEC, b'{"a":[' + b"{}," * 5 * MEGABYTE + b"{}]}\n")),
+        "repo-spec.json: its values take more memory than an archive may",
+    ),
+    "nested empty objects in many lines": (
+        within(EVENTS, lambda line, _: with_key(line, "metadata", '{"a":[' + "{}," * 3000 + "{}]}")),
+        "its values take more memory than an archive may",
+    ),
+    "names of many bytes": (
+        within(EVENTS, lambda line, number: with_key(line, "id", f'"{number}\N{PARTY POPPER}{"x" * 100_000}"')),
+        "differences: see above",
+    ),
+    "rows of curation": (
+        within(CURATION, lambda line, number: with_key(line, "event_id", f'"{number:09}"')),
+        "differences: see above",
+    ),
+    "rows of allocations": (
+        within(ALLOCATIONS, lambda line, number: with_key(line, "user_id", f'"{number:09}"')),
+        "differences: see above",
+    ),
+    "rows of corrections": (
+        within(CORRECTIONS, lambda line, number: with_key(line, "user_id", f'"{number:09}"')),
+        "differences: see above",
+    ),
+    "signatures": (
+        within(SIGNATURES, lambda line, number: with_key(line, "signer_wallet", f'"{number:09}"')),
+        "signatures are more than",
+    ),
+    "a chain of statements": (
+        within(STATEMENTS, lambda line, number: with_key(line, "statement_id", f'"{number:032x}"')),
+        "differences: see above",
+    ),
+    "a payout line of empty objects": (
+        lambda: rehashed(
+            with_member(STATEMENTS, with_key(lines(STATEMENTS)[0].decode(), "payouts", NESTED).encode() + b"\n")
+        ),
+        "statements.jsonl line 1: its values take more memory than an archive may",
+    ),
+    "hashes of nested lists": (
+        lambda: packed(with_member("line-hashes.json", b"[" + b"[]," * 5 * MEGABYTE + b"[]]")),
+        "line-hashes.json: it cannot be read, so changes are not located by line",
+    ),
+    "overlapping entries": (overlapping, "it has more than 20 megabytes"),
+    "a directory without end": (many_entries, "is longer than that of any archive"),
+    "approvers without end": (
+        lambda: archive_bytes(with_spec(finalized(), approvers=[f"0x{number:040x}" for number in range(100_000)])),
+        "differences: see above",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_any_file_is_refused_or_verified_in_seconds_and_bounded_memory(tmp_path: Path, name: str) -> None:
+    make, printed = FILES[name]
+    file = tmp_path / "epoch.zip"
+    file.write_bytes(make())
+    code, text = verified(file)
+    assert (code, printed in text) == (1, True), text[-2000:]
+    assert len(text) < 5 * MEGABYTE
+
+
+def test_entries_that_overlap_or_outrun_the_file_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "epoch.zip"
+    file.write_bytes(overlapping())
+    with pytest.raises(ArchiveError, match=f"{MEMBERS[1]} overlaps what stands before or after it"):
+        read_archive(file, ArchiveLimits(50))
+
+
+@pytest.mark.parametrize("digits", [MAX_DIGITS, MAX_DIGITS + 1, 4299, 4300, 4301, 100_000])
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        (EPOCH, "epoch_id"),
+        (ALLOCATIONS, "proposed_units"),
+        (ALLOCATIONS, "activity_count"),
+        ("pool.jsonl", "amount_credits"),
+    ],
+)
+def test_a_number_of_any_length_is_a_difference_or_a_refusal(
+    tmp_path: Path, name: str, key: str, quote: str, digits: int
+) -> None:
+    first, *others = lines(name)
+    number = with_key(first.decode(), key, f"{quote}{'9' * digits}{quote}").encode()
+    file = tmp_path / "epoch.zip"
+    file.write_bytes(rehashed(with_member(name, b"\n".join([number, *others, b""]))))
+    if digits > MAX_DIGITS:
+        with pytest.raises(ArchiveError, match=f"{name}( line 1)?: "):
+            read_archive(file)
+        return
+    try:
+        read = read_archive(file)
+    except ArchiveError:
+        assert key == "activity_count"  # which is a number of JSON's, never a string
+        assert quote
+    else:
+        assert [*read.damages, *verify(read.facts)]
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH, 700, 990, 5000])
+@pytest.mark.parametrize("name", [PINNED_SPEC, EVENTS, "pool.jsonl"])
+def test_json_of_any_depth_is_read_or_refused(tmp_path: Path, name: str, depth: int) -> None:
+    first, *others = lines(name)
+    key = {PINNED_SPEC: "deep", EVENTS: "metadata", "pool.jsonl": "inputs"}[name]
+    value = '{"a":' * (depth - 1) + "1" + "}" * (depth - 1)
+    deep = with_key(first.decode(), key, value).encode()
+    file = tmp_path / "epoch.zip"
+    file.write_bytes(rehashed(with_member(name, b"\n".join([deep, *others, b""]))))
+    if depth > MAX_DEPTH:
+        with pytest.raises(ArchiveError, match="not JSON"):
+            read_archive(file)
+    else:
+        assert read_archive(file).damages == ()
+
+
+@pytest.mark.parametrize("number", ["1.5", "1e3", "1e400", "NaN", "-Infinity"])
+def test_a_number_that_has_no_one_spelling_is_refused(tmp_path: Path, number: str) -> None:
+    file = tmp_path / "epoch.zip"
+    line = with_key(lines(PINNED_SPEC)[0].decode(), "deep", number).encode()
+    file.write_bytes(rehashed(with_member(PINNED_SPEC, line + b"\n")))
+    with pytest.raises(ArchiveError, match=r"repo-spec\.json: not JSON"):
+        read_archive(file)
+
+
+@pytest.mark.parametrize("instant", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+@pytest.mark.parametrize(("name", "key"), [(EPOCH, "period_start"), (EVENTS, "event_time"), (SIGNATURES, "signed_at")])
+def test_a_time_outside_of_all_years_is_refused(tmp_path: Path, name: str, key: str, instant: str) -> None:
+    first, *others = lines(name)
+    line = with_key(first.decode(), key, f'"{instant}"').encode()
+    file = tmp_path / "epoch.zip"
+    file.write_bytes(rehashed(with_member(name, b"\n".join([line, *others, b""]))))
+    with pytest.raises(ArchiveError, match=f"{key}: Value error, a time in the years 1 to 9999"):
+        read_archive(file)
+
+
+@pytest.mark.parametrize("value", ["[/x]", "[link=https://evil.example]x", "\x1b]0;owned\x07", "a\u202eb", "\x9b2J"])
+def test_what_an_archive_says_is_never_markup_and_acts_on_nothing(tmp_path: Path, value: str) -> None:
+    facts = changed(finalized(), "events", 0, id=value, platform_login=value)
+    facts = changed(facts, "allocations", 0, user_id=value)
+    facts = with_spec(facts, approvers=[value], scope_key=value)
+    file = tmp_path / "epoch.zip"
+    file.write_bytes(archive_bytes(facts))
+    code, text = verified(file)
+    assert code == 1
+    assert not {character for character in text if character != "\n" and not character.isprintable()}
+    assert "[/x]" in text or value != "[/x]"
+
+
+def test_a_thousand_differences_of_a_kind_are_enough() -> None:
+    facts = finalized()
+    rows = [facts.curation[0].model_copy(update={"event_id": f"none {number}"}) for number in range(5000)]
+    found = verify(with_rows(facts, "curation", rows))
+    assert sum(difference.where.startswith("curation none") for difference in found) < MAX_DIFFERENCES + 1
+    assert any(difference.where.startswith("allocations") for difference in found)
+
+
+def test_signatures_of_strangers_and_the_same_again_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def recover(message: str, signature: str) -> str:
+        asked.append(signature)
+        return "0x"
+
+    monkeypatch.setattr("ledger_pipeline.verification.verify.recover_signer", recover)
+    facts = finalized()
+    again = [*facts.signatures] * (MAX_SIGNATURES - 1)
+    stranger = facts.signatures[0].model_copy(update={"signer_wallet": "0x" + "1" * 40})
+    found = verify(with_rows(facts, "signatures", [*again, stranger]))
+    assert len(asked) == 1
+    wheres = {difference.where for difference in found}
+    assert f"signatures {stranger.signer_wallet} of {FIRST}" in wheres
+
+
+def test_a_larger_archive_is_verified_when_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "epoch.zip"
+    facts = with_spec(finalized(), note="x" * MEGABYTE)
+    file.write_bytes(archive_bytes(facts))
+    with pytest.raises(ArchiveError, match="more than 1 megabytes: if you know who made it, give --max-megabytes"):
+        read_archive(file, ArchiveLimits(1))
+    assert read_archive(file, ArchiveLimits(2)).damages == ()
+
+
+# An archive is its bytes.
+
+
+def reversed_lines(content: bytes) -> bytes:
+    return b"".join(line + b"\n" for line in reversed(content.split(b"\n")[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "place"),
+    [
+        (EVENTS, reversed_lines, f"{EVENTS} line 2"),
+        (CURATION, reversed_lines, f"{CURATION} line 2"),
+        (ALLOCATIONS, reversed_lines, f"{ALLOCATIONS} line 2"),
+        ("pool.jsonl", reversed_lines, "pool.jsonl line 2"),
+        (STATEMENTS, reversed_lines, f"{STATEMENTS} line 2"),
+        (EVENTS, lambda content: content[:-1], EVENTS),
+        (EPOCH, lambda content: content[:-1], f"{EPOCH} line 1"),
+        (PINNED_SPEC, lambda content: content[:-1], f"{PINNED_SPEC} line 1"),
+        (EVENTS, lambda content: content.replace(b":", b": ", 1), f"{EVENTS} line 1"),
+        (EVENTS, lambda content: content.replace(b"\n", b" \n", 1), f"{EVENTS} line 1"),
+        (EPOCH, lambda content: content + b"\n", f"{EPOCH} line 1"),
+        (PINNED_SPEC, lambda content: b" " + content, f"{PINNED_SPEC} line 1"),
+    ],
+    ids=[
+        *("events turned", "curation turned", "allocations turned", "pool turned", "statements turned"),
+        *("no last line feed", "epoch without a line feed", "spec without a line feed", "a space inside"),
+        *("a space at the end", "a line feed more", "a space before"),
+    ],
+)
+def test_another_spelling_of_the_same_rows_is_another_archive_and_refused(
+    tmp_path: Path, name: str, change: Callable[[bytes], bytes], place: str
+) -> None:
+    members = members_of()
+    assert change(members[name]) != members[name]
+    file = tmp_path / "epoch.zip"
+    file.write_bytes(rehashed({**members, name: change(members[name])}))
+    assert place in [damage.where for damage in read_archive(file).damages]
+
+
+def other_hashes() -> Iterable[bytes]:
+    members = members_of()
+    hashes = members["line-hashes.json"].replace(b'":"', b'": "')
+    sums = members["SHA256SUMS"]
+    yield packed({**members, "SHA256SUMS": sums + b"\n"})
+    yield packed({**members, "SHA256SUMS": b"\n".join([*reversed(sums.split(b"\n")[:-1]), b""])})
+    yield packed({**members, "line-hashes.json": hashes})
+
+
+def test_hashes_in_another_spelling_are_refused_too(tmp_path: Path) -> None:
+    file = tmp_path / "epoch.zip"
+    for content in other_hashes():
+        assert content != CONTENT
+        file.write_bytes(content)
+        assert read_archive(file).damages
