@@ -49,8 +49,11 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
 @pytest.fixture
 def embedded_home() -> Iterator[Path]:
-    """A folder for LEDGER_HOME with an embedded Postgres in it, whose system user must be able to reach it."""
-    with tempfile.TemporaryDirectory(prefix="lp") as folder:
+    """A folder for LEDGER_HOME with an embedded Postgres in it, whose system user must be able to reach it.
+
+    Its name is one that people's folders have, and that has to be quoted for a shell.
+    """
+    with tempfile.TemporaryDirectory(prefix="lp Über 'x' ") as folder:
         yield Path(folder)
 
 

@@ -233,6 +233,30 @@ def test_without_a_database_an_embedded_one_is_started_and_left_clean(
     assert left == []
 
 
+@pytest.mark.parametrize(("kind", "why"), [("file", "File exists"), ("below a file", "Not a directory")])
+def test_a_home_that_cannot_be_written_is_said_in_one_line(
+    command: Command, environment: dict[str, str], tmp_path: Path, kind: str, why: str
+) -> None:
+    taken = tmp_path / "taken"
+    taken.touch()
+    home = taken if kind == "file" else taken / "home"
+    del environment["DATABASE_URL"]
+    done = command("events", **{**environment, "LEDGER_HOME": str(home)})
+    assert done.code == 2
+    assert done.err == (
+        f"error: nothing can be written in LEDGER_HOME, {home}: {why}; set it to a folder of your own\n"
+    )
+
+
+def test_a_folder_that_the_embedded_postgres_cannot_have_is_refused_before_it_starts(
+    command: Command, environment: dict[str, str], tmp_path: Path
+) -> None:
+    del environment["DATABASE_URL"]
+    done = command("events", **{**environment, "LEDGER_HOME": str(tmp_path / "a$b`c")})
+    assert done.code == 2
+    assert "cannot quote $ ` for it; set LEDGER_HOME to another folder" in done.err
+
+
 @pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.2", False)])
 def test_the_simulator_listens_where_it_is_told_and_warns_where_others_reach_it(host: str, warned: bool) -> None:
     program = [*COMMAND, "simulate-github", "--host", host, "--port", "0"]

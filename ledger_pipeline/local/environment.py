@@ -130,7 +130,7 @@ def dagster_home(settings: Settings) -> Iterator[Path]:
     with _environment(
         {
             "DAGSTER_HOME": str(folder),
-            "DAGSTER_POSTGRES_URL": storage.render_as_string(hide_password=False),
+            "DAGSTER_POSTGRES_URL": _written_out(storage),
             "DAGSTER_EVENT_BATCH_SIZE": EVENT_BATCH_SIZE,
         }
     ):
@@ -184,4 +184,10 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def _secret(url: URL) -> SecretStr:
-    return SecretStr(url.render_as_string(hide_password=False))
+    return SecretStr(_written_out(url))
+
+
+def _written_out(url: URL) -> str:
+    """With spaces in the query as libpq reads them: it takes the `+` that SQLAlchemy writes for a plus."""
+    address, question_mark, query = url.render_as_string(hide_password=False).partition("?")
+    return address + question_mark + query.replace("+", "%20")

@@ -4,6 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+
+from ledger_pipeline.core.errors import SettingsError
 
 # What root starts as another user, as the embedded Postgres is, has to pass through the folder, and sees no file of it.
 _ROOT_MODE, _MODE = 0o711, 0o700
@@ -12,9 +15,19 @@ _UMASK = 0o077
 
 @contextmanager
 def private_home(home: Path) -> Iterator[None]:
-    """`home` there and closed to others; what is written while inside, by child processes too, only we may read."""
-    home.mkdir(parents=True, exist_ok=True)
-    close_to_others(home)
+    """`home` there and closed to others; what is written while inside, by child processes too, only we may read.
+
+    Raises SettingsError where it cannot be made, or nothing can be written in it.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        close_to_others(home)
+        with TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"nothing can be written in LEDGER_HOME, {home}: {error.strerror}; set it to a folder of your own"
+        ) from error
     before = os.umask(_UMASK)
     try:
         yield
