@@ -322,6 +322,30 @@ def test_the_fresh_interpreter_has_no_libraries(library: str) -> None:
     assert f"{library} is not of the standard library" in run.stderr
 
 
+SHOWN_ON_A_TERMINAL = re.compile(
+    r"(?<![.\w])print\(|\bstd(?:out|err)\.(?:buffer\.)?write|\b(?:typer|click)\.(?:echo|secho|prompt|confirm)\b"
+)
+WRITES_CSV = re.compile(r"\b(?:csv\.)?(?:writer|DictWriter)\(|\bto_csv\b|text/csv")
+
+
+def matching(pattern: re.Pattern[str]) -> set[str]:
+    """The modules whose text has such a place."""
+    return {str(file.relative_to(SOURCE)) for file in SOURCE.rglob("*.py") if pattern.search(file.read_text("utf-8"))}
+
+
+def test_what_a_terminal_shows_is_printed_in_one_place() -> None:
+    assert matching(SHOWN_ON_A_TERMINAL) == {"cli/output.py"}
+    for text in ("print(x)", "sys.stderr.write(x)", "typer.echo(x)", "click.secho(x)", "sys.stdout.buffer.write(x)"):
+        assert SHOWN_ON_A_TERMINAL.search(text), text
+    assert not SHOWN_ON_A_TERMINAL.search("def _print(x): ...  # console.print(x)")
+
+
+def test_nothing_writes_csv_in_which_a_spreadsheet_would_run_a_cell() -> None:
+    assert matching(WRITES_CSV) == set()
+    for text in ("csv.writer(file)", "csv.DictWriter(file, KEYS)", "frame.to_csv()", 'media_type="text/csv"'):
+        assert WRITES_CSV.search(text), text
+
+
 SHOWN_BY_DAGSTER = re.compile(r"\b(?:TableRecord|MetadataValue\.(?:json|md|table|text|url))\(")
 
 

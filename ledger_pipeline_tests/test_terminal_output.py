@@ -1,5 +1,6 @@
 """What commands print: nothing from outside acts on the terminal, and different values read differently."""
 
+import csv
 import io
 import json
 import logging
@@ -94,6 +95,65 @@ def test_what_is_refused_is_quoted_as_text(run: Run) -> None:
         assert run("events", f"--{value}").code == 2
         assert run("events", "--scope", value).code == 2
         assert run("verify", "--archive", value).code == 1
+
+
+@pytest.mark.parametrize("suffix", ["csv", "yaml"])
+def test_bindings_from_a_file_are_quoted_as_text_whatever_they_hold(run: Run, tmp_path: Path, suffix: str) -> None:
+    for number, value in enumerate(HOSTILE, start=1):
+        file = tmp_path / f"{number}.{suffix}"
+        for row in ({"external_id": value, "user_id": "ada"}, {"external_id": str(number), value: "ada"}):
+            if suffix == "yaml":
+                file.write_text(json.dumps([row]))
+            else:
+                with file.open("w", newline="") as opened:
+                    writer = csv.DictWriter(opened, list(row))
+                    writer.writeheader()
+                    writer.writerow(row)
+            ran = run("identities", "import", str(file))
+            assert (ran.code, "error: " in ran.err) == (1, True), (value, ran)
+
+
+def test_a_spreadsheets_byte_order_mark_is_none_of_a_column(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "bindings.csv"
+    file.write_text("external_id,user_id\r\n7,ada\r\n", encoding="utf-8-sig")
+    assert run("identities", "import", str(file)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("long.csv", "external_id,user_id\n7," + "a" * 200_000),
+        ("deep.yaml", "[" * 20_000),
+        ("cells.csv", "external_id,user_id\n7,a,b,c"),
+    ],
+)
+def test_a_file_of_bindings_that_no_reader_takes_is_one_plain_line(
+    run: Run, tmp_path: Path, name: str, text: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    ran = run("identities", "import", str(file))
+    assert (ran.code, len(ran.err.splitlines()), ran.err.startswith("error: ")) == (1, 1, True)
+
+
+def test_what_is_given_on_the_command_line_is_quoted_as_text(run: Run, ledger: PostgresLedger) -> None:
+    hostile_books(ledger)
+    for value in HOSTILE:
+        judged = run("curate", *EPOCH, "--event", value, "--exclude", "--note", value)
+        assert (judged.code, "error: " in judged.err) == (1, True), judged
+        run("identities", "bind", "--account", value, "--user", "ada")
+        run("identities", "bind", "--account", "7", "--user", value, "--provider", value)
+        run("allocations", "set", *EPOCH, "--user", value, "--units-milli", "7", "--reason", value)
+        run("pool", "add", *EPOCH, "--component", value, "--amount-credits", "7", "--evidence", value)
+
+
+def test_a_message_to_the_byte_is_printed_only_where_nothing_in_it_acts(capsys: pytest.CaptureFixture[str]) -> None:
+    output.say_exactly("Cogni Payout Statement v1\nNode: 7")
+    assert capsys.readouterr().out == "Cogni Payout Statement v1\nNode: 7"
+    for value in ("\x1b]0;owned\x07", "a\u202eb", "\x9b2J", "a\rb"):
+        with pytest.raises(ValueError, match="act on the terminal"):
+            output.say_exactly(value)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_value_is_never_cut_where_the_terminal_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:

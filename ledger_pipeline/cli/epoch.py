@@ -10,7 +10,7 @@ import typer
 
 from ledger_pipeline.cli.ledger_access import LedgerAccess, open_access
 from ledger_pipeline.cli.options import FromEpoch, Json, OneEpoch, ScopeKey, ToEpoch
-from ledger_pipeline.cli.output import print_json, print_table, say
+from ledger_pipeline.cli.output import print_json, print_table, say, say_exactly
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.windows import EpochWindow
@@ -136,7 +136,7 @@ def sign_data(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = 
             }
         )
         return
-    typer.echo(draft.message, nl=False)
+    say_exactly(draft.message)
 
 
 @app.command()

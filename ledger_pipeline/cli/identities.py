@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,15 +89,18 @@ def unresolved(epoch_name: Epoch = None, scope_key: ScopeKey = None, as_json: Js
 def read_bindings(file: Path) -> list[NewBinding]:
     """The bindings in a CSV or YAML file. Raises IdentityError naming file, row and what is wrong."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # as spreadsheets write it
     except (OSError, UnicodeDecodeError) as error:
         raise IdentityError(f"cannot read {file}: {error}") from error
     if file.suffix == ".csv":
-        rows: Any = list(csv.DictReader(text.splitlines()))
+        try:
+            rows: Any = list(csv.DictReader(StringIO(text, newline="")))
+        except csv.Error as error:
+            raise IdentityError(f"{file}: not CSV: {error}") from error
     elif file.suffix in {".yaml", ".yml"}:
         try:
             rows = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             raise IdentityError(f"{file}: not YAML: {error}") from error
     else:
         raise IdentityError(f"{file}: give a .csv, .yaml or .yml file")

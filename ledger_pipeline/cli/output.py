@@ -38,6 +38,16 @@ def say(line: str) -> None:
     on_stdout.print(plain_message(line), soft_wrap=True)
 
 
+def say_exactly(message: str) -> None:
+    """A message that another program takes to the byte, with no line end of ours; nothing in it may act on a terminal.
+
+    Raises ValueError for one in which something would.
+    """
+    if plain_lines(message) != message:
+        raise ValueError("a message that would act on the terminal is not printed")
+    sys.stdout.write(message)
+
+
 def note(line: str) -> None:
     """One line on standard error, beside the results."""
     on_stderr.print(plain_message(line), soft_wrap=True)

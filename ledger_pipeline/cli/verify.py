@@ -93,7 +93,9 @@ def command(
 def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
     """Write a finalized epoch as one archive that anybody can verify with no database and no network."""
     facts = _facts(epoch_name, scope_key)
-    file = output or Path(f"epoch-{facts.epoch.window.key}-{facts.pinned_spec.get('scope_key', 'scope')}.zip")
+    # A name that somebody may have written into the ledger chooses no other folder.
+    scope = re.sub(r"[^A-Za-z0-9_-]", "_", str(facts.pinned_spec.get("scope_key", "scope"))[:100])
+    file = output or Path(f"epoch-{facts.epoch.window.key}-{scope}.zip")
     digest = write_archive(facts, file)
     say(f"Written to {file.resolve()}, sha256 {digest}")
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from sqlalchemy import NullPool
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
-from ledger_pipeline.core.errors import LedgerError
+from ledger_pipeline.core.errors import PROBLEM_CHARACTERS, LedgerError
+from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.failures import translated
@@ -80,7 +81,7 @@ class Readiness:
         try:
             return CheckResult(ok=True, detail=await asyncio.wait_for(check(), self._timeout_seconds))
         except LedgerError as error:
-            return CheckResult(ok=False, detail=str(error))
+            return CheckResult(ok=False, detail=plain_message(str(error), PROBLEM_CHARACTERS))
         except TimeoutError:
             return CheckResult(ok=False, detail=f"no answer within {self._timeout_seconds:g} s")
         except Exception as error:
