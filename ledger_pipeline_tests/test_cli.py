@@ -111,7 +111,7 @@ def test_items_that_github_does_not_give_are_told_in_one_line(
     ran = command("collect", "--epoch", "2026-02-16", **environment)
     assert ran.code == 0
     [line] = [line for line in ran.out.splitlines() if "cannot be read" in line]
-    assert line.startswith(f"1 item cannot be read: {NAME} pull request 1, unread since 2026-02-18T12:00Z: ")
+    assert line.startswith(f"1 item cannot be read: {NAME}#1 (pull request 1), unread since 2026-02-18T12:00Z: ")
     assert line.endswith("Their epochs stay open, and the next collection asks for them again.")
     assert "unread" in command("collect", "--epoch", "2026-02-16", "--json", **environment).json
 

@@ -215,7 +215,7 @@ def test_items_that_cannot_be_read_are_named_with_what_to_do(
     note_unread(ledger, unread(7), source_scope=NAME)
     state, detail, remedy = told(command("doctor", "--json", **environment), "unread items")
     assert (state, remedy) == ("warning", WHAT_TO_DO)
-    assert detail.startswith(f"1 item cannot be read: {NAME} pull request 7, unread since 2026-02-18T00:00Z: ")
+    assert detail.startswith(f"1 item cannot be read: {NAME}#7 (pull request 7), unread since 2026-02-18T00:00Z: ")
 
 
 def test_the_owner_is_warned_of_and_the_writer_is_what_should_write(

@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from ledger_pipeline.core.errors import StoreError, StoreUnavailable
+from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store import migrations, schema
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import AppendOutcome, EpochStatus
+from ledger_pipeline.store.port import AppendOutcome, EpochStatus, Exclusion
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import (
     NODE_ID,
@@ -27,6 +28,7 @@ from ledger_pipeline_tests.builders import (
     note_unread,
     pull_request,
     receipt,
+    scope,
     skipped,
     unread,
     weeks,
@@ -36,7 +38,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 36)]
+REVISIONS = [f"{number:04}" for number in range(10, 37)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
@@ -289,6 +291,15 @@ def test_unread_items_are_not_dropped_by_going_down(ledger: PostgresLedger, ledg
     note_unread(ledger, settled=[unread(12).key])
     migrations.downgrade(ledger_url, "0031")
     assert migrations.current(ledger_url) == "0031"
+
+
+def test_what_an_epoch_was_closed_without_is_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:
+    [epoch] = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    note_unread(ledger, unread(12))
+    exclusion = Exclusion(tuple(ledger.unread_items(SCOPE_ID)), "ada", "why")
+    assert ledger.close_epoch(epoch.id, epoch_pins(scope(), {}), exclusion=exclusion)
+    with pytest.raises(StoreError, match="below 0036 refused: 1 items that epochs were closed without"):
+        migrations.downgrade(ledger_url, "0035")
 
 
 def test_a_total_beyond_32_bits_is_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:

@@ -7,13 +7,14 @@ import pytest
 
 from ledger_pipeline.cli.identities import read_bindings
 from ledger_pipeline.core.errors import IdentityError
-from ledger_pipeline.pipeline.unread import WHAT_TO_DO
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.core.unread import ISSUE
+from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO
+from ledger_pipeline.store.port import AppendOutcome, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import NewBinding
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of
-from ledger_pipeline_tests.builders import REPO, SCOPE_ID, cursor, instant, note_unread, pull_request, unread
+from ledger_pipeline_tests.builders import PRODUCER, REPO, SCOPE_ID, cursor, instant, note_unread, pull_request, unread
 from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.store.settlement import (
@@ -120,12 +121,47 @@ def test_an_epoch_that_lacks_an_item_does_not_close_and_says_which(run: Run, led
     ledger.advance_cursors(SCOPE_ID, read, instant("2026-02-24"))
     note_unread(ledger, unread(12, latest="2026-03-01"))
     shown = run("epoch", "show", *EPOCH).out
-    assert f"blocked: 1 item cannot be read: {REPO} pull request 12, unread since 2026-02-18T00:00Z: " in shown
+    assert f"blocked: 1 item cannot be read: {REPO}#12 (pull request 12), unread since 2026-02-18T00:00Z: " in shown
     refused = said(run("epoch", "close", *EPOCH))
-    assert f"{REPO} pull request 12, unread since" in refused
+    assert f"{REPO}#12 (pull request 12), unread since" in refused
     assert WHAT_TO_DO in refused
+    assert HOW_TO_CLOSE in refused
     note_unread(ledger, settled=[unread(12).key])
     assert "is in review" in run("epoch", "close", *EPOCH).out
+
+
+def read_to_its_end(ledger: PostgresLedger) -> None:
+    collected(ledger)
+    streams = ("pull_requests", "reviews", "issues")
+    read = [cursor("2026-02-24", "2026-02-16", stream=stream) for stream in streams]
+    ledger.advance_cursors(SCOPE_ID, read, instant("2026-02-24"))
+
+
+def test_an_epoch_closes_without_items_that_nobody_ever_reads_and_names_them(run: Run, ledger: PostgresLedger) -> None:
+    read_to_its_end(ledger)
+    note_unread(ledger, unread(12, latest="2026-03-01"), unread(0, kind=ISSUE, latest="2026-03-01"))
+    closing = ("epoch", "close", *EPOCH)
+    why = ("--reason", "GitHub support: lost", "--by", "grace")
+    assert f"{REPO}#issue (a issue without a number)" not in said(run(*closing, "--without", f"{REPO}#issue", *why))
+    unknown = said(run(*closing, "--without", f"{REPO}#12", "--without", f"{REPO}#99", *why))
+    assert f"no unread item of the epoch is {REPO}#99; unread are: {REPO}#12, {REPO}#issue" in unknown
+    assert said(run(*closing, "--without", f"{REPO}#12", *why)).count("unread since") == 1
+    both = ("--without", f"{REPO.upper()}#12", "--without", f"{REPO}#issue")
+    assert run(*closing, *both).code == run(*closing, *both, "--reason", " ").code == run(*closing, *why).code == 2
+    assert "is in review" in run(*closing, *both, *why).out
+
+    shown = run("epoch", "show", *EPOCH).out
+    assert f"closed without {REPO}#12 by grace at " in shown
+    assert ": GitHub support: lost (it could not be read: its author is nobody)" in shown
+    [issue, pull_request_] = run("epoch", "show", *EPOCH, "--json").json["closed_without"]
+    assert (issue["item"], pull_request_["item"]) == (f"{REPO}#issue", f"{REPO}#12")
+    assert (issue["actor"], issue["reason"], issue["unread_reason"]) == (
+        "grace",
+        "GitHub support: lost",
+        "its author is nobody",
+    )
+    late = ledger.append_events(SCOPE_ID, [pull_request(12)], PRODUCER, instant("2026-03-02"))
+    assert set(late.values()) == {AppendOutcome.LATE}
 
 
 # Curation, allocations, pool.

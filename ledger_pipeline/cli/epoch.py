@@ -1,6 +1,7 @@
 """`ledger-pipeline epoch`: the life of an epoch, from open to its signed statement."""
 
 import asyncio
+import getpass
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +21,7 @@ from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.settle import draft_statement, next_steps
-from ledger_pipeline.pipeline.unread import WHAT_TO_DO, unread_summary
+from ledger_pipeline.pipeline.unread import exclusion_of, item_name, left_out_text
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Statement, StatementSignature
@@ -35,6 +36,18 @@ UnitsMilli = Annotated[
     int, typer.Option("--units-milli", min=0, max=MAX_UNITS, help="What the units should have been, in milli-units.")
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why; whoever recomputes the statement reads it.")]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ITEM",
+        help="Close without this unread item, as owner/repo#12; owner/repo#pull-request or owner/repo#issue for those "
+        "without a number. May be given several times.",
+    ),
+]
+WhyWithout = Annotated[str | None, typer.Option("--reason", help="With --without: why; it is kept with the epoch.")]
+Actor = Annotated[
+    str | None, typer.Option("--by", metavar="NAME", help="With --without: who decides; your login where left out.")
+]
 
 
 @app.command("list")
@@ -66,6 +79,7 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
         blocks = _blocks(access, epoch)
+        left_out = access.ledger.left_out(access.scope.scope_id, [epoch.window]).get(epoch.window, ())
         statements = access.ledger.statements.of(epoch)
         signatures = access.ledger.statements.signatures(statements)
     if as_json:
@@ -73,6 +87,18 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
             {
                 **_epoch_json(epoch),
                 "blocks_next_step": blocks,
+                "closed_without": [
+                    {
+                        "item": item_name(item.source_scope, item.key),
+                        "source": item.source,
+                        "unread_reason": item.unread_reason,
+                        "unread_since": item.unread_since,
+                        "actor": item.actor,
+                        "reason": item.reason,
+                        "left_out_at": item.left_out_at,
+                    }
+                    for item in left_out
+                ],
                 "statements": [
                     {
                         "statement_id": statement.id,
@@ -92,14 +118,26 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
         say(f"allocates by {epoch.pins.allocation_algo_ref}, approvers {epoch.pins.approver_set_hash}")
     for block in blocks:
         say(f"blocked: {block}")
+    for item in left_out:
+        say(left_out_text(item))
     for statement in statements:
         _print_statement(statement)
         say(f"signed by {', '.join(_signers(statement, signatures))}")
 
 
 @app.command("close")
-def close_command(epoch_name: OneEpoch, scope_key: ScopeKey = None) -> None:
+def close_command(
+    epoch_name: OneEpoch,
+    scope_key: ScopeKey = None,
+    without: Without = None,
+    reason: WhyWithout = None,
+    actor: Actor = None,
+) -> None:
     """Move an epoch that is over and read to its end from open to review now, whatever its grace period."""
+    if without and not (reason or "").strip():
+        raise typer.BadParameter("--without needs a --reason that says why")
+    if (reason or actor) and not without:
+        raise typer.BadParameter("--reason and --by are of --without")
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
         if epoch.status is not EpochStatus.OPEN:
@@ -111,10 +149,11 @@ def close_command(epoch_name: OneEpoch, scope_key: ScopeKey = None) -> None:
                 f"{'; '.join(map(str, read.missing(shown_whole_at(epoch.window))))}: "
                 "collect it first, or events would be lost to it"
             )
-        if read.unread:
-            raise EpochNotReady(f"epoch {epoch.window.key}: {unread_summary(read.unread)}: {WHAT_TO_DO}")
-        is_last_read = bool(open_epochs(access.ledger, access.scope, [epoch.window]).closable())
-        close(access.ledger, access.scope, epoch)
+        exclusion = None
+        if read.unread or without:
+            exclusion = exclusion_of(read.unread, without or (), actor or _login(), (reason or "").strip())
+        is_last_read = open_epochs(access.ledger, access.scope, [epoch.window]).is_read_whole(epoch.window)
+        close(access.ledger, access.scope, epoch, exclusion)
     say(f"epoch {epoch.window.key} is in review: its weights, algorithm, approvers and pool are fixed")
     if not is_last_read:
         say("not every repository was read once more after end and grace: what came back since is late")
@@ -209,6 +248,13 @@ def _print_statement(statement: Statement) -> None:
     supersedes = f", supersedes {statement.supersedes_statement_id}" if statement.supersedes_statement_id else ""
     title = f"statement {statement.id}: {statement.pool_total_credits:,} credits{supersedes}"
     print_table(title, ["user", "units", "share", "credits"], rows)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        raise typer.BadParameter("this system does not say who you are: give --by") from None
 
 
 def _days(window: EpochWindow) -> str:

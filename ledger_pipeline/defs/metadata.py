@@ -17,7 +17,7 @@ from ledger_pipeline.defs.receipts import receipts_table
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.report import CollectReport
-from ledger_pipeline.pipeline.unread import unread_summary
+from ledger_pipeline.pipeline.unread import left_out_text, unread_summary
 from ledger_pipeline.store.port import AppendOutcome, Cursor, Epoch, WindowDigest, WindowReceipt
 
 _CURSOR_COLUMNS = {
@@ -102,6 +102,7 @@ def digest_metadata(
     return {
         "state": plain_message(completeness.state(now)),
         "window_complete": completeness.is_complete,
+        "closed_without": plain.json([left_out_text(item) for item in completeness.left_out]),
         "collected_until": "not yet" if until is None else dg.MetadataValue.timestamp(until),
         **_window(digest.window),
         "epoch_id": "none yet" if epoch is None else epoch.id,

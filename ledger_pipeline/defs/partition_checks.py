@@ -21,7 +21,7 @@ from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.pipeline.completeness import Completeness
-from ledger_pipeline.pipeline.unread import WHAT_TO_DO, unread_summary
+from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, left_out_text, unread_summary
 from ledger_pipeline.store.port import AppendOutcome, StoredUnread, UnsettledRejections
 
 EVERY_SOURCE_SCOPE_READ = "every_source_scope_read"
@@ -96,7 +96,8 @@ def partition_results(
             problems = [str(part) for part in completeness.missing(now)]
             missing = plain.json(problems)
             if completeness.unread:
-                problems.append(f"{unread_summary(completeness.unread)}. {WHAT_TO_DO}")
+                problems.append(f"{unread_summary(completeness.unread)}. {WHAT_TO_DO}; {HOW_TO_CLOSE}")
+            left_out = [left_out_text(item) for item in completeness.left_out]
             yield evaluation(
                 ACTIVITY_EVENTS,
                 EVERY_SOURCE_SCOPE_READ,
@@ -104,8 +105,12 @@ def partition_results(
                 targets,
                 passed=not problems,
                 severity=dg.AssetCheckSeverity.ERROR,
-                description=f"{key}: {'; '.join(problems) or 'all read'}",
-                metadata={"missing": missing, "unread": _unread_table(completeness.unread)},
+                description=f"{key}: {'; '.join([*(problems or ['all read']), *left_out])}",
+                metadata={
+                    "missing": missing,
+                    "unread": _unread_table(completeness.unread),
+                    "closed_without": plain.json(left_out),
+                },
             )
     if NOTHING_REJECTED in selected:
         for found in rejections:

@@ -59,19 +59,21 @@ class OpenEpochs:
 
     def closable(self) -> list[Epoch]:
         """Epochs of which every part has its closing scan, and nothing is unread."""
+        return [
+            epoch
+            for epoch in self.epochs
+            if self.is_read_whole(epoch.window) and not self.unread.touching(epoch.window)
+        ]
+
+    def is_read_whole(self, window: EpochWindow) -> bool:
+        """Whether every part of the window has its closing scan, whatever items that could not read."""
         parts = [
             (spec.source, stream, source_scope)
             for spec in self.scope.sources
             for source_scope in spec.source_scopes
             for stream in spec.streams
         ]
-        return [
-            epoch
-            for epoch in self.epochs
-            if parts
-            and all(self._is_read(epoch.window, *part) for part in parts)
-            and not self.unread.touching(epoch.window)
-        ]
+        return bool(parts) and all(self._is_read(window, *part) for part in parts)
 
     def _is_read(self, window: EpochWindow, source: str, stream: str, source_scope: str) -> bool:
         began_at = self.read_whole.get((window, source, stream, source_scope))

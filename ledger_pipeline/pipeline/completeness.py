@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.pipeline.coverage import shown_whole_at
-from ledger_pipeline.pipeline.unread import known_unread
-from ledger_pipeline.store.port import Cursor, EpochStatus, LedgerStore, StoredUnread
+from ledger_pipeline.pipeline.unread import item_name, known_unread
+from ledger_pipeline.store.port import Cursor, EpochStatus, LedgerStore, LeftOut, StoredUnread
 
 # A daily collection, and two hours for it to be late.
 RUNNING_EPOCH_MAX_AGE = timedelta(hours=26)
@@ -35,11 +35,15 @@ class StreamReach:
 
 @dataclass(frozen=True)
 class Completeness:
-    """A window, how far each of its parts is read, and the items whose events it may lack. At least one part."""
+    """A window, how far each of its parts is read, and the items whose events it may lack. At least one part.
+
+    `left_out` are the items that its epoch was closed without.
+    """
 
     window: EpochWindow
     parts: tuple[StreamReach, ...]
     unread: tuple[StoredUnread, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def until(self) -> datetime | None:
@@ -66,7 +70,8 @@ class Completeness:
     def state(self, now: datetime) -> str:
         """What a person reads first: `complete`, `running: collected up to ..`, or `incomplete: ..` once it is over."""
         if self.is_complete:
-            return "complete"
+            names = ", ".join(item_name(item.source_scope, item.key) for item in self.left_out)
+            return f"complete: closed without {names}" if names else "complete"
         unread = f"{len(self.unread)} {'item' if len(self.unread) == 1 else 'items'} cannot be read"
         if self.is_read_to_its_end:
             return f"incomplete: {unread}"
@@ -92,11 +97,13 @@ def window_completeness(
     unread = known_unread(store, scope)
     touched = [window for window in windows if unread.touching(window)]
     closed = _closed(store, scope, touched) if touched else set()
+    left_out = store.left_out(scope.scope_id, windows) if windows else {}
     return {
         window: Completeness(
             window,
             tuple(StreamReach(name, stream, _reach(cursor, window)) for name, stream, cursor in streams),
             () if window in closed else unread.touching(window),
+            left_out.get(window, ()),
         )
         for window in windows
     }

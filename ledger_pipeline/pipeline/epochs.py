@@ -5,7 +5,7 @@ from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.pool import base_issuance
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.closing import open_epochs
-from ledger_pipeline.store.port import Epoch, LedgerStore
+from ledger_pipeline.store.port import Epoch, Exclusion, LedgerStore
 
 
 def close_due_epochs(store: LedgerStore, scope: Scope) -> list[Epoch]:
@@ -29,12 +29,13 @@ def close_due_epochs(store: LedgerStore, scope: Scope) -> list[Epoch]:
     return closed
 
 
-def close(store: LedgerStore, scope: Scope, epoch: Epoch) -> bool:
+def close(store: LedgerStore, scope: Scope, epoch: Epoch, exclusion: Exclusion | None = None) -> bool:
     """Move `epoch` to review with what it is paid by, its base issuance with it; False where it was not open.
 
-    Raises ConfigurationError for an unknown credit_estimate_algo, StoreError where a base issuance from before is
-    another than the repo-spec's.
+    The items of `exclusion` are written down as what it lacks. Raises ConfigurationError for an unknown
+    credit_estimate_algo, StoreError where a base issuance from before is another than the repo-spec's, or an item is
+    not unread any more.
     """
     credits_ = scope.base_issuance_credits
     pool = None if credits_ is None else base_issuance(credits_)
-    return store.close_epoch(epoch.id, epoch_pins(scope, epoch.weights_milli), pool)
+    return store.close_epoch(epoch.id, epoch_pins(scope, epoch.weights_milli), pool, exclusion)

@@ -28,7 +28,7 @@ from ledger_pipeline.core.statements import (
 )
 from ledger_pipeline.pipeline.completeness import Completeness, utc_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
-from ledger_pipeline.pipeline.unread import WHAT_TO_DO, unread_summary
+from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, unread_summary
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import (
     SameStatement,
@@ -171,7 +171,7 @@ def _blocks_review(scope: Scope, epoch: Epoch, read: Completeness, now: datetime
     if not read.is_read_to_its_end:
         blocks += [str(part) for part in read.parts if part.until is None or part.until < shown_whole_at(epoch.window)]
     if read.unread:
-        blocks.append(f"{unread_summary(read.unread)} ({WHAT_TO_DO})")
+        blocks.append(f"{unread_summary(read.unread)} ({WHAT_TO_DO}; {HOW_TO_CLOSE})")
     elif read.is_complete and now < until:
         blocks.append(f"it closes by itself at {utc_text(until)}; `ledger-pipeline epoch close` closes it now")
     elif not blocks:

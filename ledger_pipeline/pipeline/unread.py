@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from ledger_pipeline.core.errors import WindowError
+from ledger_pipeline.core.errors import EpochNotReady, WindowError
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import Scope
@@ -20,7 +20,7 @@ from ledger_pipeline.core.unread import KIND_OF_STREAM, STREAMS_OF_KIND, ItemKey
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP
 from ledger_pipeline.sources.port import ScanPage
-from ledger_pipeline.store.port import LedgerStore, StoredUnread, StreamCoverage
+from ledger_pipeline.store.port import Exclusion, LedgerStore, LeftOut, StoredUnread, StreamCoverage
 
 # Of one source_scope, by one scan.
 ASKED_AT_ONCE = 50
@@ -29,6 +29,10 @@ REASON_CHARACTERS = 300
 
 WHAT_TO_DO = (
     "every collection asks for them again, and goes on by itself once they are read; see whether they open there"
+)
+HOW_TO_CLOSE = (
+    "where one never will be, `ledger-pipeline epoch close --without owner/repo#12 --reason ..` closes the epoch "
+    "without it"
 )
 _ITEMS_NAMED = 5
 
@@ -130,7 +134,7 @@ def passed_floors(coverage: Sequence[StreamCoverage], streams: Sequence[str]) ->
 def unread_text(row: StoredUnread) -> str:
     """One unread item for a person: where it is, since when, and why."""
     since = row.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
-    return f"{row.source_scope} {row.item.key}, unread since {since}: {row.item.reason}"
+    return f"{item_name(row.source_scope, row.item.key)} ({row.item.key}), unread since {since}: {row.item.reason}"
 
 
 def unread_summary(rows: Sequence[StoredUnread]) -> str:
@@ -138,6 +142,33 @@ def unread_summary(rows: Sequence[StoredUnread]) -> str:
     named = "; ".join(unread_text(row) for row in rows[:_ITEMS_NAMED])
     more = f"; and {len(rows) - _ITEMS_NAMED} more" if len(rows) > _ITEMS_NAMED else ""
     return f"{len(rows)} {'item' if len(rows) == 1 else 'items'} cannot be read: {named}{more}"
+
+
+def item_name(source_scope: str, key: ItemKey) -> str:
+    """How a person names an item: `owner/repo#12`, or `owner/repo#pull-request` for all without a number."""
+    return f"{source_scope}#{key.number or key.kind.replace('_', '-')}"
+
+
+def exclusion_of(rows: Sequence[StoredUnread], names: Sequence[str], actor: str, reason: str) -> Exclusion:
+    """The decision to close an epoch without all `rows`, which must be those that are named. Raises EpochNotReady."""
+    wanted = {name.casefold() for name in names}
+    known = {item_name(row.source_scope, row.item.key).casefold() for row in rows}
+    if wanted - known:
+        unknown, known_names = ", ".join(sorted(wanted - known)), ", ".join(sorted(known)) or "none"
+        raise EpochNotReady(f"no unread item of the epoch is {unknown}; unread are: {known_names}")
+    others = [row for row in rows if item_name(row.source_scope, row.item.key).casefold() not in wanted]
+    if others:
+        raise EpochNotReady(f"{unread_summary(others)}: {WHAT_TO_DO}; {HOW_TO_CLOSE}")
+    return Exclusion(tuple(rows), actor, reason)
+
+
+def left_out_text(item: LeftOut) -> str:
+    """What an epoch was closed without, for a person: which item, who decided it and why, and why it is unread."""
+    when = item.left_out_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
+    name = item_name(item.source_scope, item.key)
+    return (
+        f"closed without {name} by {item.actor} at {when}: {item.reason} (it could not be read: {item.unread_reason})"
+    )
 
 
 def _problem(item: ActivityEvent | SkippedActivity, calendar: EpochCalendar) -> str | None:

@@ -162,6 +162,29 @@ class StoredUnread:
 
 
 @dataclass(frozen=True)
+class Exclusion:
+    """What a person decides: an epoch closes without these items, for `reason`."""
+
+    rows: tuple[StoredUnread, ...]
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An item that an epoch was closed without: why it could not be read, since when, who decided so, why and when."""
+
+    source: str
+    source_scope: str
+    key: ItemKey
+    unread_reason: str
+    unread_since: datetime
+    actor: str
+    reason: str
+    left_out_at: datetime
+
+
+@dataclass(frozen=True)
 class Receipt:
     """What one finished scan did for one window, stream and source_scope: proof that somebody looked.
 
@@ -295,10 +318,17 @@ class LedgerStore(Protocol):
         """Every epoch of the scope that is open, oldest first."""
         ...
 
-    def close_epoch(self, epoch_id: int, pins: EpochPins, pool: NewPoolComponent | None = None) -> bool:
+    def close_epoch(
+        self,
+        epoch_id: int,
+        pins: EpochPins,
+        pool: NewPoolComponent | None = None,
+        exclusion: Exclusion | None = None,
+    ) -> bool:
         """Move an open epoch to review with what is pinned at that moment; False where it was not open any more.
 
-        `pool` joins its pool in the same transaction where no component of that name is there.
+        `pool` joins its pool in the same transaction where no component of that name is there, and the items of
+        `exclusion` are written down as left out. Raises StoreError, closing nothing, where one of them is not unread.
         """
         ...
 
@@ -359,6 +389,10 @@ class LedgerStore(Protocol):
 
     def unread_items(self, scope_id: UUID) -> list[StoredUnread]:
         """Every item that nobody could read yet, longest untried first."""
+        ...
+
+    def left_out(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> dict[EpochWindow, tuple[LeftOut, ...]]:
+        """What the epochs of `windows` were closed without; a window whose epoch lacks nothing is not there."""
         ...
 
     def receipts(self, scope_id: UUID, source: str, windows: Sequence[EpochWindow]) -> list[WindowReceipt]:

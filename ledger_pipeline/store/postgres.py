@@ -16,7 +16,7 @@ from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.core.pool import NewPoolComponent
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.core.windows import EpochWindow, span
-from ledger_pipeline.store import checkpoints, migrations, tallies
+from ledger_pipeline.store import checkpoints, left_out, migrations, tallies
 from ledger_pipeline.store import unread as unread_rows
 from ledger_pipeline.store.allocations import Allocations
 from ledger_pipeline.store.append import Append
@@ -35,6 +35,8 @@ from ledger_pipeline.store.port import (
     DayCount,
     Epoch,
     EpochStatus,
+    Exclusion,
+    LeftOut,
     PersonCount,
     Producer,
     Receipt,
@@ -156,15 +158,24 @@ class PostgresLedger:
             row = connection.execute(query).one_or_none()
         return None if row is None else _epoch(row)
 
-    def close_epoch(self, epoch_id: int, pins: EpochPins, pool: NewPoolComponent | None = None) -> bool:
+    def close_epoch(
+        self,
+        epoch_id: int,
+        pins: EpochPins,
+        pool: NewPoolComponent | None = None,
+        exclusion: Exclusion | None = None,
+    ) -> bool:
         """Move an open epoch to review with what is pinned at that moment; False where it was not open any more.
 
-        `pool` joins its pool in the same transaction where no component of that name is there.
+        `pool` joins its pool in the same transaction where no component of that name is there, and the items of
+        `exclusion` are written down as left out. Raises StoreError, closing nothing, where one of them is not unread.
         """
         with translated(self._engine), self._engine.begin() as connection:
             closed = connection.execute(CLOSE_EPOCH, {"id": epoch_id, "node_id": self.node_id, **asdict(pins)})
             if closed.rowcount == 1 and pool is not None:
                 add_component(connection, self.node_id, epoch_id, pool)  # another amount was refused by the database
+            if closed.rowcount == 1 and exclusion is not None:
+                left_out.keep(connection, self.node_id, epoch_id, exclusion)
             return closed.rowcount == 1
 
     def append_events(
@@ -246,6 +257,11 @@ class PostgresLedger:
         """Every item that nobody could read yet, longest untried first."""
         with translated(self._engine), self._engine.connect() as connection:
             return unread_rows.find(connection, self._scope(scope_id))
+
+    def left_out(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> dict[EpochWindow, tuple[LeftOut, ...]]:
+        """What the epochs of `windows` were closed without; a window whose epoch lacks nothing is not there."""
+        with translated(self._engine), self._engine.connect() as connection:
+            return left_out.find(connection, self._scope(scope_id), windows)
 
     def receipts(self, scope_id: UUID, source: str, windows: Sequence[EpochWindow]) -> list[WindowReceipt]:
         """One per window, stream and source_scope that was ever looked at, by (window, stream, source_scope).

@@ -229,6 +229,27 @@ unread_items = Table(
     CheckConstraint("number > 0 OR (number = 0 AND read_from IS NOT NULL)", name="number"),
 )
 
+left_out_items = Table(
+    "left_out_items",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    _required("node_id", Uuid),
+    _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    _required("source"),
+    _required("source_scope"),
+    _required("kind"),
+    _required("number", BigInteger),
+    _required("unread_reason"),
+    _required("unread_since", INSTANT),
+    _required("actor"),
+    _required("reason"),
+    _since("left_out_at"),
+    UniqueConstraint("node_id", "epoch_id", "source", "source_scope", "kind", "number", name="left_out_items_once"),
+    CheckConstraint("number >= 0", name="number"),
+    CheckConstraint("btrim(actor) <> ''", name="actor"),
+    CheckConstraint("btrim(reason) <> ''", name="reason"),
+)
+
 activity_curation = Table(
     "activity_curation",
     metadata,

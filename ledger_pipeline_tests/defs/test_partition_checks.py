@@ -118,7 +118,7 @@ def test_an_item_that_cannot_be_read_is_red_by_name_and_turns_green_by_itself_on
     assert deployment.materialize("2026-02-16").success
     found = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-16")
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    assert f"{NAME} pull request 7, unread since 2026-02-18T12:00Z: " in (found.description or "")
+    assert f"{NAME}#7 (pull request 7), unread since 2026-02-18T12:00Z: " in (found.description or "")
     assert WHAT_TO_DO in (found.description or "")
     [row] = found.metadata["unread"].value.records
     assert (row.data["repository"], row.data["item"]) == (NAME, "pull request 7")

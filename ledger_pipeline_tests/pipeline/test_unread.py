@@ -6,23 +6,24 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.events import ISSUES
 from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST, ItemKey
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.completeness import Completeness, window_completeness
-from ledger_pipeline.pipeline.epochs import close_due_epochs
+from ledger_pipeline.pipeline.epochs import close, close_due_epochs
 from ledger_pipeline.pipeline.report import ScanOutcome
-from ledger_pipeline.pipeline.unread import ASKED_AT_ONCE, KnownUnread, unread_summary
+from ledger_pipeline.pipeline.unread import ASKED_AT_ONCE, KnownUnread, exclusion_of, unread_summary
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import Failure, Fault, HeavyItem, NullItem, NullNode, OddField
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
-from ledger_pipeline.store.port import EpochStatus, StoredUnread
+from ledger_pipeline.store.port import AppendOutcome, EpochStatus, StoredUnread
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import SCOPE_ID, instant, note_unread, scope, unread, window
-from ledger_pipeline_tests.pipeline.collecting import HOUR, LAST_WEEK, NOW, THIS_WEEK, Collect, stored_ids
+from ledger_pipeline_tests.pipeline.collecting import ALWAYS, HOUR, LAST_WEEK, NOW, THIS_WEEK, Collect, stored_ids
 from ledger_pipeline_tests.postgres import set_status
 from ledger_pipeline_tests.simulation.faulty_store import Crash, FaultyStore
 from ledger_pipeline_tests.simulation.schedule import CrashPoint
@@ -260,6 +261,40 @@ def test_a_closed_epoch_lacks_nothing_for_an_item_that_cannot_be_read_any_more(
     assert completeness(ledger).is_complete
 
 
+def test_what_an_epoch_was_closed_without_is_told_and_late_once_it_is_read(
+    broken: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    broken.set_clock(AFTER_GRACE)
+    run()
+    [epoch] = ledger.epochs(SCOPE_ID, THIS_WEEK)
+    exclusion = exclusion_of(completeness(ledger).unread, [f"{NAME}#7"], "ada", "it never comes")
+    assert close(ledger, scope(NAME), epoch, exclusion)
+    assert completeness(ledger).state(AFTER_GRACE) == f"complete: closed without {NAME}#7"
+    [item] = completeness(ledger).left_out
+    assert (item.key, item.actor, item.reason, item.unread_since) == (SEVEN, "ada", "it never comes", AFTER_GRACE)
+    assert item.unread_reason.startswith("GitHub answers 502")
+    mended(broken, AFTER_GRACE + HOUR)
+    run()
+    assert known(ledger) == []
+    assert stored_ids(ledger) == OF_GOOD
+    assert sorted(row.event_id for row in ledger.rejected(SCOPE_ID, ALWAYS)) == sorted(OF_BAD)
+    assert {row.reason for row in ledger.rejected(SCOPE_ID, ALWAYS)} == {AppendOutcome.LATE}
+
+
+def test_an_epoch_does_not_close_without_an_item_that_has_been_read_meanwhile(
+    broken: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    broken.set_clock(AFTER_GRACE)
+    run()
+    [epoch] = ledger.epochs(SCOPE_ID, THIS_WEEK)
+    exclusion = exclusion_of(completeness(ledger).unread, [f"{NAME}#7"], "ada", "it never comes")
+    mended(broken, AFTER_GRACE + HOUR)
+    run()
+    with pytest.raises(StoreError, match="has been read meanwhile"):
+        close(ledger, scope(NAME), epoch, exclusion)
+    assert [epoch.status for epoch in ledger.epochs(SCOPE_ID, THIS_WEEK)] == [EpochStatus.OPEN]
+
+
 @pytest.mark.parametrize(
     ("earliest", "latest", "touches"),
     [
@@ -335,7 +370,7 @@ def test_one_event_that_cannot_be_held_is_unread_and_the_rest_of_its_page_is_sto
 def test_a_person_is_told_where_what_since_when_and_why() -> None:
     row = StoredUnread("github", NAME, unread(7, reason="its mergedAt is 5"), NOW, NOW)
     assert unread_summary([row]) == (
-        f"1 item cannot be read: {NAME} pull request 7, unread since 2026-02-18T12:00Z: its mergedAt is 5"
+        f"1 item cannot be read: {NAME}#7 (pull request 7), unread since 2026-02-18T12:00Z: its mergedAt is 5"
     )
     assert unread_summary([row] * 9).startswith("9 items cannot be read: ")
     assert unread_summary([row] * 9).endswith("; and 4 more")

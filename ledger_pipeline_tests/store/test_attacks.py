@@ -31,6 +31,7 @@ RIGHTS: Mapping[str, str] = {
     "statement_signatures": NOTHING,
     "statement_corrections": NOTHING,
     "signing_requests": NOTHING,
+    "left_out_items": NOTHING,
     "ledger_migrations": NOTHING,
     "epochs": CHANGE,
     "source_cursors": CHANGE,
@@ -66,6 +67,7 @@ OTHERS = (
     "CREATE SCHEMA mine",
     "GRANT ledger_reader TO roles_writer",
     "UPDATE ledger_migrations SET version_num = '0010'",
+    "DROP TRIGGER left_out_items_at_closing_only ON left_out_items",
 )
 
 
@@ -147,6 +149,18 @@ def test_a_temporary_table_does_not_deceive_the_trigger(writer: Engine, before: 
         connection.exec_driver_sql("CREATE TEMPORARY TABLE epochs (LIKE public.epochs)")
         with pytest.raises(DBAPIError, match="is in review, not open"):
             connection.exec_driver_sql(late)
+
+
+def test_nothing_is_left_out_of_an_epoch_afterwards(writer: Engine, before: dict[str, int]) -> None:
+    for status in ("open", "review"):
+        message = refused(
+            writer,
+            "INSERT INTO left_out_items (node_id, epoch_id, source, source_scope, kind, number, unread_reason, "
+            "unread_since, actor, reason, left_out_at) SELECT node_id, id, 'github', 'a/b', 'issue', 1, 'null', now(), "
+            f"'ada', 'why', closed_at FROM epochs WHERE status = '{status}'",
+        )
+        assert message.startswith("INSERT into left_out_items refused: epoch ")
+        assert message.endswith(" is not being closed")
 
 
 def test_after_all_attacks_every_row_is_where_it_was(ledger_engine: Engine, before: dict[str, int]) -> None:

@@ -75,6 +75,13 @@ def fill(engine: Engine) -> None:
             "SELECT node_id, epoch_id, allocation_set_hash, pool_total_credits FROM payout_statements",
         ):
             connection.execute(text(statement), {"node": ledger.node_id, "closed": closed.id, "open": running.id})
+        for statement in (
+            "UPDATE epochs SET status = 'review', closed_at = now() WHERE id = :id",
+            "INSERT INTO left_out_items (node_id, epoch_id, source, source_scope, kind, number, unread_reason, "
+            "unread_since, actor, reason) "
+            "SELECT node_id, id, 'github', 'a/b', 'issue', 1, 'null', now(), 'ada', 'why' FROM epochs WHERE id = :id",
+        ):
+            connection.execute(text(statement), {"id": closed.id})
     set_status(engine, SCOPE_ID, CLOSED, EpochStatus.FINALIZED)
 
 
@@ -97,6 +104,7 @@ def refused(engine: Engine, statement: str) -> str:
         "rejected_events",
         "skipped_activity",
         "scan_receipts",
+        "left_out_items",
     ],
 )
 @pytest.mark.parametrize("change", ["UPDATE {} SET node_id = node_id", "DELETE FROM {}", "TRUNCATE {} CASCADE"])

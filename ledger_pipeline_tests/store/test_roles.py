@@ -45,6 +45,7 @@ FACTS = [
     "statement_signatures",
     "statement_corrections",
     "signing_requests",
+    "left_out_items",
 ]
 # The passwords are checked only where the server asks for one; what is stored of them is in a test below.
 LOGINS = {WRITER: ("roles_writer", "writer's own: %s'\""), READER: ("roles_reader", "pässword")}
