@@ -38,7 +38,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 37)]
+REVISIONS = [f"{number:04}" for number in range(10, 38)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
@@ -310,7 +310,7 @@ def test_a_total_beyond_32_bits_is_not_dropped_by_going_down(ledger: PostgresLed
 
 def test_corrections_are_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:
     books = finalized(ledger)
-    ledger.statements.correct(books.epoch, ADA_USER, 1000, "counted again")
+    books.correct(ADA_USER, 1000, "counted again")
     with pytest.raises(StoreError, match="below 0029 refused: 1 corrections of statements are recorded nowhere else"):
         migrations.downgrade(ledger_url, "0028")
     books.finalize(books.signature())

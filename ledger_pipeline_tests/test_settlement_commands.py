@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from ledger_pipeline.cli.identities import read_bindings
 from ledger_pipeline.core.errors import IdentityError
@@ -11,12 +12,14 @@ from ledger_pipeline.core.unread import ISSUE
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO
 from ledger_pipeline.store.port import AppendOutcome, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline.store.settlement_port import NewBinding
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline_tests.builders import PRODUCER, REPO, SCOPE_ID, cursor, instant, note_unread, pull_request, unread
 from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
+from ledger_pipeline_tests.pipeline.test_chain import forge
 from ledger_pipeline_tests.store.settlement import (
     ADA_USER,
     APPROVERS,
@@ -26,6 +29,7 @@ from ledger_pipeline_tests.store.settlement import (
     finalized,
     reviewed,
 )
+from ledger_pipeline_tests.store.test_roles import url_of
 
 EPOCH = ("--epoch", "2026-02-16")
 ADAS = pull_request(1).id
@@ -37,7 +41,8 @@ Run = Callable[..., Ran]
 def run(command: Command, ledger_url: str, tmp_path: Path) -> Run:
     """A command on the test's ledger; its scope has approvers and a pool."""
     spec = write_repo_spec(tmp_path, REPO, approvers=APPROVERS, base_issuance_credits=POOL)
-    return lambda *arguments: command(*arguments, DATABASE_URL=ledger_url, LEDGER_REPO_SPEC=str(spec))
+    given = {"DATABASE_URL": ledger_url, "LEDGER_REPO_SPEC": str(spec)}
+    return lambda *arguments, **variables: command(*arguments, **{**given, **variables})
 
 
 def said(ran: Ran) -> str:
@@ -286,3 +291,25 @@ def test_sign_data_prints_the_message_and_nothing_else(run: Run, ledger: Postgre
     books: Books = reviewed(ledger)
     assert run("epoch", "sign-data", *EPOCH).out == books.draft().message
     assert run("epoch", "sign-data", *EPOCH, "--json").json["message"] == books.draft().message
+
+
+def test_a_forged_statement_is_shown_for_what_it_is_and_set_aside(
+    run: Run, ledger: PostgresLedger, ledger_engine: Engine, ledger_url: str
+) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    forged = forge(ledger_engine, books, original.id)
+    shown = run("epoch", "show", *EPOCH)
+    assert f"wrong: statement {forged} is not in force: no pinned approver signed it\n" in shown.out
+    assert "mallory" not in shown.out
+    assert run("epoch", "show", *EPOCH, "--json").json["faults"][0]["id"] == str(forged)
+    assert run("verify", *EPOCH).code == 1
+    assert run("db", "set-aside", str(forged), "--reason", " ").code == 2
+    login = url_of(ledger_url, "roles_setting_aside", "secret")
+    ensure_logins(ledger_url, {WRITER: login})
+    away = ("db", "set-aside", str(forged), "--reason", "nobody of ours wrote it")
+    assert "permission denied for table set_asides" in said(run(*away, DATABASE_URL=login))
+    assert run(*away).out.startswith(f"set aside: {forged}; ")
+    assert f"set aside by postgres: {forged}: nobody of ours wrote it\n" in run("epoch", "show", *EPOCH).out
+    assert "verifies: what verifies stays" in said(run(*away))
+    assert run("verify", *EPOCH).code == 0

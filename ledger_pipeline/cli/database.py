@@ -1,14 +1,20 @@
 """`ledger-pipeline db`: bring the ledger's database to this release's migration, or say where it is."""
 
+from typing import Annotated
+from uuid import UUID
+
 import typer
 
 from ledger_pipeline.cli.options import Json
-from ledger_pipeline.cli.output import print_json, say
+from ledger_pipeline.cli.output import note, print_json, say
 from ledger_pipeline.local.environment import databases, migrate
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.store import migrations
 
 app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
+
+RowId = Annotated[UUID, typer.Argument(metavar="ID", help="The statement's or signature's, as `epoch show` names it.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; whoever looks at the epoch reads it.")]
 
 
 @app.command()
@@ -37,3 +43,24 @@ def current(as_json: Json = False) -> None:
     else:
         hint = "up to date" if at == needed else f"needs {needed}: run `ledger-pipeline db upgrade`"
         say(f"ledger database: {at or 'no migration yet'} ({hint})")
+
+
+@app.command("set-aside")
+def set_aside_command(row_id: RowId, reason: Reason) -> None:
+    """Take a statement or signature that does not verify out of its chain, on record; as the owner only.
+
+    The row stays, and `epoch show` shows it with who set it aside, when and why. What verifies cannot be set aside.
+    """
+    from ledger_pipeline.pipeline.settle import set_aside
+    from ledger_pipeline.store.postgres import open_ledger
+
+    if not reason.strip():
+        raise typer.BadParameter("--reason must say why")
+    given = read_settings()
+    spec = given.repo_spec()
+    with (
+        databases(given, note) as settings,
+        open_ledger(settings.owner_url(), spec.node_id, settings.database_limits) as ledger,
+    ):
+        set_aside(ledger, spec, row_id, reason.strip())
+    say(f"set aside: {row_id}; `ledger-pipeline epoch show` says what is in force now")

@@ -2,7 +2,7 @@
 
 import asyncio
 import getpass
-from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
@@ -14,18 +14,28 @@ from ledger_pipeline.cli.options import FromEpoch, Json, OneEpoch, ScopeKey, ToE
 from ledger_pipeline.cli.output import print_json, print_table, say, say_exactly
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import EpochNotReady
+from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.pipeline.closing import open_epochs
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.epochs import close
-from ledger_pipeline.pipeline.settle import draft_statement, next_steps
+from ledger_pipeline.pipeline.settle import correct, draft_statement, next_steps
 from ledger_pipeline.pipeline.unread import exclusion_of, item_name, left_out_text
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.port import Epoch, EpochStatus
-from ledger_pipeline.store.settlement_port import Statement, StatementSignature
+from ledger_pipeline.store.settlement_port import Outcome, Statement
 from ledger_pipeline.temporal_bridge.finalize_contract import FinalizeEpochResult
+
+# What a finalization did, as the workflow says it.
+_OUTCOMES = {
+    Outcome.STATED: "written, with its signature",
+    Outcome.AMENDED: "written, with its signature; it supersedes the one before",
+    Outcome.SIGNED: "it was there already: the signature was added to it",
+    Outcome.UNCHANGED: "it was there already, with a signature by the same approver: nothing was written",
+}
 
 app = typer.Typer(help="The life of an epoch, from open to its signed statement.", no_args_is_help=True)
 
@@ -80,8 +90,8 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
         epoch = access.epoch(epoch_name)
         blocks = _blocks(access, epoch)
         left_out = access.ledger.left_out(access.scope.scope_id, [epoch.window]).get(epoch.window, ())
-        statements = access.ledger.statements.of(epoch)
-        signatures = access.ledger.statements.signatures(statements)
+        history = access.ledger.statements.history(epoch)
+        chain = statement_chain(access.ledger.node_id, access.scope, epoch, history)
     if as_json:
         print_json(
             {
@@ -106,10 +116,12 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
                         "allocation_set_hash": statement.allocation_set_hash,
                         "pool_total_credits": str(statement.pool_total_credits),
                         "payouts": statement.payouts,
-                        "signers": _signers(statement, signatures),
+                        "signers": chain.signers[statement.id],
                     }
-                    for statement in statements
+                    for statement in chain.verified
                 ],
+                "faults": [{"id": fault.row_id, "problem": fault.problem} for fault in chain.faults],
+                "set_aside": [asdict(row) for row in history.set_asides],
             }
         )
         return
@@ -120,9 +132,13 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
         say(f"blocked: {block}")
     for item in left_out:
         say(left_out_text(item))
-    for statement in statements:
+    for statement in chain.verified:
         _print_statement(statement)
-        say(f"signed by {', '.join(_signers(statement, signatures))}")
+        say(f"signed by {', '.join(chain.signers[statement.id])}")
+    for fault in chain.faults:
+        say(f"wrong: {plain_message(str(fault))}")
+    for row in history.set_asides:
+        say(plain_message(f"set aside by {row.actor}: {row.signature_id or row.statement_id}: {row.reason}"))
 
 
 @app.command("close")
@@ -191,6 +207,8 @@ def finalize(
         print_json(result.model_dump(mode="json", by_alias=False))
         return
     _print_statement(statements[result.statement_id])
+    if result.outcome is not None:  # a worker of an earlier release does not say
+        say(_OUTCOMES[Outcome(result.outcome)])
 
 
 @app.command()
@@ -201,7 +219,7 @@ def amend(
     if not reason.strip():
         raise typer.BadParameter("--reason must say why")
     with open_access(scope_key) as access:
-        access.ledger.statements.correct(access.epoch(epoch_name), user, units_milli, reason.strip())
+        correct(access.ledger, access.scope, access.epoch(epoch_name), user, units_milli, reason.strip())
     say("noted: sign the message of `ledger-pipeline epoch sign-data`, then finalize with that signature")
 
 
@@ -215,7 +233,8 @@ async def _finalize(settings: Settings, epoch: Epoch, signature: str, signer: st
 
 def _blocks(access: LedgerAccess, epoch: Epoch) -> list[str]:
     read = window_completeness(access.ledger, access.scope, [epoch.window])[epoch.window]
-    return next_steps(access.scope, epoch, partial(access.ledger.statements.settlement, epoch), read, datetime.now(UTC))
+    settlement = partial(access.ledger.statements.settlement, epoch)
+    return next_steps(access.ledger.node_id, access.scope, epoch, settlement, read, datetime.now(UTC))
 
 
 def _epoch_json(epoch: Epoch) -> dict[str, object]:
@@ -234,10 +253,6 @@ def _epoch_json(epoch: Epoch) -> dict[str, object]:
         "closed_at": epoch.closed_at,
         "pool_total_credits": None if epoch.pool_total_credits is None else str(epoch.pool_total_credits),
     }
-
-
-def _signers(statement: Statement, signatures: Sequence[StatementSignature]) -> list[str]:
-    return [signature.signer_wallet for signature in signatures if signature.statement_id == statement.id]
 
 
 def _print_statement(statement: Statement) -> None:

@@ -72,7 +72,7 @@ def command(
         facts, damages = read.facts, list(read.damages)
         source = f"{archive}, sha256 {read.sha256}"
     else:
-        facts = _facts(epoch_name or "", scope_key)
+        facts, damages = _facts(epoch_name or "", scope_key)
         source = "the ledger"
     differences = [*damages, *verify(facts), *_other_approvers(facts, approvers)]
     contributors = accounts(facts)
@@ -92,7 +92,7 @@ def command(
 
 def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
     """Write a finalized epoch as one archive that anybody can verify with no database and no network."""
-    facts = _facts(epoch_name, scope_key)
+    facts, _ = _facts(epoch_name, scope_key)
     # A name that somebody may have written into the ledger chooses no other folder.
     scope = re.sub(r"[^A-Za-z0-9_-]", "_", str(facts.pinned_spec.get("scope_key", "scope"))[:100])
     file = output or Path(f"epoch-{facts.epoch.window.key}-{scope}.zip")
@@ -100,9 +100,11 @@ def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = No
     say(f"Written to {file.resolve()}, sha256 {digest}")
 
 
-def _facts(epoch_name: str, scope_key: str | None) -> EpochFacts:
+def _facts(epoch_name: str, scope_key: str | None) -> tuple[EpochFacts, list[Difference]]:
+    """The epoch's rows but those set aside; and each of these that verifies, so should have stayed."""
     # The ledger's libraries take seconds to load, and memory that an archive does without.
     from ledger_pipeline.cli.ledger_access import open_access
+    from ledger_pipeline.pipeline.chain import statement_chain
 
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
@@ -111,7 +113,10 @@ def _facts(epoch_name: str, scope_key: str | None) -> EpochFacts:
                 f"epoch {epoch.window.key} is in {epoch.status.value}, and has no statement to verify: "
                 f"`ledger-pipeline epoch show --epoch {epoch.window.key}` says what is next"
             )
-        return facts_of(access.ledger.statements.rows(epoch))
+        statements = access.ledger.statements
+        chain = statement_chain(statements.node_id, access.scope, epoch, statements.history(epoch))
+        hidden = [Difference(f"set_asides {fault.row_id}", fault.problem) for fault in chain.wrongly_set_aside]
+        return facts_of(statements.rows(epoch)), hidden
 
 
 @contextmanager

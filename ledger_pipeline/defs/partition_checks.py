@@ -21,7 +21,6 @@ from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.pipeline.completeness import Completeness
-from ledger_pipeline.pipeline.report import replacements_text
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, left_out_text, unread_summary
 from ledger_pipeline.store.port import AppendOutcome, StoredUnread, UnsettledRejections
 
@@ -180,8 +179,7 @@ def _advice(found: UnsettledRejections) -> str:
     if AppendOutcome.REPLACED not in found.by_reason:
         return ""
     return (
-        ". replaced: a repository has taken over the name of another, and these ids are stored as events of that one "
-        f"({replacements_text(found.replacements) or 'their ids are not known'}). "
+        ". replaced: a repository has taken over the name of another, and these ids are stored as events of that one. "
         "Give their authors the units with `ledger-pipeline allocations set`, or collect the new repository in a scope "
         "of its own"
     )

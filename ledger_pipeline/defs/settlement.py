@@ -101,7 +101,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
                 read = window_completeness(store, scope, [each.window for each in epochs])
                 said = {}
                 for each in epochs:
-                    blocks = next_steps(scope, each, partial(store.statements.settlement, each), read[each.window], now)
+                    settlement = partial(store.statements.settlement, each)
+                    blocks = next_steps(store.node_id, scope, each, settlement, read[each.window], now)
                     said[each.window] = _epoch_metadata(scope, each, blocks)
                 _say(context, EPOCH, scope, said)
         return dg.MaterializeResult(asset_key=EPOCH)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from uuid import UUID
 
 import dagster as dg
 
@@ -16,9 +17,10 @@ from ledger_pipeline.defs.partition_checks import evaluation, latest_materializa
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
-from ledger_pipeline.store.settlement_port import Statement, StatementSignature
+from ledger_pipeline.pipeline.chain import statement_chain
+from ledger_pipeline.store.settlement_port import Statement
 from ledger_pipeline.verification.record import facts_of
-from ledger_pipeline.verification.verify import Difference, verify
+from ledger_pipeline.verification.verify import verify
 
 STATEMENT_RECOMPUTES = "statement_recomputes"
 DIFFERENCES_LISTED = 50
@@ -73,18 +75,22 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
             for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
                 for epoch in epochs:
                     key = partition_key(epoch.window, scope)
-                    statements = store.statements.of(epoch)
-                    if not statements:
+                    history = store.statements.history(epoch)
+                    if not history.statements:
                         context.log.info(f"{key}: in {epoch.status.value}, no statement yet")
                         continue
-                    if PAYOUT_STATEMENT in context.selected_asset_keys:
-                        signatures = store.statements.signatures(statements)
-                        metadata = _statement_metadata(statements, signatures, context.run.tags)
-                        payouts = {line["userId"]: int(line["amountCredits"]) for line in statements[-1].payouts}
+                    chain = statement_chain(store.node_id, scope, epoch, history)
+                    differences = [
+                        *map(str, verify(facts_of(store.statements.rows(epoch)))),
+                        *map(str, chain.wrongly_set_aside),
+                    ]
+                    wrong += [f"{key}: {difference}" for difference in differences]
+                    # What does not verify is nobody's pay, and is not shown as if it were.
+                    if PAYOUT_STATEMENT in context.selected_asset_keys and chain.in_force and not differences:
+                        metadata = _statement_metadata(chain.in_force, chain.signers, context.run.tags)
+                        payouts = {line["userId"]: int(line["amountCredits"]) for line in chain.in_force.payouts}
                         metadata["credits_per_user"] = picture("Credits per user", payouts_png(payouts, epoch.window))
                         context.log_event(dg.AssetMaterialization(PAYOUT_STATEMENT, metadata=metadata, partition=key))
-                    differences = verify(facts_of(store.statements.rows(epoch)))
-                    wrong += [f"{key}: {each}" for each in differences]
                     yield evaluation(
                         PAYOUT_STATEMENT,
                         STATEMENT_RECOMPUTES,
@@ -95,7 +101,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                         description=f"{key}: {_told(differences)}",
                         metadata={
                             "differences": len(differences),
-                            "first_differences": plain.json([str(each) for each in differences[:DIFFERENCES_LISTED]]),
+                            "first_differences": plain.json(differences[:DIFFERENCES_LISTED]),
                         },
                         blocking=True,
                     )
@@ -107,21 +113,19 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
     return payout_statement
 
 
-def _told(differences: Sequence[Difference]) -> str:
-    return "; ".join(map(str, differences[:3])) or "every number follows"
+def _told(differences: Sequence[str]) -> str:
+    return "; ".join(differences[:3]) or "every number follows"
 
 
 def _statement_metadata(
-    statements: Sequence[Statement], signatures: Sequence[StatementSignature], run_tags: Mapping[str, str]
+    statement: Statement, signers: Mapping[UUID, Sequence[str]], run_tags: Mapping[str, str]
 ) -> Metadata:
-    statement = statements[-1]
-    signers = [each.signer_wallet for each in signatures if each.statement_id == statement.id]
     return {
         "statement_id": str(statement.id),
         "supersedes": str(statement.supersedes_statement_id or "nothing: the original"),
         "pool_total_credits": str(statement.pool_total_credits),
         "allocation_set_hash": statement.allocation_set_hash,
-        "signers": ", ".join(signers),
+        "signers": ", ".join(signers[statement.id]),
         "users": len(statement.payouts),
         "payouts": plain.table(
             [

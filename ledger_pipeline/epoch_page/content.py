@@ -9,7 +9,6 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.completeness import Completeness, window_completeness
 from ledger_pipeline.pipeline.contributions import Contribution, contributions
-from ledger_pipeline.pipeline.report import replacements_text
 from ledger_pipeline.store.port import Cursor, DayCount, Epoch, LedgerStore, RejectedEvent, WindowDigest, WindowReceipt
 
 
@@ -32,7 +31,6 @@ class EpochContent:
     cursors: Sequence[Cursor]
     receipts: Sequence[WindowReceipt]
     rejected: Sequence[RejectedEvent]
-    replacements: str
 
     @property
     def state(self) -> str:
@@ -70,5 +68,4 @@ def epoch_content(store: LedgerStore, scope: Scope, window: EpochWindow, now: da
         cursors=cursors,
         receipts=receipts,
         rejected=store.rejected(scope.scope_id, window),
-        replacements=replacements_text(store.replacements(scope.scope_id)),
     )

@@ -1,7 +1,7 @@
 """What a collection did, in numbers somebody will act on. Counting only; nothing here decides anything."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -11,11 +11,6 @@ from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.finish import joined
 from ledger_pipeline.sources.port import RequestUsage, ScanPage, UpdateSpan
 from ledger_pipeline.store.port import REJECTED, AppendOutcome, Cursor, StoredUnread
-
-
-def replacements_text(replacements: Mapping[str, Sequence[str]]) -> str:
-    """Which repositories have had a name one after the other, by GitHub's own ids: `owner/repo: 1, then 2`."""
-    return "; ".join(f"{name}: repository {', then '.join(ids)}" for name, ids in replacements.items())
 
 
 @dataclass

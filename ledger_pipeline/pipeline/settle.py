@@ -17,6 +17,7 @@ from ledger_pipeline.core.errors import (
 )
 from ledger_pipeline.core.pins import approver_set_hash
 from ledger_pipeline.core.pool import BASE_ISSUANCE
+from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.statements import (
     Payout,
@@ -26,17 +27,20 @@ from ledger_pipeline.core.statements import (
     compute_payouts,
     statement_message,
 )
+from ledger_pipeline.pipeline.chain import StatementChain, message_of, stated_units, statement_chain
 from ledger_pipeline.pipeline.completeness import Completeness, utc_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, unread_summary
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import (
+    Finalization,
     SameStatement,
     Settlement,
     SettlingLedger,
     SignedStatement,
     SigningRequest,
     Statement,
+    StatementHistory,
     valued,
 )
 from ledger_pipeline.wallets import is_among, recover_signer
@@ -55,7 +59,7 @@ class Draft:
 
 
 def next_steps(
-    scope: Scope, epoch: Epoch, settlement: Callable[[], Settlement], read: Completeness, now: datetime
+    node_id: UUID, scope: Scope, epoch: Epoch, settlement: Callable[[], Settlement], read: Completeness, now: datetime
 ) -> list[str]:
     """What keeps the epoch from its next step, for a person; empty where the next step can be taken at once.
 
@@ -65,7 +69,9 @@ def next_steps(
         return []
     if epoch.status is EpochStatus.OPEN:
         return _blocks_review(scope, epoch, read, now)
-    return _blocks_statement(scope, epoch, settlement())
+    settled = settlement()
+    chain = statement_chain(node_id, scope, epoch, settled.history)
+    return _blocks_statement(scope, epoch, settled, chain)
 
 
 def draft_statement(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> Draft:
@@ -75,83 +81,121 @@ def draft_statement(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> Draft
     EpochNotReady saying what blocks it, ApproversChanged.
     """
     settlement = ledger.statements.settlement(epoch)
-    draft = _draft(ledger.node_id, scope, epoch, settlement)
+    chain = statement_chain(ledger.node_id, scope, epoch, settlement.history)
+    draft = _draft(ledger.node_id, scope, epoch, settlement, chain)
     ledger.statements.remember_request(epoch, draft.allocation_set_hash, draft.pool_total_credits)
     return draft
 
 
+def correct(ledger: SettlingLedger, scope: Scope, epoch: Epoch, user_id: str, units: int, reason: str) -> None:
+    """Put a user's units right, in milli, for the statement that shall supersede the one in force.
+
+    Raises EpochNotReady for an epoch without a statement, or with one behind it that does not verify.
+    """
+    chain = statement_chain(ledger.node_id, scope, epoch, ledger.statements.history(epoch))
+    if chain.broken:
+        raise EpochNotReady(f"epoch {epoch.window.key} of {scope.scope_key}: {'; '.join(_blocks_chain(chain))}")
+    if chain.in_force is None:
+        raise EpochNotReady(
+            f"epoch {epoch.window.key} has no statement to correct: while it is in {epoch.status.value}, "
+            "`allocations set` decides units"
+        )
+    ledger.statements.correct(epoch, chain.in_force.id, user_id, units, reason)
+
+
+def set_aside(ledger: SettlingLedger, spec: RepoSpec, row_id: UUID, reason: str) -> None:
+    """Take a statement that does not verify, or a signature that counts for nothing, out of its chain; on record.
+
+    `ledger` is the owner's. Raises EpochNotReady for what verifies, and for an id that is neither.
+    """
+    epoch_id = ledger.statements.epoch_of(row_id)
+    epoch = None if epoch_id is None else ledger.epoch(epoch_id)
+    scope = None if epoch is None else _scope_of(spec, epoch.scope_id)
+    if epoch is None or scope is None:
+        raise EpochNotReady(f"{row_id} is no statement, and no signature of one, of this node's scopes")
+
+    def check(history: StatementHistory) -> None:
+        chain = statement_chain(ledger.node_id, scope, epoch, history)
+        if row_id not in {fault.row_id for fault in (*chain.broken, *chain.garbage)}:
+            raise EpochNotReady(f"{row_id} is set aside already, or it verifies: what verifies stays")
+
+    ledger.statements.set_aside(epoch, row_id, reason, check)
+
+
 def finalize(
     ledger: SettlingLedger, spec: RepoSpec, epoch: Epoch, signature: str, signer_address: str | None = None
-) -> Statement:
+) -> Finalization:
     """The epoch's statement, written with its signature in one transaction; the one there is where it is signed again.
 
-    An epoch that has a statement and corrections gets the statement that supersedes it. Raises EpochNotReady, or the
-    SignatureError that fits: WrongSignature, ForeignSignature, StaleSignature, SignerNotApproved, ApproversChanged.
+    An epoch that has a statement and corrections gets the statement that supersedes it. Nothing is built on a statement
+    that does not verify. Raises EpochNotReady, or the SignatureError that fits: WrongSignature, ForeignSignature,
+    StaleSignature, SignerNotApproved, ApproversChanged.
     """
     scope = _scope_of(spec, epoch.scope_id)
     if scope is None:
         raise EpochNotReady(f"epoch {epoch.id} is of {epoch.scope_id}, no scope of {spec.file} or its projects")
-    requests = ledger.statements.recent_requests()
+    signature = canonical_signature(signature)
 
-    def decide(settlement: Settlement) -> SignedStatement | SameStatement:
-        if settlement.statement is not None:
-            signer = recover_signer(message_of(ledger.node_id, epoch, settlement.statement), signature)
+    def decide(settlement: Settlement) -> SignedStatement | SameStatement | Statement:
+        chain = statement_chain(ledger.node_id, scope, epoch, settlement.history)
+        if chain.in_force is not None:
+            signer = recover_signer(message_of(ledger.node_id, epoch, chain.in_force), signature)
             # Without corrections there is nothing else to sign: a signature of anything else is told for what it is.
-            if is_among(signer, scope.approvers) or not settlement.corrections:
+            if is_among(signer, scope.approvers) or not (chain.broken or _corrections(settlement, chain.in_force)):
                 _check_approvers(scope, epoch)
-                _check_signer(ledger.node_id, spec, scope, epoch, signer, signer_address, signature, requests)
-                return SameStatement(settlement.statement, signer, _as_kept(signature))
-        draft = _draft(ledger.node_id, scope, epoch, settlement)
+                _check_signer(scope, signer, signer_address)
+                if is_among(signer, tuple(chain.signers[chain.in_force.id])):
+                    return chain.in_force
+                return SameStatement(chain.in_force, signer, signature)
+        draft = _draft(ledger.node_id, scope, epoch, settlement, chain)
         signer = recover_signer(draft.message, signature)
-        _check_signer(ledger.node_id, spec, scope, epoch, signer, signer_address, signature, requests)
+        _check_signer(scope, signer, signer_address)
         return SignedStatement(
             allocation_set_hash=draft.allocation_set_hash,
             pool_total_credits=draft.pool_total_credits,
             payouts=draft.payouts,
             signer_wallet=signer,
-            signature=_as_kept(signature),
+            signature=signature,
             supersedes=draft.supersedes,
         )
 
-    return ledger.statements.finalize(epoch, decide)
+    try:
+        return ledger.statements.finalize(epoch, decide)
+    except _OfSomethingElse as unfit:
+        # Up to a few hundred messages are tried: not while the epoch is locked.
+        for request in ledger.statements.recent_requests():
+            meant_for = _meant_for(ledger.node_id, spec, epoch, request, signature)
+            if meant_for is not None:
+                raise meant_for from None
+        raise unfit.refusal from None
 
 
-def message_of(node_id: UUID, epoch: Epoch, statement: Statement) -> str:
-    """The message that the signatures of a stored statement are of."""
-    return statement_message(
-        node_id=node_id,
-        scope_id=epoch.scope_id,
-        epoch_id=epoch.id,
-        allocation_set_hash=statement.allocation_set_hash,
-        pool_total_credits=statement.pool_total_credits,
-    )
-
-
-def stated_units(statement: Statement) -> list[UserUnits]:
-    """The units that a stored statement shared its pool out by."""
-    return [UserUnits(line["userId"], int(line["totalUnits"])) for line in statement.payouts]
-
-
-def _draft(node_id: UUID, scope: Scope, epoch: Epoch, settlement: Settlement) -> Draft:
-    blocks = _blocks_statement(scope, epoch, settlement)
+def _draft(node_id: UUID, scope: Scope, epoch: Epoch, settlement: Settlement, chain: StatementChain) -> Draft:
+    blocks = _blocks_statement(scope, epoch, settlement, chain)
     if blocks:
         raise EpochNotReady(f"epoch {epoch.window.key} of {scope.scope_key}: {'; '.join(blocks)}")
     _check_approvers(scope, epoch)
     supersedes = None
-    if settlement.statement is None:
+    if chain.in_force is None:
         units = valued(settlement.allocations)
         pool_total_credits = sum(each.amount_credits for each in settlement.components)
     else:
-        supersedes = settlement.statement.id
-        corrections = {each.user_id: each.units for each in settlement.corrections}
-        units = amended_units(stated_units(settlement.statement), corrections)
-        pool_total_credits = settlement.statement.pool_total_credits
+        supersedes = chain.in_force.id
+        units = amended_units(stated_units(chain.in_force), _corrections(settlement, chain.in_force))
+        pool_total_credits = chain.in_force.pool_total_credits
         if not any(each.units > 0 for each in units):
             raise EpochNotReady(
                 f"epoch {epoch.window.key} of {scope.scope_key}: its corrections leave nobody any units, and the pool "
                 "to no one: correct somebody's to more than 0"
             )
     set_hash = allocation_set_hash(units)
+    for statement in chain.verified:
+        if (statement.allocation_set_hash, statement.pool_total_credits) == (set_hash, pool_total_credits):
+            raise EpochNotReady(
+                f"epoch {epoch.window.key} of {scope.scope_key}: with its corrections the numbers are those of "
+                f"statement {statement.id}, and what was signed of that would be good for them again: correct "
+                "somebody's units to others, by a thousandth at least"
+            )
     message = statement_message(
         node_id=node_id,
         scope_id=scope.scope_id,
@@ -181,14 +225,30 @@ def _blocks_review(scope: Scope, epoch: Epoch, read: Completeness, now: datetime
     return blocks
 
 
-def _blocks_statement(scope: Scope, epoch: Epoch, settlement: Settlement) -> list[str]:
-    if settlement.statement is not None:
-        if settlement.corrections:
+def _blocks_chain(chain: StatementChain) -> list[str]:
+    return [
+        f"{fault}; nothing is built on it: the owner of the ledger takes it out with `ledger-pipeline db set-aside "
+        f"{fault.row_id} --reason ...`"
+        for fault in chain.broken
+    ]
+
+
+def _corrections(settlement: Settlement, statement: Statement) -> dict[str, int]:
+    """What was put right in `statement`, milli-units by user."""
+    return {row.user_id: row.units for row in settlement.corrections if row.supersedes_statement_id == statement.id}
+
+
+def _blocks_statement(scope: Scope, epoch: Epoch, settlement: Settlement, chain: StatementChain) -> list[str]:
+    if chain.broken:
+        return _blocks_chain(chain)
+    if chain.in_force is not None:
+        if _corrections(settlement, chain.in_force):
             return []
         return ["it has its statement; `ledger-pipeline epoch amend` puts units right"]
     if settlement.status is EpochStatus.OPEN:
         return ["it is open: it goes to review first (`ledger-pipeline epoch show` says when)"]
-    if settlement.status is EpochStatus.FINALIZED:
+    # One that somebody finalized with a statement that was set aside since still wants its own.
+    if settlement.status is EpochStatus.FINALIZED and not settlement.history.set_asides:
         return ["another system finalized it, and its statement is not in this ledger"]
     blocks = []
     if settlement.uncurated_events:
@@ -233,38 +293,32 @@ def _check_approvers(scope: Scope, epoch: Epoch) -> None:
         )
 
 
-def _check_signer(
-    node_id: UUID,
-    spec: RepoSpec,
-    scope: Scope,
-    epoch: Epoch,
-    signer: str,
-    signer_address: str | None,
-    signature: str,
-    requests: Sequence[SigningRequest],
-) -> None:
-    """Raises the SignatureError that fits, unless `signer` may sign and is who it should be."""
+class _OfSomethingElse(Exception):
+    """No approver signed this message; `refusal` is what to say where it is not known what was signed instead."""
+
+    def __init__(self, refusal: SignatureError) -> None:
+        self.refusal = refusal
+        super().__init__(str(refusal))
+
+
+def _check_signer(scope: Scope, signer: str, signer_address: str | None) -> None:
+    """Raises WrongSignature or _OfSomethingElse, unless `signer` may sign and is who it should be."""
     if is_among(signer, scope.approvers):
         if signer_address is not None and signer_address.lower() != signer.lower():
             raise WrongSignature(f"the signature is {signer}'s, not {signer_address}'s")
         return
-    for request in requests:
-        meant_for = _meant_for(node_id, spec, epoch, request, signature)
-        if meant_for is not None:
-            raise meant_for
+    approvers = ", ".join(scope.approvers)
     if signer_address is not None and signer_address.lower() == signer.lower():
-        raise SignerNotApproved(f"{signer} is no approver of {scope.scope_key}: {', '.join(scope.approvers)}")
+        raise _OfSomethingElse(SignerNotApproved(f"{signer} is no approver of {scope.scope_key}: {approvers}"))
     if signer_address is not None and is_among(signer_address, scope.approvers):
-        raise WrongSignature(f"the signature is not {signer_address}'s of this epoch's message: sign it anew")
-    raise SignerNotApproved(
-        f"the signature recovers to {signer}, no approver of {scope.scope_key} "
-        f"({', '.join(scope.approvers)}); one of any other message recovers to a stranger too"
+        refusal = f"the signature is not {signer_address}'s of this epoch's message: sign it anew"
+        raise _OfSomethingElse(WrongSignature(refusal))
+    raise _OfSomethingElse(
+        SignerNotApproved(
+            f"the signature recovers to {signer}, no approver of {scope.scope_key} "
+            f"({approvers}); one of any other message recovers to a stranger too"
+        )
     )
-
-
-def _as_kept(signature: str) -> str:
-    """A signature that was recovered, in the one spelling the ledger holds: `0x` and lower-case hex."""
-    return f"0x{bytes.fromhex(signature.removeprefix('0x')).hex()}"
 
 
 def _meant_for(

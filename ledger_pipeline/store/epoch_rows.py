@@ -39,17 +39,30 @@ _OF_EPOCH: Mapping[str, str] = {
     "statements": """
         SELECT id AS statement_id, allocation_set_hash, pool_total_credits, payouts_json AS payouts,
             supersedes_statement_id, created_at
-        FROM payout_statements WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY created_at, id
+        FROM payout_statements AS statement WHERE epoch_id = :epoch_id AND node_id = :node_id
+            AND NOT EXISTS (
+                SELECT FROM set_asides AS aside WHERE aside.statement_id = statement.id AND aside.signature_id IS NULL
+            )
+        ORDER BY created_at, id
     """,
     "corrections": """
         SELECT supersedes_statement_id, user_id, units, reason, created_at FROM statement_corrections
-        WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY id
+        WHERE epoch_id = :epoch_id AND node_id = :node_id AND NOT EXISTS (
+            SELECT FROM set_asides AS aside
+            WHERE aside.statement_id = supersedes_statement_id AND aside.signature_id IS NULL
+        )
+        ORDER BY id
     """,
     "signatures": """
         SELECT signature.statement_id, signature.signer_wallet, signature.signature, signature.signed_at
         FROM statement_signatures AS signature JOIN payout_statements AS statement
             ON statement.id = signature.statement_id AND statement.epoch_id = :epoch_id
-        WHERE signature.node_id = :node_id ORDER BY signature.signed_at, signature.signer_wallet
+        WHERE signature.node_id = :node_id AND NOT EXISTS (
+            SELECT FROM set_asides AS aside
+            WHERE aside.statement_id = statement.id
+                AND (aside.signature_id IS NULL OR aside.signature_id = signature.id)
+        )
+        ORDER BY signature.signed_at, signature.signer_wallet
     """,
 }
 

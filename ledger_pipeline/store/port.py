@@ -4,7 +4,7 @@ Each verb is one transaction: all of it is stored or none. A store is bound to o
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
@@ -277,15 +277,11 @@ class PersonCount:
 
 @dataclass(frozen=True)
 class UnsettledRejections:
-    """Rejected events of a window that came after its last payout statement: by reason, and the first few of each.
-
-    `replacements` are those of the scope, as LedgerStore has them, where any event of any window was REPLACED.
-    """
+    """Rejected events of a window that came after its last payout statement: by reason, and the first few of each."""
 
     window: EpochWindow
     by_reason: Mapping[AppendOutcome, int]
     first: tuple[RejectedEvent, ...]
-    replacements: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def events(self) -> int:
@@ -439,10 +435,6 @@ class LedgerStore(Protocol):
 
     def rejected(self, scope_id: UUID, within: EpochWindow) -> list[RejectedEvent]:
         """Events refused whose time lies in `within`, by (event_time, id)."""
-        ...
-
-    def replacements(self, scope_id: UUID) -> dict[str, tuple[str, ...]]:
-        """By source_scope the source's own ids of what has had its name, in order; only where it was more than one."""
         ...
 
     def unsettled_rejections(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> list[UnsettledRejections]:

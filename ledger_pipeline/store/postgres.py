@@ -344,11 +344,6 @@ class PostgresLedger:
             rows = [row._asdict() for row in connection.execute(query)]
         return [RejectedEvent(**{**row, "reason": AppendOutcome(row["reason"])}) for row in rows]
 
-    def replacements(self, scope_id: UUID) -> dict[str, tuple[str, ...]]:
-        """By source_scope the source's own ids of what has had its name, in order; only where it was more than one."""
-        with translated(self._engine), self._engine.connect() as connection:
-            return tallies.replacements(connection, self._scope(scope_id))
-
     def unsettled_rejections(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> list[UnsettledRejections]:
         """One per window, in the order given."""
         with translated(self._engine), self._engine.connect() as connection:

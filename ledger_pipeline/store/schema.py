@@ -308,14 +308,15 @@ payout_statements = Table(
     _required("payouts_json", JSONB),
     Column("supersedes_statement_id", Uuid),
     _since("created_at"),
+    _required("attempt", Integer, server_default=text("0")),
     UniqueConstraint("id", "epoch_id"),
-    UniqueConstraint("supersedes_statement_id"),
+    UniqueConstraint("supersedes_statement_id", "attempt"),
     ForeignKeyConstraint(
         ["supersedes_statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]
     ),
     Index(
         "payout_statements_one_original",
-        *("node_id", "epoch_id"),
+        *("node_id", "epoch_id", "attempt"),
         unique=True,
         postgresql_where=text("supersedes_statement_id IS NULL"),
     ),
@@ -360,7 +361,24 @@ statement_signatures = Table(
     _required("signer_wallet"),
     _required("signature"),
     _since("signed_at"),
-    UniqueConstraint("statement_id", "signer_wallet"),
+    UniqueConstraint("statement_id", "signer_wallet", "signature"),
+    Index("statement_signatures_key", text("\"left\"(replace(lower(signature), '0x', ''), 64)")),
+)
+
+set_asides = Table(
+    "set_asides",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    _required("node_id", Uuid),
+    _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    _required("statement_id", Uuid),
+    Column("signature_id", Uuid, ForeignKey("statement_signatures.id"), unique=True),
+    _required("reason"),
+    _required("actor", server_default=text("session_user")),
+    _since("set_aside_at"),
+    CheckConstraint("btrim(reason) <> ''", name="reason"),
+    ForeignKeyConstraint(["statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]),
+    Index("set_asides_statement", "statement_id", unique=True, postgresql_where=text("signature_id IS NULL")),
 )
 
 user_bindings = Table(

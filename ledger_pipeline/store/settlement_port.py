@@ -6,6 +6,7 @@ Each verb is one transaction. What a finalized epoch was paid by the database re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -122,8 +123,9 @@ class Statement:
 
 @dataclass(frozen=True)
 class StatementSignature:
-    """An approver's signature of a statement: checksummed address, `0x` and 65 bytes in hex."""
+    """A signature under a statement: checksummed address, `0x` and 65 bytes in hex, as they are stored."""
 
+    id: UUID
     statement_id: UUID
     signer_wallet: str
     signature: str
@@ -131,9 +133,33 @@ class StatementSignature:
 
 
 @dataclass(frozen=True)
-class Correction:
-    """What a user's units shall be in the statement that supersedes the current one, in milli, and why."""
+class SetAside:
+    """A statement, or where `signature_id` is given that signature under it, that the owner took out of the chain."""
 
+    statement_id: UUID
+    signature_id: UUID | None
+    reason: str
+    actor: str
+    set_aside_at: datetime
+
+
+@dataclass(frozen=True)
+class StatementHistory:
+    """All that was ever stated of an epoch, signed and set aside, of one moment; in the order it was made.
+
+    Whoever may write to the ledger may have added to it: what of it is in force, `pipeline.chain` decides.
+    """
+
+    statements: Sequence[Statement]
+    signatures: Sequence[StatementSignature]
+    set_asides: Sequence[SetAside]
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a user's units shall be in the statement that supersedes that one, in milli, and why."""
+
+    supersedes_statement_id: UUID
     user_id: str
     units: int
     reason: str
@@ -152,7 +178,7 @@ class SigningRequest:
 
 @dataclass(frozen=True)
 class Settlement:
-    """Everything a statement of an epoch follows from, as of one moment; `statement` is the one in force.
+    """Everything a statement of an epoch follows from, as of one moment; `corrections` are of any of its statements.
 
     `curated` is what the allocations should follow from; `uncurated_events` are in the window, and in no row of it.
     """
@@ -162,7 +188,7 @@ class Settlement:
     components: Sequence[PoolComponent]
     curated: Sequence[CuratedEvents]
     uncurated_events: int
-    statement: Statement | None
+    history: StatementHistory
     corrections: Sequence[Correction]
 
 
@@ -187,6 +213,23 @@ class SameStatement:
     signature: str
 
 
+class Outcome(StrEnum):
+    """What a finalization did: the first statement, one that supersedes it, a further signature, or nothing new."""
+
+    STATED = "stated"
+    AMENDED = "amended"
+    SIGNED = "signed"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class Finalization:
+    """The statement that is in force after a finalization, and what that did."""
+
+    statement: Statement
+    outcome: Outcome
+
+
 @dataclass(frozen=True)
 class Stated:
     """A statement that was just made, in the order they were."""
@@ -209,6 +252,10 @@ class EpochRows:
     statements: Sequence[Row]
     corrections: Sequence[Row]
     signatures: Sequence[Row]
+
+
+# A statement to write, a signature to add to one there is, or that one where nothing is to be written.
+Decide = Callable[[Settlement], SignedStatement | SameStatement | Statement]
 
 
 class IdentitiesPort(Protocol):
@@ -286,8 +333,8 @@ class StatementsPort(Protocol):
         """What a statement of `epoch` would follow from now."""
         ...
 
-    def finalize(self, epoch: Epoch, decide: Callable[[Settlement], SignedStatement | SameStatement]) -> Statement:
-        """The statement that `decide` makes, all in one transaction; what it raises passes, and nothing is written."""
+    def finalize(self, epoch: Epoch, decide: Decide) -> Finalization:
+        """What `decide` makes of the epoch, all in one transaction; what it raises passes, and nothing is written."""
         ...
 
     def rows(self, epoch: Epoch) -> EpochRows:
@@ -295,15 +342,23 @@ class StatementsPort(Protocol):
         ...
 
     def of(self, epoch: Epoch) -> list[Statement]:
-        """The epoch's statements, oldest first: the last is in force, each supersedes the one before."""
+        """The epoch's statements but those set aside, oldest first: each supersedes the one before."""
         ...
 
-    def signatures(self, statements: Sequence[Statement]) -> list[StatementSignature]:
-        """All signatures of `statements`, oldest first."""
+    def history(self, epoch: Epoch) -> StatementHistory:
+        """All that was ever stated of the epoch."""
         ...
 
-    def correct(self, epoch: Epoch, user_id: str, units: int, reason: str) -> None:
-        """Put a user's units right, in milli, for the statement that shall supersede the current one."""
+    def set_aside(self, epoch: Epoch, row_id: UUID, reason: str, check: Callable[[StatementHistory], None]) -> None:
+        """Take a statement or a signature out of the epoch's chain, on record; as the owner, unless `check` raises."""
+        ...
+
+    def epoch_of(self, row_id: UUID) -> int | None:
+        """The epoch that a statement or signature of that id belongs to; None where the node has neither."""
+        ...
+
+    def correct(self, epoch: Epoch, statement_id: UUID, user_id: str, units: int, reason: str) -> None:
+        """Put a user's units right, in milli, for the statement that shall supersede that one."""
         ...
 
     def remember_request(self, epoch: Epoch, allocation_set_hash: str, pool_total_credits: int) -> None:

@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.store.allocations import stored_allocations
 from ledger_pipeline.store.curation import uncurated_events, weighed_events
 from ledger_pipeline.store.epoch_rows import epoch_rows
@@ -17,13 +16,18 @@ from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_port import (
     Correction,
+    Decide,
     EpochRows,
+    Finalization,
+    Outcome,
     SameStatement,
+    SetAside,
     Settlement,
     SignedStatement,
     SigningRequest,
     Stated,
     Statement,
+    StatementHistory,
     StatementSignature,
 )
 
@@ -35,14 +39,36 @@ STATEMENTS = text("""
     FROM payout_statements WHERE node_id = :node_id AND epoch_id = :epoch_id ORDER BY created_at, id
 """)
 SIGNATURES = text("""
-    SELECT statement_id, signer_wallet, signature, signed_at FROM statement_signatures
-    WHERE node_id = :node_id AND statement_id = ANY(:statement_ids) ORDER BY signed_at, signer_wallet
+    SELECT signature.id, statement_id, signer_wallet, signature, signed_at FROM statement_signatures AS signature
+    JOIN payout_statements AS statement ON statement.id = statement_id
+    WHERE signature.node_id = :node_id AND statement.epoch_id = :epoch_id ORDER BY signed_at, signer_wallet
+""")
+SET_ASIDES = text("""
+    SELECT statement_id, signature_id, reason, actor, set_aside_at FROM set_asides
+    WHERE node_id = :node_id AND epoch_id = :epoch_id ORDER BY id
+""")
+SET_ASIDE = text("""
+    INSERT INTO set_asides (node_id, epoch_id, statement_id, signature_id, reason)
+    SELECT node_id, epoch_id, id, CAST(NULL AS uuid), :reason FROM payout_statements
+        WHERE id = :row_id AND node_id = :node_id AND epoch_id = :epoch_id
+    UNION ALL
+    SELECT statement.node_id, statement.epoch_id, statement.id, signature.id, :reason
+        FROM statement_signatures AS signature JOIN payout_statements AS statement ON statement.id = statement_id
+        WHERE signature.id = :row_id AND statement.node_id = :node_id AND statement.epoch_id = :epoch_id
+""")
+EPOCH_OF = text("""
+    SELECT epoch_id FROM payout_statements WHERE id = :row_id AND node_id = :node_id
+    UNION ALL
+    SELECT epoch_id FROM statement_signatures AS signature
+        JOIN payout_statements AS statement ON statement.id = signature.statement_id
+        WHERE signature.id = :row_id AND statement.node_id = :node_id
 """)
 # The latest word on each user counts; the others stay to be read.
 CORRECTIONS = text("""
-    SELECT DISTINCT ON (user_id COLLATE "C") user_id, units, reason, created_at FROM statement_corrections
-    WHERE node_id = :node_id AND supersedes_statement_id = :statement_id
-    ORDER BY user_id COLLATE "C", id DESC
+    SELECT DISTINCT ON (supersedes_statement_id, user_id COLLATE "C")
+        supersedes_statement_id, user_id, units, reason, created_at FROM statement_corrections
+    WHERE node_id = :node_id AND epoch_id = :epoch_id
+    ORDER BY supersedes_statement_id, user_id COLLATE "C", id DESC
 """)
 CORRECT = text("""
     INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason)
@@ -72,7 +98,7 @@ INSERT_STATEMENT = text("""
 INSERT_SIGNATURE = text("""
     INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature)
     VALUES (:node_id, :statement_id, :signer_wallet, :signature)
-    ON CONFLICT (statement_id, signer_wallet) DO NOTHING
+    ON CONFLICT DO NOTHING
 """)
 FINALIZE_EPOCH = text("""
     UPDATE epochs SET status = 'finalized', pool_total_credits = :pool_total_credits
@@ -98,18 +124,20 @@ class Statements(LedgerSection):
         with self._snapshot() as connection:
             return self._settlement(connection, epoch, epoch.status)
 
-    def finalize(self, epoch: Epoch, decide: Callable[[Settlement], SignedStatement | SameStatement]) -> Statement:
-        """The statement that `decide` makes of the epoch, whose rows are locked meanwhile: one transaction for all.
+    def finalize(self, epoch: Epoch, decide: Decide) -> Finalization:
+        """What `decide` makes of the epoch, whose rows are locked meanwhile: one transaction for all.
 
         What `decide` raises passes, and nothing is written.
         """
         with self._transaction() as connection:
-            status = connection.scalar(LOCK_EPOCH, {"epoch_id": epoch.id, "node_id": self.node_id})
+            status = connection.scalar(LOCK_EPOCH, self._of(epoch))
             decided = decide(self._settlement(connection, epoch, EpochStatus(status)))
+            if isinstance(decided, Statement):
+                return Finalization(decided, Outcome.UNCHANGED)
             if isinstance(decided, SameStatement):
                 self._sign(connection, decided.statement.id, decided)
-                return decided.statement
-            numbers = {"epoch_id": epoch.id, "node_id": self.node_id, "pool_total_credits": decided.pool_total_credits}
+                return Finalization(decided.statement, Outcome.SIGNED)
+            numbers = {**self._of(epoch), "pool_total_credits": decided.pool_total_credits}
             connection.execute(LOCK_STAMPS, {"node_id": str(self.node_id)})
             statement_id = connection.execute(
                 INSERT_STATEMENT,
@@ -123,8 +151,9 @@ class Statements(LedgerSection):
             self._sign(connection, statement_id, decided)
             if decided.supersedes is None:
                 connection.execute(FINALIZE_EPOCH, numbers)
-            [*_, statement] = self._statements(connection, epoch.id)
-            return statement
+            history = self._history(connection, epoch)
+            [statement] = [row for row in history.statements if row.id == statement_id]
+            return Finalization(statement, Outcome.STATED if decided.supersedes is None else Outcome.AMENDED)
 
     def rows(self, epoch: Epoch) -> EpochRows:
         """Every row that the epoch's statements follow from, of one moment."""
@@ -132,29 +161,36 @@ class Statements(LedgerSection):
             return epoch_rows(connection, self.node_id, epoch.id)
 
     def of(self, epoch: Epoch) -> list[Statement]:
-        """The epoch's statements, oldest first: the last is in force, each supersedes the one before."""
+        """The epoch's statements but those set aside, oldest first: each supersedes the one before."""
+        history = self.history(epoch)
+        aside = {row.statement_id for row in history.set_asides if row.signature_id is None}
+        return _in_order([row for row in history.statements if row.id not in aside])
+
+    def history(self, epoch: Epoch) -> StatementHistory:
+        """All that was ever stated of the epoch."""
+        with self._snapshot() as connection:
+            return self._history(connection, epoch)
+
+    def epoch_of(self, row_id: UUID) -> int | None:
+        """The epoch that a statement or signature of that id belongs to; None where the node has neither."""
         with self._transaction() as connection:
-            return self._statements(connection, epoch.id)
+            found: int | None = connection.scalar(EPOCH_OF, {"row_id": row_id, "node_id": self.node_id})
+            return found
 
-    def signatures(self, statements: Sequence[Statement]) -> list[StatementSignature]:
-        """All signatures of `statements`, oldest first."""
-        parameters = {"node_id": self.node_id, "statement_ids": [each.id for each in statements]}
-        with self._transaction() as connection:
-            return [StatementSignature(**row._mapping) for row in connection.execute(SIGNATURES, parameters)]
+    def set_aside(self, epoch: Epoch, row_id: UUID, reason: str, check: Callable[[StatementHistory], None]) -> None:
+        """Take a statement or a signature out of the epoch's chain, on record, unless `check` of the chain raises.
 
-    def correct(self, epoch: Epoch, user_id: str, units: int, reason: str) -> None:
-        """Put a user's units right, in milli, for the statement that shall supersede the current one.
-
-        Raises EpochNotReady for an epoch that has no statement.
+        Only the owner of the ledger may: StoreError.
         """
         with self._transaction() as connection:
-            found = self._statements(connection, epoch.id)
-            if not found:
-                raise EpochNotReady(
-                    f"epoch {epoch.window.key} has no statement to correct: while it is in {epoch.status.value}, "
-                    "`allocations set` decides units"
-                )
-            parameters = {"node_id": self.node_id, "epoch_id": epoch.id, "statement_id": found[-1].id}
+            connection.execute(LOCK_EPOCH, self._of(epoch))
+            check(self._history(connection, epoch))
+            connection.execute(SET_ASIDE, {**self._of(epoch), "row_id": row_id, "reason": reason})
+
+    def correct(self, epoch: Epoch, statement_id: UUID, user_id: str, units: int, reason: str) -> None:
+        """Put a user's units right, in milli, for the statement that shall supersede that one."""
+        parameters = {**self._of(epoch), "statement_id": statement_id}
+        with self._transaction() as connection:
             connection.execute(CORRECT, {**parameters, "user_id": user_id, "units": units, "reason": reason})
 
     def remember_request(self, epoch: Epoch, allocation_set_hash: str, pool_total_credits: int) -> None:
@@ -186,25 +222,23 @@ class Statements(LedgerSection):
             return [Stated(*row) for row in connection.execute(STATED_SINCE, parameters)]
 
     def _settlement(self, connection: Connection, epoch: Epoch, status: EpochStatus) -> Settlement:
-        statements = self._statements(connection, epoch.id)
-        statement = statements[-1] if statements else None
-        corrections: list[Correction] = []
-        if statement is not None:
-            parameters = {"node_id": self.node_id, "statement_id": statement.id}
-            corrections = [Correction(**row._mapping) for row in connection.execute(CORRECTIONS, parameters)]
         return Settlement(
             status=status,
             allocations=stored_allocations(connection, self.node_id, epoch.id),
             components=components(connection, self.node_id, epoch.id),
             curated=weighed_events(connection, self.node_id, epoch),
             uncurated_events=uncurated_events(connection, self.node_id, epoch),
-            statement=statement,
-            corrections=corrections,
+            history=self._history(connection, epoch),
+            corrections=[Correction(**row._mapping) for row in connection.execute(CORRECTIONS, self._of(epoch))],
         )
 
-    def _statements(self, connection: Connection, epoch_id: int) -> list[Statement]:
-        rows = connection.execute(STATEMENTS, {"node_id": self.node_id, "epoch_id": epoch_id})
-        return _in_order([Statement(**row._mapping) for row in rows])
+    def _history(self, connection: Connection, epoch: Epoch) -> StatementHistory:
+        parameters = self._of(epoch)
+        return StatementHistory(
+            [Statement(**row._mapping) for row in connection.execute(STATEMENTS, parameters)],
+            [StatementSignature(**row._mapping) for row in connection.execute(SIGNATURES, parameters)],
+            [SetAside(**row._mapping) for row in connection.execute(SET_ASIDES, parameters)],
+        )
 
     def _sign(self, connection: Connection, statement_id: UUID, signed: SignedStatement | SameStatement) -> None:
         parameters: dict[str, Any] = {

@@ -52,23 +52,6 @@ UNSETTLED_REJECTIONS = text("""
     WHERE place <= :listed
     ORDER BY given.number, event.reason, event.place
 """)
-REPLACEMENTS = text("""
-    SELECT source_scope, array_agg(source_scope_id ORDER BY first_read_at, source_scope_id) AS ids
-    FROM (
-        SELECT source_scope, source_scope_id, min(read_at) AS first_read_at
-        FROM (
-            SELECT source_scope, source_scope_id, covered_to AS read_at FROM scan_receipts
-            WHERE node_id = :node_id AND scope_id = :scope_id
-            UNION ALL
-            SELECT source_scope, source_scope_id, watermark AS read_at FROM scan_checkpoints
-            WHERE node_id = :node_id AND scope_id = :scope_id
-        ) AS scan
-        WHERE source_scope_id IS NOT NULL
-        GROUP BY source_scope, source_scope_id
-    ) AS repository
-    GROUP BY source_scope HAVING count(*) > 1
-    ORDER BY source_scope
-""")
 
 
 def events_per_day(connection: Connection, scope: Mapping[str, object], window: EpochWindow) -> list[DayCount]:
@@ -97,11 +80,4 @@ def unsettled_rejections(
         event = RejectedEvent(**{**values, "reason": AppendOutcome(values["reason"])})
         counts[number - 1][event.reason] = of_reason
         listed[number - 1].append(event)
-    has_replaced = any(AppendOutcome.REPLACED in of_window for of_window in counts)
-    ids = replacements(connection, scope) if has_replaced else {}
-    return [UnsettledRejections(window, counts[n], tuple(listed[n]), ids) for n, window in enumerate(windows)]
-
-
-def replacements(connection: Connection, scope: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
-    """The source's own ids of what has had the name of a source_scope, in order; only where it was more than one."""
-    return {row.source_scope: tuple(row.ids) for row in connection.execute(REPLACEMENTS, scope)}
+    return [UnsettledRejections(window, counts[n], tuple(listed[n])) for n, window in enumerate(windows)]

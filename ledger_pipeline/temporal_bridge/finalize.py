@@ -20,12 +20,12 @@ from ledger_pipeline.temporal_bridge.finalize_contract import (
 async def finalize_epoch(
     client: Client, epoch: Epoch, signature: str, signer_address: str | None = None
 ) -> FinalizeEpochResult:
-    """Run the workflow for `epoch`, attaching to one in progress, and wait for its result.
+    """Run the workflow for `epoch`, attaching to one in progress by the same signature, and wait for its result.
 
     Raises the error that the ledger refused it with, or TemporalUnavailable.
     """
     request = FinalizeEpochInput(epoch_id=str(epoch.id), signature=signature, signer_address=signer_address)
-    workflow_id = finalize_workflow_id(epoch.scope_id, epoch.id)
+    workflow_id = finalize_workflow_id(epoch.scope_id, epoch.id, signature, signer_address)
     try:
         handle = await client.start_workflow(
             FINALIZE_EPOCH_WORKFLOW,

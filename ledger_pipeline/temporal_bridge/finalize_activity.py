@@ -33,7 +33,8 @@ class FinalizeActivities:
             epoch = self._ledger.epoch(int(asked.epoch_id))
             if epoch is None or epoch.scope_id not in {scope.scope_id for scope in self._spec.scopes}:
                 raise PayloadError("epochId", f"{asked.epoch_id} is no epoch of this node's scopes")
-            statement = finalize(self._ledger, self._spec, epoch, asked.signature, asked.signer_address)
+            made = finalize(self._ledger, self._spec, epoch, asked.signature, asked.signer_address)
+            statement = made.statement
             result = FinalizeEpochResult(
                 epoch_id=asked.epoch_id,
                 scope_id=epoch.scope_id,
@@ -42,5 +43,6 @@ class FinalizeActivities:
                 pool_total_credits=str(statement.pool_total_credits),
                 supersedes_statement_id=statement.supersedes_statement_id,
                 users=len(statement.payouts),
+                outcome=made.outcome.value,
             )
             return result.model_dump(mode="json")

@@ -1,10 +1,12 @@
 """What goes over the wire to finalize an epoch: names, ids, payload and result, camelCase JSON for any SDK."""
 
+from hashlib import sha256
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field, StrictStr
 
+from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.temporal_bridge.contract import EpochId, Wire
 
 FINALIZE_EPOCH_WORKFLOW = "FinalizeEpochWorkflow"
@@ -22,7 +24,8 @@ class FinalizeEpochInput(Wire):
 class FinalizeEpochResult(Wire):
     """The epoch's statement, for how many `users`; its lines are in the ledger, for a payload holds 2 MB.
 
-    Credits are a string: they may be larger than JSON keeps exact.
+    Credits are a string: they may be larger than JSON keeps exact. `outcome` is stated, amended, signed (a further
+    signature of a statement that was there) or unchanged; none where an earlier release finalized.
     """
 
     epoch_id: EpochId
@@ -32,8 +35,10 @@ class FinalizeEpochResult(Wire):
     pool_total_credits: str
     supersedes_statement_id: UUID | None = None
     users: int
+    outcome: str | None = None
 
 
-def finalize_workflow_id(scope_id: UUID, epoch_id: int) -> str:
-    """One finalization of an epoch at a time."""
-    return f"ledger-finalize-{scope_id}-{epoch_id}"
+def finalize_workflow_id(scope_id: UUID, epoch_id: int, signature: str, signer_address: str | None = None) -> str:
+    """One finalization of an epoch by one signature at a time: whoever brings another waits for no result of this."""
+    asked = f"{canonical_signature(signature)} {(signer_address or '').lower()}"
+    return f"ledger-finalize-{scope_id}-{epoch_id}-{sha256(asked.encode()).hexdigest()[:16]}"

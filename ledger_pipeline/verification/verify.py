@@ -4,7 +4,7 @@ Needs nothing but an epoch's facts: no database, no network, no clock.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from uuid import UUID
@@ -25,6 +25,7 @@ from ledger_pipeline.verification.record import (
     CurationRecord,
     EpochFacts,
     EventRecord,
+    SignatureRecord,
     StatementRecord,
 )
 from ledger_pipeline.wallets import recover_signer
@@ -96,13 +97,13 @@ def accounts(facts: EpochFacts) -> list[ContributorAccount]:
 
     A line of it that cannot be read has no account; `verify` reports it.
     """
-    chain = _chain(facts.statements)
-    if not chain:
+    in_force = _in_force(facts)
+    if in_force is None:
         return []
     weighed = _weighed_by_user(facts)
     proposed = {each.user_id: each.proposed_units for each in facts.allocations}
     found = []
-    for line in chain[-1].payouts:
+    for line in in_force.payouts:
         try:
             user_id, units, share = line["userId"], int(line["totalUnits"]), line["share"]
             amount_credits = int(line["amountCredits"])
@@ -248,23 +249,47 @@ def _signatures(facts: EpochFacts) -> Iterator[Difference]:
         if statement is None:
             yield Difference(where, "there is no such statement in the epoch")
             continue
-        signed.add(row.statement_id)
-        if facts.pinned_spec and row.signer_wallet.lower() not in approvers:
-            yield Difference(where, "the signer is not among the approvers that were pinned")
-            continue
-        message = statement_message(
-            node_id=facts.epoch.node_id,
-            scope_id=facts.epoch.scope_id,
-            epoch_id=facts.epoch.epoch_id,
-            allocation_set_hash=statement.allocation_set_hash,
-            pool_total_credits=statement.pool_total_credits,
-        )
-        try:
-            yield from _compare(where, row.signer_wallet, recover_signer(message, row.signature))
-        except WrongSignature as error:
-            yield Difference(where, str(error))
+        problem = _problem_of_signature(facts, statement, row, approvers)
+        if problem is None:
+            signed.add(row.statement_id)
+        else:
+            yield Difference(where, problem)
     for statement_id in sorted(statements.keys() - signed):
-        yield Difference(f"statements {statement_id}", "nobody signed it")
+        yield Difference(f"statements {statement_id}", "nobody signed it who might, so it is not in force")
+
+
+def _problem_of_signature(
+    facts: EpochFacts, statement: StatementRecord, row: SignatureRecord, approvers: Container[str]
+) -> str | None:
+    if facts.pinned_spec and row.signer_wallet.lower() not in approvers:
+        return "the signer is not among the approvers that were pinned"
+    message = statement_message(
+        node_id=facts.epoch.node_id,
+        scope_id=facts.epoch.scope_id,
+        epoch_id=facts.epoch.epoch_id,
+        allocation_set_hash=statement.allocation_set_hash,
+        pool_total_credits=statement.pool_total_credits,
+    )
+    try:
+        signer = recover_signer(message, row.signature)
+    except WrongSignature as error:
+        return str(error)
+    return None if row.signer_wallet == signer else f"stored {row.signer_wallet}, but {signer} follows"
+
+
+def _in_force(facts: EpochFacts) -> StatementRecord | None:
+    """The last statement of the chain that is signed by who might, as is every one before it."""
+    approvers = {approver.lower() for approver in _approvers(facts)}
+    signatures: defaultdict[UUID, set[SignatureRecord]] = defaultdict(set)
+    for row in facts.signatures:
+        signatures[row.statement_id].add(row)
+    in_force = None
+    for statement in _chain(facts.statements):
+        rows = signatures[statement.statement_id]
+        if all(_problem_of_signature(facts, statement, row, approvers) is not None for row in rows):
+            break
+        in_force = statement
+    return in_force
 
 
 def _approvers(facts: EpochFacts) -> tuple[str, ...]:

@@ -151,6 +151,25 @@ def test_a_number_that_does_not_follow_fails_the_blocking_check_and_the_run(
     assert "allocations user-ana proposed_units: stored 1501, but 1500 follows" in (evaluation.description or "")
 
 
+def test_a_forged_statement_is_not_shown_as_pay_and_fails_the_check(settled: Deployment, ledger_engine: Engine) -> None:
+    bind_ana(settled)
+    assert run_job(settled, "allocate_epoch", WEEK).success
+    sign(settled)
+    with ledger_engine.begin() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json,
+                    supersedes_statement_id)
+                SELECT node_id, epoch_id, 'forged', pool_total_credits, payouts_json, id FROM payout_statements
+            """)
+        )
+    assert not run_job(settled, "state_payouts", WEEK).success
+    assert settled.materialized("payout_statement") == set()
+    evaluation = settled.check_evaluation(STATEMENT_RECOMPUTES, WEEK, PAYOUT_STATEMENT)
+    assert not evaluation.passed
+    assert "nobody signed it who might, so it is not in force" in str(evaluation.metadata["first_differences"].value)
+
+
 def test_what_is_finalized_is_shown_and_not_written_again(settled: Deployment) -> None:
     bind_ana(settled)
     assert run_job(settled, "allocate_epoch", WEEK).success

@@ -13,7 +13,7 @@ from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP, plan_scan, shown_who
 from ledger_pipeline.pipeline.epochs import close_due_epochs
 from ledger_pipeline.pipeline.finish import record
 from ledger_pipeline.pipeline.pieces import PieceLimits, begin_scan, read_piece
-from ledger_pipeline.pipeline.report import ScanOutcome, replacements_text
+from ledger_pipeline.pipeline.report import ScanOutcome
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import PullRequest, World
 from ledger_pipeline.store.port import AppendOutcome, Producer
@@ -95,9 +95,6 @@ def test_an_event_whose_id_belongs_to_another_repositorys_is_kept_aside_as_repla
     report = run()
     assert report.tally(THIS_WEEK, report.streams).outcomes == {AppendOutcome.REPLACED: 1}
     assert [each.reason for each in ledger.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.REPLACED]
-    [unsettled] = ledger.unsettled_rejections(SCOPE_ID, [THIS_WEEK])
-    assert unsettled.replacements == ledger.replacements(SCOPE_ID) == {NAME: ("1", "2")}
-    assert replacements_text(unsettled.replacements) == f"{NAME}: repository 1, then 2"
 
 
 def test_a_cursor_from_before_ids_were_kept_takes_the_first_id_it_meets(

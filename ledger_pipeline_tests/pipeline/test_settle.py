@@ -20,8 +20,9 @@ from ledger_pipeline.core.errors import (
 from ledger_pipeline.core.events import PULL_REQUESTS
 from ledger_pipeline.core.pool import TOP_UP, NewPoolComponent
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash
+from ledger_pipeline.pipeline.chain import message_of, stated_units
 from ledger_pipeline.pipeline.completeness import Completeness, StreamReach, window_completeness
-from ledger_pipeline.pipeline.settle import finalize, message_of, next_steps, stated_units
+from ledger_pipeline.pipeline.settle import finalize, next_steps
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Judgement, Settlement
@@ -74,7 +75,7 @@ def to_sign(books: Books) -> str:
 
 def rows_of_written(books: Books) -> tuple[int, int]:
     statements = books.ledger.statements.of(books.epoch)
-    return len(statements), len(books.ledger.statements.signatures(statements))
+    return len(statements), len(books.ledger.statements.history(books.epoch).signatures)
 
 
 def not_ready_to_draft(books: Books) -> str:
@@ -139,7 +140,7 @@ def test_next_steps_name_what_is_missing_and_nothing_where_it_can_be_taken(ledge
     def steps(now: datetime) -> list[str]:
         epoch = books.epoch
         read = Completeness(epoch.window, (StreamReach(REPO, PULL_REQUESTS, epoch.window.end),))
-        return next_steps(books.scope, epoch, partial(ledger.statements.settlement, epoch), read, now)
+        return next_steps(NODE_ID, books.scope, epoch, partial(ledger.statements.settlement, epoch), read, now)
 
     end = books.of.end
     assert any("it runs until" in each for each in steps(end - timedelta(days=1)))
@@ -168,9 +169,8 @@ def test_finalizing_writes_statement_signature_status_and_pool_in_one_transactio
 
     event.listen(ledger_engine, "before_cursor_execute", note)
     event.listen(ledger_engine, "commit", lambda _: written.append("commit"))
-    statement = finalize(ledger, spec, epoch, signature)
+    statement = finalize(ledger, spec, epoch, signature).statement
     assert written == [
-        "commit",  # what was handed out before has been read
         "INSERT INTO payout_statements",
         "INSERT INTO statement_signatures",
         "UPDATE epochs SET",
@@ -184,7 +184,7 @@ def test_finalizing_writes_statement_signature_status_and_pool_in_one_transactio
     ]
     assert (statement.allocation_set_hash, statement.supersedes_statement_id) == (allocation_set_hash(UNITS), None)
     assert (books.epoch.status, books.epoch.pool_total_credits) == (EpochStatus.FINALIZED, POOL)
-    [signed] = ledger.statements.signatures([statement])
+    [signed] = ledger.statements.history(epoch).signatures
     assert (signed.signer_wallet, signed.signature) == (APPROVER.address, signature)
 
 
@@ -207,8 +207,8 @@ def test_again_it_is_the_same_statement_and_a_second_approver_adds_a_signature(
 def test_a_signature_is_kept_in_one_spelling(ledger: PostgresLedger) -> None:
     books = reviewed(ledger)
     signature = books.signature()
-    statement = books.finalize(signature.removeprefix("0x").upper(), APPROVER.address.upper().replace("X", "x"))
-    assert [each.signature for each in ledger.statements.signatures([statement])] == [signature]
+    books.finalize(signature.removeprefix("0x").upper(), APPROVER.address.upper().replace("X", "x"))
+    assert [each.signature for each in ledger.statements.history(books.epoch).signatures] == [signature]
 
 
 @pytest.mark.parametrize("start", [reviewed, finalized])
@@ -287,8 +287,8 @@ def test_an_amendment_supersedes_the_original_and_leaves_it_as_it_was(ledger: Po
     books = finalized(ledger)
     [original] = ledger.statements.of(books.epoch)
     allocations, epoch = ledger.allocations.of(books.epoch), books.epoch
-    ledger.statements.correct(books.epoch, ADA_USER, 500, "counted twice")
-    ledger.statements.correct(books.epoch, "lin", 1000, "forgotten")
+    books.correct(ADA_USER, 500, "counted twice")
+    books.correct("lin", 1000, "forgotten")
     draft = books.draft()
     assert (draft.supersedes, draft.pool_total_credits) == (original.id, POOL)
     amendment = books.finalize(SECOND_APPROVER.sign(draft.message))
@@ -312,22 +312,22 @@ def test_an_old_statement_signed_again_creates_nothing_and_is_told_to_be_stale(l
     books = reviewed(ledger)
     signature = books.signature()
     original = books.finalize(signature)
-    ledger.statements.correct(books.epoch, ADA_USER, 500, "counted twice")
+    books.correct(ADA_USER, 500, "counted twice")
     # While the original is in force it may still be signed, corrections or not.
     assert books.finalize(signature) == original
     amendment = books.finalize(books.signature())
     not_accepted(books, StaleSignature, signature)
     # Nor does it come to stand for the next amendment.
-    ledger.statements.correct(books.epoch, ADA_USER, 700, "counted again")
+    books.correct(ADA_USER, 700, "counted again")
     not_accepted(books, StaleSignature, signature)
     assert ledger.statements.of(books.epoch) == [original, amendment]
 
 
 def test_a_signature_of_an_amendment_is_stale_once_another_correction_comes(ledger: PostgresLedger) -> None:
     books = finalized(ledger)
-    ledger.statements.correct(books.epoch, ADA_USER, 500, "counted twice")
+    books.correct(ADA_USER, 500, "counted twice")
     signature = books.signature()
-    ledger.statements.correct(books.epoch, GRACE_USER, 700, "forgotten")
+    books.correct(GRACE_USER, 700, "forgotten")
     not_accepted(books, StaleSignature, signature)
     changed = books.with_scope(approvers=APPROVERS[:1])
     with pytest.raises(ApproversChanged):
@@ -338,14 +338,16 @@ def test_a_signature_of_an_amendment_is_stale_once_another_correction_comes(ledg
 def test_corrections_that_change_nothing_make_no_amendment(ledger: PostgresLedger) -> None:
     books = finalized(ledger)
     [original] = ledger.statements.of(books.epoch)
-    assert books.amend(ADA_USER, 2000, by=SECOND_APPROVER) == original
+    books.correct(ADA_USER, 2000, "as it was")
+    assert f"the numbers are those of statement {original.id}" in not_ready_to_draft(books)
+    assert books.finalize(SECOND_APPROVER.sign(to_sign(books))) == original
     assert books.signers == {original.id: sorted(APPROVERS)}
 
 
 def test_an_amendment_that_leaves_nobody_any_units_is_not_ready(ledger: PostgresLedger) -> None:
     books = finalized(ledger)
     for user in (ADA_USER, GRACE_USER):
-        ledger.statements.correct(books.epoch, user, 0, "none of it was theirs")
+        books.correct(user, 0, "none of it was theirs")
     assert "its corrections leave nobody any units" in not_ready(books)
     assert rows_of_written(books) == (1, 1)
     books.amend("lin", 1)
@@ -393,5 +395,5 @@ def test_only_of_an_epoch_in_review_the_settlement_is_read(
         reads.append(books.epoch)
         return ledger.statements.settlement(books.epoch)
 
-    next_steps(books.scope, books.epoch, settlement, read, books.of.end)
+    next_steps(NODE_ID, books.scope, books.epoch, settlement, read, books.of.end)
     assert len(reads) == asked

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, event, text
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
 from ledger_pipeline.pipeline.epochs import close
-from ledger_pipeline.pipeline.settle import draft_statement, finalize
+from ledger_pipeline.pipeline.settle import correct, draft_statement, finalize
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Judgement, NewBinding, Statement
@@ -72,7 +72,7 @@ class Settling:
             user_id = self._random.choice([*units, "user-new"])
             units[user_id] = self._random.randrange(1, 10_000)
             self._say(f"  amend {user_id}")
-            self._ledger.statements.correct(self._now(epoch), user_id, units[user_id], "counted again")
+            correct(self._ledger, self._scope, self._now(epoch), user_id, units[user_id], "counted again")
             amended = self._sign(epoch)
             assert amended.supersedes_statement_id == statement.id
             self._check_statement(amended, units)
@@ -133,10 +133,10 @@ class Settling:
             assert len(self._ledger.statements.of(epoch)) == before + (not died), "half a finalization was written"
             if not died:
                 break
-        statement = finalize(self._ledger, self._spec, self._now(epoch), first.sign(draft.message))
+        statement = finalize(self._ledger, self._spec, self._now(epoch), first.sign(draft.message)).statement
         if self._random.random() < 0.5:
             again = finalize(self._ledger, self._spec, self._now(epoch), second.sign(draft.message))
-            assert again == statement, "another approver's signature made another statement"
+            assert again.statement == statement, "another approver's signature made another statement"
         assert len(self._ledger.statements.of(epoch)) == before + 1
         return statement
 

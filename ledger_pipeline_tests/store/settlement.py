@@ -22,7 +22,7 @@ from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
 from ledger_pipeline.pipeline.epochs import close
-from ledger_pipeline.pipeline.settle import Draft, draft_statement, finalize
+from ledger_pipeline.pipeline.settle import Draft, correct, draft_statement, finalize
 from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Allocation, NewBinding, Statement
@@ -132,20 +132,25 @@ class Books:
         return by.sign(self.draft().message)
 
     def finalize(self, signature: str, signer_address: str | None = None) -> Statement:
-        return finalize(self.ledger, self.spec, self.epoch, signature, signer_address)
+        return finalize(self.ledger, self.spec, self.epoch, signature, signer_address).statement
+
+    def correct(self, user_id: str, units: int, reason: str) -> None:
+        """Put units right for the statement that supersedes the one in force."""
+        correct(self.ledger, self.scope, self.epoch, user_id, units, reason)
 
     def amend(self, user_id: str, units: int, by: Wallet = APPROVER) -> Statement:
         """Correct the statement in force, and sign what supersedes it."""
-        self.ledger.statements.correct(self.epoch, user_id, units, "counted again")
+        self.correct(user_id, units, "counted again")
         return self.finalize(self.signature(by))
 
     @property
     def signers(self) -> dict[UUID, list[str]]:
         """Who signed, by statement, along the chain; wallets sorted."""
         statements = self.ledger.statements.of(self.epoch)
-        found = self.ledger.statements.signatures(statements)
+        signatures = self.ledger.statements.history(self.epoch).signatures
         return {
-            each.id: sorted(one.signer_wallet for one in found if one.statement_id == each.id) for each in statements
+            statement.id: sorted(row.signer_wallet for row in signatures if row.statement_id == statement.id)
+            for statement in statements
         }
 
 

@@ -32,6 +32,7 @@ RIGHTS: Mapping[str, str] = {
     "statement_corrections": NOTHING,
     "signing_requests": NOTHING,
     "left_out_items": NOTHING,
+    "set_asides": NOTHING,
     "ledger_migrations": NOTHING,
     "epochs": CHANGE,
     "source_cursors": CHANGE,
@@ -68,6 +69,8 @@ OTHERS = (
     "GRANT ledger_reader TO roles_writer",
     "UPDATE ledger_migrations SET version_num = '0010'",
     "DROP TRIGGER left_out_items_at_closing_only ON left_out_items",
+    "INSERT INTO set_asides (node_id, epoch_id, statement_id, reason) "
+    "SELECT node_id, epoch_id, id, 'it is in the way' FROM payout_statements",
 )
 
 

@@ -73,6 +73,8 @@ def fill(engine: Engine) -> None:
             "SELECT node_id, epoch_id, id, 'ada', 9223372036854775807, 'why' FROM payout_statements",
             "INSERT INTO signing_requests (node_id, epoch_id, allocation_set_hash, pool_total_credits) "
             "SELECT node_id, epoch_id, allocation_set_hash, pool_total_credits FROM payout_statements",
+            "INSERT INTO set_asides (node_id, epoch_id, statement_id, reason) "
+            "SELECT node_id, epoch_id, id, 'why' FROM payout_statements",
         ):
             connection.execute(text(statement), {"node": ledger.node_id, "closed": closed.id, "open": running.id})
         for statement in (
@@ -101,6 +103,7 @@ def refused(engine: Engine, statement: str) -> str:
         "statement_signatures",
         "statement_corrections",
         "signing_requests",
+        "set_asides",
         "rejected_events",
         "skipped_activity",
         "scan_receipts",

@@ -62,14 +62,16 @@ def test_statements_form_one_chain_an_epoch(ledger: PostgresLedger, ledger_engin
     copied = """
         INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json,
             supersedes_statement_id)
-        SELECT node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json, CAST(:supersedes AS uuid)
+        SELECT node_id, epoch_id, gen_random_uuid(), pool_total_credits, payouts_json, CAST(:supersedes AS uuid)
         FROM payout_statements WHERE id = :id
     """
     assert "payout_statements_one_original" in refused(ledger_engine, copied, supersedes=None, id=original.id)
     assert "epoch_id_fkey" in refused(ledger_engine, copied, supersedes=of_other.id, id=original.id)
     amended = one.amend(ADA_USER, 1)
     assert amended.supersedes_statement_id == original.id
-    assert "supersedes_statement_id_key" in refused(ledger_engine, copied, supersedes=original.id, id=original.id)
+    assert "supersedes_statement_id_attempt_key" in refused(
+        ledger_engine, copied, supersedes=original.id, id=original.id
+    )
 
 
 @pytest.mark.parametrize("change", ["UPDATE {} SET node_id = node_id", "DELETE FROM {}", "TRUNCATE {} CASCADE"])

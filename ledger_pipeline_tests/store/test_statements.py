@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Engine, event, text
 from ledger_pipeline.core.errors import EpochNotReady, StaleSignature, StoreError, StoreUnavailable
 from ledger_pipeline.core.pool import base_issuance
 from ledger_pipeline.core.statements import allocation_set_hash
-from ledger_pipeline.pipeline.settle import finalize, stated_units
+from ledger_pipeline.pipeline.chain import stated_units
+from ledger_pipeline.pipeline.settle import finalize
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -109,7 +110,6 @@ def test_statements_come_along_their_chain_and_those_since_in_the_order_they_wer
     since = ledger.statements.stated_since(second.created_at, second.id)
     assert [each.statement_id for each in since] == [third.id]
     assert ledger.statements.stated_since(third.created_at, third.id) == []
-    assert ledger.statements.signatures([]) == []
 
 
 def test_the_rows_of_an_epoch_are_all_that_its_statements_follow_from(ledger: PostgresLedger) -> None:
@@ -144,20 +144,20 @@ def test_what_was_handed_out_is_remembered_once_latest_first(ledger: PostgresLed
 def test_the_latest_word_on_each_user_counts(ledger: PostgresLedger) -> None:
     books = finalized(ledger)
     for user, units, reason in ((ADA_USER, 1, "first"), ("lin", 5, "forgotten"), (ADA_USER, 3000, "second")):
-        ledger.statements.correct(books.epoch, user, units, reason)
+        books.correct(user, units, reason)
     found = ledger.statements.settlement(books.epoch).corrections
     assert [(each.user_id, each.units, each.reason) for each in found] == [
         ("lin", 5, "forgotten"),
         (ADA_USER, 3000, "second"),
     ]
     with pytest.raises(StoreError, match="statement_corrections_units_check"):
-        ledger.statements.correct(books.epoch, ADA_USER, -1, "less than nothing")
+        books.correct(ADA_USER, -1, "less than nothing")
 
 
 def test_what_has_no_statement_has_none_to_correct(ledger: PostgresLedger) -> None:
     books = reviewed(ledger)
     with pytest.raises(EpochNotReady, match="no statement to correct: while it is in review, `allocations set`"):
-        ledger.statements.correct(books.epoch, ADA_USER, 1, "too early")
+        books.correct(ADA_USER, 1, "too early")
 
 
 def test_a_superseded_statement_takes_no_corrections_not_even_one_under_way(
@@ -165,13 +165,15 @@ def test_a_superseded_statement_takes_no_corrections_not_even_one_under_way(
 ) -> None:
     books = finalized(ledger)
     [original] = ledger.statements.of(books.epoch)
-    ledger.statements.correct(books.epoch, ADA_USER, 1000, "counted again")
+    books.correct(ADA_USER, 1000, "counted again")
     signature = books.signature()
     with paused(ledger_engine, "INSERT INTO statement_signatures") as (reached, go_on), ThreadPoolExecutor(2) as pool:
         amending = pool.submit(books.finalize, signature)
         reached(amending)
         # It has read the original as the one in force, and must not add to it what the amendment does not have.
-        late: Future[object] = pool.submit(ledger.statements.correct, books.epoch, GRACE_USER, 9, "too late")
+        late: Future[object] = pool.submit(
+            ledger.statements.correct, books.epoch, original.id, GRACE_USER, 9, "too late"
+        )
         until_someone_waits(ledger_engine, late)
         go_on()
         with pytest.raises(StoreError, match=f"statement {original.id} is superseded already"):
@@ -189,7 +191,7 @@ def test_a_correction_under_way_is_in_the_amendment_or_its_signature_is_stale(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
     books = finalized(ledger)
-    ledger.statements.correct(books.epoch, ADA_USER, 1000, "counted again")
+    books.correct(ADA_USER, 1000, "counted again")
     signature = books.signature()
     another = (
         "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason) "
@@ -271,7 +273,7 @@ def test_two_approvers_at_once_sign_one_statement(ledger: PostgresLedger) -> Non
 
 def test_eight_at_once_amend_once(ledger: PostgresLedger) -> None:
     books = finalized(ledger)
-    ledger.statements.correct(books.epoch, ADA_USER, 1000, "counted again")
+    books.correct(ADA_USER, 1000, "counted again")
     signature = books.signature()
     barrier = Barrier(8)
 
@@ -408,7 +410,7 @@ def test_killed_at_any_statement_finalizing_leaves_all_or_nothing_and_can_be_rep
         nth += 1
         with killed_at(own_engine, ledger_engine, nth, when) as executed:
             try:
-                made = finalize(mine.ledger, mine.spec, epoch, signature)
+                made = finalize(mine.ledger, mine.spec, epoch, signature).statement
             except StoreUnavailable:
                 made = None
         if made is not None:
@@ -428,7 +430,7 @@ def test_killed_while_amending_the_original_stays_in_force_until_it_is_repeated(
 ) -> None:
     books = finalized(ledger)
     [original] = ledger.statements.of(books.epoch)
-    ledger.statements.correct(books.epoch, ADA_USER, 1000, "counted again")
+    books.correct(ADA_USER, 1000, "counted again")
     signature = books.signature()
     mine, epoch = books.seen_by(own_engine), books.epoch
     with killed_at(own_engine, ledger_engine, nth, "after"), pytest.raises(StoreUnavailable):

@@ -463,7 +463,7 @@ def test_who_rewrites_all_that_follows_still_cannot_sign_it() -> None:
     # Everything up to the statement can be made consistent by whoever holds the rows; the approver's key is not theirs.
     facts, units = finalized(), {**UNITS, "user-lin": 9000}
     forged = finalized_with(facts, units)
-    assert [each.where for each in verify(forged)] == [f"signatures {address()} of {FIRST}"]
+    assert [each.where for each in verify(forged)] == [f"signatures {address()} of {FIRST}", f"statements {FIRST}"]
     pinned = [address("stranger")]
     forged = with_epoch(with_spec(forged, approvers=pinned), approver_set_hash=approver_set_hash(pinned))
     forged = changed(

@@ -1,0 +1,172 @@
+"""Which of an epoch's statements is in force: the last of the chain that verifies, whatever else was written behind it.
+
+Whoever may write to the ledger may add a row to the chain. A statement verifies where one of its signatures recovers to
+an approver who was pinned when the epoch closed, and its hash and payouts follow from its own lines; nothing is built
+on one that does not. Whether the lines follow from the events, `verification` tells.
+"""
+
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from ledger_pipeline.core.errors import AllocationError, WrongSignature
+from ledger_pipeline.core.pins import approver_set_hash
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts, statement_message
+from ledger_pipeline.store.port import Epoch
+from ledger_pipeline.store.settlement_port import SetAside, Statement, StatementHistory, StatementSignature
+from ledger_pipeline.wallets import is_among, recover_signer
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row of an epoch's chain that does not verify, by its id, or one that does and was set aside."""
+
+    row_id: UUID
+    problem: str
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+@dataclass(frozen=True)
+class StatementChain:
+    """An epoch's statements that verify, oldest first, with who signed each; and what does not.
+
+    `broken` are statements that are not in force and block the next; `garbage` are signatures that count for nothing;
+    `wrongly_set_aside` are rows that verify and were set aside all the same.
+    """
+
+    verified: Sequence[Statement]
+    signers: Mapping[UUID, Sequence[str]]
+    broken: Sequence[Fault]
+    garbage: Sequence[Fault]
+    wrongly_set_aside: Sequence[Fault]
+
+    @property
+    def in_force(self) -> Statement | None:
+        """The last that verifies."""
+        return self.verified[-1] if self.verified else None
+
+    @property
+    def faults(self) -> list[Fault]:
+        """All that is wrong with the chain."""
+        return [*self.broken, *self.garbage, *self.wrongly_set_aside]
+
+
+def statement_chain(node_id: UUID, scope: Scope, epoch: Epoch, history: StatementHistory) -> StatementChain:
+    """What of `history` is in force. Signatures are recovered here, a few milliseconds each."""
+    approvers = _pinned_approvers(scope, epoch)
+    by_id = {statement.id: statement for statement in history.statements}
+    problems = {
+        row.id: _problem_of_signature(message_of(node_id, epoch, by_id[row.statement_id]), row, approvers)
+        for row in history.signatures
+    }
+    aside = {row.signature_id or row.statement_id: row for row in history.set_asides}
+    signers: defaultdict[UUID, list[str]] = defaultdict(list)
+    once_signed = set()
+    for row in history.signatures:
+        if problems[row.id] is None:
+            once_signed.add(row.statement_id)
+            if row.id not in aside:
+                signers[row.statement_id].append(row.signer_wallet)
+    verified, broken = _along_the_chain(
+        [statement for statement in history.statements if statement.id not in aside], signers
+    )
+    garbage = [
+        Fault(row.id, f"signature {row.id} under statement {row.statement_id} counts for nothing: {problem}")
+        for row in history.signatures
+        if (problem := problems[row.id]) is not None and not {row.id, row.statement_id} & aside.keys()
+    ]
+    wrongly_set_aside = [
+        _wrongly_set_aside(row_id, row)
+        for row_id, row in aside.items()
+        if (problems[row_id] is None if row_id in problems else _verifies(by_id[row_id], once_signed))
+    ]
+    return StatementChain(verified, signers, broken, garbage, wrongly_set_aside)
+
+
+def message_of(node_id: UUID, epoch: Epoch, statement: Statement) -> str:
+    """The message that the signatures of a stored statement are of."""
+    return statement_message(
+        node_id=node_id,
+        scope_id=epoch.scope_id,
+        epoch_id=epoch.id,
+        allocation_set_hash=statement.allocation_set_hash,
+        pool_total_credits=statement.pool_total_credits,
+    )
+
+
+def stated_units(statement: Statement) -> list[UserUnits]:
+    """The units that a stored statement shared its pool out by."""
+    return [UserUnits(line["userId"], int(line["totalUnits"])) for line in statement.payouts]
+
+
+def _along_the_chain(
+    statements: Sequence[Statement], signers: Mapping[UUID, Sequence[str]]
+) -> tuple[list[Statement], list[Fault]]:
+    following = {statement.supersedes_statement_id: statement for statement in statements}
+    verified: list[Statement] = []
+    after: UUID | None = None
+    while after in following and _verifies(following[after], signers):
+        verified.append(following[after])
+        after = verified[-1].id
+    kept = {statement.id for statement in verified}
+    return verified, [
+        Fault(statement.id, f"statement {statement.id} is not in force: {_problem_of_statement(statement, signers)}")
+        for statement in statements
+        if statement.id not in kept
+    ]
+
+
+def _verifies(statement: Statement, signed: Container[UUID]) -> bool:
+    return statement.id in signed and _follows(statement)
+
+
+def _problem_of_statement(statement: Statement, signers: Mapping[UUID, Sequence[str]]) -> str:
+    if statement.id not in signers:
+        return "no pinned approver signed it"
+    if not _follows(statement):
+        return "its hash or its payouts do not follow from its lines"
+    return "it supersedes one that is not in force"
+
+
+def _follows(statement: Statement) -> bool:
+    """Whether hash and payouts follow from the statement's own lines."""
+    try:
+        units = stated_units(statement)
+        lines = [dict(line) for line in statement.payouts]
+        payouts = compute_payouts(units, statement.pool_total_credits)
+    except (AllocationError, KeyError, TypeError, ValueError):
+        return False
+    return statement.allocation_set_hash == allocation_set_hash(units) and lines == [
+        payout.to_json() for payout in payouts
+    ]
+
+
+def _problem_of_signature(message: str, row: StatementSignature, approvers: tuple[str, ...]) -> str | None:
+    try:
+        signer = recover_signer(message, row.signature)
+    except WrongSignature as error:
+        return str(error)
+    if signer.lower() != row.signer_wallet.lower():
+        return f"it recovers to {signer}, not to {row.signer_wallet}"
+    if not is_among(signer, approvers):
+        return f"{signer} is not among the approvers that were pinned"
+    return None
+
+
+def _wrongly_set_aside(row_id: UUID, row: SetAside) -> Fault:
+    what = "statement" if row.signature_id is None else f"statement {row.statement_id}: signature"
+    return Fault(row_id, f"{what} {row_id} verifies, and {row.actor} has set it aside all the same: {row.reason}")
+
+
+def _pinned_approvers(scope: Scope, epoch: Epoch) -> tuple[str, ...]:
+    """Who might sign when the epoch closed; today's, where another system closed it with the same."""
+    if epoch.pins is None:
+        return ()
+    pinned = epoch.pins.pinned_spec.get("approvers")
+    if isinstance(pinned, list):
+        return tuple(map(str, pinned))
+    return scope.approvers if epoch.pins.approver_set_hash == approver_set_hash(scope.approvers) else ()

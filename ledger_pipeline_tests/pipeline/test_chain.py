@@ -1,0 +1,320 @@
+"""What a stolen writer adds to a chain is never in force, never built on, named, and taken out on record."""
+
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Engine, event, text
+
+from ledger_pipeline.core.errors import EpochNotReady, SignerNotApproved, StaleSignature, StoreError
+from ledger_pipeline.core.signatures import ORDER, canonical_signature
+from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts
+from ledger_pipeline.pipeline.chain import StatementChain, message_of, statement_chain
+from ledger_pipeline.pipeline.settle import finalize, set_aside
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.settlement_port import Outcome
+from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.verify import accounts, verify
+from ledger_pipeline_tests.builders import NODE_ID, weeks
+from ledger_pipeline_tests.store.settlement import (
+    ADA_USER,
+    APPROVER,
+    APPROVERS,
+    GRACE_USER,
+    POOL,
+    SECOND_APPROVER,
+    STRANGER,
+    Books,
+    finalized,
+    refused,
+    reviewed,
+)
+
+FIRST, SECOND = weeks(2, "2026-02-16")
+MALLORY = [UserUnits("mallory", 1)]
+STATE = """
+    INSERT INTO payout_statements
+        (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json, supersedes_statement_id)
+    SELECT :node, :epoch, :hash, :pool,
+        jsonb_build_array(jsonb_build_object(
+            'userId', 'mallory', 'totalUnits', '1', 'share', '1.000000', 'amountCredits', CAST(:pool AS text)
+        )), CAST(:supersedes AS uuid)
+    RETURNING id
+"""
+SIGN = """
+    INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature)
+    VALUES (:node, :under, :wallet, :signature) RETURNING id
+"""
+
+
+def forge(engine: Engine, books: Books, supersedes: UUID | None) -> UUID:
+    """A statement that gives all to mallory, as whoever may write to the ledger can add it."""
+    numbers = {"epoch": books.epoch.id, "hash": allocation_set_hash(MALLORY), "pool": POOL}
+    with engine.begin() as connection:
+        made = connection.scalar(text(STATE), {"node": NODE_ID, "supersedes": supersedes, **numbers})
+    assert isinstance(made, UUID)
+    return made
+
+
+def sign(engine: Engine, statement_id: UUID, wallet: str, signature: str) -> UUID:
+    parameters = {"node": NODE_ID, "under": statement_id, "wallet": wallet, "signature": signature}
+    with engine.begin() as connection:
+        made = connection.scalar(text(SIGN), parameters)
+    assert isinstance(made, UUID)
+    return made
+
+
+def chain(books: Books) -> StatementChain:
+    return statement_chain(NODE_ID, books.scope, books.epoch, books.ledger.statements.history(books.epoch))
+
+
+def differences(books: Books) -> list[str]:
+    return [str(each) for each in verify(facts_of(books.ledger.statements.rows(books.epoch)))]
+
+
+def twin(signature: str) -> str:
+    """The other signature that everybody can make of one: with s in the upper half."""
+    r, s, v = signature[2:66], int(signature[66:130], 16), int(signature[130:], 16)
+    return f"0x{r}{ORDER - s:064x}{55 - v:02x}"
+
+
+# Forged statements.
+
+
+@pytest.mark.parametrize("signed", ["by nobody", "by a stranger", "with an approver's signature of something else"])
+def test_a_forged_statement_is_not_in_force_and_is_taken_out_on_record(
+    ledger: PostgresLedger, ledger_engine: Engine, signed: str
+) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    forged = forge(ledger_engine, books, original.id)
+    [message] = [
+        message_of(NODE_ID, books.epoch, row)
+        for row in ledger.statements.history(books.epoch).statements
+        if row.id == forged
+    ]
+    if signed == "by a stranger":
+        sign(ledger_engine, forged, STRANGER.address, STRANGER.sign(message))
+    elif signed != "by nobody":
+        sign(ledger_engine, forged, APPROVER.address, APPROVER.sign("something else"))
+
+    assert chain(books).in_force == original
+    [account] = [each for each in accounts(facts_of(ledger.statements.rows(books.epoch))) if each.user_id == ADA_USER]
+    assert account.amount_credits == 8000
+    assert any(f"statements {forged}: nobody signed it who might" in each for each in differences(books))
+    # The original may still be signed; nothing is built on what follows it.
+    assert books.finalize(SECOND_APPROVER.sign(message_of(NODE_ID, books.epoch, original))) == original
+    for step in (books.draft, lambda: books.correct(ADA_USER, 1, "counted again")):
+        with pytest.raises(EpochNotReady, match=f"statement {forged} is not in force: .* db set-aside {forged}"):
+            step()
+
+    set_aside(ledger, books.spec, forged, "nobody of ours wrote it")
+    assert not chain(books).faults
+    assert differences(books) == []
+    amendment = books.amend(ADA_USER, 1000)
+    assert amendment.supersedes_statement_id == original.id
+    assert chain(books).in_force == amendment
+    assert differences(books) == []
+    [aside] = ledger.statements.history(books.epoch).set_asides
+    assert (aside.statement_id, aside.actor, aside.reason) == (forged, "postgres", "nobody of ours wrote it")
+    for change in ("UPDATE {} SET reason = 'none'", "DELETE FROM {}", "TRUNCATE {}"):
+        assert "the ledger is append-only" in refused(ledger_engine, change.format("set_asides"))
+
+
+def test_a_forged_original_does_not_finalize_and_gives_way_to_the_real_one(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = reviewed(ledger)
+    signature = books.signature()
+    forged = forge(ledger_engine, books, None)
+    assert chain(books).in_force is None
+    with pytest.raises(EpochNotReady, match=f"statement {forged} is not in force: no pinned approver signed it"):
+        books.finalize(signature)
+    set_aside(ledger, books.spec, forged, "nobody of ours wrote it")
+    assert books.finalize(signature) == chain(books).in_force
+    assert differences(books) == []
+
+
+def test_what_follows_a_forged_statement_falls_with_it(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    forged = forge(ledger_engine, books, original.id)
+    numbers = {"node": NODE_ID, "epoch": books.epoch.id, "hash": "another", "pool": POOL, "supersedes": forged}
+    with ledger_engine.begin() as connection:
+        behind = connection.scalar(text(STATE), numbers)
+    assert [fault.row_id for fault in chain(books).broken] == [forged, behind]
+    for row_id in (forged, behind):
+        set_aside(ledger, books.spec, row_id, "forged")
+    assert books.amend(ADA_USER, 1).supersedes_statement_id == original.id
+
+
+def test_what_verifies_is_not_set_aside_and_where_the_owner_does_it_all_the_same_it_is_named(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    [signature] = ledger.statements.history(books.epoch).signatures
+    for row_id in (original.id, signature.id):
+        with pytest.raises(EpochNotReady, match="what verifies stays"):
+            set_aside(ledger, books.spec, row_id, "not to our liking")
+    with pytest.raises(EpochNotReady, match="is no statement"):
+        set_aside(ledger, books.spec, uuid4(), "of nothing")
+    with ledger_engine.begin() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO set_asides (node_id, epoch_id, statement_id, reason)
+                SELECT node_id, epoch_id, id, 'hush' FROM payout_statements
+            """)
+        )
+    [fault] = chain(books).faults
+    assert str(fault) == f"statement {original.id} verifies, and postgres has set it aside all the same: hush"
+
+
+@pytest.mark.parametrize("payouts", ["5", "{}", "[5]", """[{"userId": "ada"}]""", """[{"userId": 5}]"""])
+def test_a_statement_whose_lines_nobody_can_read_is_refused(
+    ledger: PostgresLedger, ledger_engine: Engine, payouts: str
+) -> None:
+    books = reviewed(ledger)
+    insert = (
+        "INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json) "
+        "VALUES (:node, :epoch, 'hash', 1, CAST(:payouts AS jsonb))"
+    )
+    given = {"node": NODE_ID, "epoch": books.epoch.id, "payouts": payouts}
+    assert "INSERT into payout_statements refused: a line of payouts_json is not of" in refused(
+        ledger_engine, insert, **given
+    )
+
+
+# Signatures used again.
+
+
+def test_an_amendment_is_not_undone_with_the_signature_of_the_original(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = reviewed(ledger)
+    signature = books.signature()
+    original = books.finalize(signature)
+    amendment = books.amend(ADA_USER, 1000)
+    books.correct(ADA_USER, 2000, "as it was at first")
+    for step in (books.draft, lambda: books.finalize(signature)):
+        with pytest.raises(EpochNotReady, match=f"the numbers are those of statement {original.id}"):
+            step()
+    assert chain(books).in_force == amendment
+    # Whoever writes past the program is refused by the database, the statement as well as the signature.
+    again = STATE.replace(":hash", "allocation_set_hash").replace(
+        "RETURNING id", "FROM payout_statements WHERE id = :id"
+    )
+    given = {"node": NODE_ID, "epoch": books.epoch.id, "pool": POOL, "supersedes": amendment.id}
+    assert f"statement {original.id} of epoch {books.epoch.id} has the same numbers" in refused(
+        ledger_engine, again, **given, id=original.id
+    )
+    books.correct(ADA_USER, 2001, "by a thousandth")
+    assert books.finalize(books.signature()).supersedes_statement_id == amendment.id
+
+
+@pytest.mark.parametrize("spelled", [str, twin, lambda signature: signature[2:].upper()], ids=["same", "twin", "bare"])
+def test_a_signature_belongs_to_one_statement(ledger: PostgresLedger, ledger_engine: Engine, spelled: object) -> None:
+    books, other = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
+    [row] = ledger.statements.history(books.epoch).signatures
+    [of_other] = ledger.statements.of(other.epoch)
+    given = {"node": NODE_ID, "under": of_other.id, "wallet": row.signer_wallet}
+    assert f"it is the signature of statement {row.statement_id}" in refused(
+        ledger_engine,
+        SIGN,
+        **given,
+        signature=spelled(row.signature),  # type: ignore[operator]
+    )
+
+
+def test_a_signature_and_its_twin_are_one(ledger: PostgresLedger) -> None:
+    books = reviewed(ledger)
+    signature = books.signature()
+    made = finalize(ledger, books.spec, books.epoch, twin(signature))
+    assert made.outcome is Outcome.STATED
+    assert [row.signature for row in ledger.statements.history(books.epoch).signatures] == [signature]
+    assert finalize(ledger, books.spec, books.epoch, signature).outcome is Outcome.UNCHANGED
+    assert canonical_signature(twin(signature)) == canonical_signature(signature[2:].upper()) == signature
+    assert canonical_signature("no signature") == "no signature"
+
+
+# Garbage.
+
+
+def test_garbage_under_an_approvers_wallet_takes_no_place(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    garbage = sign(ledger_engine, original.id, SECOND_APPROVER.address, f"0x{'11' * 64}1b")
+    malformed = sign(ledger_engine, original.id, SECOND_APPROVER.address, "0x")
+    real = SECOND_APPROVER.sign(message_of(NODE_ID, books.epoch, original))
+    made = finalize(ledger, books.spec, books.epoch, real)
+    assert (made.statement, made.outcome) == (original, Outcome.SIGNED)
+    assert sorted(chain(books).signers[original.id]) == sorted(APPROVERS)
+    assert finalize(ledger, books.spec, books.epoch, real).outcome is Outcome.UNCHANGED
+    assert {fault.row_id for fault in chain(books).garbage} == {garbage, malformed}
+    assert len(differences(books)) == 3  # each of both, and that there are several
+    # A statement is amended all the same, and once the owner has looked at it all is green.
+    assert books.amend(ADA_USER, 1).supersedes_statement_id == original.id
+    for row_id in (garbage, malformed):
+        set_aside(ledger, books.spec, row_id, "no signature")
+    assert differences(books) == []
+
+
+def test_a_signature_that_somebody_hid_under_another_statement_is_good_again_once_that_is_set_aside(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books, other = reviewed(ledger, of=FIRST), finalized(ledger, of=SECOND)
+    signature = books.signature()
+    [of_other] = ledger.statements.of(other.epoch)
+    hidden = sign(ledger_engine, of_other.id, APPROVER.address, signature)
+    with pytest.raises(StoreError, match=f"it is the signature of statement {of_other.id}"):
+        books.finalize(signature)
+    set_aside(ledger, books.spec, hidden, "it is of another epoch")
+    assert books.finalize(signature) == chain(books).in_force
+
+
+# What is told, and what it costs.
+
+
+def test_each_approver_is_told_what_their_signature_did(ledger: PostgresLedger) -> None:
+    books = reviewed(ledger)
+    message = books.draft().message
+
+    def outcome(signature: str) -> Outcome:
+        return finalize(ledger, books.spec, books.epoch, signature).outcome
+
+    assert [outcome(wallet.sign(message)) for wallet in (APPROVER, SECOND_APPROVER, APPROVER)] == [
+        Outcome.STATED,
+        Outcome.SIGNED,
+        Outcome.UNCHANGED,
+    ]
+    books.correct(GRACE_USER, 1, "counted again")
+    assert outcome(books.signature()) is Outcome.AMENDED
+
+
+def test_what_was_signed_instead_is_looked_up_once_the_epoch_is_free(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = reviewed(ledger)
+    stale = books.signature()
+    ledger.allocations.decide(books.epoch, GRACE_USER, 501, "one more")
+    books, epoch = replace(books), books.epoch
+    seen: list[str] = []
+
+    def note(*given: object) -> None:
+        words = " ".join(str(given[2]).split())
+        seen.extend(word for word in ("FOR UPDATE", "signing_requests") if word in words)
+
+    event.listen(ledger_engine, "before_cursor_execute", note)
+    event.listen(ledger_engine, "rollback", lambda _: seen.append("rollback"))
+    for signature, error in ((stale, StaleSignature), (STRANGER.sign("Hello"), SignerNotApproved)):
+        seen.clear()
+        with pytest.raises(error):
+            finalize(ledger, books.spec, epoch, signature)
+        assert seen[:3] == ["FOR UPDATE", "rollback", "signing_requests"]
+
+
+def test_payouts_of_one_line_follow() -> None:
+    """What `forge` writes is what the arithmetic gives, so that only the signature is missing."""
+    assert [payout.to_json() for payout in compute_payouts(MALLORY, POOL)] == [
+        {"userId": "mallory", "totalUnits": "1", "share": "1.000000", "amountCredits": str(POOL)}
+    ]
