@@ -33,13 +33,13 @@ DEADLINE_SECONDS = 60
 IGNORING_INTERRUPTS = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
 
-def world() -> World:
+def world(pull_requests_each: int = PULL_REQUESTS_EACH) -> World:
     return World(
         tuple(
             repository(
                 *(
                     merged(1000 * place + number, instant("2026-02-17T00:00"))
-                    for number in range(1, PULL_REQUESTS_EACH + 1)
+                    for number in range(1, pull_requests_each + 1)
                 ),
                 name=name,
                 database_id=place,

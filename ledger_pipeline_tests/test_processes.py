@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
+from ledger_pipeline.local.processes import child_process
 from ledger_pipeline.local.single_run import single_run
 from ledger_pipeline_tests.waiting import eventually
 
@@ -55,3 +57,12 @@ def test_what_an_earlier_run_left_running_is_stopped_and_said(tmp_path: Path) ->
         with single_run(tmp_path, said.append):
             assert not psutil.pid_exists(left.pid)
     assert said == [f"stopping process {left.pid}, left over from a run that was killed"]
+
+
+def test_a_child_is_not_started_by_a_thread_that_it_would_end_with(tmp_path: Path) -> None:
+    def start() -> None:
+        with child_process(["sleep", "60"], tmp_path / "log"):
+            pass
+
+    with ThreadPoolExecutor(1) as threads, pytest.raises(RuntimeError, match="start it from the main thread"):
+        threads.submit(start).result()

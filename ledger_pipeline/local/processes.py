@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ def child_process(
     """`command` running, what it prints appended to `log`; stopped when left. Ours is its environment by default.
 
     It leads a group of its own, so that Ctrl-C reaches us alone and what it starts is stopped with it. On Linux it is
-    told to end, too, where we are killed or the thread that called this ends.
+    told to end, too, where we are killed. Raises RuntimeError outside the main thread, as `leashed` does.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 (a command line of our own)
@@ -36,7 +37,12 @@ def child_process(
 
 
 def leashed(command: Sequence[str]) -> list[str]:
-    """`command`, to be started by this thread: it hears SIGINT and SIGTERM, and on Linux does not outlive us."""
+    """`command`, to be started by this thread: it hears SIGINT and SIGTERM, and on Linux does not outlive us.
+
+    Raises RuntimeError outside the main thread: Linux would end the command with the thread that started it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(f"{command[0]} would end with the thread that starts it: start it from the main thread")
     return [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *command]
 
 

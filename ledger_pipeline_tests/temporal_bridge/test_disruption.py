@@ -284,6 +284,7 @@ class Webserver:
         }
 
     def start(self) -> None:
+        """From the main thread: it would end with any other."""
         self._running.enter_context(dagster_webserver(self._stack.folder, self._port, self._environment))
 
     def stop(self) -> None:
@@ -331,7 +332,7 @@ def test_the_webserver_restarted_mid_wait_costs_no_second_run(bridged: Stack, we
         handle, run_id = await started(client, bridged, week)
         await asyncio.to_thread(webserver.stop)
         await eventually_async(lambda: told(client, handle), lambda found: found.get("problem"))
-        await asyncio.to_thread(webserver.start)
+        webserver.start()
         return await handle.result(), run_id, await attempts(handle)
 
     result, run_id, tries = with_client(bridged, run)
@@ -367,7 +368,7 @@ def test_a_cancellation_while_dagster_is_away_is_carried_out_once_it_is_back(
         await handle.cancel()
         # It goes on being tried, and says why.
         await eventually_async(lambda: pending(handle), lambda found: found and found.HasField("last_failure"))
-        await asyncio.to_thread(webserver.start)
+        webserver.start()
         with pytest.raises(WorkflowFailureError) as caught:
             await handle.result()
         assert isinstance(caught.value.cause, CancelledError)
@@ -390,7 +391,7 @@ def test_dagster_down_at_the_start_is_waited_for(bridged: Stack, webserver: Webs
         assert "\n" not in failure.message
         assert not failure.HasField("cause")
         assert not failure.application_failure_info.non_retryable
-        await asyncio.to_thread(webserver.start)
+        webserver.start()
         return await handle.result()
 
     result = with_client(bridged, run)

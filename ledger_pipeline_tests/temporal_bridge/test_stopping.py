@@ -20,12 +20,14 @@ from ledger_pipeline_tests.temporal_bridge.stack import (
     start,
     with_client,
 )
-from ledger_pipeline_tests.test_interruption import PULL_REQUESTS_EACH, REPOSITORIES, world
+from ledger_pipeline_tests.test_interruption import REPOSITORIES, world
 from ledger_pipeline_tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-# So slow that the pages of one run last ten seconds, and so swift that every repository asks again twice a second.
+# So slow that the pages last half a minute, for both tests and a busy machine, and so swift that every repository asks
+# again twice a second.
+PULL_REQUESTS_EACH = 60
 HELD_SECONDS = 0.5
 BUSY_REQUESTS = 9
 PROMPT_SECONDS = 2.0
@@ -45,7 +47,7 @@ def four(postgres_server: str, migrated_template: str, temporal_server: Temporal
     with running_stack(
         postgres_server, migrated_template, temporal_server.address, *REPOSITORIES, GITHUB_PAGE_SIZE="1"
     ) as stack:
-        stack.github.replace_world(world())
+        stack.github.replace_world(world(PULL_REQUESTS_EACH))
         yield stack
 
 
