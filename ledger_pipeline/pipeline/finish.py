@@ -90,7 +90,13 @@ class FinishedScan:
 
 
 def record(store: LedgerStore, scope_id: UUID, scan: FinishedScan) -> list[Cursor]:
-    """Move the cursors and keep the receipts, in one transaction; the cursors the ledger then holds."""
+    """Move the cursors and keep the receipts, in one transaction; the cursors the ledger then holds.
+
+    None where nothing of any window was looked at (the source's clock is just behind the first one's start): the ledger
+    takes no cursor without a receipt, and the next scan reads that again.
+    """
+    if not scan.receipts():
+        return []
     return store.advance_cursors(scope_id, scan.cursors(), scan.watermark, scan.receipts())
 
 

@@ -35,14 +35,18 @@ FORGETTABLE = ("scan_checkpoints", "unread_items", "epoch_allocations")
 
 _NEEDED = (
     *(("SELECT", table) for table in (*FACTS, *STATE)),
-    *(("INSERT", table) for table in (*FACTS, *STATE)),
+    *(("INSERT", table) for table in (*FACTS, *STATE) if table != "epochs"),
     *(("UPDATE", table) for table in STATE),
     *(("DELETE", table) for table in FORGETTABLE),
 )
 _TOO_MUCH = tuple((privilege, table) for table in FACTS for privilege in ("UPDATE", "DELETE", "TRUNCATE"))
 
 _HAS = text("""
-    SELECT privilege, name, has_table_privilege(format('public.%I', name), privilege)
+    -- Of some tables a user may change some columns: to change them all is to lock them, too.
+    SELECT privilege, name, CASE privilege
+        WHEN 'UPDATE' THEN has_any_column_privilege(format('public.%I', name), privilege)
+        ELSE has_table_privilege(format('public.%I', name), privilege)
+    END
     FROM unnest(CAST(:privileges AS text[]), CAST(:names AS text[])) AS asked (privilege, name)
 """)
 _UNUSABLE_SEQUENCES = text("""
@@ -59,6 +63,11 @@ _STANDING = text("""
         SELECT FROM pg_tables
         WHERE schemaname = 'public' AND tablename = ANY(:names) AND pg_has_role(current_user, tableowner, 'MEMBER')
     ) FROM pg_roles WHERE rolname = current_user
+""")
+_MAKES_EPOCHS = text("""
+    SELECT has_function_privilege(
+        'public.ledger_make_epochs(uuid, uuid, timestamptz[], timestamptz[], jsonb)', 'EXECUTE'
+    )
 """)
 _MAKES_OBJECTS = text("SELECT has_schema_privilege('public', 'CREATE')")
 _DISABLED_TRIGGERS = text("""
@@ -114,6 +123,8 @@ def rights_of(url: str) -> Rights:
     names = {"names": [*FACTS, *STATE]}
     with translated(engine), engine.connect() as connection:
         missing = [right for right, held in _held(connection, _NEEDED) if not held]
+        if not connection.scalar(_MAKES_EPOCHS):
+            missing.append("EXECUTE on ledger_make_epochs")
         missing += [f"USAGE on {name}" for name in connection.scalars(_UNUSABLE_SEQUENCES, names)]
         is_superuser, is_owner = connection.execute(_STANDING, names).one()
         excess = [

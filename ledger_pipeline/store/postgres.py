@@ -56,16 +56,9 @@ from ledger_pipeline.store.statements import Statements
 EVER = EpochWindow(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 CREATE_EPOCHS = text("""
-    INSERT INTO epochs (node_id, scope_id, period_start, period_end, weight_config)
-    SELECT :node_id, :scope_id, period_start, period_end, :weights
-    FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS given (period_start, period_end)
-    WHERE NOT EXISTS (  -- whoever makes an epoch waits for all who add events to its scope
-        SELECT FROM epochs AS stored
-        WHERE (stored.node_id, stored.scope_id, stored.period_start, stored.period_end)
-            = (:node_id, :scope_id, given.period_start, given.period_end)
+    SELECT ledger_make_epochs(
+        :node_id, :scope_id, CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]), :weights
     )
-    ON CONFLICT DO NOTHING
-    RETURNING id
 """).bindparams(bindparam("weights", type_=JSONB))
 
 
@@ -403,6 +396,11 @@ def _overlap(
     window: EpochWindow, near: Sequence[Epoch], of_scope: Sequence[Epoch], created: Collection[int]
 ) -> EpochOverlap:
     """The refusal of `window`; what was `created` for the call is rolled back, so nothing is advised by it."""
-    other = next(epoch for epoch in near if epoch.window.start < window.end and window.start < epoch.window.end)
+    other = next((epoch for epoch in near if epoch.window.start < window.end and window.start < epoch.window.end), None)
+    if other is None:
+        return EpochOverlap(
+            f"no epoch {window.key} to {window.end.date()}: the database gave it an id that another row of epochs has; "
+            "as the owner, set the sequence epochs_id_seq beyond the highest id"
+        )
     stored = [epoch.window for epoch in of_scope if epoch.id not in created]
     return epoch_overlap(window, stored, f"epoch {other.id} of the scope", other.window)

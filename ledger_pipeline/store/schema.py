@@ -78,6 +78,19 @@ epochs = Table(
     ),
 )
 
+scope_calendars = Table(
+    "scope_calendars",
+    metadata,
+    Column("node_id", Uuid, primary_key=True),
+    Column("scope_id", Uuid, primary_key=True),
+    _required("epoch_length_days", Integer),
+    _since("pinned_at"),
+    CheckConstraint(
+        "epoch_length_days = 1 OR (epoch_length_days BETWEEN 7 AND 84 AND epoch_length_days % 7 = 0)",
+        name="epoch_length_days",
+    ),
+)
+
 activity_events = Table(
     "activity_events",
     metadata,

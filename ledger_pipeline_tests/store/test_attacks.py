@@ -9,8 +9,11 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from ledger_pipeline.core.database_limits import DatabaseLimits
+from ledger_pipeline.core.errors import StoreUnavailable
 from ledger_pipeline.store import schema
 from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.failures import translated
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
@@ -33,6 +36,7 @@ RIGHTS: Mapping[str, str] = {
     "signing_requests": NOTHING,
     "left_out_items": NOTHING,
     "set_asides": NOTHING,
+    "scope_calendars": NOTHING,
     "ledger_migrations": NOTHING,
     "epochs": CHANGE,
     "source_cursors": CHANGE,
@@ -71,6 +75,21 @@ OTHERS = (
     "DROP TRIGGER left_out_items_at_closing_only ON left_out_items",
     "INSERT INTO set_asides (node_id, epoch_id, statement_id, reason) "
     "SELECT node_id, epoch_id, id, 'it is in the way' FROM payout_statements",
+    "UPDATE epochs SET id = id",
+    "UPDATE epochs SET period_end = period_end",
+    "UPDATE activity_curation SET event_id = event_id",
+    "UPDATE user_bindings SET external_id = external_id",
+    "UPDATE source_cursors SET source_scope = source_scope",
+    "INSERT INTO epochs (node_id, scope_id, period_start, period_end, weight_config) "
+    "SELECT node_id, scope_id, '2027-01-04Z', '2027-01-11Z', '{}' FROM epochs LIMIT 1",
+    "INSERT INTO scope_calendars (node_id, scope_id, epoch_length_days) SELECT node_id, scope_id, 84 FROM epochs",
+    "ALTER FUNCTION ledger_make_epochs(uuid, uuid, timestamptz[], timestamptz[], jsonb) RESET search_path",
+    # Whoever may read waits for nobody.
+    *(
+        f"LOCK TABLE {table} IN {mode} MODE"
+        for table in ("epochs", "source_cursors", "activity_curation", "user_bindings", "activity_events")
+        for mode in ("ACCESS EXCLUSIVE", "EXCLUSIVE", "SHARE")
+    ),
 )
 
 
@@ -164,6 +183,148 @@ def test_nothing_is_left_out_of_an_epoch_afterwards(writer: Engine, before: dict
         )
         assert message.startswith("INSERT into left_out_items refused: epoch ")
         assert message.endswith(" is not being closed")
+
+
+MAKE = """
+    SELECT ledger_make_epochs(
+        '{node}', '{scope}', ARRAY[{start}]::timestamptz[], ARRAY[{end}]::timestamptz[], '{weights}'
+    )
+"""
+NO_EPOCHS: Mapping[str, tuple[str, str, str, str]] = {
+    "of ten years": ("'2026-03-02Z'", "'2036-03-03Z'", "{}", "is no epoch from 2026-01-05 on"),
+    "without an end": ("'2026-03-02Z'", "'infinity'", "{}", "has no end"),
+    "without a start": ("'-infinity'", "'2026-03-02Z'", "{}", "has no end"),
+    "of no time": ("'2026-03-02Z'", "'2026-03-02Z'", "{}", "is no epoch from 2026-01-05 on"),
+    "backwards": ("'2026-03-09Z'", "'2026-03-02Z'", "{}", "is no epoch from 2026-01-05 on"),
+    "from a Tuesday": ("'2026-03-03Z'", "'2026-03-10Z'", "{}", "is no epoch from 2026-01-05 on"),
+    "from noon": ("'2026-03-02T12:00Z'", "'2026-03-09T12:00Z'", "{}", "is no epoch from 2026-01-05 on"),
+    "of two weeks": ("'2026-03-02Z'", "'2026-03-16Z'", "{}", "have 7 days, not 14"),
+    "of a day": ("'2026-03-02Z'", "'2026-03-03Z'", "{}", "have 7 days, not 1"),
+    "beyond all years": ("'20026-03-02Z'", "'20026-03-09Z'", "{}", "INSERT into epochs refused"),
+    "weighed by words": ("'2026-03-02Z'", "'2026-03-09Z'", '{"github:pr_merged": "1"}', "weights are whole numbers"),
+    "weighed below nothing": (
+        "'2026-03-02Z'",
+        "'2026-03-09Z'",
+        '{"github:pr_merged": -1}',
+        "weights are whole numbers",
+    ),
+    "weighed by no object": ("'2026-03-02Z'", "'2026-03-09Z'", "[]", "weights are whole numbers"),
+}
+
+
+@pytest.mark.parametrize("name", NO_EPOCHS)
+def test_no_epoch_is_made_but_open_ones_of_the_scopes_calendar(
+    writer: Engine, before: dict[str, int], name: str
+) -> None:
+    start, end, weights, message = NO_EPOCHS[name]
+    made = MAKE.format(node=NODE_ID, scope=SCOPE_ID, start=start, end=end, weights=weights)
+    assert message in refused(writer, made)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("status = 'finalized'", "it closes with all that it is paid by"),
+        ("status = 'review'", "it closes with all that it is paid by"),
+        (
+            "status = 'finalized', closed_at = now(), allocation_algo_ref = 'x', weight_config_hash = 'x', "
+            "approver_set_hash = 'x', pinned_spec = '{}'",
+            "it is finalized by a signed statement",
+        ),
+        (
+            "status = 'review', closed_at = now(), allocation_algo_ref = 'x', weight_config_hash = 'x', "
+            "approver_set_hash = 'x', pinned_spec = '7'",
+            "it closes with all that it is paid by",
+        ),
+    ],
+    ids=["finalized at once", "review without pins", "finalized without a statement", "a spec that is none"],
+)
+def test_no_epoch_moves_on_without_what_it_rests_on(
+    writer: Engine, before: dict[str, int], change: str, message: str
+) -> None:
+    assert message in refused(writer, f"UPDATE epochs SET {change} WHERE status = 'open'")
+
+
+UNKNOWN = """
+    INSERT INTO activity_events (id, source, event_type, event_time, node_id, scope_id, platform_user_id,
+        platform_login, artifact_url, metadata, payload_hash, producer, producer_version, retrieved_at)
+    SELECT 'unknown', {source}, {event_type}, timestamptz '2026-02-17Z', node_id, scope_id, platform_user_id,
+        platform_login, artifact_url, metadata, payload_hash, producer, producer_version, retrieved_at
+    FROM activity_events LIMIT 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "event_type"), [("'gitlab'", "event_type"), ("source", "'star_given'"), ("''", "''")]
+)
+def test_no_event_is_of_a_source_that_nobody_knows(
+    writer: Engine, before: dict[str, int], source: str, event_type: str
+) -> None:
+    assert "is known, as event unknown is one" in refused(writer, UNKNOWN.format(source=source, event_type=event_type))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE source_cursors SET cursor_value = cursor_value + interval '9 days'",
+        "UPDATE source_cursors SET covered_from = covered_from - interval '9 years'",
+        "INSERT INTO source_cursors (node_id, scope_id, source, stream, source_scope, cursor_value, covered_from, "
+        "retrieved_at) SELECT node_id, scope_id, source, 'reviews', source_scope, cursor_value, covered_from, "
+        "retrieved_at FROM source_cursors",
+    ],
+    ids=["further", "from earlier on", "a stream that nobody read"],
+)
+def test_no_cursor_says_more_than_a_receipt_does(writer: Engine, before: dict[str, int], change: str) -> None:
+    assert "source_cursors refused: no receipt says that" in refused(writer, change)
+
+
+@pytest.mark.parametrize("table", ["activity_curation", "epoch_allocations", "payout_statements", "signing_requests"])
+def test_nothing_of_another_node_joins_an_epoch(writer: Engine, before: dict[str, int], table: str) -> None:
+    columns = {
+        "activity_curation": ("event_id", "id", "activity_events"),
+        "epoch_allocations": ("user_id, proposed_units, activity_count", "'a', 1, 1", "activity_events"),
+        "payout_statements": (
+            "allocation_set_hash, pool_total_credits, payouts_json",
+            "'a', 1, '[]'",
+            "activity_events",
+        ),
+        "signing_requests": ("allocation_set_hash, pool_total_credits", "'a', 1", "activity_events"),
+    }
+    names, values, of = columns[table]
+    message = refused(
+        writer,
+        f"INSERT INTO {table} (node_id, epoch_id, {names}) SELECT gen_random_uuid(), "
+        f"(SELECT id FROM epochs WHERE status = 'open'), {values} FROM {of} LIMIT 1",
+    )
+    assert f"INSERT into {table} refused: " in message
+
+
+# The locks that are left are those of tables whose rows are deleted: they are waited for no longer than the limit.
+@pytest.mark.parametrize("table", [table for table, right in RIGHTS.items() if right is FORGET])
+def test_a_lock_that_the_writer_may_take_is_waited_for_within_the_limit(
+    writer: Engine, ledger_url: str, before: dict[str, int], table: str
+) -> None:
+    engine = make_engine(ledger_url, limits=DatabaseLimits(lock_seconds=1))
+    with writer.connect() as connection:
+        connection.exec_driver_sql(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StoreUnavailable, match="DATABASE_LOCK_SECONDS limits how long a lock is waited for"):
+            rows_within(engine, table)
+    engine.dispose()
+
+
+def rows_within(engine: Engine, table: str) -> None:
+    with translated(engine), engine.connect() as connection:
+        connection.execute(text(f"SELECT count(*) FROM {table}"))
+
+
+def test_every_function_that_acts_as_the_owner_looks_nothing_up_elsewhere(ledger_engine: Engine) -> None:
+    query = text("""
+        SELECT proname, proconfig, has_function_privilege('public', oid, 'EXECUTE') FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND prosecdef
+    """)
+    with ledger_engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(query)]
+    assert found == [("ledger_make_epochs", ["search_path=pg_catalog, pg_temp"], False)]
 
 
 def test_after_all_attacks_every_row_is_where_it_was(ledger_engine: Engine, before: dict[str, int]) -> None:

@@ -70,7 +70,7 @@ def test_a_finalized_epoch_is_not_opened_by_operators_of_the_writers_own(
     ledger.ensure_epochs(SCOPE_ID, [window()], {"github:pr_merged": 1})
     set_status(upgraded_engine, SCOPE_ID, window(), EpochStatus.FINALIZED)
     assert "status only moves forward, not from finalized to open" in refused(upgraded_writer, BACK)
-    assert "weights were pinned" in refused(upgraded_writer, """UPDATE epochs SET weight_config = '{"x": 2}'""")
+    assert "permission denied" in refused(upgraded_writer, """UPDATE epochs SET weight_config = '{"x": 2}'""")
 
 
 def test_nobody_but_the_owner_makes_objects_in_the_ledgers_schema(

@@ -34,10 +34,10 @@ def upgrade() -> None:
     # Only with the closing itself: closed_at is the time of the transaction that closed the epoch, and never changes.
     op.execute("""
         CREATE FUNCTION ledger_refuse_left_out_later() RETURNS trigger LANGUAGE plpgsql
-        SET search_path = pg_catalog, public, pg_temp AS $$
+        SET search_path = pg_catalog, pg_temp AS $$
         BEGIN
             IF NOT EXISTS (
-                SELECT FROM epochs WHERE id = NEW.epoch_id AND node_id = NEW.node_id AND status = 'review'
+                SELECT FROM public.epochs WHERE id = NEW.epoch_id AND node_id = NEW.node_id AND status = 'review'
                     AND closed_at = now()
             ) THEN
                 RAISE EXCEPTION 'INSERT into left_out_items refused: epoch % is not being closed', NEW.epoch_id
