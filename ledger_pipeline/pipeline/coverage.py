@@ -106,8 +106,8 @@ def has_grown_without_update(head: Head, cursors: Mapping[str, Cursor], plans: I
 
 
 def can_resume(checkpoint: Checkpoint | None, plans: tuple[StreamCoverage, ...]) -> bool:
-    """Whether the checkpoint is of a scan that reads exactly what `plans` ask for."""
-    return checkpoint is not None and set(checkpoint.coverage) == set(plans)
+    """Whether the checkpoint is of a scan that reads nothing but what `plans` ask for, of some of their streams."""
+    return checkpoint is not None and bool(checkpoint.coverage) and set(checkpoint.coverage) <= set(plans)
 
 
 def has_expired(checkpoint: Checkpoint, now: datetime) -> bool:

@@ -102,7 +102,7 @@ class SourceScopeScan:
         self.steps_done = 0
         self._shared = collection
         self._part = part
-        self._plans = plans
+        self._plans = self._wanted = plans
         self._pages: Iterator[ScanPage] | None = None
         self._resumed: Checkpoint | None = None
         self._watermark: datetime | None = None
@@ -134,10 +134,13 @@ class SourceScopeScan:
 
     def _begin(self, *, resume: bool = True) -> Iterator[ScanPage]:
         store, scope_id = self._shared.store, self._shared.scope.scope_id
-        found = store.checkpoint(scope_id, self._shared.source.name, self._part.source_scope) if resume else None
-        if not can_resume(found, self._plans) or self._is_of_another(found):
-            found = None
-        self._resumed = found
+        stood = store.checkpoint(scope_id, self._shared.source.name, self._part.source_scope) if resume else None
+        if not can_resume(stood, self._plans) or self._is_of_another(stood):
+            stood = None
+        self._resumed, self._wanted = stood, self._plans
+        if stood is not None:
+            # Streams that were refused then are read by the scan that follows.
+            self._plans = stood.coverage
         self._totals, self._newer = {}, Counter()
         self._watermark = self._resumed.watermark if self._resumed else None
         self._part.outcome = ScanOutcome.SCANNED
@@ -153,6 +156,7 @@ class SourceScopeScan:
         part.use(page.usage)
         if self._resumed is not None and has_expired(self._resumed, page.began_at):
             shared.store.discard_checkpoint(shared.scope.scope_id, shared.source.name, part.source_scope)
+            self._plans = self._wanted
             self._begin(resume=False)
             return True
         if self._is_replaced(page):

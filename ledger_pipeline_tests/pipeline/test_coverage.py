@@ -138,9 +138,11 @@ def test_only_news_reads_no_further_back_than_the_cursor() -> None:
     assert reads_back(NEWS, known)
 
 
-def test_a_checkpoint_is_resumed_only_by_a_scan_that_reads_the_same() -> None:
+def test_a_checkpoint_is_resumed_only_by_a_scan_that_reads_all_of_it_and_no_further() -> None:
     made = checkpoint(coverage=tuple(NEWS))
     assert can_resume(made, tuple(reversed(NEWS)))
+    assert can_resume(checkpoint(coverage=tuple(NEWS[:1])), tuple(NEWS))
+    assert not can_resume(checkpoint(coverage=()), tuple(NEWS))
     assert not can_resume(None, tuple(NEWS))
     assert not can_resume(made, tuple(NEWS[:2]))
     assert not can_resume(made, tuple(StreamCoverage(each.stream, FLOOR - SECOND, FLOOR) for each in NEWS))

@@ -61,8 +61,25 @@ def test_a_scan_that_was_interrupted_still_ends_with_what_is_refused(
 ) -> None:
     forbidden.faults.on_request(4, Failure.MAINTENANCE)  # the head, the refusal, a page
     assert run(page_size=1).failures[0].retryable
-    check_refused(run(page_size=1))
+    forbidden.clear_requests()
+    report = run(page_size=1)
+    check_refused(report)
+    assert report.source_scopes[0].resumed
+    # The head, the page that was missing; then the news, for which the issues are asked for once more and refused.
+    assert len(forbidden.requests) == 2 + 3
     assert len(stored_ids(ledger)) == 3
+    assert streams_with_a_cursor(ledger) == {"pull_requests", "reviews"}
+
+
+def test_a_stream_that_may_be_read_by_the_time_the_scan_goes_on_is_read_whole(
+    forbidden: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    forbidden.faults.on_request(4, Failure.MAINTENANCE)
+    run(page_size=1)
+    forbidden.faults.clear()
+    assert run(page_size=1).failures == []
+    assert f"github:issue:{NAME}:3" in stored_ids(ledger)
+    assert streams_with_a_cursor(ledger) == {"pull_requests", "reviews", "issues"}
 
 
 @pytest.mark.usefixtures("forbidden")

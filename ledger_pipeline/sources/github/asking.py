@@ -9,7 +9,14 @@ from typing import Any
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import GITHUB
 from ledger_pipeline.sources.github.capabilities import FULL_ID, ServerSchema
-from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryRefusedError, QueryTooHeavyError, no_error
+from ledger_pipeline.sources.github.client import (
+    Answer,
+    GitHubClient,
+    QueryRefusedError,
+    QueryTooHeavyError,
+    ServerFailedError,
+    no_error,
+)
 from ledger_pipeline.sources.github.envelope import GraphQLError
 from ledger_pipeline.sources.github.failures import is_limit
 from ledger_pipeline.sources.github.meter import Meter
@@ -29,7 +36,8 @@ class Asker:
     """Asks for one source_scope. Not thread-safe.
 
     Where GitHub gives up on several questions in a row (an outage looks just like a question that is too heavy), the
-    second is asked at once, and each further one after twice as long a wait as the one before.
+    second is asked at once, and each further one after twice as long a wait as the one before. A server that fails
+    again and again (500, 503) counts as one that gives up, and from then on at its first failure.
     """
 
     def __init__(self, client: GitHubClient, source_scope: str, schema: ServerSchema) -> None:
@@ -40,6 +48,7 @@ class Asker:
         self._schema = schema
         self._meter = Meter()
         self._given_up = 0
+        self._has_failed = False
         self.began_at: datetime | None = None
         """GitHub's time at the first answer; None before."""
 
@@ -49,10 +58,11 @@ class Asker:
         variables: Mapping[str, Any],
         allowed: Callable[[GraphQLError], bool] = no_error,
     ) -> Answer:
-        """The answer. Raises as `GitHubClient.query_partially` does."""
+        """The answer. Raises as `GitHubClient.query_partially` does, QueryTooHeavyError for ServerFailedError."""
         if self._given_up > 1:
             self._client.pause(self._given_up - 2)
-        question, all_variables = partial(self._client.query_partially, allowed=allowed), {**self._names, **variables}
+        question = partial(self._client.query_partially, allowed=allowed, is_patient=not self._has_failed)
+        all_variables = {**self._names, **variables}
         while True:
             adapted = self._schema.adapted(query)
             try:
@@ -60,6 +70,10 @@ class Asker:
             except QueryTooHeavyError:
                 self._given_up += 1
                 raise
+            except ServerFailedError as error:
+                self._given_up += 1
+                self._has_failed = True
+                raise QueryTooHeavyError(GITHUB, self.source_scope, error.problem) from error
             except QueryRefusedError as error:
                 if not self._lacks_full_ids(error) or adapted == self._schema.adapted(query):
                     raise

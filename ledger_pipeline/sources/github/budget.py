@@ -38,6 +38,17 @@ class Budget:
         self._standing: _Standing | None = None
         self._costs: dict[str, int] = {}
         self._in_flight = 0
+        self._paused_until = 0.0
+
+    def pause(self, until: float) -> None:
+        """Too much was asked at once: nothing is to be asked before `until`, by anybody."""
+        with self._lock:
+            self._paused_until = max(self._paused_until, until)
+
+    def paused_seconds(self, now: float) -> float:
+        """How long nothing is to be asked; 0 where anything may."""
+        with self._lock:
+            return max(self._paused_until - now, 0.0)
 
     def left(self, now: float) -> float:
         """Points not yet spoken for; infinity where nothing is known of this hour."""

@@ -30,7 +30,7 @@ from ledger_pipeline.sources.github.failures import (
     understood_errors,
     without_data,
 )
-from ledger_pipeline.sources.github.headers import AnswerHeaders, read_headers
+from ledger_pipeline.sources.github.headers import LONGEST_WINDOW, AnswerHeaders, read_headers
 from ledger_pipeline.sources.github.patience import Patience, refused
 from ledger_pipeline.sources.stopping import StopSignal
 
@@ -38,9 +38,15 @@ _log = logging.getLogger(__name__)
 
 LONGEST_PAUSE_SECONDS = 8.0
 
+PAUSED = "GitHub's secondary rate limit, too much at once, which another question met"
+
 
 class QueryTooHeavyError(SourceUnavailable):
     """GitHub gave up on the query (502, 504, a timeout): asked for fewer items it may answer."""
+
+
+class ServerFailedError(SourceUnavailable):
+    """GitHub answered 500, 503 or the like again and again: it may be out of order, or an item that was asked for."""
 
 
 class QueryRefusedError(SourceRefused):
@@ -127,7 +133,7 @@ class GitHubClient:
         SourceRefused when it cannot (QueryRefusedError where GraphQL's errors say so); each names `source_scope` and
         what to do. Whatever GitHub or a proxy answers, nothing else is raised.
         """
-        return self._ask(source_scope, query, variables, no_error)
+        return self._ask(source_scope, query, variables, no_error, is_patient=True)
 
     def query_partially(
         self,
@@ -135,13 +141,16 @@ class GitHubClient:
         query: str,
         variables: Mapping[str, Any],
         allowed: Callable[[GraphQLError], bool] = is_missing,
+        *,
+        is_patient: bool = True,
     ) -> Answer:
         """Send one query of which parts may fail: errors that are `allowed` come back on the answer.
 
         By default top-level fields stand for themselves: one that is not found is null. To learn which connection is
-        forbidden, allow errors by their type and path. Raises as `query` does for every other error.
+        forbidden, allow errors by their type and path. Raises as `query` does for every other error; without patience,
+        ServerFailedError at once.
         """
-        return self._ask(source_scope, query, variables, allowed)
+        return self._ask(source_scope, query, variables, allowed, is_patient=is_patient)
 
     def pause(self, paused: int) -> None:
         """Wait before more is asked, twice as long as the time before; `paused` counts the waits so far.
@@ -165,6 +174,8 @@ class GitHubClient:
         query: str,
         variables: Mapping[str, Any],
         allowed: Callable[[GraphQLError], bool],
+        *,
+        is_patient: bool,
     ) -> Answer:
         tried, rejected = 0, set[Credential]()
         while True:
@@ -189,7 +200,11 @@ class GitHubClient:
             elif outcome.kind is Kind.REJECTED:
                 if credential.rejections:  # otherwise it has another token already
                     rejected.add(credential)
+            elif outcome.kind is Kind.BROKEN and (not is_patient or 0 < tried == self._patience.retries):
+                after = f", after {tried + 1} tries" if tried else ""
+                raise ServerFailedError(GITHUB, source_scope, f"{outcome.problem}{after}")
             elif not self._has_another(source_scope, credential, outcome):
+                self._remember(credential, outcome, tried)
                 self._patience.wait(source_scope, outcome, tried)
                 tried += 1
 
@@ -205,6 +220,11 @@ class GitHubClient:
             usable = [credential for credential in known if not credential.is_rejected and credential not in rejected]
             if not usable:
                 raise refused(source_scope, f"GitHub rejects the credentials (401): {self._credentials.advice}")
+            paused_seconds = max(credential.budget.paused_seconds(now) for credential in usable)
+            if paused_seconds > 0:
+                # What one scan has met the others would meet as well: they wait too, and do not evade it.
+                self._patience.sleep_at_most(source_scope, PAUSED, paused_seconds)
+                continue
             shortfalls = []
             for credential in sorted(usable, key=lambda known: (known.rejections, -known.budget.left(now))):
                 taken = credential.budget.take(query, now)
@@ -265,6 +285,12 @@ class GitHubClient:
             return
         if left is not None and reset is not None and answered_at is not None:
             budget.learn(left, reset, answered_at, self._patience.now())
+
+    def _remember(self, credential: Credential, failure: Failure, tried: int) -> None:
+        """That too much was asked at once is everybody's; a time that no such limit lasts is nobody's."""
+        seconds = self._patience.seconds(failure, tried)
+        if failure.kind is Kind.PACED and seconds <= LONGEST_WINDOW.total_seconds():
+            credential.budget.pause(self._patience.now() + seconds)
 
     def _has_another(self, source_scope: str, credential: Credential, failure: Failure) -> bool:
         """Whether to go on at once with points that are another's."""

@@ -64,6 +64,8 @@ class Kind(Enum):
     """Wait: too much at once (GitHub's secondary limit)."""
     PASSING = auto()
     """Try again soon."""
+    BROKEN = auto()
+    """Try again soon; where that does not help, ask for less: one item may be the cause."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,11 @@ def of_status(status: int, headers: AnswerHeaders, body: object, missing: str = 
     problem = f"GitHub answers {status}: {quoted(said)}"
     if status in (502, 504):
         return Failure(Kind.TOO_HEAVY, problem)
-    if status >= 500 or status < 400:  # below, it is a proxy's: a page to log in, nothing at all
-        return Failure(Kind.PASSING, problem, _wait(headers))
+    wait_seconds = _wait(headers)
+    if status >= 500:
+        return Failure(Kind.BROKEN if wait_seconds is None else Kind.PASSING, problem, wait_seconds)
+    if status < 400:  # it is a proxy's: a page to log in, nothing at all
+        return Failure(Kind.PASSING, problem, wait_seconds)
     return Failure(Kind.REFUSED, problem)
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from ledger_pipeline.core.errors import SourceError, SourceRefused
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.sources.github.client import GitHubClient, QueryTooHeavyError
+from ledger_pipeline.sources.github.envelope import GraphQLError
+from ledger_pipeline.sources.github.failures import is_limit
 from ledger_pipeline.sources.github.meter import Meter
 from ledger_pipeline.sources.github.payloads import RepositoryHead, UnusablePayload, read
 from ledger_pipeline.sources.github.queries import heads_query
@@ -90,12 +93,21 @@ class _Reading:
         for n, source_scope in enumerate(source_scopes):
             variables[f"o{n}"], _, variables[f"n{n}"] = source_scope.partition("/")
         query = heads_query(len(source_scopes))
-        answer = self._meter.ask(self._client.query_partially, source_scopes[0], query, variables)
+        question = partial(self._client.query_partially, allowed=_is_of_one_repository)
+        answer = self._meter.ask(question, source_scopes[0], query, variables)
         self._began_at = self._began_at or answer.server_time
+        failed = {error.path[0] for error in answer.errors}
         for n, source_scope in enumerate(source_scopes):
+            if f"r{n}" in failed:
+                continue
             head = _head(answer.data.get(f"r{n}"), answer.server_time)
             if head is not None:
                 self._heads[source_scope] = head
+
+
+def _is_of_one_repository(error: GraphQLError) -> bool:
+    """Whether it is about one repository alone: it is not there, or something of it is forbidden."""
+    return error.type in ("NOT_FOUND", "FORBIDDEN") and bool(error.path) and not is_limit(error)
 
 
 def _head(repository: object, answered_at: datetime) -> Head | None:

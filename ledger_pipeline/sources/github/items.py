@@ -1,8 +1,9 @@
 """Single items, asked for by number, ever more lightly where GitHub gives up or answers null.
 
-One bad pull request costs, when it is asked for by number, at most three questions for each page of its reviews (of 25,
-5 and 1; a page that none of them gets ends it), one for its merge alone, one whether it is there: five where GitHub
-answers none of them, MOST_REQUESTS whatever it answers. An issue costs at most two.
+One bad pull request costs, when it is asked for by number, a question for its merge with a page of its reviews and one
+for its merge alone; one whether it is there, where nobody knows when it was made. Only where the merge comes, its
+reviews are asked for in smaller pages (of 5 and 1). Whatever GitHub answers, it is MOST_REQUESTS at most. An issue
+costs at most two.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,8 +36,8 @@ class _Gone(Exception):
 class ItemReader:
     """Reads items of the repository that a scan is of. Not thread-safe.
 
-    Raises SourceRefused where pages of reviews lead nowhere, SourceUnavailable where another repository answers, and
-    as Asker does; what is only wrong with the item is in its Reading.
+    Raises SourceUnavailable where another repository answers, and as Asker does; what is only wrong with the item is
+    in its Reading.
     """
 
     def __init__(self, asker: Asker, streams: frozenset[str], sizes: PageSizes) -> None:
@@ -86,12 +87,25 @@ class ItemReader:
         return reading
 
     def _pull_request(self, of: RepositoryPart, reading: Reading) -> None:
-        if REVIEWS in self._streams:
-            page = self._review_page(of, reading, None, lambda: iter(REVIEW_PAGES))
-            if page is not None:
-                self._read_reviews(of, reading, page, lambda: iter(REVIEW_PAGES))
-                return
-        self._whole(of, reading, reviews=None, after=None)
+        if REVIEWS not in self._streams:
+            self._merge(of, reading)
+            return
+        page = self._review_page(of, reading, None, lambda: iter(REVIEW_PAGES[:1]))
+        if page is None:
+            reading.problem = None
+            if self._merge(of, reading):
+                page = self._review_page(of, reading, None, lambda: iter(REVIEW_PAGES[1:]))
+        if page is not None:
+            self._read_reviews(of, reading, page, lambda: iter(REVIEW_PAGES))
+
+    def _merge(self, of: RepositoryPart, reading: Reading) -> bool:
+        """Add the merge alone; whether it came."""
+        answered = self._ask(of, reading, whole=True)
+        if answered is None:
+            return False
+        part, node = answered
+        self._take(reading, self.reader(part).pull_request(node))
+        return True
 
     def _issue(self, of: RepositoryPart, reading: Reading) -> None:
         answered = self._ask(of, reading, whole=True)
@@ -110,7 +124,8 @@ class ItemReader:
             try:
                 advance.check(ids, following.page_info)
             except LeadsNowhere as error:
-                raise self._asker.refused(str(error)) from None
+                reading.fail(str(error))
+                return
             if not following.page_info.has_next_page:
                 return
             following = self._review_page(of, reading, following.page_info.end_cursor, sizes)
@@ -128,15 +143,15 @@ class ItemReader:
                 return page
         return None
 
-    def _whole(self, of: RepositoryPart, reading: Reading, *, reviews: int | None, after: str | None) -> Page | None:
-        """Add the merge; the page of reviews, where one is asked for and comes."""
+    def _whole(self, of: RepositoryPart, reading: Reading, *, reviews: int, after: str | None) -> Page | None:
+        """Add the merge; the page of reviews, where it comes."""
         answered = self._ask(of, reading, whole=True, reviews=reviews, after=after)
         if answered is None:
             return None
         part, node = answered
         reader = self.reader(part)
         self._take(reading, reader.pull_request(node))
-        return reader.reviews_of(reading, node) if reviews is not None else None
+        return reader.reviews_of(reading, node)
 
     def _look(self, of: RepositoryPart, reading: Reading) -> None:
         """See when the item was made, and whether it is there at all."""

@@ -5,39 +5,48 @@ REVIEWS_PER_PULL_REQUEST = 100
 # Pages that must go well before larger ones are tried; doubled each time that was too early.
 FIRST_PATIENCE = 2
 
+SHRINKING = 4
+
 
 class PageSizes:
     """The page sizes of one scan's connections, `configured` at first. Not thread-safe.
 
-    Pull requests give way first, for each brings its reviews; at one pull request a page, the reviews and the issues
-    do. They grow back in the same order.
+    All that a query holds shrink together, for nobody knows which is the cause, and by a lot, for each try is refused.
+    Pull requests grow back first.
     """
 
     def __init__(self, configured: int) -> None:
         self.pull_requests = self.issues = self._configured = configured
         self.reviews = REVIEWS_PER_PULL_REQUEST
+        self._good = (self.pull_requests, self.reviews, self.issues)
         self._patience = FIRST_PATIENCE
         self._went_well = 0
         self._just_grown = False
 
     def shrink(self, *, pull_requests: bool = False, reviews: bool = False, issues: bool = False) -> bool:
         """After a query that held these connections was too heavy; False where it cannot be made lighter."""
+        self._went_well = 0
         if self._just_grown:
             self._patience *= 2
-        self._just_grown = False
-        self._went_well = 0
-        if pull_requests and self.pull_requests > 1:
-            self.pull_requests //= 2
+            self.restore()
             return True
-        shrinks = (reviews and self.reviews > 1) or (issues and self.issues > 1)
+        before = (self.pull_requests, self.reviews, self.issues)
+        if pull_requests:
+            self.pull_requests = max(self.pull_requests // SHRINKING, 1)
         if reviews:
-            self.reviews = max(self.reviews // 2, 1)
+            self.reviews = max(self.reviews // SHRINKING, 1)
         if issues:
-            self.issues = max(self.issues // 2, 1)
-        return shrinks
+            self.issues = max(self.issues // SHRINKING, 1)
+        return before != (self.pull_requests, self.reviews, self.issues)
+
+    def restore(self) -> None:
+        """Have the sizes of the last page that went well: what was refused since was one item's doing."""
+        self.pull_requests, self.reviews, self.issues = self._good
+        self._just_grown = False
 
     def went_well(self, *, pull_requests: bool) -> None:
         """After a page, with pull requests or with issues alone."""
+        self._good = (self.pull_requests, self.reviews, self.issues)
         self._just_grown = False
         self._went_well += 1
         if self._went_well < self._patience:

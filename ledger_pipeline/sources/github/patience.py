@@ -34,10 +34,10 @@ class Patience:
         if tried >= self.retries:
             after = f", after {tried + 1} tries" if tried else ""
             is_limit = failure.kind in (Kind.PACED, Kind.SPENT)
-            seconds = self._seconds(failure, tried) if is_limit else failure.wait_seconds
+            seconds = self.seconds(failure, tried) if is_limit else failure.wait_seconds
             problem = f"{failure.problem}{after}"
             raise SourceUnavailable(GITHUB, source_scope, problem, retry_after_seconds=seconds)
-        self.sleep_at_most(source_scope, failure.problem, self._seconds(failure, tried))
+        self.sleep_at_most(source_scope, failure.problem, self.seconds(failure, tried))
 
     def sleep_at_most(self, source_scope: str, problem: str, seconds: float) -> None:
         """Sleep. Raises SourceUnavailable when that is longer than may be waited."""
@@ -66,7 +66,8 @@ class Patience:
             self.wait(source_scope, failure, tried)
             tried += 1
 
-    def _seconds(self, failure: Failure, tried: int) -> float:
+    def seconds(self, failure: Failure, tried: int) -> float:
+        """How long the failure is waited for, `tried` tries after the first one failed."""
         if failure.wait_seconds is not None:
             return failure.wait_seconds
         if failure.kind is Kind.PACED:

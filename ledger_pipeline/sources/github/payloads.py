@@ -264,6 +264,12 @@ class Counted(_Payload):
     total_count: Count = None
 
 
+class Searched(_Payload):
+    """How many items a search finds."""
+
+    issue_count: Annotated[int, Field(strict=True, ge=0, le=_LARGEST_INT)]
+
+
 class _Newest(_Payload):
     updated_at: Instant
 

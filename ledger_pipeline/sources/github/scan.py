@@ -3,11 +3,11 @@
 An item that changes while we read moves to the front, behind us: its update is later than the watermark, so the
 next scan finds it.
 
-What one bad item costs beside the pages: where GitHub gives up, the page is asked in halves (7 requests from 100 pull
-requests to 1, 6 more for their reviews and the issues), without the other connection (1), and as a light page, which
-only lists items (1, LIGHT_TRIES where that fails too). Then each item that is listed and was not read is asked for by
-number (`items`). Where a page holds a null, only the light page and the items it was not read from are asked for. A
-later scan asks for an item that could not be read by number alone, and meets it in a page only once it is updated.
+What one bad item costs beside the pages: where GitHub gives up, a page of 100 is asked for as one of 25, 6 and 1, and
+each connection then as a light page, which only lists items (1, LIGHT_TRIES where that fails too: an outage). Then
+each item that is listed and was not read is asked for by number (`items`). Where a page holds a null, only the light
+page and the items it was not read from are asked for. A later scan asks for an item that could not be read by number
+alone, and meets it in a page only once it is updated.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,30 +99,17 @@ class Scan:
         return part
 
     def _read_apart(self, gathered: Gathered) -> RepositoryPart:
-        """Read a page that cannot be made smaller, each connection by itself: only one may be the cause."""
+        """Read a page that cannot be made smaller: what its light pages list, each item by its number."""
         connections = self._open()
         if not connections:
             raise self._asker.unavailable("GitHub gives up even on a query for the repository's name")
-        with_another = len(connections) > 1
-        return [self._read_alone(connection, gathered, with_another=with_another) for connection in connections][-1]
-
-    def _read_alone(self, connection: Connection, gathered: Gathered, *, with_another: bool) -> RepositoryPart:
-        """Read the page of one connection that was too heavy, perhaps only `with_another`."""
-        if with_another:
-            try:
-                part = self._part(self._ask_once([connection], whole=True))
-            except QueryTooHeavyError:
-                pass
-            else:
-                self._read_connections(part, [connection], gathered)
-                return part
-        return self._list(connection, gathered)
-
-    def _list(self, connection: Connection, gathered: Gathered) -> RepositoryPart:
-        """Read what the light page lists, each item by its number, and move behind it."""
-        part, page = self._light_page(connection)
-        self._read_listed(part, connection, page, set(), gathered)
-        self._move(part, connection, page, [], gathered)
+        known = len(gathered.unread)
+        for connection in connections:
+            part, page = self._light_page(connection)
+            self._read_listed(part, connection, page, set(), gathered)
+            self._move(part, connection, page, [], gathered)
+        if len(gathered.unread) > known:
+            self._sizes.restore()
         return part
 
     def _light_page(self, connection: Connection) -> tuple[RepositoryPart, Page]:

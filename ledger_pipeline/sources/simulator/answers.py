@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from ledger_pipeline.sources.simulator.budget import Standing
@@ -83,7 +84,12 @@ def secondary_limit(fault: SecondaryLimit, request_id: str) -> Answer:
 
 def bad_gateway() -> Answer:
     """What the proxy in front answers."""
-    return _page(502, "502 Bad Gateway")
+    return gave_up(502)
+
+
+def gave_up(status: int) -> Answer:
+    """A page of HTML with the name of the status."""
+    return _page(status, f"{status} {HTTPStatus(status).phrase}")
 
 
 def failure(kind: Failure, standing: Standing, request_id: str) -> Answer:

@@ -87,13 +87,14 @@ class NullNode:
 
 @dataclass(frozen=True)
 class HeavyItem:
-    """502 to every query for more than the number and times of this pull request or issue.
+    """502, or another `status`, to every query for more than the number and times of this pull request or issue.
 
     With `reviews_over`, only to one that would bring more than so many of its reviews.
     """
 
     number: int
     reviews_over: int | None = None
+    status: int = 502
 
 
 @dataclass(frozen=True)

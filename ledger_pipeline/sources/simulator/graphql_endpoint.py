@@ -92,7 +92,7 @@ class GraphQLEndpoint:
         payload = query.run(query_root(self._state.view(token), _rate_limit(query.cost, standing)))
         for fault in met:
             if isinstance(fault, HeavyItem) and is_too_heavy(payload, fault):
-                return answers.bad_gateway()
+                return answers.gave_up(fault.status)
             if isinstance(fault, Odd):
                 spoil(payload, fault)
         return answers.json_answer(200, payload)

@@ -1,8 +1,11 @@
 """What GitHub's own index says happened in a window."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from email.utils import format_datetime
+from itertools import cycle
 
 import pytest
 
@@ -12,6 +15,7 @@ from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, World
+from ledger_pipeline_tests.sources.github.canned import Respond, canned, serving
 from ledger_pipeline_tests.sources.github.github_source import github_source
 from ledger_pipeline_tests.sources.simulator.worlds import (
     LATER,
@@ -94,3 +98,44 @@ def test_one_window_that_is_too_heavy_is_no_count(github: Simulator) -> None:
 def test_a_repository_that_is_not_there_is_refused_and_not_counted_as_empty(github: Simulator) -> None:
     with github_source(github.url) as source, pytest.raises(SourceRefused, match="cogni-dao/gone"):
         source.count_events("cogni-dao/gone", [WEEK])
+
+
+class Wavering:
+    """A search under another name each time; `count` is what it finds."""
+
+    def __init__(self, names: list[str], count: object = 1) -> None:
+        self._names = cycle(names)
+        self._count = count
+
+    def __call__(self) -> Respond:
+        found = {f"{letter}0": {"issueCount": self._count} for letter in "mc"}
+        body = {"data": {"repository": {"nameWithOwner": next(self._names)}, **found}}
+        return canned(200, [("Date", format_datetime(LATER, usegmt=True))], json.dumps(body).encode())
+
+
+def test_a_repository_that_changes_its_name_with_every_answer_is_no_count() -> None:
+    with (
+        serving(Wavering(["a/b", "a/c"])) as url,
+        github_source(url) as source,
+        pytest.raises(SourceUnavailable, match=r"now one way and now another: x/y, then a/b, then a/c, then a/b"),
+    ):
+        source.count_events("x/y", [WEEK])
+
+
+@pytest.mark.parametrize("count", [None, -1, "1", 1.5, 2**40, [], True])
+def test_what_is_no_number_is_no_count(count: object) -> None:
+    with (
+        serving(Wavering([NAME], count)) as url,
+        github_source(url) as source,
+        pytest.raises(SourceUnavailable, match="search gives no count"),
+    ):
+        source.count_events(NAME, [WEEK])
+
+
+def test_a_search_for_what_is_no_repository_is_no_count() -> None:
+    with (
+        serving(Wavering(["no slash"])) as url,
+        github_source(url) as source,
+        pytest.raises(SourceUnavailable, match="nameWithOwner"),
+    ):
+        source.count_events(NAME, [WEEK])

@@ -109,6 +109,26 @@ def test_a_secondary_limit_is_waited_for_and_not_evaded(github: Simulator) -> No
     assert time.slept == [30]
 
 
+def test_a_secondary_limit_that_one_repository_met_is_waited_for_by_the_others(github: Simulator) -> None:
+    github.faults.next(SecondaryLimit(30))
+    time = Time()
+    with client(github.url, time, retries=0) as asked:
+        with pytest.raises(SourceUnavailable, match="secondary rate limit"):
+            ask(asked, "cogni-dao/other")
+        assert ask(asked, NAME) == NAME
+    assert time.slept == [30]
+    assert len(github.requests) == 2
+
+
+def test_a_secondary_limit_that_is_too_long_to_wait_for_ends_the_others_unasked(github: Simulator) -> None:
+    github.faults.next(SecondaryLimit(300))
+    with client(github.url, max_wait_seconds=60) as asked:
+        for name in ("cogni-dao/other", NAME):
+            with pytest.raises(SourceUnavailable, match=f"{name}: GitHub's secondary rate limit.*a wait of 300 s"):
+                ask(asked, name)
+    assert len(github.requests) == 1
+
+
 # A GitHub App.
 
 OTHER = "ana/notes"

@@ -1,6 +1,7 @@
 """Pages that lead nowhere end the scan after a few of them, with one message that says where."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -19,6 +20,7 @@ from ledger_pipeline_tests.sources.github.canned import Respond, canned, serving
 from ledger_pipeline_tests.sources.github.patient_client import client
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
 
+SEVEN = ItemKey("pull_request", 7)
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 MOMENT = "2026-01-05T11:00:00Z"
 ANA = {"__typename": "User", "login": "ana", "databaseId": 7}
@@ -77,23 +79,32 @@ NOWHERE = [
 ]
 
 
-@pytest.mark.parametrize("place", ["pullRequests", "issues", "reviews"])
+@pytest.mark.parametrize("place", ["pullRequests", "issues"])
 @pytest.mark.parametrize(("cursors", "empty", "says"), NOWHERE)
 def test_pages_that_lead_nowhere_end_the_scan_and_say_where(place: str, cursors: Any, empty: bool, says: str) -> None:
     answers = Endless(place, cursors(), empty=empty)
     with pytest.raises(SourceError, match=says) as raised:
         scanned(answers)
-    where = f"reviews of pull request {NAME}#7" if place == "reviews" else f"{NAME}: .*{place}"
-    assert raised.match(where)
+    assert raised.match(f"{NAME}: .*{place}")
     assert len(raised.value.problem) <= 300
     assert answers.asked <= IDLE_PAGES + 1
 
 
 @pytest.mark.parametrize(("cursors", "empty", "says"), NOWHERE)
-def test_so_do_reviews_of_an_item_that_is_asked_for_again(cursors: Any, empty: bool, says: str) -> None:
+@pytest.mark.parametrize("is_asked_for_again", [False, True])
+def test_reviews_that_lead_nowhere_are_one_items_fault(
+    cursors: Any, empty: bool, says: str, is_asked_for_again: bool
+) -> None:
     answers = Endless("reviews", cursors(), empty=empty)
-    with pytest.raises(SourceError, match=says):
-        scanned(answers, ScanRequest(NAME, {}, unread=(ItemKey("pull_request", 7),)))
+    request = ScanRequest(NAME, {}, unread=(SEVEN,)) if is_asked_for_again else None
+    pages = scanned(answers, request)
+    [item] = [item for page in pages for item in page.unread]
+    assert item.key == SEVEN
+    assert f"reviews of pull request {NAME}#7" in item.reason
+    assert re.search(says, item.reason)
+    read = {event.stream for page in pages for event in page.events}
+    assert PULL_REQUESTS in read
+    assert is_asked_for_again or ISSUES in read
     assert answers.asked <= IDLE_PAGES + 3
 
 

@@ -1,7 +1,9 @@
 """The heads of many repositories, over HTTP against the simulator."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -14,6 +16,7 @@ from ledger_pipeline.sources.port import Head, Heads
 from ledger_pipeline.sources.simulator.faults import After, Asked, Failure, NullNode
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
+from ledger_pipeline_tests.sources.github.canned import canned, serving
 from ledger_pipeline_tests.sources.github.github_source import github_source
 from ledger_pipeline_tests.sources.github.patient_client import Time, client
 from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, NOON, issue, merged, repository, review
@@ -100,6 +103,19 @@ def test_no_repositories_take_no_request(github: Simulator) -> None:
 def test_a_head_with_a_hole_is_left_out(github: Simulator) -> None:
     github.faults.next(NullNode("pullRequests"))
     assert list(heads(github, *NAMES[:3]).heads) == NAMES[1:3]
+
+
+@pytest.mark.parametrize("place", [("issues",), ()])
+def test_one_of_which_something_is_forbidden_is_left_out_by_the_same_question(place: tuple[str, ...]) -> None:
+    head = {"totalCount": 0, "nodes": []}
+    data = {"r0": None, "r1": {"databaseId": 1, "pullRequests": head, "issues": head}}
+    error = {"type": "FORBIDDEN", "path": ["r0", *place], "message": "Resource not accessible by personal access token"}
+    body = json.dumps({"data": data, "errors": [error]}).encode()
+    answer = canned(200, [("Date", format_datetime(LATER, usegmt=True))], body)
+    with serving(lambda: answer) as url, github_source(url) as source:
+        found = source.heads(NAMES[:2])
+    assert list(found.heads) == [NAMES[1]]
+    assert found.usage.requests == 1
 
 
 @pytest.mark.parametrize("failure", [Failure.BAD_GATEWAY, Failure.GATEWAY_TIMEOUT, Failure.QUERY_TIMEOUT])

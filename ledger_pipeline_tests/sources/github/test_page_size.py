@@ -43,10 +43,10 @@ def asked(github: Simulator, size: str = "pullRequestsFirst") -> list[int]:
 @pytest.mark.parametrize(
     "failure", [Failure.BAD_GATEWAY, Failure.GATEWAY_TIMEOUT, Failure.QUERY_TIMEOUT, Failure.QUERY_TIMEOUT_502]
 )
-def test_the_page_is_halved_until_github_can_serve_it(github: Simulator, failure: Failure) -> None:
+def test_the_page_is_asked_for_ever_smaller_until_github_can_serve_it(github: Simulator, failure: Failure) -> None:
     github.faults.next(failure, failure, failure)
     pages = scan(github.url, MONDAY, streams=[PULL_REQUESTS], page_size=40)
-    assert asked(github)[:4] == [40, 20, 10, 5]
+    assert asked(github)[:4] == [40, 10, 2, 1]
     assert len(event_ids(pages)) == len(set(event_ids(pages))) == 60
 
 
@@ -60,13 +60,13 @@ def test_failed_requests_count(github: Simulator) -> None:
 def test_pages_grow_again_up_to_the_size_configured(github: Simulator) -> None:
     github.faults.next(Failure.BAD_GATEWAY, Failure.BAD_GATEWAY)
     scan(github.url, MONDAY, streams=[PULL_REQUESTS], page_size=12)
-    assert asked(github) == [12, 6, 3, 3, 6, 6, 12, 12, 12, 12]
+    assert asked(github) == [12, 3, 1, 1, 2, 2, 4, 4, 8, 8, 12, 12, 12]
 
 
 def test_a_size_that_stays_too_large_is_tried_ever_more_rarely(github: Simulator) -> None:
     github.faults.when(lambda _: True, HeavyPage(5))
     scan(github.url, MONDAY, streams=[PULL_REQUESTS], page_size=8)
-    assert [n for n, size in enumerate(asked(github)) if size == 8] == [0, 3, 8, 17]
+    assert [n for n, size in enumerate(asked(github)) if size == 8] == [0, 5, 10]
 
 
 def test_everything_arrives_however_small_the_pages_must_be(github: Simulator) -> None:
@@ -82,16 +82,16 @@ def test_one_that_is_too_heavy_alone_has_its_reviews_read_in_smaller_pages(githu
     github.replace_world(world(merged(1, reviews=tuple(review(n, MONDAY) for n in range(60)))))
     github.faults.when(lambda _: True, HeavyPage(25))
     pages = scan(github.url, MONDAY, streams=[REVIEWS], page_size=4)
-    assert asked(github) == [4, 2, 1, 1, 1]
-    assert asked(github, "reviewsFirst") == [100, 100, 100, 50, 25, 25, 25]
+    assert asked(github) == [4, 1]
+    assert asked(github, "reviewsFirst") == [100, 25, 25, 25]
     assert len(event_ids(pages)) == 60
 
 
-def test_pages_of_issues_alone_are_halved_too(github: Simulator) -> None:
+def test_pages_of_issues_alone_are_made_smaller_too(github: Simulator) -> None:
     github.replace_world(world(*(issue(n, closures=(Closure(MONDAY),)) for n in range(1, 9))))
     github.faults.next(Failure.BAD_GATEWAY)
     assert len(event_ids(scan(github.url, MONDAY, streams=[ISSUES], page_size=8))) == 8
-    assert asked(github, "issuesFirst") == [8, 4, 4]
+    assert asked(github, "issuesFirst") == [8, 2, 2, 4]
 
 
 @pytest.mark.parametrize("streams", [[PULL_REQUESTS], [ISSUES]])
@@ -99,16 +99,35 @@ def test_it_is_given_up_where_even_the_lightest_page_gets_no_answer(github: Simu
     github.faults.when(lambda _: True, Failure.BAD_GATEWAY)
     with pytest.raises(SourceUnavailable, match="gives up even on the lightest page, 2 times"):
         scan(github.url, MONDAY, streams=streams, page_size=4)
-    assert len(github.requests) == 3 + 2
+    assert len(github.requests) == 2 + 2
 
 
-def test_sizes_give_way_in_the_order_of_what_they_weigh() -> None:
+def test_sizes_give_way_together() -> None:
     sizes = PageSizes(4)
     seen = []
     while sizes.shrink(**EVERYTHING):
         seen.append((sizes.pull_requests, sizes.reviews, sizes.issues))
-    assert seen[:4] == [(2, 100, 4), (1, 100, 4), (1, 50, 2), (1, 25, 1)]
-    assert seen[-1] == (1, 1, 1)
+    assert seen == [(1, 25, 1), (1, 6, 1), (1, 1, 1)]
+
+
+def test_what_was_one_items_fault_leaves_the_sizes_as_they_were() -> None:
+    sizes = PageSizes(100)
+    sizes.shrink(**EVERYTHING)
+    sizes.went_well(pull_requests=True)
+    while sizes.shrink(**EVERYTHING):
+        pass
+    sizes.restore()
+    assert (sizes.pull_requests, sizes.reviews, sizes.issues) == (25, 25, 25)
+
+
+def test_sizes_that_grew_too_early_are_as_they_were_before() -> None:
+    sizes = PageSizes(100)
+    sizes.shrink(**EVERYTHING)
+    for _ in range(2):
+        sizes.went_well(pull_requests=True)
+    assert sizes.pull_requests == 50
+    assert sizes.shrink(**EVERYTHING)
+    assert (sizes.pull_requests, sizes.reviews, sizes.issues) == (25, 25, 25)
 
 
 def test_sizes_grow_back_to_where_they_were() -> None:
@@ -127,6 +146,6 @@ def test_an_outage_is_asked_less_and_less_often(github: Simulator) -> None:
     with client(github.url, time) as asking, pytest.raises(SourceUnavailable, match="lightest page"):
         list(Scan(asking, request, 40).pages())
     github.faults.clear()
-    # 40, 20, 10, 5, 2, 1 and a light page twice: first at once, for one page alone may have been too heavy.
-    assert len(github.requests) == 8
-    assert time.slept == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    # 40, 10, 2, 1 and a light page twice: first at once, for one page alone may have been too heavy.
+    assert len(github.requests) == 6
+    assert time.slept == [1.0, 2.0, 4.0, 8.0]
