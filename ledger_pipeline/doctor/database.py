@@ -64,6 +64,9 @@ async def check_rights(settings: Settings, migration: Finding) -> Finding:
     if rights.disabled_triggers:
         seen = f"triggers that keep the ledger are off: {', '.join(rights.disabled_triggers)}"
         return failed(RIGHTS, seen, "as the owner: ALTER TABLE ... ENABLE TRIGGER ...; then find out who disabled them")
+    if rights.odd_epochs:
+        seen = f"rows of epochs that no pipeline of ours made: {'; '.join(rights.odd_epochs)}"
+        return failed(RIGHTS, seen, "as the owner: DELETE FROM epochs WHERE id = ...; then find out who wrote them")
     if rights.excess:
         seen = f"the user {', '.join(rights.excess)}: it could change stored facts, or switch off what forbids it"
         return warning(RIGHTS, seen, f"{_AS_WRITER}; keep the owner for migrations, in DATABASE_OWNER_URL")

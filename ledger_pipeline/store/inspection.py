@@ -78,6 +78,18 @@ _DISABLED_TRIGGERS = text("""
 """)
 
 
+# What no pipeline of ours makes, and migrations before 0038 let anybody write who may add epochs.
+_ODD_EPOCHS = text("""
+    SELECT format('%s (%s to %s, %s)', id, period_start, period_end, status) FROM epochs
+    WHERE NOT isfinite(period_start) OR NOT isfinite(period_end) OR period_end - period_start > interval '84 days'
+        OR (status <> 'open' AND closed_at IS NULL)
+        OR (status = 'finalized' AND NOT EXISTS (
+            SELECT FROM payout_statements AS statement WHERE statement.epoch_id = epochs.id))
+        OR weight_config IS NULL OR jsonb_typeof(weight_config) <> 'object'
+    ORDER BY id LIMIT 10
+""")
+
+
 @dataclass(frozen=True)
 class DatabaseFacts:
     """A database that answered. `version` as Postgres numbers it (140005 is 14.5); `revision` None before the first.
@@ -96,13 +108,15 @@ class DatabaseFacts:
 class Rights:
     """What the user lacks of what the pipeline does, what it could do to facts, and the triggers that are off.
 
-    `makes_objects` is whether a user who owns nothing may make functions and tables in the ledger's schema.
+    `makes_objects` is whether a user who owns nothing may make functions and tables in the ledger's schema;
+    `odd_epochs` are the first ten rows of epochs that no pipeline of ours makes.
     """
 
     missing: tuple[str, ...]
     excess: tuple[str, ...]
     disabled_triggers: tuple[str, ...]
     makes_objects: bool
+    odd_epochs: tuple[str, ...]
 
 
 def look_at(url: str) -> DatabaseFacts:
@@ -135,7 +149,8 @@ def rights_of(url: str) -> Rights:
             excess = [f"may {right}" for right, held in _held(connection, _TOO_MUCH) if held]
         disabled = connection.scalars(_DISABLED_TRIGGERS, names).all()
         makes_objects = not is_owner and bool(connection.scalar(_MAKES_OBJECTS))
-    return Rights(tuple(missing), tuple(excess), tuple(disabled), makes_objects)
+        odd_epochs = connection.scalars(_ODD_EPOCHS).all()
+    return Rights(tuple(missing), tuple(excess), tuple(disabled), makes_objects, tuple(odd_epochs))
 
 
 def _held(connection: Connection, rights: tuple[tuple[str, str], ...]) -> list[tuple[str, bool]]:

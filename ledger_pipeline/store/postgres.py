@@ -62,6 +62,8 @@ CREATE_EPOCHS = text("""
 """).bindparams(bindparam("weights", type_=JSONB))
 
 
+# A row without an end, which older migrations took from anybody, is an epoch of nobody's; doctor names it.
+READABLE = text("period_start >= '0001-01-01T00:00:00Z' AND period_end <= '9999-12-31T00:00:00Z'")
 CLOSE_EPOCH = text("""
     UPDATE epochs SET status = 'review', closed_at = now(), allocation_algo_ref = :allocation_algo_ref,
         weight_config_hash = :weight_config_hash, approver_set_hash = :approver_set_hash, pinned_spec = :pinned_spec
@@ -138,7 +140,7 @@ class PostgresLedger:
         query = (
             select(epochs)
             .where(epochs.c.node_id == self.node_id, epochs.c.scope_id == scope_id)
-            .where(epochs.c.status == EpochStatus.OPEN.value)
+            .where(epochs.c.status == EpochStatus.OPEN.value, READABLE)
             .order_by(epochs.c.period_start)
         )
         with translated(self._engine), self._engine.connect() as connection:
@@ -146,7 +148,7 @@ class PostgresLedger:
 
     def epoch(self, epoch_id: int) -> Epoch | None:
         """The epoch of that id; None where the node has none."""
-        query = select(epochs).where(epochs.c.node_id == self.node_id, epochs.c.id == epoch_id)
+        query = select(epochs).where(epochs.c.node_id == self.node_id, epochs.c.id == epoch_id, READABLE)
         with translated(self._engine), self._engine.connect() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else _epoch(row)
@@ -359,7 +361,7 @@ class PostgresLedger:
         query = (
             select(epochs)
             .where(epochs.c.node_id == self.node_id, epochs.c.scope_id == scope_id)
-            .where(epochs.c.period_start < within.end, epochs.c.period_end > within.start)
+            .where(epochs.c.period_start < within.end, epochs.c.period_end > within.start, READABLE)
             .order_by(epochs.c.period_start)
         )
         return [_epoch(row) for row in connection.execute(query)]
@@ -399,8 +401,8 @@ def _overlap(
     other = next((epoch for epoch in near if epoch.window.start < window.end and window.start < epoch.window.end), None)
     if other is None:
         return EpochOverlap(
-            f"no epoch {window.key} to {window.end.date()}: the database gave it an id that another row of epochs has; "
-            "as the owner, set the sequence epochs_id_seq beyond the highest id"
+            f"no epoch {window.key} to {window.end.date()}: a row of epochs is in its way that nothing of ours made; "
+            "`ledger-pipeline doctor` names it, or else the id is taken: set the sequence epochs_id_seq higher"
         )
     stored = [epoch.window for epoch in of_scope if epoch.id not in created]
     return epoch_overlap(window, stored, f"epoch {other.id} of the scope", other.window)

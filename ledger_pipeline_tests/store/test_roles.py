@@ -13,8 +13,9 @@ from ledger_pipeline.core.events import GITHUB
 from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.store import migrations, schema
 from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.inspection import rights_of
 from ledger_pipeline.store.port import EpochStatus
-from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.postgres import EVER, PostgresLedger
 from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
 from ledger_pipeline.store.settlement_port import Judgement, NewBinding
 from ledger_pipeline_tests.builders import (
@@ -183,8 +184,40 @@ def test_an_id_that_is_taken_is_told_by_name(ledger: PostgresLedger, ledger_engi
     ledger.ensure_epochs(SCOPE_ID, [window("2026-03-02")], {})
     with ledger_engine.begin() as connection:
         connection.execute(text("SELECT setval('epochs_id_seq', (SELECT max(id) FROM epochs), false)"))
-    with pytest.raises(EpochOverlap, match="another row of epochs has; as the owner, set the sequence"):
+    with pytest.raises(EpochOverlap, match="or else the id is taken: set the sequence epochs_id_seq higher"):
         ledger.ensure_epochs(SCOPE_ID, [window("2026-03-09")], {})
+
+
+ODD_EPOCHS = {
+    "without an end": "'2026-03-02Z', 'infinity', 'open', '{}'",
+    "without a start": "'-infinity', '2026-01-01Z', 'open', '{}'",
+    "of ten years": "'2026-03-02Z', '2036-03-03Z', 'open', '{}'",
+    "finalized without a statement": "'2026-03-02Z', '2026-03-09Z', 'finalized', '{}'",
+    "weighed by nothing": "'2026-03-02Z', '2026-03-09Z', 'open', '[]'",
+}
+
+
+@pytest.mark.parametrize("values", ODD_EPOCHS.values(), ids=ODD_EPOCHS)
+def test_an_odd_epoch_of_before_is_named_and_stops_no_reader(
+    ledger: PostgresLedger, ledger_engine: Engine, ledger_url: str, values: str
+) -> None:
+    ledger.ensure_epochs(SCOPE_ID, [CLOSED], {})
+    with ledger_engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE epochs DISABLE TRIGGER epochs_born_open")
+        connection.exec_driver_sql(
+            "INSERT INTO epochs (node_id, scope_id, period_start, period_end, status, weight_config) "
+            f"VALUES ('{NODE_ID}', '{SCOPE_ID}', {values})"
+        )
+        connection.exec_driver_sql("ALTER TABLE epochs ENABLE TRIGGER epochs_born_open")
+        odd = connection.scalar(text("SELECT max(id) FROM epochs"))
+    assert CLOSED in [epoch.window for epoch in ledger.epochs(SCOPE_ID, EVER)]
+    assert CLOSED in [epoch.window for epoch in ledger.open_epochs(SCOPE_ID)]
+    ledger.epoch(odd)
+    [named] = rights_of(ledger_url).odd_epochs
+    assert named.startswith(f"{odd} (")
+    if "infinity" in values:
+        with pytest.raises(EpochOverlap, match="a row of epochs is in its way that nothing of ours made"):
+            ledger.ensure_epochs(SCOPE_ID, [window("2026-03-09"), window("2025-12-22")], {})
 
 
 def test_new_tables_have_their_rights(owner_engine: Engine) -> None:
