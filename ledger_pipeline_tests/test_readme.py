@@ -93,6 +93,24 @@ def test_every_setting_is_documented_as_the_code_says() -> None:
     assert rows == {name.upper(): field.description for name, field in Settings.model_fields.items()}
 
 
+def test_every_line_of_the_threat_model_names_tests_that_there_are() -> None:
+    section = README.partition("\n## Threat model\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    assert {line.split("|")[1].split()[0] for line in lines if line.split("|")[1].strip()} >= {
+        "A",
+        "An",
+        "Who",
+        "GitHub",
+    }
+    for line in lines:
+        named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", line)
+        assert named, line
+        assert line.count("`, `") == len(named) - 1, line  # nothing else stands in the last column
+        for file, test in named:
+            text = (ROOT / "ledger_pipeline_tests" / file).read_text("utf-8")
+            assert re.search(rf"^def {test}\(", text, flags=re.MULTILINE), f"{file} has no {test}"
+
+
 def test_every_subcommand_is_mentioned() -> None:
     names = [command.name for command in app.registered_commands]
     for name in names:
