@@ -53,7 +53,10 @@ NARROWER = {
     ),
     "verification": ("core", "wallets", "store.settlement_port", "verification"),
     "wallets": ("core",),
-    "temporal_bridge": ("core", "logs", "repo_spec", "settings", "sources", "store", "pipeline", "temporal_bridge"),
+    "temporal_bridge": (
+        *("core", "logs", "repo_spec", "settings", "sources", "store", "pipeline", "temporal_bridge"),
+        "verification",  # the root of what a statement follows from, which an approver signs
+    ),
 }
 
 CORE_LIBRARIES = {

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from ledger_pipeline.cli.identities import read_bindings
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.unread import ISSUE
+from ledger_pipeline.pipeline.settle import SignedInputs, finalize
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO
 from ledger_pipeline.store.port import AppendOutcome, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -22,6 +23,7 @@ from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.pipeline.test_chain import forge
 from ledger_pipeline_tests.store.settlement import (
     ADA_USER,
+    APPROVER,
     APPROVERS,
     POOL,
     Books,
@@ -290,7 +292,26 @@ def test_what_is_not_finalized_cannot_be_verified_or_exported(run: Run, ledger: 
 def test_sign_data_prints_the_message_and_nothing_else(run: Run, ledger: PostgresLedger) -> None:
     books: Books = reviewed(ledger)
     assert run("epoch", "sign-data", *EPOCH).out == books.draft().message
-    assert run("epoch", "sign-data", *EPOCH, "--json").json["message"] == books.draft().message
+    printed = run("epoch", "sign-data", *EPOCH, "--json").json
+    assert printed["message"] == books.draft().message
+    about_inputs = run("epoch", "sign-data", *EPOCH, "--inputs").out
+    assert about_inputs == printed["inputs_message"]
+    assert f"Inputs Root: {printed['inputs_root']}\n" in about_inputs
+
+
+def test_verify_says_who_signed_the_events_and_decisions_too(run: Run, ledger: PostgresLedger, tmp_path: Path) -> None:
+    books: Books = reviewed(ledger)
+    about_inputs = run("epoch", "sign-data", *EPOCH, "--inputs").out
+    inputs = SignedInputs(APPROVER.sign(about_inputs), lambda rows: inputs_root(facts_of(rows)))
+    finalize(ledger, books.spec, books.epoch, books.signature(), None, inputs)
+    file = tmp_path / "epoch.zip"
+    assert run("export", *EPOCH, "--output", str(file)).code == 0
+    root = inputs_root(facts_of(ledger.statements.rows(books.epoch)))
+    for of in (EPOCH, ("--archive", str(file))):
+        ran = run("verify", *of)
+        assert f"by their root {root}; by {APPROVER.address}\n" in ran.out
+        assert "not signed" not in ran.out
+        assert run("verify", *of, "--json").json["inputs_signed_by"] == [APPROVER.address]
 
 
 def test_a_forged_statement_is_shown_for_what_it_is_and_set_aside(

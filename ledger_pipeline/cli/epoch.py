@@ -15,6 +15,7 @@ from ledger_pipeline.cli.output import print_json, print_table, say, say_exactly
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.core.statements import inputs_message
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.pipeline.closing import open_epochs
@@ -28,6 +29,8 @@ from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Outcome, Statement
 from ledger_pipeline.temporal_bridge.finalize_contract import FinalizeEpochResult
+from ledger_pipeline.verification.inputs_root import inputs_root
+from ledger_pipeline.verification.record import facts_of
 
 # What a finalization did, as the workflow says it.
 _OUTCOMES = {
@@ -41,6 +44,13 @@ app = typer.Typer(help="The life of an epoch, from open to its signed statement.
 
 Signature = Annotated[str, typer.Option("--signature", metavar="0x..", help="An approver's signature of the message.")]
 Signer = Annotated[str | None, typer.Option("--signer", metavar="0x..", help="Whose signature it should be.")]
+Inputs = Annotated[
+    bool, typer.Option("--inputs", help="Print the message that binds the events and decisions it follows from.")
+]
+SignatureOfInputs = Annotated[
+    str | None,
+    typer.Option("--inputs-signature", metavar="0x..", help="The same approver's, of `sign-data --inputs`."),
+]
 User = Annotated[str, typer.Option("--user", help="Whose units.")]
 UnitsMilli = Annotated[
     int, typer.Option("--units-milli", min=0, max=MAX_UNITS, help="What the units should have been, in milli-units.")
@@ -176,14 +186,25 @@ def close_command(
 
 
 @app.command("sign-data")
-def sign_data(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+def sign_data(epoch_name: OneEpoch, inputs: Inputs = False, scope_key: ScopeKey = None, as_json: Json = False) -> None:
     """Print the exact message to sign (EIP-191, personal_sign); an amendment's where units were put right."""
     with open_access(scope_key) as access:
-        draft = draft_statement(access.ledger, access.scope, access.epoch(epoch_name))
+        epoch = access.epoch(epoch_name)
+        draft = draft_statement(access.ledger, access.scope, epoch)
+        root = inputs_root(facts_of(access.ledger.statements.rows(epoch)))
+        about_inputs = inputs_message(
+            node_id=access.ledger.node_id,
+            scope_id=epoch.scope_id,
+            epoch_id=epoch.id,
+            inputs_root=root,
+            statement_message=draft.message,
+        )
     if as_json:
         print_json(
             {
                 "message": draft.message,
+                "inputs_root": root,
+                "inputs_message": about_inputs,
                 "allocation_set_hash": draft.allocation_set_hash,
                 "pool_total_credits": str(draft.pool_total_credits),
                 "supersedes_statement_id": draft.supersedes,
@@ -191,17 +212,22 @@ def sign_data(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = 
             }
         )
         return
-    say_exactly(draft.message)
+    say_exactly(about_inputs if inputs else draft.message)
 
 
 @app.command()
 def finalize(
-    epoch_name: OneEpoch, signature: Signature, signer: Signer = None, scope_key: ScopeKey = None, as_json: Json = False
+    epoch_name: OneEpoch,
+    signature: Signature,
+    signer: Signer = None,
+    inputs_signature: SignatureOfInputs = None,
+    scope_key: ScopeKey = None,
+    as_json: Json = False,
 ) -> None:
     """Have Temporal's FinalizeEpochWorkflow write the signed statement; again, it prints the one there is."""
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
-        result = asyncio.run(_finalize(access.settings, epoch, signature, signer))
+        result = asyncio.run(_finalize(access.settings, epoch, signature, signer, inputs_signature))
         statements = {statement.id: statement for statement in access.ledger.statements.of(epoch)}
     if as_json:
         print_json(result.model_dump(mode="json", by_alias=False))
@@ -223,12 +249,14 @@ def amend(
     say("noted: sign the message of `ledger-pipeline epoch sign-data`, then finalize with that signature")
 
 
-async def _finalize(settings: Settings, epoch: Epoch, signature: str, signer: str | None) -> FinalizeEpochResult:
+async def _finalize(
+    settings: Settings, epoch: Epoch, signature: str, signer: str | None, inputs_signature: str | None
+) -> FinalizeEpochResult:
     # Here, for no other command of this group waits for Temporal's client.
     from ledger_pipeline.temporal_bridge.connection import connect
     from ledger_pipeline.temporal_bridge.finalize import finalize_epoch
 
-    return await finalize_epoch(await connect(settings), epoch, signature, signer)
+    return await finalize_epoch(await connect(settings), epoch, signature, signer, inputs_signature)
 
 
 def _blocks(access: LedgerAccess, epoch: Epoch) -> list[str]:

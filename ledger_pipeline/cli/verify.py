@@ -20,10 +20,18 @@ from ledger_pipeline.verification.archive import read_archive, write_archive
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.limits import DEFAULT_MEGABYTES, ArchiveLimits
 from ledger_pipeline.verification.record import EpochFacts, facts_of
-from ledger_pipeline.verification.verify import ContributorAccount, Difference, accounts, verify
+from ledger_pipeline.verification.verify import (
+    ContributorAccount,
+    Difference,
+    accounts,
+    inputs_signatures,
+    inputs_signers,
+    verify,
+)
 
 # What an archive holds may be of any length, and as many rows.
 MESSAGE_LENGTH = 1000
+SIGNED_LENGTH = 10_000
 NAME_LENGTH = 300
 CONTRIBUTORS_SHOWN = 1000
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -86,13 +94,15 @@ def command(
         raise VerificationFailed(f"{len(differences)} differences: see above")
     if not as_json:
         for line in _signed(facts):
-            say(plain_message(line, MESSAGE_LENGTH))
+            say(plain_message(line, SIGNED_LENGTH))
         say("every number follows from the rows before it, and the signatures are good")
 
 
 def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
     """Write a finalized epoch as one archive that anybody can verify with no database and no network."""
     facts, _ = _facts(epoch_name, scope_key)
+    # Whoever may write to the ledger can add rows that are no signature of anything: no archive has them.
+    facts = facts.model_copy(update={"inputs_signatures": inputs_signatures(facts)})
     # A name that somebody may have written into the ledger chooses no other folder.
     scope = re.sub(r"[^A-Za-z0-9_-]", "_", str(facts.pinned_spec.get("scope_key", "scope"))[:100])
     file = output or Path(f"epoch-{facts.epoch.window.key}-{scope}.zip")
@@ -176,6 +186,12 @@ def _signed(facts: EpochFacts) -> Iterator[str]:
     approvers = ", ".join(map(str, named)) if isinstance(named, list) else "none"
     yield f"approvers when it closed: {approvers}; approver_set_hash {facts.epoch.approver_set_hash}"
     yield "signed: node, scope, epoch, each user's units, the pool's total"
+    if signers := inputs_signers(facts):
+        yield (
+            "signed as well: the events and decisions that the units follow from, by their root "
+            f"{inputs_root(facts)}; by {', '.join(signers)}"
+        )
+        return
     yield (
         "not signed: the events and decisions that the units follow from; their root is "
         f"{inputs_root(facts)}: compare it with what an approver gives you"
@@ -196,6 +212,7 @@ def _json(
         "epoch_id": str(facts.epoch.epoch_id),
         "approver_set_hash": facts.epoch.approver_set_hash,
         "inputs_root": inputs_root(facts),
+        "inputs_signed_by": inputs_signers(facts),
         "differences": [{"where": difference.where, "problem": difference.problem} for difference in differences],
         "contributors": [
             {

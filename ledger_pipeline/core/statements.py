@@ -91,6 +91,23 @@ def statement_message(
     )
 
 
+def inputs_message(*, node_id: UUID, scope_id: UUID, epoch_id: int, inputs_root: str, statement_message: str) -> str:
+    """What an approver may sign beside `statement_message` (EIP-191, `personal_sign`): what its numbers follow from.
+
+    Not of the contract: ours, to the byte. `inputs_root` is hex; lines end in a line feed, the last in none.
+    """
+    return "\n".join(
+        [
+            "Ledger Pipeline Statement Inputs v1",
+            f"Node: {node_id}",
+            f"Scope: {scope_id}",
+            f"Epoch: {epoch_id}",
+            f"Inputs Root: {inputs_root}",
+            f"Statement: {sha256(statement_message.encode()).hexdigest()}",
+        ]
+    )
+
+
 def amended_units(stated: Sequence[UserUnits], corrections: Mapping[str, int]) -> list[UserUnits]:
     """The units of a statement with `corrections` (user id -> units) in place of theirs, by user id."""
     units = {each.user_id: each.units for each in stated} | dict(corrections)

@@ -25,6 +25,7 @@ from ledger_pipeline.core.statements import (
     allocation_set_hash,
     amended_units,
     compute_payouts,
+    inputs_message,
     statement_message,
 )
 from ledger_pipeline.pipeline.chain import StatementChain, message_of, stated_units, statement_chain
@@ -33,7 +34,9 @@ from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, unread_summary
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import (
+    EpochRows,
     Finalization,
+    InputsSignature,
     SameStatement,
     Settlement,
     SettlingLedger,
@@ -56,6 +59,14 @@ class Draft:
     payouts: Sequence[Payout]
     supersedes: UUID | None
     message: str
+
+
+@dataclass(frozen=True)
+class SignedInputs:
+    """A signature of what a statement follows from; `root_of` gives the root (hex) of the rows it would follow from."""
+
+    signature: str
+    root_of: Callable[[EpochRows], str]
 
 
 def next_steps(
@@ -123,11 +134,17 @@ def set_aside(ledger: SettlingLedger, spec: RepoSpec, row_id: UUID, reason: str)
 
 
 def finalize(
-    ledger: SettlingLedger, spec: RepoSpec, epoch: Epoch, signature: str, signer_address: str | None = None
+    ledger: SettlingLedger,
+    spec: RepoSpec,
+    epoch: Epoch,
+    signature: str,
+    signer_address: str | None = None,
+    inputs: SignedInputs | None = None,
 ) -> Finalization:
     """The epoch's statement, written with its signature in one transaction; the one there is where it is signed again.
 
-    An epoch that has a statement and corrections gets the statement that supersedes it. Nothing is built on a statement
+    An epoch that has a statement and corrections gets the statement that supersedes it. `inputs` is the same approver's
+    signature of what the statement follows from, kept beside it. Nothing is built on a statement
     that does not verify. Raises EpochNotReady, or the SignatureError that fits: WrongSignature, ForeignSignature,
     StaleSignature, SignerNotApproved, ApproversChanged.
     """
@@ -139,14 +156,16 @@ def finalize(
     def decide(settlement: Settlement) -> SignedStatement | SameStatement | Statement:
         chain = statement_chain(ledger.node_id, scope, epoch, settlement.history)
         if chain.in_force is not None:
-            signer = recover_signer(message_of(ledger.node_id, epoch, chain.in_force), signature)
+            message = message_of(ledger.node_id, epoch, chain.in_force)
+            signer = recover_signer(message, signature)
             # Without corrections there is nothing else to sign: a signature of anything else is told for what it is.
             if is_among(signer, scope.approvers) or not (chain.broken or _corrections(settlement, chain.in_force)):
                 _check_approvers(scope, epoch)
                 _check_signer(scope, signer, signer_address)
-                if is_among(signer, tuple(chain.signers[chain.in_force.id])):
+                signed_inputs = _inputs_signature(ledger.node_id, epoch, settlement, message, signer, inputs)
+                if signed_inputs is None and is_among(signer, tuple(chain.signers[chain.in_force.id])):
                     return chain.in_force
-                return SameStatement(chain.in_force, signer, signature)
+                return SameStatement(chain.in_force, signer, signature, signed_inputs)
         draft = _draft(ledger.node_id, scope, epoch, settlement, chain)
         signer = recover_signer(draft.message, signature)
         _check_signer(scope, signer, signer_address)
@@ -157,6 +176,7 @@ def finalize(
             signer_wallet=signer,
             signature=signature,
             supersedes=draft.supersedes,
+            inputs=_inputs_signature(ledger.node_id, epoch, settlement, draft.message, signer, inputs),
         )
 
     try:
@@ -168,6 +188,32 @@ def finalize(
             if meant_for is not None:
                 raise meant_for from None
         raise unfit.refusal from None
+
+
+def _inputs_signature(
+    node_id: UUID, epoch: Epoch, settlement: Settlement, message: str, signer: str, inputs: SignedInputs | None
+) -> InputsSignature | None:
+    """`inputs` as it is kept, once it is `signer`'s and of the rows of this moment. Raises WrongSignature."""
+    if inputs is None:
+        return None
+    root = inputs.root_of(settlement.rows())
+    signature = canonical_signature(inputs.signature)
+    inputs_signer = recover_signer(
+        inputs_message(
+            node_id=node_id,
+            scope_id=epoch.scope_id,
+            epoch_id=epoch.id,
+            inputs_root=root,
+            statement_message=message,
+        ),
+        signature,
+    )
+    if inputs_signer != signer:
+        raise WrongSignature(
+            f"the signature of the inputs is not {signer}'s over their root {root}: sign what "
+            "`ledger-pipeline epoch sign-data --inputs` prints now"
+        )
+    return InputsSignature(root, signature)
 
 
 def _draft(node_id: UUID, scope: Scope, epoch: Epoch, settlement: Settlement, chain: StatementChain) -> Draft:

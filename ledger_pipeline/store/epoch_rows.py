@@ -64,6 +64,14 @@ _OF_EPOCH: Mapping[str, str] = {
         )
         ORDER BY signature.signed_at, signature.signer_wallet
     """,
+    "inputs_signatures": """
+        SELECT statement_id, signer_wallet, inputs_root, signature, signed_at FROM statement_inputs_signatures
+        WHERE epoch_id = :epoch_id AND node_id = :node_id AND NOT EXISTS (
+            SELECT FROM set_asides AS aside
+            WHERE aside.statement_id = statement_inputs_signatures.statement_id AND aside.signature_id IS NULL
+        )
+        ORDER BY signed_at, signer_wallet COLLATE "C"
+    """,
 }
 
 

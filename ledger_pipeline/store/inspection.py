@@ -20,6 +20,7 @@ FACTS = (
     "statement_signatures",
     "statement_corrections",
     "signing_requests",
+    "statement_inputs_signatures",
     "left_out_items",
 )
 STATE = (

@@ -335,6 +335,24 @@ payout_statements = Table(
     ),
 )
 
+statement_inputs_signatures = Table(
+    "statement_inputs_signatures",
+    metadata,
+    _id(),
+    _required("node_id", Uuid),
+    _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    _required("statement_id", Uuid),
+    _required("signer_wallet"),
+    _required("inputs_root"),
+    _required("signature"),
+    _since("signed_at"),
+    UniqueConstraint(
+        *("statement_id", "signer_wallet", "inputs_root", "signature"), name="statement_inputs_signatures_once"
+    ),
+    CheckConstraint("inputs_root ~ '^[0-9a-f]{64}$'", name="inputs_root"),
+    ForeignKeyConstraint(["statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]),
+)
+
 statement_corrections = Table(
     "statement_corrections",
     metadata,

@@ -181,6 +181,7 @@ class Settlement:
     """Everything a statement of an epoch follows from, as of one moment; `corrections` are of any of its statements.
 
     `curated` is what the allocations should follow from; `uncurated_events` are in the window, and in no row of it.
+    `rows` reads all rows of that moment, while it lasts.
     """
 
     status: EpochStatus
@@ -190,6 +191,15 @@ class Settlement:
     uncurated_events: int
     history: StatementHistory
     corrections: Sequence[Correction]
+    rows: Callable[[], "EpochRows"]
+
+
+@dataclass(frozen=True)
+class InputsSignature:
+    """An approver's signature of the root (hex) of what a statement follows from, beside that of the statement."""
+
+    inputs_root: str
+    signature: str
 
 
 @dataclass(frozen=True)
@@ -202,6 +212,7 @@ class SignedStatement:
     signer_wallet: str
     signature: str
     supersedes: UUID | None = None
+    inputs: InputsSignature | None = None
 
 
 @dataclass(frozen=True)
@@ -211,6 +222,7 @@ class SameStatement:
     statement: Statement
     signer_wallet: str
     signature: str
+    inputs: InputsSignature | None = None
 
 
 class Outcome(StrEnum):
@@ -252,6 +264,7 @@ class EpochRows:
     statements: Sequence[Row]
     corrections: Sequence[Row]
     signatures: Sequence[Row]
+    inputs_signatures: Sequence[Row]
 
 
 # A statement to write, a signature to add to one there is, or that one where nothing is to be written.

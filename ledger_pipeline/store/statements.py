@@ -100,6 +100,11 @@ INSERT_SIGNATURE = text("""
     VALUES (:node_id, :statement_id, :signer_wallet, :signature)
     ON CONFLICT DO NOTHING
 """)
+INSERT_INPUTS_SIGNATURE = text("""
+    INSERT INTO statement_inputs_signatures (node_id, epoch_id, statement_id, signer_wallet, inputs_root, signature)
+    VALUES (:node_id, :epoch_id, :statement_id, :signer_wallet, :inputs_root, :signature)
+    ON CONFLICT DO NOTHING
+""")
 FINALIZE_EPOCH = text("""
     UPDATE epochs SET status = 'finalized', pool_total_credits = :pool_total_credits
     WHERE id = :epoch_id AND node_id = :node_id AND status = 'review'
@@ -135,7 +140,7 @@ class Statements(LedgerSection):
             if isinstance(decided, Statement):
                 return Finalization(decided, Outcome.UNCHANGED)
             if isinstance(decided, SameStatement):
-                self._sign(connection, decided.statement.id, decided)
+                self._sign(connection, epoch, decided.statement.id, decided)
                 return Finalization(decided.statement, Outcome.SIGNED)
             numbers = {**self._of(epoch), "pool_total_credits": decided.pool_total_credits}
             connection.execute(LOCK_STAMPS, {"node_id": str(self.node_id)})
@@ -148,7 +153,7 @@ class Statements(LedgerSection):
                     "supersedes": decided.supersedes,
                 },
             ).scalar_one()
-            self._sign(connection, statement_id, decided)
+            self._sign(connection, epoch, statement_id, decided)
             if decided.supersedes is None:
                 connection.execute(FINALIZE_EPOCH, numbers)
             history = self._history(connection, epoch)
@@ -230,6 +235,7 @@ class Statements(LedgerSection):
             uncurated_events=uncurated_events(connection, self.node_id, epoch),
             history=self._history(connection, epoch),
             corrections=[Correction(**row._mapping) for row in connection.execute(CORRECTIONS, self._of(epoch))],
+            rows=lambda: epoch_rows(connection, self.node_id, epoch.id),
         )
 
     def _history(self, connection: Connection, epoch: Epoch) -> StatementHistory:
@@ -240,7 +246,9 @@ class Statements(LedgerSection):
             [SetAside(**row._mapping) for row in connection.execute(SET_ASIDES, parameters)],
         )
 
-    def _sign(self, connection: Connection, statement_id: UUID, signed: SignedStatement | SameStatement) -> None:
+    def _sign(
+        self, connection: Connection, epoch: Epoch, statement_id: UUID, signed: SignedStatement | SameStatement
+    ) -> None:
         parameters: dict[str, Any] = {
             "node_id": self.node_id,
             "statement_id": statement_id,
@@ -248,6 +256,8 @@ class Statements(LedgerSection):
             "signature": signed.signature,
         }
         connection.execute(INSERT_SIGNATURE, parameters)
+        if signed.inputs is not None:
+            connection.execute(INSERT_INPUTS_SIGNATURE, {**parameters, "epoch_id": epoch.id, **vars(signed.inputs)})
 
 
 def _in_order(statements: Sequence[Statement]) -> list[Statement]:

@@ -18,14 +18,23 @@ from ledger_pipeline.temporal_bridge.finalize_contract import (
 
 
 async def finalize_epoch(
-    client: Client, epoch: Epoch, signature: str, signer_address: str | None = None
+    client: Client,
+    epoch: Epoch,
+    signature: str,
+    signer_address: str | None = None,
+    inputs_signature: str | None = None,
 ) -> FinalizeEpochResult:
     """Run the workflow for `epoch`, attaching to one in progress by the same signature, and wait for its result.
 
     Raises the error that the ledger refused it with, or TemporalUnavailable.
     """
-    request = FinalizeEpochInput(epoch_id=str(epoch.id), signature=signature, signer_address=signer_address)
-    workflow_id = finalize_workflow_id(epoch.scope_id, epoch.id, signature, signer_address)
+    request = FinalizeEpochInput(
+        epoch_id=str(epoch.id),
+        signature=signature,
+        signer_address=signer_address,
+        inputs_signature=inputs_signature,
+    )
+    workflow_id = finalize_workflow_id(epoch.scope_id, epoch.id, signature, signer_address, inputs_signature)
     try:
         handle = await client.start_workflow(
             FINALIZE_EPOCH_WORKFLOW,

@@ -14,11 +14,15 @@ FINALIZE_EPOCH = "finalizeEpoch"
 
 
 class FinalizeEpochInput(Wire):
-    """Which epoch, and an approver's signature of its message; `signerAddress` says whose it should be."""
+    """Which epoch, and an approver's signature of its message; `signerAddress` says whose it should be.
+
+    `inputsSignature` is theirs of what the statement follows from; clients of before know of none.
+    """
 
     epoch_id: EpochId
     signature: Annotated[StrictStr, Field(min_length=1)]
     signer_address: StrictStr | None = None
+    inputs_signature: Annotated[StrictStr, Field(min_length=1)] | None = None
 
 
 class FinalizeEpochResult(Wire):
@@ -38,7 +42,15 @@ class FinalizeEpochResult(Wire):
     outcome: str | None = None
 
 
-def finalize_workflow_id(scope_id: UUID, epoch_id: int, signature: str, signer_address: str | None = None) -> str:
+def finalize_workflow_id(
+    scope_id: UUID,
+    epoch_id: int,
+    signature: str,
+    signer_address: str | None = None,
+    inputs_signature: str | None = None,
+) -> str:
     """One finalization of an epoch by one signature at a time: whoever brings another waits for no result of this."""
     asked = f"{canonical_signature(signature)} {(signer_address or '').lower()}"
+    if inputs_signature is not None:
+        asked += f" {canonical_signature(inputs_signature)}"
     return f"ledger-finalize-{scope_id}-{epoch_id}-{sha256(asked.encode()).hexdigest()[:16]}"

@@ -29,12 +29,14 @@ from ledger_pipeline.verification.limits import (
     MemoryBudget,
     memory_of,
 )
-from ledger_pipeline.verification.record import LISTS, MAX_DIGITS, EpochFacts, EpochRecord
+from ledger_pipeline.verification.record import LISTS, MAX_DIGITS, OPTIONAL_LISTS, EpochFacts, EpochRecord
 from ledger_pipeline.verification.verify import Difference, bounded
 
 FORMAT = "ledger-pipeline epoch archive, version 1"
 EPOCH, PINNED_SPEC, LINE_HASHES, SUMS = "epoch.json", "repo-spec.json", "line-hashes.json", "SHA256SUMS"
 MEMBERS = (EPOCH, PINNED_SPEC, *(f"{name}.jsonl" for name in LISTS), LINE_HASHES, SUMS)
+# In this order, before the two that hold the hashes.
+OPTIONAL_MEMBERS = tuple(f"{name}.jsonl" for name in OPTIONAL_LISTS)
 
 # A ZIP's local header: 30 bytes, then the name; nothing else is written here. Each entry of its directory: 46 bytes,
 # then the name. At the end 22 bytes, before which a directory for larger files would be announced.
@@ -52,6 +54,7 @@ _ORDER: Mapping[str, Callable[[Any], Any]] = {
     "pool": lambda row: row.component_id,
     "statements": lambda row: (row.created_at, row.statement_id),
     "signatures": lambda row: row.signed_at,
+    "inputs_signatures": lambda row: row.signed_at,
 }
 
 
@@ -71,7 +74,7 @@ def archive_bytes(facts: EpochFacts) -> bytes:
 
 def in_ledger_order(facts: EpochFacts) -> EpochFacts:
     """`facts` with every list in the order that the ledger gives it in; corrections stay, for the last one counts."""
-    ordered = {name: sorted(getattr(facts, name), key=key) for name, key in _ORDER.items()}
+    ordered = {name: sorted(rows, key=key) for name, key in _ORDER.items() if (rows := getattr(facts, name))}
     return facts.model_copy(update=ordered)
 
 
@@ -81,7 +84,7 @@ def _written(facts: EpochFacts) -> dict[str, bytes]:
         EPOCH: facts.epoch.canonical() + "\n",
         PINNED_SPEC: canonical_json(dict(facts.pinned_spec)) + "\n",
     }
-    for name in LISTS:
+    for name in (*LISTS, *(name for name in OPTIONAL_LISTS if getattr(facts, name))):
         members[f"{name}.jsonl"] = "".join(f"{row.canonical()}\n" for row in getattr(facts, name))
     encoded = {name: text.encode() for name, text in members.items()}
     return encoded | _hashes(encoded)
@@ -152,7 +155,7 @@ def _members(file: Path, content: bytes) -> dict[str, bytes]:
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise ArchiveError(f"{no_archive}{error}") from None
     names = {entry.filename for entry in entries}
-    missing, strange = [name for name in MEMBERS if name not in names], sorted(names - set(MEMBERS))
+    missing, strange = [name for name in MEMBERS if name not in names], sorted(names - {*MEMBERS, *OPTIONAL_MEMBERS})
     if missing or strange:
         raise ArchiveError(
             f"{file}: no epoch's archive: missing {', '.join(missing) or 'nothing'}, "
@@ -167,7 +170,8 @@ def _members(file: Path, content: bytes) -> dict[str, bytes]:
             raise ArchiveError(f"{file}: no epoch's archive: {entry.filename} overlaps what stands before or after it")
         end = start + entry.file_size
         found[entry.filename] = content[start:end]
-    return found
+    optional = [name for name in OPTIONAL_MEMBERS if name in found]
+    return {name: found[name] for name in (*MEMBERS[:-2], *optional, *MEMBERS[-2:])}
 
 
 def _check_lines(file: Path, members: Mapping[str, bytes], limits: ArchiveLimits) -> None:
@@ -193,13 +197,14 @@ def _damaged_lines(members: Mapping[str, bytes], limits: ArchiveLimits) -> Itera
     """Lines that do not have the hash that was written for them; the hashes themselves are held by SHA256SUMS."""
     listed = (line.partition("  ") for line in members[SUMS].decode(errors="replace").split("\n"))
     sums = {name: hash_ for hash_, _, name in listed}
-    for name in MEMBERS[:-1]:
+    *hashed, line_hashes, _ = members
+    for name in (*hashed, line_hashes):
         if sums.get(name) != _hash(members[name]):
             yield Difference(name, f"its bytes are not those that {SUMS} lists")
     too_much = memory_of(members[LINE_HASHES]) > limits.max_line_memory_bytes
     try:
         written = json.loads(b"" if too_much else members[LINE_HASHES])["lines"]
-        hashes = {name: list(written[name]) for name in MEMBERS[:-2]}
+        hashes = {name: list(written[name]) for name in hashed}
     except (ValueError, KeyError, TypeError, RecursionError):
         yield Difference(LINE_HASHES, "it cannot be read, so changes are not located by line")
         return
@@ -215,7 +220,7 @@ def _damaged_lines(members: Mapping[str, bytes], limits: ArchiveLimits) -> Itera
 
 def _damaged_frame(content: bytes, members: Mapping[str, bytes]) -> Iterator[Difference]:
     """The first byte outside of the members that is not as we write it, and a length that differs."""
-    again = _zip({name: members[name] for name in MEMBERS})
+    again = _zip(members)
     if content == again:
         return
     for offset, (found, written) in enumerate(zip(content, again, strict=False)):
@@ -235,7 +240,8 @@ def _disordered(facts: EpochFacts) -> Iterator[Difference]:
 
 def _rehashed(members: Mapping[str, bytes]) -> Iterator[Difference]:
     """Lists of hashes that are spelled otherwise than we write them."""
-    for name, written in _hashes({name: members[name] for name in MEMBERS[:-2]}).items():
+    hashed = {name: content for name, content in members.items() if name not in {LINE_HASHES, SUMS}}
+    for name, written in _hashes(hashed).items():
         if members[name] != written:
             yield Difference(name, "it is not spelled as it is written")
 
@@ -265,14 +271,19 @@ def _facts(members: Mapping[str, bytes], limits: ArchiveLimits, respelled: Calla
     epoch = _parsed(EPOCH, members[EPOCH], EpochRecord)
     if members[EPOCH] != epoch.canonical().encode() + b"\n":
         respelled(Difference(f"{EPOCH} line 1", "it is not spelled as it is written"))
-    lists: dict[str, Any] = {name: list(parsed(f"{name}.jsonl", model)) for name, model in LISTS.items()}
+    models = {name: model for name, model in {**LISTS, **OPTIONAL_LISTS}.items() if f"{name}.jsonl" in members}
+    lists: dict[str, Any] = {name: list(parsed(f"{name}.jsonl", model)) for name, model in models.items()}
+    for name in models.keys() & OPTIONAL_LISTS.keys():
+        if not lists[name]:
+            respelled(Difference(f"{name}.jsonl", "it is empty, and no archive of ours has it then"))
     _check_work(lists)
     return EpochFacts.model_construct(epoch=epoch, pinned_spec=spec, **lists)
 
 
 def _check_work(lists: Mapping[str, Sequence[Any]]) -> None:
     """Raises ArchiveError for rows that few bytes hold, and much time would go into."""
-    signatures, statements = len(lists["signatures"]), len(lists["statements"])
+    signatures = len(lists["signatures"]) + len(lists.get("inputs_signatures", ()))
+    statements = len(lists["statements"])
     if signatures > MAX_SIGNATURES:
         raise ArchiveError(
             f"signatures.jsonl: {signatures} signatures are more than the {MAX_SIGNATURES} of an archive"

@@ -8,8 +8,18 @@ from datetime import UTC
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Strict
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    Strict,
+    ValidationError,
+)
 
+from ledger_pipeline.core.errors import VerificationFailed
 from ledger_pipeline.core.hashing import canonical_json
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.settlement_port import EpochRows
@@ -164,6 +174,16 @@ class SignatureRecord(Record):
     signed_at: Instant
 
 
+class InputsSignatureRecord(Record):
+    """An approver's signature of the root of what a statement follows from."""
+
+    statement_id: UUID
+    signer_wallet: str
+    inputs_root: str
+    signature: str
+    signed_at: Instant
+
+
 class EpochFacts(Record):
     """All of it. `pinned_spec` is the scope's part of the repo-spec as it was when the epoch closed."""
 
@@ -176,6 +196,7 @@ class EpochFacts(Record):
     statements: Sequence[StatementRecord]
     corrections: Sequence[CorrectionRecord]
     signatures: Sequence[SignatureRecord]
+    inputs_signatures: Sequence[InputsSignatureRecord] = ()
 
 
 # The lists of an epoch, by name, in the order an archive has them.
@@ -188,12 +209,20 @@ LISTS: Mapping[str, type[Record]] = {
     "corrections": CorrectionRecord,
     "signatures": SignatureRecord,
 }
+# And those that only an archive with rows of them has: the bytes of all others stay what they were.
+OPTIONAL_LISTS: Mapping[str, type[Record]] = {"inputs_signatures": InputsSignatureRecord}
 
 
 def facts_of(rows: EpochRows) -> EpochFacts:
     """The rows of the ledger as an archive would hold them."""
     epoch = dict(rows.epoch)
     pinned_spec = epoch.pop("pinned_spec") or {}
-    return EpochFacts.model_validate(
-        {"epoch": epoch, "pinned_spec": pinned_spec, **{name: getattr(rows, name) for name in LISTS}}
-    )
+    lists = {name: getattr(rows, name) for name in (*LISTS, *OPTIONAL_LISTS)}
+    try:
+        return EpochFacts.model_validate({"epoch": epoch, "pinned_spec": pinned_spec, **lists})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise VerificationFailed(
+            f"epoch {epoch['epoch_id']} has a row that nothing of ours wrote: {where}: {first['msg']}"
+        ) from None

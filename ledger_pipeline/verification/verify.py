@@ -19,12 +19,15 @@ from ledger_pipeline.core.statements import (
     allocation_set_hash,
     amended_units,
     compute_payouts,
+    inputs_message,
     statement_message,
 )
+from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import (
     CurationRecord,
     EpochFacts,
     EventRecord,
+    InputsSignatureRecord,
     SignatureRecord,
     StatementRecord,
 )
@@ -83,13 +86,36 @@ def verify(facts: EpochFacts) -> list[Difference]:
 
     At most MAX_DIFFERENCES of each kind of row.
     """
-    kinds = (_epoch, _events, _curation, _allocations, _pool, _statements, _signatures)
+    kinds = (_epoch, _events, _curation, _allocations, _pool, _statements, _signatures, _inputs)
     return [difference for kind in kinds for difference in bounded(kind(facts))]
 
 
 def bounded(differences: Iterable[Difference]) -> list[Difference]:
     """The first MAX_DIFFERENCES of them."""
     return list(islice(differences, MAX_DIFFERENCES))
+
+
+def inputs_signatures(facts: EpochFacts) -> list[InputsSignatureRecord]:
+    """The signatures of inputs that are what they say: an approver's, of the root beside them. Others are nobody's."""
+    statements = {each.statement_id: each for each in facts.statements}
+    approvers = {approver.lower() for approver in _approvers(facts)}
+    return [
+        row
+        for row in dict.fromkeys(facts.inputs_signatures)
+        if row.signer_wallet.lower() in approvers
+        and row.statement_id in statements
+        and _is_of_inputs(facts, statements[row.statement_id], row)
+    ]
+
+
+def inputs_signers(facts: EpochFacts) -> list[str]:
+    """Which approvers signed what the statement in force follows from, by its root, as it is here."""
+    in_force = _in_force(facts)
+    if in_force is None or not facts.inputs_signatures:
+        return []
+    root = inputs_root(facts)
+    signed = [row for row in inputs_signatures(facts) if row.inputs_root == root]
+    return sorted({row.signer_wallet for row in signed if row.statement_id == in_force.statement_id})
 
 
 def accounts(facts: EpochFacts) -> list[ContributorAccount]:
@@ -263,18 +289,52 @@ def _problem_of_signature(
 ) -> str | None:
     if facts.pinned_spec and row.signer_wallet.lower() not in approvers:
         return "the signer is not among the approvers that were pinned"
-    message = statement_message(
+    try:
+        signer = recover_signer(_message(facts, statement), row.signature)
+    except WrongSignature as error:
+        return str(error)
+    return None if row.signer_wallet == signer else f"stored {row.signer_wallet}, but {signer} follows"
+
+
+def _inputs(facts: EpochFacts) -> Iterator[Difference]:
+    """Approvers whose every signature of a statement's inputs is of others than these."""
+    signed = inputs_signatures(facts) if facts.inputs_signatures else []
+    if not signed:
+        return
+    root = inputs_root(facts)
+    roots: defaultdict[tuple[UUID, str], set[str]] = defaultdict(set)
+    for row in signed:
+        roots[row.statement_id, row.signer_wallet].add(row.inputs_root)
+    for (statement_id, wallet), known in roots.items():
+        if root not in known:
+            yield Difference(
+                f"inputs_signatures {wallet} of {statement_id}",
+                f"signed were events and decisions of root {', '.join(sorted(known))}, but these are of {root}",
+            )
+
+
+def _is_of_inputs(facts: EpochFacts, statement: StatementRecord, row: InputsSignatureRecord) -> bool:
+    message = inputs_message(
+        node_id=facts.epoch.node_id,
+        scope_id=facts.epoch.scope_id,
+        epoch_id=facts.epoch.epoch_id,
+        inputs_root=row.inputs_root,
+        statement_message=_message(facts, statement),
+    )
+    try:
+        return recover_signer(message, row.signature) == row.signer_wallet
+    except WrongSignature:
+        return False
+
+
+def _message(facts: EpochFacts, statement: StatementRecord) -> str:
+    return statement_message(
         node_id=facts.epoch.node_id,
         scope_id=facts.epoch.scope_id,
         epoch_id=facts.epoch.epoch_id,
         allocation_set_hash=statement.allocation_set_hash,
         pool_total_credits=statement.pool_total_credits,
     )
-    try:
-        signer = recover_signer(message, row.signature)
-    except WrongSignature as error:
-        return str(error)
-    return None if row.signer_wallet == signer else f"stored {row.signer_wallet}, but {signer} follows"
 
 
 def _in_force(facts: EpochFacts) -> StatementRecord | None:

@@ -37,6 +37,7 @@ RIGHTS: Mapping[str, str] = {
     "left_out_items": NOTHING,
     "set_asides": NOTHING,
     "scope_calendars": NOTHING,
+    "statement_inputs_signatures": NOTHING,
     "ledger_migrations": NOTHING,
     "epochs": CHANGE,
     "source_cursors": CHANGE,

@@ -53,6 +53,7 @@ FACTS = [
     "signing_requests",
     "left_out_items",
     "set_asides",
+    "statement_inputs_signatures",
 ]
 # Of these, two have a function of the owner's, which the writer may call.
 OWNERS_ALONE = {"set_asides", "epochs", "scope_calendars"}

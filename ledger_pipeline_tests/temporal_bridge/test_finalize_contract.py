@@ -1,11 +1,21 @@
 """The id of a finalization: nobody waits for the result of another one than their own."""
 
+import asyncio
+from contextlib import closing
+from typing import Any
 from uuid import UUID
 
+from temporalio.testing import ActivityEnvironment
+
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.temporal_bridge.finalize_activity import FinalizeActivities
 from ledger_pipeline.temporal_bridge.finalize_contract import finalize_workflow_id
+from ledger_pipeline.temporal_bridge.threads import WorkerThreads
+from ledger_pipeline.verification.verify import inputs_signers
 from ledger_pipeline_tests.builders import SCOPE_ID
 from ledger_pipeline_tests.pipeline.test_chain import twin
-from ledger_pipeline_tests.store.settlement import APPROVER, SECOND_APPROVER
+from ledger_pipeline_tests.pipeline.test_signed_inputs import about_inputs, facts
+from ledger_pipeline_tests.store.settlement import APPROVER, SECOND_APPROVER, reviewed
 
 
 def test_each_signature_has_a_workflow_of_its_own_whatever_its_spelling() -> None:
@@ -26,3 +36,26 @@ def test_each_signature_has_a_workflow_of_its_own_whatever_its_spelling() -> Non
     ]
     assert len({workflow_id(), *others}) == 5
     assert workflow_id(signer=APPROVER.address) == workflow_id(signer=APPROVER.address.lower())
+    of_inputs = APPROVER.sign("inputs")
+    with_inputs = finalize_workflow_id(SCOPE_ID, 7, signature, None, of_inputs)
+    assert with_inputs != workflow_id()
+    assert with_inputs == finalize_workflow_id(SCOPE_ID, 7, signature, None, twin(of_inputs))
+
+
+def test_a_payload_may_bring_a_signature_of_the_inputs(ledger: PostgresLedger) -> None:
+    books = reviewed(ledger)
+    message = books.draft().message
+    payload = {
+        "epochId": str(books.epoch.id),
+        "signature": APPROVER.sign(message),
+        "inputsSignature": APPROVER.sign(about_inputs(books, message)),
+    }
+    with closing(WorkerThreads()) as threads:
+        activities = FinalizeActivities(books.spec, ledger, threads.settling)
+
+        async def twice() -> list[dict[str, Any]]:
+            return [await ActivityEnvironment().run(activities.finalize_epoch, payload) for _ in range(2)]
+
+        made, again = asyncio.run(twice())
+    assert made["statementId"] == again["statementId"]
+    assert inputs_signers(facts(books)) == [APPROVER.address]

@@ -71,7 +71,7 @@ def with_lines(name: str, change: Callable[[list[bytes]], list[bytes]]) -> bytes
 
 def rehashed(members: Mapping[str, bytes]) -> bytes:
     """The archive of `members`, every hash in it computed anew."""
-    texts = {name: members[name] for name in MEMBERS[:-2]}
+    texts = {name: content for name, content in members.items() if name not in {LINE_HASHES, SUMS}}
     lines = {
         name: [_sha256(line) for line in text.removesuffix(b"\n").split(b"\n") if text] for name, text in texts.items()
     }
