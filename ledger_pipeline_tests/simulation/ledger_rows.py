@@ -16,7 +16,10 @@ REJECTED = """
     SELECT event_id AS id, event_type, source_object_id, payload_hash, platform_user_id, event_time, reason
     FROM rejected_events WHERE scope_id = :scope_id
 """
-CURSORS = "SELECT stream, source_scope, cursor_value, covered_from FROM source_cursors WHERE scope_id = :scope_id"
+CURSORS = """
+    SELECT stream, source_scope, cursor_value, covered_from, source_scope_id
+    FROM source_cursors WHERE scope_id = :scope_id
+"""
 EPOCHS = "SELECT period_start, period_end, status FROM epochs WHERE scope_id = :scope_id"
 UNREAD = "SELECT source_scope, kind, number, earliest, latest FROM unread_items WHERE scope_id = :scope_id"
 

@@ -4,7 +4,7 @@ Windows and clock are relative, because a step's own requests move the clock on.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
 from random import Random
@@ -14,8 +14,12 @@ from ledger_pipeline.sources.simulator.faults import (
     Damage,
     Failure,
     Fault,
+    Forbidden,
+    HeavyItem,
     HeavyPage,
+    NullItem,
     NullNode,
+    OddField,
     PartialErrors,
     SecondaryLimit,
 )
@@ -39,6 +43,20 @@ MOODS: tuple[Fault, ...] = (
     PartialErrors(),
     PartialErrors(type="SERVICE_UNAVAILABLE"),
     PartialErrors(type="NOT_FOUND"),
+)
+# Each can be told from a real answer, so that what it hides can be missed.
+ODD_FIELDS: tuple[tuple[str, object], ...] = (
+    ("mergedAt", "9999-12-31T23:59:59Z"),
+    ("closedAt", 5),
+    ("fullDatabaseId", None),
+    ("author", []),
+    ("author.databaseId", "x"),
+    ("number", "x"),
+    ("reviews", None),
+    ("reviews.pageInfo", None),
+    ("reviews.nodes.0.state", "a\0"),
+    ("reviews.nodes.1.submittedAt", "yesterday"),
+    ("updatedAt", None),
 )
 
 
@@ -132,9 +150,10 @@ class Step:
         return f"[{self.advance}] " + "; ".join([*map(str, whole), *parts])
 
 
-def draw_schedule(random: Random, repositories: int) -> list[Step]:
-    """Three to nine steps."""
-    return [_step(random, repositories) for _ in range(random.randint(3, 9))]
+def draw_schedule(random: Random, newer: Random, repositories: int) -> list[Step]:
+    """Three to nine steps; `newer` decides what was not drawn always, so that seeds stay."""
+    steps = [_step(random, repositories) for _ in range(random.randint(3, 9))]
+    return [replace(step, faults=(*step.faults, *_newer_faults(newer, repositories))) for step in steps]
 
 
 def _step(random: Random, repositories: int) -> Step:
@@ -186,6 +205,26 @@ def _faults(random: Random, repositories: int) -> Iterator[PlacedFault]:
         yield PlacedFault(random.choice(MOODS), repository=random.randint(1, repositories))
     if random.random() < 0.03:
         yield PlacedFault(HeavyPage(random.randint(1, 3)), repository=random.randint(1, repositories))
+
+
+def _newer_faults(random: Random, repositories: int) -> Iterator[PlacedFault]:
+    """What one item is to be seen by, for as long as the step lasts."""
+    if random.random() > 0.25:
+        return
+    for _ in range(random.choice((1, 1, 2))):
+        number = random.randint(1, 8)
+        fault = random.choice(
+            (
+                HeavyItem(number),
+                HeavyItem(number, reviews_over=random.randint(0, 1)),
+                HeavyItem(number, status=500),
+                NullItem(number),
+                OddField(number, *random.choice(ODD_FIELDS)),
+                OddField(number, *random.choice(ODD_FIELDS)),
+                Forbidden(random.choice(("issues", "pullRequests"))),
+            )
+        )
+        yield PlacedFault(fault, repository=random.randint(1, repositories))
 
 
 def _closing(random: Random) -> Closing | None:

@@ -16,7 +16,7 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.sources.simulator.world import ActorKind, PullRequest, Repository
 from ledger_pipeline_tests.builders import NODE_ID
 from ledger_pipeline_tests.simulation.ledger_rows import LedgerRows
-from ledger_pipeline_tests.simulation.worlds import History, Item
+from ledger_pipeline_tests.simulation.worlds import SUCCESSOR, History, Item, Restored
 
 STREAMS = {"pr_merged": "pull_requests", "review_submitted": "reviews", "issue_closed": "issues"}
 
@@ -137,20 +137,27 @@ class Truth:
     source_scopes: dict[str, int]
     slack: timedelta
     closed: dict[EpochWindow, frozenset[str]] = field(default_factory=dict)
+    restored: set[tuple[str, str]] = field(default_factory=set)
+    """Objects of items that came back with their old update: no cursor promises to have them."""
     _before: LedgerRows | None = None
     _shown: dict[tuple[str, str], dict[Fact, datetime]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._shown = defaultdict(dict)
         drafts = self.history.drafts()
+        restored = set()
         for change in self.history.changes:
             draft = drafts[change.repository]
             change.apply(draft)
+            if isinstance(change, Restored):
+                restored.add((draft.database_id, change.number))
             numbers = draft.items if change.number is None else [change.number]
             for number in numbers:
                 if number in draft.items:
                     for fact in facts_of(draft.name, draft.items[number]):
                         self._shown[fact.object].setdefault(fact, change.at)
+                        if (draft.database_id, number) in restored:
+                            self.restored.add(fact.object)
 
     def close(self, window: EpochWindow, ledger: LedgerRows) -> None:
         """From now on this window keeps exactly the events it has."""
@@ -175,21 +182,30 @@ class Truth:
     def check_collected(
         self, ledger: LedgerRows, span: EpochWindow, streams: Iterable[str], failed: Container[str], began: datetime
     ) -> None:
-        """What a collection that reports no failure of a source_scope has covered: all of `span` there was."""
+        """What a collection that reports no failure of a source_scope has covered: all of `span` there was.
+
+        Nothing where GitHub's clock is still before it.
+        """
+        asked_until = min(span.end, began)
+        if asked_until <= span.start:
+            return
         for source_scope in self.source_scopes:
             for stream in streams if source_scope not in failed else ():
                 cursor = ledger.cursors.get((stream, source_scope))
                 assert cursor is not None, f"no cursor of {stream} of {source_scope}, which did not fail"
-                asked_until = min(span.end, began)
                 covered = cursor.covered_from <= span.start and asked_until <= cursor.cursor_value
-                assert covered or asked_until <= span.start, f"{span} is not covered after its collection: {cursor}"
+                assert covered, f"{span} is not covered after its collection: {cursor}"
 
-    def check_complete(self, ledger: LedgerRows, now: datetime) -> None:
-        """Every fact that can be seen is stored, or kept aside for a reason that holds."""
+    def check_complete(self, ledger: LedgerRows, now: datetime, restored_from: datetime) -> None:
+        """Every fact that can be seen is stored, or kept aside for a reason that holds.
+
+        What came back with its old update only from `restored_from` on: from there everything was read once more.
+        """
         for repository in self.history.at(now).repositories:
             for item in items_of(repository):
                 for fact in facts_of(repository.name_with_owner, item):
-                    self._check_kept(fact, ledger)
+                    if fact.moment >= restored_from or fact.object not in self.restored:
+                        self._check_kept(fact, ledger)
 
     def _check_event(self, row: Any, now: datetime) -> None:
         fact = self._fact(row)
@@ -205,6 +221,10 @@ class Truth:
         assert not same, f"{row.id} is rejected as {row.reason}, and stored as {stored.id}"
         if row.reason == "late":
             assert not ledger.is_open(row.event_time), f"{row.id} is refused as late, yet its epoch is open"
+        elif row.reason == "replaced":
+            other = ledger.events.get(row.id)
+            is_anothers = other is not None and other.source_object_id != row.source_object_id
+            assert is_anothers, f"{row.id} is refused as replaced, and is not stored of another object: {other}"
         else:
             assert stored is not None, f"{row.id} is refused as a conflict with nothing"
 
@@ -226,7 +246,8 @@ class Truth:
             assert row in ledger.rejected, f"no longer among the rejected: {row}"
         for key, before in self._before.cursors.items():
             cursor = ledger.cursors[key]
-            if before.covered_from is not None:
+            is_same = before.source_scope_id is None or before.source_scope_id == cursor.source_scope_id
+            if before.covered_from is not None and is_same:
                 assert before.cursor_value <= cursor.cursor_value, f"a cursor went back: {before} to {cursor}"
                 assert cursor.covered_from <= before.covered_from, f"coverage shrank: {before} to {cursor}"
 
@@ -236,20 +257,23 @@ class Truth:
         Less the slack: what GitHub shows late, the next scan reads in its overlap. And less what the ledger itself
         names as unread: that is read later, and its window is not complete before.
         """
-        shown = {repository.database_id: repository for repository in self.history.at(now).repositories}
+        shown = {repository.database_id % SUCCESSOR: repository for repository in self.history.at(now).repositories}
         for (stream, source_scope), cursor in ledger.cursors.items():
             if source_scope not in self.source_scopes or cursor.covered_from is None:
                 continue
             repository = shown[self.source_scopes[source_scope]]
+            if cursor.source_scope_id != str(repository.database_id):
+                continue  # of the one that had the name before: the next collection sees that
             for fact in _updated(repository, cursor.covered_from, cursor.cursor_value - self.slack):
                 kind = "issue" if fact.event_type == "issue_closed" else "pull_request"
                 is_unread = ledger.is_unread(source_scope, kind, fact.number, fact.moment)
-                if STREAMS[fact.event_type] == stream and not is_unread:
+                if STREAMS[fact.event_type] == stream and not is_unread and fact.object not in self.restored:
                     self._check_kept(fact, ledger, f" although {cursor} covers it")
 
     def _check_kept(self, fact: Fact, ledger: LedgerRows, why: str = "") -> None:
         versions = self._shown[fact.object]
-        stored = next((ledger.events[each.event_id] for each in versions if each.event_id in ledger.events), None)
+        held = [ledger.events[version.event_id] for version in versions if version.event_id in ledger.events]
+        stored = next((row for row in held if row.source_object_id == fact.object_id), None)
         if stored is not None and self._fact(stored).value == fact.value:
             return
         same = {(each.event_id, each.payload_hash) for each in versions if each.value == fact.value}
@@ -258,6 +282,8 @@ class Truth:
             assert "conflict" in reasons, (
                 f"{stored.id} is stored with another fact, and this one is not kept aside{why}: {fact}"
             )
+        elif held and "replaced" in reasons:
+            return  # the first fact under an id stays
         else:
             assert not ledger.is_open(fact.moment), f"lost{why}: {fact}"
             assert "late" in reasons, f"neither stored nor kept aside as late{why}: {fact}"

@@ -2,7 +2,8 @@
 
 Placed on purpose: ties, events exactly at a window's bounds, reviews of unmerged pull requests and after the merge,
 authors that are no users, accounts that are deleted later, issues closed again, reviews dismissed or seen late,
-a pull request with more reviews than a page holds, repositories renamed and items deleted midway.
+a pull request with more reviews than a page holds, repositories renamed and items deleted midway; items that are hidden
+and come back with their old update, and repositories deleted and made anew under their name.
 """
 
 from bisect import bisect_right
@@ -26,18 +27,20 @@ from ledger_pipeline.sources.simulator.world import (
 
 START = datetime(2026, 2, 2, tzinfo=UTC)  # a Monday, on which windows of 1, 7 and 14 days all begin
 SECOND = timedelta(seconds=1)
+SUCCESSOR = 1_000  # how much larger the id of a repository is than that of the one it has taken the name of
 
 Item = PullRequest | Issue
 
 
 @dataclass
 class Draft:
-    """A repository while changes are applied to it, one by one."""
+    """A repository while changes are applied to it, one by one; `hidden` are items that nobody is shown."""
 
     database_id: int
     name: str
     former_names: tuple[str, ...] = ()
     items: dict[int, Item] = field(default_factory=dict)
+    hidden: dict[int, Item] = field(default_factory=dict)
 
     def repository(self) -> Repository:
         """As it stands."""
@@ -78,8 +81,9 @@ class ItemChange(Change):
     number: int
 
     def apply(self, draft: Draft) -> None:
-        if self.number in draft.items:
-            draft.items[self.number] = self.changed(draft.items[self.number])
+        for items in (draft.items, draft.hidden):
+            if self.number in items:
+                items[self.number] = self.changed(items[self.number])
 
     def changed(self, item: Item) -> Item:
         """The item afterwards."""
@@ -146,6 +150,38 @@ class Dismissed(ItemChange):
 class Deleted(ItemChange):
     def apply(self, draft: Draft) -> None:
         draft.items.pop(self.number, None)
+        draft.hidden.pop(self.number, None)
+
+
+@dataclass(frozen=True)
+class Hidden(Change):
+    """Nobody is shown the item any more, as where its author is taken for a spammer."""
+
+    number: int
+
+    def apply(self, draft: Draft) -> None:
+        if self.number in draft.items:
+            draft.hidden[self.number] = draft.items.pop(self.number)
+
+
+@dataclass(frozen=True)
+class Restored(Change):
+    """It is shown again, and was not updated for that."""
+
+    number: int
+
+    def apply(self, draft: Draft) -> None:
+        if self.number in draft.hidden:
+            draft.items[self.number] = draft.hidden.pop(self.number)
+
+
+@dataclass(frozen=True)
+class MadeAnew(Change):
+    """The repository is deleted, and another one has its name; their numbers are alike."""
+
+    def apply(self, draft: Draft) -> None:
+        draft.database_id += SUCCESSOR
+        draft.items, draft.hidden = {}, {}
 
 
 @dataclass(frozen=True)
@@ -164,7 +200,11 @@ class AccountDeleted(Change):
     login: str
 
     def apply(self, draft: Draft) -> None:
-        for number, item in draft.items.items():
+        self._forget_in(draft.items)
+        self._forget_in(draft.hidden)
+
+    def _forget_in(self, items: dict[int, Item]) -> None:
+        for number, item in items.items():
             changed = item if not self._is(item.author) else replace(item, author=DELETED)
             if isinstance(changed, PullRequest) and any(self._is(each.author) for each in changed.reviews):
                 changed = replace(
@@ -173,7 +213,7 @@ class AccountDeleted(Change):
                         replace(each, author=DELETED) if self._is(each.author) else each for each in changed.reviews
                     ),
                 )
-            draft.items[number] = changed
+            items[number] = changed
 
     def _is(self, author: Actor | None) -> bool:
         return author is not None and author.login == self.login
@@ -209,10 +249,48 @@ class History:
         return self.changes[place].at if place < len(self.changes) else None
 
 
-def draw_history(random: Random) -> History:
-    """Two to four weeks of one to four repositories."""
+def draw_history(random: Random, newer: Random) -> History:
+    """Two to four weeks of one to four repositories; `newer` decides what was not drawn always, so that seeds stay."""
     length_days = random.choices((7, 1, 14), (8, 1, 1))[0]
-    return _Drawing(random, EpochCalendar(length_days), START + timedelta(weeks=random.randint(2, 4))).history()
+    drawing = _Drawing(random, EpochCalendar(length_days), START + timedelta(weeks=random.randint(2, 4)))
+    return _Later(newer, drawing).history()
+
+
+@dataclass
+class _Later:
+    """Items hidden and restored, and repositories made anew, in a history that had none."""
+
+    random: Random
+    drawing: "_Drawing"
+
+    def history(self) -> History:
+        history = self.drawing.history()
+        changes = list(history.changes)
+        for repository in history.names:
+            if self.random.random() < 0.12 and not any(
+                isinstance(change, Renamed) and change.repository == repository for change in changes
+            ):
+                changes = list(self._made_anew(repository, changes))
+            if self.random.random() < 0.25:
+                changes += self._hidden(repository, changes)
+        return replace(history, changes=tuple(sorted(changes, key=lambda change: change.at)))
+
+    def _made_anew(self, repository: int, changes: list[Change]) -> Iterator[Change]:
+        span = int((self.drawing.end - START).total_seconds())
+        at = START + self.random.randint(span // 5, span) * SECOND
+        yield from (change for change in changes if change.repository != repository or change.at < at)
+        yield MadeAnew(at, repository, None)
+        after = _Drawing(self.random, self.drawing.calendar, self.drawing.end, last_id=(5 + repository) * 10**9)
+        after.start = at + SECOND
+        yield from after.items(repository, self.random.choice((2, 4, 8)))
+
+    def _hidden(self, repository: int, changes: list[Change]) -> Iterator[Change]:
+        opened = [change for change in changes if isinstance(change, Opened) and change.repository == repository]
+        for change in self.random.sample(opened, min(len(opened), self.random.choice((1, 1, 2)))):
+            left = int((self.drawing.end - change.at).total_seconds())
+            hidden, restored = sorted(self.random.randint(0, max(0, left)) for _ in range(2))
+            yield Hidden(change.at + hidden * SECOND, repository, change.number)
+            yield Restored(change.at + restored * SECOND, repository, change.number)
 
 
 @dataclass
@@ -222,6 +300,7 @@ class _Drawing:
     end: datetime
     moments: list[datetime] = field(default_factory=list)
     last_id: int = 3_000_000_000
+    start: datetime = START
 
     def history(self) -> History:
         names = {number: f"cogni-dao/part-{number}" for number in range(1, self.random.choice((1, 1, 2, 2, 3, 4)) + 1)}
@@ -236,14 +315,18 @@ class _Drawing:
             changes += [AccountDeleted(moment, repository, None, user.login) for repository in names]
         return History(self.calendar, self.end, names, tuple(sorted(changes, key=lambda change: change.at)))
 
-    def _repository(self, repository: int, name: str, items: int) -> Iterator[Change]:
-        for number in range(1, items + 1):
+    def items(self, repository: int, count: int) -> Iterator[Change]:
+        """What happens to so many items of a repository."""
+        for number in range(1, count + 1):
             yield from (self._issue if self.random.random() < 0.4 else self._pull_request)(repository, number)
+
+    def _repository(self, repository: int, name: str, items: int) -> Iterator[Change]:
+        yield from self.items(repository, items)
         if self.random.random() < 0.25:
             yield Renamed(self._moment(START), repository, None, f"{name}-renamed")
 
     def _pull_request(self, repository: int, number: int) -> Iterator[Change]:
-        created_at = self._moment(START)
+        created_at = self._moment(self.start)
         title = f"Change {number}"
         yield Opened(created_at, repository, number, PullRequest(number, self._id(), title, self._author(), created_at))
         closed_at = self._moment(created_at + SECOND)
@@ -275,7 +358,7 @@ class _Drawing:
             yield Reviewed(moment, repository, number, review)
 
     def _issue(self, repository: int, number: int) -> Iterator[Change]:
-        created_at = moment = self._moment(START)
+        created_at = moment = self._moment(self.start)
         yield Opened(
             created_at,
             repository,
