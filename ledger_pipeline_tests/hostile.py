@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ledger_pipeline.core.events import ActivityEvent, Actor
+from ledger_pipeline.core.identifiers import why_not_an_id
 from ledger_pipeline.core.pool import KPI_BONUS_V0, TOP_UP, NewPoolComponent
 from ledger_pipeline.pipeline.allocate import add_to_pool
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -49,6 +50,11 @@ HOSTILE = (
     "\u4e2d\u6587 \U0001f389",
 )
 NUMBERS = range(1, len(HOSTILE) + 1)
+# What of it may be a user; another in place of what may not.
+HOSTILE_USERS = tuple(
+    value if why_not_an_id(value) is None else f"[user {number}]"
+    for number, value in zip(NUMBERS, HOSTILE, strict=True)
+)
 
 
 def acts(text: str) -> set[str]:
@@ -63,14 +69,14 @@ def hostile_event(number: int, value: str) -> ActivityEvent:
 
 
 def hostile_books(ledger: PostgresLedger) -> Books:
-    """An open epoch with an event, a user, a note and a reason of each of HOSTILE; one event more is of nobody."""
+    """An open epoch of HOSTILE_USERS, with an event, a note and a reason of each of HOSTILE; one event is of nobody."""
     events = [hostile_event(number, value) for number, value in zip(NUMBERS, HOSTILE, strict=True)]
     stranger = pull_request(900, author=Actor(900, HOSTILE[5]))
-    books = collected(ledger, *events, stranger, users=dict(zip(NUMBERS, HOSTILE, strict=True)))
+    books = collected(ledger, *events, stranger, users=dict(zip(NUMBERS, HOSTILE_USERS, strict=True)))
     books.materialize()
-    for event, value in zip(events, HOSTILE, strict=True):
+    for event, value, user_id in zip(events, HOSTILE, HOSTILE_USERS, strict=True):
         ledger.curation.judge(books.epoch, event.id, Judgement(f"note {value}", weight_override_milli=2000))
-        ledger.allocations.decide(books.epoch, value, 1500, f"reason {value}")
+        ledger.allocations.decide(books.epoch, user_id, 1500, f"reason {value}")
     for component, value in ((TOP_UP, "\x1b[2J[/x]"), (KPI_BONUS_V0, "javascript:alert(1)")):
         add_to_pool(ledger, books.epoch, NewPoolComponent(component, 7, {value: value}, value))
     return books

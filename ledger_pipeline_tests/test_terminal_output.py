@@ -18,7 +18,7 @@ from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import REPO, instant
 from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
-from ledger_pipeline_tests.hostile import HOSTILE, acts, hostile_books, hostile_rejections, hostile_scans
+from ledger_pipeline_tests.hostile import HOSTILE, HOSTILE_USERS, acts, hostile_books, hostile_rejections, hostile_scans
 from ledger_pipeline_tests.store.settlement import APPROVERS, POOL
 
 EPOCH = ("--epoch", "2026-02-16")
@@ -53,12 +53,13 @@ def test_every_command_shows_values_from_outside_as_text_and_each_as_itself(
     hostile_scans(books)
     shown = {plain_text(value) for value in HOSTILE}
     assert len(shown) == len(HOSTILE)
+    users = {plain_text(value) for value in HOSTILE_USERS}
 
     assert set(column(run("events", *EPOCH), 2)) == shown
-    assert set(column(run("identities", "list"), 0)) == shown
+    assert set(column(run("identities", "list"), 0)) == users
     assert column(run("identities", "unresolved", *EPOCH), 0) == [r"\x1b]0;owned\x07"]
     allocations = run("allocations", "list", *EPOCH)
-    assert set(column(allocations, 0)) == shown
+    assert set(column(allocations, 0)) == users
     assert set(column(allocations, 4)) == {plain_text(f"reason {value}") for value in HOSTILE}
     assert r"\x1b[2J[/x]" in column(run("pool", "list", *EPOCH), 3)
     for state in ("epoch show", "epoch list", "allocations propose"):
@@ -67,16 +68,16 @@ def test_every_command_shows_values_from_outside_as_text_and_each_as_itself(
     books.close()
     hostile_rejections(books)
     books.finalize(books.signature())
-    books.amend(HOSTILE[5], 7)
-    assert set(column(run("epoch", "show", *EPOCH), 0)) == shown
+    books.amend(HOSTILE_USERS[5], 7)
+    assert set(column(run("epoch", "show", *EPOCH), 0)) == users
     file = tmp_path / "epoch.zip"
     assert run("export", *EPOCH, "--output", str(file)).code == 0
     assert run("report", *EPOCH, "--output", str(tmp_path / "epoch.html")).code == 0
     for of in (EPOCH, ("--archive", str(file))):
-        for value in HOSTILE[3:7]:
-            ran = run("verify", *of, "--user", value)
+        for value, user_id in zip(HOSTILE[3:7], HOSTILE_USERS[3:7], strict=True):
+            ran = run("verify", *of, "--user", user_id)
             assert plain_text(f"github:pr:{value}:{HOSTILE.index(value) + 1}") in ran.out
-        assert set(column(ran, 0)) == shown
+        assert set(column(ran, 0)) == users
 
 
 def test_json_is_exact_and_ascii(run: Run, ledger: PostgresLedger) -> None:
@@ -86,7 +87,7 @@ def test_json_is_exact_and_ascii(run: Run, ledger: PostgresLedger) -> None:
     assert {row["platform_login"] for row in events.json} == set(HOSTILE)
     assert {row["metadata"]["title"] for row in events.json} >= set(HOSTILE)
     for command in (("identities", "list"), ("allocations", "list", *EPOCH)):
-        assert {row["user_id"] for row in run(*command, "--json").json} == set(HOSTILE)
+        assert {row["user_id"] for row in run(*command, "--json").json} == set(HOSTILE_USERS)
 
 
 def test_what_is_refused_is_quoted_as_text(run: Run) -> None:

@@ -14,11 +14,23 @@ from ledger_pipeline.cli.options import Epoch, Json, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.events import GITHUB
+from ledger_pipeline.core.identifiers import broken_ids, case_twins, check_binding, lookalikes, why_not_an_account
+from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.settlement_port import NewBinding
 
 KEYS = ("provider", "external_id", "user_id")
+
+
+class _AsWritten(yaml.SafeLoader):
+    """Every scalar but null is text as it is written: YAML's own rules read 0123 as 83, and yes as True."""
+
+
+_AsWritten.yaml_implicit_resolvers = {
+    first: [resolver for resolver in resolvers if resolver[0] == "tag:yaml.org,2002:null"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 app = typer.Typer(help="Which account belongs to which user of the DAO.", no_args_is_help=True)
 
@@ -54,16 +66,27 @@ def bind(account: Account, user: User, provider: Provider = GITHUB, move: Move =
 
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
-    """Print all bindings."""
+    """Print all bindings, and which users people may take for each other."""
     with open_access(None) as access:
         bindings = access.ledger.identities.bindings()
     if as_json:
         print_json([asdict(binding) for binding in bindings])
         return
+    users = {binding.user_id for binding in bindings}
     rows = [
         [binding.user_id, binding.provider, binding.external_id, binding.created_at.isoformat()] for binding in bindings
     ]
     print_table(f"{len(rows)} bindings", ["user", "provider", "account", "since"], rows)
+    for twins in case_twins(users):
+        say(f"these differ in upper and lower case alone: {_quoted(twins)}")
+    for group in lookalikes(users):
+        say(f"these look alike: {_quoted(group)}")
+    for problem in broken_ids({"user": users}):
+        say(f"{problem}: nothing new counts for them; `identities bind --move` gives the account another user")
+    for binding in bindings:
+        account_problem = why_not_an_account(binding.provider, binding.external_id)
+        if account_problem is not None:
+            say(f"{plain_message(f'{binding.provider} account {binding.external_id!r}')} {account_problem}")
 
 
 @app.command()
@@ -99,7 +122,7 @@ def read_bindings(file: Path) -> list[NewBinding]:
             raise IdentityError(f"{file}: not CSV: {error}") from error
     elif file.suffix in {".yaml", ".yml"}:
         try:
-            rows = yaml.safe_load(text)
+            rows = yaml.load(text, Loader=_AsWritten)  # noqa: S506 (a safe loader)
         except (yaml.YAMLError, RecursionError) as error:
             raise IdentityError(f"{file}: not YAML: {error}") from error
     else:
@@ -117,15 +140,23 @@ def read_bindings(file: Path) -> list[NewBinding]:
     return list(dict.fromkeys(bindings))
 
 
+def _quoted(ids: tuple[str, ...]) -> str:
+    """With every character that is no ASCII by its number, so that what looks alike is seen to differ."""
+    return ", ".join(map(ascii, ids))
+
+
 def _binding(where: str, row: object) -> NewBinding:
     if not isinstance(row, dict) or not set(row) <= set(KEYS):
         raise IdentityError(f"{where}: {row!r} is no binding: external_id, user_id, and provider where not github")
-    values = {"provider": GITHUB, **{key: str(value).strip() for key, value in row.items() if value is not None}}
+    if not all(value is None or isinstance(value, str) for value in row.values()):
+        raise IdentityError(f"{where}: {row!r} is no binding: each of its values is one text")
+    values = {"provider": GITHUB, **{key: value.strip(" ") for key, value in row.items() if value is not None}}
     for key in KEYS:
         if not values.get(key):
             raise IdentityError(f"{where}: {key} is missing")
-    if values["provider"] == GITHUB and not values["external_id"].isdecimal():
-        raise IdentityError(
-            f"{where}: external_id {values['external_id']!r} is not GitHub's numeric id (a login can change hands)"
-        )
-    return NewBinding(**values)
+    binding = NewBinding(**values)
+    try:
+        check_binding(binding.provider, binding.external_id, binding.user_id)
+    except IdentityError as error:
+        raise IdentityError(f"{where}: {error}") from None
+    return binding

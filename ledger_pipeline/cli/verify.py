@@ -27,6 +27,7 @@ from ledger_pipeline.verification.verify import (
     inputs_signatures,
     inputs_signers,
     verify,
+    warnings,
 )
 
 # What an archive holds may be of any length, and as many rows.
@@ -90,6 +91,8 @@ def command(
         _print(source, facts, contributors, user)
         for difference in differences:
             say(plain_message(str(difference), MESSAGE_LENGTH))
+        for warning in warnings(facts):
+            say(plain_message(f"warning: {warning}", MESSAGE_LENGTH))
     if differences:
         raise VerificationFailed(f"{len(differences)} differences: see above")
     if not as_json:
@@ -213,6 +216,7 @@ def _json(
         "approver_set_hash": facts.epoch.approver_set_hash,
         "inputs_root": inputs_root(facts),
         "inputs_signed_by": inputs_signers(facts),
+        "warnings": warnings(facts),
         "differences": [{"where": difference.where, "problem": difference.problem} for difference in differences],
         "contributors": [
             {

@@ -7,6 +7,7 @@ from hashlib import sha256
 from ledger_pipeline.core.allocations import WEIGHT_SUM_V0
 from ledger_pipeline.core.errors import ConfigurationError
 from ledger_pipeline.core.hashing import Json, sha256_hex
+from ledger_pipeline.core.identifiers import RULE
 from ledger_pipeline.core.spec import Scope
 
 # The algorithm that each way of estimating credits allocates by; the system we join knows the same names.
@@ -40,6 +41,7 @@ def pinned_spec(scope: Scope) -> dict[str, Json]:
     """The scope's part of the repo-spec, as JSON whose numbers are exact everywhere (credits are a string)."""
     credits_ = scope.base_issuance_credits
     return {
+        "id_rule": RULE,
         "scope_id": str(scope.scope_id),
         "scope_key": scope.scope_key,
         "epoch_length_days": scope.epoch_length_days,

@@ -70,9 +70,14 @@ def compute_payouts(allocations: Iterable[UserUnits], pool_total_credits: int) -
 
 
 def allocation_set_hash(allocations: Iterable[UserUnits]) -> str:
-    """SHA-256 hex over lines `{user id}:{units}` in code-point order of the ids, joined by line feeds."""
+    """SHA-256 hex over `allocation_set_text`. Injective where the ids are ids by `core.identifiers`."""
+    return sha256(allocation_set_text(allocations).encode()).hexdigest()
+
+
+def allocation_set_text(allocations: Iterable[UserUnits]) -> str:
+    """Lines `{user id}:{units}` in code-point order of the ids, joined by line feeds."""
     ordered = sorted(allocations, key=lambda each: each.user_id)
-    return sha256("\n".join(f"{each.user_id}:{each.units}" for each in ordered).encode()).hexdigest()
+    return "\n".join(f"{each.user_id}:{each.units}" for each in ordered)
 
 
 def statement_message(

@@ -15,6 +15,7 @@ from ledger_pipeline.core.errors import (
     StaleSignature,
     WrongSignature,
 )
+from ledger_pipeline.core.identifiers import broken_ids, is_ambiguous
 from ledger_pipeline.core.pins import approver_set_hash
 from ledger_pipeline.core.pool import BASE_ISSUANCE
 from ledger_pipeline.core.signatures import canonical_signature
@@ -47,6 +48,8 @@ from ledger_pipeline.store.settlement_port import (
     valued,
 )
 from ledger_pipeline.wallets import is_among, recover_signer
+
+BROKEN_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,7 @@ def _draft(node_id: UUID, scope: Scope, epoch: Epoch, settlement: Settlement, ch
                 f"epoch {epoch.window.key} of {scope.scope_key}: its corrections leave nobody any units, and the pool "
                 "to no one: correct somebody's to more than 0"
             )
+    _check_users(scope, epoch, units, chain)
     set_hash = allocation_set_hash(units)
     for statement in chain.verified:
         if (statement.allocation_set_hash, statement.pool_total_credits) == (set_hash, pool_total_credits):
@@ -251,6 +255,19 @@ def _draft(node_id: UUID, scope: Scope, epoch: Epoch, settlement: Settlement, ch
     )
     payouts = compute_payouts(units, pool_total_credits)
     return Draft(units, set_hash, pool_total_credits, payouts, supersedes, message)
+
+
+def _check_users(scope: Scope, epoch: Epoch, units: Sequence[UserUnits], chain: StatementChain) -> None:
+    """Raises EpochNotReady where one of the users could be read as another, or as several."""
+    stated = set() if chain.in_force is None else {line.user_id for line in stated_units(chain.in_force)}
+    broken = broken_ids(
+        {"user": [line.user_id for line in units if line.user_id not in stated or is_ambiguous(line.user_id)]}
+    )
+    if broken:
+        raise EpochNotReady(
+            f"epoch {epoch.window.key} of {scope.scope_key}: {'; '.join(broken[:BROKEN_NAMED])}: give the account "
+            "another user with `ledger-pipeline identities bind --move`, and materialize"
+        )
 
 
 def _blocks_review(scope: Scope, epoch: Epoch, read: Completeness, now: datetime) -> list[str]:

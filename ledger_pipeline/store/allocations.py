@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.allocations import ProposedAllocation
+from ledger_pipeline.core.identifiers import check_id
 from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_port import Allocation
@@ -57,8 +58,11 @@ class Allocations(LedgerSection):
     def propose(self, epoch: Epoch, proposals: Sequence[ProposedAllocation]) -> list[Allocation]:
         """Store `proposals` in place of the epoch's earlier ones, and return what the ledger then holds.
 
-        `final_units` that a person set stay. Users without events any more are removed, but for those.
+        `final_units` that a person set stay. Users without events any more are removed, but for those. Raises
+        IdentityError for what is no user's id.
         """
+        for proposal in proposals:
+            check_id("user", proposal.user_id)
         parameters = {
             **self._of(epoch),
             "user_ids": [each.user_id for each in proposals],
@@ -71,7 +75,12 @@ class Allocations(LedgerSection):
             return stored_allocations(connection, self.node_id, epoch.id)
 
     def decide(self, epoch: Epoch, user_id: str, units: int | None, reason: str | None) -> None:
-        """Set a person's decision on a user's units, milli; None takes it back, and the row that it alone had made."""
+        """Set a person's decision on a user's units, milli; None takes it back, and the row that it alone had made.
+
+        Raises IdentityError for units of what is no user's id.
+        """
+        if units is not None:
+            check_id("user", user_id)
         parameters = {**self._of(epoch), "user_id": user_id, "units": units, "reason": reason}
         with self._transaction() as connection:
             for statement in (DECIDE,) if units is not None else (TAKE_BACK, REMOVE_WHAT_WAS_ONLY_DECIDED):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import text
 
 from ledger_pipeline.core.errors import IdentityError
+from ledger_pipeline.core.identifiers import check_binding, check_id
 from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_port import Binding, NewBinding, UnresolvedAccount
@@ -67,9 +68,14 @@ class Identities(LedgerSection):
     """The bindings of a node."""
 
     def bind(self, bindings: Sequence[NewBinding]) -> int:
-        """Store all of `bindings` or none; how many were new. Raises IdentityError where an account is another's."""
+        """Store all of `bindings` or none; how many were new.
+
+        Raises IdentityError for what is no id, and where an account is another's.
+        """
         if not bindings:
             return 0
+        for binding in bindings:
+            check_binding(binding.provider, binding.external_id, binding.user_id)
         parameters = {
             "node_id": self.node_id,
             "providers": [each.provider for each in bindings],
@@ -89,8 +95,9 @@ class Identities(LedgerSection):
     def move(self, binding: NewBinding) -> int:
         """Give an account that is bound to another user; how many curated events of epochs not finalized follow it.
 
-        Raises IdentityError where the account is not bound.
+        Raises IdentityError where the account is not bound, and for what is no user's id.
         """
+        check_id("user", binding.user_id)
         parameters = {
             "node_id": self.node_id,
             "provider": binding.provider,

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from ledger_pipeline.core.identifiers import check_id
 from ledger_pipeline.store.allocations import stored_allocations
 from ledger_pipeline.store.curation import uncurated_events, weighed_events
 from ledger_pipeline.store.epoch_rows import epoch_rows
@@ -193,7 +194,12 @@ class Statements(LedgerSection):
             connection.execute(SET_ASIDE, {**self._of(epoch), "row_id": row_id, "reason": reason})
 
     def correct(self, epoch: Epoch, statement_id: UUID, user_id: str, units: int, reason: str) -> None:
-        """Put a user's units right, in milli, for the statement that shall supersede that one."""
+        """Put a user's units right, in milli, for the statement that shall supersede that one.
+
+        Raises IdentityError for a user whom that statement does not have and who is none by the rule of ids.
+        """
+        if user_id not in {str(line["userId"]) for row in self.of(epoch) for line in row.payouts}:
+            check_id("user", user_id)
         parameters = {**self._of(epoch), "statement_id": statement_id}
         with self._transaction() as connection:
             connection.execute(CORRECT, {**parameters, "user_id": user_id, "units": units, "reason": reason})

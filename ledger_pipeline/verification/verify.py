@@ -12,6 +12,7 @@ from uuid import UUID
 from ledger_pipeline.core.allocations import CuratedEvents, compute_proposed_allocations, event_kind
 from ledger_pipeline.core.errors import AllocationError, EventError, WindowError, WrongSignature
 from ledger_pipeline.core.events import HASHED_METADATA, parse_instant, payload_hash
+from ledger_pipeline.core.identifiers import RULE, broken_ids, is_ambiguous, why_not_an_account
 from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
 from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow
 from ledger_pipeline.core.statements import (
@@ -34,6 +35,7 @@ from ledger_pipeline.verification.record import (
 from ledger_pipeline.wallets import recover_signer
 
 FINALIZED = "finalized"
+RULE_KEY = "id_rule"
 
 # Rows come from anybody: a list of differences that nobody would read to its end stops here.
 MAX_DIFFERENCES = 1000
@@ -86,8 +88,18 @@ def verify(facts: EpochFacts) -> list[Difference]:
 
     At most MAX_DIFFERENCES of each kind of row.
     """
-    kinds = (_epoch, _events, _curation, _allocations, _pool, _statements, _signatures, _inputs)
+    kinds = (_epoch, _ids, _events, _curation, _allocations, _pool, _statements, _signatures, _inputs)
     return [difference for kind in kinds for difference in bounded(kind(facts))]
+
+
+def warnings(facts: EpochFacts) -> list[str]:
+    """What an epoch that closed before there was a rule may have, and one that closes now may not, a sentence each."""
+    if RULE_KEY in facts.pinned_spec:
+        return []
+    found = [str(difference) for difference in islice(_against_the_rule(facts), MAX_DIFFERENCES)]
+    if not found:
+        return []
+    return [f"it closed before there was a rule for ids and for numbers that are stated again: {found[0]}", *found[1:]]
 
 
 def bounded(differences: Iterable[Difference]) -> list[Difference]:
@@ -159,6 +171,49 @@ def _epoch(facts: EpochFacts) -> Iterator[Difference]:
     approvers = approver_set_hash(_approvers(facts))
     yield from _compare("epoch approver_set_hash", epoch.approver_set_hash, approvers)
     yield from _compare("repo-spec scope_id", facts.pinned_spec.get("scope_id"), str(epoch.scope_id))
+
+
+def _ids(facts: EpochFacts) -> Iterator[Difference]:
+    """Ids that are none, where the epoch closed by the rule; of one that is older, only what makes its hash two."""
+    if RULE_KEY in facts.pinned_spec:
+        yield from _compare(f"repo-spec {RULE_KEY}", facts.pinned_spec[RULE_KEY], RULE)
+        yield from _against_the_rule(facts)
+        return
+    for user_id in sorted(_users(facts)):
+        if is_ambiguous(user_id):
+            problem = "the signed hash is that of other users and units too: nobody can say what was signed"
+            yield Difference(f"user {user_id!r}", problem)
+
+
+def _against_the_rule(facts: EpochFacts) -> Iterator[Difference]:
+    ids = {
+        "user": _users(facts),
+        "component": {row.component_id for row in facts.pool},
+        "scope key": {str(facts.pinned_spec.get("scope_key", "default"))},
+    }
+    for problem in broken_ids(ids):
+        yield Difference("ids", problem)
+    for source, account in sorted({(event.source, event.platform_user_id) for event in facts.events}):
+        account_problem = why_not_an_account(source, account)
+        if account_problem is not None:
+            yield Difference("ids", f"{source} account {account!r} {account_problem}")
+    stated: dict[tuple[str, int], UUID] = {}
+    for statement in _chain(facts.statements):
+        numbers = statement.allocation_set_hash, statement.pool_total_credits
+        first = stated.setdefault(numbers, statement.statement_id)
+        if first != statement.statement_id:
+            problem = f"its numbers are those of {first}, so what was signed of that is good for it too"
+            yield Difference(f"statements {statement.statement_id}", problem)
+
+
+def _users(facts: EpochFacts) -> set[str]:
+    """Everybody whom a row of the epoch names."""
+    return {
+        *(row.user_id for row in facts.curation if row.user_id is not None),
+        *(row.user_id for row in facts.allocations),
+        *(row.user_id for row in facts.corrections),
+        *(line["userId"] for statement in facts.statements for line in statement.payouts if "userId" in line),
+    }
 
 
 def _events(facts: EpochFacts) -> Iterator[Difference]:

@@ -15,7 +15,7 @@ from ledger_pipeline.defs.partition_checks import source_scopes_failed
 from ledger_pipeline_tests.builders import REPO, scope, window
 from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec
 from ledger_pipeline_tests.defs.test_settlement import run_job
-from ledger_pipeline_tests.hostile import HOSTILE, acts, hostile_books, hostile_rejections
+from ledger_pipeline_tests.hostile import HOSTILE, HOSTILE_USERS, acts, hostile_books, hostile_rejections
 from ledger_pipeline_tests.store.settlement import APPROVERS, POOL
 
 WEEK = "2026-02-16|default"
@@ -56,9 +56,9 @@ def test_every_materialization_and_check_of_a_settled_epoch_shows_values_as_text
     for asset in ("epoch", "activity_curation", "epoch_allocations", "pool_components", "payout_statement"):
         found[asset] = set(texts(deployment.metadata(asset, WEEK)))
         assert not [text for text in found[asset] if acts(text)]
-    shown = {plain_text(value) for value in HOSTILE}
-    assert found["epoch_allocations"] >= shown | {plain_text(f"reason {value}") for value in HOSTILE}
-    assert found["payout_statement"] >= shown
+    users = {plain_text(value) for value in HOSTILE_USERS}
+    assert found["epoch_allocations"] >= users | {plain_text(f"reason {value}") for value in HOSTILE}
+    assert found["payout_statement"] >= users
     assert plain_text(HOSTILE[5]) in found["activity_curation"]
 
 

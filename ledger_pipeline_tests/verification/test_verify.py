@@ -16,6 +16,7 @@ from ledger_pipeline.verification.verify import (
     WeighedEvents,
     accounts,
     verify,
+    warnings,
 )
 from ledger_pipeline_tests.verification.facts import (
     ADAS,
@@ -546,3 +547,35 @@ def test_an_amount_that_is_no_number_is_a_difference_without_an_account() -> Non
     facts = payout(finalized(), ADAS, amountCredits="many")
     assert verify(facts)[0].where == f"statements {FIRST} payout of user-ada"
     assert [each.user_id for each in accounts(facts)] == ["user-grace", "user-lin"]
+
+
+# Ids.
+
+
+def with_user(facts: EpochFacts, was: str, user_id: str) -> EpochFacts:
+    """`facts` in which somebody has another id, wherever it stands; hash and signature follow."""
+    units = {user_id if each == was else each: of for each, of in UNITS.items()}
+    renamed = finalized_with(facts, units)
+    for table in ("curation", "allocations"):
+        rows = [
+            row.model_copy(update={"user_id": user_id}) if row.user_id == was else row
+            for row in getattr(renamed, table)
+        ]
+        renamed = with_rows(renamed, table, rows)
+    return changed(renamed, "signatures", signature=sign(message(units)))
+
+
+def test_ids_of_an_epoch_that_closed_by_the_rule_are_ids() -> None:
+    by_the_rule = with_spec(finalized(), id_rule="v1")
+    assert verify(by_the_rule) == []
+    assert any("user 'a:b' has a colon" in str(each) for each in verify(with_user(by_the_rule, "user-grace", "a:b")))
+    assert [each.where for each in verify(with_spec(finalized(), id_rule="v2"))] == ["repo-spec id_rule"]
+
+
+def test_an_epoch_from_before_the_rule_verifies_with_a_warning_unless_its_hash_could_be_of_another_set() -> None:
+    older = with_user(finalized(), "user-grace", "did:grace")
+    assert (verify(older), warnings(finalized())) == ([], [])
+    [warning] = warnings(older)
+    assert "user 'did:grace' has a colon" in warning
+    ambiguous = with_user(finalized(), "user-grace", "user-grace:1\nuser-x")
+    assert any("the signed hash is that of other users and units too" in str(each) for each in verify(ambiguous))
