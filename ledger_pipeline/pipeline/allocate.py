@@ -25,8 +25,8 @@ def curate(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> tuple[Resoluti
     done = Resolution(0, 0)
     if epoch.status is not EpochStatus.FINALIZED:
         for spec in scope.sources:
-            found = ledger.curation.resolve_identities(epoch, spec.source)
-            done = Resolution(done.added + found.added, done.resolved + found.resolved)
+            resolution = ledger.curation.resolve_identities(epoch, spec.source)
+            done = Resolution(done.added + resolution.added, done.resolved + resolution.resolved)
     return done, ledger.curation.summary(epoch)
 
 

@@ -71,10 +71,10 @@ def collect(
     cursors = store.cursors(scope.scope_id, source.name)
     report = CollectReport(ordered, wanted_streams)
     for source_scope in spec.source_scopes:
-        found = {
+        before = {
             stream: cursors[stream, source_scope] for stream in wanted_streams if (stream, source_scope) in cursors
         }
-        report.source_scopes.append(SourceScopeReport(source.name, source_scope, found, after=dict(found)))
+        report.source_scopes.append(SourceScopeReport(source.name, source_scope, before, after=dict(before)))
 
     known_time = max((cursor.watermark for cursor in cursors.values()), default=None)
     planning = Planning(open_epochs(store, scope), source.name, wanted_streams, ordered, known_time, full_refresh)

@@ -25,7 +25,7 @@ def contributions(counts: Iterable[PersonCount], weights_milli: Mapping[str, int
     by_person: defaultdict[tuple[str, str], list[PersonCount]] = defaultdict(list)
     for count in counts:
         by_person[count.source, count.user_id].append(count)
-    found = [
+    people = [
         Contribution(
             source=source,
             user_id=user_id,
@@ -35,7 +35,7 @@ def contributions(counts: Iterable[PersonCount], weights_milli: Mapping[str, int
         )
         for (source, user_id), theirs in by_person.items()
     ]
-    return sorted(found, key=lambda each: (-each.units_milli, each.user_id, each.source))
+    return sorted(people, key=lambda person: (-person.units_milli, person.user_id, person.source))
 
 
 def units_text(units_milli: int) -> str:

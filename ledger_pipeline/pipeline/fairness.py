@@ -91,7 +91,7 @@ class _Queue:
                 self._changed.notify_all()
 
     def work_aside(self) -> None:
-        """As `work`, in a thread of its own: what fails is kept for `raise_failure`."""
+        """Work as `work` does, in a thread of its own: what fails is kept for `raise_failure`."""
         try:
             self.work()
         except BaseException as error:  # noqa: BLE001 (raised by whoever waits for this thread)

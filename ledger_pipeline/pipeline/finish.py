@@ -45,7 +45,7 @@ class FinishedScan:
         return [replace(part, covered_from=min(part.covered_from, self.watermark)) for part in self.coverage]
 
     def cursors(self) -> list[Cursor]:
-        """One a stream, as the scan leaves it."""
+        """The cursors, one a stream, as the scan leaves them."""
         return [
             Cursor(
                 self.source,
@@ -60,7 +60,7 @@ class FinishedScan:
         ]
 
     def receipts(self) -> list[Receipt]:
-        """One for each stream and window that it looked at any part of."""
+        """The receipts, one for each stream and window that it looked at any part of."""
         return [
             self._receipt(part, window)
             for part in self.covered

@@ -144,10 +144,10 @@ class CollectReport:
     @property
     def points_left(self) -> int | None:
         """The least that the source said is left of its budget; None when nothing was asked of it."""
-        told = [report.points_left for report in self.source_scopes]
+        points_left = [report.points_left for report in self.source_scopes]
         if self.heads is not None:
-            told.append(self.heads.points_left)
-        return min((points for points in told if points is not None), default=None)
+            points_left.append(self.heads.points_left)
+        return min((points for points in points_left if points is not None), default=None)
 
     @property
     def failures(self) -> list[SourceError]:
@@ -181,9 +181,9 @@ class CollectReport:
         total = Tally()
         for report in self.source_scopes:
             for stream in streams:
-                found = report.tallies.get((window, stream))
-                if found is not None:
-                    total.add(found)
+                tally = report.tallies.get((window, stream))
+                if tally is not None:
+                    total.add(tally)
         return total
 
     def added_elsewhere(self) -> dict[EpochWindow, int]:

@@ -227,12 +227,12 @@ def _draft(node_id: UUID, scope: Scope, epoch: Epoch, settlement: Settlement, ch
     supersedes = None
     if chain.in_force is None:
         units = valued(settlement.allocations)
-        pool_total_credits = sum(each.amount_credits for each in settlement.components)
+        pool_total_credits = sum(component.amount_credits for component in settlement.components)
     else:
         supersedes = chain.in_force.id
         units = amended_units(stated_units(chain.in_force), _corrections(settlement, chain.in_force))
         pool_total_credits = chain.in_force.pool_total_credits
-        if not any(each.units > 0 for each in units):
+        if not any(of_user.units > 0 for of_user in units):
             raise EpochNotReady(
                 f"epoch {epoch.window.key} of {scope.scope_key}: its corrections leave nobody any units, and the pool "
                 "to no one: correct somebody's to more than 0"
@@ -318,12 +318,12 @@ def _blocks_statement(scope: Scope, epoch: Epoch, settlement: Settlement, chain:
         blocks.append(f"{settlement.uncurated_events} events are not curated: materialize activity_curation")
     elif not _follows(epoch, settlement):
         blocks.append("its allocations do not follow from its curation any more: materialize epoch_allocations")
-    if not any(each.component_id == BASE_ISSUANCE for each in settlement.components):
+    if not any(component.component_id == BASE_ISSUANCE for component in settlement.components):
         blocks.append(
             "its pool has no base_issuance: set activity_ledger.pool_config.base_issuance_credits in "
             f"{scope.file} and materialize pool_components"
         )
-    if not any(each.units > 0 for each in valued(settlement.allocations)):
+    if not any(of_user.units > 0 for of_user in valued(settlement.allocations)):
         blocks.append("nobody has units: bind identities (`ledger-pipeline identities unresolved`) and materialize")
     if not scope.approvers:
         blocks.append(f"nobody may sign: {scope.file} names no approvers")
@@ -335,10 +335,13 @@ def _follows(epoch: Epoch, settlement: Settlement) -> bool:
     if epoch.pins is None:
         return False
     proposals = compute_proposed_allocations(epoch.pins.allocation_algo_ref, settlement.curated, epoch.weights_milli)
-    follow = {each.user_id: (each.proposed_units, each.activity_count) for each in proposals}
-    stored = {each.user_id: (each.proposed_units, each.activity_count) for each in settlement.allocations}
+    follow = {proposal.user_id: (proposal.proposed_units, proposal.activity_count) for proposal in proposals}
+    stored = {
+        allocation.user_id: (allocation.proposed_units, allocation.activity_count)
+        for allocation in settlement.allocations
+    }
     # A person's decision may stand without any event.
-    decided = {each.user_id for each in settlement.allocations if each.final_units is not None}
+    decided = {allocation.user_id for allocation in settlement.allocations if allocation.final_units is not None}
     return stored == {**dict.fromkeys(decided, (0, 0)), **follow}
 
 

@@ -51,8 +51,8 @@ class AppInstallations:
         known = self._by_owner.get(owner)
         if known is None:
             # Two threads may both search; one of their credentials is kept.
-            found = self._installation(self._app.installation_id(source_scope))
-            known = self._by_owner.setdefault(owner, found)
+            installation = self._installation(self._app.installation_id(source_scope))
+            known = self._by_owner.setdefault(owner, installation)
         return [known]
 
     def group_key(self, source_scope: str) -> str:
@@ -92,7 +92,7 @@ class _App:
         return answer
 
     def installation_id(self, source_scope: str) -> int:
-        """Of the owner of the source_scope. Raises SourceUnavailable or SourceRefused."""
+        """The installation of the source_scope's owner. Raises SourceUnavailable or SourceRefused."""
         owner, _, name = source_scope.partition("/")
         # An App that may not read the repository can be installed for its owner all the same.
         for seek in (
@@ -100,9 +100,9 @@ class _App:
             lambda: self._integration.get_org_installation(owner),
             lambda: self._integration.get_user_installation(owner),
         ):
-            found = self.ask(source_scope, lambda seek=seek: self._found(seek))  # type: ignore[misc]
-            if found is not None:
-                return found
+            installation_id = self.ask(source_scope, lambda seek=seek: self._found(seek))  # type: ignore[misc]
+            if installation_id is not None:
+                return installation_id
         problem = f"GitHub App {self.auth.app_id} is not installed for {owner}: install it there, or check source_refs"
         raise refused(source_scope, problem)
 

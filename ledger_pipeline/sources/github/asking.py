@@ -33,7 +33,7 @@ class RepositoryPart:
 
 
 class Asker:
-    """Asks for one source_scope. Not thread-safe.
+    """Asks for one source_scope. It is not thread-safe.
 
     Where GitHub gives up on several questions in a row (an outage looks just like a question that is too heavy), the
     second is asked at once, and each further one after twice as long a wait as the one before. A server that fails
@@ -84,7 +84,7 @@ class Asker:
 
     def _lacks_full_ids(self, error: QueryRefusedError) -> bool:
         """Whether the server refuses what it does not know; asks it for its schema."""
-        is_of_fields = any(FULL_ID in each.message for each in error.errors)
+        is_of_fields = any(FULL_ID in refusal.message for refusal in error.errors)
         return is_of_fields and self._schema.learn(self._client, self.source_scope)
 
     def usage(self) -> RequestUsage:
@@ -111,12 +111,12 @@ class Asker:
 
 
 def is_below(*place: str) -> Callable[[GraphQLError], bool]:
-    """Of errors at that place of an answer or below, so that the rest of it stands; never of one that is a limit."""
+    """Allow errors at that place of an answer or below, so that the rest of it stands; never one that is a limit."""
     return lambda error: error.path[: len(place)] == place and not is_limit(error)
 
 
 def is_of_a_node(error: GraphQLError) -> bool:
-    """Of errors that only an item of a list has, or something in it."""
+    """Whether only an item of a list has the error, or something in it."""
     return (
         error.path[:1] == ("repository",) and any(isinstance(step, int) for step in error.path) and not is_limit(error)
     )

@@ -53,7 +53,8 @@ class ServerSchema:
         if not lacking:
             return query
         return _IN_FRAGMENT.sub(
-            lambda found: f"{found[1]}id databaseId" if f"{found[2]}.{FULL_ID}" in lacking else found[0], query
+            lambda fragment: f"{fragment[1]}id databaseId" if f"{fragment[2]}.{FULL_ID}" in lacking else fragment[0],
+            query,
         )
 
 

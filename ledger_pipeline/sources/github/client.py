@@ -81,7 +81,7 @@ def is_missing(error: GraphQLError) -> bool:
 
 
 def no_error(error: GraphQLError) -> bool:  # noqa: ARG001
-    """Of no error."""
+    """Allow no error."""
     return False
 
 
@@ -321,9 +321,9 @@ def _read(headers: AnswerHeaders, envelope: Envelope, allowed: Callable[[GraphQL
     if date is None or answered_at is None:
         problem = "an answer without a Date header, so the scan has no watermark; is a proxy between?"
         return Failure(Kind.PASSING, problem)
-    told = envelope.points
-    points_left = headers.points_left if told.remaining is None else told.remaining
-    return Answer(data or {}, answered_at, told.cost or 0, points_left, date, envelope.errors)
+    points = envelope.points
+    points_left = headers.points_left if points.remaining is None else points.remaining
+    return Answer(data or {}, answered_at, points.cost or 0, points_left, date, envelope.errors)
 
 
 def _json_or_text(text: str) -> object:

@@ -55,7 +55,7 @@ def _error(value: object) -> object:
 def _errors(value: object) -> object:
     if not value:
         return []
-    return [_error(each) for each in (value if isinstance(value, list) else [value])[:MOST_ERRORS]]
+    return [_error(error) for error in (value if isinstance(value, list) else [value])[:MOST_ERRORS]]
 
 
 def _mapping(value: object) -> object:
@@ -97,8 +97,8 @@ class Envelope(BaseModel):
     @property
     def points(self) -> PointsTold:
         """What the answer says of the budget."""
-        told = (self.data or {}).get("rateLimit")
-        return PointsTold.model_validate(told if isinstance(told, dict) else {})
+        rate_limit = (self.data or {}).get("rateLimit")
+        return PointsTold.model_validate(rate_limit if isinstance(rate_limit, dict) else {})
 
 
 def read_json(text: str) -> Any:

@@ -17,12 +17,12 @@ _PERMISSIONS = {"pullRequests": "Pull requests: read", "issues": "Issues: read"}
 
 
 def is_of_a_part(error: GraphQLError) -> bool:
-    """Of errors that an item has, and of those that say a connection is forbidden."""
+    """Whether an item has the error, or it says that a connection is forbidden."""
     return is_of_a_node(error) or _connection_of(error) is not None
 
 
 def refused_connections(answer: Answer, source_scope: str) -> dict[str, str]:
-    """By name the connections that the answer says are forbidden, and what to do about each."""
+    """The connections that the answer says are forbidden, by name, and what to do about each."""
     refused = {}
     for error in answer.errors:
         connection = _connection_of(error)

@@ -111,12 +111,12 @@ def _is_of_one_repository(error: GraphQLError) -> bool:
 
 
 def _head(repository: object, answered_at: datetime) -> Head | None:
-    """None too where the answer has holes: a scan of that repository will show what it is."""
+    """The head in an answer; None also where the answer has holes: a scan of that repository will show what it is."""
     try:
-        told = read(RepositoryHead, repository, answered_at)
+        head = read(RepositoryHead, repository, answered_at)
     except UnusablePayload:
         return None
     # A review moves its pull request's updatedAt: the newest of these is never older than the newest review.
-    moved = told.pull_requests.newest
-    totals = {PULL_REQUESTS: told.pull_requests.total_count, ISSUES: told.issues.total_count}
-    return Head({PULL_REQUESTS: moved, REVIEWS: moved, ISSUES: told.issues.newest}, totals, told.database_id)
+    moved = head.pull_requests.newest
+    totals = {PULL_REQUESTS: head.pull_requests.total_count, ISSUES: head.issues.total_count}
+    return Head({PULL_REQUESTS: moved, REVIEWS: moved, ISSUES: head.issues.newest}, totals, head.database_id)

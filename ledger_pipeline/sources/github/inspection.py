@@ -51,7 +51,7 @@ class CredentialReport:
 def inspect_credentials(
     api_url: str, credentials: GitHubTokens | GitHubApp, source_scopes: Sequence[str]
 ) -> list[CredentialReport]:
-    """All that `credentials` hold: each token, or each installation that the source_scopes need. Never waits.
+    """All that `credentials` hold: each token, or each installation that the source_scopes need. It never waits.
 
     Raises nothing for one that does not work: its report says so.
     """
@@ -59,7 +59,7 @@ def inspect_credentials(
     if isinstance(credentials, GitHubTokens):
         pool = TokenPool(credentials.values(), connection, reserve=0)
         try:
-            return [_report(each, "", connection, is_person=True) for each in pool.of("")]
+            return [_report(credential, "", connection, is_person=True) for credential in pool.of("")]
         finally:
             pool.close()
     return list(_installations(credentials, connection, source_scopes))
@@ -71,7 +71,7 @@ def _installations(app: GitHubApp, connection: Connection, source_scopes: Sequen
     installations = AppInstallations(app.app_id, key, app.installation_id, connection, patience, 0)
     try:
         known = _known_installations(Auth.AppAuth(app.app_id, key), connection)
-        one_of_each = {installations.group_key(each): each for each in reversed(source_scopes)}
+        one_of_each = {installations.group_key(source_scope): source_scope for source_scope in reversed(source_scopes)}
         wanted = sorted(one_of_each.values())[: 1 if app.installation_id else None]
         for source_scope in wanted:
             try:
@@ -80,11 +80,11 @@ def _installations(app: GitHubApp, connection: Connection, source_scopes: Sequen
                 yield CredentialReport(f"App {app.app_id}", problem=error.problem)
                 continue
             report = _report(credential, source_scope, connection, is_person=False)
-            told = known.get(credential.name, {})
+            installation = known.get(credential.name, {})
             yield CredentialReport(
-                name=f"{credential.name} ({told.get('account', {}).get('login', source_scope)})",
-                login=told.get("app_slug"),
-                permissions=told.get("permissions"),
+                name=f"{credential.name} ({installation.get('account', {}).get('login', source_scope)})",
+                login=installation.get("app_slug"),
+                permissions=installation.get("permissions"),
                 points=report.points,
                 skew_seconds=report.skew_seconds,
                 problem=report.problem,
@@ -102,7 +102,9 @@ def _installations(app: GitHubApp, connection: Connection, source_scopes: Sequen
 def _known_installations(auth: Auth.AppAuth, connection: Connection) -> dict[str, dict[str, Any]]:
     """What GitHub tells the App of its installations, by the name of their credential."""
     with GithubIntegration(**connection.requester(auth).kwargs) as integration:
-        return {f"installation {each.id}": each.raw_data for each in integration.get_installations()}
+        return {
+            f"installation {installation.id}": installation.raw_data for installation in integration.get_installations()
+        }
 
 
 def _report(credential: Credential, source_scope: str, connection: Connection, *, is_person: bool) -> CredentialReport:
@@ -117,12 +119,12 @@ def _report(credential: Credential, source_scope: str, connection: Connection, *
     except Exception as error:  # noqa: BLE001 (see `understood`: PyGithub may raise anything)
         failure = understood(error, connection.api_url)
         return CredentialReport(credential.name, problem=failure.problem, rejected=failure.kind is Kind.REJECTED)
-    told = read_headers(headers)
-    there, scopes = told.date, told.scopes
+    known = read_headers(headers)
+    there, scopes = known.date, known.scopes
     return CredentialReport(
         name=credential.name,
         login=login,
-        scopes=None if scopes is None else tuple(each.strip() for each in scopes.split(",") if each.strip()),
+        scopes=None if scopes is None else tuple(scope.strip() for scope in scopes.split(",") if scope.strip()),
         points=_points(body),
         # GitHub tells whole seconds: the middle of the one it names.
         skew_seconds=None if there is None else there.timestamp() + 0.5 - (asked + answered) / 2,
@@ -142,7 +144,7 @@ def _rate_limit(credential: Credential) -> tuple[Mapping[str, Any], Mapping[str,
 
 
 def _login(credential: Credential) -> str | None:
-    """None for a token that is no person's, as that of a GitHub Action."""
+    """The login; None for a token that is no person's, as that of a GitHub Action."""
     try:
         with credential.requester() as requester:
             _, body = requester.requestJsonAndCheck("GET", "/user")
@@ -158,7 +160,7 @@ def _points(body: Mapping[str, Any]) -> PointsLeft | None:
     graphql = resources.get("graphql") if isinstance(resources, Mapping) else None
     if not isinstance(graphql, Mapping):
         return None
-    told = read_headers({f"x-ratelimit-{name}": graphql.get(name) for name in ("remaining", "limit", "reset")})
-    if told.points_left is None or told.points_limit is None or told.resets_at is None:
+    standing = read_headers({f"x-ratelimit-{name}": graphql.get(name) for name in ("remaining", "limit", "reset")})
+    if standing.points_left is None or standing.points_limit is None or standing.resets_at is None:
         return None
-    return PointsLeft(told.points_left, told.points_limit, told.resets_at)
+    return PointsLeft(standing.points_left, standing.points_limit, standing.resets_at)

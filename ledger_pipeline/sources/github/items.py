@@ -24,7 +24,7 @@ REVIEW_PAGES = (25, 5, 1)
 """The page sizes that one pull request's reviews are asked for in, the next where GitHub cannot give the one before."""
 
 MOST_REQUESTS = 200
-"""For one item: a pull request that needs more counts as unread."""
+"""So many are made for one item: a pull request that needs more counts as unread."""
 
 Sizes = Callable[[], Iterator[int]]
 
@@ -34,7 +34,7 @@ class _Gone(Exception):
 
 
 class ItemReader:
-    """Reads items of the repository that a scan is of. Not thread-safe.
+    """Reads items of the repository that a scan is of. It is not thread-safe.
 
     Raises SourceUnavailable where another repository answers, and as Asker does; what is only wrong with the item is
     in its Reading.

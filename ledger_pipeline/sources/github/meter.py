@@ -11,7 +11,7 @@ Question = Callable[[str, str, Mapping[str, Any]], Answer]
 
 
 class Meter:
-    """Counts requests, those that fail too, and the points of those that do not. Not thread-safe."""
+    """Counts requests, those that fail too, and the points of those that do not. It is not thread-safe."""
 
     def __init__(self) -> None:
         self._requests = self._points = 0

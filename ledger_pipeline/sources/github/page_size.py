@@ -9,7 +9,7 @@ SHRINKING = 4
 
 
 class PageSizes:
-    """The page sizes of one scan's connections, `configured` at first. Not thread-safe.
+    """The page sizes of one scan's connections, `configured` at first. They are not thread-safe.
 
     All that a query holds shrink together, for nobody knows which is the cause, and by a lot, for each try is refused.
     Pull requests grow back first.

@@ -253,7 +253,7 @@ class Page(_Payload):
 
 
 class Reviews(_Payload):
-    """Of a pull request, the page of its reviews, as it came."""
+    """A pull request's page of reviews, as it came."""
 
     reviews: Any = None
 

@@ -54,26 +54,28 @@ class Connection:
 
 def reached(connections: Sequence[Connection]) -> datetime | None:
     """Nothing newer than this is left to read; once all are done, the oldest update that was read."""
-    still_open = [each.reached for each in connections if not each.done and each.reached is not None]
-    everywhere = [each.reached for each in connections if each.reached is not None]
+    still_open = [
+        connection.reached for connection in connections if not connection.done and connection.reached is not None
+    ]
+    everywhere = [connection.reached for connection in connections if connection.reached is not None]
     return max(still_open) if still_open else min(everywhere, default=None)
 
 
 def position_of(connections: Sequence[Connection]) -> Mapping[str, Json] | None:
     """Where these stand; None once all are done."""
-    return {each.name: each.after for each in connections if not each.done} or None
+    return {connection.name: connection.after for connection in connections if not connection.done} or None
 
 
 def resume(connections: Sequence[Connection], position: Mapping[str, Json]) -> bool:
     """Move connections that have not begun to `position`; False, and nothing moved, if it is not one of theirs."""
-    theirs = {each.name for each in connections if not each.done}
+    theirs = {connection.name for connection in connections if not connection.done}
     if not position or not theirs.issuperset(position):
         return False
     if not all(isinstance(after, str) and after for after in position.values()):
         return False
-    for each in connections:
-        if each.name in position:
-            each.begin_at(str(position[each.name]))
+    for connection in connections:
+        if connection.name in position:
+            connection.begin_at(str(position[connection.name]))
         else:
-            each.done = True
+            connection.done = True
     return True

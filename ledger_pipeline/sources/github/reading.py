@@ -85,21 +85,21 @@ class Reader:
 
     def pull_request(self, node: object) -> Reading:
         """A pull request without its reviews."""
-        told = listed(node, self.answered_at)
-        reading = Reading(ItemKey(PULL_REQUEST, told.number or 0), told.created)
+        item = listed(node, self.answered_at)
+        reading = Reading(ItemKey(PULL_REQUEST, item.number or 0), item.created)
         if node is None:
             _fail_for_null(reading)
-        elif told.number is None or PULL_REQUESTS in self.streams:
+        elif item.number is None or PULL_REQUESTS in self.streams:
             reading.attempt(lambda: self._merge(node))
         return reading
 
     def issue(self, node: object) -> Reading:
         """An issue."""
-        told = listed(node, self.answered_at)
-        reading = Reading(ItemKey(ISSUE, told.number or 0), told.created)
+        item = listed(node, self.answered_at)
+        reading = Reading(ItemKey(ISSUE, item.number or 0), item.created)
         if node is None:
             _fail_for_null(reading)
-        elif told.number is None or ISSUES in self.streams:
+        elif item.number is None or ISSUES in self.streams:
             reading.attempt(lambda: self._closing(node))
         return reading
 

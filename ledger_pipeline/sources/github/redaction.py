@@ -19,5 +19,5 @@ _FILTER = _TokenFilter()
 
 
 def keep_tokens_out_of_logs() -> None:
-    """From now on, in this process; once is enough."""
+    """Does it from now on, in this process; once is enough."""
     logging.getLogger("github.Requester").addFilter(_FILTER)

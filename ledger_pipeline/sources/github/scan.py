@@ -46,7 +46,7 @@ _REFUSED_CURSOR = "not appear to be a valid cursor"
 
 
 class Scan:
-    """Reads what `request` asks for, in pages of up to `page_size` items. Of one thread.
+    """Reads what `request` asks for, in pages of up to `page_size` items. One thread uses it.
 
     A position that is not of this scan, or that GitHub no longer accepts, begins the scan again from the front: more
     is read then than need be, and nothing is missed.
@@ -128,16 +128,16 @@ class Scan:
         """Read by number what a light page lists, but for the numbers that are `known`; what it tells of them."""
         kind, answered_at, read_here = _kind_of(connection), part.answer.server_time, []
         for node in page.nodes:
-            told = listed(node, answered_at)
-            if told.number is None:
+            item = listed(node, answered_at)
+            if item.number is None:
                 problem = "GitHub answers null for it" if node is None else "its number cannot be used"
-                gathered.cannot_read(UnreadItem(ItemKey(kind, 0), problem, told.created, answered_at))
-            elif told.number not in known:
-                reading = self._items.by_number(part, ItemKey(kind, told.number), told.created)
+                gathered.cannot_read(UnreadItem(ItemKey(kind, 0), problem, item.created, answered_at))
+            elif item.number not in known:
+                reading = self._items.by_number(part, ItemKey(kind, item.number), item.created)
                 if reading.is_gone:
                     reading.fail("GitHub lists it, and does not find it by its number")
                 gathered.take(reading, answered_at)
-                read_here.append(told)
+                read_here.append(item)
         return read_here
 
     def _read_connections(self, part: RepositoryPart, connections: Sequence[Connection], gathered: Gathered) -> None:
@@ -161,12 +161,12 @@ class Scan:
         self, part: RepositoryPart, connection: Connection, page: Page, beside: Sequence[Listed], gathered: Gathered
     ) -> None:
         """Move behind a page that has been read, with items that were read `beside` it."""
-        told = [listed(node, part.answer.server_time) for node in page.nodes]
+        items = [listed(node, part.answer.server_time) for node in page.nodes]
         try:
-            connection.move_behind(page.page_info, told, beside)
+            connection.move_behind(page.page_info, items, beside)
         except LeadsNowhere as error:
             raise self._asker.refused(str(error)) from None
-        gathered.note_updates(connection, [*told, *beside], page, part, self._streams)
+        gathered.note_updates(connection, [*items, *beside], page, part, self._streams)
 
     def _read_again(self, part: RepositoryPart, gathered: Gathered) -> None:
         """Ask by number for what an earlier scan could not read, and the first page did not hold."""

@@ -24,11 +24,11 @@ class AppEndpoints:
     async def installations(self, request: Request) -> Response:
         """GET /app/installations."""
 
-        def told(app: App) -> Answer:
+        def answer_to(app: App) -> Answer:
             every = [_installation(app, owner, id_) for owner, id_ in app.installations.items()]
             return answers.json_answer(200, every)
 
-        return self._answer(request, told)
+        return self._answer(request, answer_to)
 
     async def of_repository(self, request: Request) -> Response:
         """GET /repos/{owner}/{repo}/installation."""
@@ -40,11 +40,11 @@ class AppEndpoints:
         """GET /orgs/{owner}/installation."""
         owner = request.path_params["owner"]
 
-        def told(app: App) -> Answer:
+        def answer_to(app: App) -> Answer:
             is_user = owner.lower() in {user.lower() for user in app.users}
             return answers.not_found() if is_user else _found(app, owner)
 
-        return self._answer(request, told)
+        return self._answer(request, answer_to)
 
     async def of_user(self, request: Request) -> Response:
         """GET /users/{owner}/installation."""
@@ -55,7 +55,7 @@ class AppEndpoints:
         """POST /app/installations/{id}/access_tokens."""
         wanted = request.path_params["id"]
 
-        def told(app: App) -> Answer:
+        def answer_to(app: App) -> Answer:
             owner = next((owner for owner, id_ in app.installations.items() if id_ == wanted), None)
             if owner is None:
                 return answers.not_found()
@@ -68,15 +68,15 @@ class AppEndpoints:
             }
             return answers.json_answer(201, body)
 
-        return self._answer(request, told)
+        return self._answer(request, answer_to)
 
-    def _answer(self, request: Request, told: Callable[[App], Answer]) -> Response:
+    def _answer(self, request: Request, answer_to: Callable[[App], Answer]) -> Response:
         reply = Replier(self._state, request, RESOURCE)
         app = self._state.apps.signer_of(token_of(request))
         if app is None:
             return reply.send(answers.message(401, "A JSON web token could not be decoded"))
         self._state.charge(str(app.app_id), RESOURCE, 1)
-        return reply.send(told(app))
+        return reply.send(answer_to(app))
 
 
 def _found(app: App, owner: str) -> Answer:

@@ -30,8 +30,8 @@ class App:
 
     def installed_for(self, owner: str) -> tuple[str, int] | None:
         """The owner as GitHub spells it and the installation's id."""
-        found = ((name, id_) for name, id_ in self.installations.items() if name.lower() == owner.lower())
-        return next(found, None)
+        ids = ((name, id_) for name, id_ in self.installations.items() if name.lower() == owner.lower())
+        return next(ids, None)
 
     def is_signed_by(self, token: str) -> bool:
         """Whether the JWT is the App's and its time has not passed, by the real clock: clients sign by theirs."""
@@ -75,7 +75,7 @@ class Apps:
         return self._tokens[token]
 
     def revoke_all(self) -> None:
-        """From now on no token that was handed out is good."""
+        """Let no token that was handed out be good from now on."""
         self._tokens = {token: replace(known, expires_at=_LONG_AGO) for token, known in self._tokens.items()}
 
     def owner_of(self, token: str) -> str | None:

@@ -13,7 +13,7 @@ from ledger_pipeline.sources.simulator.world import Closure, Issue, PullRequest,
 
 def seen_at(world: World, instant: datetime) -> World:
     """The world as GitHub shows it at that instant to somebody other than its authors."""
-    return replace(world, repositories=tuple(_repository_at(each, instant) for each in world.repositories))
+    return replace(world, repositories=tuple(_repository_at(repository, instant) for repository in world.repositories))
 
 
 def changes_of(world: World) -> list[datetime]:
@@ -24,7 +24,7 @@ def changes_of(world: World) -> list[datetime]:
             moments.update(issue.changes)
         for pull_request in repository.pull_requests:
             moments.update(pull_request.changes)
-            moments.update(each.edited_at for each in pull_request.reviews if each.edited_at is not None)
+            moments.update(review.edited_at for review in pull_request.reviews if review.edited_at is not None)
     return sorted(moments)
 
 
@@ -32,17 +32,19 @@ def _repository_at(repository: Repository, instant: datetime) -> Repository:
     return replace(
         repository,
         pull_requests=tuple(
-            _pull_request_at(each, instant) for each in repository.pull_requests if each.created_at <= instant
+            _pull_request_at(pull_request, instant)
+            for pull_request in repository.pull_requests
+            if pull_request.created_at <= instant
         ),
-        issues=tuple(_issue_at(each, instant) for each in repository.issues if each.created_at <= instant),
+        issues=tuple(_issue_at(issue, instant) for issue in repository.issues if issue.created_at <= instant),
     )
 
 
 def _pull_request_at(pull_request: PullRequest, instant: datetime) -> PullRequest:
     reviews = tuple(
-        _review_at(each, instant)
-        for each in pull_request.reviews
-        if each.submitted_at is not None and each.submitted_at <= instant
+        _review_at(review, instant)
+        for review in pull_request.reviews
+        if review.submitted_at is not None and review.submitted_at <= instant
     )
     if pull_request.updated_at <= instant:
         # Most of a long history is past: sharing it keeps a step of the clock cheap.
@@ -69,9 +71,9 @@ def _issue_at(issue: Issue, instant: datetime) -> Issue:
     if issue.updated_at <= instant:
         return issue
     closures = tuple(
-        Closure(each.closed_at, each.reason, _past(each.reopened_at, instant))
-        for each in issue.closures
-        if each.closed_at <= instant
+        Closure(closure.closed_at, closure.reason, _past(closure.reopened_at, instant))
+        for closure in issue.closures
+        if closure.closed_at <= instant
     )
     return replace(issue, closures=closures, touched_at=_until(issue.touched_at, instant))
 

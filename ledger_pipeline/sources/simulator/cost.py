@@ -66,13 +66,13 @@ class Survey:
         seen: set[tuple[str, ...]],
         cost: Cost,
     ) -> None:
-        for found, owner in self._fields(selections, parent):
-            definition = owner.fields.get(found.name.value)
+        for field_node, owner in self._fields(selections, parent):
+            definition = owner.fields.get(field_node.name.value)
             if definition is None:
                 continue  # __typename
             answer = get_named_type(definition.type)
-            here = (*path, found.alias.value if found.alias else found.name.value)
-            arguments = get_argument_values(definition, found, dict(self.variables))
+            here = (*path, field_node.alias.value if field_node.alias else field_node.name.value)
+            arguments = get_argument_values(definition, field_node, dict(self.variables))
             below = times
             if answer.name.endswith("Connection") and "first" in definition.args:
                 size = max(arguments.get("first") or arguments.get("last") or 0, 0)
@@ -81,10 +81,10 @@ class Survey:
                     cost.requests += times
                     cost.node_count += below
                     cost.largest_page = max(cost.largest_page, size)
-            elif owner is self.schema.query_type and found.name.value == "repository" and here not in seen:
+            elif owner is self.schema.query_type and field_node.name.value == "repository" and here not in seen:
                 cost.repositories.append(f"{arguments['owner']}/{arguments['name']}")
             seen.add(here)
-            self._walk(found.selection_set, answer, below, here, seen, cost)
+            self._walk(field_node.selection_set, answer, below, here, seen, cost)
 
     def _fields(
         self, selections: SelectionSetNode | None, parent: GraphQLNamedType | None

@@ -187,7 +187,7 @@ class Faults:
             self._rules.append(_Rule(fault, applies, times))
 
     def clear(self) -> None:
-        """From now on all goes well."""
+        """Let all go well from now on."""
         with self._lock:
             self._queue.clear()
             self._rules.clear()

@@ -75,7 +75,7 @@ def _repository(seed: int, until: datetime, name: str, place: int) -> Repository
     week, number = 0, 0
     while FIRST_MONDAY + week * WEEK <= until:
         items = _Week(seed, name, place, week).items()
-        for item in sorted(items, key=lambda each: (each.created_at, each.database_id)):
+        for item in sorted(items, key=lambda item: (item.created_at, item.database_id)):
             number += 1
             if isinstance(item, PullRequest):
                 pull_requests.append(replace(item, number=number))
@@ -107,14 +107,14 @@ class _Week:
         return self.start + WEEK
 
     def items(self) -> list[PullRequest | Issue]:
-        """In no order, not numbered yet."""
+        """Its items, in no order and not numbered yet."""
         items: list[PullRequest | Issue] = [self._pull_request() for _ in range(self.random.randint(2, 5))]
         items += [self._issue() for _ in range(self.random.randint(1, 4))]
         if self.week % BOUNDARY_WEEKS == 0:
             items += [self._merged_at_the_boundary(), self._closed_at_the_boundary()]
         if self.week % CROWDED_WEEKS == CROWDED_WEEKS // 2 and self.place == 0:
             items.append(self._crowded())
-        return [self._swept(each) for each in items]
+        return [self._swept(item) for item in items]
 
     def _pull_request(self) -> PullRequest:
         created_at = self._moment(self.start, self.end - SECOND)
@@ -141,14 +141,14 @@ class _Week:
 
     def _crowded(self) -> PullRequest:
         created_at = self.start + timedelta(hours=9)
-        reviews = [self._review(created_at + each * timedelta(minutes=20)) for each in range(CROWD_REVIEWS)]
+        reviews = [self._review(created_at + place * timedelta(minutes=20)) for place in range(CROWD_REVIEWS)]
         return self._merged(self._drawn_pull_request(created_at, reviews), created_at + timedelta(days=4))
 
     def _drawn_pull_request(self, created_at: datetime, reviews: list[Review]) -> PullRequest:
         author = self._author()
-        others = [replace(each, author=REVIEW_BOT) if each.author == author else each for each in reviews]
+        others = [replace(review, author=REVIEW_BOT) if review.author == author else review for review in reviews]
         area = self.random.choice(_AREAS)
-        files = tuple(f"src/{area}/part_{each}.ts" for each in range(self.random.randint(1, 5)))
+        files = tuple(f"src/{area}/part_{number}.ts" for number in range(self.random.randint(1, 5)))
         return PullRequest(
             number=0,
             database_id=self._id(),
@@ -216,8 +216,8 @@ class _Week:
     def _swept(self, item: Item) -> Item:
         """Touched by every label sweep that still reaches it."""
         first = self.week - self.week % SWEEP_WEEKS
-        sweeps = (FIRST_MONDAY + each * WEEK + timedelta(days=2.5) for each in range(first, first + 24, SWEEP_WEEKS))
-        touched = tuple(each for each in sweeps if item.created_at < each <= item.created_at + SWEEP_REACH)
+        sweeps = (FIRST_MONDAY + week * WEEK + timedelta(days=2.5) for week in range(first, first + 24, SWEEP_WEEKS))
+        touched = tuple(sweep for sweep in sweeps if item.created_at < sweep <= item.created_at + SWEEP_REACH)
         return replace(item, touched_at=touched)
 
     def _moment(self, start: datetime, end: datetime) -> datetime:

@@ -67,7 +67,7 @@ class GraphQLEndpoint:
         answer = self._instead(met, cost, token_of(request), reply.request_id)
         if answer is None:
             answer = self._served(query, token_of(request), met)
-        response = reply.send(answer, next((each for each in met if isinstance(each, Damage)), None))
+        response = reply.send(answer, next((fault for fault in met if isinstance(fault, Damage)), None))
         for then in met:
             if isinstance(then, After):
                 then.action()

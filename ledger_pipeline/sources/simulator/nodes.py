@@ -41,7 +41,7 @@ def repository_node(view: RepositoryView) -> Node:
         return connection(
             "pullRequests",
             ordering,
-            lambda each: pull_request_node(view, each),
+            lambda pull_request: pull_request_node(view, pull_request),
             page_request(arguments),
             descending=is_descending(arguments),
         )
@@ -51,7 +51,7 @@ def repository_node(view: RepositoryView) -> Node:
         return connection(
             "issues",
             ordering,
-            lambda each: issue_node(view, each),
+            lambda issue: issue_node(view, issue),
             page_request(arguments),
             descending=is_descending(arguments),
         )
@@ -91,14 +91,14 @@ def pull_request_node(view: RepositoryView, pull_request: PullRequest) -> Node:
     def reviews(_info: GraphQLResolveInfo, **arguments: Any) -> Node:
         states, author = arguments.get("states"), arguments.get("author")
         wanted = [
-            each
-            for each in pull_request.reviews
-            if (states is None or each.state in states)
-            and (author is None or (each.author is not None and each.author.login == author))
+            review
+            for review in pull_request.reviews
+            if (states is None or review.state in states)
+            and (author is None or (review.author is not None and review.author.login == author))
         ]
         ordering = Ordering.of(wanted, _review_key)
         return connection(
-            "reviews", ordering, lambda each: review_node(view, pull_request, each), page_request(arguments)
+            "reviews", ordering, lambda review: review_node(view, pull_request, review), page_request(arguments)
         )
 
     def files(_info: GraphQLResolveInfo, **arguments: Any) -> Node | None:
@@ -188,7 +188,7 @@ def actor_node(actor: Actor | None) -> Node | None:
 
 def node_id(kind: str, *ids: int) -> str:
     """The opaque global id of what is no item of a repository; it holds what is needed to find it again."""
-    text = ":".join((kind, *(str(each) for each in ids)))
+    text = ":".join((kind, *(str(id_) for id_ in ids)))
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
@@ -212,7 +212,7 @@ def _common(view: RepositoryView, kind: str, item: PullRequest | Issue) -> Node:
 def _names(name: str, field: str, values: Sequence[str] | None, arguments: dict[str, Any]) -> Node | None:
     if values is None:
         return None
-    return connection(name, Ordering.as_listed(values), lambda each: {field: each}, page_request(arguments))
+    return connection(name, Ordering.as_listed(values), lambda value: {field: value}, page_request(arguments))
 
 
 def _review_key(review: Review) -> Key:

@@ -32,7 +32,7 @@ class Ordering(Generic[T]):
     def of(cls, items: Iterable[T], key: Callable[[T], Key]) -> "Ordering[T]":
         """Sort items by a key that is unique to each."""
         keyed = sorted(((key(item), item) for item in items), key=lambda pair: pair[0])
-        return cls([item for _, item in keyed], [found for found, _ in keyed])
+        return cls([item for _, item in keyed], [key for key, _ in keyed])
 
     @classmethod
     def as_listed(cls, items: Sequence[T]) -> "Ordering[T]":
@@ -96,17 +96,17 @@ def connection(
     else:
         start = max(start, stop - size)
     direction = -1 if descending else 1
-    items, found = ordering.items[start:stop][::direction], keys[start:stop][::direction]
+    items, page_keys = ordering.items[start:stop][::direction], keys[start:stop][::direction]
     more_below, more_above = start > 0, stop < len(keys)
     return {
         "totalCount": len(keys),
         "nodes": lambda _info: [node(item) for item in items],
         "edges": lambda _info: [
-            {"cursor": cursor_at(key), "node": node(item)} for key, item in zip(found, items, strict=True)
+            {"cursor": cursor_at(key), "node": node(item)} for key, item in zip(page_keys, items, strict=True)
         ],
         "pageInfo": {
-            "startCursor": cursor_at(found[0]) if found else None,
-            "endCursor": cursor_at(found[-1]) if found else None,
+            "startCursor": cursor_at(page_keys[0]) if page_keys else None,
+            "endCursor": cursor_at(page_keys[-1]) if page_keys else None,
             "hasNextPage": more_below if descending else more_above,
             "hasPreviousPage": more_above if descending else more_below,
         },
@@ -120,7 +120,7 @@ def cursor_at(key: Key) -> str:
 
 def _key_of(cursor: str) -> Key:
     try:
-        value, found = json.loads(base64.b64decode(cursor, validate=True).removeprefix(b"cursor:v2:"))
-        return value, int(found)
+        value, database_id = json.loads(base64.b64decode(cursor, validate=True).removeprefix(b"cursor:v2:"))
+        return value, int(database_id)
     except (ValueError, TypeError):
         raise GitHubError("INVALID_CURSOR_ARGUMENTS", f"`{cursor}` does not appear to be a valid cursor.") from None

@@ -48,9 +48,9 @@ class _Without(Visitor):
         self, node: FieldDefinitionNode, _key: object, _parent: object, _path: object, ancestors: list[Any]
     ) -> Any:
         owner = next(
-            each
-            for each in reversed(ancestors)
-            if isinstance(each, ObjectTypeDefinitionNode | InterfaceTypeDefinitionNode)
+            ancestor
+            for ancestor in reversed(ancestors)
+            if isinstance(ancestor, ObjectTypeDefinitionNode | InterfaceTypeDefinitionNode)
         )
         return REMOVE if f"{owner.name.value}.{node.name.value}" in self._fields else None
 
@@ -134,7 +134,11 @@ def _measured(
     coerced = get_variable_values(schema, operation.variable_definitions, variables)
     if isinstance(coerced, list):
         raise RefusedError(as_github_writes(coerced))
-    fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
+    fragments = {
+        definition.name.value: definition
+        for definition in document.definitions
+        if isinstance(definition, FragmentDefinitionNode)
+    }
     try:
         return Survey(schema, fragments, coerced).cost(operation)
     except GraphQLError as error:

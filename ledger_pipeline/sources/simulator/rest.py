@@ -41,8 +41,8 @@ class RestEndpoints:
         """GET /user; an installation is nobody."""
         if self._state.is_installation(token_of(request)):
             return self._answer(request, answers.message(403, "Resource not accessible by integration"))
-        told = {"login": VIEWER.login, "id": VIEWER.database_id, "type": "User"}
-        return self._answer(request, answers.json_answer(200, told))
+        viewer = {"login": VIEWER.login, "id": VIEWER.database_id, "type": "User"}
+        return self._answer(request, answers.json_answer(200, viewer))
 
     async def repository(self, request: Request) -> Response:
         """GET /repos/{owner}/{repo}; a renamed one sends to its id."""

@@ -40,14 +40,14 @@ def query_root(world: WorldView, rate_limit: Node) -> Node:
         return _node_with_id(world, arguments["id"])
 
     def nodes(_info: GraphQLResolveInfo, ids: list[str]) -> list[Node | GitHubError]:
-        return [_node_or_error(world, each) for each in ids]
+        return [_node_or_error(world, global_id) for global_id in ids]
 
     def search_items(_info: GraphQLResolveInfo, query: str, **arguments: Any) -> Node:
-        found = search(world, query)
+        matches = search(world, query)
         page = page_request(arguments)
         if page == PageRequest():
             page = PageRequest(first=0)  # The one connection that answers its count without a page size.
-        return connection("search", Ordering.as_listed(found), _found_node, page) | {"issueCount": len(found)}
+        return connection("search", Ordering.as_listed(matches), _found_node, page) | {"issueCount": len(matches)}
 
     return {
         "repository": repository,
@@ -59,8 +59,8 @@ def query_root(world: WorldView, rate_limit: Node) -> Node:
     }
 
 
-def _found_node(found: Found) -> Node:
-    view, item = found
+def _found_node(match: Found) -> Node:
+    view, item = match
     return pull_request_node(view, item) if isinstance(item, PullRequest) else issue_node(view, item)
 
 
@@ -72,12 +72,12 @@ def _node_or_error(world: WorldView, global_id: str) -> Node | GitHubError:
 
 
 def _node_with_id(world: WorldView, global_id: str) -> Node:
-    found: Node | None = None
+    node: Node | None = None
     with suppress(ValueError, TypeError):  # Not an id that we gave out.
-        found = _item(world, *item_of(global_id)) if "_" in global_id else _repository(world, global_id)
-    if found is None:
+        node = _item(world, *item_of(global_id)) if "_" in global_id else _repository(world, global_id)
+    if node is None:
         raise not_found("a node with the global id of", f"'{global_id}'")
-    return found
+    return node
 
 
 def _repository(world: WorldView, global_id: str) -> Node | None:
@@ -91,8 +91,8 @@ def _item(world: WorldView, kind: str, repository_id: int, database_id: int) -> 
     if view is None:
         return None
     if kind == "Issue":
-        issues = (each for each in view.repository.issues if each.database_id == database_id)
-        return next((issue_node(view, each) for each in issues), None)
+        issues = (issue for issue in view.repository.issues if issue.database_id == database_id)
+        return next((issue_node(view, issue) for issue in issues), None)
     for pull_request in view.repository.pull_requests:
         if kind == "PullRequest" and pull_request.database_id == database_id:
             return pull_request_node(view, pull_request)

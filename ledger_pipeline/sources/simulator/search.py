@@ -23,8 +23,8 @@ def search(world: WorldView, query: str) -> list[Found]:
         raise GitHubError("UNSUPPORTED_SEARCH", "The simulator searches only what repo:owner/name names.")
     tests = [_test(key, value) for key, _, value in terms if key not in ("repo", "sort")]
     repositories = [view for name in names if (view := world.named(name)) is not None]
-    found = [(view, item) for view in repositories for item in _items(view) if all(test(item) for test in tests)]
-    return sorted(found, key=lambda pair: (pair[1].created_at, pair[1].database_id), reverse=True)
+    matches = [(view, item) for view in repositories for item in _items(view) if all(test(item) for test in tests)]
+    return sorted(matches, key=lambda pair: (pair[1].created_at, pair[1].database_id), reverse=True)
 
 
 def _items(view: RepositoryView) -> Iterator[PullRequest | Issue]:

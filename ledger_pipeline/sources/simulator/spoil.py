@@ -86,8 +86,8 @@ def _take_node(value: Any, fault: NullNode, path: Path) -> Path | None:
         inner = enumerate(value)
     else:
         return None
-    found = (_take_node(each, fault, (*path, key)) for key, each in inner)
-    return next((place for place in found if place is not None), None)
+    places = (_take_node(child, fault, (*path, key)) for key, child in inner)
+    return next((place for place in places if place is not None), None)
 
 
 def _add_error(payload: Payload, type_: str | None, message: str, path: Path) -> None:

@@ -80,7 +80,7 @@ class SimulatorState:
             return self._timeline.world
 
     def replace_world(self, world: World) -> None:
-        """From now on, other facts."""
+        """Serve other facts from now on."""
         with self._lock:
             self._timeline = Timeline(world)
 
@@ -111,7 +111,7 @@ class SimulatorState:
             return self.apps.hand_out(owner, self.now())
 
     def revoke_installation_tokens(self) -> None:
-        """From now on no token that was handed out is good."""
+        """Let no token that was handed out be good from now on."""
         with self._lock:
             self.apps.revoke_all()
 

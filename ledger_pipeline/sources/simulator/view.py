@@ -84,7 +84,7 @@ class RepositoryView:
     @cached_property
     def pushed_at(self) -> datetime | None:
         """The latest merge."""
-        merges = (each.merged_at for each in self.repository.pull_requests)
+        merges = (pull_request.merged_at for pull_request in self.repository.pull_requests)
         return max((moment for moment in merges if moment is not None), default=None)
 
 
@@ -92,7 +92,7 @@ class WorldView:
     """All repositories as they stand."""
 
     def __init__(self, world: World) -> None:
-        self._repositories = {each.database_id: RepositoryView(each) for each in world.repositories}
+        self._repositories = {repository.database_id: RepositoryView(repository) for repository in world.repositories}
         self._world = world
         self._of_owners: dict[str, WorldView] = {}
 
@@ -101,7 +101,9 @@ class WorldView:
         wanted = owner.lower()
         if wanted not in self._of_owners:
             every = self._world.repositories
-            owned = (each for each in every if each.name_with_owner.partition("/")[0].lower() == wanted)
+            owned = (
+                repository for repository in every if repository.name_with_owner.partition("/")[0].lower() == wanted
+            )
             self._of_owners[wanted] = WorldView(replace(self._world, repositories=tuple(owned)))
         return self._of_owners[wanted]
 

@@ -152,7 +152,7 @@ class Issue:
     @cached_property
     def changes(self) -> tuple[datetime, ...]:
         """Every moment at which GitHub moved its updatedAt, in order."""
-        closures = (moment for each in self.closures for moment in (each.closed_at, each.reopened_at))
+        closures = (moment for closure in self.closures for moment in (closure.closed_at, closure.reopened_at))
         facts = (self.created_at, *self.touched_at, *closures)
         return tuple(sorted(moment for moment in facts if moment is not None))
 
@@ -194,17 +194,17 @@ class World:
     @cached_property
     def by_name(self) -> dict[str, Repository]:
         """Repositories by lower-case name; where a name was taken over, its present holder wins."""
-        former = {old.lower(): each for each in self.repositories for old in each.former_names}
-        return former | {each.name_with_owner.lower(): each for each in self.repositories}
+        former = {old.lower(): repository for repository in self.repositories for old in repository.former_names}
+        return former | {repository.name_with_owner.lower(): repository for repository in self.repositories}
 
     @property
     def last_change(self) -> datetime | None:
         """The latest moment anything in it happened; None in an empty world."""
-        pull_requests = (item.updated_at for each in self.repositories for item in each.pull_requests)
-        issues = (item.updated_at for each in self.repositories for item in each.issues)
+        pull_requests = (item.updated_at for repository in self.repositories for item in repository.pull_requests)
+        issues = (item.updated_at for repository in self.repositories for item in repository.issues)
         return max((*pull_requests, *issues), default=None)
 
     def with_repository(self, repository: Repository) -> "World":
         """The same world in which this repository replaces the one of its id, or is new."""
-        others = tuple(each for each in self.repositories if each.database_id != repository.database_id)
+        others = tuple(other for other in self.repositories if other.database_id != repository.database_id)
         return replace(self, repositories=(*others, repository))
