@@ -16,6 +16,7 @@ from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.statements import inputs_message
+from ledger_pipeline.core.unread import item_name
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.pipeline.closing import open_epochs
@@ -24,7 +25,7 @@ from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.settle import correct, draft_statement, next_steps
-from ledger_pipeline.pipeline.unread import exclusion_of, item_name, left_out_text
+from ledger_pipeline.pipeline.unread import exclusion_of, left_out_text
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Outcome, Statement

@@ -14,6 +14,7 @@ from ledger_pipeline.cli.output import print_json, print_table, say, sentence
 from ledger_pipeline.core.errors import EpochNotReady, VerificationFailed
 from ledger_pipeline.core.pins import approver_set_hash
 from ledger_pipeline.core.plain_text import plain_message, plain_text
+from ledger_pipeline.core.unread import ItemKey, item_name
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.verification.archive import read_archive, write_archive
@@ -35,6 +36,7 @@ MESSAGE_LENGTH = 1000
 SIGNED_LENGTH = 10_000
 NAME_LENGTH = 300
 CONTRIBUTORS_SHOWN = 1000
+LEFT_OUT_SHOWN = 20
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 
@@ -187,6 +189,11 @@ def _signed(facts: EpochFacts) -> Iterator[str]:
     """What the signatures say and what they do not, in a line each."""
     named = facts.pinned_spec.get("approvers")
     approvers = ", ".join(map(str, named)) if isinstance(named, list) else "none"
+    for row in facts.left_out[:LEFT_OUT_SHOWN]:
+        name = item_name(row.source_scope, ItemKey(row.kind, row.number))
+        yield f"closed without {name}, which nobody could read, by {row.actor}: {row.reason}"
+    if len(facts.left_out) > LEFT_OUT_SHOWN:
+        yield f"and without {len(facts.left_out) - LEFT_OUT_SHOWN} more"
     yield f"approvers when it closed: {approvers}; approver_set_hash {facts.epoch.approver_set_hash}"
     yield "signed: node, scope, epoch, each user's units, the pool's total"
     if signers := inputs_signers(facts):

@@ -45,6 +45,11 @@ class UnreadItem:
         return window.start <= self.latest and (self.earliest is None or self.earliest < window.end)
 
 
+def item_name(source_scope: str, key: ItemKey) -> str:
+    """How a person names an item: `owner/repo#12`, or `owner/repo#pull-request` for all without a number."""
+    return f"{source_scope}#{key.number or key.kind.replace('_', '-')}"
+
+
 def one_by_key(items: Iterable[UnreadItem]) -> list[UnreadItem]:
     """One item a key, sorted: it holds what any of several may, and has the last one's reason."""
     by_key: dict[ItemKey, UnreadItem] = {}

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.unread import item_name
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.pipeline.coverage import shown_whole_at
-from ledger_pipeline.pipeline.unread import item_name, known_unread
+from ledger_pipeline.pipeline.unread import known_unread
 from ledger_pipeline.store.port import Cursor, EpochStatus, LedgerStore, LeftOut, StoredUnread
 
 # A daily collection, and two hours for it to be late.

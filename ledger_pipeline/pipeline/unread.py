@@ -16,7 +16,7 @@ from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.storable_text import is_storable
-from ledger_pipeline.core.unread import KIND_OF_STREAM, STREAMS_OF_KIND, ItemKey, UnreadItem
+from ledger_pipeline.core.unread import KIND_OF_STREAM, STREAMS_OF_KIND, ItemKey, UnreadItem, item_name
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP
 from ledger_pipeline.sources.port import ScanPage
@@ -142,11 +142,6 @@ def unread_summary(rows: Sequence[StoredUnread]) -> str:
     named = "; ".join(unread_text(row) for row in rows[:_ITEMS_NAMED])
     more = f"; and {len(rows) - _ITEMS_NAMED} more" if len(rows) > _ITEMS_NAMED else ""
     return f"{len(rows)} {'item' if len(rows) == 1 else 'items'} cannot be read: {named}{more}"
-
-
-def item_name(source_scope: str, key: ItemKey) -> str:
-    """How a person names an item: `owner/repo#12`, or `owner/repo#pull-request` for all without a number."""
-    return f"{source_scope}#{key.number or key.kind.replace('_', '-')}"
 
 
 def exclusion_of(rows: Sequence[StoredUnread], names: Sequence[str], actor: str, reason: str) -> Exclusion:

@@ -72,6 +72,11 @@ _OF_EPOCH: Mapping[str, str] = {
         )
         ORDER BY signed_at, signer_wallet COLLATE "C"
     """,
+    "left_out": """
+        SELECT source, source_scope, kind, number, unread_reason, unread_since, actor, reason, left_out_at
+        FROM left_out_items WHERE epoch_id = :epoch_id AND node_id = :node_id
+        ORDER BY source COLLATE "C", source_scope COLLATE "C", kind COLLATE "C", number
+    """,
 }
 
 

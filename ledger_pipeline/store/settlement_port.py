@@ -265,6 +265,7 @@ class EpochRows:
     corrections: Sequence[Row]
     signatures: Sequence[Row]
     inputs_signatures: Sequence[Row]
+    left_out: Sequence[Row]
 
 
 # A statement to write, a signature to add to one there is, or that one where nothing is to be written.

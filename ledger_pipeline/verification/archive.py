@@ -55,6 +55,7 @@ _ORDER: Mapping[str, Callable[[Any], Any]] = {
     "statements": lambda row: (row.created_at, row.statement_id),
     "signatures": lambda row: row.signed_at,
     "inputs_signatures": lambda row: row.signed_at,
+    "left_out": lambda row: (row.source, row.source_scope, row.kind, row.number),
 }
 
 

@@ -184,6 +184,20 @@ class InputsSignatureRecord(Record):
     signed_at: Instant
 
 
+class LeftOutRecord(Record):
+    """An item that nobody could read, and that the epoch was closed without: who decided so, and why."""
+
+    source: str
+    source_scope: str
+    kind: str
+    number: Digits
+    unread_reason: str
+    unread_since: Instant
+    actor: str
+    reason: str
+    left_out_at: Instant
+
+
 class EpochFacts(Record):
     """All of it. `pinned_spec` is the scope's part of the repo-spec as it was when the epoch closed."""
 
@@ -197,6 +211,7 @@ class EpochFacts(Record):
     corrections: Sequence[CorrectionRecord]
     signatures: Sequence[SignatureRecord]
     inputs_signatures: Sequence[InputsSignatureRecord] = ()
+    left_out: Sequence[LeftOutRecord] = ()
 
 
 # The lists of an epoch, by name, in the order an archive has them.
@@ -210,7 +225,10 @@ LISTS: Mapping[str, type[Record]] = {
     "signatures": SignatureRecord,
 }
 # And those that only an archive with rows of them has: the bytes of all others stay what they were.
-OPTIONAL_LISTS: Mapping[str, type[Record]] = {"inputs_signatures": InputsSignatureRecord}
+OPTIONAL_LISTS: Mapping[str, type[Record]] = {
+    "inputs_signatures": InputsSignatureRecord,
+    "left_out": LeftOutRecord,
+}
 
 
 def facts_of(rows: EpochRows) -> EpochFacts:
