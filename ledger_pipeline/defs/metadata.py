@@ -102,21 +102,26 @@ def digest_metadata(
     return {
         "state": plain_message(completeness.state(now)),
         "window_complete": completeness.is_complete,
-        "closed_without": plain.json([left_out_text(item) for item in completeness.left_out]),
+        **_where_any("closed_without", [left_out_text(item) for item in completeness.left_out]),
         "collected_until": "not yet" if until is None else dg.MetadataValue.timestamp(until),
         **_window(digest.window),
         "epoch_id": "none yet" if epoch is None else epoch.id,
         EPOCH_STATUS: "none yet" if epoch is None else epoch.status.value,
         "weights_drifted": bool(drift),
-        "weights_drift": plain.json(drift),
+        **_where_any("weights_drift", drift),
         "events": digest.events,
         **{event_type: digest.events_by_type.get(event_type, 0) for event_type in STREAM_OF_EVENT_TYPE},
         "rejected": sum(digest.rejected_by_reason.values()),
-        "rejected_by_reason": plain.json(dict(digest.rejected_by_reason)),
+        **_where_any("rejected_by_reason", dict(digest.rejected_by_reason)),
         "set_hash": digest.set_hash,
         "trigger": run_trigger(run_tags),
         **_workflow(run_tags),
     }
+
+
+def _where_any(label: str, values: Sequence[str] | Mapping[str, object]) -> Metadata:
+    """An entry for the values there are; none says nothing that the other entries do not."""
+    return {label: plain.json(values)} if values else {}
 
 
 def run_trigger(run_tags: Mapping[str, str]) -> str:

@@ -231,8 +231,9 @@ def _epoch_metadata(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Metada
         "window_start": dg.MetadataValue.timestamp(epoch.window.start),
         "window_end": dg.MetadataValue.timestamp(epoch.window.end),
         "weights_milli": plain.json(dict(epoch.weights_milli)),
-        "weights_drift": plain.json(drift),
     }
+    if drift:
+        metadata["weights_drift"] = plain.json(drift)
     if epoch.pins is not None:
         metadata["allocation_algo_ref"] = epoch.pins.allocation_algo_ref
         metadata["weight_config_hash"] = epoch.pins.weight_config_hash

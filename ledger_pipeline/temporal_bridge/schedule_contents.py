@@ -32,8 +32,9 @@ class RetryTimes:
 
 # A Dagster run that failed in passing fails its workflow, and a workflow has one run: trying again is the workflow's.
 RETRY = RetryTimes(initial_seconds=300, coefficient=2.0, maximum_seconds=3600, attempts=4)
-# What the server makes of 0. A missed start is not made up for: the next collection reads what it would have read.
-CATCHUP_SECONDS = 10
+# A start that the server missed is made up for within a day: collecting again is safe, and a week's last collection
+# should not wait for another day because Temporal was away for a minute.
+CATCHUP_SECONDS = 86_400
 
 
 @dataclass(frozen=True)

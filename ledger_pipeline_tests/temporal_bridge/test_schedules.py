@@ -86,7 +86,7 @@ def test_missing_schedules_are_created_as_the_contract_says(schedules: Schedules
         },
     }
     assert policies.overlap_policy == ScheduleOverlapPolicy.SCHEDULE_OVERLAP_POLICY_SKIP
-    assert policies.catchup_window.seconds == 10
+    assert policies.catchup_window.seconds == 86_400
     retry = start.retry_policy
     assert (retry.initial_interval.seconds, retry.backoff_coefficient) == (300, 2)
     assert (retry.maximum_interval.seconds, retry.maximum_attempts) == (3600, 4)
