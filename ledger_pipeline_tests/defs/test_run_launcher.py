@@ -1,6 +1,7 @@
 """The launcher of runs in place, asking real code servers: which runs have lost their process, and what a stop ends."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -17,10 +18,11 @@ import pytest
 import yaml
 from dagster._core.instance import DagsterInstance
 from dagster._core.launcher import WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.tags import GRPC_INFO_TAG, WILL_RETRY_TAG
 from dagster._core.test_utils import create_run_for_test, create_test_daemon_workspace_context
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import consume_new_runs_for_automatic_reexecution
 from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 from dagster._grpc.client import DagsterGrpcClient
 
@@ -73,10 +75,10 @@ def code_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
-    """With the queue and the launcher of production."""
+    """With the queue, the launcher and the retries of production."""
     overrides = {
         "telemetry": {"enabled": False},
-        **{key: PRODUCTION[key] for key in ("run_launcher", "run_coordinator")},
+        **{key: PRODUCTION[key] for key in ("run_launcher", "run_coordinator", "run_retries")},
     }
     with DagsterInstance.local_temp(str(tmp_path), overrides=overrides) as instance:
         yield instance
@@ -125,7 +127,14 @@ def dequeue(workspace: WorkspaceProcessContext, at: float) -> None:
         pass
 
 
-def test_a_run_that_is_being_launched_while_its_code_location_stops_goes_back_into_the_queue(
+def retry(workspace: WorkspaceProcessContext) -> None:
+    """One round of the daemon that launches others in place of runs that failed."""
+    runs = workspace.instance.get_run_records()
+    for _ in consume_new_runs_for_automatic_reexecution(workspace, runs, logging.getLogger(__name__)):
+        pass
+
+
+def test_a_run_that_is_being_launched_while_its_code_location_stops_is_launched_once_it_is_back(
     instance: DagsterInstance, tmp_path: Path
 ) -> None:
     port, now = free_port(), time.time()
@@ -140,13 +149,22 @@ def test_a_run_that_is_being_launched_while_its_code_location_stops_goes_back_in
         launching.join()
     run = instance.get_run_by_id(run_id)
     assert run is not None
-    assert run.status is dg.DagsterRunStatus.QUEUED
+    # It is back in the queue. Or its server, while it stopped, was the first to see that the process was gone and
+    # failed the run: then Dagster launches another in its place.
+    goes_back, is_retried = run.status is dg.DagsterRunStatus.QUEUED, run.tags.get(WILL_RETRY_TAG) == "true"
+    assert (goes_back, run.status, is_retried) in {
+        (True, dg.DagsterRunStatus.QUEUED, False),
+        (False, dg.DagsterRunStatus.FAILURE, True),
+    }
     (tmp_path / "hold").unlink()
     with code_server(tmp_path, port), create_test_daemon_workspace_context(target, instance) as workspace:
+        retry(workspace)
         dequeue(workspace, now + 60)
+        [last, *_] = instance.get_runs()
+        assert (last.run_id if goes_back else last.parent_run_id) == run_id
 
         def ended() -> dg.DagsterRunStatus | None:
-            launched = instance.get_run_by_id(run_id)
+            launched = instance.get_run_by_id(last.run_id)
             return launched.status if launched is not None and launched.is_finished else None
 
         assert eventually(ended, STARTS_WITHIN_SECONDS) is dg.DagsterRunStatus.SUCCESS
