@@ -79,6 +79,7 @@ def _github() -> Iterator[Simulator]:
 @pytest.fixture
 def github(_github: Simulator, world: World) -> Simulator:
     _github.replace_world(world)
+    _github.faults.clear()  # one that the test before did not meet
     return _github
 
 
