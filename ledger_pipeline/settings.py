@@ -5,7 +5,7 @@ import binascii
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -30,6 +30,7 @@ REPO_SPEC_DEFAULT = Path(".cogni/repo-spec.yaml")
 PUBLIC_GITHUB_API_URL = "https://api.github.com"
 SECRETS_FOLDER = Path("/run/secrets")  # where containers find mounted secrets
 CLOCK_TOLERANCE_SECONDS = 300
+SIMULATED_CLOCK = "simulated-github-clock"  # in the folder of local state: the ledger there is of made-up activity
 ANY_CLOCK_SECONDS = 10**10  # the tolerance towards a simulated GitHub, whose clock is its own
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _HEADER_VALUE = r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?"
@@ -371,7 +372,17 @@ class Settings(BaseSettings):
                 raise SettingsError(
                     f"{name} is {given} but {spec.file} says {wanted}: this deployment would write another's ledger"
                 )
-        return spec
+        if not self.is_simulated:
+            return spec
+        return replace(spec, scopes=tuple(replace(scope, is_simulated=True) for scope in spec.scopes))
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether GitHub is simulated: by what a collection asks, or where the embedded ledger is the demo's."""
+        asks_simulator = (
+            self.github_api_url != PUBLIC_GITHUB_API_URL and self.github_clock_tolerance_seconds >= ANY_CLOCK_SECONDS
+        )
+        return asks_simulator or (self.database_url is None and (self.home / SIMULATED_CLOCK).is_file())
 
 
 def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:

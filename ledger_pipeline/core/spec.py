@@ -31,7 +31,10 @@ class ScheduleSpec:
 
 @dataclass(frozen=True)
 class Scope:
-    """One project: its identity, its epochs and what it collects. `first_epoch` is a window's first day (UTC)."""
+    """One project: its identity, its epochs and what it collects. `first_epoch` is a window's first day (UTC).
+
+    `is_simulated` where what it collects is made up, so that anybody may sign for it.
+    """
 
     scope_id: UUID
     scope_key: str
@@ -44,6 +47,7 @@ class Scope:
     weights_milli: Mapping[str, int]
     schedules: tuple[ScheduleSpec, ...]
     file: str
+    is_simulated: bool = False
 
     @property
     def calendar(self) -> EpochCalendar:

@@ -1,6 +1,7 @@
 """What files and environment say: the repo-spec, and whose this deployment is."""
 
 from ledger_pipeline.core.errors import ConfigurationError, LedgerError, SpecError
+from ledger_pipeline.core.public_keys import why_no_approvers
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.doctor.findings import Finding, failed, fine, skipped, warning
 from ledger_pipeline.repo_spec import load_repo_spec
@@ -26,6 +27,15 @@ def check_repo_spec(settings: Settings) -> tuple[Finding, RepoSpec | None]:
         schedules = desired(spec).schedules
     except LedgerError as error:
         return failed(REPO_SPEC, error, remedy), None
+    if not settings.is_simulated:
+        for scope in spec.scopes:
+            problem = why_no_approvers(scope)
+            if problem is not None:
+                return failed(
+                    REPO_SPEC,
+                    f"scope {scope.scope_key}: {problem}",
+                    "name others in approvers: until then no epoch closes",
+                ), spec
     repositories = source_scopes_of(spec)
     keys = ", ".join(scope.scope_key for scope in spec.scopes)
     seen = f"{path}: scopes {keys}; {len(repositories)} repositories, {len(schedules)} schedules"

@@ -8,7 +8,7 @@ from pathlib import Path
 from ledger_pipeline.core.errors import ConfigurationError
 from ledger_pipeline.core.events import parse_instant
 from ledger_pipeline.core.spec import RepoSpec
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS
+from ledger_pipeline.settings import ANY_CLOCK_SECONDS, SIMULATED_CLOCK
 
 SEED = 1
 
@@ -25,7 +25,7 @@ def simulated_github(spec: RepoSpec, folder: Path) -> Iterator[dict[str, str]]:
         from ledger_pipeline.sources.simulator.server import Simulator
     except ImportError as error:
         raise ConfigurationError("the simulator is an extra: install ledger-pipeline[local]") from error
-    clock = _clock(spec, folder / "simulated-github-clock")
+    clock = _clock(spec, folder / SIMULATED_CLOCK)
     repositories = {
         source_scope: None for scope in spec.scopes for source in scope.sources for source_scope in source.source_scopes
     }

@@ -1,8 +1,9 @@
 """Closing epochs: an open one goes to review by itself once nothing more is expected for it."""
 
-from ledger_pipeline.core.errors import StoreError, StoreUnavailable
+from ledger_pipeline.core.errors import ConfigurationError, StoreError, StoreUnavailable
 from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.pool import base_issuance
+from ledger_pipeline.core.public_keys import why_no_approvers
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.closing import open_epochs
 from ledger_pipeline.store.port import Epoch, Exclusion, LedgerStore
@@ -13,8 +14,10 @@ def close_due_epochs(store: LedgerStore, scope: Scope) -> list[Epoch]:
 
     No clock but the sources' decides. Algorithm, weights and approvers are pinned in the same statement. Raises
     ConfigurationError for an unknown credit_estimate_algo, and StoreError where the ledger refuses to close one, once
-    the others are closed.
+    the others are closed. None is closed with approvers whose keys everybody has: `next_steps` and doctor say so.
     """
+    if why_no_approvers(scope) is not None:
+        return []
     closed, refusals = [], []
     for epoch in open_epochs(store, scope).closable():
         try:
@@ -33,9 +36,12 @@ def close(store: LedgerStore, scope: Scope, epoch: Epoch, exclusion: Exclusion |
     """Move `epoch` to review with what it is paid by, its base issuance with it; False where it was not open.
 
     The items of `exclusion` are written down as what it lacks. Raises ConfigurationError for an unknown
-    credit_estimate_algo, StoreError where a base issuance from before is another than the repo-spec's, or an item is
-    not unread any more.
+    credit_estimate_algo and for approvers whose keys everybody has, StoreError where a base issuance from before is
+    another than the repo-spec's, or an item is not unread any more.
     """
+    problem = why_no_approvers(scope)
+    if problem is not None:
+        raise ConfigurationError(f"epoch {epoch.window.key} of {scope.scope_key} is not closed: {problem}")
     credits_ = scope.base_issuance_credits
     pool = None if credits_ is None else base_issuance(credits_)
     return store.close_epoch(epoch.id, epoch_pins(scope, epoch.weights_milli), pool, exclusion)

@@ -18,6 +18,7 @@ from ledger_pipeline.core.errors import (
 from ledger_pipeline.core.identifiers import broken_ids, is_ambiguous
 from ledger_pipeline.core.pins import approver_set_hash
 from ledger_pipeline.core.pool import BASE_ISSUANCE
+from ledger_pipeline.core.public_keys import is_public, why_no_approvers
 from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.statements import (
@@ -273,13 +274,16 @@ def _check_users(scope: Scope, epoch: Epoch, units: Sequence[UserUnits], chain: 
 def _blocks_review(scope: Scope, epoch: Epoch, read: Completeness, now: datetime) -> list[str]:
     until = epoch.window.end + timedelta(hours=scope.auto_close_grace_hours)
     blocks = []
+    problem = why_no_approvers(scope)
+    if problem is not None:
+        blocks.append(problem)
     if now < epoch.window.end:
         blocks.append(f"it runs until {utc_text(epoch.window.end)}")
     if not read.is_read_to_its_end:
         blocks += [str(part) for part in read.parts if part.until is None or part.until < shown_whole_at(epoch.window)]
     if read.unread:
         blocks.append(f"{unread_summary(read.unread)} ({WHAT_TO_DO}; {HOW_TO_CLOSE})")
-    elif read.is_complete and now < until:
+    elif read.is_complete and now < until and problem is None:
         blocks.append(f"it closes by itself at {utc_text(until)}; `ledger-pipeline epoch close` closes it now")
     elif not blocks:
         blocks.append(
@@ -372,6 +376,10 @@ def _check_signer(scope: Scope, signer: str, signer_address: str | None) -> None
     if is_among(signer, scope.approvers):
         if signer_address is not None and signer_address.lower() != signer.lower():
             raise WrongSignature(f"the signature is {signer}'s, not {signer_address}'s")
+        if is_public(signer) and not scope.is_simulated:
+            raise SignerNotApproved(
+                f"everybody has the key of {signer}, an account of every Hardhat and Anvil node: it signs for no money"
+            )
         return
     approvers = ", ".join(scope.approvers)
     if signer_address is not None and signer_address.lower() == signer.lower():
