@@ -39,7 +39,8 @@ CANCELED = "CANCELED"
 # Why a step failed whose process was told to stop, as when its container is.
 _INTERRUPTED = "INTERRUPT"
 _NO_SUCH_RUN = "RunNotFoundError"
-# What Dagster answers for an exception of its own, as while its database is away: later it may do better.
+# What Dagster answers for an exception of its own, as while its database or a code location is away: later it may do
+# better.
 _CRASH = "PythonError"
 
 # Runs of one partition, or of one workflow: a handful. A deployment's unfinished runs: what its queue holds.
@@ -185,6 +186,9 @@ class DagsterClient:
                 # The code location may be loading, or have failed to: it is looked after in Dagster.
                 raise self._not_loaded(str(error.args[-1])) from error
             raise self._meaning(error) from error
+        except KeyError as error:
+            # The client asks for the message of the answers it knows, and expects one of all.
+            raise DagsterError(f"Dagster at {self.url} refuses to launch a run and gives no reason") from error
 
     def cancel(self, run_id: str) -> None:
         """Ask Dagster to cancel the run; no error where it is finished already, or deleted.
@@ -284,6 +288,8 @@ class DagsterClient:
         cause = error.__cause__
         status = getattr(cause, "code", None)
         if cause is None:
+            if error.args[0] == _CRASH:
+                return self._problem(_CRASH, str(error.args[-1]))
             return DagsterError(f"Dagster at {self.url} refuses: {': '.join(map(str, error.args))}")
         if status in {400, 401, 403}:
             return DagsterError(f"Dagster at {self.url} (DAGSTER_URL) refuses with HTTP {status}")

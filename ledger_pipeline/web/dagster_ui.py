@@ -7,11 +7,9 @@ import dagster as dg
 import uvicorn
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
-from dagster._utils.log import configure_loggers
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
-from ledger_pipeline.logs import is_for_programs
 from ledger_pipeline.web.guard import Admission, guarded
 
 # As `dagster-webserver` has them.
@@ -23,12 +21,16 @@ _log = logging.getLogger("dagster-webserver")
 
 
 def serve_dagster_ui(workspace: Path, host: str, port: int, admission: Admission) -> None:
-    """Serve the UI of the instance in DAGSTER_HOME, over the code locations of `workspace`, until told to stop."""
-    configure_loggers(formatter="json" if is_for_programs() else "colored", log_level="INFO")
+    """Serve the UI of the instance in DAGSTER_HOME, over the code locations of `workspace`, until told to stop.
+
+    What it logs goes where the process's own lines go; Dagster and Uvicorn add no handlers of theirs.
+    """
+    for name in ("dagster", "dagster-webserver"):
+        logging.getLogger(name).setLevel(logging.INFO)
     with dg.DagsterInstance.get() as instance:
         instance.optimize_for_webserver(STATEMENT_TIMEOUT_MILLISECONDS, POOL_RECYCLE_SECONDS, POOL_MAX_OVERFLOW)
         target = WorkspaceFileTarget([str(workspace)])
         with WorkspaceProcessContext(instance, version=__version__, workspace_load_target=target) as process:
             app = guarded(create_app_from_workspace_process_context(process), admission)
             _log.info("Serving Dagster's UI on http://%s:%s", host, port)
-            uvicorn.run(app, host=host, port=port, log_level="warning")
+            uvicorn.run(app, host=host, port=port, log_level="warning", log_config=None)
