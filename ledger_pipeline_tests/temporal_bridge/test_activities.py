@@ -477,6 +477,7 @@ def test_a_limit_that_lasts_ends_the_scan_and_says_when_to_ask_again(github: Sim
     assert not caught.value.non_retryable
     assert caught.value.next_retry_delay is not None
     assert timedelta(minutes=59) < caught.value.next_retry_delay <= timedelta(hours=1)
+    assert len(github.requests) == 1, "what the head's question met, the scan waits for unasked"
 
 
 async def idle(threads: Threads) -> None:

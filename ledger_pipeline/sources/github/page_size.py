@@ -22,13 +22,14 @@ class PageSizes:
         self._patience = FIRST_PATIENCE
         self._went_well = 0
         self._just_grown = False
+        self._restored = False
 
     def shrink(self, *, pull_requests: bool = False, reviews: bool = False, issues: bool = False) -> bool:
         """After a query that held these connections was too heavy; False where it cannot be made lighter."""
         self._went_well = 0
         if self._just_grown:
             self._patience *= 2
-            self.restore()
+            self._have_good_sizes()
             return True
         before = (self.pull_requests, self.reviews, self.issues)
         if pull_requests:
@@ -40,12 +41,17 @@ class PageSizes:
         return before != (self.pull_requests, self.reviews, self.issues)
 
     def restore(self) -> None:
-        """Have the sizes of the last page that went well: what was refused since was one item's doing."""
-        self.pull_requests, self.reviews, self.issues = self._good
-        self._just_grown = False
+        """Have the sizes of the last page that went well: what was refused since was one item's doing.
+
+        Once only: where the next page is refused as well, items that are too heavy may stand in a row.
+        """
+        if not self._restored:
+            self._restored = True
+            self._have_good_sizes()
 
     def went_well(self, *, pull_requests: bool) -> None:
         """After a page, with pull requests or with issues alone."""
+        self._restored = False
         self._good = (self.pull_requests, self.reviews, self.issues)
         self._just_grown = False
         self._went_well += 1
@@ -60,3 +66,7 @@ class PageSizes:
         else:
             return
         self._just_grown = True
+
+    def _have_good_sizes(self) -> None:
+        self.pull_requests, self.reviews, self.issues = self._good
+        self._just_grown = False

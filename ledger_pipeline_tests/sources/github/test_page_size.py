@@ -118,6 +118,12 @@ def test_what_was_one_items_fault_leaves_the_sizes_as_they_were() -> None:
         pass
     sizes.restore()
     assert (sizes.pull_requests, sizes.reviews, sizes.issues) == (25, 25, 25)
+    while sizes.shrink(**EVERYTHING):
+        pass
+    sizes.restore()
+    assert sizes.pull_requests == 1, "not a second time, without a page that went well"
+    sizes.went_well(pull_requests=True)
+    sizes.restore()
 
 
 def test_sizes_that_grew_too_early_are_as_they_were_before() -> None:

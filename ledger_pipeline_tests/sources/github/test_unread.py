@@ -210,6 +210,18 @@ def test_wherever_it_stands_it_costs_a_handful_of_refused_requests(github: Simul
     assert sum(time.slept) <= 20
 
 
+def test_bad_items_in_a_row_cost_less_each(github: Simulator) -> None:
+    github.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, 61))))
+    always(github, *(HeavyItem(n) for n in range(31, 41)))
+    time = Time()
+    with client(github.url, time) as asking:
+        pages = list(Scan(asking, ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY)), 100).pages())
+    assert len(event_ids(pages)) == 50
+    assert len(unread(pages)) == 10
+    assert sum(request.status == 502 for request in github.requests) <= 16 + 3 * 9
+    assert sum(time.slept) <= 3 * 10
+
+
 def test_an_outage_is_no_items_fault(github: Simulator) -> None:
     always(github, Failure.BAD_GATEWAY)
     with pytest.raises(SourceUnavailable, match="lightest page"):
