@@ -62,6 +62,8 @@ def print_result(result: CollectEpochResult) -> None:
     say(f"{verb} Dagster run {result.dagster_run_id}: {result.dagster_run_url}")
     if result.drift:
         note(f"the payload differs from the repo-spec, which was followed: {', '.join(result.drift)}")
+    if result.unread:
+        note(f"warning: {result.unread}")
 
 
 async def _run(

@@ -25,6 +25,7 @@ STREAM_ASSETS: Mapping[str, tuple[str, str]] = {stream: (GITHUB, stream) for str
 
 # What a launcher reads back from an epoch's materialization, besides the counts of its streams.
 EPOCH_STATUS = "epoch_status"
+RUN_UNREAD = "run_left_unread"
 RETRYABLE = "retryable"
 RETRY_AFTER_SECONDS = "retry_after_seconds"
 

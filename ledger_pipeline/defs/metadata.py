@@ -7,7 +7,7 @@ from typing import TypeAlias
 import dagster as dg
 
 from ledger_pipeline.core.events import STREAM_OF_EVENT_TYPE
-from ledger_pipeline.core.partition_runs import EPOCH_STATUS, TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_URL_TAG
+from ledger_pipeline.core.partition_runs import EPOCH_STATUS, RUN_UNREAD, TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_URL_TAG
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.unread import KIND_OF_STREAM
 from ledger_pipeline.core.weights import weight_drift
@@ -72,7 +72,7 @@ def stream_metadata(
         **_workflow(run_tags),
     }
     if report.unread:
-        metadata["run_left_unread"] = plain_message(unread_summary(report.unread))
+        metadata[RUN_UNREAD] = plain_message(unread_summary(report.unread))
     if report.points_left is not None:
         metadata["rate_limit_left"] = report.points_left
     if report.renamed:

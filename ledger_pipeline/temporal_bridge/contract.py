@@ -151,7 +151,8 @@ class CollectEpochResult(Wire):
     """What happened. Without a Dagster run (`dagsterRunId` null) the epoch was not open: nothing was to be done.
 
     `attached`: the run was in progress already, launched by somebody else. `drift`: fields in which the payload
-    differs from the repo-spec, which is what was collected by.
+    differs from the repo-spec, which is what was collected by. `unread`: which items of the source the run could not
+    read, in plain words; the next collection asks for them again.
     """
 
     epoch_id: EpochId
@@ -165,6 +166,7 @@ class CollectEpochResult(Wire):
     attached: bool = False
     streams: dict[str, StreamCounts] = {}
     drift: tuple[str, ...] = ()
+    unread: str | None = None
 
 
 class Progress(Wire):
@@ -225,6 +227,7 @@ class MaterializeOutput(Wire):
     attached: bool
     epoch_status: str | None
     streams: dict[str, StreamCounts]
+    unread: str | None = None
 
 
 _WireT = TypeVar("_WireT", bound=Wire)

@@ -24,6 +24,7 @@ from ledger_pipeline.core.partition_runs import (
     COLLECT_EPOCH_JOB,
     EPOCH_STATUS,
     RETRY_OF_TAG,
+    RUN_UNREAD,
     STREAM_ASSETS,
     TRIGGER_TAG,
     WILL_RETRY_TAG,
@@ -214,12 +215,16 @@ class PartitionActivities:
         found = await self._ask(self._dagster.materializations, run.run_id)
         metadata = {each.asset: each.metadata for each in found if each.partition == key}
         status = metadata.get(ACTIVITY_EVENTS_ASSET, {}).get(EPOCH_STATUS)
+        unread = [
+            metadata[asset][RUN_UNREAD] for asset in STREAM_ASSETS.values() if RUN_UNREAD in metadata.get(asset, {})
+        ]
         return MaterializeOutput(
             run_id=run.run_id,
             url=self._dagster.run_url(run.run_id),
             attached=attached,
             epoch_status=None if status is None else str(status),
             streams={stream: _counts(metadata[asset]) for stream, asset in STREAM_ASSETS.items() if asset in metadata},
+            unread=str(unread[0]) if unread else None,
         )
 
     async def _failure(self, run: DagsterRun) -> ApplicationError:

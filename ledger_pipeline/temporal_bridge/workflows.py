@@ -161,6 +161,7 @@ class CollectEpochWorkflow:
                 "dagster_run_url": run.url,
                 "attached": run.attached,
                 "streams": run.streams,
+                "unread": run.unread,
             }
         )
 

@@ -80,6 +80,11 @@ class Stack:
         self.github.replace_world(world(*self._items))
         return _week(number)
 
+    @property
+    def newest_pull_request(self) -> PullRequest:
+        """The one of the last `next_week`."""
+        return next(item for item in reversed(self._items) if isinstance(item, PullRequest))
+
     def payload(self, of: EpochWindow, **changed: Any) -> dict[str, Any]:
         """What a schedule sends to have the epoch collected; `changed` replaces keys of its input."""
         return {

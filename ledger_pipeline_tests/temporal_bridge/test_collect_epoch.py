@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 from ledger_pipeline.core.partition_runs import TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG, partition_tags
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.local.embedded_temporal import temporal_command
-from ledger_pipeline.sources.simulator.faults import Failure, SecondaryLimit, Slow
+from ledger_pipeline.sources.simulator.faults import Failure, NullItem, SecondaryLimit, Slow
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.temporal_bridge.contract import RUN_CANCELED, RUN_FAILED, RUN_FAILED_IN_PASSING
 from ledger_pipeline_tests.builders import SCOPE_ID
@@ -63,8 +63,23 @@ def test_the_result_says_what_happened_and_links_the_run(stack: Stack) -> None:
         "attached": False,
         "streams": {"pull_requests": one, "reviews": one, "issues": one},
         "drift": [],
+        "unread": None,
     }
     assert len(stack.event_ids(week)) == 3
+
+
+@pytest.mark.e2e
+def test_the_result_names_what_could_not_be_read(stack: Stack) -> None:
+    week = stack.next_week()
+    pull_request = stack.newest_pull_request
+    stack.github.faults.for_repository(NAME, NullItem(pull_request.number))
+    first = collect(stack, week)
+    assert first["unread"].startswith(f"1 item cannot be read: {NAME}#{pull_request.number}"), first
+    assert (first["status"], len(stack.event_ids(week))) == ("open", 1)
+    stack.github.faults.clear()
+    second = collect(stack, week)
+    assert second["unread"] is None
+    assert (second["status"], len(stack.event_ids(week))) == ("review", 3)
 
 
 @pytest.mark.e2e
