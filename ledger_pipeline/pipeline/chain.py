@@ -163,10 +163,12 @@ def _wrongly_set_aside(row_id: UUID, row: SetAside) -> Fault:
 
 
 def _pinned_approvers(scope: Scope, epoch: Epoch) -> tuple[str, ...]:
-    """Who might sign when the epoch closed; today's, where another system closed it with the same."""
+    """Who might sign when the epoch closed; today's, where another system closed it with the same.
+
+    Nobody, where the list that was pinned is not the one whose hash was.
+    """
     if epoch.pins is None:
         return ()
     pinned = epoch.pins.pinned_spec.get("approvers")
-    if isinstance(pinned, list):
-        return tuple(map(str, pinned))
-    return scope.approvers if epoch.pins.approver_set_hash == approver_set_hash(scope.approvers) else ()
+    approvers = tuple(map(str, pinned)) if isinstance(pinned, list) else scope.approvers
+    return approvers if epoch.pins.approver_set_hash == approver_set_hash(approvers) else ()

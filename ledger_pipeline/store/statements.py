@@ -42,7 +42,8 @@ STATEMENTS = text("""
 SIGNATURES = text("""
     SELECT signature.id, statement_id, signer_wallet, signature, signed_at FROM statement_signatures AS signature
     JOIN payout_statements AS statement ON statement.id = statement_id
-    WHERE signature.node_id = :node_id AND statement.epoch_id = :epoch_id ORDER BY signed_at, signer_wallet
+    WHERE signature.node_id = :node_id AND statement.node_id = :node_id AND statement.epoch_id = :epoch_id
+    ORDER BY signed_at, signer_wallet
 """)
 SET_ASIDES = text("""
     SELECT statement_id, signature_id, reason, actor, set_aside_at FROM set_asides

@@ -46,6 +46,10 @@ UNSETTLED_REJECTIONS = text("""
                 FROM epochs JOIN payout_statements ON payout_statements.epoch_id = epochs.id
                 WHERE epochs.node_id = :node_id AND epochs.scope_id = :scope_id
                     AND epochs.period_start = given.period_start AND epochs.period_end = given.period_end
+                    AND NOT EXISTS (
+                        SELECT FROM set_asides
+                        WHERE set_asides.statement_id = payout_statements.id AND set_asides.signature_id IS NULL
+                    )
             ), '-infinity')
         OFFSET 0
     ) AS event

@@ -185,6 +185,38 @@ def test_a_statement_whose_lines_nobody_can_read_is_refused(
     )
 
 
+@pytest.mark.parametrize("instant", ["infinity", "-infinity", "20000-01-01Z", "3000-01-01Z"])
+def test_no_row_of_the_chain_has_an_instant_that_nobody_can_read(
+    ledger: PostgresLedger, ledger_engine: Engine, instant: str
+) -> None:
+    books = finalized(ledger)
+    for insert in (
+        "INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json, "
+        "supersedes_statement_id, created_at) SELECT node_id, epoch_id, 'x', 1, '[]', id, CAST(:at AS timestamptz)",
+        "INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature, signed_at) "
+        "SELECT node_id, id, '0x', '0x', CAST(:at AS timestamptz)",
+        "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason, "
+        "created_at) SELECT node_id, epoch_id, id, 'lin', 1, 'x', CAST(:at AS timestamptz)",
+    ):
+        refusal = refused(ledger_engine, f"{insert} FROM payout_statements", at=instant)
+        assert "is no instant between 2000 and tomorrow" in refusal
+    assert not chain(books).faults
+
+
+def test_approvers_that_are_not_those_whose_hash_was_pinned_put_nothing_in_force(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = finalized(ledger)
+    with ledger_engine.begin() as connection:
+        connection.execute(text("ALTER TABLE epochs DISABLE TRIGGER USER"))
+        pinned = '{"approvers": ["' + STRANGER.address + '"]}'
+        connection.execute(text("UPDATE epochs SET pinned_spec = pinned_spec || CAST(:p AS jsonb)"), {"p": pinned})
+        connection.execute(text("ALTER TABLE epochs ENABLE TRIGGER USER"))
+    [original] = ledger.statements.of(books.epoch)
+    sign(ledger_engine, original.id, STRANGER.address, STRANGER.sign(message_of(NODE_ID, books.epoch, original)))
+    assert chain(books).in_force is None
+
+
 # Signatures used again.
 
 

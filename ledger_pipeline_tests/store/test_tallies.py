@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.pipeline.settle import set_aside
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.port import AppendOutcome, DayCount, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -25,8 +26,9 @@ from ledger_pipeline_tests.builders import (
     review,
     window,
 )
+from ledger_pipeline_tests.pipeline.test_chain import forge
 from ledger_pipeline_tests.postgres import set_status
-from ledger_pipeline_tests.store.settlement import Books, reviewed
+from ledger_pipeline_tests.store.settlement import Books, finalized, reviewed
 from ledger_pipeline_tests.waiting import eventually
 
 WEEK = window()
@@ -107,6 +109,16 @@ def test_what_is_rejected_after_a_statement_is_unsettled_though_its_transaction_
         collecting.execute(text("SELECT now()"))
         books.finalize(books.signature())
         Append(collecting, NODE_ID, SCOPE_ID, PRODUCER, AT).run([late_event(books)])
+    assert unsettled(books) == 1
+
+
+def test_a_statement_that_was_set_aside_settles_nothing(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = finalized(ledger)
+    books.append(late_event(books))
+    [original] = ledger.statements.of(books.epoch)
+    forged = forge(ledger_engine, books, original.id)
+    assert unsettled(books) == 0
+    set_aside(ledger, books.spec, forged, "nobody of ours wrote it")
     assert unsettled(books) == 1
 
 

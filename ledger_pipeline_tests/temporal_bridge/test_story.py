@@ -110,7 +110,8 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert ok("epoch", "show", *of_epoch, "--json").json["statements"] == []
     finalize = ("epoch", "finalize", *of_epoch, "--signature", APPROVER.sign(message), "--json")
     first = ok(*finalize).json
-    assert ok(*finalize).json == first
+    assert first["outcome"] == "stated"
+    assert ok(*finalize).json == {**first, "outcome": "unchanged"}
     assert (first["scope_id"], first["pool_total_credits"], first["users"]) == (str(SCOPE_ID), str(POOL), 2)
     run_in_dagster(stack, STATE_PAYOUTS_JOB, week)
     frozen = ledger("curate", *of_epoch, "--event", pull_request, "--exclude", "--note", "too late")
