@@ -55,7 +55,11 @@ Approvers = Annotated[
 MaxMegabytes = Annotated[
     int,
     typer.Option(
-        "--max-megabytes", metavar="N", min=1, max=2000, help="The largest archive to read; takes 8 times that."
+        "--max-megabytes",
+        metavar="N",
+        min=1,
+        max=2000,
+        help="The largest archive to read; takes 10 times that.",
     ),
 ]
 Output = Annotated[

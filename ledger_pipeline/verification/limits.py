@@ -22,14 +22,14 @@ MAX_STATEMENT_LINES = 1_000_000
 # Measured on CPython: what a JSON value takes beside its text, and a row beside its values.
 _VALUE_BYTES, _OBJECT_BYTES, _LIST_BYTES, _ROW_BYTES = 64, 200, 80, 900
 _WIDEST_CHARACTER_BYTES = 4
-_MEMORY_PER_BYTE = 8
+_MEMORY_PER_BYTE = 10
 # A line is held several times over while it is compared with its one spelling.
 _LINE_MEMORY_BYTES = 16 * MEGABYTE
 
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """At most `megabytes` (of a million bytes) of file; its values may take eight times that in memory."""
+    """At most `megabytes` (of a million bytes) of file; its values may take ten times that in memory."""
 
     megabytes: int = DEFAULT_MEGABYTES
 

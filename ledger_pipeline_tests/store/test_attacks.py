@@ -11,13 +11,14 @@ from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import StoreUnavailable
+from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.store import schema
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.failures import translated
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
-from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID
+from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, window
 from ledger_pipeline_tests.postgres import fresh_database, set_status
 from ledger_pipeline_tests.store.settlement import refused, rows_of
 from ledger_pipeline_tests.store.test_roles import CLOSED, fill, urls
@@ -88,7 +89,7 @@ OTHERS = (
     # Whoever may read waits for nobody.
     *(
         f"LOCK TABLE {table} IN {mode} MODE"
-        for table in ("epochs", "source_cursors", "activity_curation", "user_bindings", "activity_events")
+        for table in (table for table, right in RIGHTS.items() if right is not FORGET)
         for mode in ("ACCESS EXCLUSIVE", "EXCLUSIVE", "SHARE")
     ),
 )
@@ -310,6 +311,26 @@ def test_a_lock_that_the_writer_may_take_is_waited_for_within_the_limit(
         connection.exec_driver_sql(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(StoreUnavailable, match="DATABASE_LOCK_SECONDS limits how long a lock is waited for"):
             rows_within(engine, table)
+    engine.dispose()
+
+
+def test_a_row_or_a_scope_that_the_writer_holds_is_waited_for_within_the_limit(
+    writer: Engine, ledger_url: str, before: dict[str, int]
+) -> None:
+    engine = make_engine(ledger_url, limits=DatabaseLimits(lock_seconds=1))
+    ledger = PostgresLedger(engine, NODE_ID)
+    [epoch] = ledger.open_epochs(SCOPE_ID)
+    for holding, wanted in (
+        ("SELECT FROM epochs FOR UPDATE", lambda: ledger.close_epoch(epoch.id, EpochPins("a", "b", "c", {}))),
+        (
+            f"SELECT pg_advisory_xact_lock(hashtextextended('activity_events {NODE_ID} {SCOPE_ID}', 0))",
+            lambda: ledger.ensure_epochs(SCOPE_ID, [window("2026-03-02")], {}),
+        ),
+    ):
+        with writer.connect() as connection:
+            connection.exec_driver_sql(holding)
+            with pytest.raises(StoreUnavailable, match="DATABASE_LOCK_SECONDS limits how long a lock is waited for"):
+                wanted()
     engine.dispose()
 
 
