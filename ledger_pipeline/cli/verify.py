@@ -19,7 +19,7 @@ from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.verification.archive import read_archive, write_archive
 from ledger_pipeline.verification.inputs_root import inputs_root
-from ledger_pipeline.verification.limits import DEFAULT_MEGABYTES, ArchiveLimits
+from ledger_pipeline.verification.limits import DEFAULT_MEGABYTES, MEGABYTE, ArchiveLimits
 from ledger_pipeline.verification.record import EpochFacts, facts_of
 from ledger_pipeline.verification.verify import (
     ContributorAccount,
@@ -117,6 +117,9 @@ def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = No
     file = output or Path(f"epoch-{facts.epoch.window.key}-{scope}.zip")
     digest = write_archive(facts, file)
     say(f"Written to {file.resolve()}, sha256 {digest}")
+    megabytes = -(-file.stat().st_size // MEGABYTE)
+    if megabytes > DEFAULT_MEGABYTES:
+        say(f"whoever verifies it gives --max-megabytes {megabytes}")
 
 
 def _facts(epoch_name: str, scope_key: str | None) -> tuple[EpochFacts, list[Difference]]:

@@ -387,7 +387,7 @@ def _epoch(row: Row[*tuple[object, ...]]) -> Epoch:
         scope_id=row.scope_id,
         window=EpochWindow(row.period_start, row.period_end),
         status=EpochStatus(row.status),
-        weights_milli=row.weight_config,
+        weights_milli=row.weight_config if isinstance(row.weight_config, dict) else {},  # doctor names such a row
         pins=pins,
         closed_at=row.closed_at,
         pool_total_credits=row.pool_total_credits,

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, NullPool, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from ledger_pipeline.core.errors import ConfigurationError, EpochOverlap, StoreError
+from ledger_pipeline.core.errors import ConfigurationError, EpochOverlap, StoreError, VerificationFailed
 from ledger_pipeline.core.events import GITHUB
 from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.store import migrations, schema
@@ -18,6 +18,7 @@ from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import EVER, PostgresLedger
 from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
 from ledger_pipeline.store.settlement_port import Judgement, NewBinding
+from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline_tests.builders import (
     GRACE,
     NODE_ID,
@@ -195,6 +196,7 @@ ODD_EPOCHS = {
     "of ten years": "'2026-03-02Z', '2036-03-03Z', 'open', '{}'",
     "finalized without a statement": "'2026-03-02Z', '2026-03-09Z', 'finalized', '{}'",
     "weighed by nothing": "'2026-03-02Z', '2026-03-09Z', 'open', '[]'",
+    "weighed by a word": "'2026-03-02Z', '2026-03-09Z', 'open', '\"much\"'",
 }
 
 
@@ -213,7 +215,12 @@ def test_an_odd_epoch_of_before_is_named_and_stops_no_reader(
         odd = connection.scalar(text("SELECT max(id) FROM epochs"))
     assert CLOSED in [epoch.window for epoch in ledger.epochs(SCOPE_ID, EVER)]
     assert CLOSED in [epoch.window for epoch in ledger.open_epochs(SCOPE_ID)]
-    ledger.epoch(odd)
+    found = ledger.epoch(odd)
+    if "[]" in values or "much" in values:
+        assert found is not None
+        assert found.weights_milli == {}
+        with pytest.raises(VerificationFailed, match=r"nothing of ours wrote: epoch\.weights"):
+            facts_of(ledger.statements.rows(found))
     [named] = rights_of(ledger_url).odd_epochs
     assert named.startswith(f"{odd} (")
     if "infinity" in values:
