@@ -579,3 +579,12 @@ def test_an_epoch_from_before_the_rule_verifies_with_a_warning_unless_its_hash_c
     assert "user 'did:grace' has a colon" in warning
     ambiguous = with_user(finalized(), "user-grace", "user-grace:1\nuser-x")
     assert any("the signed hash is that of other users and units too" in str(each) for each in verify(ambiguous))
+
+
+def test_numbers_that_were_stated_before_are_a_difference_and_in_an_older_epoch_a_warning() -> None:
+    again = finalized(amended=True)
+    again = changed(again, "statements", 1, allocation_set_hash=again.statements[0].allocation_set_hash)
+    problem = f"statements {AMENDED}: its numbers are those of {FIRST}, so what was signed of that is good for it too"
+    assert any(problem in warning for warning in warnings(again))
+    assert problem not in map(str, verify(again))
+    assert problem in map(str, verify(with_spec(again, id_rule="v1")))
