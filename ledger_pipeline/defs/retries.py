@@ -5,7 +5,8 @@ A `RetryPolicy` of the asset would do neither: it also repeats what was told to 
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from math import ceil
 
 import dagster as dg
 
@@ -29,8 +30,9 @@ RUNS_READ = 500
 def remember_retry(instance: dg.DagsterInstance, run_id: str, failed: CollectionFailed, now: datetime) -> None:
     """Tag the run with the time from which on a retry may help, where its source named one."""
     if failed.retry_after_seconds is not None:
-        at = now + timedelta(seconds=failed.retry_after_seconds)
-        instance.add_run_tags(run_id, {RETRY_AT_TAG: at.isoformat(timespec="seconds")})
+        # To the second, and rounded up: who asks a moment too early is told to wait once more.
+        at = datetime.fromtimestamp(ceil(now.timestamp() + failed.retry_after_seconds), UTC)
+        instance.add_run_tags(run_id, {RETRY_AT_TAG: at.isoformat()})
 
 
 def due_retries(instance: dg.DagsterInstance, now: datetime) -> Iterator[dg.RunRequest]:
