@@ -107,7 +107,7 @@ class Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that the arguments name, in full, and the arguments that are left for it."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command if name is None else command_named(name), rest
+        return name, command_named(name) if name in COMMANDS else command, rest
 
 
 def command_named(name: str) -> Any:

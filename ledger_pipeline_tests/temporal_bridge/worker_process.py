@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import temporalio.bridge.worker
+import typer
 from temporalio import activity
+from typer.main import get_command
 
 from ledger_pipeline.cli.app import app, main
 from ledger_pipeline.core.errors import DagsterUnavailable
@@ -67,7 +69,6 @@ def dagster_check() -> str:
     return "Dagster 1.13.27"
 
 
-@app.command("run-worker")
 def run_worker(patience_seconds: float = worker.POLLER_PATIENCE_SECONDS, cancel_seconds: int = 1) -> None:
     configure_logging()
     worker.CANCEL_SECONDS = cancel_seconds
@@ -84,4 +85,7 @@ def run_worker(patience_seconds: float = worker.POLLER_PATIENCE_SECONDS, cancel_
 
 
 if __name__ == "__main__":
+    own = typer.Typer(add_completion=False)
+    own.command("run-worker")(run_worker)
+    app.add_command(get_command(own), "run-worker")
     main()
