@@ -18,7 +18,7 @@ from ledger_pipeline.sources.simulator.faults import Failure, NullItem, Secondar
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.temporal_bridge.contract import RUN_CANCELED, RUN_FAILED, RUN_FAILED_IN_PASSING
 from ledger_pipeline_tests.builders import SCOPE_ID
-from ledger_pipeline_tests.postgres import set_status
+from ledger_pipeline_tests.postgres import remove_epoch, set_status
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
 from ledger_pipeline_tests.temporal_bridge.stack import Stack, eventually_async, start, with_client
 
@@ -227,6 +227,7 @@ def test_an_epoch_that_is_not_open_is_a_clean_no_op(stack: Stack, status: EpochS
         if step is status:
             break
     result = collect(stack, week)
+    remove_epoch(stack.engine, SCOPE_ID, week)
     assert (result["status"], result["dagsterRunId"], result["streams"]) == (status.value, None, {})
     assert stack.runs_of(week) == []
 
