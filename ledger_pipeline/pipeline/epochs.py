@@ -1,11 +1,12 @@
 """Closing epochs: an open one goes to review by itself once nothing more is expected for it."""
 
-from ledger_pipeline.core.errors import ConfigurationError, StoreError, StoreUnavailable
+from ledger_pipeline.core.errors import ConfigurationError, EpochNotReady, StoreError, StoreUnavailable
 from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.pool import base_issuance
 from ledger_pipeline.core.public_keys import why_no_approvers
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.closing import open_epochs
+from ledger_pipeline.pipeline.unread import collected_kinds
 from ledger_pipeline.store.port import Epoch, Exclusion, LedgerStore
 
 
@@ -23,6 +24,8 @@ def close_due_epochs(store: LedgerStore, scope: Scope) -> list[Epoch]:
         try:
             if close(store, scope, epoch):
                 closed.append(epoch)
+        except EpochNotReady:
+            continue  # an item became unread since we looked: the next collection asks for it, and looks again
         except StoreUnavailable:
             raise
         except StoreError as error:
@@ -37,11 +40,12 @@ def close(store: LedgerStore, scope: Scope, epoch: Epoch, exclusion: Exclusion |
 
     The items of `exclusion` are written down as what it lacks. Raises ConfigurationError for an unknown
     credit_estimate_algo and for approvers whose keys everybody has, StoreError where a base issuance from before is
-    another than the repo-spec's, or an item is not unread any more.
+    another than the repo-spec's, or an item is not unread any more, and EpochNotReady where another item of the epoch
+    has become unread since the caller looked.
     """
     problem = why_no_approvers(scope)
     if problem is not None:
         raise ConfigurationError(f"epoch {epoch.window.key} of {scope.scope_key} is not closed: {problem}")
     credits_ = scope.base_issuance_credits
     pool = None if credits_ is None else base_issuance(credits_)
-    return store.close_epoch(epoch.id, epoch_pins(scope, epoch.weights_milli), pool, exclusion)
+    return store.close_epoch(epoch.id, epoch_pins(scope, epoch.weights_milli), pool, exclusion, collected_kinds(scope))

@@ -66,14 +66,19 @@ class KnownUnread:
 
 def known_unread(store: LedgerStore, scope: Scope) -> KnownUnread:
     """What the ledger knows of; left out is what the scope does not collect any more."""
-    collected = {
+    collected = collected_kinds(scope)
+    rows = store.unread_items(scope.scope_id)
+    return KnownUnread(tuple(row for row in rows if (row.source, row.source_scope, row.item.key.kind) in collected))
+
+
+def collected_kinds(scope: Scope) -> frozenset[tuple[str, str, str]]:
+    """What the scope collects: each a source, a source_scope and a kind of item."""
+    return frozenset(
         (spec.source, source_scope, KIND_OF_STREAM[stream])
         for spec in scope.sources
         for source_scope in spec.source_scopes
         for stream in spec.streams
-    }
-    rows = store.unread_items(scope.scope_id)
-    return KnownUnread(tuple(row for row in rows if (row.source, row.source_scope, row.item.key.kind) in collected))
+    )
 
 
 def usable(page: ScanPage, calendar: EpochCalendar) -> ScanPage:

@@ -3,7 +3,7 @@
 Each verb is one transaction: all of it is stored or none. A store is bound to one node; scopes are arguments.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -324,11 +324,14 @@ class LedgerStore(Protocol):
         pins: EpochPins,
         pool: NewPoolComponent | None = None,
         exclusion: Exclusion | None = None,
+        collected: Collection[tuple[str, str, str]] | None = None,
     ) -> bool:
         """Move an open epoch to review with what is pinned at that moment; False where it was not open any more.
 
         `pool` joins its pool in the same transaction where no component of that name is there, and the items of
-        `exclusion` are written down as left out. Raises StoreError, closing nothing, where one of them is not unread.
+        `exclusion` are written down as left out. Raises StoreError, closing nothing, where one of them is not unread,
+        and EpochNotReady where another item is by then whose events may be the epoch's. Of `collected` alone: each a
+        source, a source_scope and a kind of item; None is all.
         """
         ...
 

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Engine, Row, bindparam, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
-from ledger_pipeline.core.errors import EpochOverlap, IngestionClosed
+from ledger_pipeline.core.errors import EpochNotReady, EpochOverlap, IngestionClosed
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.core.pool import NewPoolComponent
-from ledger_pipeline.core.unread import ItemKey, UnreadItem
+from ledger_pipeline.core.unread import ItemKey, UnreadItem, item_name
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.store import checkpoints, left_out, migrations, tallies
 from ledger_pipeline.store import unread as unread_rows
@@ -68,7 +68,10 @@ CLOSE_EPOCH = text("""
     UPDATE epochs SET status = 'review', closed_at = now(), allocation_algo_ref = :allocation_algo_ref,
         weight_config_hash = :weight_config_hash, approver_set_hash = :approver_set_hash, pinned_spec = :pinned_spec
     WHERE id = :id AND node_id = :node_id AND status = 'open'
+    RETURNING period_start, period_end
 """).bindparams(bindparam("pinned_spec", type_=JSONB))
+SCOPE_OF_EPOCH = text("SELECT scope_id FROM epochs WHERE id = :id AND node_id = :node_id")
+_ITEMS_NAMED = 5
 
 
 @contextmanager
@@ -159,19 +162,45 @@ class PostgresLedger:
         pins: EpochPins,
         pool: NewPoolComponent | None = None,
         exclusion: Exclusion | None = None,
+        collected: Collection[tuple[str, str, str]] | None = None,
     ) -> bool:
         """Move an open epoch to review with what is pinned at that moment; False where it was not open any more.
 
         `pool` joins its pool in the same transaction where no component of that name is there, and the items of
-        `exclusion` are written down as left out. Raises StoreError, closing nothing, where one of them is not unread.
+        `exclusion` are written down as left out. Raises StoreError, closing nothing, where one of them is not unread,
+        and EpochNotReady where another item is by then whose events may be the epoch's. Of `collected` alone: each a
+        source, a source_scope and a kind of item; None is all.
         """
         with translated(self._engine), self._engine.begin() as connection:
-            closed = connection.execute(CLOSE_EPOCH, {"id": epoch_id, "node_id": self.node_id, **asdict(pins)})
-            if closed.rowcount == 1 and pool is not None:
+            mine = {"id": epoch_id, "node_id": self.node_id}
+            scope_id = connection.execute(SCOPE_OF_EPOCH, mine).scalar()
+            if scope_id is None:
+                return False
+            unread_rows.lock(connection, self._scope(scope_id))
+            closed = connection.execute(CLOSE_EPOCH, {**mine, **asdict(pins)}).one_or_none()
+            if closed is None:
+                return False
+            window = EpochWindow(closed.period_start, closed.period_end)
+            decided = (
+                set() if exclusion is None else {(row.source, row.source_scope, row.item.key) for row in exclusion.rows}
+            )
+            unread = [
+                row
+                for row in unread_rows.touching(connection, self._scope(scope_id), window)
+                if (row.source, row.source_scope, row.item.key) not in decided
+                and (collected is None or (row.source, row.source_scope, row.item.key.kind) in collected)
+            ]
+            if unread:
+                names = ", ".join(item_name(row.source_scope, row.item.key) for row in unread[:_ITEMS_NAMED])
+                raise EpochNotReady(
+                    f"epoch {window.key} is still open: {len(unread)} became unread meanwhile, such as {names}; "
+                    "see again"
+                )
+            if pool is not None:
                 add_component(connection, self.node_id, epoch_id, pool)  # another amount was refused by the database
-            if closed.rowcount == 1 and exclusion is not None:
+            if exclusion is not None:
                 left_out.keep(connection, self.node_id, epoch_id, exclusion)
-            return closed.rowcount == 1
+            return True
 
     def append_events(
         self, scope_id: UUID, events: Sequence[ActivityEvent], producer: Producer, retrieved_at: datetime
@@ -238,6 +267,7 @@ class PostgresLedger:
             return
         where = {**self._scope(scope_id), "source": source, "source_scope": source_scope}
         with translated(self._engine), self._engine.begin() as connection:
+            unread_rows.lock(connection, self._scope(scope_id))
             unread_rows.note(connection, where, unread, settled, tried_at, read_from)
 
     def forget_unread_passed(

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.unread import ItemKey, UnreadItem, one_by_key
+from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.port import StoredUnread
 
 # What is known of when an item was made stays known. Without a number several items share a row, so that it holds
@@ -40,12 +41,23 @@ FORGET_PASSED = text("""
     WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source AND source_scope = :source_scope
         AND number = 0 AND unread_items.kind = scan.kind AND scan.floor <= read_from AND last_tried_at < :began_at
 """)
+# Whoever notes and whoever closes wait for each other: each sees what the other has done, or does it after.
+LOCK = text("""
+    SELECT pg_advisory_xact_lock(
+        hashtextextended('unread_items ' || CAST(:node_id AS text) || ' ' || CAST(:scope_id AS text), 0)
+    )
+""")
 FIND = text("""
     SELECT source, source_scope, since, last_tried_at, read_from, kind, number, reason, earliest, latest
     FROM unread_items
     WHERE node_id = :node_id AND scope_id = :scope_id
     ORDER BY last_tried_at, source, source_scope, kind, number
 """)
+
+
+def lock(connection: Connection, scope: Mapping[str, object]) -> None:
+    """Until the transaction ends, nobody else notes unread items of the scope, nor closes an epoch of it."""
+    connection.execute(LOCK, {"node_id": str(scope["node_id"]), "scope_id": str(scope["scope_id"])})
 
 
 def note(
@@ -79,6 +91,11 @@ def forget_passed(
     """Forget items without a number that a scan from `floors` on, begun at `began_at`, has not met again."""
     parameters = {"kinds": list(floors), "floors": list(floors.values()), "began_at": began_at}
     connection.execute(FORGET_PASSED, {**where, **parameters})
+
+
+def touching(connection: Connection, scope: Mapping[str, object], window: EpochWindow) -> list[StoredUnread]:
+    """Those whose events may belong to `window`, longest untried first."""
+    return [row for row in find(connection, scope) if row.item.may_touch(window)]
 
 
 def find(connection: Connection, scope: Mapping[str, object]) -> list[StoredUnread]:

@@ -9,20 +9,27 @@ from sqlalchemy import Connection, Engine, NullPool, make_url, text
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError
 
-from ledger_pipeline.core.errors import EpochOverlap
+from ledger_pipeline.core.errors import EpochNotReady, EpochOverlap
 from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.core.pins import EpochPins
+from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST
+from ledger_pipeline.store import unread as unread_rows
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import AppendOutcome, Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import (
+    GITHUB,
     NODE_ID,
     OTHER_SCOPE_ID,
     PRODUCER,
+    REPO,
     SCOPE_ID,
     cursor,
     instant,
+    note_unread,
     pull_request,
+    unread,
     window,
 )
 from ledger_pipeline_tests.postgres import set_status
@@ -235,3 +242,38 @@ def test_two_finished_scans_at_once_both_count(ledger: PostgresLedger) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(both_at_once, (("2026-02-20", "2026-02-10"), ("2026-02-01", "2026-01-05"))))
     assert list(ledger.cursors(SCOPE_ID, "github").values()) == [cursor("2026-02-20", "2026-01-05")]
+
+
+PINS = EpochPins("weight-sum-v0", "a", "b", {"scope_key": "x"})
+WHERE = {"node_id": NODE_ID, "scope_id": SCOPE_ID, "source": GITHUB, "source_scope": REPO}
+
+
+def test_an_epoch_is_not_closed_over_an_item_that_is_being_noted_as_unread(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    [epoch] = ledger.ensure_epochs(SCOPE_ID, [window("2026-02-16")], {})
+
+    def note(connection: Connection) -> None:
+        unread_rows.lock(connection, WHERE)
+        unread_rows.note(connection, WHERE, [unread(12)], [], NOW, NOW)
+
+    with pytest.raises(EpochNotReady, match=rf"still open: 1 became unread meanwhile, such as {REPO}#12"):
+        while_open(ledger_engine, note, lambda: ledger.close_epoch(epoch.id, PINS))
+    [still] = ledger.epochs(SCOPE_ID, window("2026-02-16"))
+    assert still.status is EpochStatus.OPEN
+
+
+def test_whoever_notes_an_unread_item_waits_for_the_closing(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    while_open(
+        ledger_engine, lambda connection: unread_rows.lock(connection, WHERE), lambda: note_unread(ledger, unread(12))
+    )
+    [row] = ledger.unread_items(SCOPE_ID)
+    assert row.item == unread(12)
+
+
+def test_only_what_is_collected_and_may_be_the_epochs_keeps_it_open(ledger: PostgresLedger) -> None:
+    [epoch] = ledger.ensure_epochs(SCOPE_ID, [window("2026-02-16")], {})
+    note_unread(ledger, unread(12), unread(13, kind=ISSUE, earliest="2026-02-23", latest="2026-02-24"))
+    with pytest.raises(EpochNotReady, match="1 became unread"):
+        ledger.close_epoch(epoch.id, PINS, collected={(GITHUB, REPO, PULL_REQUEST)})
+    assert ledger.close_epoch(epoch.id, PINS, collected={(GITHUB, REPO, ISSUE)})

@@ -14,7 +14,7 @@ from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.store import migrations, schema
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.inspection import rights_of
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.port import EpochStatus, Exclusion
 from ledger_pipeline.store.postgres import EVER, PostgresLedger
 from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
 from ledger_pipeline.store.settlement_port import Judgement, NewBinding
@@ -139,7 +139,8 @@ def test_the_writer_does_all_that_the_pipeline_does(ledger_url: str) -> None:
         assert [outcome.value for outcome in new.values()] == ["new"]
         assert len(list(ledger.events(SCOPE_ID, OPEN))) == 3
         [epoch] = ledger.epochs(SCOPE_ID, OPEN)
-        assert ledger.close_epoch(epoch.id, EpochPins("weight-sum-v0", "a", "b", {"scope_key": "x"}))
+        without = Exclusion(tuple(ledger.unread_items(SCOPE_ID)), "ada", "it never comes")
+        assert ledger.close_epoch(epoch.id, EpochPins("weight-sum-v0", "a", "b", {"scope_key": "x"}), exclusion=without)
         assert ledger.epochs(SCOPE_ID, OPEN)[0].status is EpochStatus.REVIEW
 
 
