@@ -300,7 +300,7 @@ def test_a_run_that_fails_in_passing_fails_the_workflow_as_worth_retrying(stack:
 @pytest.mark.e2e
 def test_a_run_that_a_limit_ended_is_followed_by_another_once_that_has_passed(stack: Stack) -> None:
     week = stack.next_week()
-    stack.github.faults.for_repository(NAME, SecondaryLimit(2), times=2)
+    stack.github.faults.for_repository(NAME, SecondaryLimit(2), times=1)
     result = collect(stack, week)
     first, second = stack.runs_of(week)
     assert (first.status, second.status) == ("FAILURE", "SUCCESS")
