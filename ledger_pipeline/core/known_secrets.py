@@ -4,6 +4,7 @@ A server may repeat what it was asked with. So every error and every line that i
 """
 
 import base64
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def keep_secret(*values: str) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """`text` with WITHHELD in place of each secret that is known, plain, URL-encoded, in JSON or in base64.
+    """`text` with WITHHELD in place of each secret that is known, plain, URL-encoded, in JSON, HTML or base64.
 
     So is what looks like a token of GitHub's, and the name and password of a URL.
     """
@@ -75,8 +76,11 @@ def _shapes(value: str) -> Iterator[str]:
     for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
         yield encoded
         yield re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), encoded)
-    yield json.dumps(value)[1:-1]
-    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    for written in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+        yield written
+        yield written.replace("/", "\\/")  # as PHP writes JSON
+    yield html.escape(value)
+    yield html.escape(value, quote=False)
     yield from _in_base64(value.encode(errors="surrogateescape"))
 
 

@@ -77,7 +77,7 @@ KEEP_REJECTED = text(f"""
     SELECT id, {FACT}, {PROVENANCE_VALUES}, reason, closed_epoch_id, :rejected_at
     FROM incoming_events JOIN unnest(CAST(:ids AS text[]), CAST(:reasons AS text[])) AS verdict (id, reason) USING (id)
     ORDER BY id
-    ON CONFLICT DO NOTHING
+    ON CONFLICT ON CONSTRAINT rejected_events_once DO NOTHING  -- any other conflict is an error, lest one vanish
 """)  # noqa: S608
 
 SEVERITY = list(AppendOutcome)

@@ -1,6 +1,7 @@
 """A secret that the process knows is in nothing that is shown, however it is encoded or cut."""
 
 import base64
+import html
 import json
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
@@ -33,6 +34,9 @@ def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
         quote(SECRET, safe="").lower(),
         json.dumps(SECRET),
         json.dumps(SECRET, ensure_ascii=False),
+        json.dumps(SECRET).replace("/", "\\/"),
+        html.escape(SECRET),
+        html.escape(SECRET, quote=False),
         base64.b64encode(SECRET.encode()).decode(),
         base64.urlsafe_b64encode(SECRET.encode()).decode(),
     ],

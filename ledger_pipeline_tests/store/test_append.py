@@ -172,6 +172,24 @@ def test_an_id_that_comes_late_and_then_in_time_counts_as_late_and_is_shown(
     assert len(stored(ledger)) == 1
 
 
+def test_a_rejection_for_which_there_is_no_room_is_an_error_and_is_not_told_as_kept(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    set_status(ledger_engine, SCOPE_ID, window(), EpochStatus.REVIEW)
+    assert append(ledger, pull_request(1)) == [LATE]
+    with ledger_engine.begin() as connection:  # as somebody with the writer's login may: the next row's number is taken
+        connection.execute(
+            text("""
+                INSERT INTO rejected_events
+                SELECT (jsonb_populate_record(row, jsonb_build_object('id', row.id + 1, 'event_id', 'another'))).*
+                FROM rejected_events AS row
+            """)
+        )
+    with pytest.raises(StoreError, match="rejected_events_pkey"):
+        append(ledger, pull_request(2))
+
+
 def test_a_batch_that_fails_stores_nothing(ledger: PostgresLedger) -> None:
     with pytest.raises(StoreError) as raised:
         append(ledger, pull_request(1), replace(pull_request(2), platform_login="nul \x00 byte"))

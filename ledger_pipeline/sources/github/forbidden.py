@@ -7,7 +7,7 @@ from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.sources.github.asking import is_of_a_node
 from ledger_pipeline.sources.github.client import Answer
 from ledger_pipeline.sources.github.envelope import GraphQLError
-from ledger_pipeline.sources.github.failures import quoted
+from ledger_pipeline.sources.github.failures import is_limit, quoted
 
 MESSAGE_CHARACTERS = 300
 
@@ -37,7 +37,7 @@ def refused_connections(answer: Answer, source_scope: str) -> dict[str, str]:
 
 
 def _connection_of(error: GraphQLError) -> str | None:
-    """The connection that the error forbids."""
-    if error.type != "FORBIDDEN" or len(error.path) != 2 or error.path[0] != "repository":
+    """The connection that the error forbids. A limit forbids nothing, whatever it calls itself."""
+    if is_limit(error) or error.type != "FORBIDDEN" or len(error.path) != 2 or error.path[0] != "repository":
         return None
     return _CONNECTIONS.get(str(error.path[1]))

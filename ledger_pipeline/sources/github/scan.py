@@ -209,8 +209,12 @@ class Scan:
                 return answer
 
     def _note_refused(self, answer: Answer) -> bool:
-        """Note which connections the credentials may not read. Raises SourceRefused where these are all there are."""
-        refused = refused_connections(answer, self._request.source_scope)
+        """Note which connections the credentials may not read. Raises SourceRefused where these are all there are.
+
+        False where there are none of those that were asked for: asking again would bring the same.
+        """
+        forbidden = refused_connections(answer, self._request.source_scope)
+        refused = {item.name: forbidden[item.name] for item in self._open() if item.name in forbidden}
         for connection in self._open():
             if connection.name in refused:
                 connection.done = True

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from itertools import chain, count, repeat
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ledger_pipeline.core.errors import SourceError
+from ledger_pipeline.core.errors import SourceError, SourceUnavailable
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.github.endless import IDLE_PAGES
@@ -131,3 +131,33 @@ def test_a_page_that_is_no_page_is_one_clear_message(page: Any) -> None:
     request = ScanRequest(NAME, {PULL_REQUESTS: datetime(2026, 1, 1, tzinfo=UTC)})
     with pytest.raises(SourceError, match=f"{NAME}: a page of pullRequests is malformed: "):
         scanned(Broken("", fresh()), request)
+
+
+def forbidding_issues(message: str, **headers: str) -> tuple[list[int], Callable[[], Respond]]:
+    """Answers that say that the token may not read issues, whatever was asked; and how many there were."""
+    asked = [0]
+    error = {"type": "FORBIDDEN", "message": message, "path": ["repository", "issues"]}
+    body = json.dumps({"data": {"repository": None}, "errors": [error]}).encode()
+
+    def answer() -> Respond:
+        asked[0] += 1
+        return canned(200, [("Date", format_datetime(NOW, usegmt=True)), *headers.items()], body)
+
+    return asked, answer
+
+
+@pytest.mark.parametrize("streams", [(PULL_REQUESTS,), (PULL_REQUESTS, REVIEWS, ISSUES)], ids=["not asked", "asked"])
+def test_a_refusal_of_what_was_not_asked_is_not_asked_about_for_ever(streams: tuple[str, ...]) -> None:
+    asked, answer = forbidding_issues("Resource not accessible by personal access token")
+    floors = dict.fromkeys(streams, datetime(2026, 1, 1, tzinfo=UTC))
+    with serving(answer) as url, client(url) as asking, pytest.raises(SourceError, match=NAME):
+        list(Scan(asking, ScanRequest(NAME, floors), 100).pages())
+    assert asked[0] <= 4
+
+
+def test_a_limit_that_calls_itself_forbidden_refuses_no_stream() -> None:
+    _, answer = forbidding_issues("You have exceeded a secondary rate limit", **{"Retry-After": "3600"})
+    floors = dict.fromkeys((PULL_REQUESTS, REVIEWS, ISSUES), datetime(2026, 1, 1, tzinfo=UTC))
+    with serving(answer) as url, client(url) as asking, pytest.raises(SourceUnavailable, match="rate limit") as limited:
+        list(Scan(asking, ScanRequest(NAME, floors), 100).pages())
+    assert limited.value.retry_after_seconds == pytest.approx(3600, abs=60)
