@@ -67,6 +67,7 @@ CORE_LIBRARIES = {
     "enum",
     "functools",
     "hashlib",
+    "html",
     "itertools",
     "json",
     "math",
