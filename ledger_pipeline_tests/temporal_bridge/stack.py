@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -200,6 +200,12 @@ def no_faults(stack: Stack) -> Iterator[None]:
     stack.github.faults.clear()
     yield
     stack.github.faults.clear()
+
+
+def elsewhere(stack: Stack, settings: Settings, **environment: str) -> Stack:
+    """The stack as seen from another Temporal server or namespace."""
+    address = {"TEMPORAL_ADDRESS": settings.temporal_address, "TEMPORAL_NAMESPACE": settings.temporal_namespace}
+    return replace(stack, settings=settings, environment={**stack.environment, **address, **environment})
 
 
 @dataclass

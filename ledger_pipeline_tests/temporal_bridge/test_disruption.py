@@ -39,6 +39,7 @@ from ledger_pipeline_tests.sources.simulator.worlds import NAME
 from ledger_pipeline_tests.temporal_bridge.conftest import register_namespace
 from ledger_pipeline_tests.temporal_bridge.stack import (
     Stack,
+    elsewhere,
     eventually_async,
     running_worker,
     start,
@@ -50,12 +51,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("no_faults"), pytest.mark
 # How long GitHub lets a run wait: for what a test does to it meanwhile.
 HELD_SECONDS = 5
 PROMPTLY_SECONDS = 10  # a third of the heartbeat timeout
-
-
-def elsewhere(stack: Stack, settings: Settings, **environment: str) -> Stack:
-    """The stack as seen from another Temporal server or namespace."""
-    address = {"TEMPORAL_ADDRESS": settings.temporal_address, "TEMPORAL_NAMESPACE": settings.temporal_namespace}
-    return replace(stack, settings=settings, environment={**stack.environment, **address, **environment})
 
 
 @pytest.fixture

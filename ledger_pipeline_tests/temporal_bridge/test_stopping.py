@@ -12,8 +12,10 @@ from ledger_pipeline.core.partition_runs import partition_tags
 from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.sources.simulator.faults import Asked, Slow
 from ledger_pipeline_tests.builders import SCOPE_ID
+from ledger_pipeline_tests.temporal_bridge.conftest import register_namespace
 from ledger_pipeline_tests.temporal_bridge.stack import (
     Stack,
+    elsewhere,
     eventually_async,
     running_stack,
     running_worker,
@@ -94,7 +96,11 @@ def test_terminate_in_dagsters_ui_stops_all_repositories_and_keeps_what_is_store
     assert_pages_stay(four)
 
 
-def test_cancel_in_temporal_stops_all_repositories_and_keeps_what_is_stored(four: Stack) -> None:
+def test_cancel_in_temporal_stops_all_repositories_and_keeps_what_is_stored(
+    four: Stack, temporal_server: TemporalServer
+) -> None:
+    # In a namespace of its own: a worker of another stack would collect from another GitHub.
+    four = elsewhere(four, register_namespace(temporal_server))
     arrivals = Arrivals(four)
     run_id, told_at = "", 0.0
 
