@@ -77,7 +77,10 @@ KEEP_REJECTED = text(f"""
     SELECT id, {FACT}, {PROVENANCE_VALUES}, reason, closed_epoch_id, :rejected_at
     FROM incoming_events JOIN unnest(CAST(:ids AS text[]), CAST(:reasons AS text[])) AS verdict (id, reason) USING (id)
     ORDER BY id
-    ON CONFLICT ON CONSTRAINT rejected_events_once DO NOTHING  -- any other conflict is an error, lest one vanish
+    ON CONFLICT (  -- any other conflict is an error, lest one vanish
+        node_id, scope_id, event_id, payload_hash, reason, event_time, source, event_type,
+        COALESCE(metadata ->> 'repository', '')
+    ) DO NOTHING
 """)  # noqa: S608
 
 SEVERITY = list(AppendOutcome)

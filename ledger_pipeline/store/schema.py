@@ -145,8 +145,13 @@ rejected_events = Table(
     _required("producer_version"),
     _required("retrieved_at", INSTANT),
     _since("rejected_at"),
-    UniqueConstraint("node_id", "scope_id", "event_id", "payload_hash", "reason", name="rejected_events_once"),
     CheckConstraint("reason IN ('conflict', 'late', 'replaced')", name="reason"),
+    Index(
+        "rejected_events_once",
+        *("node_id", "scope_id", "event_id", "payload_hash", "reason", "event_time", "source", "event_type"),
+        text("COALESCE((metadata ->> 'repository'::text), ''::text)"),
+        unique=True,
+    ),
     Index("rejected_events_time", "node_id", "scope_id", "event_time"),
 )
 

@@ -86,6 +86,8 @@ OTHERS = (
     "SELECT node_id, scope_id, '2027-01-04Z', '2027-01-11Z', '{}' FROM epochs LIMIT 1",
     "INSERT INTO scope_calendars (node_id, scope_id, epoch_length_days) SELECT node_id, scope_id, 84 FROM epochs",
     "ALTER FUNCTION ledger_make_epochs(uuid, uuid, timestamptz[], timestamptz[], jsonb) RESET search_path",
+    "SELECT setval('scan_receipts_id_seq', 9223372036854775807)",
+    "ALTER SEQUENCE scan_receipts_id_seq RESTART WITH 1",
     # Whoever may read waits for nobody.
     *(
         f"LOCK TABLE {table} IN {mode} MODE"
@@ -337,6 +339,28 @@ def test_a_row_or_a_scope_that_the_writer_holds_is_waited_for_within_the_limit(
 def rows_within(engine: Engine, table: str) -> None:
     with translated(engine), engine.connect() as connection:
         connection.execute(text(f"SELECT count(*) FROM {table}"))
+
+
+def test_every_number_that_a_sequence_gives_is_given_by_the_ledger_alone(ledger_engine: Engine) -> None:
+    numbered = text("""
+        SELECT attrelid::regclass::text AS of_table, attname AS of_column,
+            has_sequence_privilege('ledger_writer', sequence, 'UPDATE') AS may_set,
+            EXISTS (
+                SELECT FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+                WHERE tgrelid = attrelid AND proname = 'ledger_number_row' AND tgqual IS NULL
+                    AND pg_get_triggerdef(pg_trigger.oid) LIKE '% BEFORE INSERT ON % FOR EACH ROW EXECUTE %'
+                    AND tgargs = convert_to(sequence, 'UTF8') || '\\x00'
+            ) AS is_guarded
+        FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+        CROSS JOIN LATERAL pg_get_serial_sequence(attrelid::regclass::text, attname) AS sequence
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+            AND sequence IS NOT NULL
+    """)
+    sequences = text("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'")
+    with ledger_engine.connect() as connection:
+        found = connection.execute(numbered).all()
+        assert len(found) == connection.scalar(sequences)
+    assert [row for row in found if not row.is_guarded or row.may_set or row.of_column != "id"] == []
 
 
 def test_every_function_that_acts_as_the_owner_looks_nothing_up_elsewhere(ledger_engine: Engine) -> None:
