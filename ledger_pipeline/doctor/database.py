@@ -67,6 +67,12 @@ async def check_rights(settings: Settings, migration: Finding) -> Finding:
     if rights.odd_epochs:
         seen = f"rows of epochs that no pipeline of ours made: {'; '.join(rights.odd_epochs)}"
         return failed(RIGHTS, seen, "as the owner: DELETE FROM epochs WHERE id = ...; then find out who wrote them")
+    if rights.broken_rules:
+        seen = f"rows from before a rule break it: {'; '.join(rights.broken_rules)}"
+        advice = (
+            "as the owner: mend the rows, then ALTER TABLE ... VALIDATE CONSTRAINT ...; and find out who wrote them"
+        )
+        return warning(RIGHTS, seen, advice)
     if rights.excess:
         seen = f"the user {', '.join(rights.excess)}: it could change stored facts, or switch off what forbids it"
         return warning(RIGHTS, seen, f"{_AS_WRITER}; keep the owner for migrations, in DATABASE_OWNER_URL")

@@ -90,6 +90,12 @@ _ODD_EPOCHS = text("""
     ORDER BY id LIMIT 10
 """)
 
+# A migration that finds rows of before which its rule would refuse leaves them, and the rule not validated.
+_BROKEN_RULES = text("""
+    SELECT format('%s: %s', conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace AND NOT convalidated ORDER BY conname LIMIT 10
+""")
+
 
 @dataclass(frozen=True)
 class DatabaseFacts:
@@ -110,7 +116,8 @@ class Rights:
     """What the user lacks of what the pipeline does, what it could do to facts, and the triggers that are off.
 
     `makes_objects` is whether a user who owns nothing may make functions and tables in the ledger's schema;
-    `odd_epochs` are the first ten rows of epochs that no pipeline of ours makes.
+    `odd_epochs` are the first ten rows of epochs that no pipeline of ours makes; `broken_rules` the first ten rules
+    that rows of before break.
     """
 
     missing: tuple[str, ...]
@@ -118,6 +125,7 @@ class Rights:
     disabled_triggers: tuple[str, ...]
     makes_objects: bool
     odd_epochs: tuple[str, ...]
+    broken_rules: tuple[str, ...]
 
 
 def look_at(url: str) -> DatabaseFacts:
@@ -151,7 +159,8 @@ def rights_of(url: str) -> Rights:
         disabled = connection.scalars(_DISABLED_TRIGGERS, names).all()
         makes_objects = not is_owner and bool(connection.scalar(_MAKES_OBJECTS))
         odd_epochs = connection.scalars(_ODD_EPOCHS).all()
-    return Rights(tuple(missing), tuple(excess), tuple(disabled), makes_objects, tuple(odd_epochs))
+        broken_rules = connection.scalars(_BROKEN_RULES).all()
+    return Rights(tuple(missing), tuple(excess), tuple(disabled), makes_objects, tuple(odd_epochs), tuple(broken_rules))
 
 
 def _held(connection: Connection, rights: tuple[tuple[str, str], ...]) -> list[tuple[str, bool]]:

@@ -428,3 +428,15 @@ user_bindings = Table(
     _since("created_at"),
     UniqueConstraint("provider", "external_id"),
 )
+
+
+def _check_every_column() -> None:
+    """What holds of every column of a type, whichever table it is in: a new one has it too."""
+    for table in metadata.tables.values():
+        for column in table.columns:
+            if column.type is INSTANT:
+                readable = f"{column.name} BETWEEN timestamptz '1970-01-01Z' AND timestamptz '2999-12-31Z'"
+                table.append_constraint(CheckConstraint(readable, name=f"{column.name}_instant"))
+
+
+_check_every_column()

@@ -282,6 +282,39 @@ def test_no_cursor_says_more_than_a_receipt_does(writer: Engine, before: dict[st
     assert "source_cursors refused: no receipt says that" in refused(writer, change)
 
 
+UNREADABLE = {
+    "an account bound": "INSERT INTO user_bindings (node_id, user_id, provider, external_id, created_at) "
+    "SELECT node_id, 'ada', 'github', '77', CAST({} AS timestamptz) FROM epochs LIMIT 1",
+    "an item skipped": "INSERT INTO skipped_activity (node_id, scope_id, event_id, source, stream, source_scope, "
+    "event_type, reason, event_time, retrieved_at) SELECT node_id, scope_id, 'x', source, stream, source_scope, "
+    "event_type, reason, event_time, CAST({} AS timestamptz) FROM skipped_activity LIMIT 1",
+    "an item unread": "UPDATE unread_items SET since = {}",
+    "a checkpoint": "INSERT INTO scan_checkpoints (node_id, scope_id, source, source_scope, watermark, coverage, "
+    "position, pages, saved_at) SELECT node_id, scope_id, source, 'x', cursor_value, '{{}}', '{{}}', 1, {} "
+    "FROM source_cursors",
+    "an epoch closed": "UPDATE epochs SET closed_at = {} WHERE status = 'open'",
+    "a receipt": "INSERT INTO scan_receipts (node_id, scope_id, period_start, period_end, source, stream, "
+    "source_scope, source_scope_name, covered_from, covered_to, pages, seen, skipped_by_reason, recorded_at) SELECT "
+    "node_id, scope_id, period_start, period_end, source, stream, source_scope, source_scope_name, covered_from, "
+    "covered_to, pages, seen, skipped_by_reason, CAST({} AS timestamptz) FROM scan_receipts LIMIT 1",
+    "an event": "INSERT INTO activity_events (id, source, event_type, event_time, node_id, scope_id, platform_user_id, "
+    "platform_login, artifact_url, metadata, payload_hash, producer, producer_version, retrieved_at) SELECT 'x', "
+    "source, event_type, timestamptz '2026-02-17Z', node_id, scope_id, platform_user_id, platform_login, "
+    "artifact_url, metadata, payload_hash, producer, producer_version, CAST({} AS timestamptz) FROM activity_events "
+    "LIMIT 1",
+}
+
+
+@pytest.mark.parametrize("instant", ["infinity", "-infinity", "0044-03-15 BC", "20000-01-01Z", "9999-12-31Z"])
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_no_row_has_an_instant_that_nobody_can_read(
+    writer: Engine, before: dict[str, int], name: str, instant: str
+) -> None:
+    message = refused(writer, UNREADABLE[name].format(f"'{instant}'"))
+    assert "violates check constraint" in message
+    assert "_instant_check" in message
+
+
 @pytest.mark.parametrize("table", ["activity_curation", "epoch_allocations", "payout_statements", "signing_requests"])
 def test_nothing_of_another_node_joins_an_epoch(writer: Engine, before: dict[str, int], table: str) -> None:
     columns = {

@@ -1,0 +1,66 @@
+"""What holds of every column of a type: a table or column that is new has its rule, or a test fails."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, text
+
+from ledger_pipeline.store import migrations
+from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.inspection import rights_of
+
+COLUMNS = text("""
+    SELECT table_name, column_name FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name <> 'ledger_migrations' AND data_type = :type
+    ORDER BY table_name, column_name
+""")
+RULES = text("""
+    SELECT pg_get_expr(conbin, conrelid) FROM pg_constraint
+    JOIN pg_attribute ON attrelid = conrelid AND attname = :column AND conkey = ARRAY[attnum]
+    WHERE contype = 'c' AND conrelid = CAST(:table AS regclass)
+""")
+
+
+def taken(engine: Engine, type_: str, values: Sequence[str]) -> list[tuple[str, str, str]]:
+    """By table and column of that type, each of `values` (SQL) that no rule of the column alone refuses."""
+    with engine.connect() as connection:
+        found = []
+        for table, column in connection.execute(COLUMNS, {"type": type_}).all():
+            rules = connection.scalars(RULES, {"table": f"public.{table}", "column": column}).all()
+            for value in values:
+                kept = " AND ".join(f"({rule})" for rule in rules) or "true"
+                if connection.scalar(text(f"SELECT {kept} FROM (SELECT CAST({value} AS {type_}) AS {column}) AS row")):
+                    found.append((table, column, value))
+    return found
+
+
+INSTANTS = ("'infinity'", "'-infinity'", "'0044-03-15 BC'", "'20000-01-01Z'", "'0001-01-01Z'", "'9999-12-31Z'")
+
+
+def test_every_instant_can_be_read_and_reckoned_with(ledger_engine: Engine) -> None:
+    assert taken(ledger_engine, "timestamp with time zone", INSTANTS) == []
+    with ledger_engine.connect() as connection:
+        instants = connection.execute(COLUMNS, {"type": "timestamp with time zone"}).all()
+        others = connection.execute(COLUMNS, {"type": "timestamp without time zone"}).all()
+    assert len(instants) > 40
+    assert others == []
+    assert len(taken(ledger_engine, "timestamp with time zone", ["'2026-02-18Z'"])) == len(instants)
+
+
+def test_rows_of_before_a_rule_stay_and_are_named(empty_database_url: str) -> None:
+    migrations.upgrade(empty_database_url, "0042")
+    engine = make_engine(empty_database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO user_bindings (node_id, user_id, provider, external_id, created_at) "
+            "VALUES (gen_random_uuid(), 'ada', 'github', '1', 'infinity')"
+        )
+    migrations.upgrade(empty_database_url)
+    [named] = rights_of(empty_database_url).broken_rules
+    assert named.startswith("user_bindings: CHECK (((created_at >= ")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE user_bindings SET created_at = now()")
+        connection.exec_driver_sql(
+            "ALTER TABLE user_bindings VALIDATE CONSTRAINT user_bindings_created_at_instant_check"
+        )
+    assert rights_of(empty_database_url).broken_rules == ()
+    engine.dispose()
