@@ -147,10 +147,11 @@ def test_an_interrupted_scan_is_resumed_where_it_stood_and_then_caught_up(
 ) -> None:
     items = [merged(n, NOW - n * HOUR) for n in range(1, 41)]
     github.replace_world(world(*items))
-    github.faults.on_request(9, Failure.MAINTENANCE)  # the head, and seven pages of two
+    github.faults.when(lambda asked: asked.number > 8, Failure.MAINTENANCE)  # the head, and seven pages of two
     [failure] = run(page_size=2, streams=PULL_REQUESTS).failures
     assert isinstance(failure, SourceUnavailable)
     assert len(stored_ids(ledger)) == 14
+    github.faults.clear()
     github.replace_world(world(*items, merged(99, NOW + HOUR)))
     github.set_clock(NOW + 2 * HOUR)
     github.clear_requests()
@@ -166,8 +167,9 @@ def test_an_interrupted_scan_is_resumed_where_it_stood_and_then_caught_up(
 
 def test_a_checkpoint_older_than_a_day_is_not_trusted(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
     github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
-    github.faults.on_request(5, Failure.MAINTENANCE)
+    github.faults.when(lambda asked: asked.number > 4, Failure.MAINTENANCE)
     run(page_size=2, streams=PULL_REQUESTS)
+    github.faults.clear()
     assert ledger.checkpoint(SCOPE_ID, "github", NAME) is not None
     github.set_clock(NOW + 25 * HOUR)
     report = run(page_size=2, streams=PULL_REQUESTS)
@@ -180,8 +182,9 @@ def test_a_scan_that_asks_for_something_else_does_not_resume(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
     github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
-    github.faults.on_request(5, Failure.MAINTENANCE)
+    github.faults.when(lambda asked: asked.number > 4, Failure.MAINTENANCE)
     run(page_size=2, streams=PULL_REQUESTS)
+    github.faults.clear()
     report = run([LAST_WEEK, THIS_WEEK], page_size=2, streams=PULL_REQUESTS)
     assert not report.source_scopes[0].resumed
     assert len(stored_ids(ledger)) == 20

@@ -39,10 +39,11 @@ def test_01_the_cursor_moves_only_when_every_page_is_stored(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
     github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 7))))
-    github.faults.on_request(3, Failure.MAINTENANCE)
+    github.faults.when(lambda asked: asked.number > 2, Failure.MAINTENANCE)
     [failure] = run(page_size=2, streams=["pull_requests"]).failures
     assert isinstance(failure, SourceUnavailable)
     assert ledger.cursors(SCOPE_ID, "github") == {}
+    github.faults.clear()
     run(page_size=2, streams=["pull_requests"])
     assert len(stored_ids(ledger)) == 6
     assert {cursor.watermark for cursor in ledger.cursors(SCOPE_ID, "github").values()} == {NOW}

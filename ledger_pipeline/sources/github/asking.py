@@ -18,9 +18,10 @@ from ledger_pipeline.sources.github.client import (
     no_error,
 )
 from ledger_pipeline.sources.github.envelope import GraphQLError
-from ledger_pipeline.sources.github.failures import is_limit
+from ledger_pipeline.sources.github.failures import is_limit, quoted
 from ledger_pipeline.sources.github.meter import Meter
 from ledger_pipeline.sources.github.payloads import RepositoryAnswer, UnusablePayload, read
+from ledger_pipeline.sources.github.queries import NAME
 from ledger_pipeline.sources.port import RequestUsage
 
 
@@ -37,7 +38,7 @@ class Asker:
 
     Where GitHub gives up on several questions in a row (an outage looks just like a question that is too heavy), the
     second is asked at once, and each further one after twice as long a wait as the one before. A server that fails
-    again and again (500, 503) counts as one that gives up, and from then on at its first failure.
+    again and again counts as one that gives up, and until a whole page comes again at its first failure.
     """
 
     def __init__(self, client: GitHubClient, source_scope: str, schema: ServerSchema) -> None:
@@ -58,7 +59,11 @@ class Asker:
         variables: Mapping[str, Any],
         allowed: Callable[[GraphQLError], bool] = no_error,
     ) -> Answer:
-        """The answer. Raises as `GitHubClient.query_partially` does, QueryTooHeavyError for ServerFailedError."""
+        """The answer. Raises as `GitHubClient.query_partially` does, QueryTooHeavyError for ServerFailedError.
+
+        So also where an error of a part leaves nothing of the repository. The first time that the server fails, it
+        has to answer a question for the repository's name: SourceUnavailable where it does not.
+        """
         if self._given_up > 1:
             self._client.pause(self._given_up - 2)
         question = partial(self._client.query_partially, allowed=allowed, is_patient=not self._has_failed)
@@ -71,16 +76,42 @@ class Asker:
                 self._given_up += 1
                 raise
             except ServerFailedError as error:
-                self._given_up += 1
-                self._has_failed = True
-                raise QueryTooHeavyError(GITHUB, self.source_scope, error.problem) from error
+                raise self._gave_up(error.problem, error.retry_after_seconds) from None
             except QueryRefusedError as error:
                 if not self._lacks_full_ids(error) or adapted == self._schema.adapted(query):
                     raise
             else:
+                failed = [error for error in answer.errors if not _is_told_of(error)]
+                if failed and answer.data.get("repository") is None:
+                    raise self._gave_up(f"GitHub could not finish the query: {quoted(failed[0].message)}")
                 self._given_up = 0
                 self.began_at = self.began_at or answer.server_time
                 return answer
+
+    def check_answering(self, problem: str, retry_after_seconds: float | None = None) -> None:
+        """See whether GitHub gives up on everything, having given up on a question with `problem`.
+
+        Raises SourceUnavailable where even the repository's name does not come: then it is no item's doing.
+        """
+        try:
+            self.ask(NAME, {})
+        except QueryTooHeavyError as error:
+            seconds = retry_after_seconds if error.retry_after_seconds is None else error.retry_after_seconds
+            raise self.unavailable(
+                f"GitHub gives up even on the repository's name: {problem}", retry_after_seconds=seconds
+            ) from None
+
+    def went_well(self) -> None:
+        """A whole page came: a failure is waited for again."""
+        self._has_failed = False
+
+    def _gave_up(self, problem: str, retry_after_seconds: float | None = None) -> QueryTooHeavyError:
+        """The error of a question that the server fails. Raises as `check_answering` does, the first time."""
+        self._given_up += 1
+        if not self._has_failed:
+            self._has_failed = True
+            self.check_answering(problem, retry_after_seconds)
+        return QueryTooHeavyError(GITHUB, self.source_scope, problem, retry_after_seconds=retry_after_seconds)
 
     def _lacks_full_ids(self, error: QueryRefusedError) -> bool:
         """Whether the server refuses what it does not know; asks it for its schema."""
@@ -105,9 +136,14 @@ class Asker:
         """The error of what the same question will not help."""
         return SourceRefused(GITHUB, self.source_scope, problem)
 
-    def unavailable(self, problem: str) -> SourceUnavailable:
+    def unavailable(self, problem: str, retry_after_seconds: float | None = None) -> SourceUnavailable:
         """The error of what the same question may help later."""
-        return SourceUnavailable(GITHUB, self.source_scope, problem)
+        return SourceUnavailable(GITHUB, self.source_scope, problem, retry_after_seconds=retry_after_seconds)
+
+
+def _is_told_of(error: GraphQLError) -> bool:
+    """Whether it says what the asker wants to know: that a connection, or the one item, is forbidden or not there."""
+    return len(error.path) <= 2 and error.type in ("FORBIDDEN", "NOT_FOUND")
 
 
 def is_below(*place: str) -> Callable[[GraphQLError], bool]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, ItemsView, Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from socket import SHUT_RDWR
 from typing import Any
 
@@ -65,11 +66,18 @@ class _PromptHeaders(HTTPConnection):
     """A connection whose answer has to show all its headers within the time-out."""
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        """The answer, its body not read. Raises what http.client makes of a connection that ends."""
-        with _ended_after(float(self.timeout or 0), self._end):
-            return super().getresponse()
+        """The answer, its body not read. Raises TimeoutError, and what http.client makes of a connection that ends."""
+        ended = threading.Event()
+        try:
+            with _ended_after(float(self.timeout or 0), lambda: self._end(ended)):
+                return super().getresponse()
+        except (OSError, HTTPException):
+            if ended.is_set():  # else it would read as if the other side had hung up
+                raise TimeoutError("timed out") from None
+            raise
 
-    def _end(self) -> None:
+    def _end(self, ended: threading.Event) -> None:
+        ended.set()
         with suppress(OSError):  # it ended by itself in this very moment
             self.sock.shutdown(SHUT_RDWR)
 

@@ -46,7 +46,10 @@ class QueryTooHeavyError(SourceUnavailable):
 
 
 class ServerFailedError(SourceUnavailable):
-    """GitHub answered 500, 503 or the like again and again: it may be out of order, or an item that was asked for."""
+    """GitHub gave no answer that can be used, again and again: it may be out of order, or an item that was asked for.
+
+    It answered 500 or 503, without data, with a page of a proxy, in parts, too late, or not at all.
+    """
 
 
 class QueryRefusedError(SourceRefused):
@@ -129,9 +132,10 @@ class GitHubClient:
     def query(self, source_scope: str, query: str, variables: Mapping[str, Any]) -> Answer:
         """Send one query; any error GitHub mentions is a failure of the whole.
 
-        Raises QueryTooHeavyError at once, SourceUnavailable when waiting did not help or would take too long,
-        SourceRefused when it cannot (QueryRefusedError where GraphQL's errors say so); each names `source_scope` and
-        what to do. Whatever GitHub or a proxy answers, nothing else is raised.
+        Raises QueryTooHeavyError at once, SourceUnavailable when waiting did not help or would take too long
+        (ServerFailedError where the question itself may be the cause), SourceRefused when it cannot (QueryRefusedError
+        where GraphQL's errors say so); each names `source_scope` and what to do. Whatever GitHub or a proxy answers,
+        nothing else is raised.
         """
         return self._ask(source_scope, query, variables, no_error, is_patient=True)
 
@@ -200,13 +204,24 @@ class GitHubClient:
             elif outcome.kind is Kind.REJECTED:
                 if credential.rejections:  # otherwise it has another token already
                     rejected.add(credential)
-            elif outcome.kind is Kind.BROKEN and (not is_patient or 0 < tried == self._patience.retries):
-                after = f", after {tried + 1} tries" if tried else ""
-                raise ServerFailedError(GITHUB, source_scope, f"{outcome.problem}{after}")
+            elif outcome.kind is Kind.PASSING:
+                self._wait_for_the_server(source_scope, outcome, tried if is_patient else None)
+                tried += 1
             elif not self._has_another(source_scope, credential, outcome):
                 self._remember(credential, outcome, tried)
                 self._patience.wait(source_scope, outcome, tried)
                 tried += 1
+
+    def _wait_for_the_server(self, source_scope: str, failure: Failure, tried: int | None) -> None:
+        """Wait before the next try, the first `tried` having failed too. Raises ServerFailedError; at once for None."""
+        if tried is None:
+            seconds = failure.wait_seconds
+            raise ServerFailedError(GITHUB, source_scope, failure.problem, retry_after_seconds=seconds)
+        try:
+            self._patience.wait(source_scope, failure, tried)
+        except SourceUnavailable as error:
+            seconds = error.retry_after_seconds
+            raise ServerFailedError(GITHUB, source_scope, error.problem, retry_after_seconds=seconds) from None
 
     def _take(self, source_scope: str, query: str, rejected: Container[Credential]) -> tuple[Credential, int]:
         """The credential with most points left, and the points set aside; waits where none has enough.

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from github import GithubException
 from requests.exceptions import InvalidHeader, RequestException
 
+from ledger_pipeline.core.errors import LedgerError
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.sources.github.bounded_http import AnswerTooLarge
 from ledger_pipeline.sources.github.envelope import Envelope, GraphQLError, UnreadableBody, read_envelope
@@ -32,6 +33,15 @@ NO_INSTALLATION = "no such installation (404): check GITHUB_APP_INSTALLATION_ID"
 _LIMIT_TYPES = frozenset({"RATE_LIMITED", "RATE_LIMIT"})
 _HEAVY_TYPES = frozenset({"TIMEOUT", "RESOURCE_LIMITS_EXCEEDED"})
 _PASSING_TYPES = frozenset({"SERVICE_UNAVAILABLE", "LOADING", "INTERNAL"})
+_REFUSING_TYPES = frozenset(
+    {
+        "FORBIDDEN",
+        "INSUFFICIENT_SCOPES",
+        "INVALID_CURSOR_ARGUMENTS",
+        "EXCESSIVE_PAGINATION",
+        "MISSING_PAGINATION_BOUNDARIES",
+    }
+)
 _HEAVY_WORDS = ("something went wrong while executing your query", "timeout", "timed out")
 
 # How GitHub has worded its limits over the years, whatever status and type stood beside. Each holds a space, which
@@ -63,8 +73,6 @@ class Kind(Enum):
     PACED = auto()
     """Wait: too much at once (GitHub's secondary limit)."""
     PASSING = auto()
-    """Try again soon."""
-    BROKEN = auto()
     """Try again soon; where that does not help, ask for less: one item may be the cause."""
 
 
@@ -115,11 +123,8 @@ def of_status(status: int, headers: AnswerHeaders, body: object, missing: str = 
     problem = f"GitHub answers {status}: {quoted(said)}"
     if status in (502, 504):
         return Failure(Kind.TOO_HEAVY, problem)
-    wait_seconds = _wait(headers)
-    if status >= 500:
-        return Failure(Kind.BROKEN if wait_seconds is None else Kind.PASSING, problem, wait_seconds)
-    if status < 400:  # it is a proxy's: a page to log in, nothing at all
-        return Failure(Kind.PASSING, problem, wait_seconds)
+    if status >= 500 or status < 400:  # below 400 it is a proxy's: a page to log in, nothing at all
+        return Failure(Kind.PASSING, problem, _wait(headers))
     return Failure(Kind.REFUSED, problem)
 
 
@@ -130,7 +135,8 @@ def understood_errors(errors: Sequence[GraphQLError], headers: AnswerHeaders, *,
     asks_to_wait = types == {None} and not has_data and headers.retry_after is not None
     if asks_to_wait or any(is_limit(error) for error in errors):
         return _limit(headers, text)
-    kind, problem = _of_types(types, text, has_data=has_data)
+    is_of_parts = all(len(error.path) > 1 and error.path[0] == "repository" for error in errors)
+    kind, problem = _of_types(types, text, has_begun=has_data or is_of_parts, is_of_parts=is_of_parts)
     return Failure(kind, problem, errors=tuple(errors))
 
 
@@ -152,14 +158,16 @@ def quoted(text: object) -> str:
     return plain_message(str(text), QUOTED_CHARACTERS)
 
 
-def _of_types(types: set[str | None], text: str, *, has_data: bool) -> tuple[Kind, str]:
+def _of_types(types: set[str | None], text: str, *, has_begun: bool, is_of_parts: bool) -> tuple[Kind, str]:
     if "NOT_FOUND" in types:
         return Kind.REFUSED, f"GitHub does not find it: {quoted(text)}: check source_refs"
-    if types - _HEAVY_TYPES - _PASSING_TYPES - {None}:
+    # A type that nobody knows is the query's, unless it says which part of the answer failed.
+    refusing = types & _REFUSING_TYPES if is_of_parts else types - _HEAVY_TYPES - _PASSING_TYPES - {None}
+    if refusing:
         return Kind.REFUSED, f"GitHub refuses the query: {quoted(text)}"
     if types & _HEAVY_TYPES or any(words in text.lower() for words in _HEAVY_WORDS):
         return Kind.TOO_HEAVY, f"GitHub could not finish the query: {quoted(text)}"
-    if types == {None} and not has_data:  # it did not even begin: the query is wrong
+    if types == {None} and not has_begun:  # it did not even begin: the query is wrong
         return Kind.REFUSED, f"GitHub refuses the query: {quoted(text)}"
     return Kind.PASSING, f"GitHub could not finish the query: {quoted(text)}"
 
@@ -198,7 +206,10 @@ def _message(envelope: Envelope) -> str:
 
 
 def _root_cause(error: BaseException) -> BaseException:
-    # requests wraps urllib3's error, which wraps the socket's; only the last says what happened in a few words.
-    while (inner := error.__cause__ or error.__context__) is not None:
+    # requests wraps urllib3's error, which wraps the socket's; only the last says what happened in a few words. An
+    # error of ours is no cause of it, but the failure that was being handled when this was asked.
+    while True:
+        inner = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if inner is None or isinstance(inner, LedgerError):
+            return error
         error = inner
-    return error

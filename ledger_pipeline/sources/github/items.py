@@ -37,7 +37,7 @@ class ItemReader:
     """Reads items of the repository that a scan is of. It is not thread-safe.
 
     Raises SourceUnavailable where another repository answers, and as Asker does; what is only wrong with the item is
-    in its Reading.
+    in its Reading. An item on which GitHub gives up counts as unread only while GitHub answers other questions.
     """
 
     def __init__(self, asker: Asker, streams: frozenset[str], sizes: PageSizes) -> None:
@@ -45,6 +45,7 @@ class ItemReader:
         self._streams = streams
         self._sizes = sizes
         self._requests = 0
+        self._has_given_up = False
 
     def reader(self, part: RepositoryPart) -> Reader:
         """Reads the payloads of an answer."""
@@ -66,6 +67,7 @@ class ItemReader:
                     self._read_reviews(part, reading, page, self._shrinking)
                 except _Gone:
                     reading.fail("it is gone since the page before")
+                self._check_answering(reading)
         return reading
 
     def by_number(self, of: RepositoryPart, key: ItemKey, created: datetime | None = None) -> Reading:
@@ -84,6 +86,7 @@ class ItemReader:
                 self._look(of, reading)
         except _Gone:
             reading.is_gone = True
+        self._check_answering(reading)
         return reading
 
     def _pull_request(self, of: RepositoryPart, reading: Reading) -> None:
@@ -186,8 +189,10 @@ class ItemReader:
         try:
             answer = self._asker.ask(query, variables, allowed=is_below("repository", name))
         except QueryTooHeavyError as error:
+            self._has_given_up = True
             reading.fail(error.problem)
             return None
+        self._has_given_up = False
         if any(error.type == "NOT_FOUND" and len(error.path) == 2 for error in answer.errors):
             raise _Gone
         if answer.errors and answer.data.get("repository") is None:
@@ -202,6 +207,12 @@ class ItemReader:
         reading.lacks_nodes = not answer.errors
         reading.fail(answer.errors[0].message if answer.errors else "GitHub answers null for it")
         return None
+
+    def _check_answering(self, reading: Reading) -> None:
+        """See that what failed last failed for the item: in an outage everything does."""
+        if self._has_given_up and reading.problem is not None:
+            self._has_given_up = False
+            self._asker.check_answering(reading.problem)
 
     def _take(self, reading: Reading, part: Reading) -> None:
         for item in part.items:

@@ -40,6 +40,11 @@ class PageSizes:
             self.issues = max(self.issues // SHRINKING, 1)
         return before != (self.pull_requests, self.reviews, self.issues)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether pages have all the items that are configured."""
+        return min(self.pull_requests, self.issues) == self._configured and self.reviews == REVIEWS_PER_PULL_REQUEST
+
     def restore(self) -> None:
         """Have the sizes of the last page that went well: what was refused since was one item's doing.
 

@@ -105,6 +105,17 @@ query Activity(
     + _REVIEWS
 )
 
+# The least that can be asked of a repository: where this gets no answer, it is not an item's doing.
+NAME = """
+query Name($owner: String!, $name: String!) {
+  rateLimit { cost remaining }
+  repository(owner: $owner, name: $name) {
+    databaseId
+    nameWithOwner
+  }
+}
+"""
+
 # One pull request with a page of its reviews, or only whether it is there.
 PULL_REQUEST = (
     """

@@ -10,7 +10,7 @@ page and the items it was not read from are asked for. A later scan asks for an 
 alone, and meets it in a page only once it is updated.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,6 +41,10 @@ from ledger_pipeline.sources.port import ScanPage, ScanRequest
 # How often even the lightest page is asked for: where that gets no answer, it is not an item's doing.
 LIGHT_TRIES = 2
 
+# So many items in a row that no scan met before may be unread for GitHub's giving up. More are an outage of a part of
+# GitHub; the next scan goes on behind them.
+MOST_IN_A_ROW = 10
+
 # What GitHub says of a cursor it does not know, or no more.
 _REFUSED_CURSOR = "not appear to be a valid cursor"
 
@@ -66,6 +70,7 @@ class Scan:
         self._items = ItemReader(self._asker, self._streams, self._sizes)
         self._unread_items = ItemReader(self._asker, again, self._sizes)
         self._refused: dict[str, str] = {}
+        self._given_up_in_a_row = 0
         self._begin()
         self._is_resumed = request.position is not None and resume(self._connections, request.position)
 
@@ -94,6 +99,9 @@ class Scan:
             part = self._ask_for_page()
         except QueryTooHeavyError:
             return self._read_apart(gathered)
+        self._given_up_in_a_row = 0
+        if self._sizes.is_whole:
+            self._asker.went_well()
         self._sizes.went_well(pull_requests=not self._pull_requests.done)
         self._read_connections(part, self._open(), gathered)
         return part
@@ -103,14 +111,23 @@ class Scan:
         connections = self._open()
         if not connections:
             raise self._asker.unavailable("GitHub gives up even on a query for the repository's name")
-        known = len(gathered.unread)
+        known = set(gathered.unread)
         for connection in connections:
             part, page = self._light_page(connection)
             self._read_listed(part, connection, page, set(), gathered)
             self._move(part, connection, page, [], gathered)
-        if len(gathered.unread) > known:
+        unread = gathered.unread.keys() - known
+        if unread:
             self._sizes.restore()
+        self._count_given_up(unread)
         return part
+
+    def _count_given_up(self, unread: Set[ItemKey]) -> None:
+        """Count what one page could not read. Raises SourceUnavailable where that has become too much in a row."""
+        new = len(unread - self._wanted)
+        self._given_up_in_a_row = self._given_up_in_a_row + new if unread else 0
+        if self._given_up_in_a_row > MOST_IN_A_ROW:
+            raise self._asker.unavailable(f"GitHub gives up on more than {MOST_IN_A_ROW} items in a row")
 
     def _light_page(self, connection: Connection) -> tuple[RepositoryPart, Page]:
         """The page of a connection with hardly anything of its items. Raises SourceUnavailable if there is none."""
@@ -119,8 +136,11 @@ class Scan:
                 part = self._part(self._ask_once([connection], whole=False))
                 return part, self._page_of(part, connection)
             except QueryTooHeavyError as error:
-                problem = error.problem
-        raise self._asker.unavailable(f"GitHub gives up even on the lightest page, {LIGHT_TRIES} times: {problem}")
+                last = error
+        raise self._asker.unavailable(
+            f"GitHub gives up even on the lightest page, {LIGHT_TRIES} times: {last.problem}",
+            retry_after_seconds=last.retry_after_seconds,
+        )
 
     def _read_listed(
         self, part: RepositoryPart, connection: Connection, page: Page, known: set[int], gathered: Gathered

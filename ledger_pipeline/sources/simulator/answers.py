@@ -1,7 +1,7 @@
 """The answers GitHub gives instead of data: status, headers and body, worded as GitHub words them."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -97,8 +97,26 @@ def failure(kind: Failure, standing: Standing, request_id: str) -> Answer:
     match kind:
         case Failure.BAD_GATEWAY:
             return bad_gateway()
+        case Failure.SERVER_ERROR:
+            return gave_up(500)
         case Failure.MAINTENANCE:
-            return _page(503, "503 Service Unavailable")
+            return gave_up(503)
+        case Failure.MAINTENANCE_FOR_A_WHILE:
+            return replace(gave_up(503), headers={"Retry-After": "60"})
+        case Failure.HTML_PAGE:
+            return _page(200, "Sign in")
+        case Failure.NO_DATA:
+            return json_answer(200, {"data": None})
+        case Failure.INTERNAL | Failure.SERVICE_UNAVAILABLE:
+            return _with_error(None, {"type": kind.name, "message": "We could not serve you"})
+        case Failure.UNTYPED:
+            return _with_error(None, {"message": "We could not serve you"})
+        case Failure.NULL_CONNECTION:
+            error = {"message": "We could not serve you", "path": ["repository", "pullRequests"]}
+            return _with_error({"repository": None}, error)
+        case Failure.NULL_BELOW_A_NODE:
+            path = ["repository", "pullRequests", "nodes", 0, "author"]
+            return _with_error({"repository": None}, {"message": "We could not serve you", "path": path})
         case Failure.GATEWAY_TIMEOUT:
             return _page(504, "504 Gateway Time-out")
         case Failure.QUERY_TIMEOUT:
@@ -127,6 +145,10 @@ def failure(kind: Failure, standing: Standing, request_id: str) -> Answer:
 def _timed_out(status: int, request_id: str) -> Answer:
     body: dict[str, Any] = {"data": None, "errors": [{"message": _TIMEOUT.format(request_id=request_id)}]}
     return json_answer(status, body)
+
+
+def _with_error(data: object, error: dict[str, Any]) -> Answer:
+    return json_answer(200, {"data": data, "errors": [error]})
 
 
 def _page(status: int, title: str) -> Answer:

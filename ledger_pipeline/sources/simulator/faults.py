@@ -16,8 +16,26 @@ class Failure(Enum):
 
     BAD_GATEWAY = auto()
     """502 with an HTML page."""
+    SERVER_ERROR = auto()
+    """500 with an HTML page."""
     MAINTENANCE = auto()
     """503 with an HTML page."""
+    MAINTENANCE_FOR_A_WHILE = auto()
+    """503 with an HTML page and `Retry-After`, of a minute."""
+    HTML_PAGE = auto()
+    """200 with an HTML page: a proxy's."""
+    NO_DATA = auto()
+    """200, `data` null, and no error."""
+    INTERNAL = auto()
+    """200, `data` null and an error of type INTERNAL."""
+    UNTYPED = auto()
+    """200, `data` null and an error without a type."""
+    SERVICE_UNAVAILABLE = auto()
+    """200, `data` null and an error of type SERVICE_UNAVAILABLE."""
+    NULL_CONNECTION = auto()
+    """200, the repository null, and an error without a type whose path leads to a connection of it."""
+    NULL_BELOW_A_NODE = auto()
+    """200, the repository null, and an error whose path leads to the author of an item."""
     GATEWAY_TIMEOUT = auto()
     """504 with an HTML page."""
     QUERY_TIMEOUT = auto()
@@ -41,7 +59,7 @@ class Failure(Enum):
 
 
 class Damage(Enum):
-    """The request is served, but its answer does not arrive whole."""
+    """The request is served, but its answer does not arrive as it was sent."""
 
     DROPPED = auto()
     """The connection closes and nothing was answered."""
@@ -49,6 +67,8 @@ class Damage(Enum):
     """The connection closes in the middle of the body; Content-Length promised more."""
     TRUNCATED_JSON = auto()
     """A complete HTTP answer whose JSON ends in the middle."""
+    UNDATED = auto()
+    """A complete answer without a `Date` header."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +118,18 @@ class HeavyItem:
 
 
 @dataclass(frozen=True)
+class BadItem:
+    """Every query for more than the number and times of this pull request or issue meets `instead`.
+
+    With `review`, only one that would bring this review, named by its id.
+    """
+
+    number: int
+    instead: Failure | Damage | Slow
+    review: str | None = None
+
+
+@dataclass(frozen=True)
 class NullItem:
     """This pull request or issue is null wherever more than its number and times is asked for."""
 
@@ -139,7 +171,7 @@ class After:
 
 
 Odd = NullNode | PartialErrors | NullItem | OddField | Forbidden
-Fault = Failure | Damage | SecondaryLimit | Slow | HeavyPage | HeavyItem | Odd | After
+Fault = Failure | Damage | SecondaryLimit | Slow | HeavyPage | HeavyItem | BadItem | Odd | After
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ledger_pipeline.sources.simulator.cost import Cost
 from ledger_pipeline.sources.simulator.faults import (
     After,
     Asked,
+    BadItem,
     Damage,
     Failure,
     Fault,
@@ -26,7 +27,7 @@ from ledger_pipeline.sources.simulator.faults import (
 from ledger_pipeline.sources.simulator.query import Query, RefusedError, read_query
 from ledger_pipeline.sources.simulator.respond import Replier, refusal, token_of
 from ledger_pipeline.sources.simulator.root import query_root
-from ledger_pipeline.sources.simulator.spoil import is_too_heavy, spoil
+from ledger_pipeline.sources.simulator.spoil import holds, is_too_heavy, spoil
 from ledger_pipeline.sources.simulator.state import SimulatorState
 from ledger_pipeline.sources.simulator.view import github_time
 
@@ -61,12 +62,12 @@ class GraphQLEndpoint:
         met = self._state.faults.take(
             Asked(self._state.next_request_number(), tuple(cost.repositories), cost.largest_page)
         )
-        for slow in met:
-            if isinstance(slow, Slow):
-                await asyncio.sleep(slow.delay_seconds)
+        await _delay(met)
         answer = self._instead(met, cost, token_of(request), reply.request_id)
         if answer is None:
-            answer = self._served(query, token_of(request), met)
+            answer, bad = self._served(query, token_of(request), met, reply.request_id)
+            await _delay(bad)
+            met += bad
         response = reply.send(answer, next((fault for fault in met if isinstance(fault, Damage)), None))
         for then in met:
             if isinstance(then, After):
@@ -85,17 +86,30 @@ class GraphQLEndpoint:
                 return answers.bad_gateway()
         return answers.budget_spent(standing) if standing.is_spent else None
 
-    def _served(self, query: Query | RefusedError, token: str, met: list[Fault]) -> Answer:
+    def _served(
+        self, query: Query | RefusedError, token: str, met: list[Fault], request_id: str
+    ) -> tuple[Answer, list[Fault]]:
+        """The answer, and what is met for the bad items in it."""
         if isinstance(query, RefusedError):
-            return answers.json_answer(200, {"errors": query.errors})
+            return answers.json_answer(200, {"errors": query.errors}), []
         standing = self._state.charge(token, RESOURCE, query.cost.points)
         payload = query.run(query_root(self._state.view(token), _rate_limit(query.cost, standing)))
+        bad: list[Fault] = [fault.instead for fault in met if isinstance(fault, BadItem) and holds(payload, fault)]
+        for instead in bad:
+            if isinstance(instead, Failure):
+                return answers.failure(instead, standing, request_id), []
         for fault in met:
             if isinstance(fault, HeavyItem) and is_too_heavy(payload, fault):
-                return answers.gave_up(fault.status)
+                return answers.gave_up(fault.status), []
             if isinstance(fault, Odd):
                 spoil(payload, fault)
-        return answers.json_answer(200, payload)
+        return answers.json_answer(200, payload), bad
+
+
+async def _delay(met: list[Fault]) -> None:
+    for slow in met:
+        if isinstance(slow, Slow):
+            await asyncio.sleep(slow.delay_seconds)
 
 
 def _rate_limit(cost: Cost, standing: Standing) -> dict[str, Any]:

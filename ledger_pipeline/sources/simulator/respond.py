@@ -65,7 +65,9 @@ class Replier:
                 **self._query,
             )
         )
-        headers = {"Date": format_datetime(now, usegmt=True), "X-GitHub-Request-Id": self.request_id}
+        headers = {"X-GitHub-Request-Id": self.request_id}
+        if damage is not Damage.UNDATED:
+            headers["Date"] = format_datetime(now, usegmt=True)
         scopes = self._state.scopes_of(token_of(self._request))
         if scopes is not None and answer.status != 401:
             headers["X-OAuth-Scopes"] = scopes

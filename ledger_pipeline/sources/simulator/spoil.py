@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ledger_pipeline.sources.simulator.faults import (
+    BadItem,
     Forbidden,
     HeavyItem,
     NullItem,
@@ -44,6 +45,15 @@ def is_too_heavy(payload: Payload, fault: HeavyItem) -> bool:
     for node, _ in _whole(payload.get("data"), fault.number):
         reviews = (node.get("reviews") or {}).get("nodes") or []
         if fault.reviews_over is None or len(reviews) > fault.reviews_over:
+            return True
+    return False
+
+
+def holds(payload: Payload, fault: BadItem) -> bool:
+    """Whether the answer holds what is bad."""
+    for node, _ in _whole(payload.get("data"), fault.number):
+        reviews = (node.get("reviews") or {}).get("nodes") or []
+        if fault.review is None or any(review["fullDatabaseId"] == fault.review for review in reviews):
             return True
     return False
 

@@ -15,12 +15,18 @@ from ledger_pipeline_tests.sources.simulator.worlds import NAME
 
 @contextmanager
 def github_source(
-    url: str, page_size: int = 100, retries: int = 0, *, max_wait_seconds: int = 0, stop: StopSignal | None = None
+    url: str,
+    page_size: int = 100,
+    retries: int = 0,
+    *,
+    max_wait_seconds: int = 0,
+    timeout_seconds: int = 10,
+    stop: StopSignal | None = None,
 ) -> Iterator[GitHubSource]:
     client = GitHubClient(
         api_url=url,
         credentials=GitHubTokens.of("t"),
-        timeout_seconds=10,
+        timeout_seconds=timeout_seconds,
         max_wait_seconds=max_wait_seconds,
         retries=retries,
         stop=stop,

@@ -248,7 +248,7 @@ def test_four_hundred_merges_and_reviews_and_two_hundred_issues_take_four_reques
 
 def test_pages_before_a_bad_one_are_given_and_nothing_of_it(github: Simulator) -> None:
     github.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, 7))))
-    github.faults.next(None, Failure.MAINTENANCE)
+    github.faults.when(lambda asked: asked.number > 1, Failure.MAINTENANCE)
     with github_source(github.url, page_size=2) as source:
         pages = source.scan(ScanRequest(NAME, {PULL_REQUESTS: MONDAY}))
         assert event_ids([next(pages)]) == [f"github:pr:{NAME}:5", f"github:pr:{NAME}:6"]

@@ -297,7 +297,7 @@ def test_an_item_takes_no_more_than_so_many_requests(github: Simulator) -> None:
     github.replace_world(world(pull_request(7, reviews=tuple(review(n, MONDAY) for n in range(150)))))
     always(github, HeavyItem(7, reviews_over=1))
     [page] = again(github, SEVEN)
-    assert len(github.requests) == 1 + MOST_REQUESTS
+    assert len(github.requests) == 1 + MOST_REQUESTS + 1  # the page, the item, and whether GitHub answers at all
     assert page.unread[0].reason == f"its reviews take more than {MOST_REQUESTS} requests"
     assert page.unread[0].earliest == MONDAY
 
