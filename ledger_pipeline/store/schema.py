@@ -282,6 +282,7 @@ activity_curation = Table(
     _since("created_at"),
     _since("updated_at"),
     UniqueConstraint("epoch_id", "event_id"),
+    CheckConstraint("weight_override_milli BETWEEN 0 AND 9007199254740991", name="weight_override_milli"),
 )
 
 epoch_allocations = Table(

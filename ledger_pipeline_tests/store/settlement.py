@@ -9,6 +9,7 @@ Ada has two pull requests (2000 milli-units), Grace a review (500), and they sha
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -26,7 +27,19 @@ from ledger_pipeline.pipeline.settle import Draft, correct, draft_statement, fin
 from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Allocation, NewBinding, Statement
-from ledger_pipeline_tests.builders import ADA, GRACE, NODE_ID, PRODUCER, instant, pull_request, review, scope, window
+from ledger_pipeline_tests.builders import (
+    ADA,
+    GRACE,
+    NODE_ID,
+    PRODUCER,
+    cursor,
+    instant,
+    pull_request,
+    receipt,
+    review,
+    scope,
+    window,
+)
 
 POOL = 10_000
 ADA_USER, GRACE_USER = "user-ada", "user-grace"
@@ -78,6 +91,23 @@ def bound(users: Mapping[int, str]) -> list[NewBinding]:
     return [NewBinding(GITHUB, str(account), user) for account, user in users.items()]
 
 
+def read_to_end(ledger: PostgresLedger, of_scope: Scope, of: EpochWindow) -> None:
+    """Cursors and receipts of every part of `of_scope`: each was read over all of the window, and past its end."""
+    until = of.end + timedelta(hours=1)
+    parts = [
+        {"stream": stream, "source_scope": source_scope}
+        for spec in of_scope.sources
+        for source_scope in spec.source_scopes
+        for stream in spec.streams
+    ]
+    ledger.advance_cursors(
+        of_scope.scope_id,
+        [cursor(until, of.start, **part) for part in parts],
+        until,
+        [receipt(until, of.start, of=of, **part) for part in parts],
+    )
+
+
 @dataclass(frozen=True)
 class Books:
     """One scope's epoch of `of` in `ledger`, and the repo-spec it is settled by."""
@@ -120,7 +150,13 @@ class Books:
         fill_pool(self.ledger, self.scope, self.epoch)
         return allocations
 
+    def read(self) -> "Books":
+        """Read to the epoch's end, as scans leave it behind them."""
+        read_to_end(self.ledger, self.scope, self.of)
+        return self
+
     def close(self) -> "Books":
+        self.read()
         assert close(self.ledger, self.scope, self.epoch)
         return self
 

@@ -212,6 +212,12 @@ NO_EPOCHS: Mapping[str, tuple[str, str, str, str]] = {
         '{"github:pr_merged": -1}',
         "weights are whole numbers",
     ),
+    "weighed beyond what JSON keeps exact": (
+        "'2026-03-02Z'",
+        "'2026-03-09Z'",
+        '{"github:pr_merged": 9007199254740992}',
+        "weights are whole numbers",
+    ),
     "weighed by no object": ("'2026-03-02Z'", "'2026-03-09Z'", "[]", "weights are whole numbers"),
 }
 
@@ -228,12 +234,13 @@ def test_no_epoch_is_made_but_open_ones_of_the_scopes_calendar(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("status = 'finalized'", "it closes with all that it is paid by"),
-        ("status = 'review'", "it closes with all that it is paid by"),
+        ("status = 'finalized'", "it is open, and goes to review first"),
+        ("status = 'review'", "it closes at the time of its transaction"),
+        ("status = 'review', closed_at = now() - interval '1 second'", "it closes at the time of its transaction"),
         (
             "status = 'finalized', closed_at = now(), allocation_algo_ref = 'x', weight_config_hash = 'x', "
             "approver_set_hash = 'x', pinned_spec = '{}'",
-            "it is finalized by a signed statement",
+            "it is open, and goes to review first",
         ),
         (
             "status = 'review', closed_at = now(), allocation_algo_ref = 'x', weight_config_hash = 'x', "
@@ -241,7 +248,13 @@ def test_no_epoch_is_made_but_open_ones_of_the_scopes_calendar(
             "it closes with all that it is paid by",
         ),
     ],
-    ids=["finalized at once", "review without pins", "finalized without a statement", "a spec that is none"],
+    ids=[
+        "finalized at once",
+        "review without pins",
+        "closed in the past",
+        "finalized without a statement",
+        "a spec that is none",
+    ],
 )
 def test_no_epoch_moves_on_without_what_it_rests_on(
     writer: Engine, before: dict[str, int], change: str, message: str

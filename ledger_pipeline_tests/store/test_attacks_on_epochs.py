@@ -4,18 +4,44 @@ another one needs, and none stops an epoch for ever.
 Each of these has a ledger of its own, for rows are written; what is refused outright is in `test_attacks.py`.
 """
 
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Engine, text
 
+from ledger_pipeline.core.errors import StoreError
+from ledger_pipeline.core.pins import approver_set_hash, epoch_pins, weight_config_hash
+from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, MAX_WEIGHT_MILLI
+from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
-from ledger_pipeline_tests.builders import NODE_ID, PRODUCER, SCOPE_ID, cursor, instant, pull_request, receipt, window
+from ledger_pipeline_tests.builders import (
+    NODE_ID,
+    PRODUCER,
+    REPO,
+    SCOPE_ID,
+    cursor,
+    instant,
+    pull_request,
+    receipt,
+    window,
+)
 from ledger_pipeline_tests.postgres import set_status
-from ledger_pipeline_tests.store.settlement import ADA_USER, finalized, refused
+from ledger_pipeline_tests.store.settlement import (
+    ADA_USER,
+    APPROVERS,
+    POOL,
+    Books,
+    collected,
+    finalized,
+    refused,
+    reviewed,
+)
 from ledger_pipeline_tests.store.test_roles import urls
 
 NOW = instant("2026-02-24")
@@ -125,3 +151,114 @@ def test_no_rejection_is_of_an_epoch_that_does_not_hold_it(
     books_of_writer.append_events(SCOPE_ID, [pull_request(9)], PRODUCER, NOW)
     for changes in ("'event_time', timestamptz '1999-01-01Z'", "'node_id', gen_random_uuid()"):
         assert " does not hold " in refused(writer, copied("rejected_events", changes))
+
+
+CLOSE = """
+    UPDATE epochs SET status = 'review', closed_at = now(), allocation_algo_ref = :allocation_algo_ref,
+        weight_config_hash = :weight_config_hash, approver_set_hash = :approver_set_hash,
+        pinned_spec = CAST(:pinned_spec AS jsonb)
+    WHERE status = 'open'
+"""
+NO_HASH = "0" * 64
+JUNK_PINS: Mapping[str, Mapping[str, object]] = {
+    "no algorithm": {"allocation_algo_ref": "x"},
+    "no hash of weights": {"weight_config_hash": "x"},
+    "a hash of other weights": {"weight_config_hash": NO_HASH},
+    "no hash of approvers": {"approver_set_hash": "x"},
+    "a hash of other approvers": {"approver_set_hash": NO_HASH},
+    "a hash missing": {"approver_set_hash": None},
+    "no spec": {"pinned_spec": {}},
+    "a list": {"pinned_spec": []},
+}
+JUNK_SPECS: Mapping[str, object] = {
+    "id_rule": "v0",
+    "scope_id": str(NODE_ID),
+    "scope_key": "Not A Key",
+    "first_epoch": "tomorrow",
+    "epoch_length_days": 7.5,
+    "auto_close_grace_hours": 10**16,
+    "base_issuance_credits": 10_000,
+    "approvers": ["somebody"],
+    "weights_milli": {"github:pr_merged": 2**53},
+    "activity_sources": {},
+}
+
+
+def junk_pins(honest: Mapping[str, object]) -> Iterator[dict[str, object]]:
+    """`honest` with one thing wrong, each thing in turn."""
+    spec = honest["pinned_spec"]
+    assert isinstance(spec, dict)
+    for changes in JUNK_PINS.values():
+        yield {**honest, **changes}
+    for key, value in JUNK_SPECS.items():
+        yield {**honest, "pinned_spec": {**spec, key: value}}
+        yield {**honest, "pinned_spec": {name: kept for name, kept in spec.items() if name != key}}
+    yield {**honest, "pinned_spec": {**spec, "more": 1}}
+    yield {**honest, "pinned_spec": {**spec, "base_issuance_credits": str(2**63)}}
+
+
+def test_junk_at_closing_is_refused_and_the_honest_pins_are_taken(
+    writer: Engine, books_of_writer: PostgresLedger
+) -> None:
+    books = collected(books_of_writer).read()
+    books.materialize()
+    honest = asdict(epoch_pins(books.scope, books.epoch.weights_milli))
+    assert set(JUNK_SPECS) == set(honest["pinned_spec"])
+    for pins in junk_pins(honest):
+        assert "it closes with all that it is paid by, and " in refused(
+            writer, CLOSE, **{**pins, "pinned_spec": json.dumps(pins["pinned_spec"])}
+        ), pins
+    books.close()
+    assert books.finalize(books.signature()).pool_total_credits == POOL
+
+
+def test_no_epoch_closes_before_its_end_or_unread(writer: Engine, books_of_writer: PostgresLedger) -> None:
+    unread = collected(books_of_writer)
+    with pytest.raises(StoreError, match=f"pull_requests of {REPO} was not read to its end"):
+        close(books_of_writer, unread.scope, unread.epoch)
+    running = unread.scope.calendar.window_at(datetime.now(UTC))
+    of_today = Books(books_of_writer, unread.scope, running).read()
+    with pytest.raises(StoreError, match="refused: it runs until "):
+        close(books_of_writer, of_today.scope, of_today.epoch)
+    # Elsewhere, or up to less than its end, is not read; nor is what has no stream.
+    for reach in (cursor("2026-02-22", "2026-02-16"), cursor("2026-03-01", "2026-02-16", source_scope="other/one")):
+        books_of_writer.advance_cursors(
+            SCOPE_ID, [reach], NOW, [receipt(reach.watermark, "2026-02-16", source_scope=reach.source_scope)]
+        )
+        with pytest.raises(StoreError, match="was not read to its end"):
+            close(books_of_writer, unread.scope, unread.epoch)
+    assert [epoch.status for epoch in books_of_writer.open_epochs(SCOPE_ID)] == [EpochStatus.OPEN] * 2
+
+
+@pytest.mark.parametrize("change", ["'finalized'", "'finalized', pool_total_credits = 0"])
+def test_no_epoch_is_finalized_from_open_or_with_another_total(
+    writer: Engine, books_of_writer: PostgresLedger, change: str
+) -> None:
+    books = reviewed(books_of_writer)
+    assert "it is finalized by a signed statement" in refused(writer, f"UPDATE epochs SET status = {change}")
+    books.finalize(books.signature())
+    collected(books_of_writer, of=window("2026-02-23"))
+    message = refused(writer, f"UPDATE epochs SET status = {change} WHERE status = 'open'")
+    assert "it is open, and goes to review first" in message
+
+
+def test_the_database_hashes_weights_and_approvers_as_verifying_does(ledger_engine: Engine) -> None:
+    many = {
+        f"github:{name}": number
+        for number, name in enumerate(("ä", "\x7f", "\x1f", '"', "\\", "\n", "z", "\U0001f600"))
+    }
+    for weights in ({}, DEFAULT_WEIGHTS_MILLI, {"a": 2**53 - 1}, many):
+        query = "SELECT ledger_weights_hash(CAST(:weights AS jsonb))"
+        assert written(ledger_engine, query, weights=json.dumps(dict(weights))) == weight_config_hash(weights)
+    for approvers in ((), APPROVERS, APPROVERS[::-1]):
+        query = "SELECT ledger_approvers_hash(CAST(:approvers AS jsonb))"
+        assert written(ledger_engine, query, approvers=json.dumps(approvers)) == approver_set_hash(approvers)
+
+
+def test_no_weight_of_an_event_is_more_than_json_keeps_exact(writer: Engine, books_of_writer: PostgresLedger) -> None:
+    collected(books_of_writer).materialize()
+    for weight in (-1, MAX_WEIGHT_MILLI + 1):
+        assert "activity_curation_weight_override_milli_check" in refused(
+            writer, f"UPDATE activity_curation SET weight_override_milli = {weight}"
+        )
+    written(writer, f"UPDATE activity_curation SET weight_override_milli = {MAX_WEIGHT_MILLI} RETURNING 1")

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import ConfigurationError, EpochOverlap, StoreError, VerificationFailed
 from ledger_pipeline.core.events import GITHUB
-from ledger_pipeline.core.pins import EpochPins
+from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.store import migrations, schema
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.inspection import rights_of
@@ -31,13 +31,14 @@ from ledger_pipeline_tests.builders import (
     note_unread,
     pull_request,
     receipt,
+    scope,
     skipped,
     unread,
     weeks,
     window,
 )
 from ledger_pipeline_tests.postgres import fresh_database, set_status
-from ledger_pipeline_tests.store.settlement import collected
+from ledger_pipeline_tests.store.settlement import collected, read_to_end
 
 NOW = instant("2026-02-18")
 CLOSED, OPEN = weeks(2, "2026-02-09")
@@ -140,7 +141,8 @@ def test_the_writer_does_all_that_the_pipeline_does(ledger_url: str) -> None:
         assert len(list(ledger.events(SCOPE_ID, OPEN))) == 3
         [epoch] = ledger.epochs(SCOPE_ID, OPEN)
         without = Exclusion(tuple(ledger.unread_items(SCOPE_ID)), "ada", "it never comes")
-        assert ledger.close_epoch(epoch.id, EpochPins("weight-sum-v0", "a", "b", {"scope_key": "x"}), exclusion=without)
+        read_to_end(ledger, scope(), OPEN)
+        assert ledger.close_epoch(epoch.id, epoch_pins(scope(), {}), exclusion=without)
         assert ledger.epochs(SCOPE_ID, OPEN)[0].status is EpochStatus.REVIEW
 
 
@@ -151,7 +153,8 @@ def test_the_writer_makes_epochs_of_the_scopes_calendar_and_closes_them(ledger_u
         [first, second] = ledger.ensure_epochs(SCOPE_ID, weeks(2, "2026-03-02"), {"github:pr_merged": 1000})
         assert [epoch.status for epoch in (first, second)] == [EpochStatus.OPEN] * 2
         assert ledger.ensure_epochs(SCOPE_ID, weeks(2, "2026-03-02"), {}) == [first, second]
-        assert ledger.close_epoch(first.id, EpochPins("weight-sum-v0", "a", "b", {"scope_key": "x"}))
+        read_to_end(ledger, scope(), first.window)
+        assert ledger.close_epoch(first.id, epoch_pins(scope(), first.weights_milli))
         two_weeks = window("2026-03-16", days=14)
         with pytest.raises(StoreError, match="have 7 days, not 14; to change it, as the owner: UPDATE scope_cal"):
             ledger.ensure_epochs(SCOPE_ID, [two_weeks], {})
