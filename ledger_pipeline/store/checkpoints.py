@@ -1,7 +1,7 @@
 """Checkpoints: where the unfinished scan of a source_scope stands, one at a time and gone when it is finished."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -35,18 +35,21 @@ DISCARD = text("""
 
 
 def find(connection: Connection, scope: Mapping[str, object], source: str, source_scope: str) -> Checkpoint | None:
-    """The checkpoint of a source_scope, None when it has none."""
+    """The checkpoint of a source_scope; None when it has none, or one that nothing of ours wrote."""
     row = connection.execute(FIND, {**scope, "source": source, "source_scope": source_scope}).one_or_none()
     if row is None:
         return None
-    coverage = tuple(
-        StreamCoverage(
-            stream=stream["stream"],
-            floor=datetime.fromisoformat(stream["floor"]),
-            covered_from=datetime.fromisoformat(stream["covered_from"]),
+    try:
+        coverage = tuple(
+            StreamCoverage(
+                stream=stream["stream"],
+                floor=datetime.fromisoformat(stream["floor"]).astimezone(UTC),
+                covered_from=datetime.fromisoformat(stream["covered_from"]).astimezone(UTC),
+            )
+            for stream in row.coverage
         )
-        for stream in row.coverage
-    )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
     return Checkpoint(**{**row._asdict(), "coverage": coverage})
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.pool import Pool
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import ConfigurationError
+from ledger_pipeline.core.stored_json import read_json
 from ledger_pipeline.store.bounded_connection import BoundedConnection
 
 SECRETS = ("password", "sslpassword")  # libpq takes them in a URL's query too, which a repr would show
@@ -48,6 +49,7 @@ def make_engine(url: str, *, poolclass: type[Pool] | None = None, limits: Databa
         connect_args=secrets,
         poolclass=poolclass,
         pool_pre_ping=True,
+        json_deserializer=read_json,
         hide_parameters=True,  # an error about one event would otherwise print the whole batch
         **({} if poolclass is NullPool else _pool_options(limits)),
     )

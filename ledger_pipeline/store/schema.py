@@ -49,6 +49,10 @@ def _required(name: str, type_: Any = Text, *more: Any, **options: Any) -> Colum
     return Column(name, type_, *more, nullable=False, **options)
 
 
+def _json(name: str, kind: str = "object", *, longest_kilobytes: int = 64, nullable: bool = False) -> Column[Any]:
+    return Column(name, JSONB, nullable=nullable, info={"kind": kind, "longest_bytes": 1000 * longest_kilobytes})
+
+
 epochs = Table(
     "epochs",
     metadata,
@@ -57,7 +61,7 @@ epochs = Table(
     _required("status", server_default="open"),
     _required("period_start", INSTANT),
     _required("period_end", INSTANT),
-    _required("weight_config", JSONB),
+    _json("weight_config"),
     Column("pool_total_credits", BigInteger),
     _since("opened_at"),
     Column("closed_at", INSTANT),
@@ -66,7 +70,7 @@ epochs = Table(
     Column("allocation_algo_ref", Text),
     Column("weight_config_hash", Text),
     Column("approver_set_hash", Text),
-    Column("pinned_spec", JSONB),
+    _json("pinned_spec", longest_kilobytes=1000, nullable=True),
     UniqueConstraint("node_id", "scope_id", "period_start", "period_end"),
     CheckConstraint("status IN ('open', 'review', 'finalized')", name="status"),
     CheckConstraint("period_start < period_end", name="period"),
@@ -102,7 +106,7 @@ activity_events = Table(
     _required("platform_user_id"),
     _required("platform_login"),
     _required("artifact_url"),
-    _required("metadata", JSONB),
+    _json("metadata"),
     _required("payload_hash"),
     _required("producer"),
     _required("producer_version"),
@@ -135,7 +139,7 @@ rejected_events = Table(
     _required("platform_user_id"),
     _required("platform_login"),
     _required("artifact_url"),
-    _required("metadata", JSONB),
+    _json("metadata"),
     _required("payload_hash"),
     Column("source_object_id", Text),
     _required("event_time", INSTANT),
@@ -204,7 +208,7 @@ scan_receipts = Table(
     _required("covered_to", INSTANT),
     _required("pages", Integer),
     _required("seen", Integer),
-    _required("skipped_by_reason", JSONB),
+    _json("skipped_by_reason"),
     Column("first_updated_at", INSTANT),
     Column("last_updated_at", INSTANT),
     Column("source_total", BigInteger),
@@ -222,8 +226,8 @@ scan_checkpoints = Table(
     Column("source", Text, primary_key=True),
     Column("source_scope", Text, primary_key=True),
     _required("watermark", INSTANT),
-    _required("coverage", JSONB),
-    _required("position", JSONB),
+    _json("coverage", kind="array"),
+    _json("position", longest_kilobytes=1000),
     _required("pages", Integer),
     _required("saved_at", INSTANT),
     Column("source_scope_id", Text),
@@ -309,7 +313,7 @@ epoch_pool_components = Table(
     _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
     _required("component_id"),
     _required("algorithm_version"),
-    _required("inputs_json", JSONB),
+    _json("inputs_json"),
     _required("amount_credits", BigInteger),
     Column("evidence_ref", Text),
     _since("computed_at"),
@@ -324,10 +328,11 @@ payout_statements = Table(
     _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
     _required("allocation_set_hash"),
     _required("pool_total_credits", BigInteger),
-    _required("payouts_json", JSONB),
+    _json("payouts_json", kind="payouts"),
     Column("supersedes_statement_id", Uuid),
     _since("created_at"),
     _required("attempt", Integer, server_default=text("0")),
+    CheckConstraint("pool_total_credits >= 0", name="pool_total_credits"),
     UniqueConstraint("id", "epoch_id"),
     UniqueConstraint("supersedes_statement_id", "attempt"),
     ForeignKeyConstraint(
@@ -438,6 +443,11 @@ def _check_every_column() -> None:
             if column.type is INSTANT:
                 readable = f"{column.name} BETWEEN timestamptz '1970-01-01Z' AND timestamptz '2999-12-31Z'"
                 table.append_constraint(CheckConstraint(readable, name=f"{column.name}_instant"))
+            if isinstance(column.type, JSONB):
+                rule = f"ledger_is_plain_json({column.name}, '{column.info['kind']}', {column.info['longest_bytes']})"
+                if column.info["kind"] == "payouts":
+                    rule = f"ledger_is_payouts({column.name})"
+                table.append_constraint(CheckConstraint(rule, name=f"{column.name}_json"))
 
 
 _check_every_column()

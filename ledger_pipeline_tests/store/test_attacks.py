@@ -303,7 +303,7 @@ UNREADABLE = {
     "event_type, reason, event_time, CAST({} AS timestamptz) FROM skipped_activity LIMIT 1",
     "an item unread": "UPDATE unread_items SET since = {}",
     "a checkpoint": "INSERT INTO scan_checkpoints (node_id, scope_id, source, source_scope, watermark, coverage, "
-    "position, pages, saved_at) SELECT node_id, scope_id, source, 'x', cursor_value, '{{}}', '{{}}', 1, {} "
+    "position, pages, saved_at) SELECT node_id, scope_id, source, 'x', cursor_value, '[]', '{{}}', 1, {} "
     "FROM source_cursors",
     "an epoch closed": "UPDATE epochs SET closed_at = {} WHERE status = 'open'",
     "a receipt": "INSERT INTO scan_receipts (node_id, scope_id, period_start, period_end, source, stream, "
@@ -326,6 +326,65 @@ def test_no_row_has_an_instant_that_nobody_can_read(
     message = refused(writer, UNREADABLE[name].format(f"'{instant}'"))
     assert "violates check constraint" in message
     assert "_instant_check" in message
+
+
+ODD_JSON = {
+    "of 5,000 digits": """('{"x": ' || repeat('9', 5000) || '}')""",
+    "of 130,001 digits": """'{"x": 1e130000}'""",
+    "of a fraction": """'{"x": 1.5}'""",
+    "of 3,000 brackets": """('{"x": ' || repeat('[', 3000) || repeat(']', 3000) || '}')""",
+    "of two megabytes": """('{"x": "' || repeat('x', 2000000) || '"}')""",
+    "of no object": "'[]'",
+}
+TAKES_JSON = {
+    "an event": "INSERT INTO activity_events (id, source, event_type, event_time, node_id, scope_id, platform_user_id, "
+    "platform_login, artifact_url, metadata, payload_hash, producer, producer_version, retrieved_at) SELECT 'x', "
+    "source, event_type, timestamptz '2026-02-17Z', node_id, scope_id, platform_user_id, platform_login, "
+    "artifact_url, CAST({} AS jsonb), payload_hash, producer, producer_version, retrieved_at FROM activity_events "
+    "LIMIT 1",
+    "a component": "INSERT INTO epoch_pool_components (node_id, epoch_id, component_id, algorithm_version, "
+    "inputs_json, amount_credits, evidence_ref) SELECT node_id, id, 'top_up', 'manual-v0', CAST({} AS jsonb), 1, 'x' "
+    "FROM epochs WHERE status = 'open'",
+    "a checkpoint": "INSERT INTO scan_checkpoints (node_id, scope_id, source, source_scope, watermark, coverage, "
+    "position, pages, saved_at) SELECT node_id, scope_id, source, 'x', cursor_value, '[]', CAST({} AS jsonb), 1, "
+    "now() FROM source_cursors",
+}
+
+
+@pytest.mark.parametrize("value", ODD_JSON.values(), ids=ODD_JSON)
+@pytest.mark.parametrize("name", TAKES_JSON)
+def test_no_row_has_json_that_nobody_can_read(writer: Engine, before: dict[str, int], name: str, value: str) -> None:
+    message = refused(writer, TAKES_JSON[name].format(value).replace(":", r"\:"))
+    assert "violates check constraint" in message
+    assert "_json_check" in message
+
+
+LINE = """{"userId": "ada", "totalUnits": "1", "share": "1.000000", "amountCredits": "1"}"""
+
+
+@pytest.mark.parametrize(
+    ("payouts", "total"),
+    [
+        (LINE.replace("}", ', "more": 7}'), 1),
+        (LINE.replace("}", ', "more": [[[]]]}'), 1),
+        (LINE.replace('"1.000000"', f'"{"1" * 2000}"'), 1),
+        (LINE.replace('"totalUnits": "1"', '"totalUnits": "one"'), 1),
+        (LINE.replace('"amountCredits": "1"', f'"amountCredits": "{"1" * 5000}"'), 1),
+        (LINE, -1),
+    ],
+    ids=["a fifth value", "a deep one", "a long share", "units in words", "5,000 digits", "a pool below nothing"],
+)
+def test_no_statement_has_lines_but_of_four_short_values(
+    writer: Engine, before: dict[str, int], payouts: str, total: int
+) -> None:
+    message = refused(
+        writer,
+        "INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json) "
+        "SELECT node_id, id, 'x', :total, CAST(:payouts AS jsonb) FROM epochs WHERE status = 'open'",
+        total=total,
+        payouts=f"[{payouts}]",
+    )
+    assert "violates check constraint" in message
 
 
 @pytest.mark.parametrize("table", ["activity_curation", "epoch_allocations", "payout_statements", "signing_requests"])

@@ -46,6 +46,32 @@ def test_every_instant_can_be_read_and_reckoned_with(ledger_engine: Engine) -> N
     assert len(taken(ledger_engine, "timestamp with time zone", ["'2026-02-18Z'"])) == len(instants)
 
 
+UNREADABLE_JSON = {
+    "a number of 5,000 digits": """'{"x": ' || repeat('9', 5000) || '}'""",
+    "a number of 130,001 digits": """'{"x": 1e130000}'""",
+    "a number that is not whole": """'{"x": 1.5}'""",
+    "a number that is nearly nothing": """'{"x": 1e-16000}'""",
+    "such a number in a list": """'[' || repeat('9', 5000) || ']'""",
+    "three thousand brackets": "repeat('[', 3000) || repeat(']', 3000)",
+    "a hundred brackets": """'{"x": ' || repeat('[', 100) || repeat(']', 100) || '}'""",
+    "three thousand braces": """repeat('{"x": ', 3000) || '1' || repeat('}', 3000)""",
+    "two megabytes": """'{"x": "' || repeat('x', 2000000) || '"}'""",
+    "text": """'"x"'""",
+    "a number": "'7'",
+    "null": "'null'",
+}
+
+
+def test_all_json_can_be_read(ledger_engine: Engine) -> None:
+    assert taken(ledger_engine, "jsonb", [f"({value})" for value in UNREADABLE_JSON.values()]) == []
+    odd_text = r"""'{"x": [{"y": "1.5 [\" [[[\\"}], "9.99999999999999999999999999999999999999999999": -7}'"""
+    with ledger_engine.connect() as connection:
+        columns = {(table, column) for table, column in connection.execute(COLUMNS, {"type": "jsonb"}).all()}
+    assert {(table, column) for table, column, _ in taken(ledger_engine, "jsonb", ["'{}'", "'[]'"])} == columns
+    objects = columns - {("scan_checkpoints", "coverage"), ("payout_statements", "payouts_json")}
+    assert {(table, column) for table, column, _ in taken(ledger_engine, "jsonb", [odd_text])} == objects
+
+
 def test_rows_of_before_a_rule_stay_and_are_named(empty_database_url: str) -> None:
     migrations.upgrade(empty_database_url, "0042")
     engine = make_engine(empty_database_url)

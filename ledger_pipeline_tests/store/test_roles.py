@@ -211,8 +211,8 @@ def test_an_odd_epoch_of_before_is_named_and_stops_no_reader(
     ledger.ensure_epochs(SCOPE_ID, [CLOSED], {})
     with ledger_engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE epochs DISABLE TRIGGER epochs_born_open")
-        for column in ("period_start", "period_end"):
-            connection.exec_driver_sql(f"ALTER TABLE epochs DROP CONSTRAINT epochs_{column}_instant_check")
+        for rule in ("period_start_instant", "period_end_instant", "weight_config_json"):
+            connection.exec_driver_sql(f"ALTER TABLE epochs DROP CONSTRAINT epochs_{rule}_check")
         connection.exec_driver_sql(
             "INSERT INTO epochs (node_id, scope_id, period_start, period_end, status, weight_config) "
             f"VALUES ('{NODE_ID}', '{SCOPE_ID}', {values})"
