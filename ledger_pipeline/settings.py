@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from urllib.parse import unquote
 
 import pydantic_settings
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -30,6 +31,7 @@ REPO_SPEC_DEFAULT = Path(".cogni/repo-spec.yaml")
 PUBLIC_GITHUB_API_URL = "https://api.github.com"
 SECRETS_FOLDER = Path("/run/secrets")  # where containers find mounted secrets
 CLOCK_TOLERANCE_SECONDS = 300
+LONGEST_CLOCK_TOLERANCE_SECONDS = 540  # scans overlap by ten minutes, of which GitHub's own delays need a part
 SIMULATED_CLOCK = "simulated-github-clock"  # in the folder of local state: the ledger there is of made-up activity
 ANY_CLOCK_SECONDS = 10**10  # the tolerance towards a simulated GitHub, whose clock is its own
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -65,6 +67,16 @@ class GitHubApp:
     app_id: str
     private_key: SecretStr
     installation_id: int | None = None
+
+
+def _clock_tolerance(seconds: int, info: ValidationInfo) -> int:
+    is_simulated = seconds == ANY_CLOCK_SECONDS and info.data.get("github_api_url") != PUBLIC_GITHUB_API_URL
+    if seconds > LONGEST_CLOCK_TOLERANCE_SECONDS and not is_simulated:
+        raise PydanticCustomError(
+            "clock_tolerance",
+            f"more than {LONGEST_CLOCK_TOLERANCE_SECONDS} seconds could hide events: synchronize the clocks instead",
+        )
+    return seconds
 
 
 class _SecretFiles(SecretsSettingsSource):
@@ -250,7 +262,12 @@ class Settings(BaseSettings):
         int, Field(ge=0, description="Points of the hourly budget left to others; below, the reset is waited for.")
     ] = 200
     github_clock_tolerance_seconds: Annotated[
-        int, Field(ge=0, description="How far the time of GitHub's answers may be from ours; beyond, none is believed.")
+        int,
+        AfterValidator(_clock_tolerance),
+        Field(
+            ge=0,
+            description="How far the time of GitHub's answers may be from ours, at most 540; beyond, none is believed.",
+        ),
     ] = CLOCK_TOLERANCE_SECONDS
 
     @classmethod
@@ -380,7 +397,7 @@ class Settings(BaseSettings):
     def is_simulated(self) -> bool:
         """Whether GitHub is simulated: by what a collection asks, or where the embedded ledger is the demo's."""
         asks_simulator = (
-            self.github_api_url != PUBLIC_GITHUB_API_URL and self.github_clock_tolerance_seconds >= ANY_CLOCK_SECONDS
+            self.github_api_url != PUBLIC_GITHUB_API_URL and self.github_clock_tolerance_seconds == ANY_CLOCK_SECONDS
         )
         return asks_simulator or (self.database_url is None and (self.home / SIMULATED_CLOCK).is_file())
 

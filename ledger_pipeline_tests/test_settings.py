@@ -11,7 +11,17 @@ from pydantic import SecretStr
 
 from ledger_pipeline import settings as settings_module
 from ledger_pipeline.core.errors import ConfigurationError, SettingsError, SpecError
-from ledger_pipeline.settings import PUBLIC_GITHUB_API_URL, GitHubApp, GitHubTokens, Settings, read_settings
+from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP
+from ledger_pipeline.settings import (
+    ANY_CLOCK_SECONDS,
+    CLOCK_TOLERANCE_SECONDS,
+    LONGEST_CLOCK_TOLERANCE_SECONDS,
+    PUBLIC_GITHUB_API_URL,
+    GitHubApp,
+    GitHubTokens,
+    Settings,
+    read_settings,
+)
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID
 from ledger_pipeline_tests.sources.github.patient_client import chain, key_pair
 
@@ -389,3 +399,19 @@ def test_an_identity_that_agrees_is_accepted_in_any_case(monkeypatch: pytest.Mon
     monkeypatch.setenv("NODE_ID", spelling(NODE_ID))
     monkeypatch.setenv("SCOPE_ID", spelling(SCOPE_ID))
     assert read_settings().repo_spec().default_scope.scope_id == SCOPE_ID
+
+
+@pytest.mark.parametrize(
+    ("seconds", "api_url"), [("541", "http://127.0.0.1:8744"), (str(ANY_CLOCK_SECONDS), PUBLIC_GITHUB_API_URL)]
+)
+def test_a_clock_tolerance_that_could_hide_events_is_refused(
+    monkeypatch: pytest.MonkeyPatch, seconds: str, api_url: str
+) -> None:
+    monkeypatch.setenv("GITHUB_API_URL", api_url)
+    monkeypatch.setenv("GITHUB_CLOCK_TOLERANCE_SECONDS", seconds)
+    with pytest.raises(SettingsError, match=r"^GITHUB_CLOCK_TOLERANCE_SECONDS is not valid: more than 540 seconds"):
+        read_settings()
+
+
+def test_scans_overlap_by_more_than_clocks_may_differ() -> None:
+    assert SCAN_OVERLAP.total_seconds() > LONGEST_CLOCK_TOLERANCE_SECONDS >= CLOCK_TOLERANCE_SECONDS

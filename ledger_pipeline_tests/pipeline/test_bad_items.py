@@ -34,6 +34,7 @@ WAYS: dict[Failure | Damage | Slow, str] = {
     Failure.SERVICE_UNAVAILABLE: "GitHub could not finish the query: We could not serve you",
     Failure.NULL_CONNECTION: "GitHub could not finish the query: We could not serve you",
     Failure.NULL_BELOW_A_NODE: "GitHub could not finish the query: We could not serve you",
+    Failure.FORBIDDEN_BELOW_A_NODE: "GitHub could not finish the query: We may not serve you",
     Failure.MAINTENANCE_FOR_A_WHILE: "GitHub answers 503: no message",
     Failure.SERVER_ERROR: "GitHub answers 500: no message",
     Damage.DROPPED: "no whole answer from {url}: ",
@@ -120,7 +121,10 @@ def test_an_outage_that_fails_the_same_way_is_no_items_fault(
         if not failures:
             assert began_after > 5, "the collection was whole before the outage began"
             break
-        assert isinstance(failures[0], SourceUnavailable)
+        if way is Failure.FORBIDDEN_BELOW_A_NODE:
+            assert "We may not serve you" in failures[0].problem
+        else:
+            assert isinstance(failures[0], SourceUnavailable)
         assert NAME in str(failures[0])
         assert len(of_five.requests) <= began_after + MOST_REQUESTS_OF_AN_OUTAGE
         passed = ledger.checkpoint(SCOPE_ID, "github", NAME) or ledger.cursors(SCOPE_ID, "github")

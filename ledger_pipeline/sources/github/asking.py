@@ -128,7 +128,7 @@ class Asker:
         if payload is None:
             raise self.refused("GitHub answers null for the repository")
         try:
-            return RepositoryPart(read(RepositoryAnswer, payload, answer.server_time), answer)
+            return RepositoryPart(read(RepositoryAnswer, payload, answer.date), answer)
         except UnusablePayload as error:
             raise self.refused(f"GitHub's answer is malformed: {error}") from None
 
@@ -146,9 +146,9 @@ def _is_told_of(error: GraphQLError) -> bool:
     return len(error.path) <= 2 and error.type in ("FORBIDDEN", "NOT_FOUND")
 
 
-def is_below(*place: str) -> Callable[[GraphQLError], bool]:
-    """Allow errors at that place of an answer or below, so that the rest of it stands; never one that is a limit."""
-    return lambda error: error.path[: len(place)] == place and not is_limit(error)
+def is_below_the_repository(error: GraphQLError) -> bool:
+    """Whether it is of something that was asked of the repository, so that the rest of the answer stands."""
+    return error.path[:1] == ("repository",) and len(error.path) > 1 and not is_limit(error)
 
 
 def is_of_a_node(error: GraphQLError) -> bool:

@@ -190,7 +190,7 @@ class GitHubClient:
             finally:
                 credential.budget.give_back(points)
             if isinstance(outcome, Answer):
-                self._clock.check(source_scope, outcome.date)
+                self._clock.check(source_scope, outcome.date, (outcome.date - outcome.server_time).total_seconds())
                 return outcome
             if outcome.kind is Kind.TOO_HEAVY:
                 raise QueryTooHeavyError(GITHUB, source_scope, outcome.problem)

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.events import GITHUB
 
+LONGEST_AGE_SECONDS = 3600
+"""An answer that a cache has kept for longer is none to go by: a watermark so old would have all be read again."""
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -19,8 +22,18 @@ class Clock:
     tolerance_seconds: float
     now: Callable[[], float]
 
-    def check(self, source_scope: str, date: datetime) -> None:
-        """Believe the date of an answer. Raises SourceUnavailable, naming both times, where the clocks contradict."""
+    def check(self, source_scope: str, date: datetime, age_seconds: float) -> None:
+        """Believe the date of an answer, and that a cache kept it so long.
+
+        Raises SourceUnavailable, naming both times, where the clocks contradict, and for an age that none has.
+        """
+        if age_seconds > LONGEST_AGE_SECONDS:
+            raise SourceUnavailable(
+                GITHUB,
+                source_scope,
+                f"the answer's Age is {age_seconds:.0f} s, and at most {LONGEST_AGE_SECONDS} s are believed: "
+                "have the proxy or cache between keep none of GitHub's answers",
+            )
         now = self.now()
         if abs(date.timestamp() - now) <= self.tolerance_seconds:
             return

@@ -62,11 +62,11 @@ def _ask(
         variables[f"c{n}"] = f"repo:{repo} is:issue is:closed closed:{span}"
     answer = client.query(source_scope, counts_query(len(windows)), variables)
     try:
-        repository = read(RepositoryAnswer, answer.data.get("repository"), answer.server_time)
+        repository = read(RepositoryAnswer, answer.data.get("repository"), answer.date)
         counted: list[Mapping[str, int]] = [
             {
-                PULL_REQUESTS: read(Searched, answer.data.get(f"m{n}"), answer.server_time).issue_count,
-                ISSUES: read(Searched, answer.data.get(f"c{n}"), answer.server_time).issue_count,
+                PULL_REQUESTS: read(Searched, answer.data.get(f"m{n}"), answer.date).issue_count,
+                ISSUES: read(Searched, answer.data.get(f"c{n}"), answer.date).issue_count,
             }
             for n in range(len(windows))
         ]

@@ -117,7 +117,7 @@ def of_status(status: int, headers: AnswerHeaders, body: object, missing: str = 
         return Failure(Kind.REFUSED, missing)
     if status == 401:
         return Failure(Kind.REJECTED, f"GitHub rejects the credentials (401): {quoted(said)}")
-    asks_to_wait = status == 403 and (headers.retry_after is not None or headers.points_left == 0)
+    asks_to_wait = status == 403 and (headers.has_retry_after or headers.points_left == 0)
     if status == 429 or asks_to_wait or _speaks_of_a_limit(said):
         return _limit(headers, said)
     problem = f"GitHub answers {status}: {quoted(said)}"
@@ -132,7 +132,7 @@ def understood_errors(errors: Sequence[GraphQLError], headers: AnswerHeaders, *,
     """What the errors of a GraphQL answer mean; `has_data` when it has the key at all, be it null."""
     types = {error.type for error in errors}
     text = "; ".join(error.message for error in errors)
-    asks_to_wait = types == {None} and not has_data and headers.retry_after is not None
+    asks_to_wait = types == {None} and not has_data and headers.has_retry_after
     if asks_to_wait or any(is_limit(error) for error in errors):
         return _limit(headers, text)
     is_of_parts = all(len(error.path) > 1 and error.path[0] == "repository" for error in errors)
@@ -174,7 +174,7 @@ def _of_types(types: set[str | None], text: str, *, has_begun: bool, is_of_parts
 
 def _limit(headers: AnswerHeaders, message: str) -> Failure:
     is_primary = headers.points_left == 0 or _says(message, _PRIMARY_WORDS)
-    if headers.retry_after is not None or _says(message, _SECONDARY_WORDS) or not is_primary:
+    if headers.has_retry_after or _says(message, _SECONDARY_WORDS) or not is_primary:
         return Failure(Kind.PACED, "GitHub's secondary rate limit, too much at once", _wait(headers))
     reset = headers.resets_at
     if reset is None:

@@ -3,6 +3,8 @@
 GitHub then answers the whole repository with null, and says in its errors which connection was the cause.
 """
 
+from collections.abc import Sequence
+
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.sources.github.asking import is_of_a_node
 from ledger_pipeline.sources.github.client import Answer
@@ -13,6 +15,7 @@ MESSAGE_CHARACTERS = 300
 
 # What a query names, and the connection that is meant.
 _CONNECTIONS = {"pullRequests": "pullRequests", "issues": "issues", "allIssues": "issues"}
+_NAMES = {"pullRequests": "pull requests", "issues": "issues"}
 _PERMISSIONS = {"pullRequests": "Pull requests: read", "issues": "Issues: read"}
 
 
@@ -21,19 +24,20 @@ def is_of_a_part(error: GraphQLError) -> bool:
     return is_of_a_node(error) or _connection_of(error) is not None
 
 
-def refused_connections(answer: Answer, source_scope: str) -> dict[str, str]:
-    """The connections that the answer says are forbidden, by name, and what to do about each."""
-    refused = {}
-    for error in answer.errors:
-        connection = _connection_of(error)
-        if connection is not None:
-            what = "pull requests" if connection == "pullRequests" else "issues"
-            problem = (
-                f"the credentials may not read the {what} of {source_scope}: give them the permission "
-                f'"{_PERMISSIONS[connection]}" ({quoted(error.message)})'
-            )
-            refused[connection] = plain_message(problem, MESSAGE_CHARACTERS)
-    return refused
+def forbidden_connections(answer: Answer) -> dict[str, str]:
+    """The connections that the answer says are forbidden, by name, and GitHub's message on each."""
+    return {connection: error.message for error in answer.errors if (connection := _connection_of(error)) is not None}
+
+
+def refusal(connections: Sequence[str], source_scope: str, message: str) -> str:
+    """What to do about these connections, all forbidden with GitHub's `message`."""
+    what = " and ".join(_NAMES[connection] for connection in connections)
+    permissions = " and ".join(f'"{_PERMISSIONS[connection]}"' for connection in connections)
+    problem = (
+        f"the credentials may not read the {what} of {source_scope}: give them the permission {permissions} "
+        f"({quoted(message)})"
+    )
+    return plain_message(problem, MESSAGE_CHARACTERS)
 
 
 def _connection_of(error: GraphQLError) -> str | None:

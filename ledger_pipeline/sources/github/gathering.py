@@ -68,6 +68,6 @@ class Gathered:
 
 def _total_of_issues(part: RepositoryPart) -> int | None:
     try:
-        return read(Counted, part.repository.all_issues, part.answer.server_time).total_count
+        return read(Counted, part.repository.all_issues, part.answer.date).total_count
     except UnusablePayload:
         return None

@@ -49,6 +49,9 @@ def _date(value: object) -> datetime | None:
 
 
 def _seconds(value: object) -> float | None:
+    text = str(value)
+    if text.strip().isdigit() and math.isinf(float(text)):
+        return LONGEST_SECONDS
     number = _number(value)
     return None if number is None else min(max(number, 0.0), LONGEST_SECONDS)
 
@@ -72,6 +75,8 @@ class AnswerHeaders(BaseModel):
     """How long a cache has kept the answer, at most LONGEST_SECONDS."""
     retry_after: Annotated[float | datetime | None, BeforeValidator(_retry_after), Field(alias="retry-after")] = None
     """Seconds from now, 0 to LONGEST_SECONDS, or until when; `retry_after_seconds` is either in seconds."""
+    has_retry_after: bool = False
+    """Whether it asks for a wait at all, be it for one that cannot be understood."""
     points_left: Annotated[int | None, BeforeValidator(_points), Field(alias="x-ratelimit-remaining")] = None
     points_limit: Annotated[int | None, BeforeValidator(_points), Field(alias="x-ratelimit-limit")] = None
     resets_at: Annotated[datetime | None, BeforeValidator(_epoch_seconds), Field(alias="x-ratelimit-reset")] = None
@@ -113,4 +118,5 @@ def is_readable(name: str, value: str) -> bool:
 
 def read_headers(headers: Mapping[str, Any]) -> AnswerHeaders:
     """The headers of an answer, their names in any case. Raises nothing."""
-    return AnswerHeaders.model_validate({str(name).lower(): value for name, value in headers.items()})
+    lower = {str(name).lower(): value for name, value in headers.items()}
+    return AnswerHeaders.model_validate({**lower, "has_retry_after": "retry-after" in lower})

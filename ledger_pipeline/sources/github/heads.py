@@ -100,7 +100,7 @@ class _Reading:
         for n, source_scope in enumerate(source_scopes):
             if f"r{n}" in failed:
                 continue
-            head = _head(answer.data.get(f"r{n}"), answer.server_time)
+            head = _head(answer.data.get(f"r{n}"), answer.date)
             if head is not None:
                 self._heads[source_scope] = head
 

@@ -13,7 +13,7 @@ from typing import Any
 from ledger_pipeline.core.events import REVIEWS
 from ledger_pipeline.core.unread import PULL_REQUEST, ItemKey
 from ledger_pipeline.sources.github import queries
-from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_below, without_failed_nodes
+from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_below_the_repository, without_failed_nodes
 from ledger_pipeline.sources.github.client import QueryTooHeavyError
 from ledger_pipeline.sources.github.endless import Advance, LeadsNowhere
 from ledger_pipeline.sources.github.page_size import PageSizes
@@ -49,7 +49,7 @@ class ItemReader:
 
     def reader(self, part: RepositoryPart) -> Reader:
         """Reads the payloads of an answer."""
-        return Reader(self._asker.source_scope, part.repository.name_with_owner, self._streams, part.answer.server_time)
+        return Reader(self._asker.source_scope, part.repository.name_with_owner, self._streams, part.answer.date)
 
     def of_page(self, part: RepositoryPart, kind: str, node: object) -> Reading:
         """An item as a page has it; of a pull request all reviews, also those that the page has no room for."""
@@ -165,7 +165,7 @@ class ItemReader:
                 raise _Gone
             return
         part, node = answered
-        reading.created = listed(node, part.answer.server_time).created
+        reading.created = listed(node, part.answer.date).created
         reading.problem = problem
 
     def _ask(
@@ -184,10 +184,9 @@ class ItemReader:
         variables: dict[str, Any] = {"number": reading.key.number, "whole": whole}
         if is_pull_request:
             variables |= {"withReviews": reviews is not None, "reviewsFirst": reviews or 1, "reviewsAfter": after}
-        name = "pullRequest" if is_pull_request else "issue"
         query = queries.PULL_REQUEST if is_pull_request else queries.ISSUE
         try:
-            answer = self._asker.ask(query, variables, allowed=is_below("repository", name))
+            answer = self._asker.ask(query, variables, allowed=is_below_the_repository)
         except QueryTooHeavyError as error:
             self._has_given_up = True
             reading.fail(error.problem)

@@ -238,10 +238,16 @@ class SubmittedReview(_Numbered):
 
 
 class PageInfo(_Payload):
-    """Whether there is more, and where."""
+    """Whether there is more, and where: None where nobody needs to know."""
 
     has_next_page: Annotated[bool, Field(strict=True)]
     end_cursor: Cursor | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_a_cursor_that_leads_nowhere(cls, payload: object) -> object:
+        is_last = isinstance(payload, Mapping) and payload.get("hasNextPage") is False
+        return {**payload, "endCursor": None} if is_last else payload  # type: ignore[dict-item]
 
 
 class Page(_Payload):

@@ -29,7 +29,7 @@ from ledger_pipeline.sources.github.capabilities import ServerSchema
 from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryTooHeavyError
 from ledger_pipeline.sources.github.endless import LeadsNowhere
 from ledger_pipeline.sources.github.envelope import GraphQLError
-from ledger_pipeline.sources.github.forbidden import is_of_a_part, refused_connections
+from ledger_pipeline.sources.github.forbidden import forbidden_connections, is_of_a_part, refusal
 from ledger_pipeline.sources.github.gathering import Gathered
 from ledger_pipeline.sources.github.items import ItemReader
 from ledger_pipeline.sources.github.page_size import PageSizes
@@ -70,6 +70,7 @@ class Scan:
         self._items = ItemReader(self._asker, self._streams, self._sizes)
         self._unread_items = ItemReader(self._asker, again, self._sizes)
         self._refused: dict[str, str] = {}
+        self._forbidden: dict[str, str] = {}
         self._given_up_in_a_row = 0
         self._begin()
         self._is_resumed = request.position is not None and resume(self._connections, request.position)
@@ -79,11 +80,20 @@ class Scan:
         began_at: datetime | None = None
         while began_at is None or position_of(self._connections) is not None:
             gathered = Gathered(self._wanted)
-            part = self._read_page(gathered)
+            try:
+                part = self._read_page(gathered)
+            except SourceRefused as error:
+                raise self._with_refused(error) from None
             if began_at is None:
                 self._read_again(part, gathered)
                 began_at = self._asker.began_at or part.answer.server_time
             yield self._page(part, gathered, began_at)
+
+    def _with_refused(self, error: SourceRefused) -> SourceRefused:
+        """`error`, and before it what was refused earlier: whoever mends the one has to mend the other."""
+        if not self._refused or self._refused.keys() == self._streams:
+            return error
+        return self._asker.refused("; ".join([*dict.fromkeys(self._refused.values()), error.problem]))
 
     def _begin(self) -> None:
         floors = self._request.floors
@@ -146,7 +156,7 @@ class Scan:
         self, part: RepositoryPart, connection: Connection, page: Page, known: set[int], gathered: Gathered
     ) -> list[Listed]:
         """Read by number what a light page lists, but for the numbers that are `known`; what it tells of them."""
-        kind, answered_at, read_here = _kind_of(connection), part.answer.server_time, []
+        kind, answered_at, read_here = _kind_of(connection), part.answer.date, []
         for node in page.nodes:
             item = listed(node, answered_at)
             if item.number is None:
@@ -169,7 +179,7 @@ class Scan:
                 if reading.lacks_nodes and reading.key.number:
                     reading.read_again(self._items.by_number(part, reading.key, reading.created))
                 if not reading.lacks_nodes or reading.key.number:
-                    gathered.take(reading, part.answer.server_time)
+                    gathered.take(reading, part.answer.date)
             beside: list[Listed] = []
             if any(reading.lacks_nodes and not reading.key.number for reading in readings):
                 known = {reading.key.number for reading in readings}
@@ -181,7 +191,7 @@ class Scan:
         self, part: RepositoryPart, connection: Connection, page: Page, beside: Sequence[Listed], gathered: Gathered
     ) -> None:
         """Move behind a page that has been read, with items that were read `beside` it."""
-        items = [listed(node, part.answer.server_time) for node in page.nodes]
+        items = [listed(node, part.answer.date) for node in page.nodes]
         try:
             connection.move_behind(page.page_info, items, beside)
         except LeadsNowhere as error:
@@ -196,7 +206,7 @@ class Scan:
                 continue
             reading = self._unread_items.by_number(part, key)
             if not reading.is_gone:
-                gathered.take(reading, part.answer.server_time)
+                gathered.take(reading, part.answer.date)
             if reading.is_gone or reading.problem is None:
                 gathered.settle(key)
 
@@ -233,15 +243,15 @@ class Scan:
 
         False where there are none of those that were asked for: asking again would bring the same.
         """
-        forbidden = refused_connections(answer, self._request.source_scope)
-        refused = {item.name: forbidden[item.name] for item in self._open() if item.name in forbidden}
-        for connection in self._open():
-            if connection.name in refused:
-                connection.done = True
-                for stream in self._streams.intersection(STREAMS_OF_KIND[_kind_of(connection)]):
-                    self._refused[stream] = refused[connection.name]
+        forbidden, scope = forbidden_connections(answer), self._request.source_scope
+        refused = [connection for connection in self._open() if connection.name in forbidden]
+        for connection in refused:
+            connection.done = True
+            self._forbidden[connection.name] = forbidden[connection.name]
+            for stream in self._streams.intersection(STREAMS_OF_KIND[_kind_of(connection)]):
+                self._refused[stream] = refusal([connection.name], scope, forbidden[connection.name])
         if refused and self._refused.keys() == self._streams:
-            raise self._asker.refused("; ".join(dict.fromkeys(self._refused.values())))
+            raise self._asker.refused(refusal([*self._forbidden], scope, forbidden[refused[-1].name]))
         return bool(refused)
 
     def _ask_once(
@@ -273,7 +283,7 @@ class Scan:
     def _page_of(self, part: RepositoryPart, connection: Connection) -> Page:
         payload = part.repository.issues if connection is self._issues else part.repository.pull_requests
         try:
-            return read(Page, payload, part.answer.server_time)
+            return read(Page, payload, part.answer.date)
         except UnusablePayload as error:
             # Malformed now and, as far as we can tell, on every further try: a person has to look.
             raise self._asker.refused(f"a page of {connection.name} is malformed: {error}") from None

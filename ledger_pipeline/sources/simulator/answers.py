@@ -22,6 +22,7 @@ _TIMEOUT = (
     "Something went wrong while executing your query. This may be the result of a timeout, or it could be a GitHub "
     "bug. Please include `{request_id}` when reporting this issue."
 )
+_AUTHOR = ["repository", "pullRequests", "nodes", 0, "author"]
 _HTML = "<html>\r\n<head><title>{title}</title></head>\r\n<body><center><h1>{title}</h1></center></body>\r\n</html>"
 
 
@@ -115,8 +116,10 @@ def failure(kind: Failure, standing: Standing, request_id: str) -> Answer:
             error = {"message": "We could not serve you", "path": ["repository", "pullRequests"]}
             return _with_error({"repository": None}, error)
         case Failure.NULL_BELOW_A_NODE:
-            path = ["repository", "pullRequests", "nodes", 0, "author"]
-            return _with_error({"repository": None}, {"message": "We could not serve you", "path": path})
+            return _with_error({"repository": None}, {"message": "We could not serve you", "path": _AUTHOR})
+        case Failure.FORBIDDEN_BELOW_A_NODE:
+            refusal = {"type": "FORBIDDEN", "message": "We may not serve you", "path": _AUTHOR}
+            return _with_error({"repository": None}, refusal)
         case Failure.GATEWAY_TIMEOUT:
             return _page(504, "504 Gateway Time-out")
         case Failure.QUERY_TIMEOUT:

@@ -56,6 +56,8 @@ class Failure(Enum):
     """404."""
     BLOCKED = auto()
     """451: taken down for legal reasons."""
+    FORBIDDEN_BELOW_A_NODE = auto()
+    """The same with an error of type FORBIDDEN."""
 
 
 class Damage(Enum):

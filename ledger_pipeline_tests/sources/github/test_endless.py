@@ -14,11 +14,12 @@ from ledger_pipeline.core.errors import SourceError, SourceUnavailable
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.github.endless import IDLE_PAGES
+from ledger_pipeline.sources.github.payloads import PageInfo, UnusablePayload, read
 from ledger_pipeline.sources.github.scan import Scan
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline_tests.sources.github.canned import Respond, canned, serving
 from ledger_pipeline_tests.sources.github.patient_client import client
-from ledger_pipeline_tests.sources.simulator.worlds import NAME
+from ledger_pipeline_tests.sources.simulator.worlds import LATER, NAME
 
 SEVEN = ItemKey("pull_request", 7)
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -161,3 +162,10 @@ def test_a_limit_that_calls_itself_forbidden_refuses_no_stream() -> None:
     with serving(answer) as url, client(url) as asking, pytest.raises(SourceUnavailable, match="rate limit") as limited:
         list(Scan(asking, ScanRequest(NAME, floors), 100).pages())
     assert limited.value.retry_after_seconds == pytest.approx(3600, abs=60)
+
+
+@pytest.mark.parametrize("cursor", ["a\0", "", "\ud83d", 5, "x" * 5000], ids=ascii)
+def test_a_cursor_that_cannot_be_used_matters_only_where_there_is_more(cursor: object) -> None:
+    assert read(PageInfo, {"hasNextPage": False, "endCursor": cursor}, LATER).end_cursor is None
+    with pytest.raises(UnusablePayload, match="endCursor cannot be used"):
+        read(PageInfo, {"hasNextPage": True, "endCursor": cursor}, LATER)

@@ -8,23 +8,35 @@ from ledger_pipeline.core.errors import SourceRefused
 from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.port import ScanRequest
-from ledger_pipeline.sources.simulator.faults import Forbidden
+from ledger_pipeline.sources.simulator.faults import Failure, Forbidden
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline.sources.simulator.world import Closure
+from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline_tests.sources.github.github_source import event_ids, scan, scan_on
-from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, NAME, NOON, issue, merged, review, world
+from ledger_pipeline_tests.sources.simulator.worlds import (
+    LATER,
+    MONDAY,
+    NAME,
+    NOON,
+    issue,
+    merged,
+    repository,
+    review,
+    world,
+)
+
+ITEMS = (merged(1, reviews=(review(1),)), merged(2), issue(3, closures=(Closure(NOON),)))
 
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Simulator]:
-    items = (merged(1, reviews=(review(1),)), merged(2), issue(3, closures=(Closure(NOON),)))
-    with Simulator(world(*items), as_of=LATER) as simulator:
+    with Simulator(World(), as_of=LATER) as simulator:
         yield simulator
 
 
 @pytest.fixture
 def github(running: Simulator) -> Simulator:
     running.faults.clear()
+    running.replace_world(world(*ITEMS))
     running.clear_requests()
     return running
 
@@ -63,6 +75,21 @@ def test_where_everything_is_forbidden_the_scan_is_refused(
     forbid(github, *connections)
     with pytest.raises(SourceRefused, match="Issues: read"):
         scan(github.url, MONDAY, streams=streams)
+
+
+def test_where_everything_is_forbidden_of_a_long_name_both_permissions_are_named(github: Simulator) -> None:
+    name = f"{'o' * 39}/{'r' * 100}"
+    github.replace_world(World((repository(merged(1), name=name),)))
+    forbid(github, "pullRequests", "issues")
+    with pytest.raises(SourceRefused) as raised:
+        scan(github.url, MONDAY, source_scope=name)
+    assert '"Pull requests: read" and "Issues: read"' in raised.value.problem
+
+
+def test_a_refusal_that_follows_another_tells_of_both(github: Simulator) -> None:
+    github.faults.next(Forbidden("issues"), Failure.BLOCKED)
+    with pytest.raises(SourceRefused, match=r"Issues: read.*451"):
+        scan(github.url, MONDAY)
 
 
 def test_an_unread_issue_that_is_forbidden_stays_unread(github: Simulator) -> None:

@@ -86,6 +86,27 @@ def test_a_retry_after_of_decades_is_given_up_and_named(running: tuple[str, Answ
             ask(url)
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "", "soon", "later today", "-nan"])
+def test_a_refusal_that_asks_for_a_wait_is_a_limit_whatever_it_says_of_the_time(
+    running: tuple[str, Answers], value: str
+) -> None:
+    url, answers = running
+    time = Time()
+    answers.json({"message": "Forbidden"}, ("Retry-After", value), status=403)
+    assert ask(url, time).data == GOOD["data"]
+    assert time.slept == [60.0]
+
+
+@pytest.mark.parametrize("age", ["1e30", "9" * 400, "3601"], ids=["1e30", "400 digits", "an hour"])
+def test_an_answer_of_an_age_that_no_cache_has_fails_the_source_scope_and_names_the_header(
+    running: tuple[str, Answers], age: str
+) -> None:
+    url, answers = running
+    answers.set(answer(GOOD, ("Age", age)))
+    with pytest.raises(SourceUnavailable, match=f"{NAME}: the answer's Age is [0-9]+ s"):
+        ask(url, retries=0)
+
+
 SECONDARY = [
     {"errors": [{"message": "You have exceeded a secondary rate limit"}]},
     {"data": None, "errors": [{"message": "You have exceeded a secondary rate limit. Please wait a few minutes"}]},
@@ -142,7 +163,7 @@ def test_a_message_of_megabytes_with_escape_sequences_is_cut_and_plain(running: 
 @pytest.mark.parametrize("value", ["1e30", "-1e18", "inf", "nan", "", "x"])
 def test_an_answer_is_read_whatever_its_headers_say_of_the_budget(running: tuple[str, Answers], value: str) -> None:
     url, answers = running
-    answers.set(answer(GOOD, *((name, value) for name, _ in BUDGET), ("Age", value), ("Retry-After", value)))
+    answers.set(answer(GOOD, *((name, value) for name, _ in BUDGET), ("Retry-After", value)))
     assert ask(url, retries=0).data == GOOD["data"]
     assert answers.asked == 1
 
