@@ -53,10 +53,6 @@ class OpenEpochs:
         waiting = self.waiting(source, source_scope, streams, source_time)
         return [window for window in waiting if closes_at(self.scope, window) <= source_time]
 
-    def past_grace(self, source_time: datetime) -> list[EpochWindow]:
-        """Windows whose closing scan may begin at `source_time`, whatever was read of them before."""
-        return [epoch.window for epoch in self.epochs if closes_at(self.scope, epoch.window) <= source_time]
-
     def closable(self) -> list[Epoch]:
         """Epochs of which every part has its closing scan, and nothing is unread."""
         return [

@@ -95,7 +95,7 @@ def _to_scan(collection: Collection, part: SourceScopeReport, heads: Heads | Non
     """The scan that the source_scope needs; none where it is covered, or its head says that nothing has changed."""
     planning = collection.planning
     plan = planning.plan(part.source_scope, part.before, heads)
-    part.closing, part.replaced, part.reads_back = plan.closing, plan.replaced, plan.reads_back
+    part.replaced, part.reads_back = plan.replaced, plan.reads_back
     head = heads.heads.get(part.source_scope) if heads else None
     part.source_scope_id = head.source_scope_id if head else None
     if planning.opened.unread.to_ask(part.source, part.source_scope):

@@ -1,11 +1,11 @@
 """The end of a scan: what it read becomes cursors and receipts, the same whether one run read it or many calls did."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import counted_with
 from ledger_pipeline.sources.port import UpdateSpan
 from ledger_pipeline.store.port import Cursor, LedgerStore, Receipt, StreamCoverage
@@ -23,8 +23,8 @@ class Sighting:
 class FinishedScan:
     """A scan of a source_scope whose every page is stored, from the floors of `coverage` up to `watermark`.
 
-    `windows` are those it was made for, `sightings` what it met of each and of each stream, `totals` what the source
-    counted of each when the scan began, where that is known.
+    `calendar` says which windows it looked at, `sightings` what it met of each and of each stream, `totals` what the
+    source counted of each when the scan began, where that is known.
     """
 
     source: str
@@ -32,17 +32,12 @@ class FinishedScan:
     source_scope_name: str | None
     watermark: datetime
     coverage: Sequence[StreamCoverage]
-    windows: Sequence[EpochWindow]
+    calendar: EpochCalendar
     pages: int
     sightings: Mapping[tuple[EpochWindow, str], Sighting]
     updates: Mapping[str, UpdateSpan]
     source_scope_id: str | None = None
     totals: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def covered(self) -> list[StreamCoverage]:
-        """What may be called covered. A window that has not begun covers nothing: never from after the watermark."""
-        return [replace(part, covered_from=min(part.covered_from, self.watermark)) for part in self.coverage]
 
     def cursors(self) -> list[Cursor]:
         """The cursors, one a stream, as the scan leaves them."""
@@ -52,21 +47,28 @@ class FinishedScan:
                 part.stream,
                 self.source_scope,
                 self.watermark,
-                part.covered_from,
+                # A window that has not begun covers nothing.
+                min(part.covered_from, self.watermark),
                 self.source_scope_id,
                 self.totals.get(counted_with(part.stream)),
             )
-            for part in self.covered
+            for part in self.coverage
         ]
+
+    @property
+    def windows(self) -> list[EpochWindow]:
+        """Every window that it looked at any part of, oldest first, whichever it was made for."""
+        return sorted({window for part in self.coverage for window in self._looked_at(part)})
 
     def receipts(self) -> list[Receipt]:
         """The receipts, one for each stream and window that it looked at any part of."""
-        return [
-            self._receipt(part, window)
-            for part in self.covered
-            for window in self.windows
-            if window.start <= self.watermark and part.covered_from < window.end
-        ]
+        return [self._receipt(part, window) for part in self.coverage for window in self._looked_at(part)]
+
+    def _looked_at(self, part: StreamCoverage) -> Iterable[EpochWindow]:
+        if part.covered_from > self.watermark:
+            return ()
+        first, last = self.calendar.window_at(part.covered_from), self.calendar.window_at(self.watermark)
+        return self.calendar.windows_between(first, last)
 
     def _receipt(self, part: StreamCoverage, window: EpochWindow) -> Receipt:
         met = self.sightings.get((window, part.stream), Sighting())

@@ -43,8 +43,8 @@ class PiecewiseScan:
 
     `streams` are those asked for, `coverage` has those of them that have to be read: none where all is covered.
     `watermark` is None until the first page; `position` is where to go on; `saved_at` is the source's time at the last
-    page. `is_complete` once every page was handed out. `closing` are other epochs that it is a closing scan of, with
-    what it met of each. `source_scope_id` is the id of what is read; `totals` what the source counted when the scan
+    page. `is_complete` once every page was handed out. `elsewhere` is what it met of other epochs that it covers.
+    `source_scope_id` is the id of what is read; `totals` what the source counted when the scan
     began, and `accounted` how many items the cursors and the pages so far know of. `back_to` is from where it reads
     where the source has more than that, or is another one; None once it does.
     `to_ask` are items that could not be read before and are still to be asked for, for all that the scope collects,
@@ -65,7 +65,7 @@ class PiecewiseScan:
     pages: int = 0
     sightings: Mapping[str, Sighting] = field(default_factory=dict)
     updates: Mapping[str, UpdateSpan] = field(default_factory=dict)
-    closing: Mapping[EpochWindow, Mapping[str, Sighting]] = field(default_factory=dict)
+    elsewhere: Mapping[EpochWindow, Mapping[str, Sighting]] = field(default_factory=dict)
     source_scope_id: str | None = None
     totals: Mapping[str, int] = field(default_factory=dict)
     accounted: Mapping[str, int] = field(default_factory=dict)
@@ -74,6 +74,11 @@ class PiecewiseScan:
     to_ask: tuple[ItemKey, ...] = ()
     unread: tuple[UnreadItem, ...] = ()
     settled: tuple[ItemKey, ...] = ()
+
+    @property
+    def calendar(self) -> EpochCalendar:
+        """The epochs that its window is one of."""
+        return EpochCalendar((self.window.end - self.window.start).days)
 
     def is_stale(self, page: ScanPage) -> bool:
         """Whether so long ago that the position `page` was read from is not to be trusted any more."""
@@ -86,7 +91,7 @@ class PiecewiseScan:
             pages=0,
             sightings={},
             updates={},
-            closing={window: {} for window in self.closing},
+            elsewhere={},
             accounted={},
         )
 
@@ -130,7 +135,7 @@ class PiecewiseScan:
             pages=self.pages + 1,
             sightings=_sightings_with(self.sightings, self.window, page),
             updates=joined(self.updates, page.updates),
-            closing={window: _sightings_with(met, window, page) for window, met in self.closing.items()},
+            elsewhere=self._elsewhere_with(page),
             source_scope_id=page.source_scope_id or self.source_scope_id,
             totals={**page.totals, **self.totals},
             accounted={stream: known + page.newer.get(stream, 0) for stream, known in self.accounted.items()},
@@ -138,6 +143,12 @@ class PiecewiseScan:
             unread=tuple(unread),
             settled=tuple(sorted({*self.settled, *page.settled} - {item.key for item in unread})),
         )
+
+    def _elsewhere_with(self, page: ScanPage) -> Mapping[EpochWindow, Mapping[str, Sighting]]:
+        start = min((part.covered_from for part in self.coverage), default=page.began_at)
+        windows = {self.calendar.window_at(item.event_time) for item in _items(page)} - {self.window}
+        met = {window: self.elsewhere.get(window, {}) for window in sorted(windows) if window.end > start}
+        return {**self.elsewhere, **{window: _sightings_with(of, window, page) for window, of in met.items()}}
 
     def finished(self, stream: str) -> FinishedScan | None:
         """What a complete scan says of `stream`; None where it was covered before, and nothing is to be said."""
@@ -150,11 +161,11 @@ class PiecewiseScan:
             source_scope_name=self.source_scope_name,
             watermark=self.watermark,
             coverage=coverage,
-            windows=sorted({self.window, *self.closing}),
+            calendar=self.calendar,
             pages=self.pages,
             sightings={
                 (window, seen): sighting
-                for window, met in {**self.closing, self.window: self.sightings}.items()
+                for window, met in {**self.elsewhere, self.window: self.sightings}.items()
                 for seen, sighting in met.items()
             },
             updates=self.updates,
@@ -216,7 +227,6 @@ def begin_scan(
         window,
         tuple(streams),
         tuple(replace(part, floor=min(part.floor, at_least_from)) for part in plan.coverage),
-        closing={closing: {} for closing in plan.closing},
         source_scope_id=head.source_scope_id if head else max(known_ids, default=None),  # type: ignore[type-var]
         accounted={} if plan.replaced or plan.reads_back else _totals(cursors),
         back_to=None if plan.replaced or plan.reads_back else planning.back_to,
@@ -250,8 +260,7 @@ def read_piece(
     size, pages = 0, 0
     floors = {part.stream: part.floor for part in scan.coverage}
     request = ScanRequest(scan.source_scope, floors, scan.position, scan.to_ask, scan.collected)
-    calendar = EpochCalendar((scan.window.end - scan.window.start).days)
-    for page in (usable(page, calendar) for page in _pages(source, request)):
+    for page in (usable(page, scan.calendar) for page in _pages(source, request)):
         if pages == 0 and scan.is_stale(page):
             return read_piece(source, scan.from_the_front(), limits, measure, on_page)
         if page.refused:
@@ -280,14 +289,17 @@ def read_piece(
 def _sightings_with(met: Mapping[str, Sighting], window: EpochWindow, page: ScanPage) -> Mapping[str, Sighting]:
     seen = {stream: sighting.seen for stream, sighting in met.items()}
     skipped = {stream: dict(sighting.skipped_by_reason) for stream, sighting in met.items()}
-    items: list[ActivityEvent | SkippedActivity] = [*page.events, *page.skipped]
-    for item in items:
+    for item in _items(page):
         if item.event_time in window:
             seen[item.stream] = seen.get(item.stream, 0) + 1
             if isinstance(item, SkippedActivity):
                 reasons = skipped.setdefault(item.stream, {})
                 reasons[item.reason] = reasons.get(item.reason, 0) + 1
     return {stream: Sighting(count, skipped.get(stream, {})) for stream, count in seen.items()}
+
+
+def _items(page: ScanPage) -> Sequence[ActivityEvent | SkippedActivity]:
+    return (*page.events, *page.skipped)
 
 
 def _pages(source: ActivitySource, request: ScanRequest) -> Iterator[ScanPage]:

@@ -24,13 +24,12 @@ from ledger_pipeline.store.port import Cursor, StreamCoverage
 
 @dataclass(frozen=True)
 class ScanPlan:
-    """What is to be read, nothing where `coverage` is empty. `closing` are the epochs it is a closing scan of.
+    """What is to be read, nothing where `coverage` is empty.
 
     `replaced` is the id of the repository that had the name before; `reads_back` where items came back unseen.
     """
 
     coverage: tuple[StreamCoverage, ...]
-    closing: tuple[EpochWindow, ...] = ()
     replaced: str | None = None
     reads_back: bool = False
 
@@ -57,7 +56,7 @@ class Planning:
         head = heads.heads.get(source_scope) if heads else None
         replaced = replaced_id(head.source_scope_id, cursors) if head else None
         if heads and replaced is not None:
-            return self.anew(replaced, heads.began_at)
+            return self.anew(replaced)
         closing = self.opened.due(self.source, source_scope, self.streams, source_time)
         unread_from = self.opened.unread.back_to(self.source, source_scope)
         starts = [*(window.start for window in closing), *([] if unread_from is None else [unread_from])]
@@ -69,14 +68,12 @@ class Planning:
             back_to=min(starts, default=None),
         )
         if head is not None and coverage and has_grown_without_update(head, cursors, coverage):
-            return ScanPlan(self.all_open(cursors), tuple(closing), reads_back=True)
-        return ScanPlan(coverage, tuple(closing))
+            return ScanPlan(self.all_open(cursors), reads_back=True)
+        return ScanPlan(coverage)
 
-    def anew(self, replaced: str | None, source_time: datetime) -> ScanPlan:
+    def anew(self, replaced: str | None) -> ScanPlan:
         """What to read of a repository that has taken the name of `replaced`, of which nothing is known."""
-        return ScanPlan(
-            reading_from(self.streams, self.back_to), tuple(self.opened.past_grace(source_time)), replaced=replaced
-        )
+        return ScanPlan(reading_from(self.streams, self.back_to), replaced=replaced)
 
     def all_open(self, cursors: Mapping[str, Cursor]) -> tuple[StreamCoverage, ...]:
         """Everything that open epochs hold, read once more."""

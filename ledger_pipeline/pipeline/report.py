@@ -59,9 +59,8 @@ class ScanOutcome(StrEnum):
 class SourceScopeReport:
     """One source_scope's part. `before`, `after`: its cursors by stream; `updates`: what its pages spanned.
 
-    `closing` are open epochs that it was read whole for, so that they can close; `source_scope_id` is the id that
-    the source answered with; `replaced` that of the repository which had the name before; `reads_back` says that
-    items came back with an old update.
+    `source_scope_id` is the id that the source answered with; `replaced` that of the repository which had the name
+    before; `reads_back` says that items came back with an old update.
     """
 
     source: str
@@ -79,7 +78,6 @@ class SourceScopeReport:
     points: int = 0
     points_left: int | None = None
     failure: SourceError | None = None
-    closing: tuple[EpochWindow, ...] = ()
     source_scope_id: str | None = None
     replaced: str | None = None
     reads_back: bool = False

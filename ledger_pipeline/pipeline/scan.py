@@ -72,14 +72,14 @@ class Collection:
         pages: int,
         totals: Mapping[str, int],
     ) -> None:
-        """Everything from the floors of `plans` up to `watermark` is stored: say so, with a receipt per window."""
+        """Everything from the floors of `plans` up to `watermark` is stored: say so, with receipts."""
         scan = FinishedScan(
             source=self.source.name,
             source_scope=part.source_scope,
             source_scope_name=part.source_scope_name,
             watermark=watermark,
             coverage=plans,
-            windows=sorted({*self.planning.windows, *part.closing}),
+            calendar=self.scope.calendar,
             pages=pages,
             sightings={key: Sighting(tally.seen, tally.skipped) for key, tally in part.tallies.items()},
             updates=part.updates,
@@ -230,8 +230,8 @@ class SourceScopeScan:
         if self._times_replaced == TIMES_REPLACED:
             problem = "its name passes from one repository to another while it is read: try again later"
             raise SourceUnavailable(self._shared.source.name, part.source_scope, problem)
-        plan = self._shared.planning.anew(replaced, page.began_at)
-        part.source_scope_id, part.closing, part.replaced = page.source_scope_id, plan.closing, replaced
+        plan = self._shared.planning.anew(replaced)
+        part.source_scope_id, part.replaced = page.source_scope_id, replaced
         self._plans = plan.coverage
         self._begin()
         return True

@@ -23,8 +23,8 @@ from ledger_pipeline.pipeline.pieces import PiecewiseScan
 from ledger_pipeline.sources.port import UpdateSpan
 from ledger_pipeline.store.port import StreamCoverage
 from ledger_pipeline.temporal_bridge.ledger_wire import (
-    ClosingWire,
     CoverageWire,
+    ElsewhereWire,
     EventWire,
     ItemWire,
     ScanWire,
@@ -105,8 +105,8 @@ def scan_to_wire(scan: PiecewiseScan) -> ScanWire:
         sightings=_sightings_to_wire(scan.sightings),
         updates={stream: UpdateSpanWire(**vars(span)) for stream, span in scan.updates.items()},
         closing=tuple(
-            ClosingWire(period_start=window.start, period_end=window.end, sightings=_sightings_to_wire(met))
-            for window, met in scan.closing.items()
+            ElsewhereWire(period_start=window.start, period_end=window.end, sightings=_sightings_to_wire(met))
+            for window, met in scan.elsewhere.items()
         ),
         source_scope_id=scan.source_scope_id,
         totals=dict(scan.totals),
@@ -157,7 +157,7 @@ def scan_from_wire(scan: ScanWire) -> PiecewiseScan:
             )
             for stream, span in scan.updates.items()
         },
-        closing={_window("scan.closing", closing): _sightings(closing.sightings) for closing in scan.closing},
+        elsewhere={_window("scan.closing", other): _sightings(other.sightings) for other in scan.closing},
         source_scope_id=scan.source_scope_id,
         totals=scan.totals,
         accounted=scan.accounted,
@@ -181,7 +181,7 @@ def _key(item: ItemWire) -> ItemKey:
     return ItemKey(item.kind, item.number)
 
 
-def _window(field: str, wire: ScanWire | ClosingWire) -> EpochWindow:
+def _window(field: str, wire: ScanWire | ElsewhereWire) -> EpochWindow:
     try:
         return EpochWindow(utc(f"{field}.periodStart", wire.period_start), utc(f"{field}.periodEnd", wire.period_end))
     except WindowError as error:

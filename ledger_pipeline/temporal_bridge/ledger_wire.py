@@ -67,8 +67,8 @@ class UpdateSpanWire(Wire):
     source_total: _Count | None = None
 
 
-class ClosingWire(Wire):
-    """Another epoch that the scan reads whole so that it can close, and the items met of each stream in it."""
+class ElsewhereWire(Wire):
+    """Another epoch that the scan covers, and the items met of each stream in it."""
 
     period_start: ExactInstant
     period_end: ExactInstant
@@ -109,7 +109,7 @@ class ScanWire(Wire):
     pages: _Count = 0
     sightings: Annotated[dict[Stream, SightingWire], Field(default_factory=dict)]
     updates: Annotated[dict[Stream, UpdateSpanWire], Field(default_factory=dict)]
-    closing: tuple[ClosingWire, ...] = ()
+    closing: tuple[ElsewhereWire, ...] = ()  # named when only epochs to be closed were among them
     source_scope_id: _Text | None = None
     totals: Annotated[dict[Stream, _Count], Field(default_factory=dict)]
     accounted: Annotated[dict[Stream, _Count], Field(default_factory=dict)]
