@@ -130,6 +130,7 @@ def test_a_covered_epoch_asks_nothing_unless_told_to(
 def test_without_an_epoch_it_is_the_running_one(
     command: Command, environment: dict[str, str], github: Simulator
 ) -> None:
+    github.set_clock(datetime.now(UTC))
     running = EpochCalendar(7).window_at(datetime.now(UTC)).key
     ran = command("collect", "--json", **environment)
     assert {row["epoch"] for row in ran.json["digests"]} == {running}

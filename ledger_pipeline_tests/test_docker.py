@@ -852,7 +852,7 @@ def test_the_trial_reads_what_collect_prints() -> None:
 
     class Deployment:
         def compose(self, *_: str, timeout: float) -> str:
-            return json.dumps(asdict(CollectionRun("run", False, None, 0, 0, None, [row], [])))
+            return json.dumps(asdict(CollectionRun("run", False, None, 0, 0, None, [row], [], [])))
 
     with pytest.raises(trial["Failed"], match="GitHub has 2 events"):
         trial["check_against_github"](Deployment(), datetime.now(UTC), datetime.now(UTC))

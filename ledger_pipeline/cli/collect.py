@@ -16,6 +16,9 @@ from ledger_pipeline.store.postgres import open_ledger
 
 INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
 
+# What a run met of an epoch: a dash where it asked for nothing, so that nobody reads it as an epoch without events.
+_OF_THE_RUN = ("seen", "new", "duplicate", "skipped", "rejected")
+
 FullRefresh = Annotated[bool, typer.Option("--full-refresh", help="Read again what is covered already.")]
 
 
@@ -63,22 +66,21 @@ def _print(run: CollectionRun) -> None:
         ended = "was canceled" if run.canceled else "failed"
         say_error(f"Dagster run {run.run_id} {ended}: {run.problem}")
         return
-    columns = [
-        "epoch",
-        "scope",
-        "stream",
-        "seen",
-        "new",
-        "duplicate",
-        "skipped",
-        "rejected",
-        "cursor",
-        "run_api_requests",
+    columns = ["epoch", "scope", "stream", "in ledger before", *_OF_THE_RUN, "in ledger", "cursor"]
+    rows = [
+        [
+            *(row.epoch, row.scope, row.stream, row.in_ledger_before),
+            *(getattr(row, column) if row.asked else None for column in _OF_THE_RUN),
+            *(row.in_ledger, row.cursor),
+        ]
+        for row in run.streams
     ]
-    rows = [[getattr(row, column) for column in columns] for row in run.streams]
     print_table(f"Dagster run {run.run_id}", columns, rows)
     if not any(row.asked for row in run.streams):
         say("Covered already: nothing was asked of GitHub (--full-refresh asks again).")
+    if run.other_epochs:
+        epochs = " to ".join(sorted({run.other_epochs[0], run.other_epochs[-1]}))
+        say(f"The same scans brought in or changed other epochs: {len(run.other_epochs)} ({epochs}).")
     new = sum(row.new for row in run.streams)
     if run.unread is not None:
         say(f"{run.unread}. Their epochs stay open, and the next collection asks for them again.")

@@ -37,6 +37,12 @@ def _print(report: DemoReport) -> None:
     _print_scheduled(report)
     if report.backfill is not None:
         _print_backfill(report)
+    shown = sum(row.events for row in report.partitions)
+    if shown < report.rows_after:
+        say(
+            f"The {len(report.partitions)} epochs above hold {shown} events; the scans came by "
+            f"{report.rows_after - shown} of earlier ones."
+        )
     added = report.rows_after - report.rows_before
     if added:
         say(f"The ledger holds {report.rows_after} events, {added} of them new.")

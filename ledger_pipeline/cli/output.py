@@ -100,7 +100,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     """
     made = Table(title=Text(plain_message(title)), title_justify="left")
     for position, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[position], int) for row in rows)
+        cells = [row[position] for row in rows]
+        numeric = all(isinstance(cell, int | None) for cell in cells) and any(cell is not None for cell in cells)
         made.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(_cell, row))

@@ -6,7 +6,6 @@ window costs no request.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import dagster as dg
 
@@ -14,11 +13,11 @@ from ledger_pipeline.core.errors import CollectionFailed, SourceError
 from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import Scope
-from ledger_pipeline.core.windows import EpochWindow, span
-from ledger_pipeline.defs.charts import chart_metadata, windows_to_draw
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.defs.elsewhere import held_metadata, refuse_never_read, tell_of_other_epochs, tell_state
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
-from ledger_pipeline.defs.metadata import Metadata, digest_metadata, stream_metadata
+from ledger_pipeline.defs.metadata import Metadata, stream_metadata
 from ledger_pipeline.defs.partition_checks import partition_check_specs, partition_results, source_scopes_failed
 from ledger_pipeline.defs.partition_metadata import add_partition_metadata
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
@@ -32,7 +31,7 @@ from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE, Complet
 from ledger_pipeline.pipeline.epochs import close_due_epochs
 from ledger_pipeline.pipeline.unread import unread_summary
 from ledger_pipeline.sources.stopping import StopSignal
-from ledger_pipeline.store.port import LedgerStore, UnsettledRejections
+from ledger_pipeline.store.port import UnsettledRejections
 
 GROUP = "ingestion"
 OWNERS = ["team:ledger"]
@@ -122,15 +121,23 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                     # `activity_events` is not reached in this run, so its check is told from here.
                     yield from source_scopes_failed(context.instance, scope, report.windows, report.failures)
                     failures += report.failures
+                yield from tell_of_other_epochs(context, store, source.name, scope, report, clock.now())
                 receipts = receipts_by_partition(store.receipts(scope.scope_id, source.name, report.windows))
-                elsewhere = report.added_elsewhere()
+                held = store.events_per_type(scope.scope_id, report.windows)
+                added = report.added_elsewhere()
                 for stream in report.streams:
                     add_partition_metadata(
                         context,
                         stream_key(stream),
                         {
                             partition_key(window, scope): stream_metadata(
-                                report, window, stream, receipts.get((window, stream), []), elsewhere, context.run.tags
+                                report,
+                                window,
+                                stream,
+                                receipts.get((window, stream), []),
+                                held[window],
+                                added,
+                                context.run.tags,
                             )
                             for window in report.windows
                         },
@@ -192,14 +199,18 @@ def activity_events(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
             for scope, windows in scopes_and_windows(settings.repo_spec(), context.partition_keys, now):
                 completeness = window_completeness(store, scope, windows)
                 if ACTIVITY_EVENTS in context.selected_asset_keys:
-                    for epoch in close_due_epochs(store, scope):
-                        context.log.info(f"epoch {epoch.window.key} of {scope.scope_key} is closed for review")
-                    held = _held(store, scope, completeness, now, context.run.tags)
+                    refuse_never_read(scope, completeness.values())
+                    closed = [epoch.window for epoch in close_due_epochs(store, scope)]
+                    for window in closed:
+                        context.log.info(f"epoch {window.key} of {scope.scope_key} is closed for review")
+                    held = held_metadata(store, scope, completeness, now, context.run.tags)
                     add_partition_metadata(
                         context,
                         ACTIVITY_EVENTS,
                         {partition_key(window, scope): metadata for window, metadata in held},
                     )
+                    others = [window for window in closed if window not in completeness]
+                    yield from tell_state(context, store, scope, window_completeness(store, scope, others), now)
                 checked.append(_Checked(scope, completeness, store.unsettled_rejections(scope.scope_id, windows)))
         # Before the checks: each result points at its partition's latest materialization.
         if ACTIVITY_EVENTS in context.selected_asset_keys:
@@ -218,21 +229,3 @@ class _Checked:
     scope: Scope
     read: Mapping[EpochWindow, Completeness]
     rejections: Sequence[UnsettledRejections]
-
-
-def _held(
-    store: LedgerStore,
-    scope: Scope,
-    completeness: Mapping[EpochWindow, Completeness],
-    now: datetime,
-    run_tags: Mapping[str, str],
-) -> Iterator[tuple[EpochWindow, Metadata]]:
-    """The metadata of every window: numbers, and charts of the latest."""
-    windows = list(completeness)
-    epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
-    drawn = windows_to_draw(windows)
-    for digest in store.digests(scope.scope_id, windows):
-        window, epoch = digest.window, epochs.get(digest.window)
-        charts = chart_metadata(store, scope, window, epoch) if window in drawn else {}
-        numbers = digest_metadata(digest, epoch, scope.weights_milli, completeness[window], now, run_tags)
-        yield window, {**numbers, **charts}

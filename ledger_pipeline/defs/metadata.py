@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import dagster as dg
 
-from ledger_pipeline.core.events import STREAM_OF_EVENT_TYPE
+from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM, STREAM_OF_EVENT_TYPE
 from ledger_pipeline.core.partition_runs import EPOCH_STATUS, RUN_UNREAD, TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_URL_TAG
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.unread import KIND_OF_STREAM
@@ -38,19 +38,23 @@ def stream_metadata(
     window: EpochWindow,
     stream: str,
     receipts: Sequence[WindowReceipt],
+    held: Mapping[str, int],
     elsewhere: Mapping[EpochWindow, int],
     run_tags: Mapping[str, str],
 ) -> Metadata:
-    """One stream of one window: what was seen, how it ended, how far the cursors are, and what the run cost.
+    """One stream of one window: what the ledger holds, what this run did, how far the cursors are, what the run cost.
 
-    `elsewhere` is the report's `added_elsewhere`, the same for every window.
+    `held` are the window's events in the ledger by type, `elsewhere` is the report's `added_elsewhere`.
     """
     tally = report.tally(window, [stream])
     until = report.complete_until([stream])
+    in_ledger = held.get(EVENT_TYPE_OF_STREAM[stream], 0)
     kind = KIND_OF_STREAM[stream]
     unread = [row for row in report.unread if row.item.key.kind == kind and row.item.may_touch(window)]
     metadata: Metadata = {
         **_window(window),
+        "in_ledger": in_ledger,
+        "in_ledger_before_this_run": in_ledger - tally.new,
         # False where coverage reached the whole window already: nothing was asked, so nothing can be seen.
         "asked": not report.asked_nothing,
         "seen": tally.seen,

@@ -27,7 +27,7 @@ from ledger_pipeline.store.port import AppendOutcome, StoredUnread, UnsettledRej
 EVERY_SOURCE_SCOPE_READ = "every_source_scope_read"
 NOTHING_REJECTED = "nothing_rejected"
 
-_DESCRIPTIONS = {
+DESCRIPTIONS = {
     EVERY_SOURCE_SCOPE_READ: (
         "Every source_scope was read: to the end of an epoch that is over, within 26 hours of a running one, and every "
         "item that it shows of the epoch. "
@@ -56,7 +56,7 @@ def partition_check_specs(partitions: dg.PartitionsDefinition) -> list[dg.AssetC
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [
             dg.AssetCheckSpec(name, asset=ACTIVITY_EVENTS, description=text, partitions_def=partitions)
-            for name, text in _DESCRIPTIONS.items()
+            for name, text in DESCRIPTIONS.items()
         ]
 
 

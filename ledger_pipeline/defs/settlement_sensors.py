@@ -14,11 +14,12 @@ from ledger_pipeline.core.errors import LedgerError, UnknownScope, WindowError
 from ledger_pipeline.core.partition_runs import parse_partition_key
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import RepoSpec, Scope
-from ledger_pipeline.core.windows import EpochWindow, parse_epoch_key
+from ledger_pipeline.core.windows import EpochWindow, parse_epoch_key, span
 from ledger_pipeline.defs.jobs import allocate_epoch, state_payouts
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partitions import partition_key, partition_range_tags, partition_run
 from ledger_pipeline.defs.resources import LedgerResource, SettingsResource
+from ledger_pipeline.store.port import LedgerStore
 
 CHECK_SECONDS = 60
 _BEFORE_ALL = f"{datetime(1, 1, 2, tzinfo=UTC).isoformat()} {UUID(int=0)}"
@@ -32,9 +33,13 @@ _BEFORE_ALL = f"{datetime(1, 1, 2, tzinfo=UTC).isoformat()} {UUID(int=0)}"
     description="Curates an epoch and proposes its allocations whenever its activity was materialized.",
 )
 def proposals(
-    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[SettingsResource]
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[SettingsResource],
+    ledger: dg.ResourceParam[LedgerResource],
 ) -> dg.SensorResult | dg.SkipReason:
     """One request for each row of epochs in a scope whose `activity_events` were materialized since the last tick.
+
+    Only epochs that the ledger has: a week that was read along with others has none until somebody collects it.
 
     The cursor has the latest materialization of each partition. They are not read on from the last one seen: Dagster
     numbers them before they can be seen, so that one of a lower number may show up later. Of one partition the highest
@@ -49,6 +54,8 @@ def proposals(
         return dg.SkipReason("no activity was materialized since")
     try:
         spec = settings.repo_spec()
+        with ledger.open() as store:
+            rows = list(_rows(spec, store, found))
     except LedgerError as error:
         return dg.SkipReason(plain_message(str(error)))
     requests = [
@@ -56,7 +63,7 @@ def proposals(
             run_key=f"{partition_key(first, scope)}...{partition_key(final, scope)} {max(found.values())}",
             tags=partition_range_tags(first, final, scope),
         )
-        for scope, first, final in _rows(spec, found)
+        for scope, first, final in rows
     ]
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(latest))
 
@@ -100,8 +107,11 @@ def _known(cursor: str | None, latest: Mapping[str, int]) -> dict[str, int]:
     return seen if isinstance(seen, dict) else {key: number for key, number in latest.items() if number <= seen}
 
 
-def _rows(spec: RepoSpec, keys: Iterable[str]) -> Iterator[tuple[Scope, EpochWindow, EpochWindow]]:
-    """The partitions as rows of epochs without a gap: scope, first, last. What the spec has no more is left out."""
+def _rows(spec: RepoSpec, store: LedgerStore, keys: Iterable[str]) -> Iterator[tuple[Scope, EpochWindow, EpochWindow]]:
+    """The partitions as rows of epochs without a gap: scope, first, last.
+
+    What the spec has no more is left out, and so are weeks that are no epoch of the ledger.
+    """
     windows: dict[str, set[EpochWindow]] = {}
     for key in keys:
         try:
@@ -111,7 +121,9 @@ def _rows(spec: RepoSpec, keys: Iterable[str]) -> Iterator[tuple[Scope, EpochWin
             continue
     for scope in spec.scopes:
         row: list[EpochWindow] = []
-        for window in sorted(windows.get(scope.scope_key, ())):
+        wanted = windows.get(scope.scope_key, set())
+        epochs = {epoch.window for epoch in store.epochs(scope.scope_id, span(list(wanted)))} if wanted else set()
+        for window in sorted(wanted & epochs):
             if row and row[-1].end != window.start:
                 yield scope, row[0], row[-1]
                 row = []

@@ -29,11 +29,17 @@ CANCELED = "interrupted; what was stored stays, and the next collection goes on 
 
 @dataclass(frozen=True)
 class StreamRow:
-    """One stream of one partition, as its materialization says."""
+    """One stream of one partition, as its materialization says.
+
+    `in_ledger_before` and `in_ledger` are events of the whole epoch; the numbers between are what the run met of it,
+    all 0 where nothing was `asked`.
+    """
 
     epoch: str
     scope: str
     stream: str
+    in_ledger_before: int
+    in_ledger: int
     asked: bool
     seen: int
     new: int
@@ -63,7 +69,8 @@ class DigestRow:
 class CollectionRun:
     """A finished run: `problem` says in one line why it failed or that it was canceled, None where it did its work.
 
-    `unread` says in one line which items nobody could read, None where all were.
+    `unread` says in one line which items nobody could read, None where all were. `other_epochs` are those that the run
+    brought in or changed beside the ones it was asked for.
     """
 
     run_id: str
@@ -74,6 +81,7 @@ class CollectionRun:
     unread: str | None
     streams: list[StreamRow]
     digests: list[DigestRow]
+    other_epochs: list[str]
 
 
 def run_collection(
@@ -100,7 +108,7 @@ def run_collection(
         raise_on_error=False,
         run_id=run_id,
     )
-    return _recorded(result, scope, canceled=_is_canceled(instance, run_id))
+    return _recorded(result, scope, windows, canceled=_is_canceled(instance, run_id))
 
 
 def _cancels_when_interrupted(instance: dg.DagsterInstance) -> Callable[[dg.EventLogEntry], None]:
@@ -136,10 +144,14 @@ def digest_row(digest: WindowDigest, scope: Scope) -> DigestRow:
     )
 
 
-def _recorded(result: dg.ExecuteInProcessResult, scope: Scope, *, canceled: bool) -> CollectionRun:
-    materializations = [
+def _recorded(
+    result: dg.ExecuteInProcessResult, scope: Scope, windows: Sequence[EpochWindow], *, canceled: bool
+) -> CollectionRun:
+    asked_for = {window.key for window in windows}
+    recorded = [
         event.step_materialization_data.materialization for event in result.all_events if event.is_step_materialization
     ]
+    materializations = [materialization for materialization in recorded if _epoch(materialization) in asked_for]
     by_stream = {stream_key(stream): stream for stream in EVENT_TYPE_OF_STREAM}
     streams = [
         _stream_row(found, by_stream[found.asset_key], scope)
@@ -159,6 +171,7 @@ def _recorded(result: dg.ExecuteInProcessResult, scope: Scope, *, canceled: bool
             (_digest_row(found, scope) for found in materializations if found.asset_key == ACTIVITY_EVENTS),
             key=lambda row: row.epoch,
         ),
+        other_epochs=sorted({_epoch(materialization) for materialization in recorded} - asked_for),
     )
 
 
@@ -168,6 +181,8 @@ def _stream_row(found: dg.AssetMaterialization, stream: str, scope: Scope) -> St
         epoch=_epoch(found),
         scope=scope.scope_key,
         stream=stream,
+        in_ledger_before=_number(found, "in_ledger_before_this_run"),
+        in_ledger=_number(found, "in_ledger"),
         asked=bool(found.metadata["asked"].value),
         seen=_number(found, "seen"),
         new=_number(found, "new"),

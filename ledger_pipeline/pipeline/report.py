@@ -184,6 +184,14 @@ class CollectReport:
                     total.add(tally)
         return total
 
+    def changed_elsewhere(self) -> frozenset[EpochWindow]:
+        """Windows that were not asked for, and of which the ledger says something else now than before."""
+        asked = frozenset(self.windows)
+        tallies = [item for report in self.source_scopes for item in report.tallies.items()]
+        return frozenset(
+            window for (window, _), tally in tallies if window not in asked and (tally.new or tally.rejected)
+        )
+
     def added_elsewhere(self) -> dict[EpochWindow, int]:
         """New events of windows that were not asked for: a scan keeps every event it sees."""
         asked = frozenset(self.windows)

@@ -444,6 +444,10 @@ class LedgerStore(Protocol):
         """One per window, in the order given."""
         ...
 
+    def events_per_type(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> dict[EpochWindow, dict[str, int]]:
+        """How many events each window holds, by event type; a type without an event is not there."""
+        ...
+
     def events_per_day(self, scope_id: UUID, window: EpochWindow) -> list[DayCount]:
         """By day (UTC) and event type; what is zero is not there."""
         ...

@@ -374,6 +374,11 @@ class PostgresLedger:
         with translated(self._engine), self._engine.connect() as connection:
             return tallies.unsettled_rejections(connection, self._scope(scope_id), windows)
 
+    def events_per_type(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> dict[EpochWindow, dict[str, int]]:
+        """How many events each window holds, by event type; a type without an event is not there."""
+        with translated(self._engine), self._engine.connect() as connection:
+            return tallies.events_per_type(connection, self._scope(scope_id), windows)
+
     def events_per_day(self, scope_id: UUID, window: EpochWindow) -> list[DayCount]:
         """By day (UTC) and event type; what is zero is not there."""
         with translated(self._engine), self._engine.connect() as connection:

@@ -14,6 +14,19 @@ from ledger_pipeline.store.port import AppendOutcome, DayCount, PersonCount, Rej
 
 REJECTIONS_LISTED = 20
 
+# OFFSET 0 keeps the planner at one index range per window, as it does for digests.
+EVENTS_PER_TYPE = text("""
+    SELECT given.number, event.event_type, count(*) AS events
+    FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
+        WITH ORDINALITY AS given (period_start, period_end, number)
+    CROSS JOIN LATERAL (
+        SELECT event_type FROM activity_events
+        WHERE node_id = :node_id AND scope_id = :scope_id
+            AND event_time >= given.period_start AND event_time < given.period_end
+        OFFSET 0
+    ) AS event
+    GROUP BY given.number, event.event_type
+""")
 EVENTS_PER_DAY = text("""
     SELECT CAST(event_time AT TIME ZONE 'UTC' AS date) AS day, event_type, count(*) AS events
     FROM activity_events
@@ -56,6 +69,16 @@ UNSETTLED_REJECTIONS = text("""
     WHERE place <= :listed
     ORDER BY given.number, event.reason, event.place
 """)
+
+
+def events_per_type(
+    connection: Connection, scope: Mapping[str, object], windows: Sequence[EpochWindow]
+) -> dict[EpochWindow, dict[str, int]]:
+    """How many events each window holds, by event type; see the port."""
+    held: dict[EpochWindow, dict[str, int]] = {window: {} for window in windows}
+    for number, event_type, events in connection.execute(EVENTS_PER_TYPE, {**scope, **bounds(windows)}):
+        held[windows[number - 1]][event_type] = events
+    return held
 
 
 def events_per_day(connection: Connection, scope: Mapping[str, object], window: EpochWindow) -> list[DayCount]:

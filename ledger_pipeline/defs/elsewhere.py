@@ -1,0 +1,139 @@
+"""What a run says of epochs that it was not asked for: a square is green when its week is in the ledger.
+
+A scan keeps every event it sees, and covers every week since the one it begins with. So it may give an epoch of
+another run new numbers, or bring in a week that nobody has asked for; both are told to Dagster at once, by the run that
+knows of it, not by the next one that comes by.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+
+import dagster as dg
+
+from ledger_pipeline.core.errors import EpochNotReady
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.windows import EpochWindow, span
+from ledger_pipeline.defs.charts import chart_metadata, windows_to_draw
+from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
+from ledger_pipeline.defs.metadata import Metadata, digest_metadata, stream_metadata
+from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, partition_results
+from ledger_pipeline.defs.partitions import partition_key
+from ledger_pipeline.defs.receipts import receipts_by_partition
+from ledger_pipeline.pipeline.completeness import Completeness, window_completeness
+from ledger_pipeline.pipeline.report import CollectReport
+from ledger_pipeline.store.port import LedgerStore
+
+EPOCHS_NAMED = 5
+
+
+def tell_of_other_epochs(
+    context: dg.AssetExecutionContext,
+    store: LedgerStore,
+    source: str,
+    scope: Scope,
+    report: CollectReport,
+    now: datetime,
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Materialize what the collection brought in or changed beside its own windows, and check it.
+
+    These are weeks that are read by now and not materialized, and those whose numbers it changed.
+    """
+    changed = report.changed_elsewhere()
+    first = scope.calendar.window_starting(scope.first_epoch)
+    windows = scope.calendar.windows_between(first, scope.calendar.window_at(now))
+    others = [window for window in windows if window not in set(report.windows)]
+    green = context.instance.get_materialized_partitions(ACTIVITY_EVENTS)
+    read = {
+        window: completeness
+        for window, completeness in window_completeness(store, scope, others).items()
+        if completeness.until is not None and (window in changed or partition_key(window, scope) not in green)
+    }
+    if not read:
+        return
+    receipts = receipts_by_partition(store.receipts(scope.scope_id, source, list(read)))
+    held = store.events_per_type(scope.scope_id, list(read))
+    added = report.added_elsewhere()
+    for stream in report.streams:
+        _materialize(
+            context,
+            stream_key(stream),
+            scope,
+            (
+                (
+                    window,
+                    stream_metadata(
+                        report,
+                        window,
+                        stream,
+                        receipts.get((window, stream), []),
+                        held[window],
+                        added,
+                        context.run.tags,
+                    ),
+                )
+                for window in read
+            ),
+        )
+    yield from tell_state(context, store, scope, read, now)
+
+
+def tell_state(
+    context: dg.AssetExecutionContext,
+    store: LedgerStore,
+    scope: Scope,
+    read: Mapping[EpochWindow, Completeness],
+    now: datetime,
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Materialize `activity_events` of windows that are not of the run, as the ledger has them, and check them."""
+    if not read:
+        return
+    _materialize(context, ACTIVITY_EVENTS, scope, held_metadata(store, scope, read, now, context.run.tags))
+    rejections = store.unsettled_rejections(scope.scope_id, list(read))
+    yield from partition_results(context.instance, scope, read, rejections, frozenset(DESCRIPTIONS), now)
+
+
+def held_metadata(
+    store: LedgerStore,
+    scope: Scope,
+    completeness: Mapping[EpochWindow, Completeness],
+    now: datetime,
+    run_tags: Mapping[str, str],
+) -> Iterator[tuple[EpochWindow, Metadata]]:
+    """What the ledger holds of every window: numbers, and charts of the latest."""
+    windows = list(completeness)
+    epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
+    drawn = windows_to_draw(windows)
+    for digest in store.digests(scope.scope_id, windows):
+        window, epoch = digest.window, epochs.get(digest.window)
+        charts = chart_metadata(store, scope, window, epoch) if window in drawn else {}
+        numbers = digest_metadata(digest, epoch, scope.weights_milli, completeness[window], now, run_tags)
+        yield window, {**numbers, **charts}
+
+
+def refuse_never_read(scope: Scope, completeness: Iterable[Completeness]) -> None:
+    """Return if every part of every window was read at least from its start on.
+
+    Raises EpochNotReady naming the others. They are not collected from here: this asset says what the ledger holds, and
+    only a run of the streams knows how to stop at GitHub's limits, and what its partitions cost.
+    """
+    missing = [window for window in completeness if window.until is None]
+    if not missing:
+        return
+    epochs = ", ".join(window.window.key for window in missing[:EPOCHS_NAMED])
+    more = len(missing) - EPOCHS_NAMED
+    parts = [str(part) for part in missing[0].parts if part.until is None]
+    raise EpochNotReady(
+        f"never collected: epochs {epochs}{f' and {more} more' if more > 0 else ''} of {scope.scope_key} "
+        f"({parts[0]}): collect them with job collect_epoch, or select the github assets too"
+    )
+
+
+def _materialize(
+    context: dg.AssetExecutionContext,
+    asset_key: dg.AssetKey,
+    scope: Scope,
+    said: Iterable[tuple[EpochWindow, Metadata]],
+) -> None:
+    for window, metadata in said:
+        key = partition_key(window, scope)
+        context.log_event(dg.AssetMaterialization(asset_key=asset_key, partition=key, metadata=metadata))

@@ -1,0 +1,115 @@
+"""A square is green when, and only when, its week is in the ledger, and its numbers are the ledger's now."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
+from ledger_pipeline.defs.settlement_sensors import proposals
+from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline_tests.builders import SCOPE_ID, window
+from ledger_pipeline_tests.defs.deployment import Deployment
+from ledger_pipeline_tests.sources.simulator.worlds import merged, world
+
+HOUR = timedelta(hours=1)
+PULL_REQUESTS = ["github", "pull_requests"]
+ASSETS = (PULL_REQUESTS, ["github", "reviews"], ["github", "issues"], "activity_events")
+OLD, BETWEEN, LAST, RUNNING = "2026-01-26", "2026-02-02", "2026-02-09", "2026-02-16"
+
+
+def squares(*epochs: str) -> set[str]:
+    return {f"{epoch}|default" for epoch in epochs}
+
+
+def problem(result: dg.ExecuteInProcessResult) -> str:
+    [failed] = result.filter_events(lambda event: event.is_step_failure)
+    assert failed.step_failure_data.user_failure_data is not None
+    return failed.step_failure_data.user_failure_data.description or ""
+
+
+def test_weeks_that_nobody_read_are_refused_by_name_and_stay_grey(deployment: Deployment) -> None:
+    result = deployment.materialize_asset("activity_events", f"{LAST}|default")
+    assert not result.success
+    assert f"never collected: epochs {LAST} of default" in problem(result)
+    assert "job collect_epoch" in problem(result)
+    assert deployment.materialized("activity_events") == set()
+
+
+def test_a_week_that_was_read_shows_its_numbers_anew_from_its_own_page(deployment: Deployment) -> None:
+    assert deployment.materialize(LAST).success
+    assert deployment.materialize_asset("activity_events", f"{LAST}|default").success
+
+
+def test_every_week_that_a_scan_covered_is_green_and_none_before_it(deployment: Deployment) -> None:
+    deployment.github.replace_world(
+        world(merged(1, window(BETWEEN).start + HOUR), merged(2, window(LAST).start + HOUR))
+    )
+    assert deployment.materialize(OLD).success
+    for asset in ASSETS:
+        assert deployment.materialized(asset) == squares(OLD, BETWEEN, LAST, RUNNING)
+    assert deployment.metadata(PULL_REQUESTS, f"{BETWEEN}|default")["in_ledger"] == 1
+    said = deployment.metadata("activity_events", f"{LAST}|default")
+    assert (said["state"], said["events"], said["epoch_status"]) == ("complete", 1, "none yet")
+    assert deployment.check_evaluation(EVERY_SOURCE_SCOPE_READ, f"{LAST}|default").passed
+    # Nobody asked for them: no epoch is made, and nothing is proposed for one that is not there.
+    assert [epoch.window.key for epoch in deployment.ledger.epochs(SCOPE_ID, window(BETWEEN))] == []
+    assert proposed(deployment) == [f"{OLD}|default"]
+
+
+def test_a_week_that_another_run_adds_to_shows_its_new_numbers_at_once(deployment: Deployment) -> None:
+    deployment.set_clock(window(RUNNING).start + HOUR)  # before the grace of the last week has passed
+    assert deployment.materialize(LAST, RUNNING).success
+    shown_late = merged(1, window(LAST).start + HOUR, touched_at=(deployment.now(),))
+    deployment.github.replace_world(world(shown_late))
+    before = deployment.metadata("activity_events", f"{LAST}|default")
+    assert deployment.materialize(RUNNING).success
+    after = deployment.metadata("activity_events", f"{LAST}|default")
+    assert (before["events"], after["events"]) == (0, 1)
+    assert before["set_hash"] != after["set_hash"]
+    assert deployment.metadata(PULL_REQUESTS, f"{LAST}|default")["in_ledger"] == 1
+
+
+def test_a_closed_week_that_another_run_finds_a_late_event_of_says_so_at_once(deployment: Deployment) -> None:
+    assert deployment.materialize(LAST, RUNNING).success
+    shown_late = merged(1, window(LAST).start + HOUR, touched_at=(deployment.now(),))
+    deployment.github.replace_world(world(shown_late))
+    assert deployment.materialize(RUNNING).success
+    assert deployment.metadata("activity_events", f"{LAST}|default")["rejected_by_reason"] == {"late": 1}
+    assert not deployment.check_evaluation(NOTHING_REJECTED, f"{LAST}|default").passed
+
+
+def test_a_run_that_changes_nothing_elsewhere_says_nothing_of_it(deployment: Deployment) -> None:
+    assert deployment.materialize(LAST, RUNNING).success
+    assert deployment.materialize(RUNNING).success
+    assert len(deployment.instance.fetch_materializations(dg.AssetKey("activity_events"), limit=10).records) == 3
+
+
+def test_an_epoch_that_another_run_closes_says_so_at_once(deployment: Deployment) -> None:
+    assert deployment.materialize(LAST, RUNNING).success
+    deployment.set_clock(window(RUNNING).end + 25 * HOUR)
+    assert deployment.materialize("2026-02-23").success
+    [epoch] = deployment.ledger.epochs(SCOPE_ID, window(RUNNING))
+    assert epoch.status is EpochStatus.REVIEW
+    assert deployment.metadata("activity_events", f"{RUNNING}|default")["epoch_status"] == "review"
+
+
+def test_a_covered_week_says_what_the_ledger_holds_and_that_the_run_did_nothing(deployment: Deployment) -> None:
+    deployment.github.replace_world(world(*(merged(number, window(LAST).start + HOUR) for number in range(1, 4))))
+    assert deployment.materialize(LAST).success
+    said = deployment.metadata(PULL_REQUESTS, f"{LAST}|default")
+    assert (said["in_ledger"], said["in_ledger_before_this_run"], said["new"]) == (3, 0, 3)
+    assert deployment.materialize(LAST).success
+    said = deployment.metadata(PULL_REQUESTS, f"{LAST}|default")
+    assert (said["in_ledger"], said["in_ledger_before_this_run"], said["asked"]) == (3, 3, False)
+
+
+def proposed(deployment: Deployment) -> list[str]:
+    """The first partition of each run that `proposals` asks for now."""
+    definitions = deployment.definitions()
+    with dg.build_sensor_context(
+        instance=deployment.instance,
+        repository_def=definitions.get_repository_def(),
+        resources=definitions.resources,
+    ) as context:
+        result = proposals.evaluate_tick(context)
+    return [request.tags["dagster/asset_partition_range_start"] for request in result.run_requests or []]
