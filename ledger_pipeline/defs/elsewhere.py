@@ -5,7 +5,8 @@ another run new numbers, or bring in a week that nobody has asked for; both are 
 knows of it, not by the next one that comes by.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import dagster as dg
@@ -38,43 +39,49 @@ def tell_of_other_epochs(
 
     These are weeks that are read by now and not materialized, and those whose numbers it changed.
     """
-    changed = report.changed_elsewhere()
     first = scope.calendar.window_starting(scope.first_epoch)
     windows = scope.calendar.windows_between(first, scope.calendar.window_at(now))
     others = [window for window in windows if window not in set(report.windows)]
-    green = context.instance.get_materialized_partitions(ACTIVITY_EVENTS)
-    read = {
-        window: completeness
-        for window, completeness in window_completeness(store, scope, others).items()
-        if completeness.until is not None and (window in changed or partition_key(window, scope) not in green)
-    }
-    if not read:
-        return
-    receipts = receipts_by_partition(store.receipts(scope.scope_id, source, list(read)))
-    held = store.events_per_type(scope.scope_id, list(read))
+    news = _News(context.instance, scope, report.changed_elsewhere(), window_completeness(store, scope, others))
+    told = {stream: news.windows(stream_key(stream), [stream]) for stream in report.streams}
+    all_told = sorted({window for windows in told.values() for window in windows})
+    receipts = receipts_by_partition(store.receipts(scope.scope_id, source, all_told) if all_told else [])
+    held = store.events_per_type(scope.scope_id, all_told) if all_told else {}
     added = report.added_elsewhere()
-    for stream in report.streams:
-        _materialize(
-            context,
-            stream_key(stream),
-            scope,
+    for stream, of_stream in told.items():
+        said = (
             (
-                (
-                    window,
-                    stream_metadata(
-                        report,
-                        window,
-                        stream,
-                        receipts.get((window, stream), []),
-                        held[window],
-                        added,
-                        context.run.tags,
-                    ),
-                )
-                for window in read
-            ),
+                window,
+                stream_metadata(
+                    report, window, stream, receipts.get((window, stream), []), held[window], added, context.run.tags
+                ),
+            )
+            for window in of_stream
         )
+        _materialize(context, stream_key(stream), scope, said)
+    streams = [stream for spec in scope.sources for stream in spec.streams]
+    read = {window: news.read[window] for window in news.windows(ACTIVITY_EVENTS, streams)}
     yield from tell_state(context, store, scope, read, now)
+
+
+@dataclass(frozen=True)
+class _News:
+    """Which windows, of all that the run was not asked for, have to be told of."""
+
+    instance: dg.DagsterInstance
+    scope: Scope
+    changed: frozenset[EpochWindow]
+    read: Mapping[EpochWindow, Completeness]
+
+    def windows(self, asset_key: dg.AssetKey, streams: Sequence[str]) -> list[EpochWindow]:
+        """Of an asset that follows from `streams`: windows read in all of them that are new to it, or changed."""
+        green = self.instance.get_materialized_partitions(asset_key)
+        return [
+            window
+            for window, completeness in self.read.items()
+            if all(part.until is not None for part in completeness.parts if part.stream in streams)
+            and (window in self.changed or partition_key(window, self.scope) not in green)
+        ]
 
 
 def tell_state(
