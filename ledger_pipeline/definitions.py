@@ -42,7 +42,7 @@ def build_defs(
         assets=linked_to_source(
             [
                 github_activity(partitions),
-                activity_events(partitions),
+                activity_events(partitions, spec),
                 *settlement_assets(partitions),
                 payout_statement(partitions),
             ]

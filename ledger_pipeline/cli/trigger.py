@@ -13,6 +13,7 @@ from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.temporal_bridge.connection import connect, workflow_url
 from ledger_pipeline.temporal_bridge.contract import CollectEpochResult, Progress
+from ledger_pipeline.temporal_bridge.deployments import refuse_strangers
 from ledger_pipeline.temporal_bridge.trigger import Started, fire_schedule, start_collection, wait_for
 
 AsOf = Annotated[
@@ -70,6 +71,7 @@ async def _run(
     settings: Settings, spec: RepoSpec, scope: Scope, as_of: datetime | None, *, wait: bool
 ) -> tuple[Started, CollectEpochResult | None]:
     client = await connect(settings)
+    await refuse_strangers(client, spec, scope)
     started = await (fire_schedule(client, spec, scope) if as_of is None else start_collection(client, scope, as_of))
     return started, await wait_for(client, started, _say) if wait else None
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ledger_pipeline.core.errors import WindowError
 from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
+from ledger_pipeline.core.spec import RepoSpec
 
 CODE_LOCATION = "ledger_pipeline"
 REPOSITORY = "__repository__"  # what Dagster calls the definitions of a code location
@@ -23,6 +24,10 @@ STATE_PAYOUTS_JOB = "state_payouts"
 ACTIVITY_EVENTS_ASSET = ("activity_events",)
 STREAM_ASSETS: Mapping[str, tuple[str, str]] = {stream: (GITHUB, stream) for stream in GITHUB_STREAMS}
 
+# Under which the code location says whose it is: see `deployment_labels`.
+NODE_ID_LABEL = "node_id"
+SCOPE_IDS_LABEL = "scope_ids"
+
 # What a launcher reads back from an epoch's materialization, besides the counts of its streams.
 EPOCH_STATUS = "epoch_status"
 RUN_UNREAD = "run_left_unread"
@@ -36,6 +41,8 @@ WORKFLOW_RUN_ID_TAG = "ledger/temporal_run_id"
 WORKFLOW_URL_TAG = "ledger/temporal_workflow_url"
 # Whose epochs a run collects; the run queue writes it, so that a scope's runs wait for each other.
 SCOPE_TAG = "ledger/scope"
+# Of the scope that a workflow asks for: a code location of another repo-spec refuses the run.
+SCOPE_ID_TAG = "ledger/scope_id"
 
 # Of a run that a limit of its source ended: from when on it may be asked for again (ISO 8601). Whoever launches another
 # then, the workflow that it belongs to or else a sensor, says in whose place.
@@ -50,6 +57,14 @@ RETRY_NUMBER_TAG = "dagster/retry_number"
 PARENT_RUN_TAG = "dagster/parent_run_id"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
+
+
+def deployment_labels(spec: RepoSpec) -> dict[str, str]:
+    """Whose code location it is: node and scopes, as `activity_events` says them in Dagster's catalogue."""
+    return {
+        NODE_ID_LABEL: str(spec.node_id),
+        SCOPE_IDS_LABEL: ", ".join(f"{scope.scope_key} {scope.scope_id}" for scope in spec.scopes),
+    }
 
 
 def format_partition_key(epoch_key: str, scope_key: str) -> str:

@@ -20,7 +20,8 @@ from ledger_pipeline.defs.metadata import Metadata, digest_metadata, stream_meta
 from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, partition_results
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.receipts import receipts_by_partition
-from ledger_pipeline.pipeline.completeness import Completeness, window_completeness
+from ledger_pipeline.pipeline.completeness import Completeness, StreamReach, window_completeness
+from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.store.port import LedgerStore
 
@@ -37,7 +38,7 @@ def tell_of_other_epochs(
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """Materialize what the collection brought in or changed beside its own windows, and check it.
 
-    These are weeks that are read by now and not materialized, and those whose numbers it changed.
+    These are grey weeks that are read to their end now, and green ones whose numbers it changed.
     """
     first = scope.calendar.window_starting(scope.first_epoch)
     windows = scope.calendar.windows_between(first, scope.calendar.window_at(now))
@@ -74,14 +75,21 @@ class _News:
     read: Mapping[EpochWindow, Completeness]
 
     def windows(self, asset_key: dg.AssetKey, streams: Sequence[str]) -> list[EpochWindow]:
-        """Of an asset that follows from `streams`: windows read in all of them that are new to it, or changed."""
+        """Of an asset that follows from `streams`: grey windows that are read to their end, green ones that changed."""
         green = self.instance.get_materialized_partitions(asset_key)
         return [
             window
             for window, completeness in self.read.items()
-            if all(part.until is not None for part in completeness.parts if part.stream in streams)
-            and (window in self.changed or partition_key(window, self.scope) not in green)
+            if (
+                window in self.changed
+                if partition_key(window, self.scope) in green
+                else all(_is_read_to_its_end(window, part) for part in completeness.parts if part.stream in streams)
+            )
         ]
+
+
+def _is_read_to_its_end(window: EpochWindow, part: StreamReach) -> bool:
+    return part.until is not None and part.until >= shown_whole_at(window)
 
 
 def tell_state(

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from ledger_pipeline.core.errors import CollectionFailed, SourceError
+from ledger_pipeline.core.errors import CollectionFailed, ConfigurationError, SourceError
 from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.partition_runs import SCOPE_ID_TAG, deployment_labels
 from ledger_pipeline.core.plain_text import plain_message, plain_text
-from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.elsewhere import held_metadata, refuse_never_read, tell_of_other_epochs, tell_state
 from ledger_pipeline.defs.failures import domain_failures
@@ -89,6 +90,7 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         stop = StopSignal()
         with domain_failures(), ledger.open() as store, github.open(stop) as source:
             for scope, windows in scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now()):
+                _refuse_stranger(scope, context.run.tags.get(SCOPE_ID_TAG))
                 report = collect(
                     source,
                     store,
@@ -165,7 +167,15 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     return github_activity
 
 
-def activity_events(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+def _refuse_stranger(scope: Scope, asked_for: str | None) -> None:
+    if asked_for is not None and asked_for != str(scope.scope_id):
+        raise ConfigurationError(
+            f"the run was launched for scope {asked_for}, and {scope.scope_key} is {scope.scope_id} here: whoever "
+            "launched it has the DAGSTER_URL of another deployment"
+        )
+
+
+def activity_events(partitions: dg.PartitionsDefinition, spec: RepoSpec) -> dg.AssetsDefinition:
     """The asset `activity_events`: what the ledger holds of each window, with the hash that others recompute."""
 
     @dg.multi_asset(
@@ -180,6 +190,7 @@ def activity_events(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 freshness_policy=FRESHNESS,
                 deps=[stream_key(stream) for stream in GITHUB_STREAMS],
                 skippable=True,
+                metadata=deployment_labels(spec),
             )
         ],
         check_specs=partition_check_specs(partitions),

@@ -3,6 +3,7 @@
 import time
 
 from ledger_pipeline.core.errors import LedgerError
+from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.doctor.findings import Finding, State, answer_of, failed, fine, skipped
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.inspection import DaemonStatus, inspected_dagster
@@ -11,10 +12,10 @@ DAGSTER = "dagster"
 DAEMON = "daemon"
 
 
-async def check_dagster(settings: Settings) -> Finding:
-    """The API answers, and has our code location and job loaded."""
+async def check_dagster(settings: Settings, spec: RepoSpec | None) -> Finding:
+    """The API answers, and has our code location and job loaded, of the repo-spec where that can be read."""
     try:
-        version = await answer_of(lambda: inspected_dagster(settings).check())
+        version = await answer_of(lambda: inspected_dagster(settings).check(spec))
     except LedgerError as error:
         remedy = (
             "start Dagster's webserver at DAGSTER_URL, with our code location named as DAGSTER_CODE_LOCATION; where it "

@@ -35,7 +35,7 @@ async def examine(settings: Settings, database_problem: LedgerError | None = Non
     (database, database_skew), (temporal, _), (dagster, _), (github, github_skew) = await asyncio.gather(
         _part(DATABASE, _database(settings, spec, database_problem)),
         _part(TEMPORAL, _temporal(settings, spec)),
-        _part(DAGSTER, _dagster(settings)),
+        _part(DAGSTER, _dagster(settings, spec)),
         _part(GITHUB, _github(settings, spec)),
     )
     clock = check_clock({"GitHub": github_skew, "the database": database_skew})
@@ -55,12 +55,12 @@ async def _temporal(settings: Settings, spec: RepoSpec | None) -> _Part:
     temporal = await check_temporal(settings)
     return [
         temporal,
-        *await asyncio.gather(check_schedules(settings, spec, temporal), check_worker(settings, temporal)),
+        *await asyncio.gather(check_schedules(settings, spec, temporal), check_worker(settings, spec, temporal)),
     ], None
 
 
-async def _dagster(settings: Settings) -> _Part:
-    dagster = await check_dagster(settings)
+async def _dagster(settings: Settings, spec: RepoSpec | None) -> _Part:
+    dagster = await check_dagster(settings, spec)
     return [dagster, await check_daemon(settings, dagster)], None
 
 

@@ -5,6 +5,7 @@ from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.doctor.findings import Finding, State, failed, fine, skipped, warning, within_limit
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
+from ledger_pipeline.temporal_bridge.deployments import REMEDY, stranger
 from ledger_pipeline.temporal_bridge.inspection import namespace_state, pollers
 from ledger_pipeline.temporal_bridge.schedule_plan import CHARTER, Action, ScheduleStep, desired
 from ledger_pipeline.temporal_bridge.schedules import sync_schedules
@@ -63,8 +64,8 @@ async def check_schedules(settings: Settings, spec: RepoSpec | None, temporal: F
     return fine(SCHEDULES, f"as wanted: {', '.join(wanted)}")
 
 
-async def check_worker(settings: Settings, temporal: Finding) -> Finding:
-    """Somebody polls our queue, for workflows and for activities."""
+async def check_worker(settings: Settings, spec: RepoSpec | None, temporal: Finding) -> Finding:
+    """A worker of ours polls our queue, for workflows and for activities, and nobody else's does."""
     if temporal.state is not State.OK:
         return skipped(WORKER, "Temporal cannot be asked")
     remedy = "start `ledger-pipeline worker` with the same TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE; see its /readyz"
@@ -75,6 +76,11 @@ async def check_worker(settings: Settings, temporal: Finding) -> Finding:
     missing = [kind for kind, found in seen.items() if not found]
     if missing:
         return failed(WORKER, f"nobody polls {TASK_QUEUE} for {' and '.join(missing)} tasks", remedy)
+    pollers_seen = {poller.identity for found in seen.values() for poller in found}
+    strangers = [stranger(identity, spec, spec.scopes) for identity in sorted(pollers_seen)] if spec else []
+    foreign = [problem for problem in strangers if problem is not None]
+    if foreign:
+        return failed(WORKER, f"not ours polls {TASK_QUEUE}: {'; '.join(foreign)}", REMEDY)
     latest = min((found[0] for found in seen.values()), key=lambda poller: poller.seconds_ago)
     return fine(WORKER, f"{latest.identity} polled {TASK_QUEUE} {max(0.0, latest.seconds_ago):.0f} s ago")
 

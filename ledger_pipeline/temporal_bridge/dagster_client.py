@@ -17,6 +17,7 @@ from requests.auth import AuthBase
 
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
 from ledger_pipeline.core.partition_runs import (
+    ACTIVITY_EVENTS_ASSET,
     COLLECT_EPOCH_JOB,
     PARENT_RUN_TAG,
     REPOSITORY,
@@ -26,7 +27,9 @@ from ledger_pipeline.core.partition_runs import (
     RETRY_OF_TAG,
     RETRYABLE,
     WILL_RETRY_TAG,
+    deployment_labels,
 )
+from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.temporal_bridge.dagster_queries import EVENTS, LOCATION, MATERIALIZATIONS, RUN, RUNS
 
 REQUEST_TIMEOUT_SECONDS = 15
@@ -138,8 +141,11 @@ class DagsterClient:
         """The page of a run."""
         return f"{self._ui_url}/runs/{run_id}"
 
-    def check(self) -> str:
-        """Dagster's version, once it answers and has our job loaded; else raises, saying what is missing."""
+    def check(self, spec: RepoSpec | None) -> str:
+        """Dagster's version, once it answers and has our job loaded, of `spec` where given; else raises, saying why.
+
+        A code location of an earlier release does not say of which repo-spec it is, and is believed.
+        """
         selector = {"repositoryLocationName": self._location, "repositoryName": REPOSITORY}
         answer = self._ask(LOCATION, {"selector": selector})
         found = answer["repositoryOrError"]
@@ -147,6 +153,8 @@ class DagsterClient:
             raise self._not_loaded(str(found["message"]))
         if COLLECT_EPOCH_JOB not in {job["name"] for job in found["jobs"]}:
             raise self._not_loaded(f"it has no job {COLLECT_EPOCH_JOB}")
+        if spec is not None:
+            self._refuse_stranger(spec, found["assetNodes"])
         return f"Dagster {answer['version']}"
 
     def runs_tagged(self, tags: Mapping[str, str]) -> list[DagsterRun]:
@@ -276,6 +284,22 @@ class DagsterClient:
         if kind == _CRASH:
             return DagsterUnavailable(f"Dagster at {self.url} (DAGSTER_URL) is in trouble itself: {line}")
         return DagsterError(f"Dagster at {self.url} refuses: {kind}: {line}")
+
+    def _refuse_stranger(self, spec: RepoSpec, assets: Sequence[Mapping[str, Any]]) -> None:
+        said = {
+            entry["label"]: entry["text"]
+            for asset in assets
+            if tuple(asset["assetKey"]["path"]) == ACTIVITY_EVENTS_ASSET
+            for entry in asset["metadataEntries"]
+            if "text" in entry
+        }
+        for label, ours in deployment_labels(spec).items():
+            if said.get(label, ours) != ours:
+                raise DagsterError(
+                    f"Dagster at {self.url} (DAGSTER_URL) is another deployment's: the {label} of its code location "
+                    f"{self._location} is {said[label]}, the repo-spec's is {ours}; where the repo-spec has changed, "
+                    "reload the code location"
+                )
 
     def _not_loaded(self, problem: str) -> DagsterUnavailable:
         return DagsterUnavailable(

@@ -55,7 +55,10 @@ query Location($selector: RepositorySelector!) {
   version
   repositoryOrError(repositorySelector: $selector) {
     __typename
-    ... on Repository { jobs { name } }
+    ... on Repository {
+      jobs { name }
+      assetNodes { assetKey { path } metadataEntries { label ... on TextMetadataEntry { text } } }
+    }
     ... on Error { message }
   }
 }

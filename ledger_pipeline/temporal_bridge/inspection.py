@@ -63,11 +63,15 @@ async def pollers(settings: Settings) -> Mapping[str, list[Poller]]:
 
     Raises TemporalUnavailable.
     """
-    client = await connect(settings)
     try:
-        found = await asyncio.gather(*(_pollers(client, kind) for kind in KINDS))
+        return await queue_pollers(await connect(settings))
     except RPCError as error:
         raise _problem(settings, error) from error
+
+
+async def queue_pollers(client: Client) -> Mapping[str, list[Poller]]:
+    """The same for whoever is connected already. Raises RPCError."""
+    found = await asyncio.gather(*(_pollers(client, kind) for kind in KINDS))
     return dict(zip(KINDS, found, strict=True))
 
 

@@ -25,6 +25,7 @@ from ledger_pipeline.core.partition_runs import (
     EPOCH_STATUS,
     RETRY_OF_TAG,
     RUN_UNREAD,
+    SCOPE_ID_TAG,
     STREAM_ASSETS,
     TRIGGER_TAG,
     WILL_RETRY_TAG,
@@ -143,7 +144,7 @@ class PartitionActivities:
         self, request: MaterializeInput, own: OwnRuns, beat: RunHeartbeat
     ) -> tuple[DagsterRun, bool]:
         epoch_key = EpochWindow(request.period_start, request.period_end).key
-        tags = self._tags(own, epoch_key, request.scope_key)
+        tags = {**self._tags(own, epoch_key, request.scope_key), SCOPE_ID_TAG: str(request.scope_id)}
         if found := await own.find():
             if found.retry_at is None or found.retry_at > datetime.now(UTC):
                 return found, False

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from temporalio.client import Client
@@ -20,6 +21,7 @@ from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
 from ledger_pipeline.temporal_bridge import readiness
 from ledger_pipeline.temporal_bridge.connection import connect, plain_status
 from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
+from ledger_pipeline.temporal_bridge.deployments import worker_identity
 from ledger_pipeline.temporal_bridge.health import HEALTH_SETTING, HealthServer, health_app
 from ledger_pipeline.temporal_bridge.listening import listen
 from ledger_pipeline.temporal_bridge.queue_workers import QueueWork, QueueWorkers
@@ -49,13 +51,13 @@ async def run_worker(
     settings: Settings,
     *,
     work: Callable[[WorkerParts], Mapping[str, QueueWork]],
-    dagster_check: Callable[[], str],
+    dagster_check: Callable[[RepoSpec], str],
     poller_patience_seconds: float = POLLER_PATIENCE_SECONDS,
 ) -> None:
     """Work until SIGTERM or SIGINT, then let running activities finish, WORKER_GRACE_SECONDS at most, and return.
 
     `work` says what is done on which task queue; every activity is a coroutine. `dagster_check` blocks; it says in one
-    line what it saw, or raises LedgerError. Run it in the main thread.
+    line what it saw of the Dagster of that repo-spec, or raises LedgerError. Run it in the main thread.
 
     Raises, before anything is polled: SettingsError where NODE_ID or SCOPE_ID is missing or not the repo-spec's, or an
     address of ours is taken; SpecError; StoreUnavailable or LedgerNotMigrated; TemporalUnavailable. Later
@@ -90,11 +92,11 @@ class _Process:
         self,
         parts: WorkerParts,
         work: Mapping[str, QueueWork],
-        dagster_check: Callable[[], str],
+        dagster_check: Callable[[RepoSpec], str],
         listener: socket.socket,
     ) -> None:
         self._settings = parts.settings
-        self._identity = f"ledger-pipeline@{socket.gethostname()}:{os.getpid()}"
+        self._identity = worker_identity(parts.spec)
         # What ended the work: None where a signal did, else what failed.
         self._ending: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self._workers = QueueWorkers(
@@ -110,7 +112,7 @@ class _Process:
                 readiness.DATABASE: in_thread(
                     database_check(parts.settings.ledger_url(), parts.settings.database_limits)
                 ),
-                readiness.DAGSTER: in_thread(dagster_check),
+                readiness.DAGSTER: in_thread(partial(dagster_check, parts.spec)),
             }
         )
         self._listener = listener

@@ -4,10 +4,11 @@ from datetime import timedelta
 
 import dagster as dg
 
+from ledger_pipeline.core.partition_runs import SCOPE_ID_TAG
 from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
 from ledger_pipeline.defs.settlement_sensors import proposals
 from ledger_pipeline.store.port import EpochStatus
-from ledger_pipeline_tests.builders import SCOPE_ID, window
+from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, window
 from ledger_pipeline_tests.defs.deployment import Deployment
 from ledger_pipeline_tests.sources.simulator.worlds import merged, world
 
@@ -40,13 +41,13 @@ def test_a_week_that_was_read_shows_its_numbers_anew_from_its_own_page(deploymen
     assert deployment.materialize_asset("activity_events", f"{LAST}|default").success
 
 
-def test_every_week_that_a_scan_covered_is_green_and_none_before_it(deployment: Deployment) -> None:
+def test_every_week_that_a_scan_read_to_its_end_is_green_and_no_other(deployment: Deployment) -> None:
     deployment.github.replace_world(
         world(merged(1, window(BETWEEN).start + HOUR), merged(2, window(LAST).start + HOUR))
     )
     assert deployment.materialize(OLD).success
     for asset in ASSETS:
-        assert deployment.materialized(asset) == squares(OLD, BETWEEN, LAST, RUNNING)
+        assert deployment.materialized(asset) == squares(OLD, BETWEEN, LAST)  # the running week is not over
     assert deployment.metadata(PULL_REQUESTS, f"{BETWEEN}|default")["in_ledger"] == 1
     said = deployment.metadata("activity_events", f"{LAST}|default")
     assert (said["state"], said["events"], said["epoch_status"]) == ("complete", 1, "none yet")
@@ -101,6 +102,13 @@ def test_a_covered_week_says_what_the_ledger_holds_and_that_the_run_did_nothing(
     assert deployment.materialize(LAST).success
     said = deployment.metadata(PULL_REQUESTS, f"{LAST}|default")
     assert (said["in_ledger"], said["in_ledger_before_this_run"], said["asked"]) == (3, 3, False)
+
+
+def test_a_run_that_another_deployments_workflow_launched_is_refused(deployment: Deployment) -> None:
+    result = deployment.materialize(LAST, tags={SCOPE_ID_TAG: str(OTHER_SCOPE_ID)})
+    assert not result.success
+    assert f"the run was launched for scope {OTHER_SCOPE_ID}, and default is {SCOPE_ID} here" in problem(result)
+    assert deployment.github.requests == ()
 
 
 def proposed(deployment: Deployment) -> list[str]:

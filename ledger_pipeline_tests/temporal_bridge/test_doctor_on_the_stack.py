@@ -10,8 +10,9 @@ from sqlalchemy import make_url
 from ledger_pipeline.local.dagster_services import dagster_webserver
 from ledger_pipeline.local.processes import free_port
 from ledger_pipeline.store.roles import WRITER, ensure_logins
+from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID
 from ledger_pipeline_tests.command_line import Command, Ran
-from ledger_pipeline_tests.defs.deployment import write_repo_spec
+from ledger_pipeline_tests.defs.deployment import write_project, write_repo_spec
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
 from ledger_pipeline_tests.temporal_bridge.stack import NOW, Stack, WorkerProcess, with_client
 from ledger_pipeline_tests.temporal_bridge.temporal_schedules import DEFAULT
@@ -52,7 +53,7 @@ def test_a_healthy_stack_is_all_ok(
         assert wrong(ran) == {}
         details = {each["check"]: each["detail"] for each in ran.json["checks"]}
         assert (ran.code, ran.json["healthy"]) == (0, True)
-        assert f":{worker.process.pid} polled ledger-tasks" in details["worker"]
+        assert f":{worker.process.pid} node={NODE_ID} scopes={SCOPE_ID} polled ledger-tasks" in details["worker"]
         assert details["schedules"] == f"as wanted: {DEFAULT}"
         assert "queued_run_coordinator" in details["daemon"]
         assert "scopes default; 1 repositories, 1 schedules" in details["repo-spec"]
@@ -84,3 +85,31 @@ def test_a_code_location_of_another_name_is_told(
     assert "elsewhere" in wrong(ran)["dagster"]
     [remedy] = [each["remedy"] for each in ran.json["checks"] if each["check"] == "dagster"]
     assert "DAGSTER_CODE_LOCATION" in remedy
+
+
+def test_worker_and_dagster_of_another_deployment_are_told_and_nothing_is_started_with_them(
+    command: Command, environment: dict[str, str], worker: WorkerProcess, tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / ".cogni" / "repo-spec.yaml"
+    other.parent.mkdir(parents=True)
+    ours, theirs = str(NODE_ID), "4ff8eac1-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
+    other.write_text(Path(environment["LEDGER_REPO_SPEC"]).read_text().replace(ours, theirs))
+    environment |= {"LEDGER_REPO_SPEC": str(other), "NODE_ID": theirs}
+    found = wrong(command("doctor", "--json", **environment))
+    assert f"is of node {ours}, the repo-spec's is {theirs}" in found["worker"]
+    assert (
+        f"the node_id of its code location ledger_pipeline is {ours}, the repo-spec's is {theirs}" in found["dagster"]
+    )
+    ran = command("trigger", **environment)
+    assert ran.code == 1
+    assert "a worker on ledger-tasks would take it and is not ours: ledger-pipeline@" in ran.err
+    assert "TEMPORAL_NAMESPACE" in ran.err
+
+
+def test_a_scope_that_worker_and_dagster_do_not_know_yet_is_told(
+    command: Command, environment: dict[str, str], worker: WorkerProcess
+) -> None:
+    write_project(Path(environment["LEDGER_REPO_SPEC"]).parent.parent, "website", NAME)
+    found = wrong(command("doctor", "--json", **environment))
+    assert "does not know scope website" in found["worker"]
+    assert "reload the code location" in found["dagster"]

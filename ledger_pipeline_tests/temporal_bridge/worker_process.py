@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from ledger_pipeline.cli.app import app, main
 from ledger_pipeline.core.errors import DagsterUnavailable
+from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.temporal_bridge import worker
 from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
@@ -62,7 +63,7 @@ async def break_poller(problem: str) -> str:
     return "broken"
 
 
-def dagster_check() -> str:
+def dagster_check(_: RepoSpec) -> str:
     down = os.environ.get("DAGSTER_DOWN")
     if down and Path(down).exists():
         raise DagsterUnavailable("Dagster at http://127.0.0.1:3000 does not answer")
