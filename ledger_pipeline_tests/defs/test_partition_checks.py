@@ -97,6 +97,8 @@ def test_an_issue_closed_again_is_a_conflict_on_the_partition_of_its_second_clos
 
 
 def test_a_failing_repository_turns_every_partition_of_the_run_red_until_a_run_reads_it(deployment: Deployment) -> None:
+    # Before the grace has passed, after which any run reads the older epoch to its end, and turns it green.
+    deployment.set_clock(window("2026-02-16").start + HOUR)
     deployment.github.faults.for_repository(NAME, Failure.NOT_FOUND)
     assert not deployment.materialize("2026-02-09", "2026-02-16").success
     found = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-09")
