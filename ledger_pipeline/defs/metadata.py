@@ -107,7 +107,7 @@ def digest_metadata(
         "state": plain_message(completeness.state(now)),
         "window_complete": completeness.is_complete,
         **_where_any("closed_without", [left_out_text(item) for item in completeness.left_out]),
-        "collected_until": "not yet" if until is None else dg.MetadataValue.timestamp(until),
+        **({} if until is None else {"collected_until": dg.MetadataValue.timestamp(until)}),
         **_window(digest.window),
         "epoch_id": "none yet" if epoch is None else epoch.id,
         EPOCH_STATUS: "none yet" if epoch is None else epoch.status.value,

@@ -7,10 +7,12 @@ import dagster as dg
 from ledger_pipeline.core.partition_runs import SCOPE_ID_TAG
 from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
 from ledger_pipeline.defs.settlement_sensors import proposals
+from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, window
-from ledger_pipeline_tests.defs.deployment import Deployment
-from ledger_pipeline_tests.sources.simulator.worlds import merged, world
+from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec
+from ledger_pipeline_tests.sources.simulator.worlds import NAME, merged, repository, world
 
 HOUR = timedelta(hours=1)
 PULL_REQUESTS = ["github", "pull_requests"]
@@ -33,6 +35,18 @@ def test_weeks_that_nobody_read_are_refused_by_name_and_stay_grey(deployment: De
     assert not result.success
     assert f"never collected: epochs {LAST} of default" in problem(result)
     assert "job collect_epoch" in problem(result)
+    assert deployment.materialized("activity_events") == set()
+
+
+def test_a_week_of_which_one_repository_was_never_read_is_refused_by_its_name(deployment: Deployment) -> None:
+    other = "cogni-dao/website"
+    write_repo_spec(deployment.folder, NAME, other)
+    deployment.github.replace_world(World((repository(), repository(name=other, database_id=2))))
+    deployment.github.faults.for_repository(other, Failure.NOT_FOUND)
+    assert not deployment.materialize(LAST).success
+    assert f"{other} pull_requests not read" in problem(
+        deployment.materialize_asset("activity_events", f"{LAST}|default")
+    )
     assert deployment.materialized("activity_events") == set()
 
 
