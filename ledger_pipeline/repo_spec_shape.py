@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ledger_pipeline.core.errors import AllocationError, WindowError
 from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.pool import MAX_CREDITS
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, check_weights
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, parse_epoch_key
 
@@ -22,7 +23,6 @@ _SCOPE_KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
 # Only what cannot be a name at all is refused: which names there are, GitHub says. Managed users have an underscore.
 _REPOSITORY = re.compile(r"[A-Za-z0-9_-]{1,100}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
 _WALLET = re.compile(r"0x[0-9a-fA-F]{40}")
-_CREDITS_MAX = 2**63 - 1  # the ledger's BIGINT
 
 
 def _checked(pattern: re.Pattern[str], expected: str) -> AfterValidator:
@@ -43,7 +43,7 @@ def _check_length(days: int) -> int:
 
 
 def _check_credits(text: object) -> int:
-    if not isinstance(text, str) or not re.fullmatch(r"0|[1-9][0-9]*", text) or int(text) > _CREDITS_MAX:
+    if not isinstance(text, str) or not re.fullmatch(r"0|[1-9][0-9]*", text) or int(text) > MAX_CREDITS:
         raise ValueError('a whole number of credits in quotes, as "10000"')
     return int(text)
 

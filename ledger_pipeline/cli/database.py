@@ -13,7 +13,7 @@ from ledger_pipeline.store import migrations
 
 app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 
-RowId = Annotated[UUID, typer.Argument(metavar="ID", help="The statement's or signature's, as `epoch show` names it.")]
+RowId = Annotated[UUID, typer.Argument(metavar="ID", help="The row's, as `epoch show` or `pool list` names it.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; whoever looks at the epoch reads it.")]
 
 
@@ -47,9 +47,10 @@ def current(as_json: Json = False) -> None:
 
 @app.command("set-aside")
 def set_aside_command(row_id: RowId, reason: Reason) -> None:
-    """Take a statement or signature that does not verify out of its chain, on record; as the owner only.
+    """Take out a statement or signature that does not verify, or a component of a pool, on record; as the owner only.
 
-    The row stays, and `epoch show` shows it with who set it aside, when and why. What verifies cannot be set aside.
+    The row stays, and `epoch show` shows it with who set it aside, when and why. What verifies cannot be set aside, nor
+    can a component of an epoch that is finalized.
     """
     from ledger_pipeline.pipeline.settle import set_aside
     from ledger_pipeline.store.postgres import open_ledger

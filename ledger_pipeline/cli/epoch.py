@@ -102,7 +102,7 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
         blocks = _blocks(access, epoch)
         left_out = access.ledger.left_out(access.scope.scope_id, [epoch.window]).get(epoch.window, ())
         history = access.ledger.statements.history(epoch)
-        chain = statement_chain(access.ledger.node_id, access.scope, epoch, history)
+        chain = statement_chain(access.ledger.node_id, access.scope, epoch, history, audited=True)
     if as_json:
         print_json(
             {
@@ -149,7 +149,7 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
     for fault in chain.faults:
         say(f"wrong: {plain_message(str(fault))}")
     for row in history.set_asides:
-        say(plain_message(f"set aside by {row.actor}: {row.signature_id or row.statement_id}: {row.reason}"))
+        say(plain_message(f"set aside by {row.actor}: {row.row_id}: {row.reason}"))
 
 
 @app.command("close")

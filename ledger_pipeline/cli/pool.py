@@ -52,6 +52,7 @@ def list_command(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json
         print_json(
             [
                 {
+                    "id": component.id,
                     "component_id": component.component_id,
                     "amount_credits": str(component.amount_credits),
                     "algorithm_version": component.algorithm_version,
@@ -64,12 +65,18 @@ def list_command(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json
         )
         return
     rows = [
-        [component.component_id, f"{component.amount_credits:,}", component.algorithm_version, component.evidence_ref]
+        [
+            component.component_id,
+            f"{component.amount_credits:,}",
+            component.algorithm_version,
+            component.evidence_ref,
+            str(component.id),
+        ]
         for component in components
     ]
     total = sum(component.amount_credits for component in components)
     print_table(
-        f"{total:,} credits in epoch {epoch.window.key}", ["component", "credits", "algorithm", "evidence"], rows
+        f"{total:,} credits in epoch {epoch.window.key}", ["component", "credits", "algorithm", "evidence", "id"], rows
     )
     if to_come is not None:
         say(f"a base_issuance of {to_come:,} credits joins when the epoch closes, as the repo-spec stands")

@@ -136,7 +136,7 @@ def _facts(epoch_name: str, scope_key: str | None) -> tuple[EpochFacts, list[Dif
                 f"`ledger-pipeline epoch show --epoch {epoch.window.key}` says what is next"
             )
         statements = access.ledger.statements
-        chain = statement_chain(statements.node_id, access.scope, epoch, statements.history(epoch))
+        chain = statement_chain(statements.node_id, access.scope, epoch, statements.history(epoch), audited=True)
         hidden = [Difference(f"set_asides {fault.row_id}", fault.problem) for fault in chain.wrongly_set_aside]
         return facts_of(statements.rows(epoch)), hidden
 

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.hashing import Json
 
 BASE_ISSUANCE = "base_issuance"
 TOP_UP = "top_up"
 KPI_BONUS_V0 = "kpi_bonus_v0"
+
+MAX_CREDITS = 10**18
+"""Of one component: the sum of a pool's is a BIGINT whatever they are."""
 
 # By component, the algorithm its amount is computed with.
 ALGORITHM_VERSIONS: Mapping[str, str] = {
@@ -23,8 +25,8 @@ ALGORITHM_VERSIONS: Mapping[str, str] = {
 class NewPoolComponent:
     """A component to add: its name, credits, what they were computed from, and where the evidence is.
 
-    Raises AllocationError for a name that is not known, an amount that is negative or no BIGINT, and a component that
-    a person adds without inputs or evidence.
+    Raises AllocationError for a name that is not known, an amount that is negative or more than MAX_CREDITS, and a
+    component that a person adds without inputs or evidence.
     """
 
     component_id: str
@@ -36,8 +38,8 @@ class NewPoolComponent:
         if self.component_id not in ALGORITHM_VERSIONS:
             known = ", ".join(ALGORITHM_VERSIONS)
             raise AllocationError(f"pool component {self.component_id!r} is not known: {known}")
-        if not 0 <= self.amount_credits <= MAX_UNITS:
-            raise AllocationError(f"{self.component_id}: {self.amount_credits} credits are not 0 to {MAX_UNITS}")
+        if not 0 <= self.amount_credits <= MAX_CREDITS:
+            raise AllocationError(f"{self.component_id}: {self.amount_credits} credits are not 0 to {MAX_CREDITS}")
         if self.component_id != BASE_ISSUANCE and not self.evidence_ref:
             raise AllocationError(f"{self.component_id}: say where the evidence is (a URL, a vote, a report)")
         if self.component_id == KPI_BONUS_V0 and not self.inputs:

@@ -79,7 +79,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                     if not history.statements:
                         context.log.info(f"{key}: in {epoch.status.value}, no statement yet")
                         continue
-                    chain = statement_chain(store.node_id, scope, epoch, history)
+                    chain = statement_chain(store.node_id, scope, epoch, history, audited=True)
                     differences = [
                         *map(str, verify(facts_of(store.statements.rows(epoch)))),
                         *map(str, chain.wrongly_set_aside),

@@ -17,7 +17,7 @@ from ledger_pipeline.core.errors import (
 )
 from ledger_pipeline.core.identifiers import broken_ids, is_ambiguous
 from ledger_pipeline.core.pins import approver_set_hash
-from ledger_pipeline.core.pool import BASE_ISSUANCE
+from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow
 from ledger_pipeline.core.public_keys import is_public, why_no_approvers
 from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.core.spec import RepoSpec, Scope
@@ -30,7 +30,14 @@ from ledger_pipeline.core.statements import (
     inputs_message,
     statement_message,
 )
-from ledger_pipeline.pipeline.chain import StatementChain, message_of, stated_units, statement_chain
+from ledger_pipeline.core.stored_json import UnreadableJson
+from ledger_pipeline.pipeline.chain import (
+    StatementChain,
+    is_signed_by_approver,
+    message_of,
+    stated_units,
+    statement_chain,
+)
 from ledger_pipeline.pipeline.completeness import Completeness, utc_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, unread_summary
@@ -39,6 +46,7 @@ from ledger_pipeline.store.settlement_port import (
     EpochRows,
     Finalization,
     InputsSignature,
+    PoolComponent,
     SameStatement,
     Settlement,
     SettlingLedger,
@@ -119,19 +127,40 @@ def correct(ledger: SettlingLedger, scope: Scope, epoch: Epoch, user_id: str, un
 
 
 def set_aside(ledger: SettlingLedger, spec: RepoSpec, row_id: UUID, reason: str) -> None:
-    """Take a statement that does not verify, or a signature that counts for nothing, out of its chain; on record.
+    """Take out, on record, a statement that does not verify, a signature that counts for nothing, or a component of a
+    pool.
 
-    `ledger` is the owner's. Raises EpochNotReady for what verifies, and for an id that is neither.
+
+    `ledger` is the owner's. Raises EpochNotReady for what verifies, for a component of an epoch that is finalized, and
+    for an id that is none of these.
     """
     epoch_id = ledger.statements.epoch_of(row_id)
     epoch = None if epoch_id is None else ledger.epoch(epoch_id)
     scope = None if epoch is None else _scope_of(spec, epoch.scope_id)
     if epoch is None or scope is None:
-        raise EpochNotReady(f"{row_id} is no statement, and no signature of one, of this node's scopes")
+        raise EpochNotReady(
+            f"{row_id} is no statement, no signature of one and no component of a pool, of this node's scopes"
+        )
+    pinned = None if epoch.pins is None else epoch.pins.pinned_spec.get("base_issuance_credits")
+    components = {row.id: row for row in ledger.pool.of(epoch)}
+    signatures = {row.id: row for row in ledger.statements.inputs_signatures(epoch)}
 
     def check(history: StatementHistory) -> None:
         chain = statement_chain(ledger.node_id, scope, epoch, history)
-        if row_id not in {fault.row_id for fault in (*chain.broken, *chain.garbage)}:
+        garbage = {fault.row_id for fault in (*chain.broken, *chain.garbage)}
+        if row_id in components:
+            component = components[row_id]
+            # Of others a person decided the amount, and a person takes it back.
+            if component.component_id == BASE_ISSUANCE and pinned == str(component.amount_credits):
+                raise EpochNotReady(f"{row_id} is the base_issuance of the pinned repo-spec: what verifies stays")
+            if epoch.status is EpochStatus.FINALIZED:
+                raise EpochNotReady(f"epoch {epoch.window.key} is finalized, and was paid by its pool")
+        elif row_id in signatures:
+            row = signatures[row_id]
+            [statement] = [each for each in history.statements if each.id == row.statement_id]
+            if is_signed_by_approver(ledger.node_id, scope, epoch, statement, row):
+                raise EpochNotReady(f"{row_id} verifies: what verifies stays")
+        elif row_id not in garbage:
             raise EpochNotReady(f"{row_id} is set aside already, or it verifies: what verifies stays")
 
     ledger.statements.set_aside(epoch, row_id, reason, check)
@@ -315,7 +344,8 @@ def _blocks_statement(scope: Scope, epoch: Epoch, settlement: Settlement, chain:
     if settlement.status is EpochStatus.OPEN:
         return ["it is open: it goes to review first (`ledger-pipeline epoch show` says when)"]
     # One that somebody finalized with a statement that was set aside since still wants its own.
-    if settlement.status is EpochStatus.FINALIZED and not settlement.history.set_asides:
+    aside = any(row.statement_id is not None for row in settlement.history.set_asides)
+    if settlement.status is EpochStatus.FINALIZED and not aside:
         return ["another system finalized it, and its statement is not in this ledger"]
     blocks = []
     if settlement.uncurated_events:
@@ -327,11 +357,38 @@ def _blocks_statement(scope: Scope, epoch: Epoch, settlement: Settlement, chain:
             "its pool has no base_issuance: set activity_ledger.pool_config.base_issuance_credits in "
             f"{scope.file} and materialize pool_components"
         )
+    blocks += _blocks_pool(epoch, settlement)
     if not any(of_user.units > 0 for of_user in valued(settlement.allocations)):
         blocks.append("nobody has units: bind identities (`ledger-pipeline identities unresolved`) and materialize")
     if not scope.approvers:
         blocks.append(f"nobody may sign: {scope.file} names no approvers")
     return blocks
+
+
+def _blocks_pool(epoch: Epoch, settlement: Settlement) -> list[str]:
+    base = None if epoch.pins is None else epoch.pins.pinned_spec.get("base_issuance_credits")
+    problems = {
+        component.id: f"{component.component_id}: {problem}"
+        for component in settlement.components
+        if (problem := _problem_of_component(component, None if base is None else str(base))) is not None
+    }
+    return [
+        f"its pool does not follow: {problem}; the owner of the ledger takes it out with `ledger-pipeline db set-aside "
+        f"{row_id} --reason ...`"
+        for row_id, problem in problems.items()
+    ]
+
+
+def _problem_of_component(component: PoolComponent, base_issuance_credits: str | None) -> str | None:
+    if isinstance(component.inputs, UnreadableJson):
+        return "its inputs are JSON that nobody can read"
+    return why_amount_does_not_follow(
+        component.component_id,
+        component.algorithm_version,
+        component.inputs,
+        component.amount_credits,
+        base_issuance_credits,
+    )
 
 
 def _follows(epoch: Epoch, settlement: Settlement) -> bool:

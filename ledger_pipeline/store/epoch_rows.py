@@ -34,7 +34,17 @@ _OF_EPOCH: Mapping[str, str] = {
     """,
     "pool": """
         SELECT component_id, algorithm_version, inputs_json AS inputs, amount_credits, evidence_ref
-        FROM epoch_pool_components WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY component_id COLLATE "C"
+        FROM epoch_pool_components AS component WHERE epoch_id = :epoch_id AND node_id = :node_id AND NOT EXISTS (
+            SELECT FROM set_asides WHERE pool_component_id = component.id
+        )
+        ORDER BY component_id COLLATE "C"
+    """,
+    "pool_set_aside": """
+        SELECT component_id, algorithm_version, inputs_json AS inputs, amount_credits, evidence_ref, reason, actor,
+            set_aside_at
+        FROM epoch_pool_components AS component JOIN set_asides ON pool_component_id = component.id
+        WHERE component.epoch_id = :epoch_id AND component.node_id = :node_id
+        ORDER BY component_id COLLATE "C", set_aside_at
     """,
     "statements": """
         SELECT id AS statement_id, allocation_set_hash, pool_total_credits, payouts_json AS payouts,
@@ -68,7 +78,8 @@ _OF_EPOCH: Mapping[str, str] = {
         SELECT statement_id, signer_wallet, inputs_root, signature, signed_at FROM statement_inputs_signatures
         WHERE epoch_id = :epoch_id AND node_id = :node_id AND NOT EXISTS (
             SELECT FROM set_asides AS aside
-            WHERE aside.statement_id = statement_inputs_signatures.statement_id AND aside.signature_id IS NULL
+            WHERE aside.inputs_signature_id = statement_inputs_signatures.id
+                OR (aside.statement_id = statement_inputs_signatures.statement_id AND aside.signature_id IS NULL)
         )
         ORDER BY signed_at, signer_wallet COLLATE "C"
     """,

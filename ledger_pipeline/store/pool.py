@@ -14,13 +14,19 @@ ADD = text("""
         (node_id, epoch_id, component_id, algorithm_version, inputs_json, amount_credits, evidence_ref)
     SELECT :node_id, :epoch_id, :component_id, :algorithm_version, :inputs, :amount_credits, :evidence_ref
     WHERE NOT EXISTS (
-        SELECT FROM epoch_pool_components WHERE epoch_id = :epoch_id AND component_id = :component_id
+        SELECT FROM epoch_pool_components AS component
+        WHERE epoch_id = :epoch_id AND component_id = :component_id AND NOT EXISTS (
+            SELECT FROM set_asides WHERE pool_component_id = component.id
+        )
     )
-    ON CONFLICT (epoch_id, component_id) DO NOTHING
+    ON CONFLICT (epoch_id, component_id, attempt) DO NOTHING
 """).bindparams(bindparam("inputs", type_=JSONB))
 COMPONENTS = text("""
-    SELECT component_id, algorithm_version, inputs_json AS inputs, amount_credits, evidence_ref, computed_at
-    FROM epoch_pool_components WHERE node_id = :node_id AND epoch_id = :epoch_id ORDER BY component_id COLLATE "C"
+    SELECT component_id, algorithm_version, inputs_json AS inputs, amount_credits, evidence_ref, computed_at, id
+    FROM epoch_pool_components AS component WHERE node_id = :node_id AND epoch_id = :epoch_id AND NOT EXISTS (
+        SELECT FROM set_asides WHERE pool_component_id = component.id
+    )
+    ORDER BY component_id COLLATE "C"
 """)
 
 
@@ -47,7 +53,7 @@ class Pool(LedgerSection):
         return False
 
     def of(self, epoch: Epoch) -> list[PoolComponent]:
-        """The epoch's components, by name."""
+        """The epoch's components but those set aside, by name."""
         with self._transaction() as connection:
             return components(connection, self.node_id, epoch.id)
 
@@ -67,6 +73,6 @@ def add_component(connection: Connection, node_id: object, epoch_id: int, compon
 
 
 def components(connection: Connection, node_id: object, epoch_id: int) -> list[PoolComponent]:
-    """An epoch's components, by name."""
+    """An epoch's components but those set aside, by name."""
     rows = connection.execute(COMPONENTS, {"node_id": node_id, "epoch_id": epoch_id})
     return [PoolComponent(**row._mapping) for row in rows]

@@ -317,7 +317,9 @@ epoch_pool_components = Table(
     _required("amount_credits", BigInteger),
     Column("evidence_ref", Text),
     _since("computed_at"),
-    UniqueConstraint("epoch_id", "component_id"),
+    _required("attempt", Integer, server_default=text("0")),
+    UniqueConstraint("epoch_id", "component_id", "attempt"),
+    CheckConstraint("amount_credits BETWEEN 0 AND 1000000000000000000", name="amount_credits"),
 )
 
 payout_statements = Table(
@@ -413,11 +415,14 @@ set_asides = Table(
     Column("id", BigInteger, primary_key=True),
     _required("node_id", Uuid),
     _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
-    _required("statement_id", Uuid),
+    Column("statement_id", Uuid),
     Column("signature_id", Uuid, ForeignKey("statement_signatures.id"), unique=True),
     _required("reason"),
     _required("actor", server_default=text("session_user")),
     _since("set_aside_at"),
+    Column("pool_component_id", Uuid, ForeignKey("epoch_pool_components.id"), unique=True),
+    Column("inputs_signature_id", Uuid, ForeignKey("statement_inputs_signatures.id"), unique=True),
+    CheckConstraint("num_nonnulls(statement_id, pool_component_id, inputs_signature_id) = 1", name="one_row"),
     CheckConstraint("btrim(reason) <> ''", name="reason"),
     ForeignKeyConstraint(["statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]),
     Index("set_asides_statement", "statement_id", unique=True, postgresql_where=text("signature_id IS NULL")),

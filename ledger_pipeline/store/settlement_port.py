@@ -98,7 +98,7 @@ def valued(allocations: Sequence[Allocation]) -> list[UserUnits]:
 
 @dataclass(frozen=True)
 class PoolComponent:
-    """A component as the ledger holds it; `computed_at` aware, UTC."""
+    """A component as the ledger holds it; `computed_at` aware, UTC; `id` is of its row."""
 
     component_id: str
     algorithm_version: str
@@ -106,6 +106,7 @@ class PoolComponent:
     amount_credits: int
     evidence_ref: str | None
     computed_at: datetime
+    id: UUID
 
 
 @dataclass(frozen=True)
@@ -134,13 +135,21 @@ class StatementSignature:
 
 @dataclass(frozen=True)
 class SetAside:
-    """A statement, or where `signature_id` is given that signature under it, that the owner took out of the chain."""
+    """A row that the owner took out of an epoch: one of these four, a signature together with its statement."""
 
-    statement_id: UUID
+    statement_id: UUID | None
     signature_id: UUID | None
+    pool_component_id: UUID | None
+    inputs_signature_id: UUID | None
     reason: str
     actor: str
     set_aside_at: datetime
+
+    @property
+    def row_id(self) -> UUID:
+        """The id of the row."""
+        ids = (self.signature_id, self.statement_id, self.pool_component_id, self.inputs_signature_id)
+        return next(row_id for row_id in ids if row_id is not None)
 
 
 @dataclass(frozen=True)
@@ -200,6 +209,15 @@ class InputsSignature:
 
     inputs_root: str
     signature: str
+
+
+@dataclass(frozen=True)
+class StoredInputsSignature(InputsSignature):
+    """Such a signature as the ledger holds it, `id` of its row: whoever may write may have made it up."""
+
+    id: UUID
+    statement_id: UUID
+    signer_wallet: str
 
 
 @dataclass(frozen=True)
@@ -266,6 +284,7 @@ class EpochRows:
     signatures: Sequence[Row]
     inputs_signatures: Sequence[Row]
     left_out: Sequence[Row]
+    pool_set_aside: Sequence[Row]
 
 
 # A statement to write, a signature to add to one there is, or that one where nothing is to be written.
@@ -336,7 +355,7 @@ class PoolPort(Protocol):
         ...
 
     def of(self, epoch: Epoch) -> list[PoolComponent]:
-        """The epoch's components, by name."""
+        """The epoch's components but those set aside, by name."""
         ...
 
 
@@ -364,11 +383,15 @@ class StatementsPort(Protocol):
         ...
 
     def set_aside(self, epoch: Epoch, row_id: UUID, reason: str, check: Callable[[StatementHistory], None]) -> None:
-        """Take a statement or a signature out of the epoch's chain, on record; as the owner, unless `check` raises."""
+        """Take a row of the epoch's out, on record; as the owner, unless `check` of the chain raises."""
+        ...
+
+    def inputs_signatures(self, epoch: Epoch) -> list[StoredInputsSignature]:
+        """The signatures of what the epoch's statements follow from, but those set aside."""
         ...
 
     def epoch_of(self, row_id: UUID) -> int | None:
-        """The epoch that a statement or signature of that id belongs to; None where the node has neither."""
+        """The epoch that a statement, signature or component of that id belongs to; None where the node has none."""
         ...
 
     def correct(self, epoch: Epoch, statement_id: UUID, user_id: str, units: int, reason: str) -> None:

@@ -30,6 +30,7 @@ from ledger_pipeline.store.settlement_port import (
     Statement,
     StatementHistory,
     StatementSignature,
+    StoredInputsSignature,
 )
 
 # Whoever writes what a statement rests on holds the epoch FOR SHARE (triggers do), so nothing changes behind this.
@@ -46,17 +47,25 @@ SIGNATURES = text("""
     ORDER BY signed_at, signer_wallet
 """)
 SET_ASIDES = text("""
-    SELECT statement_id, signature_id, reason, actor, set_aside_at FROM set_asides
+    SELECT statement_id, signature_id, pool_component_id, inputs_signature_id, reason, actor, set_aside_at
+    FROM set_asides
     WHERE node_id = :node_id AND epoch_id = :epoch_id ORDER BY id
 """)
 SET_ASIDE = text("""
-    INSERT INTO set_asides (node_id, epoch_id, statement_id, signature_id, reason)
-    SELECT node_id, epoch_id, id, CAST(NULL AS uuid), :reason FROM payout_statements
-        WHERE id = :row_id AND node_id = :node_id AND epoch_id = :epoch_id
+    INSERT INTO set_asides
+        (node_id, epoch_id, statement_id, signature_id, pool_component_id, inputs_signature_id, reason)
+    SELECT node_id, epoch_id, id, CAST(NULL AS uuid), CAST(NULL AS uuid), CAST(NULL AS uuid), :reason
+        FROM payout_statements WHERE id = :row_id AND node_id = :node_id AND epoch_id = :epoch_id
     UNION ALL
-    SELECT statement.node_id, statement.epoch_id, statement.id, signature.id, :reason
+    SELECT statement.node_id, statement.epoch_id, statement.id, signature.id, NULL, NULL, :reason
         FROM statement_signatures AS signature JOIN payout_statements AS statement ON statement.id = statement_id
         WHERE signature.id = :row_id AND statement.node_id = :node_id AND statement.epoch_id = :epoch_id
+    UNION ALL
+    SELECT node_id, epoch_id, NULL, NULL, id, NULL, :reason FROM epoch_pool_components
+        WHERE id = :row_id AND node_id = :node_id AND epoch_id = :epoch_id
+    UNION ALL
+    SELECT node_id, epoch_id, NULL, NULL, NULL, id, :reason FROM statement_inputs_signatures
+        WHERE id = :row_id AND node_id = :node_id AND epoch_id = :epoch_id
 """)
 EPOCH_OF = text("""
     SELECT epoch_id FROM payout_statements WHERE id = :row_id AND node_id = :node_id
@@ -64,6 +73,17 @@ EPOCH_OF = text("""
     SELECT epoch_id FROM statement_signatures AS signature
         JOIN payout_statements AS statement ON statement.id = signature.statement_id
         WHERE signature.id = :row_id AND statement.node_id = :node_id
+    UNION ALL
+    SELECT epoch_id FROM epoch_pool_components WHERE id = :row_id AND node_id = :node_id
+    UNION ALL
+    SELECT epoch_id FROM statement_inputs_signatures WHERE id = :row_id AND node_id = :node_id
+""")
+INPUTS_SIGNATURES = text("""
+    SELECT inputs_root, signature, id, statement_id, signer_wallet FROM statement_inputs_signatures AS signature
+    WHERE node_id = :node_id AND epoch_id = :epoch_id AND NOT EXISTS (
+        SELECT FROM set_asides WHERE inputs_signature_id = signature.id
+    )
+    ORDER BY signed_at, id
 """)
 # The latest word on each user counts; the others stay to be read.
 CORRECTIONS = text("""
@@ -170,7 +190,7 @@ class Statements(LedgerSection):
     def of(self, epoch: Epoch) -> list[Statement]:
         """The epoch's statements but those set aside, oldest first: each supersedes the one before."""
         history = self.history(epoch)
-        aside = {row.statement_id for row in history.set_asides if row.signature_id is None}
+        aside = {row.row_id for row in history.set_asides}
         return _in_order([row for row in history.statements if row.id not in aside])
 
     def history(self, epoch: Epoch) -> StatementHistory:
@@ -179,13 +199,13 @@ class Statements(LedgerSection):
             return self._history(connection, epoch)
 
     def epoch_of(self, row_id: UUID) -> int | None:
-        """The epoch that a statement or signature of that id belongs to; None where the node has neither."""
+        """The epoch that a statement, signature or component of that id belongs to; None where the node has none."""
         with self._transaction() as connection:
             found: int | None = connection.scalar(EPOCH_OF, {"row_id": row_id, "node_id": self.node_id})
             return found
 
     def set_aside(self, epoch: Epoch, row_id: UUID, reason: str, check: Callable[[StatementHistory], None]) -> None:
-        """Take a statement or a signature out of the epoch's chain, on record, unless `check` of the chain raises.
+        """Take a row of the epoch's out, on record, unless `check` of the chain raises.
 
         Only the owner of the ledger may: StoreError.
         """
@@ -193,6 +213,12 @@ class Statements(LedgerSection):
             connection.execute(LOCK_EPOCH, self._of(epoch))
             check(self._history(connection, epoch))
             connection.execute(SET_ASIDE, {**self._of(epoch), "row_id": row_id, "reason": reason})
+
+    def inputs_signatures(self, epoch: Epoch) -> list[StoredInputsSignature]:
+        """The signatures of what the epoch's statements follow from, but those set aside."""
+        with self._transaction() as connection:
+            rows = connection.execute(INPUTS_SIGNATURES, self._of(epoch))
+            return [StoredInputsSignature(**row._mapping) for row in rows]
 
     def correct(self, epoch: Epoch, statement_id: UUID, user_id: str, units: int, reason: str) -> None:
         """Put a user's units right, in milli, for the statement that shall supersede that one.

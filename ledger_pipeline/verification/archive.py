@@ -56,6 +56,7 @@ _ORDER: Mapping[str, Callable[[Any], Any]] = {
     "signatures": lambda row: row.signed_at,
     "inputs_signatures": lambda row: row.signed_at,
     "left_out": lambda row: (row.source, row.source_scope, row.kind, row.number),
+    "pool_set_aside": lambda row: (row.component_id, row.set_aside_at),
 }
 
 

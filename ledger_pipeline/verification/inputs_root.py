@@ -17,7 +17,7 @@ LISTS = ("events", "curation", "allocations", "pool")
 def inputs_root(facts: EpochFacts) -> str:
     """SHA-256 hex over lines: FORMAT, the epoch with its pins, the pinned spec, then of each list its name and rows.
 
-    Of what the epoch was closed without there are lines only where it was closed without anything.
+    Of what the epoch was closed without, and of components set aside, there are lines only where there are any rows.
     Rows are canonical JSON in code-point order, so the order in which they are stored does not matter; lines end in a
     line feed. Statements and signatures follow from these, and are left out.
     """
@@ -33,6 +33,6 @@ def _lines(facts: EpochFacts) -> Iterator[str]:
     epoch = facts.epoch.model_dump(mode="json", exclude={"status", "pool_total_credits"})
     yield canonical_json(epoch)
     yield canonical_json(dict(facts.pinned_spec))
-    for name in (*LISTS, *(["left_out"] if facts.left_out else [])):
+    for name in (*LISTS, *(name for name in ("left_out", "pool_set_aside") if getattr(facts, name))):
         yield name
         yield from sorted(row.canonical() for row in getattr(facts, name))

@@ -199,6 +199,14 @@ class LeftOutRecord(Record):
     left_out_at: Instant
 
 
+class PoolSetAsideRecord(PoolRecord):
+    """A component that the owner of the ledger took out of the pool: who, and why."""
+
+    reason: str
+    actor: str
+    set_aside_at: Instant
+
+
 class EpochFacts(Record):
     """All of it. `pinned_spec` is the scope's part of the repo-spec as it was when the epoch closed."""
 
@@ -213,6 +221,7 @@ class EpochFacts(Record):
     signatures: Sequence[SignatureRecord]
     inputs_signatures: Sequence[InputsSignatureRecord] = ()
     left_out: Sequence[LeftOutRecord] = ()
+    pool_set_aside: Sequence[PoolSetAsideRecord] = ()
 
 
 # The lists of an epoch, by name, in the order an archive has them.
@@ -229,6 +238,7 @@ LISTS: Mapping[str, type[Record]] = {
 OPTIONAL_LISTS: Mapping[str, type[Record]] = {
     "inputs_signatures": InputsSignatureRecord,
     "left_out": LeftOutRecord,
+    "pool_set_aside": PoolSetAsideRecord,
 }
 
 

@@ -65,7 +65,9 @@ def sign(engine: Engine, statement_id: UUID, wallet: str, signature: str) -> UUI
 
 
 def chain(books: Books) -> StatementChain:
-    return statement_chain(NODE_ID, books.scope, books.epoch, books.ledger.statements.history(books.epoch))
+    return statement_chain(
+        NODE_ID, books.scope, books.epoch, books.ledger.statements.history(books.epoch), audited=True
+    )
 
 
 def differences(books: Books) -> list[str]:

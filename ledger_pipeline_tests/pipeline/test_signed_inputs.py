@@ -179,7 +179,7 @@ def test_a_row_that_is_no_such_signature_counts_for_nothing_and_blocks_nothing(
 def test_they_are_kept_for_ever(ledger: PostgresLedger, ledger_engine: Engine) -> None:
     books = reviewed(ledger)
     signed_by(books, books.draft().message)
-    for change in ("UPDATE {} SET inputs_root = inputs_root", "DELETE FROM {}", "TRUNCATE {}"):
+    for change in ("UPDATE {} SET inputs_root = inputs_root", "DELETE FROM {}", "TRUNCATE {} CASCADE"):
         assert "statement_inputs_signatures" in refused(ledger_engine, change.format("statement_inputs_signatures"))
 
 

@@ -64,7 +64,7 @@ def fill(engine: Engine) -> None:
             "VALUES (:node, :closed, 'ada', 9223372036854775807, 1)",
             "INSERT INTO epoch_pool_components "
             "(node_id, epoch_id, component_id, algorithm_version, inputs_json, amount_credits, evidence_ref) "
-            "VALUES (:node, :closed, 'top_up', 'manual-v0', '{}', 9223372036854775807, 'a vote')",
+            "VALUES (:node, :closed, 'top_up', 'manual-v0', '{}', 1000000000000000000, 'a vote')",
             "INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json) "
             "VALUES (:node, :closed, 'hash', 10000, '[]')",
             "INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature) "

@@ -5,8 +5,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, event, text
 
-from ledger_pipeline.core.errors import EpochNotReady, StoreError
-from ledger_pipeline.core.pool import BASE_ISSUANCE, KPI_BONUS_V0, TOP_UP, NewPoolComponent, base_issuance
+from ledger_pipeline.core.errors import AllocationError, EpochNotReady, StoreError
+from ledger_pipeline.core.pool import BASE_ISSUANCE, KPI_BONUS_V0, MAX_CREDITS, TOP_UP, NewPoolComponent, base_issuance
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.store.settlement import POOL, Books, collected, finalized, refused, rows_of
@@ -44,7 +44,7 @@ def test_no_component_is_changed_removed_or_negative_whoever_asks(
     for change in (
         "UPDATE epoch_pool_components SET amount_credits = 1",
         "DELETE FROM epoch_pool_components",
-        "TRUNCATE epoch_pool_components",
+        "TRUNCATE epoch_pool_components CASCADE",
     ):
         assert f"{change.split()[0]} of epoch_pool_components refused" in refused(ledger_engine, change)
     negative = (
@@ -164,9 +164,11 @@ def test_a_pool_beyond_a_bigint_and_one_of_another_node_are_refused(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
     books = collected(ledger)
-    assert ledger.pool.add(books.epoch, NewPoolComponent(TOP_UP, 2**63 - 1, {}, "https://vote/1"))
-    more = insert(books, "kpi_bonus_v0", "kpi-bonus-v0", 1)
-    assert f"would be of {2**63} credits, more than a BIGINT" in refused(ledger_engine, more)
+    most = insert(books, "kpi_bonus_v0", "kpi-bonus-v0", MAX_CREDITS + 1)
+    assert "violates check constraint" in refused(ledger_engine, most)
+    assert ledger.pool.add(books.epoch, NewPoolComponent(TOP_UP, MAX_CREDITS, {}, "https://vote/1"))
+    with pytest.raises(AllocationError, match=f"credits are not 0 to {MAX_CREDITS}"):
+        NewPoolComponent(TOP_UP, MAX_CREDITS + 1, {}, "https://vote/1")
     foreign = insert(books, "kpi_bonus_v0", "kpi-bonus-v0", 0, node=uuid4())
     assert f"epoch {books.epoch.id} is of node {ledger.node_id}" in refused(ledger_engine, foreign)
 
