@@ -27,6 +27,7 @@ from ledger_pipeline.verification.verify import (
     accounts,
     inputs_signatures,
     inputs_signers,
+    statement_signatures,
     verify,
     warnings,
 )
@@ -111,7 +112,11 @@ def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = No
     """Write a finalized epoch as one archive that anybody can verify with no database and no network."""
     facts, _ = _facts(epoch_name, scope_key)
     # Whoever may write to the ledger can add rows that are no signature of anything: no archive has them.
-    facts = facts.model_copy(update={"inputs_signatures": inputs_signatures(facts)})
+    signatures = statement_signatures(facts)
+    dropped = len(facts.signatures) - len(signatures)
+    facts = facts.model_copy(update={"signatures": signatures, "inputs_signatures": inputs_signatures(facts)})
+    if dropped:
+        say(f"{dropped} rows that are no approver's signature stay behind: `ledger-pipeline verify` names them")
     # A name that somebody may have written into the ledger chooses no other folder.
     scope = re.sub(r"[^A-Za-z0-9_-]", "_", str(facts.pinned_spec.get("scope_key", "scope"))[:100])
     file = output or Path(f"epoch-{facts.epoch.window.key}-{scope}.zip")

@@ -21,6 +21,14 @@ _LIMITS = {
 }
 
 
+# What a column's rule says, by the end of its name.
+_RULES = {
+    "_length_check": "the text is longer than the ledger keeps: say it shorter",
+    "_json_check": "the JSON is too long or too deep, or a number in it is not whole (in quotes it may be any)",
+    "_instant_check": "the instant is not between 1970 and 2999",
+}
+
+
 @contextmanager
 def translated(engine: Engine) -> Iterator[None]:
     """Turn what the driver or SQLAlchemy raises inside into a StoreError naming host and database."""
@@ -41,6 +49,9 @@ def _meaning(error: BaseException | None, where: str) -> StoreError:
     problem = f"{where}: {str(error).strip().splitlines()[0]}"
     if getattr(error, "sqlstate", None) == INGESTION_CLOSED:
         return IngestionClosed(problem)
+    rule = _broken_rule(error)
+    if rule is not None:
+        return StoreError(f"{where}: {rule}")
     limit = _LIMITS.get(getattr(error, "sqlstate", None) or "")
     if limit is not None:
         return StoreUnavailable(f"{problem}; {limit}")
@@ -48,3 +59,14 @@ def _meaning(error: BaseException | None, where: str) -> StoreError:
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return StoreUnavailable(problem)
     return StoreError(problem)
+
+
+def _broken_rule(error: BaseException | None) -> str | None:
+    """A rule of one column that was broken, with the column; None for anything else."""
+    if not isinstance(error, psycopg.errors.CheckViolation):
+        return None
+    table, name = error.diag.table_name, error.diag.constraint_name or ""
+    for ending, rule in _RULES.items():
+        if name.endswith(ending):
+            return f"{table}.{name.removeprefix(f'{table}_').removesuffix(ending)} is refused: {rule}"
+    return None

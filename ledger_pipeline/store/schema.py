@@ -33,6 +33,9 @@ metadata = MetaData(
     }
 )
 
+# Longer than other text: what a person or a source says.
+LONG_TEXTS = ("artifact_url", "platform_login", "note", "override_reason", "evidence_ref", "reason", "unread_reason")
+WALLET, SIGNATURE = "signer_wallet ~ '^0x[0-9a-fA-F]{40}$'", "signature ~ '^0x[0-9a-fA-F]{130}$'"
 INSTANT = TIMESTAMP(timezone=True)
 NOW = text("now()")
 
@@ -363,6 +366,8 @@ statement_inputs_signatures = Table(
         *("statement_id", "signer_wallet", "inputs_root", "signature"), name="statement_inputs_signatures_once"
     ),
     CheckConstraint("inputs_root ~ '^[0-9a-f]{64}$'", name="inputs_root"),
+    CheckConstraint(WALLET, name="signer_wallet"),
+    CheckConstraint(SIGNATURE, name="signature"),
     ForeignKeyConstraint(["statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]),
 )
 
@@ -406,6 +411,8 @@ statement_signatures = Table(
     _required("signature"),
     _since("signed_at"),
     UniqueConstraint("statement_id", "signer_wallet", "signature"),
+    CheckConstraint(WALLET, name="signer_wallet"),
+    CheckConstraint(SIGNATURE, name="signature"),
     Index("statement_signatures_key", text("\"left\"(replace(lower(signature), '0x', ''), 64)")),
 )
 
@@ -448,6 +455,11 @@ def _check_every_column() -> None:
             if column.type is INSTANT:
                 readable = f"{column.name} BETWEEN timestamptz '1970-01-01Z' AND timestamptz '2999-12-31Z'"
                 table.append_constraint(CheckConstraint(readable, name=f"{column.name}_instant"))
+            if isinstance(column.type, Text):
+                longest = 10_000 if column.name in LONG_TEXTS else 1_000
+                table.append_constraint(
+                    CheckConstraint(f"char_length({column.name}) <= {longest}", name=f"{column.name}_length")
+                )
             if isinstance(column.type, JSONB):
                 rule = f"ledger_is_plain_json({column.name}, '{column.info['kind']}', {column.info['longest_bytes']})"
                 if column.info["kind"] == "payouts":

@@ -107,6 +107,18 @@ def bounded(differences: Iterable[Difference]) -> list[Difference]:
     return list(islice(differences, MAX_DIFFERENCES))
 
 
+def statement_signatures(facts: EpochFacts) -> list[SignatureRecord]:
+    """The signatures of statements that are what they say, an approver's. Others are nobody's."""
+    statements = {each.statement_id: each for each in facts.statements}
+    approvers = {approver.lower() for approver in _approvers(facts)}
+    return [
+        row
+        for row in facts.signatures
+        if row.statement_id in statements
+        and _problem_of_signature(facts, statements[row.statement_id], row, approvers) is None
+    ]
+
+
 def inputs_signatures(facts: EpochFacts) -> list[InputsSignatureRecord]:
     """The signatures of inputs that are what they say: an approver's, of the root beside them. Others are nobody's."""
     statements = {each.statement_id: each for each in facts.statements}

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import EpochNotReady, SignerNotApproved, StaleSignature, StoreError
 from ledger_pipeline.core.signatures import ORDER, canonical_signature
@@ -14,7 +15,8 @@ from ledger_pipeline.pipeline.settle import finalize, set_aside
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Outcome
 from ledger_pipeline.verification.record import facts_of
-from ledger_pipeline.verification.verify import accounts, verify
+from ledger_pipeline.verification.verify import accounts, statement_signatures, verify
+from ledger_pipeline.wallets import recover_signer
 from ledger_pipeline_tests.builders import NODE_ID, weeks
 from ledger_pipeline_tests.store.settlement import (
     ADA_USER,
@@ -96,7 +98,9 @@ def test_a_forged_statement_is_not_in_force_and_is_taken_out_on_record(
         if row.id == forged
     ]
     if signed == "by a stranger":
-        sign(ledger_engine, forged, STRANGER.address, STRANGER.sign(message))
+        given = {"node": NODE_ID, "under": forged, "wallet": STRANGER.address, "signature": STRANGER.sign(message)}
+        assert f"{STRANGER.address} is not among the approvers that the epoch" in refused(ledger_engine, SIGN, **given)
+        sign(ledger_engine, forged, APPROVER.address, STRANGER.sign(message))
     elif signed != "by nobody":
         sign(ledger_engine, forged, APPROVER.address, APPROVER.sign("something else"))
 
@@ -196,7 +200,7 @@ def test_no_row_of_the_chain_has_an_instant_that_nobody_can_read(
         "INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json, "
         "supersedes_statement_id, created_at) SELECT node_id, epoch_id, 'x', 1, '[]', id, CAST(:at AS timestamptz)",
         "INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature, signed_at) "
-        "SELECT node_id, id, '0x', '0x', CAST(:at AS timestamptz)",
+        f"SELECT node_id, id, '{APPROVER.address}', '0x', CAST(:at AS timestamptz)",
         "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason, "
         "created_at) SELECT node_id, epoch_id, id, 'lin', 1, 'x', CAST(:at AS timestamptz)",
     ):
@@ -278,7 +282,7 @@ def test_garbage_under_an_approvers_wallet_takes_no_place(ledger: PostgresLedger
     books = finalized(ledger)
     [original] = ledger.statements.of(books.epoch)
     garbage = sign(ledger_engine, original.id, SECOND_APPROVER.address, f"0x{'11' * 64}1b")
-    malformed = sign(ledger_engine, original.id, SECOND_APPROVER.address, "0x")
+    malformed = sign(ledger_engine, original.id, SECOND_APPROVER.address, f"0x{'ff' * 65}")
     real = SECOND_APPROVER.sign(message_of(NODE_ID, books.epoch, original))
     made = finalize(ledger, books.spec, books.epoch, real)
     assert (made.statement, made.outcome) == (original, Outcome.SIGNED)
@@ -352,3 +356,83 @@ def test_payouts_of_one_line_follow() -> None:
     assert [payout.to_json() for payout in compute_payouts(MALLORY, POOL)] == [
         {"userId": "mallory", "totalUnits": "1", "share": "1.000000", "amountCredits": str(POOL)}
     ]
+
+
+def test_garbage_has_few_places_and_gives_them_back(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    garbage = [sign(ledger_engine, original.id, SECOND_APPROVER.address, f"0x{n:0130x}") for n in range(1, 9)]
+    for signature in (f"0x{9:0130x}", SECOND_APPROVER.sign(message_of(NODE_ID, books.epoch, original))):
+        given = {"node": NODE_ID, "under": original.id, "wallet": SECOND_APPROVER.address.lower()}
+        refusal = refused(ledger_engine, SIGN, **given, signature=signature)
+        assert "INSERT into statement_signatures refused: 8 signatures stand there already under statement" in refusal
+    with (
+        ledger_engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection,
+        pytest.raises(DBAPIError, match="under REPEATABLE READ it would not see what others have just committed"),
+    ):
+        connection.execute(text(SIGN), {**given, "signature": f"0x{9:0130x}"})
+    set_aside(ledger, books.spec, garbage[0], "no signature")
+    real = SECOND_APPROVER.sign(message_of(NODE_ID, books.epoch, original))
+    assert finalize(ledger, books.spec, books.epoch, real).outcome is Outcome.SIGNED
+
+
+@pytest.mark.parametrize(
+    ("wallet", "signature"),
+    [(APPROVER.address, "0x"), (APPROVER.address, "0x" + "zz" * 65), (APPROVER.address, "0x" + "1" * 3_000_000)],
+    ids=["nothing", "no hex", "three megabytes"],
+)
+def test_a_signature_has_the_shape_of_one(
+    ledger: PostgresLedger, ledger_engine: Engine, wallet: str, signature: str
+) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    given = {"node": NODE_ID, "under": original.id, "wallet": wallet, "signature": signature}
+    assert "violates check constraint" in refused(ledger_engine, SIGN, **given)
+
+
+def test_forged_statements_have_few_places_and_give_them_back(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    behind = original.id
+    numbers = {"node": NODE_ID, "epoch": books.epoch.id, "pool": POOL}
+    for number in range(29):
+        with ledger_engine.begin() as connection:
+            behind = connection.scalar(text(STATE), {**numbers, "hash": str(number), "supersedes": behind})
+    refusal = refused(ledger_engine, STATE, **numbers, hash="one more", supersedes=behind)
+    assert f"refused: 30 statements of epoch {books.epoch.id} stand there already" in refusal
+    first, *_ = [fault.row_id for fault in chain(books).broken]
+    set_aside(ledger, books.spec, first, "forged")
+    assert forge(ledger_engine, books, original.id)
+
+
+def test_what_was_set_aside_costs_a_finalization_nothing(
+    ledger: PostgresLedger, ledger_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    forged = forge(ledger_engine, books, original.id)
+    for number in range(1, 9):
+        sign(ledger_engine, forged, APPROVER.address, f"0x{number:0130x}")
+    set_aside(ledger, books.spec, forged, "forged")
+    recovered: list[str] = []
+
+    def counted(message: str, signature: str) -> str:
+        recovered.append(signature)
+        return recover_signer(message, signature)
+
+    monkeypatch.setattr("ledger_pipeline.pipeline.chain.recover_signer", counted)
+    history = ledger.statements.history(books.epoch)
+    assert statement_chain(NODE_ID, books.scope, books.epoch, history).in_force == original
+    assert len(recovered) == 1
+
+
+def test_an_archive_has_no_row_that_is_no_signature(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    for number in range(1, 9):
+        sign(ledger_engine, original.id, SECOND_APPROVER.address, f"0x{number:0130x}")
+    facts = facts_of(ledger.statements.rows(books.epoch))
+    assert len(facts.signatures) == 9
+    [kept] = statement_signatures(facts)
+    assert kept.signer_wallet == APPROVER.address
+    assert verify(facts.model_copy(update={"signatures": [kept]})) == []

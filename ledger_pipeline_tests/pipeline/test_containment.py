@@ -73,3 +73,20 @@ def test_text_that_no_database_takes_is_stored_with_replacements(
     assert len(stored_ids(ledger)) == 2
     titles = [event.metadata["title"] for event in ledger.events(scope(NAME).scope_id, ALWAYS)]
     assert sorted(map(str, titles)) == ["a\ufffdb", "\ufffd"]
+
+
+def test_text_without_an_end_keeps_nothing_else_from_being_read(
+    github: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    long = replace(merged(1, NOW - HOUR), title="x" * 300_000)
+    github.replace_world(
+        world(
+            long,
+            replace(merged(3, NOW - HOUR), base_ref_name="b" * 300_000),
+            replace(issue(2, closures=(Closure(NOW),)), title="\U0001f600" * 300_000),
+        )
+    )
+    run()
+    titles = [event.metadata["title"] for event in ledger.events(scope(NAME).scope_id, ALWAYS)]
+    assert sorted(len(str(title)) for title in titles) == [2000, 2000]
+    assert [row.item.key.number for row in ledger.unread_items(scope(NAME).scope_id)] == [3]

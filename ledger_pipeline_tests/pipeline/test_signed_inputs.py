@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from ledger_pipeline.core.errors import WrongSignature
+from ledger_pipeline.core.errors import EpochNotReady, WrongSignature
 from ledger_pipeline.core.statements import inputs_message
-from ledger_pipeline.pipeline.settle import SignedInputs, finalize
+from ledger_pipeline.pipeline.settle import SignedInputs, finalize, set_aside
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Finalization, Judgement, Outcome
 from ledger_pipeline.verification.archive import archive_bytes, read_archive
@@ -165,15 +165,26 @@ def test_a_row_that_is_no_such_signature_counts_for_nothing_and_blocks_nothing(
     """
     garbage = [
         copy.format(wallet="signer_wallet", root="repeat('0', 64)", signature="signature"),
-        copy.format(wallet="signer_wallet", root="inputs_root", signature="'0x00'"),
-        copy.format(wallet=f"'{STRANGER.address}'", root="inputs_root", signature="signature"),
+        copy.format(wallet="signer_wallet", root="inputs_root", signature=f"'0x{'00' * 65}'"),
     ]
     with ledger_engine.begin() as connection:
         for statement in garbage:
             connection.execute(text(statement))
+    of_stranger = copy.format(wallet=f"'{STRANGER.address}'", root="inputs_root", signature="signature")
+    assert f"{STRANGER.address} is not among the approvers that the epoch pinned" in refused(ledger_engine, of_stranger)
     stored = facts(books)
-    assert (len(stored.inputs_signatures), len(inputs_signatures(stored))) == (4, 1)
+    assert (len(stored.inputs_signatures), len(inputs_signatures(stored))) == (3, 1)
     assert (verify(stored), inputs_signers(stored)) == ([], [APPROVER.address])
+    # The owner takes out what is none, and what is one stays.
+    rows = ledger.statements.inputs_signatures(books.epoch)
+    [good] = inputs_signatures(stored)
+    for row in rows:
+        if (row.signature, row.inputs_root) == (good.signature, good.inputs_root):
+            with pytest.raises(EpochNotReady, match=f"{row.id} verifies: what verifies stays"):
+                set_aside(ledger, books.spec, row.id, "why not")
+        else:
+            set_aside(ledger, books.spec, row.id, "it is none")
+    assert [row.inputs_root for row in facts(books).inputs_signatures] == [good.inputs_root]
 
 
 def test_they_are_kept_for_ever(ledger: PostgresLedger, ledger_engine: Engine) -> None:

@@ -72,6 +72,16 @@ def test_all_json_can_be_read(ledger_engine: Engine) -> None:
     assert {(table, column) for table, column, _ in taken(ledger_engine, "jsonb", [odd_text])} == objects
 
 
+def test_no_text_is_longer_than_anybody_reads(ledger_engine: Engine) -> None:
+    assert taken(ledger_engine, "text", ["repeat('x', 10001)", "repeat('\U0001f600', 10001)"]) == []
+    with ledger_engine.connect() as connection:
+        others = connection.execute(COLUMNS, {"type": "character varying"}).all()
+    assert others == []
+    kept = {(table, column) for table, column, _ in taken(ledger_engine, "text", ["repeat('x', 10000)"])}
+    reasons = {"note", "reason", "override_reason", "evidence_ref", "unread_reason", "artifact_url", "platform_login"}
+    assert {column for _, column in kept} == reasons
+
+
 def test_rows_of_before_a_rule_stay_and_are_named(empty_database_url: str) -> None:
     migrations.upgrade(empty_database_url, "0042")
     engine = make_engine(empty_database_url)

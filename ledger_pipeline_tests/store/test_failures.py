@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.errors import LedgerNotMigrated, StoreError, StoreUnavailable
+from ledger_pipeline.core.pool import KPI_BONUS_V0, NewPoolComponent
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -22,6 +23,7 @@ from ledger_pipeline_tests.builders import (
     skipped,
     window,
 )
+from ledger_pipeline_tests.store.settlement import ADA_USER, collected, reviewed
 
 NOW = instant("2026-02-18")
 VERBS: dict[str, Callable[[PostgresLedger], object]] = {
@@ -106,3 +108,12 @@ def test_an_older_and_a_newer_database_are_told_apart(
     if at == "9999":
         with pytest.raises(LedgerNotMigrated, match=advice):
             migrations.upgrade(ledger_url)
+
+
+def test_a_text_that_is_too_long_is_refused_by_the_name_of_its_column(ledger: PostgresLedger) -> None:
+    books = reviewed(ledger)
+    with pytest.raises(StoreError, match=r"epoch_allocations\.override_reason is refused: the text is longer than the"):
+        ledger.allocations.decide(books.epoch, ADA_USER, 1, "why " * 5000)
+    inputs = NewPoolComponent(KPI_BONUS_V0, 1, {"x": "y" * 100_000}, "https://report")
+    with pytest.raises(StoreError, match=r"epoch_pool_components\.inputs_json is refused: the JSON is too long"):
+        ledger.pool.add(collected(ledger, of=window("2026-03-02")).epoch, inputs)

@@ -1,7 +1,7 @@
 """GitHub's payloads as typed values. Each node is validated by itself, so that one that cannot be used fails alone.
 
 Strict is what an event's id, hash or columns are made of. What people are only shown is taken as it comes: text that
-nothing can store is mended, and what is no text is left out.
+nothing can store is mended, text without an end is cut, and what is no text is left out.
 """
 
 from collections.abc import Mapping
@@ -101,7 +101,7 @@ def _object_id(value: object) -> object:
 
 
 def _shown(value: object) -> str | None:
-    return storable_text(value) if isinstance(value, str) else None
+    return storable_text(value[:_LONGEST_TEXT]) if isinstance(value, str) else None
 
 
 def _column(value: object) -> object:
