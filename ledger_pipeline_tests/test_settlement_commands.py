@@ -9,15 +9,26 @@ from sqlalchemy import Engine
 from ledger_pipeline.cli.identities import read_bindings
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.unread import ISSUE
+from ledger_pipeline.pipeline.chain import message_of
 from ledger_pipeline.pipeline.settle import SignedInputs, finalize
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO
 from ledger_pipeline.store.port import AppendOutcome, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
-from ledger_pipeline.store.settlement_port import NewBinding
+from ledger_pipeline.store.settlement_port import Judgement, NewBinding
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of
-from ledger_pipeline_tests.builders import PRODUCER, REPO, SCOPE_ID, cursor, instant, note_unread, pull_request, unread
+from ledger_pipeline_tests.builders import (
+    ADA,
+    PRODUCER,
+    REPO,
+    SCOPE_ID,
+    cursor,
+    instant,
+    note_unread,
+    pull_request,
+    unread,
+)
 from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.pipeline.test_chain import forge
@@ -25,7 +36,9 @@ from ledger_pipeline_tests.store.settlement import (
     ADA_USER,
     APPROVER,
     APPROVERS,
+    GRACE_USER,
     POOL,
+    STRANGER,
     Books,
     collected,
     finalized,
@@ -182,10 +195,11 @@ def test_an_epoch_closes_without_items_that_nobody_ever_reads_and_names_them(run
 def test_an_event_is_judged_with_a_note_and_only_where_it_is_curated(run: Run, ledger: PostgresLedger) -> None:
     books = collected(ledger)
     judged = ("curate", *EPOCH, "--event", ADAS, "--note", "a copy", "--exclude")
-    assert "has no curated event" in said(run(*judged))
-    books.materialize()
-    assert run(*judged).code == 0
-    assert [each.proposed_units for each in books.materialize() if each.user_id == ADA_USER] == [1000]
+    assert "has no event github:pr:no/such:1" in said(run(*judged[:4], "github:pr:no/such:1", *judged[5:]))
+    # Nothing was curated before: the command does what the asset would, and says what follows.
+    assert run(*judged).out == f"{ADA_USER}: 2 -> 1 units\n"
+    assert [row.proposed_units for row in ledger.allocations.of(books.epoch) if row.user_id == ADA_USER] == [1000]
+    assert run(*judged).out == "set; nobody's units change by it\n"
     for wrong in (
         ("curate", *EPOCH, "--event", ADAS, "--exclude"),
         ("curate", *EPOCH, "--event", ADAS, "--exclude", "--note", " "),
@@ -206,7 +220,7 @@ def test_allocations_are_proposed_decided_and_taken_back(run: Run, ledger: Postg
     decide = ("allocations", "set", *EPOCH, "--user", ADA_USER)
     assert run(*decide, "--units-milli", "7").code == 2  # no reason
     assert run(*decide).code == 2
-    assert run(*decide, "--units-milli", "7", "--reason", "as agreed").code == 0
+    assert "as agreed" in run(*decide, "--units-milli", "7", "--reason", "as agreed").out
     assert run("allocations", "propose", *EPOCH, "--json").json[0]["final_units"] == "7"
     assert run(*decide, "--clear").code == 0
     assert run("allocations", "list", *EPOCH, "--json").json[0]["final_units"] is None
@@ -253,6 +267,70 @@ def test_epochs_are_listed_and_shown_with_what_blocks_them(run: Run, ledger: Pos
     assert "review" in run("epoch", "list").out
 
 
+def test_an_epoch_is_shown_as_its_approver_has_to_see_it(run: Run, ledger: PostgresLedger) -> None:
+    books = reviewed(ledger, users={ADA.user_id: ADA_USER})
+    assert (
+        run("allocations", "set", *EPOCH, "--user", "user-bo", "--units-milli", "500", "--reason", "released").code == 0
+    )
+    judged = ("curate", *EPOCH, "--event", ADAS, "--weight-milli", "500", "--note", "half of it was generated")
+    assert run(*judged).code == 0
+    shown = run("epoch", "show", *EPOCH)
+    for line in (
+        "state: ready to sign\n",
+        f"may sign: {', '.join(APPROVERS)}\n",
+        "to be signed: 10,000 credits",
+        "the pool: 10,000 credits",
+        "1 accounts without a user: they get nothing",
+        "1 events that a person decided about",
+        "half of it was generated",
+        "released",
+        "75 %",
+    ):
+        assert line in shown.out, line
+    seen = run("epoch", "show", *EPOCH, "--json").json
+    assert (seen["state"], seen["ready_to_sign"]) == ("ready to sign", True)
+    assert [(row["user_id"], row["units_milli"], row["amount_credits"]) for row in seen["contributors"]] == [
+        (ADA_USER, "1500", "7500"),
+        ("user-bo", "500", "2500"),
+    ]
+    [grace] = seen["accounts_without_a_user"]
+    assert (grace["login"], grace["units_milli"], grace["would_get_credits"]) == ("grace", "500", "2000")
+    assert [payout.amount_credits for payout in books.draft().payouts] == [7500, 2500]
+
+
+def test_what_has_changed_since_the_proposal_is_named(run: Run, ledger: PostgresLedger) -> None:
+    books = reviewed(ledger)
+    ledger.curation.judge(books.epoch, ADAS, Judgement("a copy", included=False))
+    shown = run("epoch", "show", *EPOCH).out
+    assert f"changed since: {ADA_USER}: the weights propose 1 units by now, 2 are stored\n" in shown
+    assert "ready to sign" not in shown
+
+
+def test_an_amendment_is_shown_before_it_is_signed(run: Run, ledger: PostgresLedger) -> None:
+    finalized(ledger)
+    assert "state: signed by 0x" in run("epoch", "show", *EPOCH).out
+    assert run("epoch", "amend", *EPOCH, "--user", ADA_USER, "--units-milli", "500", "--reason", "twice").code == 0
+    shown = run("epoch", "show", *EPOCH).out
+    assert "state: ready to sign: an amendment\n" in shown
+    assert f"changed since: {ADA_USER}: put right to 0.5 units: twice\n" in shown
+    assert "50 %" in shown
+
+
+def test_an_epoch_is_finalized_with_the_database_alone(run: Run, ledger: PostgresLedger) -> None:
+    books = reviewed(ledger)
+    finalizing = ("epoch", "finalize", *EPOCH, "--direct", "--signature")
+    nowhere = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
+    assert "written, with its signature" in run(*finalizing, books.signature(), **nowhere).out
+    assert "nothing was written" in run(*finalizing, APPROVER.sign(statement_of(books)), **nowhere).out
+    assert "no approver of default" in said(run(*finalizing, STRANGER.sign(statement_of(books)), **nowhere))
+
+
+def statement_of(books: Books) -> str:
+    """What was signed."""
+    [statement] = books.ledger.statements.of(books.epoch)
+    return message_of(books.ledger.node_id, books.epoch, statement)
+
+
 def test_a_statement_is_shown_verified_and_exported(run: Run, ledger: PostgresLedger, tmp_path: Path) -> None:
     books = finalized(ledger)
     assert "signed by 0x" in run("epoch", "show", *EPOCH).out
@@ -296,7 +374,10 @@ def test_what_is_not_finalized_cannot_be_verified_or_exported(run: Run, ledger: 
 
 def test_sign_data_prints_the_message_and_nothing_else(run: Run, ledger: PostgresLedger) -> None:
     books: Books = reviewed(ledger)
-    assert run("epoch", "sign-data", *EPOCH).out == books.draft().message
+    ran = run("epoch", "sign-data", *EPOCH)
+    assert ran.out == books.draft().message
+    for part in ("what is signed: 10,000 credits", ADA_USER, GRACE_USER, "8,000", "80 %"):
+        assert part in ran.err  # above the message, and not in it
     printed = run("epoch", "sign-data", *EPOCH, "--json").json
     assert printed["message"] == books.draft().message
     about_inputs = run("epoch", "sign-data", *EPOCH, "--inputs").out

@@ -7,10 +7,10 @@ import typer
 
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
-from ledger_pipeline.cli.output import print_json, print_table, say
+from ledger_pipeline.cli.output import print_json, print_table
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import EpochNotReady
-from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
+from ledger_pipeline.pipeline.allocate import propose
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Allocation
@@ -25,14 +25,12 @@ Clear = Annotated[bool, typer.Option("--clear", help="Take the decision back: th
 Reason = Annotated[str | None, typer.Option("--reason", help="Why; whoever recomputes the statement reads it.")]
 
 
-@app.command()
-def propose(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+@app.command("propose")
+def propose_command(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
     """Curate an epoch and propose its allocations and pool, as the Dagster job allocate_epoch does."""
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
-        curate(access.ledger, access.scope, epoch)
-        fill_pool(access.ledger, access.scope, epoch)
-        _print(epoch, allocate(access.ledger, access.scope, epoch), as_json=as_json)
+        _print(epoch, propose(access.ledger, access.scope, epoch), as_json=as_json)
 
 
 @app.command("list")
@@ -52,7 +50,7 @@ def set_command(
     clear: Clear = False,
     scope_key: ScopeKey = None,
 ) -> None:
-    """Decide a user's units by hand, with a reason; proposing anew never overwrites it."""
+    """Decide a user's units by hand, with a reason, and print what the epoch then has; nothing overwrites it."""
     if clear == (units_milli is not None):
         raise typer.BadParameter("give --units-milli, or --clear to take a decision back")
     if not clear and not (reason or "").strip():
@@ -63,8 +61,9 @@ def set_command(
             raise EpochNotReady(
                 f"epoch {epoch.window.key} is finalized: `ledger-pipeline epoch amend` puts units right"
             )
+        propose(access.ledger, access.scope, epoch)
         access.ledger.allocations.decide(epoch, user, units_milli, None if clear else (reason or "").strip())
-    say("taken back" if clear else "decided")
+        _print(epoch, propose(access.ledger, access.scope, epoch), as_json=False)
 
 
 def _print(epoch: Epoch, allocations: list[Allocation], *, as_json: bool) -> None:

@@ -44,7 +44,7 @@ COMMANDS = {
     "curate": (
         "curate",
         "command",
-        "Include, exclude or reweigh one event of an epoch that is not finalized; materializing never overwrites it.",
+        "Include, exclude or reweigh one event of an epoch that is not finalized, and propose its allocations anew.",
     ),
     "verify": (
         "verify",

@@ -8,7 +8,10 @@ from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import say
 from ledger_pipeline.core.errors import AllocationError, EpochNotReady
+from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.core.weights import check_weights
+from ledger_pipeline.pipeline.allocate import propose
+from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.settlement_port import Judgement
 
@@ -28,7 +31,10 @@ def command(
     clear_weight: ClearWeight = False,
     scope_key: ScopeKey = None,
 ) -> None:
-    """Include, exclude or reweigh one event of an epoch that is not finalized; materializing never overwrites it."""
+    """Include, exclude or reweigh one event of an epoch that is not finalized, and propose its allocations anew.
+
+    Materializing never overwrites what is set.
+    """
     if included is None and weight_milli is None and not clear_weight:
         raise typer.BadParameter("say what: --include, --exclude, --weight-milli or --clear-weight")
     if weight_milli is not None and clear_weight:
@@ -47,9 +53,20 @@ def command(
                 f"epoch {epoch.window.key} is finalized: `ledger-pipeline epoch amend` puts units right"
             )
         judgement = Judgement(note.strip(), included, weight_milli, clear_weight)
+        proposed = propose(access.ledger, access.scope, epoch)
         if not access.ledger.curation.judge(epoch, event_id, judgement):
             raise EpochNotReady(
-                f"epoch {epoch.window.key} has no curated event {event_id}: materialize activity_curation, or see "
+                f"epoch {epoch.window.key} has no event {event_id}: see "
                 f"`ledger-pipeline events --epoch {epoch.window.key}`"
             )
-    say("set; materialize epoch_allocations to see what follows")
+        now = propose(access.ledger, access.scope, epoch)
+    units = {allocation.user_id: allocation.units for allocation in proposed}
+    changed = [allocation for allocation in now if allocation.units != units.get(allocation.user_id, 0)]
+    gone = sorted(units.keys() - {allocation.user_id for allocation in now})
+    for allocation in changed:
+        before = units_text(units.get(allocation.user_id, 0))
+        say(f"{plain_text(allocation.user_id)}: {before} -> {units_text(allocation.units)} units")
+    for user_id in gone:
+        say(f"{plain_text(user_id)}: {units_text(units[user_id])} -> 0 units")
+    if not changed and not gone:
+        say("set; nobody's units change by it")

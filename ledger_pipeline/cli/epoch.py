@@ -4,32 +4,32 @@ import asyncio
 import getpass
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated
 
 import typer
 
+from ledger_pipeline.cli.epoch_review import LINE_COLUMNS, line_rows, print_review, review_json
 from ledger_pipeline.cli.ledger_access import LedgerAccess, open_access
 from ledger_pipeline.cli.options import FromEpoch, Json, OneEpoch, ScopeKey, ToEpoch
-from ledger_pipeline.cli.output import print_json, print_table, say, say_exactly
+from ledger_pipeline.cli.output import note, note_table, print_json, print_table, say, say_exactly
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.statements import inputs_message
 from ledger_pipeline.core.unread import item_name
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.pipeline.closing import open_epochs
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.epochs import close
-from ledger_pipeline.pipeline.settle import correct, draft_statement, next_steps
+from ledger_pipeline.pipeline.review import Review, review
+from ledger_pipeline.pipeline.settle import correct, draft_statement
 from ledger_pipeline.pipeline.unread import exclusion_of, left_out_text
-from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Outcome, Statement
 from ledger_pipeline.temporal_bridge.finalize_contract import FinalizeEpochResult
+from ledger_pipeline.temporal_bridge.finalize_here import finalize_signed
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of
 
@@ -51,6 +51,12 @@ Inputs = Annotated[
 SignatureOfInputs = Annotated[
     str | None,
     typer.Option("--inputs-signature", metavar="0x..", help="The same approver's, of `sign-data --inputs`."),
+]
+Direct = Annotated[
+    bool, typer.Option("--direct", help="Write it from here: the same code, with DATABASE_URL alone, no Temporal.")
+]
+Timeout = Annotated[
+    float, typer.Option("--timeout-seconds", min=1, help="How long to wait for a worker; the workflow goes on after.")
 ]
 User = Annotated[str, typer.Option("--user", help="Whose units.")]
 UnitsMilli = Annotated[
@@ -96,18 +102,17 @@ def list_command(
 
 @app.command()
 def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
-    """Print one epoch: where it stands, what blocks its next step, and its statement once it has one."""
+    """Print one epoch for whoever is to sign it: state, payouts, pool, decisions, accounts that get nothing."""
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
-        blocks = _blocks(access, epoch)
+        seen = _review(access, epoch)
         left_out = access.ledger.left_out(access.scope.scope_id, [epoch.window]).get(epoch.window, ())
-        history = access.ledger.statements.history(epoch)
-        chain = statement_chain(access.ledger.node_id, access.scope, epoch, history, audited=True)
     if as_json:
         print_json(
             {
                 **_epoch_json(epoch),
-                "blocks_next_step": blocks,
+                "blocks_next_step": list(seen.blocks),
+                **review_json(seen),
                 "closed_without": [
                     {
                         "item": item_name(item.source_scope, item.key),
@@ -127,28 +132,27 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
                         "allocation_set_hash": statement.allocation_set_hash,
                         "pool_total_credits": str(statement.pool_total_credits),
                         "payouts": statement.payouts,
-                        "signers": chain.signers[statement.id],
+                        "signers": seen.chain.signers[statement.id],
                     }
-                    for statement in chain.verified
+                    for statement in seen.chain.verified
                 ],
-                "faults": [{"id": fault.row_id, "problem": fault.problem} for fault in chain.faults],
-                "set_aside": [asdict(row) for row in history.set_asides],
+                "faults": [{"id": fault.row_id, "problem": fault.problem} for fault in seen.chain.faults],
+                "set_aside": [asdict(row) for row in seen.set_asides],
             }
         )
         return
     say(f"epoch {epoch.id} of {access.scope.scope_key}, {_days(epoch.window)}: {epoch.status.value}")
     if epoch.pins is not None:
         say(f"allocates by {epoch.pins.allocation_algo_ref}, approvers {epoch.pins.approver_set_hash}")
-    for block in blocks:
-        say(f"blocked: {block}")
+    print_review(seen)
     for item in left_out:
         say(left_out_text(item))
-    for statement in chain.verified:
+    for statement in seen.chain.verified:
         _print_statement(statement)
-        say(f"signed by {', '.join(chain.signers[statement.id])}")
-    for fault in chain.faults:
+        say(f"signed by {', '.join(seen.chain.signers[statement.id])}")
+    for fault in seen.chain.faults:
         say(f"wrong: {plain_message(str(fault))}")
-    for row in history.set_asides:
+    for row in seen.set_asides:
         say(plain_message(f"set aside by {row.actor}: {row.row_id}: {row.reason}"))
 
 
@@ -188,10 +192,11 @@ def close_command(
 
 @app.command("sign-data")
 def sign_data(epoch_name: OneEpoch, inputs: Inputs = False, scope_key: ScopeKey = None, as_json: Json = False) -> None:
-    """Print the exact message to sign (EIP-191, personal_sign); an amendment's where units were put right."""
+    """Print the exact message to sign (EIP-191, personal_sign), and on standard error who gets what by it."""
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
         draft = draft_statement(access.ledger, access.scope, epoch)
+        seen = _review(access, epoch)
         root = inputs_root(facts_of(access.ledger.statements.rows(epoch)))
         about_inputs = inputs_message(
             node_id=access.ledger.node_id,
@@ -213,6 +218,8 @@ def sign_data(epoch_name: OneEpoch, inputs: Inputs = False, scope_key: ScopeKey 
             }
         )
         return
+    # Beside the message, which goes to a file or a wallet as it stands.
+    note_table(f"what is signed: {draft.pool_total_credits:,} credits", LINE_COLUMNS, line_rows(seen.lines))
     say_exactly(about_inputs if inputs else draft.message)
 
 
@@ -222,13 +229,16 @@ def finalize(
     signature: Signature,
     signer: Signer = None,
     inputs_signature: SignatureOfInputs = None,
+    direct: Direct = False,
+    timeout_seconds: Timeout = 60.0,
     scope_key: ScopeKey = None,
     as_json: Json = False,
 ) -> None:
     """Have Temporal's FinalizeEpochWorkflow write the signed statement; again, it prints the one there is."""
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
-        result = asyncio.run(_finalize(access.settings, epoch, signature, signer, inputs_signature))
+        given = (epoch, signature, signer, inputs_signature)
+        result = _finalize_here(access, *given) if direct else asyncio.run(_finalize(access, *given, timeout_seconds))
         statements = {statement.id: statement for statement in access.ledger.statements.of(epoch)}
     if as_json:
         print_json(result.model_dump(mode="json", by_alias=False))
@@ -251,19 +261,40 @@ def amend(
 
 
 async def _finalize(
-    settings: Settings, epoch: Epoch, signature: str, signer: str | None, inputs_signature: str | None
+    access: LedgerAccess,
+    epoch: Epoch,
+    signature: str,
+    signer: str | None,
+    inputs_signature: str | None,
+    timeout_seconds: float,
 ) -> FinalizeEpochResult:
     # Here, for no other command of this group waits for Temporal's client.
     from ledger_pipeline.temporal_bridge.connection import connect
+    from ledger_pipeline.temporal_bridge.deployments import refuse_strangers
     from ledger_pipeline.temporal_bridge.finalize import finalize_epoch
 
-    return await finalize_epoch(await connect(settings), epoch, signature, signer, inputs_signature)
+    client = await connect(access.settings)
+    await refuse_strangers(client, access.spec, access.scope)
+    return await finalize_epoch(
+        client,
+        epoch,
+        signature,
+        signer,
+        inputs_signature,
+        timeout_seconds=timeout_seconds,
+        on_wait=lambda waiting: note(f"waiting: {waiting}"),
+    )
 
 
-def _blocks(access: LedgerAccess, epoch: Epoch) -> list[str]:
+def _finalize_here(
+    access: LedgerAccess, epoch: Epoch, signature: str, signer: str | None, inputs_signature: str | None
+) -> FinalizeEpochResult:
+    return finalize_signed(access.ledger, access.spec, epoch, signature, signer, inputs_signature)
+
+
+def _review(access: LedgerAccess, epoch: Epoch) -> Review:
     read = window_completeness(access.ledger, access.scope, [epoch.window])[epoch.window]
-    settlement = partial(access.ledger.statements.settlement, epoch)
-    return next_steps(access.ledger.node_id, access.scope, epoch, settlement, read, datetime.now(UTC))
+    return review(access.ledger, access.scope, epoch, read, datetime.now(UTC))
 
 
 def _epoch_json(epoch: Epoch) -> dict[str, object]:

@@ -98,6 +98,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
     A cell that is None is shown as a dash; one that is a tuple has a line for each of its values.
     """
+    on_stdout.print(_table(title, columns, rows))
+
+
+def note_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """The same on standard error, beside the results."""
+    on_stderr.print(_table(title, columns, rows))
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     made = Table(title=Text(plain_message(title)), title_justify="left")
     for position, column in enumerate(columns):
         cells = [row[position] for row in rows]
@@ -105,7 +114,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         made.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(_cell, row))
-    on_stdout.print(made)
+    return made
 
 
 def _cell(value: object) -> Text:

@@ -43,6 +43,13 @@ def allocate(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> list[Allocat
     return ledger.allocations.propose(epoch, proposals)
 
 
+def propose(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> list[Allocation]:
+    """Curation, pool and allocations brought up to date, as the Dagster job allocate_epoch does. Raises as they do."""
+    curate(ledger, scope, epoch)
+    fill_pool(ledger, scope, epoch)
+    return allocate(ledger, scope, epoch)
+
+
 def algo_of(scope: Scope, epoch: Epoch) -> str:
     """The allocation algorithm the epoch was closed with; of an open one what the repo-spec says."""
     if epoch.pins is not None:

@@ -192,7 +192,7 @@ def finalize(
             message = message_of(ledger.node_id, epoch, chain.in_force)
             signer = recover_signer(message, signature)
             # Without corrections there is nothing else to sign: a signature of anything else is told for what it is.
-            if is_among(signer, scope.approvers) or not (chain.broken or _corrections(settlement, chain.in_force)):
+            if is_among(signer, scope.approvers) or not (chain.broken or corrections_of(settlement, chain.in_force)):
                 _check_approvers(scope, epoch)
                 _check_signer(scope, signer, signer_address)
                 signed_inputs = _inputs_signature(ledger.node_id, epoch, settlement, message, signer, inputs)
@@ -260,7 +260,7 @@ def _draft(node_id: UUID, scope: Scope, epoch: Epoch, settlement: Settlement, ch
         pool_total_credits = sum(component.amount_credits for component in settlement.components)
     else:
         supersedes = chain.in_force.id
-        units = amended_units(stated_units(chain.in_force), _corrections(settlement, chain.in_force))
+        units = amended_units(stated_units(chain.in_force), corrections_of(settlement, chain.in_force))
         pool_total_credits = chain.in_force.pool_total_credits
         if not any(of_user.units > 0 for of_user in units):
             raise EpochNotReady(
@@ -329,8 +329,8 @@ def _blocks_chain(chain: StatementChain) -> list[str]:
     ]
 
 
-def _corrections(settlement: Settlement, statement: Statement) -> dict[str, int]:
-    """What was put right in `statement`, milli-units by user."""
+def corrections_of(settlement: Settlement, statement: Statement) -> dict[str, int]:
+    """What was put right in `statement` since it was made, milli-units by user."""
     return {row.user_id: row.units for row in settlement.corrections if row.supersedes_statement_id == statement.id}
 
 
@@ -338,7 +338,7 @@ def _blocks_statement(scope: Scope, epoch: Epoch, settlement: Settlement, chain:
     if chain.broken:
         return _blocks_chain(chain)
     if chain.in_force is not None:
-        if _corrections(settlement, chain.in_force):
+        if corrections_of(settlement, chain.in_force):
             return []
         return ["it has its statement; `ledger-pipeline epoch amend` puts units right"]
     if settlement.status is EpochStatus.OPEN:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
 from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.store.section import LedgerSection
-from ledger_pipeline.store.settlement_port import CurationSummary, Judgement, Resolution
+from ledger_pipeline.store.settlement_port import CurationSummary, Decision, Judgement, Resolution
 
 # New rows for events that have none; the user where it was missing. Nothing that a person set is written here.
 RESOLVE_IDENTITIES = text("""
@@ -35,6 +35,16 @@ SET_BY_PERSON = text("""
         weight_override_milli = CASE WHEN :sets_weight THEN CAST(:weight AS bigint) ELSE weight_override_milli END,
         note = :note, updated_at = now()
     WHERE node_id = :node_id AND epoch_id = :epoch_id AND event_id = :event_id
+""")
+DECISIONS = text("""
+    SELECT event.id AS event_id, event.artifact_url, event.platform_login AS login, curation.user_id, curation.included,
+        curation.weight_override_milli, curation.note
+    FROM activity_curation AS curation
+    JOIN activity_events AS event
+        ON event.node_id = curation.node_id AND event.scope_id = :scope_id AND event.id = curation.event_id
+    WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id
+        AND (NOT curation.included OR curation.weight_override_milli IS NOT NULL OR curation.note IS NOT NULL)
+    ORDER BY event.event_time, event.id
 """)
 WEIGHED = text("""
     SELECT curation.user_id, event.source, event.event_type, curation.weight_override_milli, count(*) AS events
@@ -92,6 +102,12 @@ class Curation(LedgerSection):
         }
         with self._transaction() as connection:
             return connection.execute(SET_BY_PERSON, parameters).rowcount == 1
+
+    def decisions(self, epoch: Epoch) -> list[Decision]:
+        """What a person decided about events of the epoch, by their time."""
+        with self._transaction() as connection:
+            rows = connection.execute(DECISIONS, {**self._of(epoch), "scope_id": epoch.scope_id})
+            return [Decision(**row._mapping) for row in rows]
 
     def weighed_events(self, epoch: Epoch) -> list[CuratedEvents]:
         """Included events that have a user, counted by user, kind and override: as few rows as there are of these."""

@@ -76,6 +76,19 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What a person decided about one event: whether it counts, its weight where that is another, and why."""
+
+    event_id: str
+    artifact_url: str
+    login: str
+    user_id: str | None
+    included: bool
+    weight_override_milli: int | None
+    note: str | None
+
+
+@dataclass(frozen=True)
 class Allocation:
     """One user's units in an epoch, in milli: as proposed, and as a person decided where one did."""
 
@@ -324,6 +337,10 @@ class CurationPort(Protocol):
 
     def judge(self, epoch: Epoch, event_id: str, judgement: Judgement) -> bool:
         """Set what a person says of an event; False where the epoch's curation has no such event."""
+        ...
+
+    def decisions(self, epoch: Epoch) -> list[Decision]:
+        """What a person decided about events of the epoch, by their time."""
         ...
 
     def weighed_events(self, epoch: Epoch) -> list[CuratedEvents]:

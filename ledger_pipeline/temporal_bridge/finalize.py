@@ -1,5 +1,9 @@
 """A finalization started from outside, and waited for."""
 
+import asyncio
+import time
+from collections.abc import Callable
+
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError
@@ -15,6 +19,10 @@ from ledger_pipeline.temporal_bridge.finalize_contract import (
     FinalizeEpochResult,
     finalize_workflow_id,
 )
+from ledger_pipeline.temporal_bridge.inspection import queue_pollers
+
+TIMEOUT_SECONDS = 60.0
+WAIT_SECONDS = 2.0
 
 
 async def finalize_epoch(
@@ -23,10 +31,14 @@ async def finalize_epoch(
     signature: str,
     signer_address: str | None = None,
     inputs_signature: str | None = None,
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> FinalizeEpochResult:
     """Run the workflow for `epoch`, attaching to one in progress by the same signature, and wait for its result.
 
-    Raises the error that the ledger refused it with, or TemporalUnavailable.
+    `on_wait` hears from time to time what is waited for. Raises the error that the ledger refused it with, or
+    TemporalUnavailable, also where there is no result after `timeout_seconds`: the workflow goes on then.
     """
     request = FinalizeEpochInput(
         epoch_id=str(epoch.id),
@@ -45,12 +57,31 @@ async def finalize_epoch(
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             result_type=FinalizeEpochResult,
         )
-        result: FinalizeEpochResult = await handle.result(follow_runs=False)
+        result = asyncio.create_task(handle.result(follow_runs=False))
+        deadline = time.monotonic() + timeout_seconds
+        while not (await asyncio.wait({result}, timeout=min(WAIT_SECONDS, deadline - time.monotonic())))[0]:
+            waiting = await _waits_for(client)
+            if time.monotonic() >= deadline:
+                result.cancel()
+                raise TemporalUnavailable(
+                    f"the workflow {workflow_id} has no result after {timeout_seconds:g} s: {waiting}. It goes on by "
+                    "itself: the same command again waits for it, and --direct writes without Temporal"
+                )
+            on_wait(waiting)
+        answer: FinalizeEpochResult = await result
     except WorkflowFailureError as error:
         raise _as_it_was(error.cause, workflow_id) from error
     except RPCError as error:
         raise TemporalUnavailable(f"the workflow {workflow_id} cannot be started: {error.message}") from error
-    return result
+    return answer
+
+
+async def _waits_for(client: Client) -> str:
+    seen = await queue_pollers(client)
+    missing = [kind for kind, pollers in seen.items() if not pollers]
+    if missing:
+        return f"nobody polls {TASK_QUEUE} for {' and '.join(missing)} tasks: start `ledger-pipeline worker`"
+    return "a worker polls, and has not done it yet: its log says why"
 
 
 def _as_it_was(cause: BaseException, workflow_id: str) -> LedgerError:

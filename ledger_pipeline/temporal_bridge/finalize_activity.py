@@ -6,14 +6,12 @@ from temporalio import activity
 
 from ledger_pipeline.core.errors import PayloadError
 from ledger_pipeline.core.spec import RepoSpec
-from ledger_pipeline.pipeline.settle import SignedInputs, finalize
 from ledger_pipeline.store.settlement_port import SettlingLedger
 from ledger_pipeline.temporal_bridge.contract import parse
 from ledger_pipeline.temporal_bridge.failures import domain_failures
-from ledger_pipeline.temporal_bridge.finalize_contract import FINALIZE_EPOCH, FinalizeEpochInput, FinalizeEpochResult
+from ledger_pipeline.temporal_bridge.finalize_contract import FINALIZE_EPOCH, FinalizeEpochInput
+from ledger_pipeline.temporal_bridge.finalize_here import finalize_signed
 from ledger_pipeline.temporal_bridge.threads import Threads
-from ledger_pipeline.verification.inputs_root import inputs_root
-from ledger_pipeline.verification.record import facts_of
 
 
 class FinalizeActivities:
@@ -35,19 +33,7 @@ class FinalizeActivities:
             epoch = self._ledger.epoch(int(asked.epoch_id))
             if epoch is None or epoch.scope_id not in {scope.scope_id for scope in self._spec.scopes}:
                 raise PayloadError("epochId", f"{asked.epoch_id} is no epoch of this node's scopes")
-            inputs = None
-            if asked.inputs_signature is not None:
-                inputs = SignedInputs(asked.inputs_signature, lambda rows: inputs_root(facts_of(rows)))
-            made = finalize(self._ledger, self._spec, epoch, asked.signature, asked.signer_address, inputs)
-            statement = made.statement
-            result = FinalizeEpochResult(
-                epoch_id=asked.epoch_id,
-                scope_id=epoch.scope_id,
-                statement_id=statement.id,
-                allocation_set_hash=statement.allocation_set_hash,
-                pool_total_credits=str(statement.pool_total_credits),
-                supersedes_statement_id=statement.supersedes_statement_id,
-                users=len(statement.payouts),
-                outcome=made.outcome.value,
+            result = finalize_signed(
+                self._ledger, self._spec, epoch, asked.signature, asked.signer_address, asked.inputs_signature
             )
             return result.model_dump(mode="json")

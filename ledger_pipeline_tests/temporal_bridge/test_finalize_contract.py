@@ -2,20 +2,24 @@
 
 import asyncio
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from temporalio.testing import ActivityEnvironment
 
+from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.temporal_bridge.finalize_activity import FinalizeActivities
 from ledger_pipeline.temporal_bridge.finalize_contract import finalize_workflow_id
 from ledger_pipeline.temporal_bridge.threads import WorkerThreads
 from ledger_pipeline.verification.verify import inputs_signers
-from ledger_pipeline_tests.builders import SCOPE_ID
+from ledger_pipeline_tests.builders import REPO, SCOPE_ID
+from ledger_pipeline_tests.command_line import Command
+from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.pipeline.test_chain import twin
 from ledger_pipeline_tests.pipeline.test_signed_inputs import about_inputs, facts
-from ledger_pipeline_tests.store.settlement import APPROVER, SECOND_APPROVER, reviewed
+from ledger_pipeline_tests.store.settlement import APPROVER, APPROVERS, POOL, SECOND_APPROVER, reviewed
 
 
 def test_each_signature_has_a_workflow_of_its_own_whatever_its_spelling() -> None:
@@ -59,3 +63,21 @@ def test_a_payload_may_bring_a_signature_of_the_inputs(ledger: PostgresLedger) -
         made, again = asyncio.run(twice())
     assert made["statementId"] == again["statementId"]
     assert inputs_signers(facts(books)) == [APPROVER.address]
+
+
+def test_without_a_worker_the_command_says_so_and_ends(
+    command: Command, temporal_namespace: Settings, ledger: PostgresLedger, ledger_url: str, tmp_path: Path
+) -> None:
+    books = reviewed(ledger)
+    spec = write_repo_spec(tmp_path, REPO, approvers=APPROVERS, base_issuance_credits=POOL)
+    ran = command(
+        *("epoch", "finalize", "--epoch", "2026-02-16", "--signature", books.signature(), "--timeout-seconds", "3"),
+        DATABASE_URL=ledger_url,
+        LEDGER_REPO_SPEC=str(spec),
+        TEMPORAL_ADDRESS=temporal_namespace.temporal_address,
+        TEMPORAL_NAMESPACE=temporal_namespace.temporal_namespace,
+    )
+    assert ran.code == 1
+    nobody = "nobody polls ledger-tasks for workflow and activity tasks: start `ledger-pipeline worker`"
+    assert f"waiting: {nobody}\n" in ran.err
+    assert f"has no result after 3 s: {nobody}. It goes on by itself" in ran.err

@@ -1,0 +1,144 @@
+"""An epoch as its approver sees it, on a terminal and as JSON."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from decimal import Decimal
+
+from ledger_pipeline.cli.output import print_table, say
+from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.pipeline.review import Review, ReviewLine
+from ledger_pipeline.store.port import EpochStatus
+
+LINE_COLUMNS = ("user", "events", "proposed units", "units", "decided because", "share", "credits")
+
+
+def print_review(review: Review) -> None:
+    """All of it, in the order in which an approver asks."""
+    say(f"state: {review.state}")
+    for block in review.blocks:
+        say(f"blocked: {block}")
+    if review.lines and (review.is_ready_to_sign or review.chain.in_force is None):
+        print_table(_title(review), LINE_COLUMNS, line_rows(review.lines))
+    if review.chain.in_force is None:
+        _print_pool(review)
+    if review.is_ready_to_sign:
+        say(f"may sign: {', '.join(review.approvers)}")
+    for change in review.changes:
+        say(plain_message(f"changed since: {change}"))
+    _print_decisions(review)
+    _print_accounts(review)
+
+
+def line_rows(lines: Sequence[ReviewLine]) -> list[list[object]]:
+    """Who gets what, under LINE_COLUMNS: a row for each user, most credits first."""
+    return [
+        [
+            line.user_id,
+            line.events,
+            units_text(line.proposed_milli),
+            units_text(line.units_milli),
+            line.decided_because,
+            percent(line.share),
+            f"{line.amount_credits:,}",
+        ]
+        for line in lines
+    ]
+
+
+def percent(share: str) -> str:
+    """A share of a statement, `0.333333`, as people read it: `33.3333 %`."""
+    return f"{(Decimal(share) * 100).normalize():f} %"
+
+
+def review_json(review: Review) -> dict[str, object]:
+    """The same for programs: credits and units as strings, for they may be larger than JSON keeps exact."""
+    return {
+        "state": review.state,
+        "ready_to_sign": review.is_ready_to_sign,
+        "contributors": [
+            {
+                **asdict(line),
+                "proposed_milli": str(line.proposed_milli),
+                "units_milli": str(line.units_milli),
+                "amount_credits": str(line.amount_credits),
+            }
+            for line in review.lines
+        ],
+        "pool": [
+            {
+                "component_id": component.component_id,
+                "amount_credits": str(component.amount_credits),
+                "algorithm_version": component.algorithm_version,
+                "evidence_ref": component.evidence_ref,
+            }
+            for component in review.pool
+        ],
+        "pool_credits_with_what_is_to_come": str(review.pool_total_credits),
+        "approvers": list(review.approvers),
+        "changes": list(review.changes),
+        "decisions": [asdict(decision) for decision in review.decisions],
+        "accounts_without_a_user": [
+            {
+                "provider": at_stake.account.provider,
+                "external_id": at_stake.account.external_id,
+                "login": at_stake.account.login,
+                "events": at_stake.account.events,
+                "units_milli": str(at_stake.account.units),
+                "would_get_credits": str(at_stake.would_get_credits),
+            }
+            for at_stake in review.accounts
+        ],
+    }
+
+
+def _title(review: Review) -> str:
+    if review.epoch.status is EpochStatus.OPEN:
+        return f"so far, of {review.pool_total_credits:,} credits"
+    return f"to be signed: {sum(line.amount_credits for line in review.lines):,} credits"
+
+
+def _print_pool(review: Review) -> None:
+    rows: list[list[object]] = [
+        [component.component_id, f"{component.amount_credits:,}", component.algorithm_version, component.evidence_ref]
+        for component in review.pool
+    ]
+    if review.base_issuance_to_come is not None:
+        rows.append(["base_issuance", f"{review.base_issuance_to_come:,}", "joins when the epoch closes", None])
+    if rows:
+        title = f"the pool: {review.pool_total_credits:,} credits"
+        print_table(title, ["component", "credits", "by", "evidence"], rows)
+
+
+def _print_decisions(review: Review) -> None:
+    if not review.decisions:
+        return
+    rows = [
+        [
+            decision.event_id,
+            decision.user_id or decision.login,
+            "counts" if decision.included else "left out",
+            None if decision.weight_override_milli is None else units_text(decision.weight_override_milli),
+            decision.note,
+        ]
+        for decision in review.decisions
+    ]
+    columns = ["event", "of", "counts", "units instead", "because"]
+    print_table(f"{len(rows)} events that a person decided about", columns, rows)
+
+
+def _print_accounts(review: Review) -> None:
+    if not review.accounts:
+        return
+    rows = [
+        [
+            f"{at_stake.account.provider} {at_stake.account.external_id}",
+            at_stake.account.login,
+            at_stake.account.events,
+            units_text(at_stake.account.units),
+            f"{at_stake.would_get_credits:,}",
+        ]
+        for at_stake in review.accounts
+    ]
+    columns = ["account", "login", "events", "units", "would get, were all bound"]
+    print_table(f"{len(rows)} accounts without a user: they get nothing", columns, rows)

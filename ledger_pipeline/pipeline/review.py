@@ -1,0 +1,192 @@
+"""What an approver looks at before signing: who would get what, of which pool, by whose decisions, and what is open.
+
+Read only. The numbers are those of `settle`: what is shown here is what `draft_statement` would have signed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger_pipeline.core.allocations import compute_proposed_allocations
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.statements import Payout, UserUnits, amended_units, compute_payouts
+from ledger_pipeline.pipeline.allocate import algo_of, base_issuance_to_come
+from ledger_pipeline.pipeline.chain import StatementChain, stated_units, statement_chain
+from ledger_pipeline.pipeline.completeness import Completeness
+from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.pipeline.settle import corrections_of, next_steps
+from ledger_pipeline.store.port import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_port import (
+    Allocation,
+    Correction,
+    Decision,
+    PoolComponent,
+    SetAside,
+    Settlement,
+    SettlingLedger,
+    UnresolvedAccount,
+    valued,
+)
+
+
+@dataclass(frozen=True)
+class ReviewLine:
+    """One user: what the weights propose and what counts, in milli-units, and what that is of the pool.
+
+    `decided_because` is the reason of whoever decided the units by hand, None where the proposal counts.
+    """
+
+    user_id: str
+    events: int
+    proposed_milli: int
+    units_milli: int
+    decided_because: str | None
+    share: str
+    amount_credits: int
+
+
+@dataclass(frozen=True)
+class AccountAtStake:
+    """An account without a user, and what it would get of the same pool were all such accounts bound."""
+
+    account: UnresolvedAccount
+    would_get_credits: int
+
+
+@dataclass(frozen=True)
+class Review:
+    """An epoch before its approver's eyes. `blocks` is what keeps it from its next step, empty where nothing does.
+
+    `lines` are those of what is to be signed next, or of the statement in force where nothing is. The pool is what it
+    holds, and `base_issuance_to_come` what joins when an open epoch closes, None where nothing does. `changes` say in a
+    sentence each what is different from what was proposed, or stated, last.
+    """
+
+    epoch: Epoch
+    blocks: Sequence[str]
+    lines: Sequence[ReviewLine]
+    pool: Sequence[PoolComponent]
+    base_issuance_to_come: int | None
+    approvers: Sequence[str]
+    chain: StatementChain
+    set_asides: Sequence[SetAside]
+    decisions: Sequence[Decision]
+    corrections: Sequence[Correction]
+    accounts: Sequence[AccountAtStake]
+    changes: Sequence[str]
+
+    @property
+    def pool_total_credits(self) -> int:
+        """What is shared out: the pool, with what is still to come of an open epoch."""
+        return sum(component.amount_credits for component in self.pool) + (self.base_issuance_to_come or 0)
+
+    @property
+    def is_ready_to_sign(self) -> bool:
+        """Whether a statement, or the one that supersedes the last, can be signed now."""
+        if self.epoch.status is EpochStatus.OPEN or self.blocks:
+            return False
+        return self.chain.in_force is None or bool(self.corrections)
+
+    @property
+    def state(self) -> str:
+        """Where it stands, in a few words."""
+        if self.is_ready_to_sign:
+            return "ready to sign: an amendment" if self.chain.in_force is not None else "ready to sign"
+        if self.chain.in_force is not None:
+            return f"signed by {', '.join(self.chain.signers[self.chain.in_force.id])}"
+        return "in review" if self.epoch.status is EpochStatus.REVIEW else self.epoch.status.value
+
+
+def review(ledger: SettlingLedger, scope: Scope, epoch: Epoch, read: Completeness, now: datetime) -> Review:
+    """The epoch as it is at `now`, `read` as far as that says. Raises as the store does."""
+    settlement = ledger.statements.settlement(epoch)
+    chain = statement_chain(ledger.node_id, scope, epoch, settlement.history, audited=True)
+    to_come = base_issuance_to_come(scope, epoch, settlement.components)
+    pool_total_credits = sum(component.amount_credits for component in settlement.components) + (to_come or 0)
+    corrections = [
+        row
+        for row in settlement.corrections
+        if chain.in_force is not None and row.supersedes_statement_id == chain.in_force.id
+    ]
+    if chain.in_force is None:
+        units = valued(settlement.allocations)
+    else:
+        units = amended_units(stated_units(chain.in_force), corrections_of(settlement, chain.in_force))
+        pool_total_credits = chain.in_force.pool_total_credits
+    return Review(
+        epoch=epoch,
+        blocks=next_steps(ledger.node_id, scope, epoch, lambda: settlement, read, now),
+        lines=_lines(units, pool_total_credits, settlement.allocations, corrections),
+        pool=settlement.components,
+        base_issuance_to_come=to_come,
+        approvers=scope.approvers,
+        chain=chain,
+        set_asides=settlement.history.set_asides,
+        decisions=ledger.curation.decisions(epoch),
+        corrections=corrections,
+        accounts=_at_stake(ledger.identities.unresolved([epoch]), units, pool_total_credits),
+        changes=_changes(scope, epoch, settlement, chain, corrections),
+    )
+
+
+def _lines(
+    units: Sequence[UserUnits],
+    pool_total_credits: int,
+    allocations: Sequence[Allocation],
+    corrections: Sequence[Correction],
+) -> list[ReviewLine]:
+    payouts: Mapping[str, Payout] = {line.user_id: line for line in compute_payouts(units, pool_total_credits)}
+    proposed = {allocation.user_id: allocation for allocation in allocations}
+    corrected = {row.user_id: row.reason for row in corrections}
+    lines = []
+    for of_user in units:
+        allocation, payout = proposed.get(of_user.user_id), payouts.get(of_user.user_id)
+        decided = None
+        if allocation is not None and allocation.final_units is not None:
+            decided = allocation.override_reason or "no reason given"
+        lines.append(
+            ReviewLine(
+                user_id=of_user.user_id,
+                events=allocation.activity_count if allocation else 0,
+                proposed_milli=allocation.proposed_units if allocation else 0,
+                units_milli=of_user.units,
+                decided_because=corrected.get(of_user.user_id, decided),
+                share=payout.share if payout else "0.000000",
+                amount_credits=payout.amount_credits if payout else 0,
+            )
+        )
+    return sorted(lines, key=lambda line: (-line.amount_credits, line.user_id))
+
+
+def _at_stake(
+    accounts: Sequence[UnresolvedAccount], units: Sequence[UserUnits], pool_total_credits: int
+) -> list[AccountAtStake]:
+    # A colon is in no user's id, so no account is taken for a user.
+    names = {account: f"{account.provider}:{account.external_id}" for account in accounts}
+    theirs = [UserUnits(name, account.units) for account, name in names.items()]
+    payouts = {line.user_id: line.amount_credits for line in compute_payouts([*units, *theirs], pool_total_credits)}
+    return [AccountAtStake(account, payouts.get(name, 0)) for account, name in names.items()]
+
+
+def _changes(
+    scope: Scope,
+    epoch: Epoch,
+    settlement: Settlement,
+    chain: StatementChain,
+    corrections: Sequence[Correction],
+) -> list[str]:
+    if chain.in_force is not None:
+        return [f"{row.user_id}: put right to {units_text(row.units)} units: {row.reason}" for row in corrections]
+    changes = []
+    if settlement.uncurated_events:
+        changes.append(f"{settlement.uncurated_events} events are not curated yet")
+    proposals = compute_proposed_allocations(algo_of(scope, epoch), settlement.curated, epoch.weights_milli)
+    now = {proposal.user_id: proposal.proposed_units for proposal in proposals}
+    then = {allocation.user_id: allocation.proposed_units for allocation in settlement.allocations}
+    changes += [
+        f"{user_id}: the weights propose {units_text(now.get(user_id, 0))} units by now, "
+        f"{units_text(then.get(user_id, 0))} are stored"
+        for user_id in sorted(now.keys() | then.keys())
+        if now.get(user_id, 0) != then.get(user_id, 0)
+    ]
+    return changes
