@@ -280,7 +280,7 @@ def test_an_epoch_is_shown_as_its_approver_has_to_see_it(run: Run, ledger: Postg
         f"may sign: {', '.join(APPROVERS)}\n",
         "to be signed: 10,000 credits",
         "the pool: 10,000 credits",
-        "1 accounts without a user: they get nothing",
+        "1 accounts without a user, which get nothing",
         "1 events that a person decided about",
         "half of it was generated",
         "released",

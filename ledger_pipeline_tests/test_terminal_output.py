@@ -69,7 +69,7 @@ def test_every_command_shows_values_from_outside_as_text_and_each_as_itself(
     hostile_rejections(books)
     books.finalize(books.signature())
     books.amend(HOSTILE_USERS[5], 7)
-    assert set(column(run("epoch", "show", *EPOCH), 0)) == users
+    assert users <= set(column(run("epoch", "show", *EPOCH), 0))  # beside the events that were decided about
     file = tmp_path / "epoch.zip"
     assert run("export", *EPOCH, "--output", str(file)).code == 0
     assert run("report", *EPOCH, "--output", str(tmp_path / "epoch.html")).code == 0

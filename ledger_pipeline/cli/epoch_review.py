@@ -11,6 +11,8 @@ from ledger_pipeline.pipeline.review import Review, ReviewLine
 from ledger_pipeline.store.port import EpochStatus
 
 LINE_COLUMNS = ("user", "events", "proposed units", "units", "decided because", "share", "credits")
+# Of decisions and of accounts; `--json` has all.
+LISTED = 50
 
 
 def print_review(review: Review) -> None:
@@ -121,10 +123,10 @@ def _print_decisions(review: Review) -> None:
             None if decision.weight_override_milli is None else units_text(decision.weight_override_milli),
             decision.note,
         ]
-        for decision in review.decisions
+        for decision in review.decisions[:LISTED]
     ]
     columns = ["event", "of", "counts", "units instead", "because"]
-    print_table(f"{len(rows)} events that a person decided about", columns, rows)
+    print_table(f"{len(review.decisions)} events that a person decided about{_listed(review.decisions)}", columns, rows)
 
 
 def _print_accounts(review: Review) -> None:
@@ -138,7 +140,13 @@ def _print_accounts(review: Review) -> None:
             units_text(at_stake.account.units),
             f"{at_stake.would_get_credits:,}",
         ]
-        for at_stake in review.accounts
+        for at_stake in review.accounts[:LISTED]
     ]
     columns = ["account", "login", "events", "units", "would get, were all bound"]
-    print_table(f"{len(rows)} accounts without a user: they get nothing", columns, rows)
+    print_table(
+        f"{len(review.accounts)} accounts without a user, which get nothing{_listed(review.accounts)}", columns, rows
+    )
+
+
+def _listed(rows: Sequence[object]) -> str:
+    return f"; the first {LISTED}, --json has all" if len(rows) > LISTED else ""
