@@ -30,6 +30,7 @@ _PANEL, _INK, _QUIET_INK, _GRID = "#fbfbfa", "#1f2328", "#59636e", "#d8dbdf"
 # Okabe and Ito's palette: told apart by colour-blind eyes, and by brightness alone.
 _COLOURS = {"pull_requests": "#0072b2", "reviews": "#e69f00", "issues": "#009e73"}
 _OTHERS = "#8c959f"
+_STACK = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 _LABELS_AT_MOST = 8
 _NAME_LENGTH = 26
 _PALETTE_COLOURS = 48
@@ -80,6 +81,42 @@ def payouts_png(credits_by_user: Mapping[str, int], window: EpochWindow) -> byte
     """Horizontal bars of a statement's credits, most first: the first PEOPLE_SHOWN, and all others as one."""
     ordered = sorted(credits_by_user.items(), key=lambda each: (-each[1], each[0]))
     return _bars_png(f"Credits per user, epoch {window.key}", ordered, lambda credits_: f"{credits_:,}", "No payouts.")
+
+
+def credits_per_epoch_png(credits_by_epoch: Mapping[str, Mapping[str, int]]) -> bytes:
+    """Stacked bars, one an epoch (by its first day), of credits: the seven users with most, and the others as one."""
+    totals: defaultdict[str, int] = defaultdict(int)
+    for credits_ in credits_by_epoch.values():
+        for user_id, amount in credits_.items():
+            totals[user_id] += amount
+    ordered = sorted(totals, key=lambda user_id: (-totals[user_id], user_id))
+    shown = ordered[: len(_STACK)]
+    epochs = list(credits_by_epoch)
+    largest = max([*(sum(credits_.values()) for credits_ in credits_by_epoch.values()), 1])
+    figure, axes = _panel(3.0, "Credits per epoch and user")
+    bottom = [0.0] * len(epochs)
+    parts = [([user_id], _label(user_id), colour) for user_id, colour in zip(shown, _STACK, strict=False)]
+    if others := ordered[len(_STACK) :]:
+        parts.append((others, f"{len(others)} others", _OTHERS))
+    for users, label, colour in parts:
+        # By fractions of the largest: amounts are exact integers, larger than a picture's arithmetic takes.
+        heights = [sum(credits_by_epoch[epoch].get(user, 0) for user in users) / largest for epoch in epochs]
+        axes.bar(range(len(epochs)), heights, bottom=bottom, color=colour, width=0.8, label=label)
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    step = max(1, -(-len(epochs) // _LABELS_AT_MOST))
+    axes.set_xticks(range(0, len(epochs), step), epochs[::step])
+    axes.set_xlim(-0.6, max(len(epochs), 1) - 0.4)
+    axes.set_ylim(0, 1.08)
+    axes.set_yticks([1.0], [f"{largest:,}"])
+    if parts:
+        legend = axes.legend(
+            loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8, labelcolor=_INK, handlelength=1
+        )
+        for label_text in legend.get_texts():
+            label_text.set_parse_math(False)  # a user's id is text, whatever it holds
+    else:
+        axes.text(0.0, 0.5, "Nobody has units.", fontsize=9, color=_QUIET_INK, transform=axes.transAxes)
+    return _png(figure)
 
 
 def _bars_png(title: str, amounts: Sequence[tuple[str, int]], text: Callable[[int], str], nothing: str) -> bytes:

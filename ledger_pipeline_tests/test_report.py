@@ -10,10 +10,13 @@ from sqlalchemy import Engine
 from ledger_pipeline.core.events import ActivityEvent
 from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.epoch_page.content import epoch_content
-from ledger_pipeline.epoch_page.render import render_page
+from ledger_pipeline.epoch_page.index import index_content
+from ledger_pipeline.epoch_page.render import render_index, render_page
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.settlement_port import Judgement
 from ledger_pipeline_tests.builders import (
+    ADA,
     PRODUCER,
     REPO,
     SCOPE_ID,
@@ -31,6 +34,7 @@ from ledger_pipeline_tests.command_line import Command
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.hostile import HOSTILE, acts, hostile_books, hostile_rejections, hostile_scans
 from ledger_pipeline_tests.postgres import set_status
+from ledger_pipeline_tests.store.settlement import ADA_USER, APPROVER, GRACE_USER, Books, finalized, reviewed
 
 WEEK = window()
 NOW = instant("2026-02-18T12:00")
@@ -137,7 +141,7 @@ def test_what_others_wrote_is_text_and_never_markup(ledger: PostgresLedger, ledg
     append(ledger, ActivityEvent(**{**vars(late), "artifact_url": "javascript:alert(1)"}))
     found = Page(page(ledger))
     assert "script" not in found.tags
-    assert found.text.count("<script>alert(1)</script>") == 2
+    assert found.text.count("<script>alert(1)</script>") == 3
     assert [address for address in found.addresses if "javascript" in address] == []
 
 
@@ -220,3 +224,65 @@ def test_bad_usage_is_exit_2_and_says_why(
     ran = command("report", *arguments, **environment)
     assert ran.code == 2
     assert says in " ".join(re.sub("[│╭╮╰╯─]", " ", ran.err).split())
+
+
+def test_it_is_the_approvers_page(ledger: PostgresLedger, tmp_path: Path) -> None:
+    books = reviewed(ledger, users={ADA.user_id: ADA_USER})
+    ledger.curation.judge(books.epoch, pull_request(1).id, Judgement("half of it was generated", None, 500))
+    ledger.allocations.decide(books.epoch, GRACE_USER, 500, "ran the release")
+    books.materialize()
+    text = " ".join(Page(page_of(books)).text.split())
+    for part in (
+        "Curation 3 events are curated: 0 left out, 1 with a weight of their own, 1 of accounts without a user.",
+        f"{pull_request(1).id} {ADA_USER} yes 0.5 half of it was generated",
+        "github:1024025 grace 1 0.5 2,000",
+        "Allocations ready to sign",
+        f"{ADA_USER} 2 1.5 1.5 75 % 7,500",
+        f"{GRACE_USER} 0 0 0.5 ran the release 25 % 2,500",
+        "Pool component credits by evidence base_issuance 10,000",
+        "Statements None is signed. May sign: 0xF79990CA4DCA80E46ebC61e08151341A3482b136",
+    ):
+        assert part in text, part
+    books.finalize(books.signature())
+    text = " ".join(Page(page_of(books)).text.split())
+    assert f"Allocations signed by {APPROVER.address}" in text
+    assert f"{ADA_USER} 1.5 75 % 7,500" in text
+    assert f"Signed by {APPROVER.address}." in text
+
+
+def page_of(books: Books) -> str:
+    return render_page(epoch_content(books.ledger, books.scope, books.of, NOW))
+
+
+def test_the_index_has_every_epoch_and_what_each_contributor_had_of_it(ledger: PostgresLedger) -> None:
+    signed = finalized(ledger)
+    later = reviewed(ledger, of=window("2026-02-23"))
+    epochs = [signed.epoch, later.epoch]
+    content = index_content(ledger, signed.scope, epochs, NOW)
+    assert [(person.user_id, person.signed_credits, person.proposed_credits) for person in content.contributors] == [
+        (ADA_USER, 8000, 8000),
+        (GRACE_USER, 2000, 2000),
+    ]
+    html = render_index(content, {"epoch-2026-02-16-default.html"})
+    assert [address for address in Page(html).addresses if ".html" in address] == ["epoch-2026-02-16-default.html"]
+    text = " ".join(Page(html).text.split())
+    assert "2026-02-23 review no 3 2 10,000 2026-02-16 finalized yes 3 2 10,000" in text
+    assert f"{ADA_USER} 8,000 8,000 8,000 8,000" in text
+    assert Page(html).tags.count("img") == 1
+
+
+def test_the_index_of_a_ledger_without_epochs_says_so(ledger: PostgresLedger) -> None:
+    text = Page(render_index(index_content(ledger, scope(), [], NOW))).text
+    assert "None is in the ledger." in text
+
+
+def test_the_index_is_written_by_the_command(
+    command: Command, ledger: PostgresLedger, ledger_url: str, tmp_path: Path
+) -> None:
+    finalized(ledger)
+    spec = write_repo_spec(tmp_path, REPO)
+    given = {"DATABASE_URL": ledger_url, "LEDGER_REPO_SPEC": str(spec)}
+    file = tmp_path / "all.html"
+    assert command("report", "--all", "--output", str(file), **given).code == 0
+    assert ADA_USER in file.read_text()
+    assert command("report", **given).code == command("report", "--all", "--epoch", "last", **given).code == 2

@@ -39,7 +39,7 @@ COMMANDS = {
     "report": (
         "report",
         "command",
-        "Write an epoch as one HTML page that needs nothing else: charts, cursors, receipts, rejected events.",
+        "Write an epoch as one HTML page for its approvers, or with --all an index over all epochs.",
     ),
     "curate": (
         "curate",

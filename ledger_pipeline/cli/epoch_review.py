@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from decimal import Decimal
 
 from ledger_pipeline.cli.output import print_table, say
 from ledger_pipeline.core.plain_text import plain_message
-from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.pipeline.contributions import percent_text, units_text
 from ledger_pipeline.pipeline.review import Review, ReviewLine
 from ledger_pipeline.store.port import EpochStatus
 
@@ -41,16 +40,11 @@ def line_rows(lines: Sequence[ReviewLine]) -> list[list[object]]:
             units_text(line.proposed_milli),
             units_text(line.units_milli),
             line.decided_because,
-            percent(line.share),
+            percent_text(line.share),
             f"{line.amount_credits:,}",
         ]
         for line in lines
     ]
-
-
-def percent(share: str) -> str:
-    """A share of a statement, `0.333333`, as people read it: `33.3333 %`."""
-    return f"{(Decimal(share) * 100).normalize():f} %"
 
 
 def review_json(review: Review) -> dict[str, object]:

@@ -9,14 +9,17 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.completeness import Completeness, window_completeness
 from ledger_pipeline.pipeline.contributions import Contribution, contributions
-from ledger_pipeline.store.port import Cursor, DayCount, Epoch, LedgerStore, RejectedEvent, WindowDigest, WindowReceipt
+from ledger_pipeline.pipeline.review import Review, review
+from ledger_pipeline.store.port import Cursor, DayCount, Epoch, RejectedEvent, WindowDigest, WindowReceipt
+from ledger_pipeline.store.settlement_port import CurationSummary, SettlingLedger
 
 
 @dataclass(frozen=True)
 class EpochContent:
     """Everything on the page of one epoch of one scope, as the ledger was at `made_at` (UTC).
 
-    `epoch` is None where nothing was collected yet; `cursors` are those of what the scope collects, in its order.
+    `epoch` is None where nothing was collected yet, and then `review` and `curation` are too; `cursors` are those of
+    what the scope collects, in its order.
     """
 
     node_id: UUID
@@ -31,6 +34,8 @@ class EpochContent:
     cursors: Sequence[Cursor]
     receipts: Sequence[WindowReceipt]
     rejected: Sequence[RejectedEvent]
+    review: Review | None
+    curation: CurationSummary | None
 
     @property
     def state(self) -> str:
@@ -43,7 +48,7 @@ class EpochContent:
         return self.scope.weights_milli if self.epoch is None else self.epoch.weights_milli
 
 
-def epoch_content(store: LedgerStore, scope: Scope, window: EpochWindow, now: datetime) -> EpochContent:
+def epoch_content(store: SettlingLedger, scope: Scope, window: EpochWindow, now: datetime) -> EpochContent:
     """The epoch of `window` as the ledger has it. Raises StoreUnavailable."""
     epoch = next((each for each in store.epochs(scope.scope_id, window) if each.window == window), None)
     weights = scope.weights_milli if epoch is None else epoch.weights_milli
@@ -55,17 +60,20 @@ def epoch_content(store: LedgerStore, scope: Scope, window: EpochWindow, now: da
         wanted = [(stream, source_scope) for source_scope in spec.source_scopes for stream in spec.streams]
         cursors += [known[key] for key in wanted if key in known]
         receipts += store.receipts(scope.scope_id, spec.source, [window])
+    completeness = window_completeness(store, scope, [window])[window]
     return EpochContent(
         node_id=store.node_id,
         scope=scope,
         window=window,
         made_at=now,
         epoch=epoch,
-        completeness=window_completeness(store, scope, [window])[window],
+        completeness=completeness,
         digest=digest,
         days=store.events_per_day(scope.scope_id, window),
         people=contributions(store.events_per_person(scope.scope_id, window), weights),
         cursors=cursors,
         receipts=receipts,
         rejected=store.rejected(scope.scope_id, window),
+        review=None if epoch is None else review(store, scope, epoch, completeness, now),
+        curation=None if epoch is None else store.curation.summary(epoch),
     )

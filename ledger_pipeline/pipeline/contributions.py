@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from ledger_pipeline.store.port import PersonCount
 
@@ -43,3 +44,8 @@ def units_text(units_milli: int) -> str:
     whole, rest = divmod(abs(units_milli), MILLI)
     fraction = f".{rest:03d}".rstrip("0") if rest else ""
     return f"{'-' if units_milli < 0 else ''}{whole:,}{fraction}"
+
+
+def percent_text(share: str) -> str:
+    """A share of a statement, `0.333333`, as people read it: `33.3333 %`."""
+    return f"{(Decimal(share) * 100).normalize():f} %"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.repo_spec import load_repo_spec
@@ -61,6 +61,9 @@ def dev(github: Simulator, embedded_home: Path, tmp_path: Path) -> Iterator[Dev]
     }
     with running(embedded_home, tmp_path, **credentials) as dev:
         yield dev
+
+
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 @pytest.fixture
@@ -143,6 +146,9 @@ def look_at_the_report(page: Page, dev: Dev, command: Command, epoch: EpochWindo
     assert page.locator("img").count() == 2
     assert all(page.locator("img").evaluate_all("images => images.map(image => image.naturalWidth > 0)"))
     page.screenshot(path=ARTEFACTS / "5-report.png", full_page=True)
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.screenshot(path=ARTEFACTS / "6-report-on-a-phone.png", full_page=True)
 
 
 def keep(page: Page, name: str) -> None:
