@@ -1,5 +1,6 @@
 """Items that an epoch was closed without: written with the closing, never changed."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -55,7 +56,7 @@ def find(
     connection: Connection, scope: dict[str, object], windows: Sequence[EpochWindow]
 ) -> dict[EpochWindow, tuple[LeftOut, ...]]:
     """By window, what each epoch was closed without; windows that lack nothing are left out."""
-    left_out: dict[EpochWindow, tuple[LeftOut, ...]] = {}
+    left_out: defaultdict[EpochWindow, list[LeftOut]] = defaultdict(list)
     for row in connection.execute(_FIND, {**scope, **bounds(windows)}):
         window = EpochWindow(row.period_start, row.period_end)
         item = LeftOut(
@@ -68,5 +69,5 @@ def find(
             row.reason,
             row.left_out_at,
         )
-        left_out[window] = (*left_out.get(window, ()), item)
-    return left_out
+        left_out[window].append(item)
+    return {window: tuple(items) for window, items in left_out.items()}

@@ -6,12 +6,14 @@ import pytest
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.allocations import CuratedEvents
+from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.events import GITHUB, Actor
+from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import CurationSummary, Judgement, NewBinding, Resolution
-from ledger_pipeline_tests.builders import ADA, GRACE, OTHER_SCOPE_ID, issue, pull_request, review, weeks
+from ledger_pipeline_tests.builders import ADA, GRACE, NODE_ID, OTHER_SCOPE_ID, issue, pull_request, review, weeks
 from ledger_pipeline_tests.store.settlement import ADA_USER, GRACE_USER, Books, bound, collected, finalized, refused
 
 LIN = Actor(user_id=5550001, login="lin")
@@ -174,3 +176,25 @@ def test_events_are_weighed_by_user_kind_and_override(ledger: PostgresLedger) ->
         ],
         key=repr,
     )
+
+
+def test_many_events_are_curated_in_the_time_of_a_few_each(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = collected(ledger)
+    # Nobody has told the planner yet how many there are, as after a first collection.
+    with ledger_engine.begin() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO activity_events (id, source_object_id, node_id, scope_id, source, event_type,
+                    platform_user_id, platform_login, artifact_url, metadata, payload_hash, producer, producer_version,
+                    event_time, retrieved_at)
+                SELECT 'event ' || number, 9000000 + number, node_id, scope_id, source, event_type, platform_user_id,
+                    platform_login, artifact_url, metadata, payload_hash, producer, producer_version, event_time,
+                    retrieved_at
+                FROM (SELECT * FROM activity_events LIMIT 1) AS event, generate_series(1, 12000) AS number
+            """)
+        )
+    url = ledger_engine.url.render_as_string(hide_password=False)
+    limited = make_engine(url, limits=DatabaseLimits(statement_seconds=5))
+    curated = PostgresLedger(limited, NODE_ID).curation.resolve_identities(books.epoch, GITHUB)
+    assert curated.added == 12_003
+    limited.dispose()
