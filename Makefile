@@ -5,7 +5,7 @@ LOCK = UV_SYSTEM_CERTS=1 $(BIN)/uv pip compile --quiet --universal --fork-strate
   --generate-hashes --no-emit-index-url --no-annotate --no-header --no-strip-extras
 READY := .venv/.ready
 
-.PHONY: demo test check bench dev lock simulate histories e2e
+.PHONY: demo test check bench dev lock simulate histories e2e wheel
 
 demo: $(READY)  ## the main job on embedded Postgres and a simulated GitHub, then exit
 	$(BIN)/ledger-pipeline demo
@@ -35,6 +35,9 @@ lock: $(READY)  ## compile requirements.lock, and docker/'s, anew from pyproject
 
 e2e: $(READY)  ## the tests marked e2e: whole stacks, killed and restarted; the UI in Debian's chromium (screenshots in .ledger/e2e)
 	$(PYTEST) -m e2e
+
+wheel: $(READY)  ## the package for machines without a clone, in dist/
+	$(BIN)/python -m hatchling build --target wheel --directory dist
 
 histories: $(READY)  ## record histories of the workflows, for their replay by later releases
 	$(BIN)/python -m ledger_pipeline_tests.temporal_bridge.record_histories

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import time
@@ -16,6 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 from sqlalchemy import make_url
 from temporalio.api.operatorservice.v1 import DeleteNamespaceRequest
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.client import WorkflowFailureError
 
 from ledger_pipeline.core.errors import LedgerError, LedgerNotMigrated, SettingsError, TemporalUnavailable
 from ledger_pipeline.local.embedded_temporal import TemporalServer, embedded_temporal
@@ -34,6 +36,8 @@ from ledger_pipeline_tests.temporal_bridge.running_worker import (
     worker_environment,
 )
 from ledger_pipeline_tests.waiting import eventually
+
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -148,6 +152,12 @@ def test_it_becomes_ready_runs_tasks_and_serves_metrics(worker: RunningWorker, t
     assert (worker.get("/livez").status_code, worker.get("/livez").text) == (200, "alive")
     assert run_activity(temporal_server.address, "greet", "Ada") == "hello Ada"
     assert "temporal_workflow_completed{" in worker.metrics()
+    with pytest.raises(WorkflowFailureError):
+        run_activity(temporal_server.address, "unknown", "Ada")
+    # What the README tells people to alert on is there once it has happened.
+    named = set(re.findall(r"\btemporal_[a-z_]+", README.read_text().partition("groups:")[2].partition("```")[0]))
+    assert named
+    assert named <= set(re.findall(r"^(temporal_[a-z_]+)\{", worker.metrics(), flags=re.MULTILINE))
 
 
 def test_it_says_in_one_line_what_it_works_on_without_secrets(worker: RunningWorker) -> None:
