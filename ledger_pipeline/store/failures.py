@@ -25,6 +25,7 @@ _LIMITS = {
 _RULES = {
     "_length_check": "the text is longer than the ledger keeps: say it shorter",
     "_json_check": "the JSON is too long or too deep, or a number in it is not whole (in quotes it may be any)",
+    "_sign_check": "the number is negative",
     "_instant_check": "the instant is not between 1970 and 2999",
 }
 

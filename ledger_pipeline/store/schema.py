@@ -460,6 +460,8 @@ def _check_every_column() -> None:
                 table.append_constraint(
                     CheckConstraint(f"char_length({column.name}) <= {longest}", name=f"{column.name}_length")
                 )
+            if isinstance(column.type, Integer) and column.name not in ("id", "epoch_id"):
+                table.append_constraint(CheckConstraint(f"{column.name} >= 0", name=f"{column.name}_sign"))
             if isinstance(column.type, JSONB):
                 rule = f"ledger_is_plain_json({column.name}, '{column.info['kind']}', {column.info['longest_bytes']})"
                 if column.info["kind"] == "payouts":

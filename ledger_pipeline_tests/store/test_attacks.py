@@ -387,6 +387,24 @@ def test_no_statement_has_lines_but_of_four_short_values(
     assert "violates check constraint" in message
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO epoch_allocations (node_id, epoch_id, user_id, proposed_units, activity_count) "
+        "SELECT node_id, id, 'ada', {}, 1 FROM epochs WHERE status = 'open'",
+        "INSERT INTO epoch_allocations (node_id, epoch_id, user_id, proposed_units, activity_count, final_units) "
+        "SELECT node_id, id, 'ada', 1, 1, {} FROM epochs WHERE status = 'open'",
+        "INSERT INTO scan_receipts (node_id, scope_id, period_start, period_end, source, stream, source_scope, "
+        "source_scope_name, covered_from, covered_to, pages, seen, skipped_by_reason) SELECT node_id, scope_id, "
+        "period_start, period_end, source, stream, source_scope, source_scope_name, covered_from, covered_to, {}, "
+        "seen, skipped_by_reason FROM scan_receipts LIMIT 1",
+    ],
+    ids=["proposed units", "decided units", "pages"],
+)
+def test_no_amount_or_count_is_negative(writer: Engine, before: dict[str, int], change: str) -> None:
+    assert "_sign_check" in refused(writer, change.format(-1))
+
+
 @pytest.mark.parametrize("table", ["activity_curation", "epoch_allocations", "payout_statements", "signing_requests"])
 def test_nothing_of_another_node_joins_an_epoch(writer: Engine, before: dict[str, int], table: str) -> None:
     columns = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.store import migrations
@@ -80,6 +81,14 @@ def test_no_text_is_longer_than_anybody_reads(ledger_engine: Engine) -> None:
     kept = {(table, column) for table, column, _ in taken(ledger_engine, "text", ["repeat('x', 10000)"])}
     reasons = {"note", "reason", "override_reason", "evidence_ref", "unread_reason", "artifact_url", "platform_login"}
     assert {column for _, column in kept} == reasons
+
+
+@pytest.mark.parametrize("type_", ["bigint", "integer"])
+def test_no_number_is_negative_but_those_that_only_refer(ledger_engine: Engine, type_: str) -> None:
+    assert {column for _, column, _ in taken(ledger_engine, type_, ["-1"])} <= {"id", "epoch_id"}
+    with ledger_engine.connect() as connection:
+        others = [connection.execute(COLUMNS, {"type": other}).all() for other in ("smallint", "numeric", "real")]
+    assert others == [[], [], []]
 
 
 def test_rows_of_before_a_rule_stay_and_are_named(empty_database_url: str) -> None:
