@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ledger_pipeline.cli.dagster_report import tell_dagster
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table
@@ -31,6 +32,7 @@ def propose_command(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: J
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
         _print(epoch, propose(access.ledger, access.scope, epoch), as_json=as_json)
+        tell_dagster(access, epoch_name, "allocations propose")
 
 
 @app.command("list")
@@ -64,6 +66,7 @@ def set_command(
         propose(access.ledger, access.scope, epoch)
         access.ledger.allocations.decide(epoch, user, units_milli, None if clear else (reason or "").strip())
         _print(epoch, propose(access.ledger, access.scope, epoch), as_json=False)
+        tell_dagster(access, epoch_name, "allocations set")
 
 
 def _print(epoch: Epoch, allocations: list[Allocation], *, as_json: bool) -> None:

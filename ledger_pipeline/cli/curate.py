@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from ledger_pipeline.cli.dagster_report import tell_dagster
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import say
@@ -60,6 +61,7 @@ def command(
                 f"`ledger-pipeline events --epoch {epoch.window.key}`"
             )
         now = propose(access.ledger, access.scope, epoch)
+        tell_dagster(access, epoch_name, "curate")
     units = {allocation.user_id: allocation.units for allocation in proposed}
     changed = [allocation for allocation in now if allocation.units != units.get(allocation.user_id, 0)]
     gone = sorted(units.keys() - {allocation.user_id for allocation in now})

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ledger_pipeline.cli.dagster_report import tell_dagster
 from ledger_pipeline.cli.epoch_review import LINE_COLUMNS, line_rows, print_review, review_json
 from ledger_pipeline.cli.ledger_access import LedgerAccess, open_access
 from ledger_pipeline.cli.options import FromEpoch, Json, OneEpoch, ScopeKey, ToEpoch
@@ -185,6 +186,7 @@ def close_command(
             exclusion = exclusion_of(read.unread, without or (), actor or _login(), (reason or "").strip())
         is_last_read = open_epochs(access.ledger, access.scope, [epoch.window]).is_read_whole(epoch.window)
         close(access.ledger, access.scope, epoch, exclusion)
+        tell_dagster(access, epoch_name, "epoch close")
     say(f"epoch {epoch.window.key} is in review: its weights, algorithm, approvers and pool are fixed")
     if not is_last_read:
         say("not every repository was read once more after end and grace: what came back since is late")
@@ -240,6 +242,7 @@ def finalize(
         given = (epoch, signature, signer, inputs_signature)
         result = _finalize_here(access, *given) if direct else asyncio.run(_finalize(access, *given, timeout_seconds))
         statements = {statement.id: statement for statement in access.ledger.statements.of(epoch)}
+        tell_dagster(access, epoch_name, "epoch finalize")
     if as_json:
         print_json(result.model_dump(mode="json", by_alias=False))
         return
@@ -257,6 +260,7 @@ def amend(
         raise typer.BadParameter("--reason must say why")
     with open_access(scope_key) as access:
         correct(access.ledger, access.scope, access.epoch(epoch_name), user, units_milli, reason.strip())
+        tell_dagster(access, epoch_name, "epoch amend")
     say("noted: sign the message of `ledger-pipeline epoch sign-data`, then finalize with that signature")
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ledger_pipeline.cli.dagster_report import tell_dagster
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say
@@ -38,6 +39,7 @@ def add(
     new = NewPoolComponent(component, amount_credits, parsed, evidence)
     with open_access(scope_key) as access:
         added = add_to_pool(access.ledger, access.epoch(epoch_name), new)
+        tell_dagster(access, epoch_name, "pool add")
     say("added" if added else "it was there already")
 
 

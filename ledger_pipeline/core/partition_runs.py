@@ -22,6 +22,11 @@ ALLOCATE_EPOCH_JOB = "allocate_epoch"
 STATE_PAYOUTS_JOB = "state_payouts"
 
 ACTIVITY_EVENTS_ASSET = ("activity_events",)
+EPOCH_ASSET = ("epoch",)
+CURATION_ASSET = ("activity_curation",)
+ALLOCATIONS_ASSET = ("epoch_allocations",)
+POOL_ASSET = ("pool_components",)
+STATEMENT_ASSET = ("payout_statement",)
 STREAM_ASSETS: Mapping[str, tuple[str, str]] = {stream: (GITHUB, stream) for stream in GITHUB_STREAMS}
 
 # Under which the code location says whose it is: see `deployment_labels`.

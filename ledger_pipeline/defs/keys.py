@@ -2,14 +2,22 @@
 
 import dagster as dg
 
-from ledger_pipeline.core.partition_runs import ACTIVITY_EVENTS_ASSET, STREAM_ASSETS
+from ledger_pipeline.core.partition_runs import (
+    ACTIVITY_EVENTS_ASSET,
+    ALLOCATIONS_ASSET,
+    CURATION_ASSET,
+    EPOCH_ASSET,
+    POOL_ASSET,
+    STATEMENT_ASSET,
+    STREAM_ASSETS,
+)
 
 ACTIVITY_EVENTS = dg.AssetKey(ACTIVITY_EVENTS_ASSET)
-EPOCH = dg.AssetKey("epoch")
-ACTIVITY_CURATION = dg.AssetKey("activity_curation")
-EPOCH_ALLOCATIONS = dg.AssetKey("epoch_allocations")
-POOL_COMPONENTS = dg.AssetKey("pool_components")
-PAYOUT_STATEMENT = dg.AssetKey("payout_statement")
+EPOCH = dg.AssetKey(EPOCH_ASSET)
+ACTIVITY_CURATION = dg.AssetKey(CURATION_ASSET)
+EPOCH_ALLOCATIONS = dg.AssetKey(ALLOCATIONS_ASSET)
+POOL_COMPONENTS = dg.AssetKey(POOL_ASSET)
+PAYOUT_STATEMENT = dg.AssetKey(STATEMENT_ASSET)
 
 
 def stream_key(stream: str) -> dg.AssetKey:

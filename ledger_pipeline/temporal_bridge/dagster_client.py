@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+import requests
 from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
 from pydantic import SecretStr
 from requests import PreparedRequest
@@ -33,6 +35,7 @@ from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.temporal_bridge.dagster_queries import EVENTS, LOCATION, MATERIALIZATIONS, RUN, RUNS
 
 REQUEST_TIMEOUT_SECONDS = 15
+REPORT_TIMEOUT_SECONDS = 5
 
 UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
 SUCCESS = "SUCCESS"
@@ -126,6 +129,7 @@ class DagsterClient:
         parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or parts.hostname is None:
             raise DagsterError(f"DAGSTER_URL {url!r} is no address such as http://127.0.0.1:3000")
+        self._headers = _Headers(headers or {})
         # One for each question: a client's session serves one request at a time, and making one costs nothing.
         self._client = partial(
             _Client,
@@ -134,7 +138,7 @@ class DagsterClient:
             use_https=parts.scheme == "https",
             path_prefix=parts.path,
             timeout=REQUEST_TIMEOUT_SECONDS,
-            auth=_Headers(headers or {}),
+            auth=self._headers,
         )
 
     def run_url(self, run_id: str) -> str:
@@ -247,6 +251,23 @@ class DagsterClient:
             )
             for each in found["assetMaterializations"]
         ]
+
+    def report(self, asset: tuple[str, ...], partition: str, metadata: Mapping[str, Any]) -> None:
+        """Have Dagster show a partition of an asset as materialized now, without a run; `metadata` is plain JSON."""
+        try:
+            answer = requests.post(
+                f"{self.url}/report_asset_materialization/{'/'.join(asset)}",
+                json={"partition": partition, "metadata": dict(metadata)},
+                auth=self._headers,
+                timeout=REPORT_TIMEOUT_SECONDS,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise DagsterUnavailable(
+                f"Dagster at {self.url} (DAGSTER_URL) does not answer: {type(error).__name__}"
+            ) from None
+        if answer.status_code != HTTPStatus.OK:
+            raise DagsterError(f"Dagster at {self.url} (DAGSTER_URL) takes no report: HTTP {answer.status_code}")
 
     def _runs(self, wanted: Mapping[str, Any]) -> list[DagsterRun]:
         found = self._answered(self._ask(RUNS, {"filter": wanted, "limit": _RUNS_AT_MOST})["runsOrError"], "Runs")

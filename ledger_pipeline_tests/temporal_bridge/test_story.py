@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from dagster_graphql import DagsterGraphQLClient
 
-from ledger_pipeline.core.partition_runs import ALLOCATE_EPOCH_JOB, STATE_PAYOUTS_JOB, partition_tags
+from ledger_pipeline.core.partition_runs import (
+    ALLOCATE_EPOCH_JOB,
+    STATE_PAYOUTS_JOB,
+    format_partition_key,
+    partition_tags,
+)
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline_tests.builders import SCOPE_ID
 from ledger_pipeline_tests.command_line import Command, Ran
@@ -39,6 +45,24 @@ def run_in_dagster(stack: Stack, job: str, week: EpochWindow) -> None:
         tags=partition_tags(week.key, "default"),
     )
     assert stack.ended(run_id).status == "SUCCESS"
+
+
+def shown_in_dagster(stack: Stack, asset: str, week: EpochWindow) -> dict[str, Any]:
+    """The numbers and texts of a partition's latest materialization, as the asset's page shows them."""
+    query = """
+        query($key: AssetKeyInput!, $partitions: [String!]) { assetOrError(assetKey: $key) { ... on Asset {
+            assetMaterializations(partitions: $partitions, limit: 1) { metadataEntries {
+                label ... on TextMetadataEntry { text } ... on IntMetadataEntry { intValue } } } } } }
+    """
+    variables = {"key": {"path": [asset]}, "partitions": [format_partition_key(week.key, "default")]}
+    answer = requests.post(
+        f"{stack.services.url}/graphql", json={"query": query, "variables": variables}, timeout=30
+    ).json()
+    [materialization] = answer["data"]["assetOrError"]["assetMaterializations"]
+    return {
+        entry["label"]: entry["intValue"] if "intValue" in entry else entry.get("text")
+        for entry in materialization["metadataEntries"]
+    }
 
 
 def offline(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -82,6 +106,10 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     ok("allocations", "propose", *of_epoch)
     ok("curate", *of_epoch, "--event", pull_request, "--weight-milli", "700", "--note", "half of it was generated")
     ok("allocations", "set", *of_epoch, "--user", "user-bo", "--units-milli", "500", "--reason", "ran the release")
+    # Dagster shows it at once, and not only after the next run.
+    held = shown_in_dagster(stack, "epoch_allocations", week)
+    assert (held["users"], held["total_units"]) == (2, "2")
+    assert held["trigger"] == "ledger-pipeline allocations set"
     late = ledger(
         "pool",
         "add",
@@ -111,6 +139,8 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     finalize = ("epoch", "finalize", *of_epoch, "--signature", APPROVER.sign(message), "--json")
     first = ok(*finalize).json
     assert first["outcome"] == "stated"
+    assert shown_in_dagster(stack, "payout_statement", week)["statement_id"] == first["statement_id"]
+    assert shown_in_dagster(stack, "epoch", week)["epoch_status"] == "finalized"
     assert ok(*finalize).json == {**first, "outcome": "unchanged"}
     assert (first["scope_id"], first["pool_total_credits"], first["users"]) == (str(SCOPE_ID), str(POOL), 2)
     run_in_dagster(stack, STATE_PAYOUTS_JOB, week)
