@@ -50,7 +50,7 @@ def set_aside_command(row_id: RowId, reason: Reason) -> None:
     """Take out a statement or signature that does not verify, or a component of a pool, on record; as the owner only.
 
     The row stays, and `epoch show` shows it with who set it aside, when and why. What verifies cannot be set aside, nor
-    can a component of an epoch that is finalized.
+    can a component of an epoch that is finalized. An epoch whose only statement it was is in review again.
     """
     from ledger_pipeline.pipeline.settle import set_aside
     from ledger_pipeline.store.postgres import open_ledger

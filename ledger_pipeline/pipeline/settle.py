@@ -343,9 +343,7 @@ def _blocks_statement(scope: Scope, epoch: Epoch, settlement: Settlement, chain:
         return ["it has its statement; `ledger-pipeline epoch amend` puts units right"]
     if settlement.status is EpochStatus.OPEN:
         return ["it is open: it goes to review first (`ledger-pipeline epoch show` says when)"]
-    # One that somebody finalized with a statement that was set aside since still wants its own.
-    aside = any(row.statement_id is not None for row in settlement.history.set_asides)
-    if settlement.status is EpochStatus.FINALIZED and not aside:
+    if settlement.status is EpochStatus.FINALIZED:
         return ["another system finalized it, and its statement is not in this ledger"]
     blocks = []
     if settlement.uncurated_events:

@@ -15,14 +15,14 @@ BIND = text("""
     SELECT :node_id, * FROM unnest(
         CAST(:providers AS text[]), CAST(:external_ids AS text[]), CAST(:user_ids AS text[])
     )
-    ON CONFLICT (provider, external_id) DO NOTHING
+    ON CONFLICT (node_id, provider, external_id) DO NOTHING
 """)
 BOUND_OTHERWISE = text("""
     SELECT stored.provider, stored.external_id, stored.user_id, given.user_id AS wanted
     FROM user_bindings AS stored
     JOIN unnest(CAST(:providers AS text[]), CAST(:external_ids AS text[]), CAST(:user_ids AS text[]))
         AS given (provider, external_id, user_id) USING (provider, external_id)
-    WHERE stored.user_id <> given.user_id OR stored.node_id <> :node_id
+    WHERE stored.user_id <> given.user_id AND stored.node_id = :node_id
     ORDER BY 1, 2
 """)
 BINDINGS = text("""

@@ -306,6 +306,7 @@ epoch_allocations = Table(
     _since("created_at"),
     _since("updated_at"),
     UniqueConstraint("epoch_id", "user_id"),
+    CheckConstraint("final_units IS NULL OR COALESCE(btrim(override_reason), '') <> ''", name="override_reason"),
 )
 
 epoch_pool_components = Table(
@@ -444,7 +445,7 @@ user_bindings = Table(
     _required("provider"),
     _required("external_id"),
     _since("created_at"),
-    UniqueConstraint("provider", "external_id"),
+    UniqueConstraint("node_id", "provider", "external_id"),
 )
 
 

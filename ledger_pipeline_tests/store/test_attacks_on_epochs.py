@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
@@ -16,10 +17,14 @@ from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.pins import approver_set_hash, epoch_pins, weight_config_hash
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, MAX_WEIGHT_MILLI
 from ledger_pipeline.pipeline.epochs import close
+from ledger_pipeline.pipeline.settle import set_aside
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
+from ledger_pipeline.store.settlement_port import Judgement
+from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import (
     NODE_ID,
     PRODUCER,
@@ -34,8 +39,14 @@ from ledger_pipeline_tests.builders import (
 from ledger_pipeline_tests.postgres import set_status
 from ledger_pipeline_tests.store.settlement import (
     ADA_USER,
+    APPROVER,
     APPROVERS,
+    EVENTS,
+    GRACE_USER,
     POOL,
+    SECOND_APPROVER,
+    STRANGER,
+    USERS,
     Books,
     collected,
     finalized,
@@ -262,3 +273,191 @@ def test_no_weight_of_an_event_is_more_than_json_keeps_exact(writer: Engine, boo
             writer, f"UPDATE activity_curation SET weight_override_milli = {weight}"
         )
     written(writer, f"UPDATE activity_curation SET weight_override_milli = {MAX_WEIGHT_MILLI} RETURNING 1")
+
+
+def forged_finalization(writer: Engine, epoch: Epoch) -> UUID:
+    """What the writer's login can finalize `epoch` with: a statement that nobody signed; its id."""
+    statement_id = written(
+        writer,
+        "INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json) "
+        "VALUES (:node_id, :epoch_id, :hash, 77, '[]') RETURNING id",
+        node_id=NODE_ID,
+        epoch_id=epoch.id,
+        hash=NO_HASH,
+    )
+    assert isinstance(statement_id, UUID)
+    written(
+        writer,
+        "INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature) "
+        "VALUES (:node_id, :statement_id, :wallet, :signature) RETURNING 1",
+        node_id=NODE_ID,
+        statement_id=statement_id,
+        wallet=APPROVER.address,
+        signature=STRANGER.sign("nothing of this"),
+    )
+    written(writer, "UPDATE epochs SET status = 'finalized', pool_total_credits = 77 RETURNING 1")
+    return statement_id
+
+
+def test_an_epoch_that_was_finalized_behind_a_forged_statement_is_settled_once_that_is_set_aside(
+    writer: Engine, books_of_writer: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = collected(books_of_writer)
+    books.materialize()
+    books.close()
+    written(writer, f"UPDATE activity_curation SET included = false WHERE event_id = '{EVENTS[0].id}' RETURNING 1")
+    written(writer, "UPDATE epoch_allocations SET final_units = 1, override_reason = 'so be it' RETURNING 1")
+    forged = forged_finalization(writer, books.epoch)
+    assert "is finalized" in refused(writer, "UPDATE activity_curation SET included = true")
+    assert "status only moves forward" in refused(writer, "UPDATE epochs SET status = 'review'")
+
+    set_aside(PostgresLedger(ledger_engine, NODE_ID), books.spec, forged, "nobody of ours wrote it")
+    assert (books.epoch.status, books.epoch.pool_total_credits) == (EpochStatus.REVIEW, None)
+    books_of_writer.curation.judge(books.epoch, EVENTS[0].id, Judgement("it counts", included=True))
+    for user in (ADA_USER, GRACE_USER):
+        books_of_writer.allocations.decide(books.epoch, user, None, None)
+    books.materialize()
+    statement = books.finalize(books.signature())
+    assert {line["userId"]: line["totalUnits"] for line in statement.payouts} == {ADA_USER: "2000", GRACE_USER: "500"}
+    assert (books.epoch.status, books.epoch.pool_total_credits) == (EpochStatus.FINALIZED, POOL)
+    assert verify(facts_of(books_of_writer.statements.rows(books.epoch))) == []
+
+
+def test_an_epoch_stays_finalized_while_a_statement_of_it_stands(
+    writer: Engine, books_of_writer: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = finalized(books_of_writer)
+    original = books_of_writer.statements.of(books.epoch)[0]
+    forged = written(
+        writer,
+        copied(
+            "payout_statements",
+            f"'id', gen_random_uuid(), 'supersedes_statement_id', '{original.id}', 'pool_total_credits', 1",
+        ),
+    )
+    assert isinstance(forged, UUID)
+    set_aside(PostgresLedger(ledger_engine, NODE_ID), books.spec, forged, "nobody of ours wrote it")
+    assert (books.epoch.status, books.epoch.pool_total_credits) == (EpochStatus.FINALIZED, POOL)
+    for change in ("status = 'review'", "pool_total_credits = 1", "pool_total_credits = NULL"):
+        assert " refused: " in refused(writer, f"UPDATE epochs SET {change}")
+
+
+def test_an_epoch_in_review_has_no_total_yet(writer: Engine, books_of_writer: PostgresLedger) -> None:
+    reviewed(books_of_writer)
+    assert "its pool has a total once it is finalized" in refused(writer, "UPDATE epochs SET pool_total_credits = 1")
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("final_units = 5", "override_reason"),
+        ("final_units = 5, override_reason = ' '", "override_reason"),
+        ("final_units = -5, override_reason = 'because'", "final_units_sign"),
+        ("proposed_units = -5", "proposed_units_sign"),
+        ("activity_count = -5", "activity_count_sign"),
+    ],
+)
+def test_no_units_are_decided_without_a_reason_or_below_nothing(
+    writer: Engine, books_of_writer: PostgresLedger, change: str, constraint: str
+) -> None:
+    reviewed(books_of_writer)
+    assert f"epoch_allocations_{constraint}_check" in refused(writer, f"UPDATE epoch_allocations SET {change}")
+
+
+# What is unique, and what a trigger looks up, is so within a node: rows of another one are anybody's to make.
+
+STRANGERS_NODE = UUID(int=1)
+
+
+def test_an_account_that_is_bound_at_another_node_is_free_at_ours(
+    writer: Engine, books_of_writer: PostgresLedger
+) -> None:
+    for account in USERS:
+        written(
+            writer,
+            "INSERT INTO user_bindings (node_id, provider, external_id, user_id) "
+            "VALUES (:node, 'github', :account, 'x') RETURNING 1",
+            node=STRANGERS_NODE,
+            account=str(account),
+        )
+    books = reviewed(books_of_writer)
+    assert {allocation.user_id for allocation in books_of_writer.allocations.of(books.epoch)} == {ADA_USER, GRACE_USER}
+    assert [binding.user_id for binding in books_of_writer.identities.bindings()] == [ADA_USER, GRACE_USER]
+
+
+def test_a_signature_under_a_strangers_statement_keeps_no_place(
+    writer: Engine, books_of_writer: PostgresLedger
+) -> None:
+    books = reviewed(books_of_writer)
+    signature = books.signature()
+    starts, ends = "ARRAY[timestamptz '2026-03-02Z']", "ARRAY[timestamptz '2026-03-09Z']"
+    made = f"SELECT ledger_make_epochs(:node, :scope, {starts}, {ends}, '{{}}')"
+    epoch_id = written(writer, made, node=STRANGERS_NODE, scope=SCOPE_ID)
+    statement_id = written(
+        writer,
+        "INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json) "
+        "VALUES (:node, :epoch_id, :hash, 77, '[]') RETURNING id",
+        node=STRANGERS_NODE,
+        epoch_id=epoch_id,
+        hash=NO_HASH,
+    )
+    stolen = {"node": STRANGERS_NODE, "statement_id": statement_id, "wallet": APPROVER.address, "signature": signature}
+    written(writer, SIGN, **stolen)
+    statement = books.finalize(signature)
+    assert books.signers == {statement.id: [APPROVER.address]}
+    # Nor does a stranger's row under ours, in which an approver's own would be thought to be.
+    second = {**stolen, "statement_id": statement.id, "wallet": SECOND_APPROVER.address, "signature": "0x" + "1" * 130}
+    assert f"is of node {NODE_ID}, not of" in refused(writer, SIGN, **second)
+
+
+SIGN = """
+    INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature)
+    VALUES (:node, :statement_id, :wallet, :signature) RETURNING 1
+"""
+
+
+@pytest.mark.parametrize(
+    "change", ["node_id = gen_random_uuid()", "epoch_id = epoch_id + 1", "user_id = 'other'", "id = gen_random_uuid()"]
+)
+def test_no_allocation_is_moved_to_where_it_is_in_the_way(
+    writer: Engine, books_of_writer: PostgresLedger, change: str
+) -> None:
+    reviewed(books_of_writer)
+    message = refused(writer, f"UPDATE epoch_allocations SET {change} WHERE user_id = '{ADA_USER}'")
+    assert "UPDATE of epoch_allocations refused: the row is of epoch " in message
+
+
+# The triggers that hold a row to the node of the epoch, or of the statement, that it names.
+HELD_BY = (
+    "ledger_refuse_other_node",
+    "ledger_refuse_other_nodes_statement",
+    "ledger_lock_pool",
+    "ledger_refuse_left_out_later",
+)
+
+
+def test_nothing_is_unique_across_nodes(ledger_engine: Engine) -> None:
+    uniques = text("""
+        SELECT index.indrelid::regclass::text AS of_table, pg_get_indexdef(index.indexrelid) AS definition,
+            ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = index.indrelid AND attnum = ANY (indkey))
+                AS columns,
+            EXISTS (
+                SELECT FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+                WHERE tgrelid = index.indrelid AND proname = ANY (:held_by) AND tgqual IS NULL
+                    AND pg_get_triggerdef(pg_trigger.oid) LIKE '% BEFORE INSERT ON %'
+            ) AS is_held
+        FROM pg_index AS index JOIN pg_class ON pg_class.oid = index.indrelid
+        WHERE indisunique AND relnamespace = 'public'::regnamespace AND relname <> 'ledger_migrations'
+    """)
+    with ledger_engine.connect() as connection:
+        found = connection.execute(uniques, {"held_by": list(HELD_BY)}).all()
+    across = [
+        row.definition
+        for row in found
+        if "node_id" not in row.columns
+        and row.columns != ["id"]  # the ledger's own, or random
+        and not (row.is_held and {"epoch_id", "statement_id", "supersedes_statement_id"} & set(row.columns))
+        and row.of_table != "set_asides"  # the owner's alone
+    ]
+    assert len(found) > 20
+    assert across == []
