@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from ledger_pipeline.cli.identities import read_bindings
 from ledger_pipeline.core.errors import IdentityError
@@ -420,3 +420,24 @@ def test_a_forged_statement_is_shown_for_what_it_is_and_set_aside(
     assert f"set aside by postgres: {forged}: nobody of ours wrote it\n" in run("epoch", "show", *EPOCH).out
     assert "verifies: what verifies stays" in said(run(*away))
     assert run("verify", *EPOCH).code == 0
+
+
+def test_rows_that_are_no_signatures_of_inputs_are_named_and_set_aside_at_once(
+    run: Run, ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = finalized(ledger)
+    with ledger_engine.begin() as connection:
+        rows = connection.scalars(
+            text("""
+                INSERT INTO statement_inputs_signatures
+                    (node_id, epoch_id, statement_id, signer_wallet, inputs_root, signature)
+                SELECT node_id, epoch_id, id, :wallet, repeat('a', 64), '0x' || repeat(digit, 130)
+                FROM payout_statements, unnest(ARRAY['1', '2']) AS digit RETURNING id
+            """),
+            {"wallet": APPROVER.address},
+        ).all()
+    shown = run("epoch", "show", *EPOCH).out
+    assert all(f"wrong: inputs signature {row_id} under statement " in shown for row_id in rows)
+    assert run("db", "set-aside", *map(str, rows), "--reason", "they are none").code == 0
+    assert "wrong: " not in run("epoch", "show", *EPOCH).out
+    assert ledger.statements.inputs_signatures(books.epoch) == []

@@ -13,7 +13,7 @@ from ledger_pipeline.store import migrations
 
 app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 
-RowId = Annotated[UUID, typer.Argument(metavar="ID", help="The row's, as `epoch show` or `pool list` names it.")]
+RowIds = Annotated[list[UUID], typer.Argument(metavar="ID..", help="As `epoch show` or `pool list` names the rows.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; whoever looks at the epoch reads it.")]
 
 
@@ -46,8 +46,8 @@ def current(as_json: Json = False) -> None:
 
 
 @app.command("set-aside")
-def set_aside_command(row_id: RowId, reason: Reason) -> None:
-    """Take out a statement or signature that does not verify, or a component of a pool, on record; as the owner only.
+def set_aside_command(row_ids: RowIds, reason: Reason) -> None:
+    """Take out statements and signatures that do not verify, or components of a pool, on record; as the owner only.
 
     The row stays, and `epoch show` shows it with who set it aside, when and why. What verifies cannot be set aside, nor
     can a component of an epoch that is finalized. An epoch whose only statement it was is in review again.
@@ -63,5 +63,6 @@ def set_aside_command(row_id: RowId, reason: Reason) -> None:
         databases(given, note) as settings,
         open_ledger(settings.owner_url(), spec.node_id, settings.database_limits) as ledger,
     ):
-        set_aside(ledger, spec, row_id, reason.strip())
-    say(f"set aside: {row_id}; `ledger-pipeline epoch show` says what is in force now")
+        for row_id in row_ids:
+            set_aside(ledger, spec, row_id, reason.strip())
+            say(f"set aside: {row_id}; `ledger-pipeline epoch show` says what is in force now")

@@ -137,7 +137,7 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
                     }
                     for statement in seen.chain.verified
                 ],
-                "faults": [{"id": fault.row_id, "problem": fault.problem} for fault in seen.chain.faults],
+                "faults": [{"id": fault.row_id, "problem": fault.problem} for fault in seen.faults],
                 "set_aside": [asdict(row) for row in seen.set_asides],
             }
         )
@@ -151,7 +151,7 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
     for statement in seen.chain.verified:
         _print_statement(statement)
         say(f"signed by {', '.join(seen.chain.signers[statement.id])}")
-    for fault in seen.chain.faults:
+    for fault in seen.faults:
         say(f"wrong: {plain_message(str(fault))}")
     for row in seen.set_asides:
         say(plain_message(f"set aside by {row.actor}: {row.row_id}: {row.reason}"))

@@ -124,6 +124,21 @@ def is_signed_by_approver(
     return signer.lower() == row.signer_wallet.lower() and is_among(signer, _pinned_approvers(scope, epoch))
 
 
+def inputs_faults(
+    node_id: UUID, scope: Scope, epoch: Epoch, history: StatementHistory, rows: Sequence[StoredInputsSignature]
+) -> list[Fault]:
+    """Signatures of inputs that no approver made, under statements that are not set aside."""
+    aside = {row.row_id for row in history.set_asides}
+    by_id = {statement.id: statement for statement in history.statements if statement.id not in aside}
+    return [
+        Fault(
+            row.id, f"inputs signature {row.id} under statement {row.statement_id} counts for nothing: it is nobody's"
+        )
+        for row in rows
+        if row.statement_id in by_id and not is_signed_by_approver(node_id, scope, epoch, by_id[row.statement_id], row)
+    ]
+
+
 def message_of(node_id: UUID, epoch: Epoch, statement: Statement) -> str:
     """The message that the signatures of a stored statement are of."""
     return statement_message(

@@ -11,7 +11,7 @@ from ledger_pipeline.core.allocations import compute_proposed_allocations
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import Payout, UserUnits, amended_units, compute_payouts
 from ledger_pipeline.pipeline.allocate import algo_of, base_issuance_to_come
-from ledger_pipeline.pipeline.chain import StatementChain, stated_units, statement_chain
+from ledger_pipeline.pipeline.chain import Fault, StatementChain, inputs_faults, stated_units, statement_chain
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.settle import corrections_of, next_steps
@@ -59,7 +59,8 @@ class Review:
 
     `lines` are those of what is to be signed next, or of the statement in force where nothing is. The pool is what it
     holds, and `base_issuance_to_come` what joins when an open epoch closes, None where nothing does. `changes` say in a
-    sentence each what is different from what was proposed, or stated, last.
+    sentence each what is different from what was proposed, or stated, last. `faults` are rows that are not what they
+    say, of the chain and of the signatures of inputs.
     """
 
     epoch: Epoch
@@ -69,6 +70,7 @@ class Review:
     base_issuance_to_come: int | None
     approvers: Sequence[str]
     chain: StatementChain
+    faults: Sequence[Fault]
     set_asides: Sequence[SetAside]
     decisions: Sequence[Decision]
     corrections: Sequence[Correction]
@@ -121,6 +123,12 @@ def review(ledger: SettlingLedger, scope: Scope, epoch: Epoch, read: Completenes
         base_issuance_to_come=to_come,
         approvers=scope.approvers,
         chain=chain,
+        faults=[
+            *chain.faults,
+            *inputs_faults(
+                *(ledger.node_id, scope, epoch, settlement.history), ledger.statements.inputs_signatures(epoch)
+            ),
+        ],
         set_asides=settlement.history.set_asides,
         decisions=ledger.curation.decisions(epoch),
         corrections=corrections,
