@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -24,9 +25,11 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[1]
 REPO_SPEC = str(ROOT / ".cogni" / "repo-spec.yaml")
 EVENTS_AT_LEAST = 10
+# Those that are over of the sample repo-spec: it starts where the simulated activity does.
+EPOCHS = (datetime.now(UTC) - datetime(2026, 1, 5, tzinfo=UTC)).days // 7
 
 
-def test_the_demo_collects_thirteen_epochs_and_run_again_adds_nothing(command: Command, embedded_home: Path) -> None:
+def test_the_demo_collects_and_signs_and_run_again_adds_nothing(command: Command, embedded_home: Path) -> None:
     # What else is configured is left alone: neither reached nor written to.
     environment = {
         "LEDGER_HOME": str(embedded_home),
@@ -38,14 +41,21 @@ def test_the_demo_collects_thirteen_epochs_and_run_again_adds_nothing(command: C
     assert first.code == 0, first.err
     report = first.json
     assert report["rows_after"] - report["rows_before"] > 200
-    assert [len(report["backfill"]["digests"]), len(report["partitions"])] == [12, 13]
+    assert [len(report["backfill"]["digests"]), len(report["partitions"])] == [EPOCHS, EPOCHS + 1]
     assert [step["action"] for step in report["scheduled"]["steps"]] == ["created"]
     again = command("demo", **environment).out
     assert f"Nothing new: the ledger held all {report['rows_after']} events already." in again
     assert "Temporal schedule governance:ledger_ingest: skipped, then fired" in again
     assert re.search(r"running epoch: workflow ledger-collect-scheduled-default-\S+, run [0-9a-f-]{36}\n", again)
     assert re.search(r"running epoch: epoch 1 open, 0 new, Dagster run [0-9a-f-]{36}\n", again)
-    assert "backfill: 12 partitions, " in again
+    assert f"backfill: {EPOCHS} partitions, " in again
+    # The oldest epoch is signed once, and what was exported of it verifies wherever it is taken.
+    signed = report["signed"]
+    assert (signed["epoch"], signed["is_new"]) == ("2026-01-05", True)
+    assert sum(amount for _, _, _, amount in signed["payouts"]) == signed["pool_total_credits"] == 10_000
+    assert "Epoch 2026-01-05 pays 10,000 credits" in again
+    assert f"signed by an earlier demo by {signed['signers'][0]}, the demo's key; every number of it verifies" in again
+    assert command("verify", "--archive", signed["archive"]).code == 0
     assert "make dev" in again
     assert _processes_of(embedded_home) == []
     assert _green_partitions(embedded_home) == {f"{row['epoch']}|default" for row in report["partitions"]}
@@ -60,7 +70,7 @@ def test_what_the_readme_has_one_paste_works_on_what_the_demo_left(
     home = embedded_home / ".ledger"
     assert command("demo", LEDGER_HOME=str(home), LEDGER_REPO_SPEC=REPO_SPEC).code == 0
     looked = _paste(LOOKING, embedded_home)
-    assert looked.count("│ review │") == 12
+    assert (looked.count("│ review "), looked.count("│ finalized ")) == (EPOCHS - 1, 1)
     assert looked.count("github:pr:cogni-dao/") > EVENTS_AT_LEAST
     with running(home, tmp_path) as dev:
         settled = _paste(SETTLING, embedded_home, TEMPORAL_ADDRESS=f"127.0.0.1:{dev.temporal_port}")

@@ -152,7 +152,8 @@ def test_the_transcript_is_of_the_demo() -> None:
         "Temporal schedule governance:ledger_ingest: created, then fired",
         "running epoch: workflow ledger-collect-scheduled-default-",
         "Partitions in the ledger",
-        "backfill: 12 partitions, ",
+        "backfill: 46 partitions, ",
+        "Epoch 2026-01-05 pays 10,000 credits",
         "make dev",
     ):
         assert part in transcript

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from ledger_pipeline.cli.identities import read_bindings
+from ledger_pipeline.bindings_file import read_bindings
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.unread import ISSUE
 from ledger_pipeline.pipeline.chain import message_of

@@ -85,7 +85,7 @@ COMMANDS = {
     "demo": (
         "demo",
         "command",
-        "Have a Temporal schedule collect the running epoch from a simulated GitHub, backfill twelve more, and exit.",
+        "Have a Temporal schedule collect the running epoch of a simulated GitHub, backfill all before, sign one.",
     ),
     "dev": (
         "develop",

@@ -8,10 +8,14 @@ from ledger_pipeline.cli.options import Json
 from ledger_pipeline.cli.output import note, print_json, print_table, say, say_error
 from ledger_pipeline.cli.scan_progress import scan_progress
 from ledger_pipeline.local.demo import DEV_UI_URL, DemoReport, run_demo
+from ledger_pipeline.local.demo_statement import SignedEpoch
+from ledger_pipeline.pipeline.contributions import percent_text, units_text
+
+EPOCHS_SHOWN = 13
 
 
 def command(as_json: Json = False) -> None:
-    """Have a Temporal schedule collect the running epoch from a simulated GitHub, backfill twelve more, and exit."""
+    """Have a Temporal schedule collect the running epoch of a simulated GitHub, backfill all before, sign one."""
     with scan_progress() as progress:
         report = run_demo(progress, note)
     if as_json:
@@ -24,31 +28,56 @@ def command(as_json: Json = False) -> None:
 
 def _plain(report: DemoReport) -> dict[str, object]:
     result = report.scheduled.result.model_dump(mode="json", by_alias=False)
-    return {**asdict(report), "scheduled": {**asdict(report.scheduled), "result": result}, "home": str(report.home)}
+    return {
+        **asdict(report),
+        "scheduled": {**asdict(report.scheduled), "result": result},
+        "home": str(report.home),
+        "signed": _signed(report),
+    }
+
+
+def _signed(report: DemoReport) -> dict[str, object] | None:
+    return None if report.signed is None else {**asdict(report.signed), "archive": str(report.signed.archive)}
 
 
 def _print(report: DemoReport) -> None:
-    columns = ["epoch", "scope", "pr_merged", "review_submitted", "issue_closed", "events", "rejected"]
-    rows = [
-        [*(getattr(row, column) for column in columns), row.set_hash[:16]]  # the rest is in Dagster
-        for row in report.partitions
-    ]
-    print_table("Partitions in the ledger", [*columns, "set_hash"], rows)
+    _print_partitions(report)
     _print_scheduled(report)
     if report.backfill is not None:
         _print_backfill(report)
-    shown = sum(row.events for row in report.partitions)
-    if shown < report.rows_after:
-        say(
-            f"The {len(report.partitions)} epochs above hold {shown} events; the scans came by "
-            f"{report.rows_after - shown} of earlier ones."
-        )
     added = report.rows_after - report.rows_before
     if added:
         say(f"The ledger holds {report.rows_after} events, {added} of them new.")
     else:
         say(f"Nothing new: the ledger held all {report.rows_after} events already.")
+    if report.signed is not None:
+        _print_signed(report.signed)
     say(f"See it in the Dagster UI: make dev, then open {DEV_UI_URL}")
+
+
+def _print_partitions(report: DemoReport) -> None:
+    columns = ["epoch", "scope", "pr_merged", "review_submitted", "issue_closed", "events", "rejected"]
+    earlier, shown = report.partitions[:-EPOCHS_SHOWN], report.partitions[-EPOCHS_SHOWN:]
+    rows = [[*(getattr(row, column) for column in columns), row.set_hash[:16]] for row in shown]
+    print_table("Partitions in the ledger", [*columns, "set_hash"], rows)
+    if earlier:
+        events = sum(row.events for row in earlier)
+        say(f"and {len(earlier)} earlier ones, {earlier[0].epoch} to {earlier[-1].epoch}, with {events} events")
+    of_no_epoch = report.rows_after - sum(row.events for row in report.partitions)
+    if of_no_epoch:
+        say(f"and {of_no_epoch} events of before the first epoch, which the scans came by")
+
+
+def _print_signed(signed: SignedEpoch) -> None:
+    rows = [
+        [user, units_text(units), percent_text(share), f"{credits_:,}"]
+        for user, units, share, credits_ in signed.payouts
+    ]
+    title = f"Epoch {signed.epoch} pays {signed.pool_total_credits:,} credits"
+    print_table(title, ["user", "units", "share", "credits"], rows)
+    when = "signed now" if signed.is_new else "signed by an earlier demo"
+    say(f"{when} by {', '.join(signed.signers)}, the demo's key; every number of it verifies")
+    say(f"exported for anybody to verify: ledger-pipeline verify --archive {signed.archive}")
 
 
 def _print_scheduled(report: DemoReport) -> None:

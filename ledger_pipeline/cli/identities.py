@@ -1,36 +1,20 @@
 """`ledger-pipeline identities`: which account belongs to which user of the DAO."""
 
-import csv
 from dataclasses import asdict
-from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
 
+from ledger_pipeline.bindings_file import binding_of, read_bindings
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Epoch, Json, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say
-from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.events import GITHUB
-from ledger_pipeline.core.identifiers import broken_ids, case_twins, check_binding, lookalikes, why_not_an_account
+from ledger_pipeline.core.identifiers import broken_ids, case_twins, lookalikes, why_not_an_account
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
-from ledger_pipeline.store.settlement_port import NewBinding
-
-KEYS = ("provider", "external_id", "user_id")
-
-
-class _AsWritten(yaml.SafeLoader):
-    """Every scalar but null is text as it is written: YAML's own rules read 0123 as 83, and yes as True."""
-
-
-_AsWritten.yaml_implicit_resolvers = {
-    first: [resolver for resolver in resolvers if resolver[0] == "tag:yaml.org,2002:null"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 app = typer.Typer(help="Which account belongs to which user of the DAO.", no_args_is_help=True)
 
@@ -55,7 +39,7 @@ def import_command(file: BindingsFile) -> None:
 @app.command()
 def bind(account: Account, user: User, provider: Provider = GITHUB, move: Move = False) -> None:
     """Bind one account to a user; its events count for them from the next materialization on."""
-    binding = _binding("--account, --user", {"provider": provider, "external_id": account, "user_id": user})
+    binding = binding_of("--account, --user", {"provider": provider, "external_id": account, "user_id": user})
     with open_access(None) as access:
         if move:
             moved = access.ledger.identities.move(binding)
@@ -109,54 +93,6 @@ def unresolved(epoch_name: Epoch = None, scope_key: ScopeKey = None, as_json: Js
     print_table(f"{len(rows)} accounts without a user, {len(epochs)} epochs", columns, rows)
 
 
-def read_bindings(file: Path) -> list[NewBinding]:
-    """The bindings in a CSV or YAML file. Raises IdentityError naming file, row and what is wrong."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")  # as spreadsheets write it
-    except (OSError, UnicodeDecodeError) as error:
-        raise IdentityError(f"cannot read {file}: {error}") from error
-    if file.suffix == ".csv":
-        try:
-            rows: Any = list(csv.DictReader(StringIO(text, newline="")))
-        except csv.Error as error:
-            raise IdentityError(f"{file}: not CSV: {error}") from error
-    elif file.suffix in {".yaml", ".yml"}:
-        try:
-            rows = yaml.load(text, Loader=_AsWritten)  # noqa: S506 (a safe loader)
-        except (yaml.YAMLError, RecursionError) as error:
-            raise IdentityError(f"{file}: not YAML: {error}") from error
-    else:
-        raise IdentityError(f"{file}: give a .csv, .yaml or .yml file")
-    if not isinstance(rows, list) or not rows:
-        raise IdentityError(f"{file}: no list of bindings: rows with {', '.join(KEYS)}")
-    bindings = [_binding(f"{file}: row {number}", row) for number, row in enumerate(rows, start=1)]
-    users: dict[tuple[str, str], str] = {}
-    for binding in bindings:
-        user = users.setdefault((binding.provider, binding.external_id), binding.user_id)
-        if user != binding.user_id:
-            raise IdentityError(
-                f"{file}: {binding.provider} {binding.external_id} is both {user} and {binding.user_id}"
-            )
-    return list(dict.fromkeys(bindings))
-
-
 def _quoted(ids: tuple[str, ...]) -> str:
     """With every character that is no ASCII by its number, so that what looks alike is seen to differ."""
     return ", ".join(map(ascii, ids))
-
-
-def _binding(where: str, row: object) -> NewBinding:
-    if not isinstance(row, dict) or not set(row) <= set(KEYS):
-        raise IdentityError(f"{where}: {row!r} is no binding: external_id, user_id, and provider where not github")
-    if not all(value is None or isinstance(value, str) for value in row.values()):
-        raise IdentityError(f"{where}: {row!r} is no binding: each of its values is one text")
-    values = {"provider": GITHUB, **{key: value.strip(" ") for key, value in row.items() if value is not None}}
-    for key in KEYS:
-        if not values.get(key):
-            raise IdentityError(f"{where}: {key} is missing")
-    binding = NewBinding(**values)
-    try:
-        check_binding(binding.provider, binding.external_id, binding.user_id)
-    except IdentityError as error:
-        raise IdentityError(f"{where}: {error}") from None
-    return binding

@@ -14,6 +14,7 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.progress import ProgressListener
 from ledger_pipeline.local.collection_run import CollectionRun, DigestRow, digest_row, run_collection
 from ledger_pipeline.local.dagster_services import dagster_services
+from ledger_pipeline.local.demo_statement import SignedEpoch, sign_oldest_epoch
 from ledger_pipeline.local.embedded_temporal import embedded_temporal
 from ledger_pipeline.local.environment import dagster_home, databases, migrate, overridden
 from ledger_pipeline.local.private_home import private_home
@@ -28,7 +29,6 @@ from ledger_pipeline.temporal_bridge.schedule_plan import ScheduleStep
 from ledger_pipeline.temporal_bridge.schedules import refuse_failures, sync_schedules
 from ledger_pipeline.temporal_bridge.trigger import Started, fire_schedule, wait_for
 
-BACKFILL_EPOCHS = 12
 # Where `make dev` serves them: links outlive the demo.
 DEV_UI_URL = "http://127.0.0.1:3000"
 DEV_TEMPORAL_UI_URL = "http://127.0.0.1:8233"
@@ -50,6 +50,7 @@ class DemoReport:
     """What the demo did: the running epoch through Temporal, those before it as one Dagster run, and the ledger then.
 
     `partitions` are what the ledger holds of all these epochs, oldest first; `rows_before` and `rows_after` its size.
+    `signed` is the oldest of them, None where there is none before the running one.
     """
 
     scheduled: ScheduledRun
@@ -57,6 +58,7 @@ class DemoReport:
     partitions: list[DigestRow]
     rows_before: int
     rows_after: int
+    signed: SignedEpoch | None
     home: Path
 
 
@@ -81,7 +83,7 @@ def demo_environment(settings: Settings) -> dict[str, str]:
 
 
 def run_demo(progress: ProgressListener, say: Callable[[str], None]) -> DemoReport:
-    """Sync the Temporal schedule, fire it, wait for the running epoch; then collect the twelve before it in one run.
+    """Sync the Temporal schedule, fire it, wait for the running epoch; collect those before it in one run; sign one.
 
     GitHub is simulated. `say` hears in one line what is done next. Leaves no process behind.
     """
@@ -103,12 +105,16 @@ def run_demo(progress: ProgressListener, say: Callable[[str], None]) -> DemoRepo
         running, before = _windows(spec)
         rows_before = _rows(ledger, spec)
         scheduled = _through_temporal(spec, home, say)
-        backfill = None
+        backfill, signed = None, None
         if before:
             say(f"backfill of {len(before)} epochs as one Dagster run")
             backfill = run_collection(spec, scope, before, instance, trigger="demo", progress=progress)
-        partitions = [digest_row(each, scope) for each in ledger.digests(scope.scope_id, [*before, running])]
-        return DemoReport(scheduled, backfill, partitions, rows_before, _rows(ledger, spec), home)
+        if backfill is not None and backfill.problem is None:
+            say(f"signing epoch {before[0].key} with the demo's key, verifying and exporting it")
+            epochs = ledger.epochs(scope.scope_id, before[0])
+            signed = sign_oldest_epoch(ledger, demo_settings.repo_spec(), epochs, home)
+        partitions = [digest_row(digest, scope) for digest in ledger.digests(scope.scope_id, [*before, running])]
+        return DemoReport(scheduled, backfill, partitions, rows_before, _rows(ledger, spec), signed, home)
 
 
 def _through_temporal(spec: RepoSpec, home: Path, say: Callable[[str], None]) -> ScheduledRun:
@@ -156,7 +162,7 @@ def _windows(spec: RepoSpec) -> tuple[EpochWindow, list[EpochWindow]]:
     running = scope.calendar.window_at(datetime.now(UTC))
     first = scope.calendar.window_starting(scope.first_epoch)
     before = list(scope.calendar.windows_between(first, running))[:-1]
-    return running, before[-BACKFILL_EPOCHS:]
+    return running, before
 
 
 def _rows(ledger: PostgresLedger, spec: RepoSpec) -> int:
