@@ -41,6 +41,7 @@ _LARGEST_INT = 2**31 - 1
 _LARGEST_ID = 2**63 - 1
 _LONGEST_CURSOR = 2000
 _LONGEST_TEXT = 2000
+_LONGEST_INSTANT = 64
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -125,7 +126,7 @@ def _id_or_none(value: object) -> str | None:
 Number = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_INT)]
 UserId = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_ID)]
 ObjectId = Annotated[str, BeforeValidator(_object_id), Field(pattern=r"^[1-9][0-9]{0,18}$")]
-Instant = Annotated[str, AfterValidator(_plausible)]
+Instant = Annotated[str, Field(max_length=_LONGEST_INSTANT), AfterValidator(_plausible)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment_or_none)]
 EnumValue = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Column = Annotated[str, BeforeValidator(_column), Field(max_length=_LONGEST_TEXT)]

@@ -200,6 +200,14 @@ def test_what_is_no_item_at_all_is_unread(node: Any) -> None:
         assert (reading.problem or "").startswith("what stands in place of the item cannot be used")
 
 
+def test_an_instant_of_endless_digits_makes_its_item_unread() -> None:
+    endless = f"2026-01-05T12:00:00.{'1' * 100_000}Z"
+    for reading in (read_pull_request(mergedAt=endless), read_review(submittedAt=endless)):
+        assert reading.items == []
+        assert len(reading.problem or "") <= 300
+    assert isinstance(pull_request(mergedAt="2026-01-05T12:00:00.123456789Z"), ActivityEvent)
+
+
 def test_what_is_only_shown_makes_no_item_unread() -> None:
     event = pull_request(title=None, createdAt=5, updatedAt=FAR)
     assert isinstance(event, ActivityEvent)
