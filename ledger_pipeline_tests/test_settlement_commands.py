@@ -348,6 +348,38 @@ def test_a_statement_is_shown_verified_and_exported(run: Run, ledger: PostgresLe
     assert books.epoch.pool_total_credits == POOL
 
 
+def test_what_was_pinned_otherwise_is_said_wherever_an_epoch_is_looked_at(
+    run: Run, ledger: PostgresLedger, tmp_path: Path
+) -> None:
+    books = reviewed(ledger)
+    (tmp_path / "edited").mkdir()
+    edited = write_repo_spec(tmp_path / "edited", REPO, approvers=APPROVERS, base_issuance_credits=POOL + 5)
+    says = f'base_issuance_credits was pinned as "{POOL}", and the repo-spec says "{POOL + 5}"'
+
+    def with_edited(*arguments: str) -> Ran:
+        return run(*arguments, LEDGER_REPO_SPEC=str(edited))
+
+    assert f"the pinned spec differs from the repo-spec now: {says}" in with_edited("epoch", "show", *EPOCH).out
+    [named] = with_edited("epoch", "show", *EPOCH, "--json").json["pinned_spec_differs"]
+    assert (named["name"], named["pays"]) == ("base_issuance_credits", True)
+    assert says in said(with_edited("epoch", "sign-data", *EPOCH))
+    accepted = with_edited("epoch", "sign-data", *EPOCH, "--accept-pinned-spec")
+    assert accepted.out.rstrip("\n") == books.draft().message
+    finalize_ = ("epoch", "finalize", *EPOCH, "--direct", "--signature", books.signature())
+    assert says in said(with_edited(*finalize_))
+    assert with_edited(*finalize_, "--accept-pinned-spec").code == 0
+
+    ran = with_edited("verify", *EPOCH)
+    assert (ran.code, f"warning: the pinned spec differs from the repo-spec now: {says}" in ran.out) == (0, True)
+    assert with_edited("verify", *EPOCH, "--json").json["pinned_spec_differs"] == [says]
+    archive = tmp_path / "epoch.zip"
+    assert run("export", *EPOCH, "--output", str(archive)).code == 0
+    known = run("verify", "--archive", str(archive), "--spec", str(edited))
+    assert known.code == 1
+    assert f'repo-spec base_issuance_credits: pinned "{POOL}", but --spec says "{POOL + 5}"' in known.out
+    assert "differs" not in run("verify", *EPOCH).out
+
+
 def test_verify_says_what_is_signed_and_compares_the_approvers_that_one_knows(run: Run, ledger: PostgresLedger) -> None:
     books = finalized(ledger)
     known = ",".join(books.scope.approvers)

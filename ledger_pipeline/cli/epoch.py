@@ -25,7 +25,7 @@ from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.review import Review, review
-from ledger_pipeline.pipeline.settle import correct, draft_statement
+from ledger_pipeline.pipeline.settle import correct, draft_statement, spec_differences
 from ledger_pipeline.pipeline.unread import exclusion_of, left_out_text
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Outcome, Statement
@@ -52,6 +52,13 @@ Inputs = Annotated[
 SignatureOfInputs = Annotated[
     str | None,
     typer.Option("--inputs-signature", metavar="0x..", help="The same approver's, of `sign-data --inputs`."),
+]
+AcceptPinned = Annotated[
+    bool,
+    typer.Option(
+        "--accept-pinned-spec",
+        help="Pay by what the epoch closed with, though the repo-spec has another weight, algorithm or issuance now.",
+    ),
 ]
 Direct = Annotated[
     bool, typer.Option("--direct", help="Write it from here: the same code, with DATABASE_URL alone, no Temporal.")
@@ -107,12 +114,14 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
         seen = _review(access, epoch)
+        differences = spec_differences(access.scope, epoch)
         left_out = access.ledger.left_out(access.scope.scope_id, [epoch.window]).get(epoch.window, ())
     if as_json:
         print_json(
             {
                 **_epoch_json(epoch),
                 "blocks_next_step": list(seen.blocks),
+                "pinned_spec_differs": [asdict(difference) for difference in differences],
                 **review_json(seen),
                 "closed_without": [
                     {
@@ -145,6 +154,8 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
     say(f"epoch {epoch.id} of {access.scope.scope_key}, {_days(epoch.window)}: {epoch.status.value}")
     if epoch.pins is not None:
         say(f"allocates by {epoch.pins.allocation_algo_ref}, approvers {epoch.pins.approver_set_hash}")
+    for difference in differences:
+        say(plain_message(f"the pinned spec differs from the repo-spec now: {difference}"))
     print_review(seen)
     for item in left_out:
         say(left_out_text(item))
@@ -193,11 +204,17 @@ def close_command(
 
 
 @app.command("sign-data")
-def sign_data(epoch_name: OneEpoch, inputs: Inputs = False, scope_key: ScopeKey = None, as_json: Json = False) -> None:
+def sign_data(
+    epoch_name: OneEpoch,
+    inputs: Inputs = False,
+    accept_pinned_spec: AcceptPinned = False,
+    scope_key: ScopeKey = None,
+    as_json: Json = False,
+) -> None:
     """Print the exact message to sign (EIP-191, personal_sign), and on standard error who gets what by it."""
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
-        draft = draft_statement(access.ledger, access.scope, epoch)
+        draft = draft_statement(access.ledger, access.scope, epoch, accept_pinned_spec=accept_pinned_spec)
         seen = _review(access, epoch)
         root = inputs_root(facts_of(access.ledger.statements.rows(epoch)))
         about_inputs = inputs_message(
@@ -231,6 +248,7 @@ def finalize(
     signature: Signature,
     signer: Signer = None,
     inputs_signature: SignatureOfInputs = None,
+    accept_pinned_spec: AcceptPinned = False,
     direct: Direct = False,
     timeout_seconds: Timeout = 60.0,
     scope_key: ScopeKey = None,
@@ -239,7 +257,7 @@ def finalize(
     """Have Temporal's FinalizeEpochWorkflow write the signed statement; again, it prints the one there is."""
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
-        given = (epoch, signature, signer, inputs_signature)
+        given = (epoch, signature, signer, inputs_signature, accept_pinned_spec)
         result = _finalize_here(access, *given) if direct else asyncio.run(_finalize(access, *given, timeout_seconds))
         statements = {statement.id: statement for statement in access.ledger.statements.of(epoch)}
         tell_dagster(access, epoch_name, "epoch finalize")
@@ -270,6 +288,7 @@ async def _finalize(
     signature: str,
     signer: str | None,
     inputs_signature: str | None,
+    accept_pinned_spec: bool,
     timeout_seconds: float,
 ) -> FinalizeEpochResult:
     # Here, for no other command of this group waits for Temporal's client.
@@ -285,15 +304,23 @@ async def _finalize(
         signature,
         signer,
         inputs_signature,
+        accept_pinned_spec=accept_pinned_spec,
         timeout_seconds=timeout_seconds,
         on_wait=lambda waiting: note(f"waiting: {waiting}"),
     )
 
 
 def _finalize_here(
-    access: LedgerAccess, epoch: Epoch, signature: str, signer: str | None, inputs_signature: str | None
+    access: LedgerAccess,
+    epoch: Epoch,
+    signature: str,
+    signer: str | None,
+    inputs_signature: str | None,
+    accept_pinned_spec: bool,
 ) -> FinalizeEpochResult:
-    return finalize_signed(access.ledger, access.spec, epoch, signature, signer, inputs_signature)
+    return finalize_signed(
+        access.ledger, access.spec, epoch, signature, signer, inputs_signature, accept_pinned_spec=accept_pinned_spec
+    )
 
 
 def _review(access: LedgerAccess, epoch: Epoch) -> Review:

@@ -12,8 +12,9 @@ import typer
 from ledger_pipeline.cli.options import Epoch, Json, OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say, sentence
 from ledger_pipeline.core.errors import EpochNotReady, VerificationFailed
-from ledger_pipeline.core.pins import approver_set_hash
+from ledger_pipeline.core.pins import PinDifference, approver_set_hash, pin_differences
 from ledger_pipeline.core.plain_text import plain_message, plain_text
+from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.unread import ItemKey, item_name
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
@@ -38,6 +39,7 @@ SIGNED_LENGTH = 10_000
 NAME_LENGTH = 300
 CONTRIBUTORS_SHOWN = 1000
 LEFT_OUT_SHOWN = 20
+PINS_SHOWN = 20
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 
@@ -51,6 +53,12 @@ Approvers = Annotated[
         "--approvers",
         metavar="ADDRESSES",
         help="Who may have signed, as you know them: addresses with commas between them, or their approver_set_hash.",
+    ),
+]
+Spec = Annotated[
+    Path | None,
+    typer.Option(
+        "--spec", metavar="FILE", help="The repo-spec as you know it: what was pinned otherwise is a difference."
     ),
 ]
 MaxMegabytes = Annotated[
@@ -75,6 +83,7 @@ def command(
     user: User = None,
     scope_key: ScopeKey = None,
     approvers: Approvers = None,
+    spec: Spec = None,
     max_megabytes: MaxMegabytes = DEFAULT_MEGABYTES,
     as_json: Json = False,
 ) -> None:
@@ -82,23 +91,28 @@ def command(
     if (epoch_name is None) == (archive is None):
         raise typer.BadParameter("give --epoch to verify the ledger, or --archive to verify a file")
     damages: list[Difference] = []
+    drift: list[str] = []
     if archive is not None:
         with _no_search_for_cycles():
             read = read_archive(archive, ArchiveLimits(max_megabytes))
         facts, damages = read.facts, list(read.damages)
         source = f"{archive}, sha256 {read.sha256}"
     else:
-        facts, damages = _facts(epoch_name or "", scope_key)
+        facts, damages, scope = _facts(epoch_name or "", scope_key)
+        drift = [str(difference) for difference in _pinned_otherwise(facts, scope)]
         source = "the ledger"
-    differences = [*damages, *verify(facts), *_other_approvers(facts, approvers)]
+    differences = [*damages, *verify(facts), *_other_approvers(facts, approvers), *_other_spec(facts, spec)]
     contributors = accounts(facts)
     if as_json:
-        print_json(_json(facts, differences, contributors))
+        print_json({**_json(facts, differences, contributors), "pinned_spec_differs": drift})
     else:
         _print(source, facts, contributors, user)
         for difference in differences:
             say(plain_message(str(difference), MESSAGE_LENGTH))
-        for warning in warnings(facts):
+        for warning in (
+            *warnings(facts),
+            *(f"the pinned spec differs from the repo-spec now: {line}" for line in drift),
+        ):
             say(plain_message(f"warning: {warning}", MESSAGE_LENGTH))
     if differences:
         raise VerificationFailed(f"{len(differences)} differences: see above")
@@ -110,7 +124,7 @@ def command(
 
 def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
     """Write a finalized epoch as one archive that anybody can verify with no database and no network."""
-    facts, _ = _facts(epoch_name, scope_key)
+    facts, _, _ = _facts(epoch_name, scope_key)
     # Whoever may write to the ledger can add rows that are no signature of anything: no archive has them.
     signatures = statement_signatures(facts)
     dropped = len(facts.signatures) - len(signatures)
@@ -127,8 +141,8 @@ def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = No
         say(f"whoever verifies it gives --max-megabytes {megabytes}")
 
 
-def _facts(epoch_name: str, scope_key: str | None) -> tuple[EpochFacts, list[Difference]]:
-    """The epoch's rows but those set aside; and each of these that verifies, so should have stayed."""
+def _facts(epoch_name: str, scope_key: str | None) -> tuple[EpochFacts, list[Difference], Scope]:
+    """The epoch's rows but those set aside; each of these that verifies, so should have stayed; and its scope now."""
     # The ledger's libraries take seconds to load, and memory that an archive does without.
     from ledger_pipeline.cli.ledger_access import open_access
     from ledger_pipeline.pipeline.chain import statement_chain
@@ -143,7 +157,29 @@ def _facts(epoch_name: str, scope_key: str | None) -> tuple[EpochFacts, list[Dif
         statements = access.ledger.statements
         chain = statement_chain(statements.node_id, access.scope, epoch, statements.history(epoch), audited=True)
         hidden = [Difference(f"set_asides {fault.row_id}", fault.problem) for fault in chain.wrongly_set_aside]
-        return facts_of(statements.rows(epoch)), hidden
+        return facts_of(statements.rows(epoch)), hidden, access.scope
+
+
+def _pinned_otherwise(facts: EpochFacts, scope: Scope) -> list[PinDifference]:
+    return pin_differences(scope, facts.epoch.allocation_algo_ref, facts.epoch.weights_milli, facts.pinned_spec)
+
+
+def _other_spec(facts: EpochFacts, file: Path | None) -> Iterator[Difference]:
+    """Whether the epoch was closed with the repo-spec that whoever verifies knows."""
+    if file is None:
+        return
+    # As the ledger's libraries: an archive is verified without.
+    from ledger_pipeline.repo_spec import load_repo_spec
+
+    known = load_repo_spec(file)
+    scope = next((scope for scope in known.scopes if scope.scope_id == facts.epoch.scope_id), None)
+    if scope is None or known.node_id != facts.epoch.node_id:
+        yield Difference("epoch", f"it is of no scope of {file}")
+        return
+    for difference in _pinned_otherwise(facts, scope)[:PINS_SHOWN]:
+        yield Difference(
+            f"repo-spec {difference.name}", f"pinned {difference.pinned}, but --spec says {difference.now}"
+        )
 
 
 @contextmanager

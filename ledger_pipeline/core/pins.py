@@ -1,5 +1,6 @@
 """What is fixed when an epoch closes for review, so that nothing it is paid by can change afterwards."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -12,6 +13,9 @@ from ledger_pipeline.core.spec import Scope
 
 # The algorithm that each way of estimating credits allocates by; the system we join knows the same names.
 _ALLOCATION_ALGO_OF = {"cogni-v0.0": WEIGHT_SUM_V0}
+# Approvers pay nobody, but decide who may sign for it.
+_PAYING = ("base_issuance_credits", "approvers")
+_MAX_SHOWN = 300
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,51 @@ class EpochPins:
     weight_config_hash: str
     approver_set_hash: str
     pinned_spec: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PinDifference:
+    """What an epoch was closed with by a `name` of the repo-spec, and what that says now; both as JSON text.
+
+    `pays` where it decides who gets how much, so that a person has to say which of the two counts.
+    """
+
+    name: str
+    pinned: str
+    now: str
+    pays: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} was pinned as {self.pinned}, and the repo-spec says {self.now}"
+
+
+def pin_differences(
+    scope: Scope, algorithm: str | None, weights_milli: Mapping[str, Json], pinned: Mapping[str, Json]
+) -> list[PinDifference]:
+    """Where an epoch that is closed differs from `scope` as it is now; `pinned` is its spec, empty where none is known.
+
+    The weights are those of its creation. What is paid is named first.
+    """
+    now = pinned_spec(scope)
+    algorithm_now = _ALLOCATION_ALGO_OF.get(scope.sources[0].credit_estimate_algo, "no algorithm")
+    compared: list[tuple[str, Json, Json, bool]] = [
+        ("weights_milli", dict(weights_milli), dict(scope.weights_milli), True),
+        ("allocation_algo_ref", algorithm, algorithm_now, True),
+    ]
+    if pinned:
+        # An epoch of before there was a rule for ids was closed by none.
+        others = {"weights_milli"} if "id_rule" in pinned else {"weights_milli", "id_rule"}
+        names = sorted({*pinned, *now} - others, key=lambda name: (name not in _PAYING, name))
+        compared += [(name, pinned.get(name), now.get(name), name in _PAYING) for name in names]
+    return [
+        PinDifference(name, _short(then), _short(today), pays) for name, then, today, pays in compared if then != today
+    ]
+
+
+def _short(value: object) -> str:
+    # What somebody else pinned may be anything that JSON holds, of any length.
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def epoch_pins(scope: Scope, weights_milli: Mapping[str, int]) -> EpochPins:

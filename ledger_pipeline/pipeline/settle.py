@@ -16,7 +16,7 @@ from ledger_pipeline.core.errors import (
     WrongSignature,
 )
 from ledger_pipeline.core.identifiers import broken_ids, is_ambiguous
-from ledger_pipeline.core.pins import approver_set_hash
+from ledger_pipeline.core.pins import PinDifference, approver_set_hash, pin_differences
 from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow
 from ledger_pipeline.core.public_keys import is_public, why_no_approvers
 from ledger_pipeline.core.signatures import canonical_signature
@@ -97,15 +97,17 @@ def next_steps(
     return _blocks_statement(scope, epoch, settled, chain)
 
 
-def draft_statement(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> Draft:
+def draft_statement(ledger: SettlingLedger, scope: Scope, epoch: Epoch, *, accept_pinned_spec: bool = False) -> Draft:
     """What an approver is to sign now: the epoch's statement, or once that is there its amendment.
 
+    An epoch that closed with other weights, algorithm or base issuance than the repo-spec has now is drafted only with
+    `accept_pinned_spec`: what it closed with counts then, as it always does.
     The numbers handed out are remembered, so that a signature that comes too late can be told for what it is. Raises
     EpochNotReady saying what blocks it, ApproversChanged.
     """
     settlement = ledger.statements.settlement(epoch)
     chain = statement_chain(ledger.node_id, scope, epoch, settlement.history)
-    draft = _draft(ledger.node_id, scope, epoch, settlement, chain)
+    draft = _draft(ledger.node_id, scope, epoch, settlement, chain, accept_pinned_spec)
     ledger.statements.remember_request(epoch, draft.allocation_set_hash, draft.pool_total_credits)
     return draft
 
@@ -173,11 +175,14 @@ def finalize(
     signature: str,
     signer_address: str | None = None,
     inputs: SignedInputs | None = None,
+    *,
+    accept_pinned_spec: bool = False,
 ) -> Finalization:
     """The epoch's statement, written with its signature in one transaction; the one there is where it is signed again.
 
     An epoch that has a statement and corrections gets the statement that supersedes it. `inputs` is the same approver's
-    signature of what the statement follows from, kept beside it. Nothing is built on a statement
+    signature of what the statement follows from, kept beside it; `accept_pinned_spec` is that of `draft_statement`.
+    Nothing is built on a statement
     that does not verify. Raises EpochNotReady, or the SignatureError that fits: WrongSignature, ForeignSignature,
     StaleSignature, SignerNotApproved, ApproversChanged.
     """
@@ -199,7 +204,7 @@ def finalize(
                 if signed_inputs is None and is_among(signer, tuple(chain.signers[chain.in_force.id])):
                     return chain.in_force
                 return SameStatement(chain.in_force, signer, signature, signed_inputs)
-        draft = _draft(ledger.node_id, scope, epoch, settlement, chain)
+        draft = _draft(ledger.node_id, scope, epoch, settlement, chain, accept_pinned_spec)
         signer = recover_signer(draft.message, signature)
         _check_signer(scope, signer, signer_address)
         return SignedStatement(
@@ -249,8 +254,22 @@ def _inputs_signature(
     return InputsSignature(root, signature)
 
 
-def _draft(node_id: UUID, scope: Scope, epoch: Epoch, settlement: Settlement, chain: StatementChain) -> Draft:
-    blocks = _blocks_statement(scope, epoch, settlement, chain)
+def spec_differences(scope: Scope, epoch: Epoch) -> list[PinDifference]:
+    """Where what the epoch closed with differs from `scope` now; nothing of an open epoch."""
+    if epoch.pins is None:
+        return []
+    return pin_differences(scope, epoch.pins.allocation_algo_ref, epoch.weights_milli, epoch.pins.pinned_spec)
+
+
+def _draft(
+    node_id: UUID,
+    scope: Scope,
+    epoch: Epoch,
+    settlement: Settlement,
+    chain: StatementChain,
+    accept_pinned_spec: bool,
+) -> Draft:
+    blocks = _blocks_statement(scope, epoch, settlement, chain, accept_pinned_spec=accept_pinned_spec)
     if blocks:
         raise EpochNotReady(f"epoch {epoch.window.key} of {scope.scope_key}: {'; '.join(blocks)}")
     _check_approvers(scope, epoch)
@@ -334,7 +353,9 @@ def corrections_of(settlement: Settlement, statement: Statement) -> dict[str, in
     return {row.user_id: row.units for row in settlement.corrections if row.supersedes_statement_id == statement.id}
 
 
-def _blocks_statement(scope: Scope, epoch: Epoch, settlement: Settlement, chain: StatementChain) -> list[str]:
+def _blocks_statement(
+    scope: Scope, epoch: Epoch, settlement: Settlement, chain: StatementChain, *, accept_pinned_spec: bool = False
+) -> list[str]:
     if chain.broken:
         return _blocks_chain(chain)
     if chain.in_force is not None:
@@ -356,6 +377,13 @@ def _blocks_statement(scope: Scope, epoch: Epoch, settlement: Settlement, chain:
             f"{scope.file} and materialize pool_components"
         )
     blocks += _blocks_pool(epoch, settlement)
+    # Who may sign is asked for by itself: other approvers are refused whoever accepts them.
+    blocks += [
+        f"{difference}: whoever may write to the ledger may have closed it so. Put the repo-spec back as it was, or, "
+        "where what was pinned shall be paid, give --accept-pinned-spec"
+        for difference in spec_differences(scope, epoch)
+        if difference.pays and difference.name != "approvers" and not accept_pinned_spec
+    ]
     if not any(of_user.units > 0 for of_user in valued(settlement.allocations)):
         blocks.append("nobody has units: bind identities (`ledger-pipeline identities unresolved`) and materialize")
     if not scope.approvers:

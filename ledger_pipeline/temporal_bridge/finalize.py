@@ -32,6 +32,7 @@ async def finalize_epoch(
     signer_address: str | None = None,
     inputs_signature: str | None = None,
     *,
+    accept_pinned_spec: bool = False,
     timeout_seconds: float = TIMEOUT_SECONDS,
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> FinalizeEpochResult:
@@ -45,8 +46,11 @@ async def finalize_epoch(
         signature=signature,
         signer_address=signer_address,
         inputs_signature=inputs_signature,
+        accept_pinned_spec=accept_pinned_spec or None,
     )
-    workflow_id = finalize_workflow_id(epoch.scope_id, epoch.id, signature, signer_address, inputs_signature)
+    workflow_id = finalize_workflow_id(
+        epoch.scope_id, epoch.id, signature, signer_address, inputs_signature, accept_pinned_spec
+    )
     try:
         handle = await client.start_workflow(
             FINALIZE_EPOCH_WORKFLOW,

@@ -34,6 +34,12 @@ class FinalizeActivities:
             if epoch is None or epoch.scope_id not in {scope.scope_id for scope in self._spec.scopes}:
                 raise PayloadError("epochId", f"{asked.epoch_id} is no epoch of this node's scopes")
             result = finalize_signed(
-                self._ledger, self._spec, epoch, asked.signature, asked.signer_address, asked.inputs_signature
+                self._ledger,
+                self._spec,
+                epoch,
+                asked.signature,
+                asked.signer_address,
+                asked.inputs_signature,
+                accept_pinned_spec=bool(asked.accept_pinned_spec),
             )
             return result.model_dump(mode="json")

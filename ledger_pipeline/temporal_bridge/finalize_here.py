@@ -16,12 +16,14 @@ def finalize_signed(
     signature: str,
     signer_address: str | None,
     inputs_signature: str | None,
+    *,
+    accept_pinned_spec: bool = False,
 ) -> FinalizeEpochResult:
     """The statement, written or found, and what was done, as the contract has it. Raises as `settle.finalize`."""
     inputs = None
     if inputs_signature is not None:
         inputs = SignedInputs(inputs_signature, lambda rows: inputs_root(facts_of(rows)))
-    made = finalize(ledger, spec, epoch, signature, signer_address, inputs)
+    made = finalize(ledger, spec, epoch, signature, signer_address, inputs, accept_pinned_spec=accept_pinned_spec)
     statement = made.statement
     return FinalizeEpochResult(
         epoch_id=str(epoch.id),

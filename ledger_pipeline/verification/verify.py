@@ -94,12 +94,17 @@ def verify(facts: EpochFacts) -> list[Difference]:
 
 def warnings(facts: EpochFacts) -> list[str]:
     """What an epoch that closed before there was a rule may have, and one that closes now may not, a sentence each."""
+    unexplained = [
+        f"allocations {row.user_id}: a person decided {row.final_units} milli-units, and nobody said why"
+        for row in facts.allocations
+        if row.final_units is not None and not (row.override_reason or "").strip()
+    ][:MAX_DIFFERENCES]
     if RULE_KEY in facts.pinned_spec:
-        return []
+        return unexplained
     found = [str(difference) for difference in islice(_against_the_rule(facts), MAX_DIFFERENCES)]
-    if not found:
-        return []
-    return [f"it closed before there was a rule for ids and for numbers that are stated again: {found[0]}", *found[1:]]
+    if found:
+        found[0] = f"it closed before there was a rule for ids and for numbers that are stated again: {found[0]}"
+    return [*found, *unexplained]
 
 
 def bounded(differences: Iterable[Difference]) -> list[Difference]:

@@ -5,19 +5,21 @@ Each of these has a ledger of its own, for rows are written; what is refused out
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
 
-from ledger_pipeline.core.errors import StoreError
+from ledger_pipeline.core.errors import EpochNotReady, LedgerError, StoreError
 from ledger_pipeline.core.pins import approver_set_hash, epoch_pins, weight_config_hash
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, MAX_WEIGHT_MILLI
 from ledger_pipeline.pipeline.epochs import close
-from ledger_pipeline.pipeline.settle import set_aside
+from ledger_pipeline.pipeline.settle import draft_statement, finalize, set_aside, spec_differences
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -461,3 +463,50 @@ def test_nothing_is_unique_across_nodes(ledger_engine: Engine) -> None:
     ]
     assert len(found) > 20
     assert across == []
+
+
+def test_an_epoch_that_the_writer_closed_with_another_issuance_is_drafted_by_nobody_who_does_not_say_so(
+    writer: Engine, books_of_writer: PostgresLedger
+) -> None:
+    books = collected(books_of_writer).read()
+    books.materialize()
+    theirs = books.with_scope(base_issuance_credits=2 * POOL)
+    pins = asdict(epoch_pins(theirs.scope, books.epoch.weights_milli))
+    written(writer, f"{CLOSE} RETURNING 1", **{**pins, "pinned_spec": json.dumps(pins["pinned_spec"])})
+    theirs.materialize()
+    says = f'base_issuance_credits was pinned as "{2 * POOL}", and the repo-spec says "{POOL}"'
+    with pytest.raises(EpochNotReady, match=re.escape(says)):
+        books.draft()
+    [difference] = spec_differences(books.scope, books.epoch)
+    assert (str(difference), difference.pays) == (says, True)
+    # Whoever signs what it closed with all the same does so with open eyes, twice.
+    draft = draft_statement(books_of_writer, books.scope, books.epoch, accept_pinned_spec=True)
+    assert draft.pool_total_credits == 2 * POOL
+    signature = APPROVER.sign(draft.message)
+    with pytest.raises(EpochNotReady, match="give --accept-pinned-spec"):
+        books.finalize(signature)
+    finalize(books_of_writer, books.spec, books.epoch, signature, accept_pinned_spec=True)
+    assert books.epoch.pool_total_credits == 2 * POOL
+    # What is in force is amended, and signed by others, without: its pool is what was signed.
+    assert books.amend(ADA_USER, 1).pool_total_credits == 2 * POOL
+
+
+@pytest.mark.parametrize(
+    ("changes", "names", "refuses"),
+    [
+        ({"base_issuance_credits": POOL + 1}, ["base_issuance_credits"], True),
+        ({"weights_milli": {"github:pr_merged": 1}}, ["weights_milli"], True),
+        ({"approvers": APPROVERS[:1]}, ["approvers"], True),
+        ({"auto_close_grace_hours": 48, "scope_key": "other"}, ["auto_close_grace_hours", "scope_key"], False),
+    ],
+)
+def test_a_repo_spec_that_was_edited_after_the_closing_is_named_and_what_pays_is_asked_for(
+    ledger: PostgresLedger, changes: dict[str, Any], names: list[str], refuses: bool
+) -> None:
+    edited = reviewed(ledger).with_scope(**changes)
+    assert [difference.name for difference in spec_differences(edited.scope, edited.epoch)] == names
+    if refuses:
+        with pytest.raises(LedgerError):
+            edited.draft()
+    else:
+        assert edited.draft().pool_total_credits == POOL

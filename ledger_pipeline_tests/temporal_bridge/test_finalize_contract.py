@@ -44,6 +44,7 @@ def test_each_signature_has_a_workflow_of_its_own_whatever_its_spelling() -> Non
     with_inputs = finalize_workflow_id(SCOPE_ID, 7, signature, None, of_inputs)
     assert with_inputs != workflow_id()
     assert with_inputs == finalize_workflow_id(SCOPE_ID, 7, signature, None, twin(of_inputs))
+    assert finalize_workflow_id(SCOPE_ID, 7, signature, None, None, True) != workflow_id()
 
 
 def test_a_payload_may_bring_a_signature_of_the_inputs(ledger: PostgresLedger) -> None:
@@ -63,6 +64,16 @@ def test_a_payload_may_bring_a_signature_of_the_inputs(ledger: PostgresLedger) -
         made, again = asyncio.run(twice())
     assert made["statementId"] == again["statementId"]
     assert inputs_signers(facts(books)) == [APPROVER.address]
+
+
+def test_a_payload_may_accept_what_the_epoch_closed_with(ledger: PostgresLedger) -> None:
+    books = reviewed(ledger)
+    payload = {"epochId": str(books.epoch.id), "signature": books.signature(), "acceptPinnedSpec": True}
+    edited = books.with_scope(base_issuance_credits=POOL + 1)
+    with closing(WorkerThreads()) as threads:
+        activities = FinalizeActivities(edited.spec, ledger, threads.settling)
+        made = asyncio.run(ActivityEnvironment().run(activities.finalize_epoch, payload))
+    assert made["poolTotalCredits"] == str(POOL)
 
 
 def test_without_a_worker_the_command_says_so_and_ends(

@@ -588,3 +588,16 @@ def test_numbers_that_were_stated_before_are_a_difference_and_in_an_older_epoch_
     assert any(problem in warning for warning in warnings(again))
     assert problem not in map(str, verify(again))
     assert problem in map(str, verify(with_spec(again, id_rule="v1")))
+
+
+def test_units_that_were_decided_without_a_reason_are_named_and_verify() -> None:
+    facts = finalized()
+    assert warnings(facts) == []
+    [decided] = [row for row, allocation in enumerate(facts.allocations) if allocation.final_units is not None]
+    user = facts.allocations[decided].user_id
+    for reason in (None, " "):
+        unexplained = changed(facts, "allocations", decided, override_reason=reason)
+        assert verify(unexplained) == []
+        [warning] = warnings(unexplained)
+        assert warning.startswith(f"allocations {user}: a person decided ")
+        assert warning.endswith("and nobody said why")
