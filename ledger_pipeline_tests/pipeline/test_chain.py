@@ -1,6 +1,8 @@
 """What a stolen writer adds to a chain is never in force, never built on, named, and taken out on record."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 from uuid import UUID, uuid4
 
 import pytest
@@ -436,3 +438,24 @@ def test_an_archive_has_no_row_that_is_no_signature(ledger: PostgresLedger, ledg
     [kept] = statement_signatures(facts)
     assert kept.signer_wallet == APPROVER.address
     assert verify(facts.model_copy(update={"signatures": [kept]})) == []
+
+
+def test_the_few_places_are_not_raced_for(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    barrier = Barrier(4)
+
+    def fill(first: int) -> int:
+        barrier.wait()
+        taken = 0
+        for number in range(first, first + 5):
+            try:
+                sign(ledger_engine, original.id, SECOND_APPROVER.address, f"0x{number:0130x}")
+            except DBAPIError:
+                continue
+            taken += 1
+        return taken
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(fill, range(100, 500, 100))) == 8
+    assert len(ledger.statements.history(books.epoch).signatures) == 9
