@@ -255,6 +255,15 @@ def test_a_disabled_trigger_is_found(command: Command, environment: dict[str, st
     assert (state, "activity_events." in detail, "ENABLE TRIGGER" in remedy) == ("failed", True, True)
 
 
+def test_a_rule_that_rows_of_before_break_is_named(command: Command, environment: dict[str, str]) -> None:
+    execute(
+        environment["DATABASE_URL"], "ALTER TABLE user_bindings ADD CONSTRAINT a_rule CHECK (user_id <> '') NOT VALID"
+    )
+    state, detail, remedy = told(command("doctor", "--json", **environment), "rights")
+    assert (state, "VALIDATE CONSTRAINT" in remedy) == ("warning", True)
+    assert detail.startswith("rows from before a rule break it: user_bindings: CHECK (")
+
+
 def test_without_a_database_the_embedded_one_is_examined(
     command: Command, environment: dict[str, str], embedded_home: Path
 ) -> None:
