@@ -38,7 +38,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 52)]
+REVISIONS = [f"{number:04}" for number in range(10, 53)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
@@ -174,6 +174,7 @@ def fill_without_scopes(connection: Connection) -> None:
         "e2": running.end,
         "now": NOW,
         "hash": pull_request(1).payload_hash,
+        "at": pull_request(1).event_time,
     }
     for statement in (
         """INSERT INTO epochs (node_id, status, period_start, period_end, weight_config) VALUES
@@ -181,7 +182,7 @@ def fill_without_scopes(connection: Connection) -> None:
         """INSERT INTO activity_events (node_id, id, source, event_type, platform_user_id, platform_login,
                 artifact_url, metadata, payload_hash, producer, producer_version, event_time, retrieved_at)
             VALUES (%(node)s, 'github:pr:cogni-dao/cogni:1', 'github', 'pr_merged', '583231', 'ada', 'https://x', '{}',
-                %(hash)s, 'older', '0', %(s1)s, %(now)s),
+                %(hash)s, 'older', '0', %(at)s, %(now)s),
             (%(node)s, 'github:pr:cogni-dao/cogni:2', 'github', 'pr_merged', '583231', 'ada', 'https://x', '{}',
                 'other', 'older', '0', %(e1)s, %(now)s)""",
         """INSERT INTO activity_curation (node_id, epoch_id, event_id) VALUES

@@ -45,14 +45,19 @@ INSERT_NEW = text(f"""
     SELECT id, {FACT}, {PROVENANCE_VALUES} FROM incoming_events WHERE closed_epoch_id IS NULL
     ON CONFLICT DO NOTHING RETURNING id
 """)  # noqa: S608
+# What a hash is of stands beside it, in columns that whoever may write fills as they like: they are compared, too.
 # Scalar subqueries, so that each is one index look-up whatever the planner believes of a temporary table.
 WHAT_IS_STORED = text("""
     SELECT id, closed_epoch_id IS NOT NULL AS late,
-        (SELECT stored.payload_hash = incoming.payload_hash FROM activity_events AS stored
+        (SELECT (stored.payload_hash, stored.source, stored.event_type, stored.platform_user_id, stored.event_time)
+                = (incoming.payload_hash, incoming.source, incoming.event_type, incoming.platform_user_id,
+                    incoming.event_time) FROM activity_events AS stored
             WHERE node_id = :node_id AND scope_id = :scope_id AND stored.id = incoming.id) AS same_fact,
         (SELECT stored.source_object_id <> incoming.source_object_id FROM activity_events AS stored
             WHERE node_id = :node_id AND scope_id = :scope_id AND stored.id = incoming.id) AS of_other_object,
-        (SELECT ARRAY[stored.id, stored.payload_hash] FROM activity_events AS stored
+        (SELECT ARRAY[stored.id, stored.payload_hash,
+                CAST((stored.platform_user_id, stored.event_time) = (incoming.platform_user_id, incoming.event_time)
+                    AS text)] FROM activity_events AS stored
             WHERE node_id = :node_id AND scope_id = :scope_id AND stored.source = incoming.source
                 AND stored.event_type = incoming.event_type
                 AND stored.source_object_id = incoming.source_object_id) AS known_as
@@ -190,9 +195,10 @@ def _outcome(event: ActivityEvent, row: Row[*tuple[Any, ...]]) -> AppendOutcome:
     """What kept `event` out, from a row of WHAT_IS_STORED: its own object first, for its id may be another's."""
     if row.known_as is not None and row.known_as[0] != event.id:
         # The hash covers the id, which holds the repository's name: the same fact hashes alike under the stored id.
-        stored_id, stored_hash = row.known_as
+        stored_id, stored_hash, is_of_the_same = row.known_as
         under_its_name = payload_hash(stored_id, event.event_type, event.platform_user_id, dict(event.metadata))
-        return AppendOutcome.RENAMED if under_its_name == stored_hash else AppendOutcome.CONFLICT
+        is_renamed = under_its_name == stored_hash and is_of_the_same == "true"
+        return AppendOutcome.RENAMED if is_renamed else AppendOutcome.CONFLICT
     if row.of_other_object:
         return AppendOutcome.REPLACED
     if row.same_fact is not None:

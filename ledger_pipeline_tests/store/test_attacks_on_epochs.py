@@ -16,22 +16,25 @@ import pytest
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.errors import EpochNotReady, LedgerError, StoreError
+from ledger_pipeline.core.events import payload_hash
 from ledger_pipeline.core.pins import approver_set_hash, epoch_pins, weight_config_hash
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, MAX_WEIGHT_MILLI
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.settle import draft_statement, finalize, set_aside, spec_differences
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import Epoch, EpochStatus
+from ledger_pipeline.store.port import AppendOutcome, Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline.store.settlement_port import Judgement
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import (
+    GRACE,
     NODE_ID,
     PRODUCER,
     REPO,
     SCOPE_ID,
+    checkpoint,
     cursor,
     instant,
     pull_request,
@@ -230,7 +233,7 @@ def test_no_epoch_closes_before_its_end_or_unread(writer: Engine, books_of_write
     with pytest.raises(StoreError, match=f"pull_requests of {REPO} was not read to its end"):
         close(books_of_writer, unread.scope, unread.epoch)
     running = unread.scope.calendar.window_at(datetime.now(UTC))
-    of_today = Books(books_of_writer, unread.scope, running).read()
+    of_today = Books(books_of_writer, unread.scope, running)
     with pytest.raises(StoreError, match="refused: it runs until "):
         close(books_of_writer, of_today.scope, of_today.epoch)
     # Elsewhere, or up to less than its end, is not read; nor is what has no stream.
@@ -510,3 +513,59 @@ def test_a_repo_spec_that_was_edited_after_the_closing_is_named_and_what_pays_is
             edited.draft()
     else:
         assert edited.draft().pool_total_credits == POOL
+
+
+EVENT = """
+    INSERT INTO activity_events (id, source, event_type, event_time, node_id, scope_id, platform_user_id,
+        platform_login, artifact_url, metadata, payload_hash, source_object_id, producer, producer_version,
+        retrieved_at)
+    SELECT :id, source, event_type, :event_time, node_id, scope_id, :user, platform_login, artifact_url, metadata,
+        :payload_hash, :object_id, producer, producer_version, retrieved_at
+    FROM activity_events LIMIT 1 RETURNING 1
+"""
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["under its id", "under another name"])
+@pytest.mark.parametrize(
+    "forgery", [{"event_time": instant("1999-01-01")}, {"user": str(GRACE.user_id)}], ids=["in 1999", "for another"]
+)
+def test_no_event_is_taken_for_the_one_whose_hash_it_has(
+    writer: Engine, books_of_writer: PostgresLedger, forgery: dict[str, object], renamed: bool
+) -> None:
+    books_of_writer.append_events(SCOPE_ID, [pull_request(8)], PRODUCER, NOW)
+    honest = pull_request(9)
+    stored_id = honest.id.replace("cogni-dao/", "elsewhere/") if renamed else honest.id
+    true = {
+        "id": stored_id,
+        "event_time": honest.event_time,
+        "user": honest.platform_user_id,
+        "payload_hash": payload_hash(stored_id, honest.event_type, honest.platform_user_id, dict(honest.metadata)),
+        "object_id": honest.source_object_id,
+    }
+    written(writer, EVENT, **{**true, **forgery})
+    assert list(books_of_writer.append_events(SCOPE_ID, [honest], PRODUCER, NOW).values()) == [AppendOutcome.CONFLICT]
+    [kept] = books_of_writer.rejected(SCOPE_ID, window())
+    assert (kept.event_id, kept.event_time) == (honest.id, honest.event_time)
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("scan_receipts", "'covered_to', timestamptz '2999-01-01Z'"),
+        ("source_cursors", "'source_scope', 'other', 'cursor_value', timestamptz '2999-01-01Z'"),
+        ("scan_checkpoints", "'source_scope', 'other', 'watermark', timestamptz '2999-01-01Z'"),
+    ],
+)
+def test_nothing_was_read_up_to_a_time_that_is_to_come(
+    writer: Engine, books_of_writer: PostgresLedger, table: str, change: str
+) -> None:
+    books_of_writer.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])
+    books_of_writer.save_checkpoint(SCOPE_ID, checkpoint())
+    message = refused(writer, copied(table, change).replace("RETURNING id", ""))
+    assert "is more than a day to come, and nothing was read up to then" in message
+
+
+def test_nothing_is_pinned_before_an_epoch_closes(writer: Engine, books_of_writer: PostgresLedger) -> None:
+    collected(books_of_writer)
+    for change in ("closed_at = now()", "pinned_spec = '{}'", "allocation_algo_ref = 'x'", "approver_set_hash = 'x'"):
+        assert "what it is paid by is pinned when it closes" in refused(writer, f"UPDATE epochs SET {change}")
