@@ -87,9 +87,10 @@ def replaced_id(source_scope_id: str | None, cursors: Mapping[str, Cursor]) -> s
 def has_grown_unseen(
     totals: Mapping[str, int], newer: Mapping[str, int], cursors: Mapping[str, Cursor], streams: Iterable[str]
 ) -> bool:
-    """Whether a total grew by more than the items that are `newer` than the floors explain.
+    """Whether a total grew by more than the items that were made since the floors, `newer`, explain.
 
-    Then an item has come back with its old update: an account or a spam flag was undone, a permission was given.
+    Then an older item has come back, with its old update maybe: an account or a spam flag was undone, a permission was
+    given. That others were updated meanwhile explains nothing, for they were counted before.
     """
     for stream in streams:
         before = cursors[stream].source_total if stream in cursors else None

@@ -64,7 +64,7 @@ class ScanPage:
     `position` resumes the scan behind this page; None on the last one.
     `source_scope_id` is the source's own id of what answered, which a name may change hands without; None where it
     tells none. `totals` are the source's counts of all items, by stream that it counts and this page was asked for;
-    `newer` counts the items of this page that were updated since the floor. `unread` are the items of this page that
+    `newer` counts the items of this page that were made since the floor. `unread` are the items of this page that
     cannot be read, with whatever events of theirs can; `settled` are those of the request's `unread` that this page has
     read whole, or that the source has no more.
     `refused` are streams asked for that the source does not give to these credentials, each with what to do about it

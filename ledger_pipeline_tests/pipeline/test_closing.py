@@ -164,6 +164,31 @@ def test_items_that_come_back_with_their_old_update_make_the_scan_read_back(
     assert len(github.requests) == 1
 
 
+def test_an_item_that_comes_back_is_not_explained_by_the_update_of_another(
+    github: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    github.replace_world(world(merged(1, NOW - HOUR)))
+    run([LAST_WEEK, THIS_WEEK])
+    updated = merged(1, NOW - HOUR, touched_at=(NOW + HOUR,))
+    github.replace_world(
+        world(updated, merged(2, THIS_WEEK.start + HOUR), merged(9, NOW + HOUR, created_at=NOW + HOUR))
+    )
+    github.set_clock(NOW + 2 * HOUR)
+    assert run().read_back == [NAME]
+    assert f"github:pr:{NAME}:2" in stored_ids(ledger)
+
+
+def test_items_that_are_made_explain_a_total_that_grows(github: Simulator, run: Collect) -> None:
+    github.replace_world(world(merged(1, NOW - HOUR)))
+    run()
+    made = (merged(n, NOW + HOUR, created_at=NOW + HOUR / 2) for n in range(2, 5))
+    github.replace_world(world(merged(1, NOW - HOUR), *made))
+    github.set_clock(NOW + 2 * HOUR)
+    github.clear_requests()
+    assert run().read_back == []
+    assert len(github.requests) == 1
+
+
 def test_many_repositories_see_what_came_back_by_their_heads(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:

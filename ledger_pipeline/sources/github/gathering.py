@@ -59,7 +59,8 @@ class Gathered:
         if total is not None:
             self.totals[counted] = total
         updates = [item.updated for item in items if item.updated is not None]
-        self.newer[counted] = sum(connection.floor is not None and moment >= connection.floor for moment in updates)
+        created = [item.created for item in items if item.created is not None]
+        self.newer[counted] = sum(connection.floor is not None and moment >= connection.floor for moment in created)
         if updates:
             span = UpdateSpan(min(updates), max(updates), page.total_count)
             spans = {ISSUES: span} if of_issues else {PULL_REQUESTS: span, REVIEWS: replace(span, source_total=None)}
