@@ -178,7 +178,7 @@ def _other_spec(facts: EpochFacts, file: Path | None) -> Iterator[Difference]:
         return
     for difference in _pinned_otherwise(facts, scope)[:PINS_SHOWN]:
         yield Difference(
-            f"repo-spec {difference.name}", f"pinned {difference.pinned}, but --spec says {difference.now}"
+            f"repo-spec {difference.name}", f"pinned {difference.pinned}, but --spec says {difference.current}"
         )
 
 

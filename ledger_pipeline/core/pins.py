@@ -40,11 +40,11 @@ class PinDifference:
 
     name: str
     pinned: str
-    now: str
+    current: str
     pays: bool
 
     def __str__(self) -> str:
-        return f"{self.name} was pinned as {self.pinned}, and the repo-spec says {self.now}"
+        return f"{self.name} was pinned as {self.pinned}, and the repo-spec says {self.current}"
 
 
 def pin_differences(
