@@ -50,12 +50,15 @@ def item_name(source_scope: str, key: ItemKey) -> str:
     return f"{source_scope}#{key.number or key.kind.replace('_', '-')}"
 
 
+def earliest_of(one: UnreadItem, other: UnreadItem) -> datetime | None:
+    """From when on events of either may be; None: at any time."""
+    return None if one.earliest is None or other.earliest is None else min(one.earliest, other.earliest)
+
+
 def one_by_key(items: Iterable[UnreadItem]) -> list[UnreadItem]:
     """One item a key, sorted: it holds what any of several may, and has the last one's reason."""
     by_key: dict[ItemKey, UnreadItem] = {}
     for item in items:
         before = by_key.get(item.key, item)
-        is_bounded = before.earliest is not None and item.earliest is not None
-        earliest = min(before.earliest, item.earliest) if is_bounded else None  # type: ignore[type-var]
-        by_key[item.key] = replace(item, earliest=earliest, latest=max(before.latest, item.latest))
+        by_key[item.key] = replace(item, earliest=earliest_of(before, item), latest=max(before.latest, item.latest))
     return sorted(by_key.values(), key=lambda item: item.key)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS, ActivityEvent, SkippedActivity
-from ledger_pipeline.core.unread import ItemKey, UnreadItem
+from ledger_pipeline.core.unread import ItemKey, UnreadItem, earliest_of
 from ledger_pipeline.sources.github.asking import RepositoryPart
 from ledger_pipeline.sources.github.payloads import Counted, Listed, Page, UnusablePayload, read
 from ledger_pipeline.sources.github.position import Connection
@@ -36,8 +36,7 @@ class Gathered:
     def cannot_read(self, item: UnreadItem) -> None:
         """Note an item; several that tell no number count as one, of the time that holds them all."""
         known = self.unread.get(item.key, item)
-        earliest = None if None in (known.earliest, item.earliest) else min(known.earliest, item.earliest)  # type: ignore[type-var]
-        self.unread[item.key] = replace(known, earliest=earliest, latest=max(known.latest, item.latest))
+        self.unread[item.key] = replace(known, earliest=earliest_of(known, item), latest=max(known.latest, item.latest))
 
     def settle(self, key: ItemKey) -> None:
         """The item is read, or gone."""
