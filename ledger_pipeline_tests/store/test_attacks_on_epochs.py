@@ -37,8 +37,10 @@ from ledger_pipeline_tests.builders import (
     checkpoint,
     cursor,
     instant,
+    note_unread,
     pull_request,
     receipt,
+    unread,
     window,
 )
 from ledger_pipeline_tests.postgres import set_status
@@ -554,6 +556,7 @@ def test_no_event_is_taken_for_the_one_whose_hash_it_has(
         ("scan_receipts", "'covered_to', timestamptz '2999-01-01Z'"),
         ("source_cursors", "'source_scope', 'other', 'cursor_value', timestamptz '2999-01-01Z'"),
         ("scan_checkpoints", "'source_scope', 'other', 'watermark', timestamptz '2999-01-01Z'"),
+        ("unread_items", "'source_scope', 'other', 'last_tried_at', timestamptz '2999-01-01Z'"),
     ],
 )
 def test_nothing_was_read_up_to_a_time_that_is_to_come(
@@ -561,6 +564,7 @@ def test_nothing_was_read_up_to_a_time_that_is_to_come(
 ) -> None:
     books_of_writer.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])
     books_of_writer.save_checkpoint(SCOPE_ID, checkpoint())
+    note_unread(books_of_writer, unread(12))
     message = refused(writer, copied(table, change).replace("RETURNING id", ""))
     assert "is more than a day to come, and nothing was read up to then" in message
 
