@@ -19,6 +19,7 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
+from ledger_pipeline.defs.metadata import Metadata
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, left_out_text, unread_summary
@@ -94,10 +95,15 @@ def partition_results(
         for window, completeness in read.items():
             key = partition_key(window, scope)
             problems = [str(part) for part in completeness.missing(now)]
-            missing = plain.json(problems)
+            metadata: Metadata = {}
+            if problems:
+                metadata["missing"] = plain.json(problems)
             if completeness.unread:
+                metadata["unread"] = _unread_table(completeness.unread)
                 problems.append(f"{unread_summary(completeness.unread)}. {WHAT_TO_DO}; {HOW_TO_CLOSE}")
             left_out = [left_out_text(item) for item in completeness.left_out]
+            if left_out:
+                metadata["closed_without"] = plain.json(left_out)
             yield evaluation(
                 ACTIVITY_EVENTS,
                 EVERY_SOURCE_SCOPE_READ,
@@ -106,11 +112,7 @@ def partition_results(
                 passed=not problems,
                 severity=dg.AssetCheckSeverity.ERROR,
                 description=f"{key}: {'; '.join([*(problems or ['all read']), *left_out])}",
-                metadata={
-                    "missing": missing,
-                    "unread": _unread_table(completeness.unread),
-                    "closed_without": plain.json(left_out),
-                },
+                metadata=metadata,
             )
     if NOTHING_REJECTED in selected:
         for found in rejections:
@@ -124,7 +126,10 @@ def partition_results(
                 passed=not found.events,
                 severity=dg.AssetCheckSeverity.WARN,
                 description=f"{key}: {reasons or 'nothing rejected'}{_advice(found)}",
-                metadata={"rejected": found.events, "first_rejected": _rejected_table(found)},
+                metadata={
+                    "rejected": found.events,
+                    **({"first_rejected": _rejected_table(found)} if found.first else {}),
+                },
             )
 
 
@@ -137,7 +142,7 @@ def evaluation(
     passed: bool,
     severity: dg.AssetCheckSeverity,
     description: str,
-    metadata: Mapping[str, dg.MetadataValue | int],
+    metadata: Mapping[str, dg.MetadataValue | str | int],
     blocking: bool = False,
 ) -> dg.AssetCheckEvaluation:
     """A check's result on one partition, about the materialization that `targets` has of it."""

@@ -32,6 +32,7 @@ from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, curate, fill_pool
 from ledger_pipeline.pipeline.completeness import window_completeness
+from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.settle import next_steps
 from ledger_pipeline.store.port import Epoch, LedgerStore
 from ledger_pipeline.store.settlement_port import UnresolvedAccount, valued
@@ -157,15 +158,15 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
                     allocations = allocate(store, scope, each)
                     metadata: Metadata = {
                         "users": len(allocations),
-                        "total_units": str(sum(found.units for found in allocations)),
+                        "total_units": units_text(sum(found.units for found in allocations)),
                         "decided_by_person": sum(found.final_units is not None for found in allocations),
                         "allocations": plain.table(
                             [
                                 {
                                     "user": found.user_id,
                                     "events": found.activity_count,
-                                    "proposed_units": str(found.proposed_units),
-                                    "final_units": "" if found.final_units is None else str(found.final_units),
+                                    "proposed_units": units_text(found.proposed_units),
+                                    "final_units": "" if found.final_units is None else units_text(found.final_units),
                                     "reason": found.override_reason or "",
                                 }
                                 for found in allocations
@@ -247,7 +248,7 @@ def _epoch_metadata(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Metada
 
 def _accounts_table(unresolved: Sequence[UnresolvedAccount]) -> dg.MetadataValue:
     rows = [
-        {"account": each.external_id, "login": each.login, "events": each.events, "units": str(each.units)}
+        {"account": each.external_id, "login": each.login, "events": each.events, "units": units_text(each.units)}
         for each in unresolved[:ACCOUNTS_LISTED]
     ]
     return plain.table(rows, ACCOUNT_COLUMNS)

@@ -18,6 +18,8 @@ from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
 from ledger_pipeline.pipeline.chain import statement_chain
+from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.store.settlement_port import Statement
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import verify
@@ -77,7 +79,8 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                     key = partition_key(epoch.window, scope)
                     history = store.statements.history(epoch)
                     if not history.statements:
-                        context.log.info(f"{key}: in {epoch.status.value}, no statement yet")
+                        if PAYOUT_STATEMENT in context.selected_asset_keys:
+                            context.log_event(_no_statement(key, epoch))
                         continue
                     chain = statement_chain(store.node_id, scope, epoch, history, audited=True)
                     differences = [
@@ -101,7 +104,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                         description=f"{key}: {_told(differences)}",
                         metadata={
                             "differences": len(differences),
-                            "first_differences": plain.json(differences[:DIFFERENCES_LISTED]),
+                            **_first_differences(differences),
                         },
                         blocking=True,
                     )
@@ -111,6 +114,20 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
             raise dg.Failure(problem, allow_retries=False)
 
     return payout_statement
+
+
+def _no_statement(key: str, epoch: Epoch) -> dg.AssetObservation:
+    """Says on the partition's own page why it stays grey: an observation, for there is nothing to materialize."""
+    return dg.AssetObservation(
+        PAYOUT_STATEMENT,
+        description=f"{key}: the epoch is in {epoch.status.value} and has no statement: finalizing it makes one",
+        metadata={"epoch_status": epoch.status.value, "statement": "none yet"},
+        partition=key,
+    )
+
+
+def _first_differences(differences: Sequence[str]) -> Metadata:
+    return {"first_differences": plain.json(differences[:DIFFERENCES_LISTED])} if differences else {}
 
 
 def _told(differences: Sequence[str]) -> str:
@@ -131,7 +148,7 @@ def _statement_metadata(
             [
                 {
                     "user": line["userId"],
-                    "units": line["totalUnits"],
+                    "units": units_text(int(line["totalUnits"])),
                     "share": line["share"],
                     "credits": line["amountCredits"],
                 }

@@ -63,6 +63,12 @@ def test_another_partitions_run_leaves_the_red_one_red(deployment: Deployment, l
     assert statuses(deployment, NOTHING_REJECTED) == {"2026-02-09": RED, "2026-02-16": GREEN}
 
 
+def test_a_green_check_lists_nothing_where_there_is_nothing(deployment: Deployment) -> None:
+    assert deployment.materialize("2026-02-16").success
+    assert set(latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-16").metadata) == {"partition"}
+    assert set(latest(deployment, NOTHING_REJECTED, "2026-02-16").metadata) == {"partition", "rejected"}
+
+
 def test_a_payout_statement_settles_what_was_rejected_before_it_and_nothing_after(
     deployment: Deployment, ledger_engine: Engine
 ) -> None:

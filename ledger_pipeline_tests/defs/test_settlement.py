@@ -80,7 +80,7 @@ def test_an_epoch_is_proposed_from_what_the_ledger_holds(settled: Deployment) ->
     curation = settled.metadata("activity_curation", WEEK)
     assert (curation["events"], curation["added"], curation["unresolved"], curation["users"]) == (2, 2, 2, 0)
     [account] = curation["unresolved_accounts"].records
-    assert account.data == {"account": str(ANA.database_id), "login": "ana", "events": 2, "units": "1500"}
+    assert account.data == {"account": str(ANA.database_id), "login": "ana", "events": 2, "units": "1.5"}
     assert settled.metadata("epoch_allocations", WEEK)["users"] == 0
     pool = settled.metadata("pool_components", WEEK)
     assert (pool["pool_total_credits"], pool["locked"]) == ("1000", True)
@@ -99,15 +99,15 @@ def test_who_is_bound_later_is_resolved_by_the_next_materialization_and_what_a_p
     curation = settled.metadata("activity_curation", WEEK)
     assert (curation["added"], curation["resolved"], curation["unresolved"], curation["overridden"]) == (0, 2, 0, 1)
     allocations = settled.metadata("epoch_allocations", WEEK)
-    assert allocations["total_units"] == "2500"
+    assert allocations["total_units"] == "2.5"
     assert "data:image/png;base64," in allocations["units_per_user"]
 
 
 def test_a_range_is_proposed_in_one_run_each_epoch_with_its_own(settled: Deployment) -> None:
     bind_ana(settled)
     assert run_job(settled, "allocate_epoch", WEEK, LATER).success
-    assert settled.metadata("epoch_allocations", WEEK)["total_units"] == "1500"
-    assert settled.metadata("epoch_allocations", LATER)["total_units"] == "300"
+    assert settled.metadata("epoch_allocations", WEEK)["total_units"] == "1.5"
+    assert settled.metadata("epoch_allocations", LATER)["total_units"] == "0.3"
 
 
 def test_an_epoch_that_was_never_collected_is_told(settled: Deployment) -> None:
@@ -122,16 +122,25 @@ def test_only_a_signed_epoch_has_a_statement_and_it_recomputes(settled: Deployme
     assert run_job(settled, "allocate_epoch", WEEK, LATER).success
     assert run_job(settled, "state_payouts", WEEK, LATER).success
     assert settled.materialized("payout_statement") == set()
+    for partition in (WEEK, LATER):
+        [said] = settled.instance.fetch_observations(
+            dg.AssetRecordsFilter(asset_key=PAYOUT_STATEMENT, asset_partitions=[partition]), limit=2
+        ).records
+        assert said.asset_observation is not None
+        assert "is in review and has no statement" in (said.asset_observation.description or "")
     sign(settled)
     assert run_job(settled, "state_payouts", WEEK, LATER).success
     assert settled.materialized("payout_statement") == {WEEK}
     statement = settled.metadata("payout_statement", WEEK)
     assert (statement["pool_total_credits"], statement["signers"]) == ("1000", APPROVER.address)
     assert statement["supersedes"] == "nothing: the original"
+    [payout] = statement["payouts"].records
+    assert (payout.data["units"], payout.data["credits"]) == ("1.5", "1000")
     assert "data:image/png;base64," in statement["credits_per_user"]
     assert settled.metadata("epoch", WEEK)["epoch_status"] == "finalized"
     evaluation = settled.check_evaluation(STATEMENT_RECOMPUTES, WEEK, PAYOUT_STATEMENT)
     assert (evaluation.passed, evaluation.blocking) == (True, True)
+    assert set(evaluation.metadata) == {"partition", "differences"}
 
 
 def test_a_number_that_does_not_follow_fails_the_blocking_check_and_the_run(
