@@ -119,11 +119,12 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                     )
                 if report.unread:
                     context.log.warning(plain_message(unread_summary(report.unread)))
+                # Before what failed, which people are to see last.
+                yield from tell_of_other_epochs(context, store, source.name, scope, report, clock.now())
                 if report.failures:
                     # `activity_events` is not reached in this run, so its check is told from here.
                     yield from source_scopes_failed(context.instance, scope, report.windows, report.failures)
                     failures += report.failures
-                yield from tell_of_other_epochs(context, store, source.name, scope, report, clock.now())
                 receipts = receipts_by_partition(store.receipts(scope.scope_id, source.name, report.windows))
                 held = store.events_per_type(scope.scope_id, report.windows)
                 added = report.added_elsewhere()

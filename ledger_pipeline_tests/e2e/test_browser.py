@@ -1,11 +1,13 @@
-"""As a person does it, in Chromium: a backfill from the partition dialog, a partition's metadata, a failing check, the
-report. Screenshots of each step are left in `.ledger/e2e`, to be looked at.
+"""As a person does it, in Chromium: a backfill from the partition dialog, a partition's metadata, a week that nobody
+read, a late event, a failing check, the report, and what the demo left.
 
+Screenshots of each step are left in `.ledger/e2e`, to be looked at.
 Run by `make e2e`; Debian's Chromium does the rendering, Playwright drives it.
 """
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ from ledger_pipeline.settings import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline_tests.command_line import Command
+from ledger_pipeline_tests.sources.simulator.worlds import merged
 from ledger_pipeline_tests.test_develop import REPO_SPEC, Dev, running
 from ledger_pipeline_tests.waiting import eventually
 
@@ -69,8 +73,7 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 @pytest.fixture
 def page() -> Iterator[Page]:
     """A browser's page, as wide as a laptop's."""
-    shutil.rmtree(ARTEFACTS, ignore_errors=True)
-    ARTEFACTS.mkdir(parents=True)
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
         page = browser.new_page(viewport={"width": 1500, "height": 950})
@@ -90,6 +93,8 @@ def test_from_the_partition_dialog_to_green_to_a_red_check_to_the_report(
     launch_backfill(page, url, epochs)
     eventually(lambda: green(url) == EPOCHS, deadline_seconds=120)
     read_partition(page, url, epochs[-1])
+    see_a_week_that_nobody_read_refused_and_all_others_grey(page, url, epochs[0])
+    see_a_late_event_change_its_weeks_numbers(page, url, github, epochs[-1])
     break_a_repository_and_see_it_red(page, url, github)
     look_at_the_report(page, dev, command, epochs[-1])
 
@@ -121,14 +126,55 @@ def read_partition(page: Page, url: str, epoch: EpochWindow) -> None:
     keep(page, "3-partition-metadata")
 
 
-def break_a_repository_and_see_it_red(page: Page, url: str, github: Simulator) -> None:
-    github.faults.for_repository("cogni-dao/website", Failure.NOT_FOUND)
+def see_a_week_that_nobody_read_refused_and_all_others_grey(page: Page, url: str, first: EpochWindow) -> None:
+    week = EpochCalendar(7).window_at(first.start - timedelta(weeks=1))
+    page.goto(f"{url}/assets/activity_events?view=partitions")
+    page.get_by_role("button", name="Materialize…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_placeholder("ex: ").fill(week.key)
+    dialog.get_by_placeholder("ex: ").press("Enter")
+    dialog.get_by_role("button", name="All", exact=True).last.click()
+    keep(page, "3a-materialize-a-week-nobody-read")
+    dialog.get_by_role("button", name="Launch").click()
+    eventually(lambda: failed_runs(url) == 1, deadline_seconds=120)
+    page.goto(f"{url}/assets/activity_events?view=partitions&partition={week.key}|default")
+    expect(page.get_by_text("did not materialize this asset")).to_be_visible()
+    expect(page.get_by_text(f"Materialized ({EPOCHS})")).to_be_visible()
+    expect(page.get_by_text("Failed (1)")).to_be_visible()
+    keep(page, "3b-nobody-read-it")
+    page.get_by_text("View logs").click()
+    expect(page.get_by_text(f"never collected: epochs {week.key}").first).to_be_visible()
+    keep(page, "3c-refused-by-name")
+    assert green(url) == EPOCHS
+
+
+def see_a_late_event_change_its_weeks_numbers(page: Page, url: str, github: Simulator, epoch: EpochWindow) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    github.set_clock(now)
+    first, *others = github.world.repositories
+    late = merged(900_001, epoch.start + timedelta(hours=1), touched_at=(now,))
+    first = replace(first, pull_requests=(*first.pull_requests, late))
+    github.replace_world(World((first, *others)))
+    launch_running_epoch(page, url)
+    # The running epoch is collected; that of the week before says at once what came too late for it.
+    eventually(lambda: green(url) == EPOCHS + 1, deadline_seconds=120)
+    page.goto(f"{url}/assets/activity_events?view=partitions&partition={epoch.key}|default")
+    expect(page.get_by_text("rejected_by_reason")).to_be_visible()
+    keep(page, "3d-late-event")
+
+
+def launch_running_epoch(page: Page, url: str) -> None:
     page.goto(f"{url}/locations/ledger_pipeline/asset-groups/ingestion/lineage")
     page.get_by_role("button", name="Materialize all…").click()
     page.get_by_role("button", name="Latest").click()
     page.get_by_role("button", name="All", exact=True).last.click()
     page.get_by_role("button", name="Launch").click()
-    eventually(lambda: failed_runs(url), deadline_seconds=120)
+
+
+def break_a_repository_and_see_it_red(page: Page, url: str, github: Simulator) -> None:
+    github.faults.for_repository("cogni-dao/website", Failure.NOT_FOUND)
+    launch_running_epoch(page, url)
+    eventually(lambda: failed_runs(url) == 2, deadline_seconds=120)
     page.goto(f"{url}/assets/activity_events?view=checks")
     page.get_by_text("every_source_scope_read").first.click()
     expect(page.get_by_text("Failed").first).to_be_visible()
@@ -149,6 +195,24 @@ def look_at_the_report(page: Page, dev: Dev, command: Command, epoch: EpochWindo
     page.set_viewport_size(PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     page.screenshot(path=ARTEFACTS / "6-report-on-a-phone.png", full_page=True)
+
+
+@pytest.mark.timeout(600)
+def test_after_the_demo_all_is_green_and_its_signed_epoch_is_there(
+    embedded_home: Path, tmp_path: Path, page: Page, command: Command
+) -> None:
+    assert command("demo", LEDGER_HOME=str(embedded_home), LEDGER_REPO_SPEC=str(REPO_SPEC)).code == 0
+    with running(embedded_home, tmp_path) as dev:
+        url = f"http://127.0.0.1:{dev.port}"
+        page.goto(f"{url}/locations/ledger_pipeline/asset-groups/ingestion/lineage")
+        expect(page.get_by_text("activity_events").first).to_be_visible()
+        expect(page.get_by_text("Missing", exact=True)).to_have_count(0)
+        keep(page, "7-lineage-after-the-demo")
+        page.goto(f"{url}/assets/payout_statement?view=partitions&partition=2026-01-05|default")
+        # A sensor notices it within a minute.
+        expect(page.get_by_text("statement_id")).to_be_visible(timeout=120_000)
+        expect(page.get_by_text("0x70997970C51812dc3A010C7d01b50e0d17dc79C8").first).to_be_visible()
+        keep(page, "8-signed-epoch")
 
 
 def keep(page: Page, name: str) -> None:
