@@ -108,6 +108,7 @@ class SourceScopeScan:
         self._watermark: datetime | None = None
         self._totals: dict[str, int] = {}
         self._newer: Counter[str] = Counter()
+        self._counted: set[str] = set()
         self._times_replaced = 0
         self._refused: dict[str, str] = {}
         self._to_ask = collection.planning.opened.unread.to_ask(part.source, part.source_scope)
@@ -169,7 +170,7 @@ class SourceScopeScan:
         producer = Producer(shared.source.producer, shared.source.producer_version)
         outcomes = shared.store.append_events(shared.scope.scope_id, page.events, producer, page.retrieved_at)
         shared.store.record_skipped(shared.scope.scope_id, page.skipped, page.retrieved_at)
-        part.count(page, outcomes, shared.scope.calendar)
+        part.count(self._not_counted(page), outcomes, shared.scope.calendar)
         self._note_unread(page)
         if page.position is not None and self._plans:
             shared.store.save_checkpoint(shared.scope.scope_id, self._checkpoint(page, self._watermark))
@@ -233,17 +234,33 @@ class SourceScopeScan:
         plan = self._shared.planning.anew(replaced)
         part.source_scope_id, part.replaced = page.source_scope_id, replaced
         self._plans = plan.coverage
+        self._counted.clear()
         self._begin()
         return True
 
-    def _has_more_come_back(self) -> bool:
-        """Whether there is more than the scan explains, so that it has to read back to the oldest open epoch."""
+    def _not_counted(self, page: ScanPage) -> ScanPage:
+        """`page` without what was counted before it turned out that the scan has to read back over the same items."""
+        if self._may_read_back():
+            self._counted.update(event.id for event in page.events)
+            self._counted.update(item.event_id for item in page.skipped)
+            return page
+        events = tuple(event for event in page.events if event.id not in self._counted)
+        skipped = tuple(item for item in page.skipped if item.event_id not in self._counted)
+        return replace(page, events=events, skipped=skipped)
+
+    def _may_read_back(self) -> bool:
+        """Whether a total may yet show that there is more than this scan reads; then it has only news to read."""
         part, planning = self._part, self._shared.planning
         if self._resumed is not None or part.reads_back or part.replaced is not None:
             return False
-        if all(plan.covered_from <= planning.back_to for plan in self._plans):
-            return False
-        return has_grown_unseen(self._totals, self._newer, part.before, [plan.stream for plan in self._plans])
+        return not all(plan.covered_from <= planning.back_to for plan in self._plans)
+
+    def _has_more_come_back(self) -> bool:
+        """Whether there is more than the scan explains, so that it has to read back to the oldest open epoch."""
+        part = self._part
+        return self._may_read_back() and has_grown_unseen(
+            self._totals, self._newer, part.before, [plan.stream for plan in self._plans]
+        )
 
     def _pages_read(self) -> int:
         return self._part.pages + (self._resumed.pages if self._resumed else 0)

@@ -174,8 +174,11 @@ def test_an_item_that_comes_back_is_not_explained_by_the_update_of_another(
         world(updated, merged(2, THIS_WEEK.start + HOUR), merged(9, NOW + HOUR, created_at=NOW + HOUR))
     )
     github.set_clock(NOW + 2 * HOUR)
-    assert run().read_back == [NAME]
+    report = run()
+    assert report.read_back == [NAME]
     assert f"github:pr:{NAME}:2" in stored_ids(ledger)
+    # The updated one and the made one were met before the scan read back over them, and count once.
+    assert report.tally(THIS_WEEK, report.streams).outcomes == {AppendOutcome.NEW: 2, AppendOutcome.DUPLICATE: 1}
 
 
 def test_items_that_are_made_explain_a_total_that_grows(github: Simulator, run: Collect) -> None:
