@@ -44,7 +44,7 @@ def _check_length(days: int) -> int:
 
 def _check_credits(text: object) -> int:
     if not isinstance(text, str) or not re.fullmatch(r"0|[1-9][0-9]*", text) or int(text) > MAX_CREDITS:
-        raise ValueError('a whole number of credits in quotes, as "10000"')
+        raise ValueError('a whole number of credits in quotes, as "10000", at most 10^18')
     return int(text)
 
 

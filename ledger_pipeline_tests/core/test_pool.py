@@ -1,16 +1,16 @@
-"""What a pool is made of: known components, amounts a BIGINT holds, and evidence for what a person adds."""
+"""What a pool is made of: known components, amounts whose sum a BIGINT holds, and evidence for what a person adds."""
 
 from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
 
-from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.pool import (
     ALGORITHM_VERSIONS,
     BASE_ISSUANCE,
     KPI_BONUS_V0,
+    MAX_CREDITS,
     TOP_UP,
     NewPoolComponent,
     base_issuance,
@@ -33,9 +33,9 @@ def test_each_component_names_the_algorithm_of_its_amount(name: str, algorithm: 
 
 
 def test_the_base_issuance_is_the_repo_specs_amount_and_says_so_in_a_string_json_keeps_exact() -> None:
-    issued = base_issuance(2**60)
-    assert (issued.component_id, issued.amount_credits) == (BASE_ISSUANCE, 2**60)
-    assert issued.inputs == {"base_issuance_credits": str(2**60)}
+    issued = base_issuance(2**59)
+    assert (issued.component_id, issued.amount_credits) == (BASE_ISSUANCE, 2**59)
+    assert issued.inputs == {"base_issuance_credits": str(2**59)}
     assert issued.evidence_ref is None
 
 
@@ -46,13 +46,13 @@ def test_an_unknown_component_is_refused_naming_those_there_are(name: str) -> No
 
 
 @pytest.mark.parametrize("name", ALGORITHM_VERSIONS)
-@pytest.mark.parametrize("amount", [-1, MAX_UNITS + 1, 10**30])
-def test_an_amount_that_is_negative_or_no_bigint_is_refused(name: str, amount: int) -> None:
-    with pytest.raises(AllocationError, match=f"^{name}: {amount} credits are not 0 to {MAX_UNITS}$"):
+@pytest.mark.parametrize("amount", [-1, MAX_CREDITS + 1, 10**30])
+def test_an_amount_that_is_negative_or_too_large_is_refused(name: str, amount: int) -> None:
+    with pytest.raises(AllocationError, match=f"^{name}: {amount} credits are not 0 to {MAX_CREDITS}$"):
         component(name, amount)
 
 
-@pytest.mark.parametrize("amount", [0, MAX_UNITS])
+@pytest.mark.parametrize("amount", [0, MAX_CREDITS])
 def test_the_smallest_and_the_largest_amount_are_accepted(amount: int) -> None:
     assert component(amount=amount).amount_credits == base_issuance(amount).amount_credits == amount
 

@@ -70,10 +70,11 @@ def test_a_closed_epoch_keeps_its_algorithm_and_an_open_one_has_the_specs(ledger
 def test_units_that_cannot_be_leave_the_allocations_as_they_were(ledger: PostgresLedger, ledger_engine: Engine) -> None:
     books = collected(ledger)
     before = allocated(books)
-    with ledger_engine.begin() as connection:  # as it was before there was a rule
-        connection.exec_driver_sql(
-            "ALTER TABLE activity_curation DROP CONSTRAINT activity_curation_weight_override_milli_check"
-        )
+    with ledger_engine.begin() as connection:  # as it was before there were rules
+        for rule in ("check", "sign_check"):
+            connection.exec_driver_sql(
+                f"ALTER TABLE activity_curation DROP CONSTRAINT activity_curation_weight_override_milli_{rule}"
+            )
     ledger.curation.judge(books.epoch, review(1).id, Judgement("no", weight_override_milli=-1))
     with pytest.raises(AllocationError, match=f"user {GRACE_USER}.*negative"):
         allocated(books)

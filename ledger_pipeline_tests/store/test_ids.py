@@ -97,12 +97,13 @@ def test_one_signature_redirects_no_pool(ledger: PostgresLedger, ledger_engine: 
         "UPDATE user_bindings SET user_id = :evil",
         "INSERT INTO user_bindings (node_id, provider, external_id, user_id) VALUES (:node, 'github', '9', :evil)",
         "UPDATE activity_curation SET user_id = :evil",
-        "UPDATE epoch_allocations SET user_id = :evil WHERE user_id = 'user-ada'",
         "INSERT INTO epoch_allocations (node_id, epoch_id, user_id, proposed_units, activity_count) "
         "SELECT :node, id, :evil, 500, 1 FROM epochs",
     ):
         given = {"node": NODE_ID, "evil": EVIL} if ":node" in statement else {"evil": EVIL}
         assert 'refused: "user-ada:2000?user-grace" is no id of a user' in refused(ledger_engine, statement, **given)
+    other_user = "UPDATE epoch_allocations SET user_id = :evil WHERE user_id = 'user-ada'"
+    assert "and user user-ada, and stays so" in refused(ledger_engine, other_user, evil=EVIL)
     other = finalized(ledger, of=weeks(2, "2026-02-16")[1])
     correct = (
         "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason) "

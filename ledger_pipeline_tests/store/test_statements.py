@@ -288,7 +288,7 @@ def test_eight_at_once_amend_once(ledger: PostgresLedger) -> None:
 
 CHANGES: dict[str, tuple[str, Callable[[Books], object]]] = {
     "a decision": (
-        "UPDATE epoch_allocations SET final_units = 1 WHERE user_id = 'user-ada'",
+        "UPDATE epoch_allocations SET final_units = 1, override_reason = 'less' WHERE user_id = 'user-ada'",
         lambda books: books.ledger.allocations.decide(books.epoch, ADA_USER, 1, "less"),
     ),
     "a new allocation": (
@@ -301,7 +301,9 @@ CHANGES: dict[str, tuple[str, Callable[[Books], object]]] = {
         lambda books: books.ledger.allocations.propose(books.epoch, []),
     ),
     "a moved account": (
-        "UPDATE epoch_allocations SET user_id = 'countess' WHERE user_id = 'user-ada'",
+        "WITH gone AS (DELETE FROM epoch_allocations WHERE user_id = 'user-ada' RETURNING *) "
+        "INSERT INTO epoch_allocations (node_id, epoch_id, user_id, proposed_units, activity_count) "
+        "SELECT node_id, epoch_id, 'countess', proposed_units, activity_count FROM gone",
         lambda books: books.ledger.identities.move(NewBinding("github", str(ADA.user_id), "countess")),
     ),
 }
