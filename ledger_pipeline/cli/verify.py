@@ -19,19 +19,9 @@ from ledger_pipeline.core.unread import ItemKey, item_name
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.verification.archive import read_archive, write_archive
-from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.limits import DEFAULT_MEGABYTES, MEGABYTE, ArchiveLimits
 from ledger_pipeline.verification.record import EpochFacts, facts_of
-from ledger_pipeline.verification.verify import (
-    ContributorAccount,
-    Difference,
-    accounts,
-    inputs_signatures,
-    inputs_signers,
-    statement_signatures,
-    verify,
-    warnings,
-)
+from ledger_pipeline.verification.verify import ContributorAccount, Difference, Examination
 
 # What an archive holds may be of any length, and as many rows.
 MESSAGE_LENGTH = 1000
@@ -68,7 +58,7 @@ MaxMegabytes = Annotated[
         metavar="N",
         min=1,
         max=2000,
-        help="The largest archive to read; takes 10 times that.",
+        help="The largest archive to read; its time and memory grow with it.",
     ),
 ]
 Output = Annotated[
@@ -101,23 +91,24 @@ def command(
         facts, damages, scope = _facts(epoch_name or "", scope_key)
         drift = [str(difference) for difference in _pinned_otherwise(facts, scope)]
         source = "the ledger"
-    differences = [*damages, *verify(facts), *_other_approvers(facts, approvers), *_other_spec(facts, spec)]
-    contributors = accounts(facts)
+    looked = Examination(facts)
+    differences = [*damages, *looked.differences(), *_other_approvers(facts, approvers), *_other_spec(facts, spec)]
+    contributors = looked.accounts()
     if as_json:
-        print_json({**_json(facts, differences, contributors), "pinned_spec_differs": drift})
+        print_json({**_json(looked, differences, contributors), "pinned_spec_differs": drift})
     else:
         _print(source, facts, contributors, user)
         for difference in differences:
             say(plain_message(str(difference), MESSAGE_LENGTH))
         for warning in (
-            *warnings(facts),
+            *looked.warnings(),
             *(f"the pinned spec differs from the repo-spec now: {line}" for line in drift),
         ):
             say(plain_message(f"warning: {warning}", MESSAGE_LENGTH))
     if differences:
         raise VerificationFailed(f"{len(differences)} differences: see above")
     if not as_json:
-        for line in _signed(facts):
+        for line in _signed(looked):
             say(plain_message(line, SIGNED_LENGTH))
         say("every number follows from the rows before it, and the signatures are good")
 
@@ -126,9 +117,10 @@ def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = No
     """Write a finalized epoch as one archive that anybody can verify with no database and no network."""
     facts, _, _ = _facts(epoch_name, scope_key)
     # Whoever may write to the ledger can add rows that are no signature of anything: no archive has them.
-    signatures = statement_signatures(facts)
+    looked = Examination(facts)
+    signatures = looked.statement_signatures()
     dropped = len(facts.signatures) - len(signatures)
-    facts = facts.model_copy(update={"signatures": signatures, "inputs_signatures": inputs_signatures(facts)})
+    facts = facts.model_copy(update={"signatures": signatures, "inputs_signatures": looked.inputs_signatures()})
     if dropped:
         say(f"{dropped} rows that are no approver's signature stay behind: `ledger-pipeline verify` names them")
     # A name that somebody may have written into the ledger chooses no other folder.
@@ -233,8 +225,9 @@ def _addresses(given: str) -> list[str]:
     return addresses
 
 
-def _signed(facts: EpochFacts) -> Iterator[str]:
+def _signed(looked: Examination) -> Iterator[str]:
     """What the signatures say and what they do not, in a line each."""
+    facts = looked.facts
     named = facts.pinned_spec.get("approvers")
     approvers = ", ".join(map(str, named)) if isinstance(named, list) else "none"
     for row in facts.left_out[:LEFT_OUT_SHOWN]:
@@ -244,15 +237,15 @@ def _signed(facts: EpochFacts) -> Iterator[str]:
         yield f"and without {len(facts.left_out) - LEFT_OUT_SHOWN} more"
     yield f"approvers when it closed: {approvers}; approver_set_hash {facts.epoch.approver_set_hash}"
     yield "signed: node, scope, epoch, each user's units, the pool's total"
-    if signers := inputs_signers(facts):
+    if signers := looked.inputs_signers():
         yield (
             "signed as well: the events and decisions that the units follow from, by their root "
-            f"{inputs_root(facts)}; by {', '.join(signers)}"
+            f"{looked.inputs_root}; by {', '.join(signers)}"
         )
         return
     yield (
         "not signed: the events and decisions that the units follow from; their root is "
-        f"{inputs_root(facts)}: compare it with what an approver gives you"
+        f"{looked.inputs_root}: compare it with what an approver gives you"
     )
 
 
@@ -264,14 +257,14 @@ def _how(account: ContributorAccount) -> str:
 
 
 def _json(
-    facts: EpochFacts, differences: list[Difference], contributors: list[ContributorAccount]
+    looked: Examination, differences: list[Difference], contributors: list[ContributorAccount]
 ) -> dict[str, object]:
     return {
-        "epoch_id": str(facts.epoch.epoch_id),
-        "approver_set_hash": facts.epoch.approver_set_hash,
-        "inputs_root": inputs_root(facts),
-        "inputs_signed_by": inputs_signers(facts),
-        "warnings": warnings(facts),
+        "epoch_id": str(looked.facts.epoch.epoch_id),
+        "approver_set_hash": looked.facts.epoch.approver_set_hash,
+        "inputs_root": looked.inputs_root,
+        "inputs_signed_by": looked.inputs_signers(),
+        "warnings": looked.warnings(),
         "differences": [{"where": difference.where, "problem": difference.problem} for difference in differences],
         "contributors": [
             {

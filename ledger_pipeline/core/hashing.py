@@ -12,11 +12,13 @@ from typing import TypeAlias
 Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
 
 _JSON_TEXT = json.JSONEncoder(ensure_ascii=False).encode
+_CANONICAL_TEXT = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def canonical_json(value: Json) -> str:
     """`value` in its one spelling. Raises TypeError for a float, a non-string key or anything not JSON."""
-    return json.dumps(_checked(value), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return _CANONICAL_TEXT(value if _is_plain(value) else _checked(value))
 
 
 def sha256_hex(value: Json) -> str:
@@ -58,6 +60,19 @@ class EventSetHash:
         closed = self._hash.copy()
         closed.update(b"]")
         return closed.hexdigest()
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is what a JSON parser makes, without a float: nothing of it is checked or copied then."""
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():  # type: ignore[attr-defined]
+            if type(key) is not str or not (type(item) in _PLAIN or _is_plain(item)):
+                return False
+        return True
+    if kind is list:
+        return all(type(item) in _PLAIN or _is_plain(item) for item in value)  # type: ignore[attr-defined]
+    return kind in _PLAIN
 
 
 def _checked(value: Json) -> Json:

@@ -8,7 +8,7 @@ database has the same list (`ledger_is_id`).
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from unicodedata import category, is_normalized, normalize
 
 from ledger_pipeline.core.errors import IdentityError
@@ -133,11 +133,9 @@ def _groups(ids: Iterable[str], key: Callable[[str], str]) -> list[tuple[str, ..
     return sorted(tuple(sorted(group)) for group in alike.values() if len(group) > 1)
 
 
-def broken_ids(values: Mapping[str, Iterable[str]]) -> list[str]:
+def broken_ids(values: Mapping[str, Iterable[str]]) -> Iterator[str]:
     """Of ids by what they are of, each that is none, as a sentence; each once."""
-    return [
-        f"{what} {plain_message(repr(value))} {problem}"
-        for what, ids in values.items()
-        for value in sorted(set(ids))
-        if (problem := why_not_an_id(value)) is not None
-    ]
+    for what, ids in values.items():
+        for value in sorted(set(ids)):
+            if (problem := why_not_an_id(value)) is not None:
+                yield f"{what} {plain_message(repr(value))} {problem}"

@@ -309,9 +309,8 @@ def _draft(
 def _check_users(scope: Scope, epoch: Epoch, units: Sequence[UserUnits], chain: StatementChain) -> None:
     """Raises EpochNotReady where one of the users could be read as another, or as several."""
     stated = set() if chain.in_force is None else {line.user_id for line in stated_units(chain.in_force)}
-    broken = broken_ids(
-        {"user": [line.user_id for line in units if line.user_id not in stated or is_ambiguous(line.user_id)]}
-    )
+    new_or_ambiguous = [line.user_id for line in units if line.user_id not in stated or is_ambiguous(line.user_id)]
+    broken = list(broken_ids({"user": new_or_ambiguous}))
     if broken:
         raise EpochNotReady(
             f"epoch {epoch.window.key} of {scope.scope_key}: {'; '.join(broken[:BROKEN_NAMED])}: give the account "

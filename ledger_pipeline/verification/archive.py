@@ -8,29 +8,20 @@ the hashes anew can write another epoch, and no other spelling of this one.
 
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
-from itertools import pairwise, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ledger_pipeline.core.errors import ArchiveError
 from ledger_pipeline.core.hashing import canonical_json
-from ledger_pipeline.verification.limits import (
-    MAX_DEPTH,
-    MAX_ENTRIES,
-    MAX_SIGNATURES,
-    MAX_STATEMENT_LINES,
-    ArchiveLimits,
-    MemoryBudget,
-    memory_of,
-)
-from ledger_pipeline.verification.record import LISTS, MAX_DIGITS, OPTIONAL_LISTS, EpochFacts, EpochRecord
-from ledger_pipeline.verification.verify import Difference, bounded
+from ledger_pipeline.verification.limits import MAX_ENTRIES, Amounts, ArchiveLimits, KeptIds
+from ledger_pipeline.verification.lines import Member, Rows, parsed_json, parsed_row
+from ledger_pipeline.verification.record import LISTS, OPTIONAL_LISTS, EpochFacts, EpochRecord, Record
+from ledger_pipeline.verification.verify import MAX_DIFFERENCES, Difference, bounded
 
 FORMAT = "ledger-pipeline epoch archive, version 1"
 EPOCH, PINNED_SPEC, LINE_HASHES, SUMS = "epoch.json", "repo-spec.json", "line-hashes.json", "SHA256SUMS"
@@ -80,7 +71,7 @@ def in_ledger_order(facts: EpochFacts) -> EpochFacts:
     return facts.model_copy(update=ordered)
 
 
-def _written(facts: EpochFacts) -> dict[str, bytes]:
+def _written(facts: EpochFacts) -> dict[str, Member]:
     """The members of an epoch's archive, by name."""
     members: dict[str, str] = {
         EPOCH: facts.epoch.canonical() + "\n",
@@ -88,18 +79,18 @@ def _written(facts: EpochFacts) -> dict[str, bytes]:
     }
     for name in (*LISTS, *(name for name in OPTIONAL_LISTS if getattr(facts, name))):
         members[f"{name}.jsonl"] = "".join(f"{row.canonical()}\n" for row in getattr(facts, name))
-    encoded = {name: text.encode() for name, text in members.items()}
+    encoded = {name: Member(text.encode()) for name, text in members.items()}
     return encoded | _hashes(encoded)
 
 
-def _hashes(members: Mapping[str, bytes]) -> dict[str, bytes]:
+def _hashes(members: Mapping[str, Member]) -> dict[str, Member]:
     """The two members that hold the hashes of all others."""
-    lines = {name: [_hash(line) for line in _lines(content)] for name, content in members.items()}
-    line_hashes = canonical_json({"format": FORMAT, "lines": lines}).encode() + b"\n"
+    lines = {name: [_hash(line) for line in member.lines()] for name, member in members.items()}
+    line_hashes = Member(canonical_json({"format": FORMAT, "lines": lines}).encode() + b"\n")
     hashed = {**members, LINE_HASHES: line_hashes}
     # As `sha256sum --check SHA256SUMS` reads it.
-    sums = "".join(f"{_hash(content)}  {name}\n" for name, content in hashed.items())
-    return {LINE_HASHES: line_hashes, SUMS: sums.encode()}
+    sums = "".join(f"{_hash(member.view)}  {name}\n" for name, member in hashed.items())
+    return {LINE_HASHES: line_hashes, SUMS: Member(sums.encode())}
 
 
 def write_archive(facts: EpochFacts, file: Path) -> str:
@@ -121,18 +112,24 @@ def read_archive(file: Path, limits: ArchiveLimits | None = None) -> Archive:
     limits = limits or ArchiveLimits()
     content = _content(file, limits)
     members = _members(file, content)
-    _check_lines(file, members, limits)
-    damages = bounded([*bounded(_damaged_lines(members, limits)), *_damaged_frame(content, members)])
-    respelled: list[Difference] = []
     try:
-        facts = _facts(members, limits, respelled.append)
+        limits.check_work(_amounts(members))
     except ArchiveError as error:
-        where = "; ".join(map(str, damages)) or "its lines are as they were written"
+        raise ArchiveError(f"{file}: {error}") from None
+    hashes = _hashes({name: member for name, member in members.items() if name not in {LINE_HASHES, SUMS}})
+    rehashed = [name for name, member in hashes.items() if member.view != members[name].view]
+    damages = [*(bounded(_damaged_lines(members, limits)) if rehashed else ()), *_damaged_frame(content, members)]
+    reading = _Reading(members, limits)
+    try:
+        facts = reading.facts()
+    except ArchiveError as error:
+        where = "; ".join(map(str, bounded(damages))) or "its lines are as they were written"
         raise ArchiveError(f"{file}: {error} ({where})") from None
     if not damages:
         # Somebody may have written it anew, hashes and all: the same values then have other spellings.
-        damages = bounded([*respelled, *_disordered(facts), *_rehashed(members)])
-    return Archive(_hash(content), facts, tuple(damages))
+        damages = [*reading.respelled, *reading.disordered]
+        damages += [Difference(name, "it is not spelled as it is written") for name in rehashed]
+    return Archive(_hash(content), facts, tuple(bounded(damages)))
 
 
 def _content(file: Path, limits: ArchiveLimits) -> bytes:
@@ -146,7 +143,7 @@ def _content(file: Path, limits: ArchiveLimits) -> bytes:
     return content
 
 
-def _members(file: Path, content: bytes) -> dict[str, bytes]:
+def _members(file: Path, content: bytes) -> dict[str, Member]:
     """Each member's bytes as they stand in the file, whatever its checksum says of them."""
     no_archive = f"{file}: no archive, or its directory (at the end of the file) is damaged: "
     if (problem := _directory_problem(content)) is not None:
@@ -171,15 +168,23 @@ def _members(file: Path, content: bytes) -> dict[str, bytes]:
         if entry.header_offset < end or start + entry.file_size > len(content):
             raise ArchiveError(f"{file}: no epoch's archive: {entry.filename} overlaps what stands before or after it")
         end = start + entry.file_size
-        found[entry.filename] = content[start:end]
+        found[entry.filename] = Member(content, start, end)
     optional = [name for name in OPTIONAL_MEMBERS if name in found]
     return {name: found[name] for name in (*MEMBERS[:-2], *optional, *MEMBERS[-2:])}
 
 
-def _check_lines(file: Path, members: Mapping[str, bytes], limits: ArchiveLimits) -> None:
-    lines = sum(content.count(b"\n") for content in members.values())
-    if lines > limits.max_lines:
-        raise ArchiveError(f"{file}: {lines} lines are more than the {limits.max_lines} of an archive: {limits.advice}")
+def _amounts(members: Mapping[str, Member]) -> Amounts:
+    """What is in them, by what lines and values begin and end with; nothing is parsed."""
+    rows = {name: member.count(b"\n") + (not member.is_ended()) for name, member in members.items()}
+    users = rows["allocations.jsonl"] + rows["corrections.jsonl"]
+    return Amounts(
+        # Hashes are no rows, and cost the little that a row's values do.
+        rows=sum(rows.values()),
+        values=sum(member.count(mark) for member in members.values() for mark in (b",", b":", b"[", b"{")),
+        text_bytes=sum(len(member) for member in members.values()),
+        signatures=rows["signatures.jsonl"] + rows.get("inputs_signatures.jsonl", 0),
+        payouts=rows["statements.jsonl"] * users,
+    )
 
 
 def _directory_problem(content: bytes) -> str | None:
@@ -195,23 +200,24 @@ def _directory_problem(content: bytes) -> str | None:
     return None
 
 
-def _damaged_lines(members: Mapping[str, bytes], limits: ArchiveLimits) -> Iterator[Difference]:
+def _damaged_lines(members: Mapping[str, Member], limits: ArchiveLimits) -> Iterator[Difference]:
     """Lines that do not have the hash that was written for them; the hashes themselves are held by SHA256SUMS."""
-    listed = (line.partition("  ") for line in members[SUMS].decode(errors="replace").split("\n"))
+    listed = (line.decode(errors="replace").partition("  ") for line in members[SUMS].lines())
     sums = {name: hash_ for hash_, _, name in listed}
     *hashed, line_hashes, _ = members
     for name in (*hashed, line_hashes):
-        if sums.get(name) != _hash(members[name]):
+        if sums.get(name) != _hash(members[name].view):
             yield Difference(name, f"its bytes are not those that {SUMS} lists")
-    too_much = memory_of(members[LINE_HASHES]) > limits.max_line_memory_bytes
+    content = bytes(members[LINE_HASHES].view)
     try:
-        written = json.loads(b"" if too_much else members[LINE_HASHES])["lines"]
+        limits.check_line(LINE_HASHES, content)
+        written = json.loads(content)["lines"]
         hashes = {name: list(written[name]) for name in hashed}
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ArchiveError, ValueError, KeyError, TypeError, RecursionError):
         yield Difference(LINE_HASHES, "it cannot be read, so changes are not located by line")
         return
     for name, expected in hashes.items():
-        for number, (line, hash_) in enumerate(zip_longest(_lines(members[name]), expected), start=1):
+        for number, (line, hash_) in enumerate(zip_longest(members[name].lines(), expected), start=1):
             if line is None:
                 yield Difference(f"{name} line {number}", "it is missing")
             elif hash_ is None:
@@ -220,7 +226,7 @@ def _damaged_lines(members: Mapping[str, bytes], limits: ArchiveLimits) -> Itera
                 yield Difference(f"{name} line {number}", "it was changed")
 
 
-def _damaged_frame(content: bytes, members: Mapping[str, bytes]) -> Iterator[Difference]:
+def _damaged_frame(content: bytes, members: Mapping[str, Member]) -> Iterator[Difference]:
     """The first byte outside of the members that is not as we write it, and a length that differs."""
     again = _zip(members)
     if content == again:
@@ -232,133 +238,78 @@ def _damaged_frame(content: bytes, members: Mapping[str, bytes]) -> Iterator[Dif
     yield Difference("archive", f"it has {len(content)} bytes, not {len(again)}")
 
 
-def _disordered(facts: EpochFacts) -> Iterator[Difference]:
-    """Rows that do not stand behind those that the ledger has before them. Of corrections only the ledger knows."""
-    for name, key in _ORDER.items():
-        for number, (row, following) in enumerate(pairwise(getattr(facts, name)), start=2):
-            if key(row) > key(following):
-                yield Difference(f"{name}.jsonl line {number}", "it is not in the ledger's order")
+class _Reading:
+    """Reads what the members say, a line at a time, and keeps of it what is not said as we say it."""
 
+    def __init__(self, members: Mapping[str, Member], limits: ArchiveLimits) -> None:
+        self._members, self._limits = members, limits
+        self._kept = KeptIds(limits)
+        self.respelled: list[Difference] = []
+        # Rows that stand before one which the ledger has before them. Of corrections only the ledger knows.
+        self.disordered: list[Difference] = []
 
-def _rehashed(members: Mapping[str, bytes]) -> Iterator[Difference]:
-    """Lists of hashes that are spelled otherwise than we write them."""
-    hashed = {name: content for name, content in members.items() if name not in {LINE_HASHES, SUMS}}
-    for name, written in _hashes(hashed).items():
-        if members[name] != written:
-            yield Difference(name, "it is not spelled as it is written")
+    def facts(self) -> EpochFacts:
+        """Raises ArchiveError naming file, line and key of what cannot be read."""
+        spec_line = self._whole(PINNED_SPEC)
+        spec = parsed_json(PINNED_SPEC, spec_line)
+        if spec_line != canonical_json(spec).encode() + b"\n":
+            self._respelled(f"{PINNED_SPEC} line 1")
+        epoch_line = self._whole(EPOCH)
+        epoch = parsed_row(EPOCH, epoch_line, EpochRecord)
+        if epoch_line != epoch.canonical().encode() + b"\n":
+            self._respelled(f"{EPOCH} line 1")
+        models = {**LISTS, **OPTIONAL_LISTS}
+        lists: dict[str, Any] = {
+            name: self._rows(name, model) for name, model in models.items() if f"{name}.jsonl" in self._members
+        }
+        for name in lists.keys() & OPTIONAL_LISTS.keys():
+            if not lists[name]:
+                self._say(self.respelled, f"{name}.jsonl", "it is empty, and no archive of ours has it then")
+        return EpochFacts.model_construct(epoch=epoch, pinned_spec=spec, **lists)
 
+    def _whole(self, name: str) -> bytes:
+        line = bytes(self._members[name].view)
+        self._limits.check_line(name, line)
+        return line
 
-def _facts(members: Mapping[str, bytes], limits: ArchiveLimits, respelled: Callable[[Difference], None]) -> EpochFacts:
-    """What the members say. `respelled` is told of lines that say it in another way than we write it.
-
-    Raises ArchiveError naming file, line and key.
-    """
-    budget = MemoryBudget(limits)
-
-    def parsed(name: str, model: Any) -> Iterator[Any]:
-        for number, line in enumerate(_lines(members[name]), start=1):
-            where = f"{name} line {number}"
-            budget.spend(where, line)
-            yield (row := _parsed(where, line, model))
+    def _rows(self, name: str, model: type[Record]) -> Rows[Any]:
+        file, key = f"{name}.jsonl", _ORDER.get(name)
+        member, before, as_written = self._members[file], None, True
+        for number, line in enumerate(member.lines(), start=1):
+            where = f"{file} line {number}"
+            self._limits.check_line(where, line)
+            row = parsed_row(where, line, model)
+            self._kept.keep(where, row.ids())
             if line != row.canonical().encode():
-                respelled(Difference(where, "it is not spelled as it is written"))
-        if members[name] and not members[name].endswith(b"\n"):
-            respelled(Difference(name, "no line feed ends its last line"))
+                as_written = False
+                self._respelled(where)
+            position = None if key is None else key(row)
+            if before is not None and before > position:
+                self._say(self.disordered, where, "it is not in the ledger's order")
+            before = position
+        if not member.is_ended():
+            self._say(self.respelled, file, "no line feed ends its last line")
+        return Rows(member, model, as_written=as_written)
 
-    budget.spend(PINNED_SPEC, members[PINNED_SPEC])
-    spec = _json(PINNED_SPEC, members[PINNED_SPEC])
-    if members[PINNED_SPEC] != canonical_json(spec).encode() + b"\n":
-        respelled(Difference(f"{PINNED_SPEC} line 1", "it is not spelled as it is written"))
-    budget.spend(EPOCH, members[EPOCH])
-    epoch = _parsed(EPOCH, members[EPOCH], EpochRecord)
-    if members[EPOCH] != epoch.canonical().encode() + b"\n":
-        respelled(Difference(f"{EPOCH} line 1", "it is not spelled as it is written"))
-    models = {name: model for name, model in {**LISTS, **OPTIONAL_LISTS}.items() if f"{name}.jsonl" in members}
-    lists: dict[str, Any] = {name: list(parsed(f"{name}.jsonl", model)) for name, model in models.items()}
-    for name in models.keys() & OPTIONAL_LISTS.keys():
-        if not lists[name]:
-            respelled(Difference(f"{name}.jsonl", "it is empty, and no archive of ours has it then"))
-    _check_work(lists)
-    return EpochFacts.model_construct(epoch=epoch, pinned_spec=spec, **lists)
+    def _respelled(self, where: str) -> None:
+        self._say(self.respelled, where, "it is not spelled as it is written")
+
+    @staticmethod
+    def _say(differences: list[Difference], where: str, problem: str) -> None:
+        if len(differences) < MAX_DIFFERENCES:
+            differences.append(Difference(where, problem))
 
 
-def _check_work(lists: Mapping[str, Sequence[Any]]) -> None:
-    """Raises ArchiveError for rows that few bytes hold, and much time would go into."""
-    signatures = len(lists["signatures"]) + len(lists.get("inputs_signatures", ()))
-    statements = len(lists["statements"])
-    if signatures > MAX_SIGNATURES:
-        raise ArchiveError(
-            f"signatures.jsonl: {signatures} signatures are more than the {MAX_SIGNATURES} of an archive"
-        )
-    users = len(lists["allocations"]) + len(lists["corrections"])
-    if statements * users > MAX_STATEMENT_LINES:
-        raise ArchiveError(
-            f"statements.jsonl: {statements} statements of up to {users} users are more than the "
-            f"{MAX_STATEMENT_LINES} lines of an archive"
-        )
-
-
-def _parsed(where: str, line: bytes, model: Any) -> Any:
-    try:
-        return model.model_validate(_json(where, line))
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(map(str, first["loc"])) or "the row"
-        raise ArchiveError(f"{where}: {key}: {first['msg']}") from None
-
-
-def _json(where: str, line: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(line.decode(), parse_int=_integer, parse_float=_no_number, parse_constant=_no_number)
-        _check_depth(value, MAX_DEPTH)
-        if b"\\u" in line:
-            # JSON can escape half a character, which no hash can be computed of.
-            json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise ArchiveError(f"{where}: not JSON as it is written") from None
-    if not isinstance(value, dict):
-        raise ArchiveError(f"{where}: not a JSON object")
-    return value
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise ValueError
-    return int(digits)
-
-
-def _no_number(spelling: str) -> None:
-    # A fraction, 1e3, NaN: no row of ours has one, and no hash can be computed of it.
-    raise ValueError(spelling)
-
-
-def _check_depth(value: object, left: int) -> None:
-    if left < 0:
-        raise ValueError
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for inner in value:
-            if isinstance(inner, dict | list):
-                _check_depth(inner, left - 1)
-
-
-def _lines(content: bytes) -> list[bytes]:
-    """Lines without their line feed; only the line feed ends one, whatever else Unicode calls a line's end."""
-    lines = content.split(b"\n")
-    return lines[:-1] if lines[-1] == b"" else lines
-
-
-def _zip(members: Mapping[str, bytes]) -> bytes:
+def _zip(members: Mapping[str, Member]) -> bytes:
     file = BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as container:
-        for name, content in members.items():
+        for name, member in members.items():
             entry = zipfile.ZipInfo(name, _NO_TIME)
             entry.create_system = _UNIX
             entry.external_attr = 0o644 << 16
-            container.writestr(entry, content)
+            container.writestr(entry, member.view)
     return file.getvalue()
 
 
-def _hash(content: bytes) -> str:
+def _hash(content: bytes | memoryview) -> str:
     return sha256(content).hexdigest()

@@ -4,11 +4,12 @@ An approver's signature is of each user's units and of the pool's total. Another
 verifies as well: two people who compare this root know that they speak of the same events.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 from ledger_pipeline.core.hashing import canonical_json
-from ledger_pipeline.verification.record import EpochFacts
+from ledger_pipeline.verification.lines import Rows
+from ledger_pipeline.verification.record import EpochFacts, Record
 
 FORMAT = "ledger-pipeline epoch inputs, version 1"
 LISTS = ("events", "curation", "allocations", "pool")
@@ -23,16 +24,22 @@ def inputs_root(facts: EpochFacts) -> str:
     """
     digest = sha256()
     for line in _lines(facts):
-        digest.update(line.encode() + b"\n")
+        digest.update(line)
+        digest.update(b"\n")
     return digest.hexdigest()
 
 
-def _lines(facts: EpochFacts) -> Iterator[str]:
-    yield FORMAT
+def _lines(facts: EpochFacts) -> Iterator[bytes]:
+    yield FORMAT.encode()
     # Both change when it is signed: they follow from what is signed.
     epoch = facts.epoch.model_dump(mode="json", exclude={"status", "pool_total_credits"})
-    yield canonical_json(epoch)
-    yield canonical_json(dict(facts.pinned_spec))
+    yield canonical_json(epoch).encode()
+    yield canonical_json(dict(facts.pinned_spec)).encode()
     for name in (*LISTS, *(name for name in ("left_out", "pool_set_aside") if getattr(facts, name))):
-        yield name
-        yield from sorted(row.canonical() for row in getattr(facts, name))
+        yield name.encode()
+        # In UTF-8 the order of bytes is that of code points.
+        yield from sorted(_canonical(getattr(facts, name)))
+
+
+def _canonical(rows: Sequence[Record]) -> Iterator[bytes]:
+    return rows.canonical() if isinstance(rows, Rows) else (row.canonical().encode() for row in rows)

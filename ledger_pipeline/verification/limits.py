@@ -1,35 +1,67 @@
-"""What an archive may ask of whoever verifies it: known before anything in it is read.
+"""What an archive may ask of whoever verifies it: known before anything in it is parsed.
 
-An archive comes from anybody. Its bytes are bounded, and of each line, before it is parsed, the memory that it can
-take: a few bytes of JSON become hundreds in a program.
+An archive comes from anybody. Its bytes are bounded; so is the time that it can take, by counting what lines and values
+begin and end with; and so is the memory of each line: a few bytes of JSON become hundreds in a program.
 """
 
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ledger_pipeline.core.errors import ArchiveError
 
 MEGABYTE = 1_000_000
-DEFAULT_MEGABYTES = 20
+DEFAULT_MEGABYTES = 50
 
 # An archive has eleven members; a directory of this size is read whole.
 MAX_ENTRIES = 32
 # The spec and an epoch's rows nest a handful deep.
 MAX_DEPTH = 64
 MAX_SIGNATURES = 500
-# Each statement is computed anew over every user.
-MAX_STATEMENT_LINES = 1_000_000
 
-# Measured on CPython: what a JSON value takes beside its text, and a row beside its values.
+# Of a file of the default size: the seconds that all its lines may take, the memory that one line's values may, and
+# the memory that the ids of all its rows may.
+_WORK_SECONDS = 6.5
+_LINE_MEMORY_BYTES = 32 * MEGABYTE
+_KEPT_BYTES = 40 * MEGABYTE
+
+# Measured on CPython, on one slow core: what reading and checking a row takes beside its values, a value beside its
+# text, a byte of text, a line of a statement's payouts for one user, and a signature.
+_ROW_SECONDS, _VALUE_SECONDS, _BYTE_SECONDS = 22e-6, 0.5e-6, 20e-9
+_PAYOUT_SECONDS, _SIGNATURE_SECONDS = 10e-6, 6e-3
+# What a JSON value takes beside its text, and a row beside its values.
 _VALUE_BYTES, _OBJECT_BYTES, _LIST_BYTES, _ROW_BYTES = 64, 200, 80, 900
 _WIDEST_CHARACTER_BYTES = 4
-_MEMORY_PER_BYTE = 10
-# A line is held several times over while it is compared with its one spelling.
-_LINE_MEMORY_BYTES = 16 * MEGABYTE
+# A line shorter than this takes less than any limit, whatever is in it.
+_SHORT_LINE_BYTES = 64_000
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What there is of what takes time."""
+
+    rows: int
+    values: int
+    text_bytes: int
+    signatures: int
+    payouts: int
+
+    @property
+    def seconds(self) -> float:
+        """The processor time that it can take, about."""
+        return (
+            self.rows * _ROW_SECONDS
+            + self.values * _VALUE_SECONDS
+            + self.text_bytes * _BYTE_SECONDS
+            + self.signatures * _SIGNATURE_SECONDS
+            + self.payouts * _PAYOUT_SECONDS
+        )
 
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """At most `megabytes` (of a million bytes) of file; its values may take ten times that in memory."""
+    """At most `megabytes` (of a million bytes) of file. What it may take grows with them, and never falls below what a
+    file of the default size may take."""
 
     megabytes: int = DEFAULT_MEGABYTES
 
@@ -39,39 +71,56 @@ class ArchiveLimits:
         return self.megabytes * MEGABYTE
 
     @property
-    def max_memory_bytes(self) -> int:
-        """What all values may take."""
-        return self.max_bytes * _MEMORY_PER_BYTE
-
-    @property
-    def max_lines(self) -> int:
-        """How many rows may take that, be they empty."""
-        return self.max_memory_bytes // _ROW_BYTES
-
-    @property
     def max_line_memory_bytes(self) -> int:
         """What the values of one line may take."""
-        return max(_LINE_MEMORY_BYTES, self.max_bytes)
+        return int(_LINE_MEMORY_BYTES * self._factor)
+
+    @property
+    def max_kept_bytes(self) -> int:
+        """What the ids of all rows may take."""
+        return int(_KEPT_BYTES * self._factor)
 
     @property
     def advice(self) -> str:
         """What whoever trusts an archive beyond the limits can do."""
         return "if you know who made it, give --max-megabytes"
 
+    def check_work(self, amounts: Amounts) -> None:
+        """Raises ArchiveError for what takes more time than a file may."""
+        if amounts.signatures > MAX_SIGNATURES:
+            raise ArchiveError(f"{amounts.signatures} signatures are more than the {MAX_SIGNATURES} of an archive")
+        if amounts.seconds > _WORK_SECONDS * self._factor:
+            raise ArchiveError(
+                f"{amounts.rows} rows with {amounts.values} values, {amounts.signatures} signatures and "
+                f"{amounts.payouts} payouts to compute would take {amounts.seconds:.1f} s, more than the "
+                f"{_WORK_SECONDS * self._factor:.1f} s of an archive of {self.megabytes} MB: {self.advice}"
+            )
 
-class MemoryBudget:
-    """Counts what the lines of an archive take, and refuses the one that is too much."""
+    def check_line(self, where: str, line: bytes) -> None:
+        """Raises ArchiveError, naming `where`, for a line whose values take too much memory."""
+        if len(line) > _SHORT_LINE_BYTES and memory_of(line) > self.max_line_memory_bytes:
+            raise ArchiveError(f"{where}: its values take more memory than a line may: {self.advice}")
+
+    @property
+    def _factor(self) -> float:
+        return max(1.0, self.megabytes / DEFAULT_MEGABYTES)
+
+
+class KeptIds:
+    """Counts what the ids of rows take, which are looked up by them; the rows themselves are not kept."""
 
     def __init__(self, limits: ArchiveLimits) -> None:
         self._limits = limits
-        self._left_bytes = limits.max_memory_bytes
+        self._left_bytes = limits.max_kept_bytes
 
-    def spend(self, where: str, line: bytes) -> None:
-        """Count a line that is kept. Raises ArchiveError, naming `where`, for one that takes too much."""
-        taken_bytes = memory_of(line)
-        self._left_bytes -= taken_bytes
-        if self._left_bytes < 0 or taken_bytes > self._limits.max_line_memory_bytes:
-            raise ArchiveError(f"{where}: its values take more memory than an archive may: {self._limits.advice}")
+    def keep(self, where: str, ids: Iterable[str]) -> None:
+        """Count those of a row. Raises ArchiveError, naming `where`, where they take too much."""
+        for value in ids:
+            self._left_bytes -= sys.getsizeof(value)
+        if self._left_bytes < 0:
+            raise ArchiveError(
+                f"{where}: the ids up to here take more memory than an archive may: {self._limits.advice}"
+            )
 
 
 def memory_of(line: bytes) -> int:

@@ -3,7 +3,7 @@
 The models are the archive's format, version 1. Numbers that may be larger than JSON keeps exact are strings there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Annotated, Any
 from uuid import UUID
@@ -60,6 +60,18 @@ Whole = Annotated[int, Strict()]
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(_iso)]
 
 
+_ID_NAMES = (
+    "id",
+    "event_id",
+    "user_id",
+    "platform_user_id",
+    "component_id",
+    "signer_wallet",
+    "signature",
+    "inputs_root",
+)
+
+
 class Record(BaseModel):
     """A row: nothing missing, nothing besides."""
 
@@ -68,6 +80,10 @@ class Record(BaseModel):
     def canonical(self) -> str:
         """The row in its one spelling."""
         return canonical_json(self.model_dump(mode="json"))
+
+    def ids(self) -> Iterator[str]:
+        """Those of its values that rows are looked up by."""
+        return (value for name in _ID_NAMES if (value := self.__dict__.get(name)) is not None)
 
 
 class EpochRecord(Record):
@@ -154,6 +170,10 @@ class StatementRecord(Record):
     payouts: Sequence[Mapping[str, str]]
     supersedes_statement_id: UUID | None
     created_at: Instant
+
+    def ids(self) -> Iterator[str]:
+        """Everybody whom it names."""
+        return (line["userId"] for line in self.payouts if "userId" in line)
 
 
 class CorrectionRecord(Record):

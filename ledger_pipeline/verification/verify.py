@@ -3,10 +3,13 @@
 Needs nothing but an epoch's facts: no database, no network, no clock.
 """
 
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
+from typing import NamedTuple
 from uuid import UUID
 
 from ledger_pipeline.core.allocations import CuratedEvents, compute_proposed_allocations, event_kind
@@ -25,12 +28,10 @@ from ledger_pipeline.core.statements import (
 )
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import (
-    CurationRecord,
     EpochFacts,
     EventRecord,
     InputsSignatureRecord,
     SignatureRecord,
-    StatementRecord,
 )
 from ledger_pipeline.wallets import recover_signer
 
@@ -83,28 +84,157 @@ class ContributorAccount:
     amount_credits: int
 
 
+class Examination:
+    """An epoch's facts, looked at. Rows may be read anew whenever they are gone through: what many need is kept."""
+
+    def __init__(self, facts: EpochFacts) -> None:
+        self.facts = facts
+        self._signers: dict[tuple[str, str], str | WrongSignature] = {}
+
+    def differences(self) -> list[Difference]:
+        """What is stored and does not follow from the rows before it; empty where all is right.
+
+        At most MAX_DIFFERENCES of each kind of row.
+        """
+        kinds = (_epoch, _ids, _events, _curation, _allocations, _pool, _statements, _signatures, _inputs)
+        return [difference for kind in kinds for difference in bounded(kind(self))]
+
+    def warnings(self) -> list[str]:
+        """What an epoch that closed before there was a rule may have, and a newer one may not: a sentence each."""
+        unexplained = [
+            f"allocations {row.user_id}: a person decided {row.final_units} milli-units, and nobody said why"
+            for row in self.facts.allocations
+            if row.final_units is not None and not (row.override_reason or "").strip()
+        ][:MAX_DIFFERENCES]
+        if RULE_KEY in self.facts.pinned_spec:
+            return unexplained
+        found = [str(difference) for difference in bounded(_against_the_rule(self))]
+        if found:
+            found[0] = f"it closed before there was a rule for ids and for numbers that are stated again: {found[0]}"
+        return [*found, *unexplained]
+
+    def statement_signatures(self) -> list[SignatureRecord]:
+        """The signatures of statements that are what they say, an approver's. Others are nobody's."""
+        statements = {stated.statement_id: stated for stated in self.stated}
+        return [
+            row
+            for row in self.facts.signatures
+            if row.statement_id in statements and _problem_of_signature(self, statements[row.statement_id], row) is None
+        ]
+
+    def inputs_signatures(self) -> list[InputsSignatureRecord]:
+        """The signatures of inputs that are what they say: an approver's, of the root beside them."""
+        statements = {stated.statement_id: stated for stated in self.stated}
+        return [
+            row
+            for row in dict.fromkeys(self.facts.inputs_signatures)
+            if row.signer_wallet.lower() in self.approvers
+            and row.statement_id in statements
+            and _is_of_inputs(self, statements[row.statement_id], row)
+        ]
+
+    def inputs_signers(self) -> list[str]:
+        """Which approvers signed what the statement in force follows from, by its root, as it is here."""
+        in_force = _in_force(self)
+        if in_force is None or not self.facts.inputs_signatures:
+            return []
+        signed = [row for row in self.inputs_signatures() if row.inputs_root == self.inputs_root]
+        return sorted({row.signer_wallet for row in signed if row.statement_id == in_force.statement_id})
+
+    def accounts(self) -> list[ContributorAccount]:
+        """How each user of the statement in force gets what they get, most credits first.
+
+        A line of it that cannot be read has no account; a difference reports it.
+        """
+        in_force = _in_force(self)
+        if in_force is None:
+            return []
+        weighed = _weighed_by_user(self)
+        proposed = {row.user_id: row.proposed_units for row in self.facts.allocations}
+        found = []
+        for line in self.facts.statements[in_force.row].payouts:
+            try:
+                user_id, units, share = line["userId"], int(line["totalUnits"]), line["share"]
+                amount_credits = int(line["amountCredits"])
+            except (KeyError, ValueError):
+                continue
+            found.append(
+                ContributorAccount(
+                    user_id=user_id,
+                    events=weighed.get(user_id, ()),
+                    decided_units=None if proposed.get(user_id) == units else units,
+                    total_units=units,
+                    share=share,
+                    amount_credits=amount_credits,
+                )
+            )
+        return sorted(found, key=lambda account: (-account.amount_credits, account.user_id))
+
+    @cached_property
+    def inputs_root(self) -> str:
+        """The root of what the statements follow from."""
+        return inputs_root(self.facts)
+
+    @cached_property
+    def events(self) -> "_Events":
+        """What others need to know of the events."""
+        return _Events(self.facts.events)
+
+    @cached_property
+    def stated(self) -> list["_Stated"]:
+        """The statements without their payouts, in their order."""
+        return [
+            _Stated(
+                number, row.statement_id, row.allocation_set_hash, row.pool_total_credits, row.supersedes_statement_id
+            )
+            for number, row in enumerate(self.facts.statements)
+        ]
+
+    @cached_property
+    def approvers(self) -> frozenset[str]:
+        """The addresses that were pinned, in lower case."""
+        return frozenset(approver.lower() for approver in _approvers(self.facts))
+
+    def signer(self, message: str, signature: str) -> str:
+        """Who signed. Recovering takes milliseconds: it is done once. Raises WrongSignature."""
+        key = message, signature
+        if key not in self._signers:
+            try:
+                self._signers[key] = recover_signer(message, signature)
+            except WrongSignature as error:
+                self._signers[key] = error
+        signer = self._signers[key]
+        if isinstance(signer, WrongSignature):
+            raise signer
+        return signer
+
+
+class _Events:
+    """Of each event its kind, of all of them the accounts, and which ids are there twice."""
+
+    def __init__(self, events: Sequence[EventRecord]) -> None:
+        self.kinds: dict[str, str] = {}
+        self.accounts: set[tuple[str, str]] = set()
+        self.times: Counter[str] = Counter()
+        for event in events:
+            self.times[event.id] += 1
+            self.kinds[event.id] = sys.intern(event_kind(event.source, event.event_type))
+            self.accounts.add((event.source, event.platform_user_id))
+
+
+class _Stated(NamedTuple):
+    """A statement without its payouts, which are in that `row` of the epoch's."""
+
+    row: int
+    statement_id: UUID
+    allocation_set_hash: str
+    pool_total_credits: int
+    supersedes_statement_id: UUID | None
+
+
 def verify(facts: EpochFacts) -> list[Difference]:
-    """The differences between what is stored and what follows from the rows before it; empty where all is right.
-
-    At most MAX_DIFFERENCES of each kind of row.
-    """
-    kinds = (_epoch, _ids, _events, _curation, _allocations, _pool, _statements, _signatures, _inputs)
-    return [difference for kind in kinds for difference in bounded(kind(facts))]
-
-
-def warnings(facts: EpochFacts) -> list[str]:
-    """What an epoch that closed before there was a rule may have, and one that closes now may not, a sentence each."""
-    unexplained = [
-        f"allocations {row.user_id}: a person decided {row.final_units} milli-units, and nobody said why"
-        for row in facts.allocations
-        if row.final_units is not None and not (row.override_reason or "").strip()
-    ][:MAX_DIFFERENCES]
-    if RULE_KEY in facts.pinned_spec:
-        return unexplained
-    found = [str(difference) for difference in islice(_against_the_rule(facts), MAX_DIFFERENCES)]
-    if found:
-        found[0] = f"it closed before there was a rule for ids and for numbers that are stated again: {found[0]}"
-    return [*found, *unexplained]
+    """See `Examination.differences`."""
+    return Examination(facts).differences()
 
 
 def bounded(differences: Iterable[Difference]) -> list[Difference]:
@@ -112,72 +242,8 @@ def bounded(differences: Iterable[Difference]) -> list[Difference]:
     return list(islice(differences, MAX_DIFFERENCES))
 
 
-def statement_signatures(facts: EpochFacts) -> list[SignatureRecord]:
-    """The signatures of statements that are what they say, an approver's. Others are nobody's."""
-    statements = {each.statement_id: each for each in facts.statements}
-    approvers = {approver.lower() for approver in _approvers(facts)}
-    return [
-        row
-        for row in facts.signatures
-        if row.statement_id in statements
-        and _problem_of_signature(facts, statements[row.statement_id], row, approvers) is None
-    ]
-
-
-def inputs_signatures(facts: EpochFacts) -> list[InputsSignatureRecord]:
-    """The signatures of inputs that are what they say: an approver's, of the root beside them. Others are nobody's."""
-    statements = {each.statement_id: each for each in facts.statements}
-    approvers = {approver.lower() for approver in _approvers(facts)}
-    return [
-        row
-        for row in dict.fromkeys(facts.inputs_signatures)
-        if row.signer_wallet.lower() in approvers
-        and row.statement_id in statements
-        and _is_of_inputs(facts, statements[row.statement_id], row)
-    ]
-
-
-def inputs_signers(facts: EpochFacts) -> list[str]:
-    """Which approvers signed what the statement in force follows from, by its root, as it is here."""
-    in_force = _in_force(facts)
-    if in_force is None or not facts.inputs_signatures:
-        return []
-    root = inputs_root(facts)
-    signed = [row for row in inputs_signatures(facts) if row.inputs_root == root]
-    return sorted({row.signer_wallet for row in signed if row.statement_id == in_force.statement_id})
-
-
-def accounts(facts: EpochFacts) -> list[ContributorAccount]:
-    """How each user of the statement in force gets what they get, most credits first.
-
-    A line of it that cannot be read has no account; `verify` reports it.
-    """
-    in_force = _in_force(facts)
-    if in_force is None:
-        return []
-    weighed = _weighed_by_user(facts)
-    proposed = {each.user_id: each.proposed_units for each in facts.allocations}
-    found = []
-    for line in in_force.payouts:
-        try:
-            user_id, units, share = line["userId"], int(line["totalUnits"]), line["share"]
-            amount_credits = int(line["amountCredits"])
-        except (KeyError, ValueError):
-            continue
-        found.append(
-            ContributorAccount(
-                user_id=user_id,
-                events=weighed.get(user_id, ()),
-                decided_units=None if proposed.get(user_id) == units else units,
-                total_units=units,
-                share=share,
-                amount_credits=amount_credits,
-            )
-        )
-    return sorted(found, key=lambda each: (-each.amount_credits, each.user_id))
-
-
-def _epoch(facts: EpochFacts) -> Iterator[Difference]:
+def _epoch(looked: Examination) -> Iterator[Difference]:
+    facts = looked.facts
     epoch = facts.epoch
     if epoch.status != FINALIZED:
         yield Difference("epoch", f"it is in {epoch.status}, not {FINALIZED}")
@@ -190,11 +256,12 @@ def _epoch(facts: EpochFacts) -> Iterator[Difference]:
     yield from _compare("repo-spec scope_id", facts.pinned_spec.get("scope_id"), str(epoch.scope_id))
 
 
-def _ids(facts: EpochFacts) -> Iterator[Difference]:
+def _ids(looked: Examination) -> Iterator[Difference]:
     """Ids that are none, where the epoch closed by the rule; of one that is older, only what makes its hash two."""
+    facts = looked.facts
     if RULE_KEY in facts.pinned_spec:
         yield from _compare(f"repo-spec {RULE_KEY}", facts.pinned_spec[RULE_KEY], RULE)
-        yield from _against_the_rule(facts)
+        yield from _against_the_rule(looked)
         return
     for user_id in sorted(_users(facts)):
         if is_ambiguous(user_id):
@@ -202,7 +269,8 @@ def _ids(facts: EpochFacts) -> Iterator[Difference]:
             yield Difference(f"user {user_id!r}", problem)
 
 
-def _against_the_rule(facts: EpochFacts) -> Iterator[Difference]:
+def _against_the_rule(looked: Examination) -> Iterator[Difference]:
+    facts = looked.facts
     ids = {
         "user": _users(facts),
         "component": {row.component_id for row in facts.pool},
@@ -210,12 +278,12 @@ def _against_the_rule(facts: EpochFacts) -> Iterator[Difference]:
     }
     for problem in broken_ids(ids):
         yield Difference("ids", problem)
-    for source, account in sorted({(event.source, event.platform_user_id) for event in facts.events}):
+    for source, account in sorted(looked.events.accounts):
         account_problem = why_not_an_account(source, account)
         if account_problem is not None:
             yield Difference("ids", f"{source} account {account!r} {account_problem}")
     stated: dict[tuple[str, int], UUID] = {}
-    for statement in _chain(facts.statements):
+    for statement in _chain(looked.stated):
         numbers = statement.allocation_set_hash, statement.pool_total_credits
         first = stated.setdefault(numbers, statement.statement_id)
         if first != statement.statement_id:
@@ -233,13 +301,14 @@ def _users(facts: EpochFacts) -> set[str]:
     }
 
 
-def _events(facts: EpochFacts) -> Iterator[Difference]:
+def _events(looked: Examination) -> Iterator[Difference]:
+    facts = looked.facts
     try:
         window = facts.epoch.window
     except WindowError as error:
         yield Difference("epoch", str(error))
         return
-    yield from _duplicates("events", (event.id for event in facts.events))
+    yield from _repeated("events", looked.events.times)
     for event in facts.events:
         where = f"events {event.id}"
         if event.event_time not in window:
@@ -254,31 +323,33 @@ def _events(facts: EpochFacts) -> Iterator[Difference]:
             yield Difference(where, str(error))
 
 
-def _curation(facts: EpochFacts) -> Iterator[Difference]:
-    yield from _duplicates("curation", (row.event_id for row in facts.curation))
-    events, curated = {event.id for event in facts.events}, {row.event_id for row in facts.curation}
+def _curation(looked: Examination) -> Iterator[Difference]:
+    times = Counter(row.event_id for row in looked.facts.curation)
+    yield from _repeated("curation", times)
+    events, curated = looked.events.kinds.keys(), times.keys()
     for event_id in sorted(events - curated):
         yield Difference(f"curation {event_id}", "the event has no row, so nobody decided whether it counts")
     for event_id in sorted(curated - events):
         yield Difference(f"curation {event_id}", "there is no such event in the epoch")
 
 
-def _allocations(facts: EpochFacts) -> Iterator[Difference]:
+def _allocations(looked: Examination) -> Iterator[Difference]:
+    facts = looked.facts
     yield from _duplicates("allocations", (row.user_id for row in facts.allocations))
     try:
         follows = {
             each.user_id: (each.proposed_units, each.activity_count)
             for each in compute_proposed_allocations(
-                facts.epoch.allocation_algo_ref or "", _curated(facts), facts.epoch.weights_milli
+                facts.epoch.allocation_algo_ref or "", _curated(looked), facts.epoch.weights_milli
             )
         }
     except AllocationError as error:
         yield Difference("allocations", str(error))
         return
-    stored = {row.user_id: row for row in facts.allocations}
-    for user_id in sorted(follows.keys() - stored.keys()):
+    for user_id in sorted(follows.keys() - {row.user_id for row in facts.allocations}):
         yield Difference(f"allocations {user_id}", f"missing: {follows[user_id][0]} units follow")
-    for user_id, row in stored.items():
+    for row in facts.allocations:
+        user_id = row.user_id
         units, events = follows.get(user_id, (0, 0))
         if user_id not in follows and row.final_units is None:
             yield Difference(f"allocations {user_id}", "no included event is theirs, and nobody decided their units")
@@ -286,7 +357,8 @@ def _allocations(facts: EpochFacts) -> Iterator[Difference]:
         yield from _compare(f"allocations {user_id} activity_count", row.activity_count, events)
 
 
-def _pool(facts: EpochFacts) -> Iterator[Difference]:
+def _pool(looked: Examination) -> Iterator[Difference]:
+    facts = looked.facts
     yield from _duplicates("pool", (row.component_id for row in facts.pool))
     if not any(row.component_id == BASE_ISSUANCE for row in facts.pool):
         yield Difference("pool", f"there is no {BASE_ISSUANCE}")
@@ -301,13 +373,14 @@ def _pool(facts: EpochFacts) -> Iterator[Difference]:
     yield from _compare("epoch pool_total_credits", facts.epoch.pool_total_credits, total)
 
 
-def _statements(facts: EpochFacts) -> Iterator[Difference]:
-    yield from _duplicates("statements", (str(each.statement_id) for each in facts.statements))
-    statement_ids = {each.statement_id for each in facts.statements}
-    chain = _chain(facts.statements)
+def _statements(looked: Examination) -> Iterator[Difference]:
+    facts = looked.facts
+    yield from _duplicates("statements", (str(stated.statement_id) for stated in looked.stated))
+    statement_ids = {stated.statement_id for stated in looked.stated}
+    chain = _chain(looked.stated)
     if not chain:
         yield Difference("statements", "there is none")
-    for stray in sorted(statement_ids - {each.statement_id for each in chain}):
+    for stray in sorted(statement_ids - {stated.statement_id for stated in chain}):
         yield Difference(f"statements {stray}", "it supersedes no statement of the epoch, or one that is superseded")
     for row in facts.corrections:
         if row.supersedes_statement_id not in statement_ids:
@@ -325,8 +398,9 @@ def _statements(facts: EpochFacts) -> Iterator[Difference]:
         yield from _compare(f"{where} pool_total_credits", statement.pool_total_credits, pool_total_credits)
         yield from _compare(f"{where} allocation_set_hash", statement.allocation_set_hash, allocation_set_hash(units))
         follow = [payout.to_json() for payout in compute_payouts(units, pool_total_credits)]
-        stored = {line.get("userId", ""): dict(line) for line in statement.payouts}
-        yield from _duplicates(where, (line.get("userId", "") for line in statement.payouts))
+        payouts = facts.statements[statement.row].payouts
+        stored = {line.get("userId", ""): dict(line) for line in payouts}
+        yield from _duplicates(where, (line.get("userId", "") for line in payouts))
         for line in follow:
             yield from _compare(f"{where} payout of {line['userId']}", stored.pop(line["userId"], None), line)
         for user_id in stored:
@@ -335,10 +409,10 @@ def _statements(facts: EpochFacts) -> Iterator[Difference]:
         units = [UserUnits(line["userId"], int(line["totalUnits"])) for line in follow]
 
 
-def _signatures(facts: EpochFacts) -> Iterator[Difference]:
-    statements = {each.statement_id: each for each in facts.statements}
+def _signatures(looked: Examination) -> Iterator[Difference]:
+    facts = looked.facts
+    statements = {stated.statement_id: stated for stated in looked.stated}
     signed: set[UUID] = set()
-    approvers = {approver.lower() for approver in _approvers(facts)}
     yield from _duplicates("signatures", (f"{row.signer_wallet} of {row.statement_id}" for row in facts.signatures))
     # Recovering takes milliseconds: what is there twice, or by nobody who may sign, is none of a statement anyway.
     for row in {(row.statement_id, row.signer_wallet, row.signature): row for row in facts.signatures}.values():
@@ -347,7 +421,7 @@ def _signatures(facts: EpochFacts) -> Iterator[Difference]:
         if statement is None:
             yield Difference(where, "there is no such statement in the epoch")
             continue
-        problem = _problem_of_signature(facts, statement, row, approvers)
+        problem = _problem_of_signature(looked, statement, row)
         if problem is None:
             signed.add(row.statement_id)
         else:
@@ -356,24 +430,22 @@ def _signatures(facts: EpochFacts) -> Iterator[Difference]:
         yield Difference(f"statements {statement_id}", "nobody signed it who might, so it is not in force")
 
 
-def _problem_of_signature(
-    facts: EpochFacts, statement: StatementRecord, row: SignatureRecord, approvers: Container[str]
-) -> str | None:
-    if facts.pinned_spec and row.signer_wallet.lower() not in approvers:
+def _problem_of_signature(looked: Examination, statement: _Stated, row: SignatureRecord) -> str | None:
+    if looked.facts.pinned_spec and row.signer_wallet.lower() not in looked.approvers:
         return "the signer is not among the approvers that were pinned"
     try:
-        signer = recover_signer(_message(facts, statement), row.signature)
+        signer = looked.signer(_message(looked.facts, statement), row.signature)
     except WrongSignature as error:
         return str(error)
     return None if row.signer_wallet == signer else f"stored {row.signer_wallet}, but {signer} follows"
 
 
-def _inputs(facts: EpochFacts) -> Iterator[Difference]:
+def _inputs(looked: Examination) -> Iterator[Difference]:
     """Approvers whose every signature of a statement's inputs is of others than these."""
-    signed = inputs_signatures(facts) if facts.inputs_signatures else []
+    signed = looked.inputs_signatures() if looked.facts.inputs_signatures else []
     if not signed:
         return
-    root = inputs_root(facts)
+    root = looked.inputs_root
     roots: defaultdict[tuple[UUID, str], set[str]] = defaultdict(set)
     for row in signed:
         roots[row.statement_id, row.signer_wallet].add(row.inputs_root)
@@ -385,7 +457,8 @@ def _inputs(facts: EpochFacts) -> Iterator[Difference]:
             )
 
 
-def _is_of_inputs(facts: EpochFacts, statement: StatementRecord, row: InputsSignatureRecord) -> bool:
+def _is_of_inputs(looked: Examination, statement: _Stated, row: InputsSignatureRecord) -> bool:
+    facts = looked.facts
     message = inputs_message(
         node_id=facts.epoch.node_id,
         scope_id=facts.epoch.scope_id,
@@ -394,12 +467,12 @@ def _is_of_inputs(facts: EpochFacts, statement: StatementRecord, row: InputsSign
         statement_message=_message(facts, statement),
     )
     try:
-        return recover_signer(message, row.signature) == row.signer_wallet
+        return looked.signer(message, row.signature) == row.signer_wallet
     except WrongSignature:
         return False
 
 
-def _message(facts: EpochFacts, statement: StatementRecord) -> str:
+def _message(facts: EpochFacts, statement: _Stated) -> str:
     return statement_message(
         node_id=facts.epoch.node_id,
         scope_id=facts.epoch.scope_id,
@@ -409,16 +482,15 @@ def _message(facts: EpochFacts, statement: StatementRecord) -> str:
     )
 
 
-def _in_force(facts: EpochFacts) -> StatementRecord | None:
+def _in_force(looked: Examination) -> _Stated | None:
     """The last statement of the chain that is signed by who might, as is every one before it."""
-    approvers = {approver.lower() for approver in _approvers(facts)}
     signatures: defaultdict[UUID, set[SignatureRecord]] = defaultdict(set)
-    for row in facts.signatures:
+    for row in looked.facts.signatures:
         signatures[row.statement_id].add(row)
     in_force = None
-    for statement in _chain(facts.statements):
+    for statement in _chain(looked.stated):
         rows = signatures[statement.statement_id]
-        if all(_problem_of_signature(facts, statement, row, approvers) is not None for row in rows):
+        if all(_problem_of_signature(looked, statement, row) is not None for row in rows):
             break
         in_force = statement
     return in_force
@@ -429,35 +501,30 @@ def _approvers(facts: EpochFacts) -> tuple[str, ...]:
     return tuple(map(str, approvers)) if isinstance(approvers, list) else ()
 
 
-def _curated(facts: EpochFacts) -> Iterator[CuratedEvents]:
-    events = {event.id: event for event in facts.events}
-    for row in facts.curation:
-        if row.included and row.user_id is not None and row.event_id in events:
-            event = events[row.event_id]
-            yield CuratedEvents(row.user_id, event_kind(event.source, event.event_type), row.weight_override_milli)
+def _curated(looked: Examination) -> Iterator[CuratedEvents]:
+    kinds = looked.events.kinds
+    for row in looked.facts.curation:
+        if row.included and row.user_id is not None and row.event_id in kinds:
+            yield CuratedEvents(row.user_id, kinds[row.event_id], row.weight_override_milli)
 
 
-def _weighed_by_user(facts: EpochFacts) -> dict[str, tuple[WeighedEvents, ...]]:
-    events = {event.id: event for event in facts.events}
+def _weighed_by_user(looked: Examination) -> dict[str, tuple[WeighedEvents, ...]]:
+    kinds_by_id, weights_milli = looked.events.kinds, looked.facts.epoch.weights_milli
     found: defaultdict[str, defaultdict[tuple[str, int], list[str]]] = defaultdict(lambda: defaultdict(list))
-    for row in facts.curation:
-        if row.included and row.user_id is not None and row.event_id in events:
-            found[row.user_id][_weight(facts, events[row.event_id], row)].append(row.event_id)
+    for row in looked.facts.curation:
+        if row.included and row.user_id is not None and row.event_id in kinds_by_id:
+            kind, override = kinds_by_id[row.event_id], row.weight_override_milli
+            weight = weights_milli.get(kind, 0) if override is None else override
+            found[row.user_id][kind, weight].append(row.event_id)
     return {
         user_id: tuple(WeighedEvents(kind, weight, tuple(ids)) for (kind, weight), ids in sorted(kinds.items()))
         for user_id, kinds in found.items()
     }
 
 
-def _weight(facts: EpochFacts, event: EventRecord, row: CurationRecord) -> tuple[str, int]:
-    kind = event_kind(event.source, event.event_type)
-    override = row.weight_override_milli
-    return kind, facts.epoch.weights_milli.get(kind, 0) if override is None else override
-
-
-def _chain(statements: Sequence[StatementRecord]) -> list[StatementRecord]:
-    following: Mapping[UUID | None, StatementRecord] = {each.supersedes_statement_id: each for each in statements}
-    chain: list[StatementRecord] = []
+def _chain(statements: Sequence[_Stated]) -> list[_Stated]:
+    following: Mapping[UUID | None, _Stated] = {stated.supersedes_statement_id: stated for stated in statements}
+    chain: list[_Stated] = []
     after: UUID | None = None
     while after in following and len(chain) < len(statements):
         chain.append(following[after])
@@ -466,7 +533,11 @@ def _chain(statements: Sequence[StatementRecord]) -> list[StatementRecord]:
 
 
 def _duplicates(what: str, keys: Iterator[str]) -> Iterator[Difference]:
-    for key, count in Counter(keys).items():
+    yield from _repeated(what, Counter(keys))
+
+
+def _repeated(what: str, times: Counter[str]) -> Iterator[Difference]:
+    for key, count in times.items():
         if count > 1:
             yield Difference(f"{what} {key}", f"it is there {count} times")
 

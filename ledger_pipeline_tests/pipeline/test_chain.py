@@ -17,7 +17,7 @@ from ledger_pipeline.pipeline.settle import finalize, set_aside
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Outcome
 from ledger_pipeline.verification.record import facts_of
-from ledger_pipeline.verification.verify import accounts, statement_signatures, verify
+from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline.wallets import recover_signer
 from ledger_pipeline_tests.builders import NODE_ID, weeks
 from ledger_pipeline_tests.store.settlement import (
@@ -107,7 +107,11 @@ def test_a_forged_statement_is_not_in_force_and_is_taken_out_on_record(
         sign(ledger_engine, forged, APPROVER.address, APPROVER.sign("something else"))
 
     assert chain(books).in_force == original
-    [account] = [each for each in accounts(facts_of(ledger.statements.rows(books.epoch))) if each.user_id == ADA_USER]
+    [account] = [
+        each
+        for each in Examination(facts_of(ledger.statements.rows(books.epoch))).accounts()
+        if each.user_id == ADA_USER
+    ]
     assert account.amount_credits == 8000
     assert any(f"statements {forged}: nobody signed it who might" in each for each in differences(books))
     # The original may still be signed; nothing is built on what follows it.
@@ -435,7 +439,7 @@ def test_an_archive_has_no_row_that_is_no_signature(ledger: PostgresLedger, ledg
         sign(ledger_engine, original.id, SECOND_APPROVER.address, f"0x{number:0130x}")
     facts = facts_of(ledger.statements.rows(books.epoch))
     assert len(facts.signatures) == 9
-    [kept] = statement_signatures(facts)
+    [kept] = Examination(facts).statement_signatures()
     assert kept.signer_wallet == APPROVER.address
     assert verify(facts.model_copy(update={"signatures": [kept]})) == []
 

@@ -26,7 +26,7 @@ from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline.verification.archive import archive_bytes
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of
-from ledger_pipeline.verification.verify import accounts, inputs_signers, statement_signatures, verify, warnings
+from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import (
     PRODUCER,
     REPO,
@@ -110,8 +110,11 @@ def read_everything(finished: Books, waiting: Books, running: Books) -> list[str
 
     def facts() -> None:
         found = facts_of(ledger.statements.rows(finished.epoch))
-        for look in (verify, accounts, warnings, inputs_signers, inputs_root, archive_bytes, statement_signatures):
-            look(found)
+        looked = Examination(found)
+        for look in (looked.accounts, looked.warnings, looked.inputs_signers, looked.statement_signatures):
+            look()
+        for look_at in (verify, inputs_root, archive_bytes):
+            look_at(found)
 
     def seen(books: Books) -> None:
         read = window_completeness(ledger, books.scope, [books.of])[books.of]

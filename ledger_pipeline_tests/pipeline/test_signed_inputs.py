@@ -14,7 +14,7 @@ from ledger_pipeline.store.settlement_port import Finalization, Judgement, Outco
 from ledger_pipeline.verification.archive import archive_bytes, read_archive
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import EpochFacts, facts_of
-from ledger_pipeline.verification.verify import inputs_signatures, inputs_signers, verify
+from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, pull_request
 from ledger_pipeline_tests.store.settlement import (
     ADA_USER,
@@ -74,18 +74,18 @@ def test_both_signatures_are_kept_at_once_and_verified(ledger: PostgresLedger, t
     made = signed_by(books, books.draft().message)
     assert made.outcome is Outcome.STATED
     stored = facts(books)
-    assert (verify(stored), inputs_signers(stored)) == ([], [APPROVER.address])
+    assert (verify(stored), Examination(stored).inputs_signers()) == ([], [APPROVER.address])
     file = tmp_path / "epoch.zip"
     file.write_bytes(archive_bytes(stored))
     read = read_archive(file)
-    assert (read.damages, verify(read.facts), inputs_signers(read.facts)) == ((), [], [APPROVER.address])
+    assert (read.damages, verify(read.facts), Examination(read.facts).inputs_signers()) == ((), [], [APPROVER.address])
 
 
 def test_without_one_all_is_as_it_was(ledger: PostgresLedger) -> None:
     books = reviewed(ledger)
     books.finalize(books.signature())
     stored = facts(books)
-    assert (verify(stored), inputs_signers(stored)) == ([], [])
+    assert (verify(stored), Examination(stored).inputs_signers()) == ([], [])
     assert b"inputs_signatures" not in archive_bytes(stored)
 
 
@@ -96,7 +96,7 @@ def test_it_may_come_later_and_from_another_approver(ledger: PostgresLedger) -> 
     for wallet in (APPROVER, SECOND_APPROVER):
         assert signed_by(books, message, wallet).outcome is Outcome.SIGNED
     stored = facts(books)
-    assert inputs_signers(stored) == sorted([APPROVER.address, SECOND_APPROVER.address])
+    assert Examination(stored).inputs_signers() == sorted([APPROVER.address, SECOND_APPROVER.address])
     signed_by(books, message)
     assert len(facts(books).inputs_signatures) == 2
     assert verify(stored) == []
@@ -108,7 +108,7 @@ def test_an_amendment_has_one_of_its_own(ledger: PostgresLedger) -> None:
     books.correct(ADA_USER, 7, "looked again")
     signed_by(books, books.draft().message)
     stored = facts(books)
-    assert (verify(stored), inputs_signers(stored)) == ([], [APPROVER.address])
+    assert (verify(stored), Examination(stored).inputs_signers()) == ([], [APPROVER.address])
     assert len({row.statement_id for row in stored.inputs_signatures}) == 2
 
 
@@ -151,7 +151,7 @@ def test_what_the_contracts_signature_does_not_cover_is_found_replaced(ledger: P
     [difference] = verify(other)
     assert difference.where.startswith(f"inputs_signatures {APPROVER.address} of ")
     assert "signed were events and decisions of root" in difference.problem
-    assert inputs_signers(other) == []
+    assert Examination(other).inputs_signers() == []
 
 
 def test_a_row_that_is_no_such_signature_counts_for_nothing_and_blocks_nothing(
@@ -173,11 +173,11 @@ def test_a_row_that_is_no_such_signature_counts_for_nothing_and_blocks_nothing(
     of_stranger = copy.format(wallet=f"'{STRANGER.address}'", root="inputs_root", signature="signature")
     assert f"{STRANGER.address} is not among the approvers that the epoch pinned" in refused(ledger_engine, of_stranger)
     stored = facts(books)
-    assert (len(stored.inputs_signatures), len(inputs_signatures(stored))) == (3, 1)
-    assert (verify(stored), inputs_signers(stored)) == ([], [APPROVER.address])
+    assert (len(stored.inputs_signatures), len(Examination(stored).inputs_signatures())) == (3, 1)
+    assert (verify(stored), Examination(stored).inputs_signers()) == ([], [APPROVER.address])
     # The owner takes out what is none, and what is one stays.
     rows = ledger.statements.inputs_signatures(books.epoch)
-    [good] = inputs_signatures(stored)
+    [good] = Examination(stored).inputs_signatures()
     for row in rows:
         if (row.signature, row.inputs_root) == (good.signature, good.inputs_root):
             with pytest.raises(EpochNotReady, match=f"{row.id} verifies: what verifies stays"):

@@ -15,7 +15,7 @@ from ledger_pipeline.store import migrations
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Judgement, NewBinding, ProposedAllocation
 from ledger_pipeline.verification.record import facts_of
-from ledger_pipeline.verification.verify import verify, warnings
+from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline_tests.builders import ADA, GRACE, NODE_ID, weeks
 from ledger_pipeline_tests.core.test_identifiers import EVIL, GOOD, REFUSED
 from ledger_pipeline_tests.store.settlement import (
@@ -204,7 +204,7 @@ def test_what_was_stated_before_the_rule_verifies_with_a_warning_and_can_be_amen
     migrations.upgrade(ledger_url)
     facts = facts_of(ledger.statements.rows(books.epoch))
     assert verify(facts) == []
-    [warning] = warnings(facts)
+    [warning] = Examination(facts).warnings()
     assert "it closed before there was a rule for ids" in warning
     assert "user 'did:key:grace' has a colon" in warning
     with pytest.raises(IdentityError, match="has a colon"):

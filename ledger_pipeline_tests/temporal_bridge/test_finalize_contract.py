@@ -13,7 +13,7 @@ from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.temporal_bridge.finalize_activity import FinalizeActivities
 from ledger_pipeline.temporal_bridge.finalize_contract import finalize_workflow_id
 from ledger_pipeline.temporal_bridge.threads import WorkerThreads
-from ledger_pipeline.verification.verify import inputs_signers
+from ledger_pipeline.verification.verify import Examination
 from ledger_pipeline_tests.builders import REPO, SCOPE_ID
 from ledger_pipeline_tests.command_line import Command
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
@@ -63,7 +63,7 @@ def test_a_payload_may_bring_a_signature_of_the_inputs(ledger: PostgresLedger) -
 
         made, again = asyncio.run(twice())
     assert made["statementId"] == again["statementId"]
-    assert inputs_signers(facts(books)) == [APPROVER.address]
+    assert Examination(facts(books)).inputs_signers() == [APPROVER.address]
 
 
 def test_a_payload_may_accept_what_the_epoch_closed_with(ledger: PostgresLedger) -> None:

@@ -5,6 +5,7 @@ units a person decided, and merged a pull request that a person excluded. 10,500
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
@@ -49,6 +50,7 @@ FIRST = UUID("00000000-0000-4000-8000-000000000001")
 AMENDED = UUID("00000000-0000-4000-8000-000000000002")
 NOWHERE = UUID("00000000-0000-4000-8000-000000000009")
 CLOSED_AT = instant("2026-02-24")
+MERGED_AT = "2026-02-17T00:00:00Z"
 
 # Row numbers, for those that tests change.
 MERGED, MERGED_TOO, REVIEWED, WEIGHED_ISSUE, DECIDED_ISSUE, EXCLUDED = range(6)
@@ -171,6 +173,29 @@ def with_epoch(facts: EpochFacts, **columns: Any) -> EpochFacts:
 def with_spec(facts: EpochFacts, **keys: Any) -> EpochFacts:
     """`facts` with another pinned spec."""
     return facts.model_copy(update={"pinned_spec": {**facts.pinned_spec, **keys}})
+
+
+def many_events(events: int, users: int) -> EpochFacts:
+    """A right epoch of so many pull requests, as GitHub tells of them, that count for so many users by turns."""
+    facts = finalized()
+    details: dict[str, Any] = {"title": "Make what was slow fast", "labels": ["bug"], "headSha": "a" * 40}
+    details |= {"baseBranch": "main", "additions": 120, "deletions": 21, "changedFiles": 3}
+    rows = [_event(pull_request(number, author=ADA, at=MERGED_AT, **details)) for number in range(1, events + 1)]
+    owners = [f"user-{number % users:06}" for number in range(events)]
+    counts = Counter(owners)
+    units = {user_id: 1000 * count for user_id, count in counts.items()}
+    return facts.model_copy(
+        update={
+            "events": rows,
+            "curation": [
+                facts.curation[MERGED].model_copy(update={"event_id": row.id, "user_id": owner})
+                for row, owner in zip(rows, owners, strict=True)
+            ],
+            "allocations": [_allocation(user_id, 1000 * count, count) for user_id, count in sorted(counts.items())],
+            "statements": [_statement(FIRST, units)],
+            "signatures": [_signature(FIRST, units)],
+        }
+    )
 
 
 def _account(key: str) -> Any:

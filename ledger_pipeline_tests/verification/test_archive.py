@@ -30,7 +30,7 @@ from ledger_pipeline.verification.archive import (
     write_archive,
 )
 from ledger_pipeline.verification.record import LISTS, EpochFacts
-from ledger_pipeline.verification.verify import accounts, verify
+from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline_tests.verification.facts import (
     ADAS,
     MERGED,
@@ -123,7 +123,7 @@ def test_what_is_written_is_read_back_whole_and_undamaged(tmp_path: Path, amende
     assert (found.facts, found.damages) == (facts, ())
     assert found.sha256 == written == _sha256(file.read_bytes())
     assert verify(found.facts) == []
-    assert accounts(found.facts) == accounts(facts)
+    assert Examination(found.facts).accounts() == Examination(facts).accounts()
 
 
 def test_the_bytes_of_an_epoch_are_these_for_ever() -> None:
@@ -198,10 +198,11 @@ def refuse(event, args):
 
 sys.addaudithook(refuse)
 from ledger_pipeline.verification.archive import read_archive
-from ledger_pipeline.verification.verify import accounts, verify
+from ledger_pipeline.verification.verify import Examination, verify
 
 found = read_archive(pathlib.Path(sys.argv[1]))
-print(len(found.damages), len(verify(found.facts)), sum(each.amount_credits for each in accounts(found.facts)))
+accounts = Examination(found.facts).accounts()
+print(len(found.damages), len(verify(found.facts)), sum(each.amount_credits for each in accounts))
 print(sorted({"psycopg", "sqlalchemy", "dagster", "temporalio", "github"} & sys.modules.keys()))
 """
 
@@ -284,7 +285,7 @@ def test_whatever_flipped_verifying_what_can_still_be_read_raises_nothing(read: 
     with contextlib.suppress(ArchiveError):
         facts = read(bytes(content)).facts
         verify(facts)
-        accounts(facts)
+        Examination(facts).accounts()
 
 
 @settings(deadline=None)

@@ -10,14 +10,7 @@ from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts
 from ledger_pipeline.verification.record import EpochFacts
-from ledger_pipeline.verification.verify import (
-    ContributorAccount,
-    Difference,
-    WeighedEvents,
-    accounts,
-    verify,
-    warnings,
-)
+from ledger_pipeline.verification.verify import ContributorAccount, Difference, Examination, WeighedEvents, verify
 from ledger_pipeline_tests.verification.facts import (
     ADAS,
     AMENDED,
@@ -436,7 +429,7 @@ def test_an_epoch_with_nothing_in_it_is_wrong_and_not_an_error() -> None:
     for table in ("events", "curation", "allocations", "pool", "statements", "signatures"):
         facts = with_rows(facts, table, [])
     assert Difference("statements", "there is none") in verify(facts)
-    assert accounts(facts) == []
+    assert Examination(facts).accounts() == []
 
 
 # What no number follows from is held by nothing here: only the archive's hashes of lines see it (see test_archive).
@@ -495,7 +488,7 @@ def test_weights_that_the_hash_follows_still_have_to_give_the_units() -> None:
 
 
 def test_every_contributors_account_says_how_their_credits_come_about() -> None:
-    assert accounts(finalized()) == [
+    assert Examination(finalized()).accounts() == [
         ContributorAccount(
             "user-ada", (WeighedEvents("github:pr_merged", 1000, (PR_1, PR_2)),), None, 2000, "0.625000", 6562
         ),
@@ -519,7 +512,7 @@ def test_every_contributors_account_says_how_their_credits_come_about() -> None:
 @BOTH
 def test_accounts_add_up(amended: bool) -> None:
     facts = finalized(amended=amended)
-    found = accounts(facts)
+    found = Examination(facts).accounts()
     assert sum(each.amount_credits for each in found) == facts.epoch.pool_total_credits
     for each in found:
         assert each.total_units == (
@@ -530,7 +523,7 @@ def test_accounts_add_up(amended: bool) -> None:
 
 
 def test_after_an_amendment_accounts_are_of_the_statement_in_force() -> None:
-    (lin,) = (each for each in accounts(finalized(amended=True)) if each.user_id == "user-lin")
+    (lin,) = (each for each in Examination(finalized(amended=True)).accounts() if each.user_id == "user-lin")
     assert (lin.decided_units, lin.amount_credits) == (650, 2007)
 
 
@@ -540,13 +533,13 @@ def test_a_payout_that_cannot_be_read_is_a_difference_without_an_account(column:
     del lines[ADAS][column]
     facts = changed(finalized(), "statements", payouts=lines)
     assert f"statements {FIRST} payout of user-ada" in {each.where for each in verify(facts)}
-    assert [each.user_id for each in accounts(facts)] == ["user-grace", "user-lin"]
+    assert [each.user_id for each in Examination(facts).accounts()] == ["user-grace", "user-lin"]
 
 
 def test_an_amount_that_is_no_number_is_a_difference_without_an_account() -> None:
     facts = payout(finalized(), ADAS, amountCredits="many")
     assert verify(facts)[0].where == f"statements {FIRST} payout of user-ada"
-    assert [each.user_id for each in accounts(facts)] == ["user-grace", "user-lin"]
+    assert [each.user_id for each in Examination(facts).accounts()] == ["user-grace", "user-lin"]
 
 
 # Ids.
@@ -574,8 +567,8 @@ def test_ids_of_an_epoch_that_closed_by_the_rule_are_ids() -> None:
 
 def test_an_epoch_from_before_the_rule_verifies_with_a_warning_unless_its_hash_could_be_of_another_set() -> None:
     older = with_user(finalized(), "user-grace", "did:grace")
-    assert (verify(older), warnings(finalized())) == ([], [])
-    [warning] = warnings(older)
+    assert (verify(older), Examination(finalized()).warnings()) == ([], [])
+    [warning] = Examination(older).warnings()
     assert "user 'did:grace' has a colon" in warning
     ambiguous = with_user(finalized(), "user-grace", "user-grace:1\nuser-x")
     assert any("the signed hash is that of other users and units too" in str(each) for each in verify(ambiguous))
@@ -585,19 +578,19 @@ def test_numbers_that_were_stated_before_are_a_difference_and_in_an_older_epoch_
     again = finalized(amended=True)
     again = changed(again, "statements", 1, allocation_set_hash=again.statements[0].allocation_set_hash)
     problem = f"statements {AMENDED}: its numbers are those of {FIRST}, so what was signed of that is good for it too"
-    assert any(problem in warning for warning in warnings(again))
+    assert any(problem in warning for warning in Examination(again).warnings())
     assert problem not in map(str, verify(again))
     assert problem in map(str, verify(with_spec(again, id_rule="v1")))
 
 
 def test_units_that_were_decided_without_a_reason_are_named_and_verify() -> None:
     facts = finalized()
-    assert warnings(facts) == []
+    assert Examination(facts).warnings() == []
     [decided] = [row for row, allocation in enumerate(facts.allocations) if allocation.final_units is not None]
     user = facts.allocations[decided].user_id
     for reason in (None, " "):
         unexplained = changed(facts, "allocations", decided, override_reason=reason)
         assert verify(unexplained) == []
-        [warning] = warnings(unexplained)
+        [warning] = Examination(unexplained).warnings()
         assert warning.startswith(f"allocations {user}: a person decided ")
         assert warning.endswith("and nobody said why")
