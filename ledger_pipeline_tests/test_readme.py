@@ -158,3 +158,14 @@ def test_the_transcript_is_of_the_demo() -> None:
     ):
         assert part in transcript
     assert len(re.findall(r"│ default │", transcript)) == 13
+
+
+def test_its_links_lead_somewhere() -> None:
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", README, flags=re.DOTALL), flags=re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    inside = set(re.findall(r"\]\(#([^)]+)\)", README))
+    assert inside
+    assert inside <= anchors
+    files = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert files
+    assert [file for file in files if not (ROOT / file).is_file()] == []
