@@ -64,9 +64,10 @@ def keep_secret(*values: str) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """`text` with WITHHELD in place of each secret that is known, plain, URL-encoded, in JSON, HTML or base64.
+    """`text` with WITHHELD in place of each secret that is known, plain, URL-encoded, in JSON, HTML, hex or base64.
 
-    So is what looks like a token of GitHub's, and the name and password of a URL.
+    Also where it was URL-encoded, or written in JSON or base64, twice. So is what looks like a token of GitHub's, and the
+    name and password of a URL.
     """
     return _KNOWN.pattern.sub(WITHHELD, text)
 
@@ -76,12 +77,26 @@ def _shapes(value: str) -> Iterator[str]:
     for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
         yield encoded
         yield re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), encoded)
+    # Twice, as a server that quotes a question which quoted it.
+    yield quote(quote(value, safe=""), safe="")
     for written in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
         yield written
         yield written.replace("/", "\\/")  # as PHP writes JSON
+        yield json.dumps(written)[1:-1]
+        yield _with_markup_escaped(written)
     yield html.escape(value)
     yield html.escape(value, quote=False)
-    yield from _in_base64(value.encode(errors="surrogateescape"))
+    content = value.encode(errors="surrogateescape")
+    yield content.hex()
+    yield content.hex().upper()
+    yield from _in_base64(content)
+    yield quote(base64.b64encode(content), safe="")
+    yield from _in_base64(base64.b64encode(content))
+
+
+def _with_markup_escaped(written: str) -> str:
+    """JSON as Go and Rails write it, which escape what HTML takes for markup: `\\u0026` for an ampersand."""
+    return re.sub("[<>&']", lambda character: f"\\u{ord(character[0]):04x}", written)
 
 
 def _in_base64(value: bytes) -> Iterator[str]:

@@ -460,7 +460,7 @@ def _check_signer(scope: Scope, signer: str, signer_address: str | None) -> None
             raise WrongSignature(f"the signature is {signer}'s, not {signer_address}'s")
         if is_public(signer) and not scope.is_simulated:
             raise SignerNotApproved(
-                f"everybody has the key of {signer}, an account of every Hardhat and Anvil node: it signs for no money"
+                f"everybody has the key of {signer}, an account of every development node: it signs for no money"
             )
         return
     approvers = ", ".join(scope.approvers)

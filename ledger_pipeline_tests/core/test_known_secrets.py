@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import time
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
@@ -39,11 +40,25 @@ def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
         html.escape(SECRET, quote=False),
         base64.b64encode(SECRET.encode()).decode(),
         base64.urlsafe_b64encode(SECRET.encode()).decode(),
+        quote(quote(SECRET, safe=""), safe=""),
+        json.dumps(json.dumps(SECRET))[3:-3],
+        json.dumps(SECRET).replace("&", "\\u0026"),
+        SECRET.encode().hex(),
+        SECRET.encode().hex().upper(),
+        quote(base64.b64encode(SECRET.encode()).decode(), safe=""),
+        base64.b64encode(base64.b64encode(SECRET.encode())).decode(),
     ],
 )
 def test_a_secret_is_withheld_in_each_of_its_encodings(encoded: str) -> None:
     assert encoded not in without_secrets(f"401 for {encoded}, sorry")
     assert WITHHELD in without_secrets(f"401 for {encoded}, sorry")
+
+
+def test_a_long_message_is_looked_through_in_no_time() -> None:
+    keep_secret(*(f"another-secret-{number:04}/+{number * 7919:x}" for number in range(10)))
+    began_at = time.process_time()
+    without_secrets("a server's answer, and more of it / " * 30_000)
+    assert time.process_time() - began_at < 2
 
 
 @given(before=st.binary(max_size=12), after=st.binary(max_size=12))

@@ -40,7 +40,7 @@ def test_no_epoch_closes_with_such_an_approver(ledger: PostgresLedger) -> None:
     steps = next_steps(
         NODE_ID, books.scope, books.epoch, lambda: ledger.statements.settlement(books.epoch), read, books.of.end
     )
-    assert steps[0].startswith(f"everybody has the key of {PUBLIC}, an account of every Hardhat and Anvil node")
+    assert steps[0].startswith(f"everybody has the key of {PUBLIC}, an account of every development node")
     assert books.epoch.status is EpochStatus.OPEN
     assert close(ledger, replace(books.scope, is_simulated=True), books.epoch)
 
