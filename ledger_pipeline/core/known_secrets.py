@@ -66,8 +66,8 @@ def keep_secret(*values: str) -> None:
 def without_secrets(text: str) -> str:
     """`text` with WITHHELD in place of each secret that is known, plain, URL-encoded, in JSON, HTML, hex or base64.
 
-    Also where it was URL-encoded, or written in JSON or base64, twice. So is what looks like a token of GitHub's, and the
-    name and password of a URL.
+    Also where it was URL-encoded, or written in JSON or base64, twice. So is what looks like a token of GitHub's, and
+    the name and password of a URL.
     """
     return _KNOWN.pattern.sub(WITHHELD, text)
 

@@ -25,7 +25,7 @@ DEVELOPMENT_ADDRESSES = frozenset(
         "0xbda5747bfd65f08deb54cb465eb87d40e51b197e",
         "0xdd2fd4581271e230360230f9337d5c0430bf44c0",
         "0x8626f6940e2eb28930efb4cef49b2d1f2c9c1199",
-        # Ganache's, `--deterministic`: "myth like bonus scare over problem client lizard pioneer submit female collect".
+        # Ganache's, deterministic: "myth like bonus scare over problem client lizard pioneer submit female collect".
         "0x90f8bf6a479f320ead074411a4b0e7944ea8c9c1",
         "0xffcf8fdee72ac11b5c542428b35eef5769c409f0",
         "0x22d491bde2303f2f43325b2108d26f1eaba1e32b",
