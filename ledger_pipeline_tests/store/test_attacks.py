@@ -153,7 +153,8 @@ def test_the_writer_changes_neither_facts_nor_tables(writer: Engine, before: dic
 
 @pytest.mark.parametrize("statement", OTHERS)
 def test_the_writer_gets_past_no_trigger(writer: Engine, before: dict[str, int], statement: str) -> None:
-    assert refused(writer, statement).startswith(("must be owner of ", "permission denied "))
+    # The last is what Postgres 14 says.
+    assert refused(writer, statement).startswith(("must be owner of ", "permission denied ", "must have admin option "))
 
 
 def test_the_writer_grants_itself_nothing(writer: Engine, before: dict[str, int]) -> None:
@@ -324,8 +325,11 @@ def test_no_row_has_an_instant_that_nobody_can_read(
     writer: Engine, before: dict[str, int], name: str, instant: str
 ) -> None:
     message = refused(writer, UNREADABLE[name].format(f"'{instant}'"))
-    assert "violates check constraint" in message
-    assert "_instant_check" in message
+    if name == "an epoch closed":  # by a trigger, before any rule of a column is looked at
+        assert "what it is paid by is pinned when it closes" in message
+    else:
+        assert "violates check constraint" in message
+        assert "_instant_check" in message
 
 
 ODD_JSON = {

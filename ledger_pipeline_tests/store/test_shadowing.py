@@ -6,7 +6,7 @@ On Postgres 14, and in a database upgraded from it, everybody may make functions
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine
@@ -57,7 +57,8 @@ def upgraded_engine(empty_database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def upgraded_writer(upgraded_engine: Engine, empty_database_url: str) -> Iterator[Engine]:
     """Its writer, who looks into `public` first."""
-    engine = make_engine(f"{urls(empty_database_url)[WRITER]}&options=-c search_path=public,pg_catalog")
+    url = make_url(urls(empty_database_url)[WRITER]).update_query_dict({"options": "-c search_path=public,pg_catalog"})
+    engine = make_engine(url.render_as_string(hide_password=False))
     yield engine
     engine.dispose()
 
