@@ -7,7 +7,6 @@ from ledger_pipeline.cli.output import note
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
 from ledger_pipeline.core.partition_runs import format_partition_key
 from ledger_pipeline.pipeline.completeness import window_completeness
-from ledger_pipeline.pipeline.epoch_state import epoch_numbers
 from ledger_pipeline.pipeline.review import review
 
 
@@ -18,6 +17,7 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str) -> None:
     nothing is said.
     """
     # Here, for most commands tell nothing, and it takes a second to load.
+    from ledger_pipeline.pipeline.epoch_state import epoch_numbers
     from ledger_pipeline.temporal_bridge.assembly import dagster_client
 
     epoch = access.epoch(epoch_name)

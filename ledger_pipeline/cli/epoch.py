@@ -4,7 +4,7 @@ import asyncio
 import getpass
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,10 +29,11 @@ from ledger_pipeline.pipeline.settle import correct, draft_statement, spec_diffe
 from ledger_pipeline.pipeline.unread import exclusion_of, left_out_text
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Outcome, Statement
-from ledger_pipeline.temporal_bridge.finalize_contract import FinalizeEpochResult
-from ledger_pipeline.temporal_bridge.finalize_here import finalize_signed
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of
+
+if TYPE_CHECKING:
+    from ledger_pipeline.temporal_bridge.finalize_contract import FinalizeEpochResult
 
 # What a finalization did, as the workflow says it.
 _OUTCOMES = {
@@ -290,7 +291,7 @@ async def _finalize(
     inputs_signature: str | None,
     accept_pinned_spec: bool,
     timeout_seconds: float,
-) -> FinalizeEpochResult:
+) -> "FinalizeEpochResult":
     # Here, for no other command of this group waits for Temporal's client.
     from ledger_pipeline.temporal_bridge.connection import connect
     from ledger_pipeline.temporal_bridge.deployments import refuse_strangers
@@ -317,7 +318,9 @@ def _finalize_here(
     signer: str | None,
     inputs_signature: str | None,
     accept_pinned_spec: bool,
-) -> FinalizeEpochResult:
+) -> "FinalizeEpochResult":
+    from ledger_pipeline.temporal_bridge.finalize_here import finalize_signed  # here, as for Temporal's client
+
     return finalize_signed(
         access.ledger, access.spec, epoch, signature, signer, inputs_signature, accept_pinned_spec=accept_pinned_spec
     )
