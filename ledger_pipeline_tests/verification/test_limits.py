@@ -245,6 +245,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
+@pytest.mark.e2e  # a process for each, seconds at a time
 @pytest.mark.parametrize("name", FILES)
 def test_any_file_is_refused_or_verified_in_seconds_and_bounded_memory(tmp_path: Path, name: str) -> None:
     make, printed = FILES[name]
