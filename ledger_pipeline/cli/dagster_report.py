@@ -1,13 +1,9 @@
 """What a command has changed of an epoch, told to Dagster at once: else its pages lag until the next sensor."""
 
-from datetime import UTC, datetime
-
 from ledger_pipeline.cli.ledger_access import LedgerAccess
 from ledger_pipeline.cli.output import note
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
 from ledger_pipeline.core.partition_runs import format_partition_key
-from ledger_pipeline.pipeline.completeness import window_completeness
-from ledger_pipeline.pipeline.review import review
 
 
 def tell_dagster(access: LedgerAccess, epoch_name: str, command: str) -> None:
@@ -17,13 +13,12 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str) -> None:
     nothing is said.
     """
     # Here, for most commands tell nothing, and it takes a second to load.
+    from ledger_pipeline.cli.epoch_review import review_of
     from ledger_pipeline.pipeline.epoch_state import epoch_numbers
     from ledger_pipeline.temporal_bridge.assembly import dagster_client
 
     epoch = access.epoch(epoch_name)
-    read = window_completeness(access.ledger, access.scope, [epoch.window])[epoch.window]
-    seen = review(access.ledger, access.scope, epoch, read, datetime.now(UTC))
-    numbers = epoch_numbers(seen, access.ledger.curation.summary(epoch))
+    numbers = epoch_numbers(review_of(access, epoch), access.ledger.curation.summary(epoch))
     key = format_partition_key(epoch.window.key, access.scope.scope_key)
     try:
         dagster = dagster_client(access.settings)

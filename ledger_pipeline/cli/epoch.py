@@ -3,13 +3,12 @@
 import asyncio
 import getpass
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ledger_pipeline.cli.dagster_report import tell_dagster
-from ledger_pipeline.cli.epoch_review import LINE_COLUMNS, line_rows, print_review, review_json
+from ledger_pipeline.cli.epoch_review import LINE_COLUMNS, line_rows, print_review, review_json, review_of
 from ledger_pipeline.cli.ledger_access import LedgerAccess, open_access
 from ledger_pipeline.cli.options import FromEpoch, Json, OneEpoch, ScopeKey, ToEpoch
 from ledger_pipeline.cli.output import note, note_table, print_json, print_table, say, say_exactly
@@ -24,7 +23,6 @@ from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.epochs import close
-from ledger_pipeline.pipeline.review import Review, review
 from ledger_pipeline.pipeline.settle import correct, draft_statement, spec_differences
 from ledger_pipeline.pipeline.unread import exclusion_of, left_out_text
 from ledger_pipeline.store.port import Epoch, EpochStatus
@@ -114,16 +112,16 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
     """Print one epoch for whoever is to sign it: state, payouts, pool, decisions, accounts that get nothing."""
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
-        seen = _review(access, epoch)
+        epoch_review = review_of(access, epoch)
         differences = spec_differences(access.scope, epoch)
         left_out = access.ledger.left_out(access.scope.scope_id, [epoch.window]).get(epoch.window, ())
     if as_json:
         print_json(
             {
                 **_epoch_json(epoch),
-                "blocks_next_step": list(seen.blocks),
+                "blocks_next_step": list(epoch_review.blocks),
                 "pinned_spec_differs": [asdict(difference) for difference in differences],
-                **review_json(seen),
+                **review_json(epoch_review),
                 "closed_without": [
                     {
                         "item": item_name(item.source_scope, item.key),
@@ -143,12 +141,12 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
                         "allocation_set_hash": statement.allocation_set_hash,
                         "pool_total_credits": str(statement.pool_total_credits),
                         "payouts": statement.payouts,
-                        "signers": seen.chain.signers[statement.id],
+                        "signers": epoch_review.chain.signers[statement.id],
                     }
-                    for statement in seen.chain.verified
+                    for statement in epoch_review.chain.verified
                 ],
-                "faults": [{"id": fault.row_id, "problem": fault.problem} for fault in seen.faults],
-                "set_aside": [asdict(row) for row in seen.set_asides],
+                "faults": [{"id": fault.row_id, "problem": fault.problem} for fault in epoch_review.faults],
+                "set_aside": [asdict(row) for row in epoch_review.set_asides],
             }
         )
         return
@@ -157,15 +155,15 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
         say(f"allocates by {epoch.pins.allocation_algo_ref}, approvers {epoch.pins.approver_set_hash}")
     for difference in differences:
         say(plain_message(f"the pinned spec differs from the repo-spec now: {difference}"))
-    print_review(seen)
+    print_review(epoch_review)
     for item in left_out:
         say(left_out_text(item))
-    for statement in seen.chain.verified:
+    for statement in epoch_review.chain.verified:
         _print_statement(statement)
-        say(f"signed by {', '.join(seen.chain.signers[statement.id])}")
-    for fault in seen.faults:
+        say(f"signed by {', '.join(epoch_review.chain.signers[statement.id])}")
+    for fault in epoch_review.faults:
         say(f"wrong: {plain_message(str(fault))}")
-    for row in seen.set_asides:
+    for row in epoch_review.set_asides:
         say(plain_message(f"set aside by {row.actor}: {row.row_id}: {row.reason}"))
 
 
@@ -216,7 +214,7 @@ def sign_data(
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
         draft = draft_statement(access.ledger, access.scope, epoch, accept_pinned_spec=accept_pinned_spec)
-        seen = _review(access, epoch)
+        epoch_review = review_of(access, epoch)
         root = inputs_root(facts_of(access.ledger.statements.rows(epoch)))
         about_inputs = inputs_message(
             node_id=access.ledger.node_id,
@@ -239,7 +237,7 @@ def sign_data(
         )
         return
     # Beside the message, which goes to a file or a wallet as it stands.
-    note_table(f"what is signed: {draft.pool_total_credits:,} credits", LINE_COLUMNS, line_rows(seen.lines))
+    note_table(f"what is signed: {draft.pool_total_credits:,} credits", LINE_COLUMNS, line_rows(epoch_review.lines))
     say_exactly(about_inputs if inputs else draft.message)
 
 
@@ -324,11 +322,6 @@ def _finalize_here(
     return finalize_signed(
         access.ledger, access.spec, epoch, signature, signer, inputs_signature, accept_pinned_spec=accept_pinned_spec
     )
-
-
-def _review(access: LedgerAccess, epoch: Epoch) -> Review:
-    read = window_completeness(access.ledger, access.scope, [epoch.window])[epoch.window]
-    return review(access.ledger, access.scope, epoch, read, datetime.now(UTC))
 
 
 def _epoch_json(epoch: Epoch) -> dict[str, object]:

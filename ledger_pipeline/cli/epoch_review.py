@@ -2,33 +2,42 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 
+from ledger_pipeline.cli.ledger_access import LedgerAccess
 from ledger_pipeline.cli.output import print_table, say
 from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import percent_text, units_text
-from ledger_pipeline.pipeline.review import Review, ReviewLine
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.pipeline.review import Review, ReviewLine, review
+from ledger_pipeline.store.port import Epoch, EpochStatus
 
 LINE_COLUMNS = ("user", "events", "proposed units", "units", "decided because", "share", "credits")
 # Of decisions and of accounts; `--json` has all.
 LISTED = 50
 
 
-def print_review(review: Review) -> None:
+def review_of(access: LedgerAccess, epoch: Epoch) -> Review:
+    """The epoch as it is now."""
+    read = window_completeness(access.ledger, access.scope, [epoch.window])[epoch.window]
+    return review(access.ledger, access.scope, epoch, read, datetime.now(UTC))
+
+
+def print_review(epoch_review: Review) -> None:
     """All of it, in the order in which an approver asks."""
-    say(f"state: {review.state}")
-    for block in review.blocks:
+    say(f"state: {epoch_review.state}")
+    for block in epoch_review.blocks:
         say(f"blocked: {block}")
-    if review.lines and (review.is_ready_to_sign or review.chain.in_force is None):
-        print_table(_title(review), LINE_COLUMNS, line_rows(review.lines))
-    if review.chain.in_force is None:
-        _print_pool(review)
-    if review.is_ready_to_sign:
-        say(f"may sign: {', '.join(review.approvers)}")
-    for change in review.changes:
+    if epoch_review.lines and (epoch_review.is_ready_to_sign or epoch_review.chain.in_force is None):
+        print_table(_title(epoch_review), LINE_COLUMNS, line_rows(epoch_review.lines))
+    if epoch_review.chain.in_force is None:
+        _print_pool(epoch_review)
+    if epoch_review.is_ready_to_sign:
+        say(f"may sign: {', '.join(epoch_review.approvers)}")
+    for change in epoch_review.changes:
         say(plain_message(f"changed since: {change}"))
-    _print_decisions(review)
-    _print_accounts(review)
+    _print_decisions(epoch_review)
+    _print_accounts(epoch_review)
 
 
 def line_rows(lines: Sequence[ReviewLine]) -> list[list[object]]:
@@ -47,11 +56,11 @@ def line_rows(lines: Sequence[ReviewLine]) -> list[list[object]]:
     ]
 
 
-def review_json(review: Review) -> dict[str, object]:
+def review_json(epoch_review: Review) -> dict[str, object]:
     """The same for programs: credits and units as strings, for they may be larger than JSON keeps exact."""
     return {
-        "state": review.state,
-        "ready_to_sign": review.is_ready_to_sign,
+        "state": epoch_review.state,
+        "ready_to_sign": epoch_review.is_ready_to_sign,
         "contributors": [
             {
                 **asdict(line),
@@ -59,7 +68,7 @@ def review_json(review: Review) -> dict[str, object]:
                 "units_milli": str(line.units_milli),
                 "amount_credits": str(line.amount_credits),
             }
-            for line in review.lines
+            for line in epoch_review.lines
         ],
         "pool": [
             {
@@ -68,12 +77,12 @@ def review_json(review: Review) -> dict[str, object]:
                 "algorithm_version": component.algorithm_version,
                 "evidence_ref": component.evidence_ref,
             }
-            for component in review.pool
+            for component in epoch_review.pool
         ],
-        "pool_credits_with_what_is_to_come": str(review.pool_total_credits),
-        "approvers": list(review.approvers),
-        "changes": list(review.changes),
-        "decisions": [asdict(decision) for decision in review.decisions],
+        "pool_credits_with_what_is_to_come": str(epoch_review.pool_total_credits),
+        "approvers": list(epoch_review.approvers),
+        "changes": list(epoch_review.changes),
+        "decisions": [asdict(decision) for decision in epoch_review.decisions],
         "accounts_without_a_user": [
             {
                 "provider": at_stake.account.provider,
@@ -83,31 +92,31 @@ def review_json(review: Review) -> dict[str, object]:
                 "units_milli": str(at_stake.account.units),
                 "would_get_credits": str(at_stake.would_get_credits),
             }
-            for at_stake in review.accounts
+            for at_stake in epoch_review.accounts
         ],
     }
 
 
-def _title(review: Review) -> str:
-    if review.epoch.status is EpochStatus.OPEN:
-        return f"so far, of {review.pool_total_credits:,} credits"
-    return f"to be signed: {sum(line.amount_credits for line in review.lines):,} credits"
+def _title(epoch_review: Review) -> str:
+    if epoch_review.epoch.status is EpochStatus.OPEN:
+        return f"so far, of {epoch_review.pool_total_credits:,} credits"
+    return f"to be signed: {sum(line.amount_credits for line in epoch_review.lines):,} credits"
 
 
-def _print_pool(review: Review) -> None:
+def _print_pool(epoch_review: Review) -> None:
     rows: list[list[object]] = [
         [component.component_id, f"{component.amount_credits:,}", component.algorithm_version, component.evidence_ref]
-        for component in review.pool
+        for component in epoch_review.pool
     ]
-    if review.base_issuance_to_come is not None:
-        rows.append(["base_issuance", f"{review.base_issuance_to_come:,}", "joins when the epoch closes", None])
+    if epoch_review.base_issuance_to_come is not None:
+        rows.append(["base_issuance", f"{epoch_review.base_issuance_to_come:,}", "joins when the epoch closes", None])
     if rows:
-        title = f"the pool: {review.pool_total_credits:,} credits"
+        title = f"the pool: {epoch_review.pool_total_credits:,} credits"
         print_table(title, ["component", "credits", "by", "evidence"], rows)
 
 
-def _print_decisions(review: Review) -> None:
-    if not review.decisions:
+def _print_decisions(epoch_review: Review) -> None:
+    if not epoch_review.decisions:
         return
     rows = [
         [
@@ -117,14 +126,18 @@ def _print_decisions(review: Review) -> None:
             None if decision.weight_override_milli is None else units_text(decision.weight_override_milli),
             decision.note,
         ]
-        for decision in review.decisions[:LISTED]
+        for decision in epoch_review.decisions[:LISTED]
     ]
     columns = ["event", "of", "counts", "units instead", "because"]
-    print_table(f"{len(review.decisions)} events that a person decided about{_listed(review.decisions)}", columns, rows)
+    print_table(
+        f"{len(epoch_review.decisions)} events that a person decided about{_listed(epoch_review.decisions)}",
+        columns,
+        rows,
+    )
 
 
-def _print_accounts(review: Review) -> None:
-    if not review.accounts:
+def _print_accounts(epoch_review: Review) -> None:
+    if not epoch_review.accounts:
         return
     rows = [
         [
@@ -134,11 +147,13 @@ def _print_accounts(review: Review) -> None:
             units_text(at_stake.account.units),
             f"{at_stake.would_get_credits:,}",
         ]
-        for at_stake in review.accounts[:LISTED]
+        for at_stake in epoch_review.accounts[:LISTED]
     ]
     columns = ["account", "login", "events", "units", "would get, were all bound"]
     print_table(
-        f"{len(review.accounts)} accounts without a user, which get nothing{_listed(review.accounts)}", columns, rows
+        f"{len(epoch_review.accounts)} accounts without a user, which get nothing{_listed(epoch_review.accounts)}",
+        columns,
+        rows,
     )
 
 

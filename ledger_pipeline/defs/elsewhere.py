@@ -44,22 +44,22 @@ def tell_of_other_epochs(
     windows = scope.calendar.windows_between(first, scope.calendar.window_at(now))
     others = [window for window in windows if window not in set(report.windows)]
     news = _News(context.instance, scope, report.changed_elsewhere(), window_completeness(store, scope, others))
-    told = {stream: news.windows(stream_key(stream), [stream]) for stream in report.streams}
-    all_told = sorted({window for windows in told.values() for window in windows})
-    receipts = receipts_by_partition(store.receipts(scope.scope_id, source, all_told) if all_told else [])
-    held = store.events_per_type(scope.scope_id, all_told) if all_told else {}
+    of_streams = {stream: news.windows(stream_key(stream), [stream]) for stream in report.streams}
+    shown = sorted({window for windows in of_streams.values() for window in windows})
+    receipts = receipts_by_partition(store.receipts(scope.scope_id, source, shown) if shown else [])
+    held = store.events_per_type(scope.scope_id, shown) if shown else {}
     added = report.added_elsewhere()
-    for stream, of_stream in told.items():
-        said = (
+    for stream, windows_of_stream in of_streams.items():
+        metadata = (
             (
                 window,
                 stream_metadata(
                     report, window, stream, receipts.get((window, stream), []), held[window], added, context.run.tags
                 ),
             )
-            for window in of_stream
+            for window in windows_of_stream
         )
-        _materialize(context, stream_key(stream), scope, said)
+        _materialize(context, stream_key(stream), scope, metadata)
     streams = [stream for spec in scope.sources for stream in spec.streams]
     read = {window: news.read[window] for window in news.windows(ACTIVITY_EVENTS, streams)}
     yield from tell_state(context, store, scope, read, now)
@@ -147,8 +147,8 @@ def _materialize(
     context: dg.AssetExecutionContext,
     asset_key: dg.AssetKey,
     scope: Scope,
-    said: Iterable[tuple[EpochWindow, Metadata]],
+    metadata_of_windows: Iterable[tuple[EpochWindow, Metadata]],
 ) -> None:
-    for window, metadata in said:
+    for window, metadata in metadata_of_windows:
         key = partition_key(window, scope)
         context.log_event(dg.AssetMaterialization(asset_key=asset_key, partition=key, metadata=metadata))

@@ -115,6 +115,7 @@ def review(ledger: SettlingLedger, scope: Scope, epoch: Epoch, read: Completenes
     else:
         units = amended_units(stated_units(chain.in_force), corrections_of(settlement, chain.in_force))
         pool_total_credits = chain.in_force.pool_total_credits
+    inputs_signatures = ledger.statements.inputs_signatures(epoch)
     return Review(
         epoch=epoch,
         blocks=next_steps(ledger.node_id, scope, epoch, lambda: settlement, read, now),
@@ -125,9 +126,7 @@ def review(ledger: SettlingLedger, scope: Scope, epoch: Epoch, read: Completenes
         chain=chain,
         faults=[
             *chain.faults,
-            *inputs_faults(
-                *(ledger.node_id, scope, epoch, settlement.history), ledger.statements.inputs_signatures(epoch)
-            ),
+            *inputs_faults(ledger.node_id, scope, epoch, settlement.history, inputs_signatures),
         ],
         set_asides=settlement.history.set_asides,
         decisions=ledger.curation.decisions(epoch),

@@ -129,12 +129,10 @@ def correct(ledger: SettlingLedger, scope: Scope, epoch: Epoch, user_id: str, un
 
 
 def set_aside(ledger: SettlingLedger, spec: RepoSpec, row_id: UUID, reason: str) -> None:
-    """Take out, on record, a statement that does not verify, a signature that counts for nothing, or a component of a
-    pool.
+    """Take out a statement that does not verify, a signature that counts for nothing, or a component of a pool.
 
-
-    `ledger` is the owner's. Raises EpochNotReady for what verifies, for a component of an epoch that is finalized, and
-    for an id that is none of these.
+    Who did, when and why stays on record. `ledger` is the owner's. Raises EpochNotReady for what verifies, for a
+    component of an epoch that is finalized, and for an id that is none of these.
     """
     epoch_id = ledger.statements.epoch_of(row_id)
     epoch = None if epoch_id is None else ledger.epoch(epoch_id)

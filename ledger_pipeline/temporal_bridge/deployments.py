@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Iterable
+from itertools import chain
 
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -34,13 +35,13 @@ def stranger(identity: str, spec: RepoSpec, scopes: Iterable[Scope]) -> str | No
 
     A worker of an earlier release, or of another SDK, does not.
     """
-    said = _IDENTITY.search(identity)
-    if said is None:
+    deployment = _IDENTITY.search(identity)
+    if deployment is None:
         return None
-    name = identity[: said.start()]
-    if said["node"] != str(spec.node_id):
-        return f"{name} is of node {said['node']}, the repo-spec's is {spec.node_id}"
-    missing = [scope for scope in scopes if str(scope.scope_id) not in said["scopes"].split(",")]
+    name = identity[: deployment.start()]
+    if deployment["node"] != str(spec.node_id):
+        return f"{name} is of node {deployment['node']}, the repo-spec's is {spec.node_id}"
+    missing = [scope for scope in scopes if str(scope.scope_id) not in deployment["scopes"].split(",")]
     if missing:
         return f"{name} does not know scope {missing[0].scope_key} ({missing[0].scope_id})"
     return None
@@ -52,10 +53,10 @@ async def refuse_strangers(client: Client, spec: RepoSpec, scope: Scope) -> None
     Raises CollectionNotStarted naming the worker, TemporalUnavailable.
     """
     try:
-        seen = await queue_pollers(client)
+        pollers = await queue_pollers(client)
     except RPCError as error:
         raise TemporalUnavailable(f"who polls {TASK_QUEUE} cannot be asked: {error.message}") from error
-    for poller in (poller for pollers in seen.values() for poller in pollers):
+    for poller in chain.from_iterable(pollers.values()):
         problem = stranger(poller.identity, spec, [scope])
         if problem is not None:
             raise CollectionNotStarted(f"a worker on {TASK_QUEUE} would take it and is not ours: {problem}: {REMEDY}")
