@@ -4,7 +4,7 @@ Sections of others (`gates`, `payments_in`, ...) are ignored. Inside the section
 because a misspelt key that is silently ignored is money paid by a default nobody chose.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -33,18 +33,25 @@ PROJECTS_FOLDER = "projects"
 def load_repo_spec(path: Path) -> RepoSpec:
     """The node's specification: the repo-spec at `path` and the projects beside it.
 
-    Raises SpecError naming file, key, value and what would be right; the first problem found, in file order.
+    Raises SpecError naming file, key, value and what would be right, for every key of every file that cannot be what
+    it is; where each can, for the first of what does not go together.
     """
-    shape = _parse(path, RepoSpecFile)
+    problems: list[SpecError] = []
+    shape = _parse(path, RepoSpecFile, problems)
+    files = sorted((path.parent / PROJECTS_FOLDER).glob("*.y*ml"))
+    projects = [(file, _parse(file, ProjectFile, problems)) for file in files]
+    if shape is None or problems:
+        raise _all_of(problems)
     schedules = _schedules(path, shape.governance)
     scopes = [_scope(path, shape, schedules)]
-    for project in sorted((path.parent / PROJECTS_FOLDER).glob("*.y*ml")):
-        scopes.append(_project_scope(project, shape.node_id, schedules))
-        _refuse_clash(scopes[-1], scopes[:-1])
+    for file, project in projects:
+        if project is not None:
+            scopes.append(_project_scope(file, project, shape.node_id, schedules))
+            _refuse_clash(scopes[-1], scopes[:-1])
     return RepoSpec(node_id=shape.node_id, scopes=tuple(scopes), file=str(path))
 
 
-# Reading: one message per bad input.
+# Reading: one message that has every problem of the input.
 
 
 _FileT = TypeVar("_FileT", bound=ScopeFile)
@@ -73,7 +80,16 @@ class _StrictLoader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
 
-def _parse(path: Path, shape: type[_FileT]) -> _FileT:
+def _parse(path: Path, shape: type[_FileT], problems: list[SpecError]) -> _FileT | None:
+    """The file as `shape`; None where it cannot be, having added to `problems` why."""
+    try:
+        return _shaped(path, shape)
+    except SpecError as error:
+        problems.append(error)
+        return None
+
+
+def _shaped(path: Path, shape: type[_FileT]) -> _FileT:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError as error:
@@ -91,11 +107,26 @@ def _parse(path: Path, shape: type[_FileT]) -> _FileT:
 
 
 def _spec_error(path: Path, shape: type[BaseModel], error: ValidationError) -> SpecError:
+    found = error.errors()
+    unknown = [details for details in found if details["type"] == "extra_forbidden"]
     # A misspelt key shows up twice, as unknown and as missing: the unknown one carries the suggestion.
-    problems = sorted(error.errors(), key=lambda details: details["type"] != "extra_forbidden")
-    first = problems[0]
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return SpecError(str(path), _dotted(first["loc"]), _problem(shape, first) + more)
+    meant = {(*details["loc"][:-1], key) for details in unknown for key in _close_keys(shape, details)}
+    others = [details for details in found if details["type"] != "extra_forbidden"]
+    told = [details for details in others if details["type"] != "missing" or details["loc"] not in meant]
+    first, *more = (
+        SpecError(str(path), _dotted(details["loc"]), _problem(shape, details)) for details in (*unknown, *told)
+    )
+    also = (f"{problem.key}: {problem.problem}" if problem.key else problem.problem for problem in more)
+    return SpecError(first.file, first.key, _ALSO.join((first.problem, *also)))
+
+
+def _all_of(problems: Sequence[SpecError]) -> SpecError:
+    """One error of several files' problems."""
+    first, *more = problems
+    return SpecError(first.file, first.key, _ALSO.join((first.problem, *map(str, more))))
+
+
+_ALSO = "; also "
 
 
 # Pydantic's words for these are Python's: tuples, and instances of classes.
@@ -110,13 +141,18 @@ def _problem(shape: type[BaseModel], details: ErrorDetails) -> str:
     if details["type"] == "missing":
         return "is missing"
     if details["type"] == "extra_forbidden":
-        *parents, key = details["loc"]
-        known = _known_keys(shape, parents)
-        close = get_close_matches(str(key), known, n=1)
+        close = _close_keys(shape, details)
+        known = _known_keys(shape, details["loc"][:-1])
         hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
         return f"is not a key of this section; {hint}"
     wanted = _WANTED.get(details["type"], details["msg"].removeprefix("Value error, "))
     return f"{details['input']!r} is not valid: {wanted}"
+
+
+def _close_keys(shape: type[BaseModel], unknown: ErrorDetails) -> list[str]:
+    """The key that an unknown one may be meant to be, where there is one."""
+    *parents, key = unknown["loc"]
+    return get_close_matches(str(key), _known_keys(shape, parents), n=1)
 
 
 def _known_keys(shape: type[BaseModel], parents: Iterable[int | str]) -> list[str]:
@@ -159,8 +195,7 @@ def _scope(path: Path, shape: ScopeFile, inherited: tuple[ScheduleSpec, ...]) ->
     )
 
 
-def _project_scope(path: Path, node_id: UUID, inherited: tuple[ScheduleSpec, ...]) -> Scope:
-    shape = _parse(path, ProjectFile)
+def _project_scope(path: Path, shape: ProjectFile, node_id: UUID, inherited: tuple[ScheduleSpec, ...]) -> Scope:
     if shape.node_id not in (None, node_id):
         raise SpecError(str(path), "node_id", f"{shape.node_id} is another node; leave it out, or give {node_id}")
     return _scope(path, shape, inherited)

@@ -434,10 +434,31 @@ def test_an_unknown_key_of_ours_is_refused_with_a_suggestion(load: Load, key: st
     assert error.problem.startswith(f"is not a key of this section; {suggestion}")
 
 
-def test_a_misspelt_key_is_reported_before_the_missing_one_it_causes(load: Load) -> None:
+def test_a_misspelt_key_is_reported_and_not_the_missing_one_it_causes(load: Load) -> None:
     error = refusal(load, {LENGTH: ABSENT, "activity_ledger.epoch_lenght_days": 7})
     assert error.key == "activity_ledger.epoch_lenght_days"
-    assert error.problem.endswith("did you mean 'epoch_length_days'? (and 1 more)")
+    assert error.problem.endswith("did you mean 'epoch_length_days'?")
+
+
+def test_all_problems_of_a_file_are_listed_each_with_its_key(load: Load) -> None:
+    error = refusal(load, {"node_id": "x", LENGTH: 0, "activity_ledger.epoch_lenght": 7, "scope_key": ABSENT})
+    assert (error.key, error.problem.partition(";")[0]) == (
+        "activity_ledger.epoch_lenght",
+        "is not a key of this section",
+    )
+    keys = [problem.partition(": ")[0] for problem in str(error).split("; also ")]
+    assert sorted(keys[1:]) == ["activity_ledger.epoch_length_days", "node_id", "scope_key"]
+
+
+def test_all_files_with_problems_are_named(load: Load, tmp_path: Path) -> None:
+    error = refusal(load, {"node_id": "x"}, broken="a: [", website=project({LENGTH: 0}))
+    others = [problem.split(": ")[:2] for problem in str(error).split("; also ")[1:]]
+    folder = tmp_path / "projects"
+    assert error.key == "node_id"
+    assert others == [
+        [str(folder / "broken.yaml"), "is not YAML"],
+        [str(folder / "website.yaml"), "activity_ledger.epoch_length_days"],
+    ]
 
 
 @pytest.mark.parametrize("key", [7, None, True, 1.5, date(2026, 1, 5)])
