@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -270,6 +271,56 @@ def test_the_simulator_listens_where_it_is_told_and_warns_where_others_reach_it(
         _, said = process.communicate(timeout=DEADLINE_SECONDS)
         deadline.cancel()
     assert ("warning" in said) is warned, said
+
+
+def test_the_simulator_refuses_the_tokens_that_it_was_told_are_bad(
+    command: Command, environment: dict[str, str]
+) -> None:
+    refused = ["--bad-token", "revoked", "--bad-token", "expired"]
+    with simulating(*refused) as said:
+        url = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert url, said
+        codes = {
+            token: requests.post(
+                f"{url[0]}/graphql",
+                json={"query": "{__typename}"},
+                headers={"Authorization": f"bearer {token}"},
+                timeout=10,
+            ).status_code
+            for token in ("any", "revoked", "expired")
+        }
+        collected = command("collect", **{**environment, "GITHUB_API_URL": url[0], "GITHUB_TOKEN": "revoked"})
+    assert codes == {"any": 200, "revoked": 401, "expired": 401}
+    assert collected.code == 1
+    assert "GITHUB_TOKEN" in collected.err
+
+
+def test_a_taken_port_for_the_simulator_is_one_line_and_no_trace() -> None:
+    with simulating() as said:
+        port = said.partition("http://127.0.0.1:")[2].partition(":")[0]
+        ran = subprocess.run(
+            [*COMMAND, "simulate-github", "--port", port], capture_output=True, text=True, timeout=DEADLINE_SECONDS
+        )
+    [line] = ran.stderr.splitlines()
+    assert (ran.returncode, line.partition(" (")[0]) == (2, f"error: cannot listen at 127.0.0.1, port {port}")
+
+
+@contextmanager
+def simulating(*options: str) -> Iterator[str]:
+    """What `simulate-github` says first, while it runs; it is interrupted when left, and ends well."""
+    program = [*COMMAND, "simulate-github", "--port", "0", *options]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        deadline = threading.Timer(DEADLINE_SECONDS, process.kill)
+        deadline.start()
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(DEADLINE_SECONDS) == 0
+        finally:
+            process.kill()
+            deadline.cancel()
 
 
 def test_the_simulator_serves_a_recording_until_interrupted(tmp_path: Path) -> None:

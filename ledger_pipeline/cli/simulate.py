@@ -31,6 +31,12 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option(help="Which world to generate where no --data is given.")] = 1,
     delay_seconds: Annotated[float, typer.Option(min=0, help="How long each answer is kept back.")] = 0,
+    bad_token: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bad-token", metavar="TOKEN", help="Refuse this token, as GitHub refuses a revoked one; may be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Serve GitHub's GraphQL API until interrupted: recorded data, or a world made from a seed."""
     try:
@@ -63,7 +69,15 @@ def command(
     if not _is_loopback(host):
         note(f"warning: the simulator listens at {host}, so whoever reaches that port can ask it, with any token")
     try:
-        serve(world, host=host, port=port, as_of=at, delay_seconds=delay_seconds, on_ready=say_where)
+        serve(
+            world,
+            host=host,
+            port=port,
+            as_of=at,
+            delay_seconds=delay_seconds,
+            bad_tokens=bad_token or (),
+            on_ready=say_where,
+        )
     except OSError as error:
         raise ConfigurationError(f"cannot listen at {host}, port {port} (--host, --port): {error}") from error
 

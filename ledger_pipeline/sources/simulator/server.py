@@ -110,14 +110,16 @@ def serve(
     port: int = 0,
     as_of: datetime | None = None,
     delay_seconds: float = 0,
+    bad_tokens: Iterable[str] = (),
     on_ready: Callable[[str], object] = lambda _url: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; `on_ready` is told the address once requests are answered.
 
-    Each answer to a query comes `delay_seconds` late. Raises OSError where the address cannot be listened at.
+    Each answer to a query comes `delay_seconds` late; `bad_tokens` are refused as GitHub refuses a revoked one. Raises
+    OSError where the address cannot be listened at.
     """
     listener = _bind(host, port)
-    state = SimulatorState(world, as_of)
+    state = SimulatorState(world, as_of, bad_tokens=bad_tokens)
     if delay_seconds:
         state.faults.when(lambda _: True, Slow(delay_seconds))
     server = _Server(state, lambda: on_ready(_url(listener)))
