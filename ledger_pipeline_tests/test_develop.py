@@ -132,7 +132,7 @@ def test_what_was_killed_is_cleaned_up_state_survives_and_a_crashed_part_brings_
         # Its parts end by themselves; where a system does not tell them, the next run stops them.
         assert psutil.wait_procs(left, timeout=DEADLINE_SECONDS)[1] == []
     with running(embedded_home, tmp_path) as dev:
-        assert re.search(r"│ Temporal schedules +│ governance:ledger_ingest +│ skipped +│", dev.said)
+        assert re.search(r"│ Temporal schedules +│ governance:ledger_ingest +│ in sync +│", dev.said)
         parts = dev.parts()
         [worker] = [pid for name, pid, _ in recorded(embedded_home) if name == "worker"]
         psutil.Process(worker).kill()

@@ -320,7 +320,7 @@ def test_schedules_and_worker_are_held_against_the_repo_spec(
     spec.write_text(unscheduled + SCHEDULE)
     assert seen() == ("failed", f"{DEFAULT} is missing: missing", "run `ledger-pipeline schedules sync`")
     assert command("schedules", "sync", **environment).code == 0
-    assert seen()[:2] == ("ok", f"as wanted: {DEFAULT}")
+    assert seen()[:2] == ("ok", f"in sync: {DEFAULT}")
     Schedules(settings).pause("on holiday")
     state, detail, remedy = seen()
     assert (state, "on holiday" in detail, "--resume" in remedy) == ("warning", True, True)

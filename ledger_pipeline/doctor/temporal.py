@@ -61,7 +61,7 @@ async def check_schedules(settings: Settings, spec: RepoSpec | None, temporal: F
     if not wanted:
         remedy = f"write a schedule with charter {CHARTER} under governance.schedules, then `schedules sync`"
         return warning(SCHEDULES, "the repo-spec wants none: no workflow starts by itself", remedy)
-    return fine(SCHEDULES, f"as wanted: {', '.join(wanted)}")
+    return fine(SCHEDULES, f"in sync: {', '.join(wanted)}")
 
 
 async def check_worker(settings: Settings, spec: RepoSpec | None, temporal: Finding) -> Finding:

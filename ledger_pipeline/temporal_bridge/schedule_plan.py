@@ -79,7 +79,7 @@ class Action(StrEnum):
     CREATED = "created"
     UPDATED = "updated"
     RESUMED = "resumed"
-    SKIPPED = "skipped"
+    IN_SYNC = "in sync"
     PAUSED = "paused"
     LEFT_PAUSED = "left paused"
     LEFT_ALONE = "left alone"
@@ -121,7 +121,7 @@ def plan_one(want: Desired, schedule_id: str, found: FoundSchedule | None, *, re
     """The step for one schedule of our form."""
     wanted = want.schedules.get(schedule_id)
     if found is None:
-        action, reason = (Action.CREATED, "missing") if wanted else (Action.SKIPPED, "deleted by another client")
+        action, reason = (Action.CREATED, "missing") if wanted else (Action.IN_SYNC, "deleted by another client")
         return ScheduleStep(schedule_id, action, reason)
     stranger = _is_anothers(want, wanted, found)
     if stranger is not None:
@@ -183,7 +183,7 @@ def _wanted_step(want: Desired, wanted: WantedSchedule, found: FoundSchedule, re
         return ScheduleStep(wanted.schedule_id, Action.UPDATED, reason + stays, changes)
     if found.paused:
         return ScheduleStep(wanted.schedule_id, Action.LEFT_PAUSED, f"{paused_by} (--resume resumes it)")
-    return ScheduleStep(wanted.schedule_id, Action.SKIPPED, reason)
+    return ScheduleStep(wanted.schedule_id, Action.IN_SYNC, reason)
 
 
 def _unwanted_step(found: FoundSchedule) -> ScheduleStep:
@@ -191,6 +191,6 @@ def _unwanted_step(found: FoundSchedule) -> ScheduleStep:
     if not found.paused:
         return ScheduleStep(found.schedule_id, Action.PAUSED, reason)
     if found.note == PAUSE_NOTE:
-        return ScheduleStep(found.schedule_id, Action.SKIPPED, f"{reason}, paused already")
+        return ScheduleStep(found.schedule_id, Action.IN_SYNC, f"{reason}, paused already")
     paused_by = f"paused by an operator: {found.note or 'no note'}"
     return ScheduleStep(found.schedule_id, Action.LEFT_PAUSED, f"{reason}; {paused_by}")

@@ -109,6 +109,8 @@ async def list_schedules(settings: Settings, spec: RepoSpec) -> list[ListedSched
 def _listed(want: Desired, step: ScheduleStep, found: FoundSchedule | None) -> ListedSchedule:
     changed = ", ".join(change.part for change in step.changes)
     state = f"{step.reason} ({changed})" if changed else step.reason
+    if step.action is Action.IN_SYNC:
+        state = f"{step.action}: {state}"
     if found is None:
         return ListedSchedule(step.schedule_id, None, None, None, None, None, None, state)
     wanted = want.schedules.get(step.schedule_id)

@@ -54,7 +54,7 @@ def test_a_healthy_stack_is_all_ok(
         details = {each["check"]: each["detail"] for each in ran.json["checks"]}
         assert (ran.code, ran.json["healthy"]) == (0, True)
         assert f":{worker.process.pid} node={NODE_ID} scopes={SCOPE_ID} polled ledger-tasks" in details["worker"]
-        assert details["schedules"] == f"as wanted: {DEFAULT}"
+        assert details["schedules"] == f"in sync: {DEFAULT}"
         assert "queued_run_coordinator" in details["daemon"]
         assert "scopes default; 1 repositories, 1 schedules" in details["repo-spec"]
     finally:

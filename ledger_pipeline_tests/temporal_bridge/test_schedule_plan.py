@@ -185,8 +185,8 @@ def test_calendars_match_exactly_when_cron_does(cron: str, after: int, minutes: 
     ("found", "resume", "action", "reason"),
     [
         (None, False, Action.CREATED, "missing"),
-        (AS_WANTED, False, Action.SKIPPED, "as wanted"),
-        (AS_WANTED, True, Action.SKIPPED, "as wanted"),
+        (AS_WANTED, False, Action.IN_SYNC, "as wanted"),
+        (AS_WANTED, True, Action.IN_SYNC, "as wanted"),
         (replace(AS_WANTED, memo=None), False, Action.UPDATED, "made by another client"),
         (replace(AS_WANTED, memo=OurMemo(MEMO.node_id, "old")), False, Action.UPDATED, "for its memo"),
         (replace(AS_WANTED, paused=True, note=PAUSE_NOTE), False, Action.RESUMED, "wanted again"),
@@ -194,7 +194,7 @@ def test_calendars_match_exactly_when_cron_does(cron: str, after: int, minutes: 
         (replace(AS_WANTED, paused=True), False, Action.LEFT_PAUSED, "by an operator: no note"),
         (replace(AS_WANTED, paused=True, note="mine"), True, Action.RESUMED, "was paused by an operator: mine"),
         (replace(AS_WANTED, paused=True, note=f"{PAUSE_NOTE}!"), False, Action.LEFT_PAUSED, "by an operator"),
-        (replace(AS_WANTED, note=PAUSE_NOTE), False, Action.SKIPPED, "as wanted"),
+        (replace(AS_WANTED, note=PAUSE_NOTE), False, Action.IN_SYNC, "as wanted"),
         (replace(AS_WANTED, memo=OTHER_NODE), True, Action.CONFLICT, f"of node {OTHER_SCOPE_ID}"),
         (replace(AS_WANTED, memo=None, contents=payload_for(ELSEWHERE)), True, Action.CONFLICT, str(ELSEWHERE)),
         (replace(AS_WANTED, memo=None, contents=payload_for("?")), False, Action.UPDATED, "another client"),
@@ -212,12 +212,12 @@ def test_a_wanted_schedule(found: FoundSchedule | None, resume: bool, action: Ac
     [
         (AS_WANTED, Action.PAUSED, "no longer in the repo-spec"),
         (replace(AS_WANTED, memo=None), Action.PAUSED, "no longer in the repo-spec"),
-        (replace(AS_WANTED, paused=True, note=PAUSE_NOTE), Action.SKIPPED, "paused already"),
+        (replace(AS_WANTED, paused=True, note=PAUSE_NOTE), Action.IN_SYNC, "paused already"),
         (replace(AS_WANTED, paused=True, note="mine"), Action.LEFT_PAUSED, "mine"),
         (replace(AS_WANTED, memo=OTHER_NODE), Action.LEFT_ALONE, f"of node {OTHER_SCOPE_ID}"),
         (replace(AS_WANTED, memo=None, contents=payload_for(ELSEWHERE)), Action.LEFT_ALONE, str(ELSEWHERE)),
         (replace(AS_WANTED, memo=None, contents=payload_for("?")), Action.LEFT_ALONE, "no scope that it names"),
-        (None, Action.SKIPPED, "deleted"),
+        (None, Action.IN_SYNC, "deleted"),
     ],
 )
 def test_a_schedule_no_longer_wanted(found: FoundSchedule | None, action: Action, reason: str) -> None:
@@ -242,7 +242,7 @@ def test_null_in_a_payload_is_the_same_as_left_out() -> None:
     payload = CONTENTS.payload
     assert isinstance(payload, dict)
     found = replace(AS_WANTED, contents=replace(CONTENTS, payload={**payload, "executionGrantId": None}))
-    assert plan_one(WANTED, DEFAULT, found).action is Action.SKIPPED
+    assert plan_one(WANTED, DEFAULT, found).action is Action.IN_SYNC
 
 
 # All of them.

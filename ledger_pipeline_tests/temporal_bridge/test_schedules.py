@@ -99,7 +99,7 @@ def test_a_second_sync_skips_all_and_writes_nothing(schedules: Schedules) -> Non
     spec = repo_spec(scheduled(timezone="Europe/Berlin"), scheduled(website(), cron="0 6 1 * 1"))
     schedules.sync(spec)
     before = [schedules.version(each) for each in (DEFAULT, WEBSITE)]
-    assert schedules.sync(spec) == {DEFAULT: Action.SKIPPED, WEBSITE: Action.SKIPPED}
+    assert schedules.sync(spec) == {DEFAULT: Action.IN_SYNC, WEBSITE: Action.IN_SYNC}
     assert [schedules.version(each) for each in (DEFAULT, WEBSITE)] == before
 
 
@@ -152,7 +152,7 @@ def test_a_change_of_the_repo_spec_is_an_update_that_says_what_changed(
     [step] = synced.sync_steps(repo_spec(wanted))
     assert (step.action, step.reason) == (Action.UPDATED, "differs from the repo-spec")
     assert [change.part for change in step.changes] == [part]
-    assert synced.sync(repo_spec(wanted)) == {DEFAULT: Action.SKIPPED}
+    assert synced.sync(repo_spec(wanted)) == {DEFAULT: Action.IN_SYNC}
     assert synced.sync(WANTED) == {DEFAULT: Action.UPDATED}
 
 
@@ -213,7 +213,7 @@ def test_an_edit_by_another_client_is_noticed_though_our_memo_stayed(
     [step] = synced.sync_steps(WANTED)
     assert (step.action, step.reason) == (Action.UPDATED, "edited by another client")
     assert [change.part for change in step.changes] == [part]
-    assert synced.sync(WANTED) == {DEFAULT: Action.SKIPPED}
+    assert synced.sync(WANTED) == {DEFAULT: Action.IN_SYNC}
 
 
 def test_a_schedule_made_by_another_client_is_adopted_with_what_is_not_ours_kept(schedules: Schedules) -> None:
@@ -226,7 +226,7 @@ def test_a_schedule_made_by_another_client_is_adopted_with_what_is_not_ours_kept
     schedule = schedules.described().schedule
     assert set(schedule.action.start_workflow.memo.fields) == {"team", "ledgerPipelineSchedule"}
     assert (schedule.state.limited_actions, schedule.state.remaining_actions) == (True, 5)
-    assert schedules.sync(WANTED) == {DEFAULT: Action.SKIPPED}
+    assert schedules.sync(WANTED) == {DEFAULT: Action.IN_SYNC}
 
 
 @pytest.mark.parametrize("payloads", [[], ["no object"], [{"input": {}}], [{"input": {"scopeId": "no uuid"}}]])
@@ -248,7 +248,7 @@ def test_what_is_no_longer_wanted_is_paused_with_our_note_and_resumed_when_wante
     schedules.until_listed(DEFAULT)
     assert schedules.sync(UNWANTED) == {DEFAULT: Action.PAUSED}
     assert schedules.state() == (True, PAUSE_NOTE)
-    assert schedules.sync(UNWANTED) == {DEFAULT: Action.SKIPPED}
+    assert schedules.sync(UNWANTED) == {DEFAULT: Action.IN_SYNC}
     [step] = schedules.sync_steps(repo_spec(scheduled(cron="0 7 * * *")))
     assert (step.action, [change.part for change in step.changes]) == (Action.RESUMED, ["cron"])
     assert schedules.state() == (False, "")
@@ -258,7 +258,7 @@ def test_what_is_no_longer_wanted_is_paused_with_our_note_and_resumed_when_wante
 def test_a_scope_that_left_the_repo_spec_is_paused_for_our_memo_is_in_it(schedules: Schedules) -> None:
     schedules.sync(repo_spec(scheduled(), scheduled(website())))
     schedules.until_listed(WEBSITE)
-    assert schedules.sync(WANTED) == {DEFAULT: Action.SKIPPED, WEBSITE: Action.PAUSED}
+    assert schedules.sync(WANTED) == {DEFAULT: Action.IN_SYNC, WEBSITE: Action.PAUSED}
     assert schedules.state(WEBSITE) == (True, PAUSE_NOTE)
 
 
@@ -344,12 +344,12 @@ def test_syncs_at_once_create_each_schedule_once_and_leave_all_as_wanted(schedul
 
     did = asyncio.run(at_once(4))
     for schedule_id in (DEFAULT, *(f"{DEFAULT}:{key}" for key in keys)):
-        assert sorted(each[schedule_id] for each in did) == [Action.CREATED, *[Action.SKIPPED] * 3]
+        assert sorted(each[schedule_id] for each in did) == [Action.CREATED, *[Action.IN_SYNC] * 3]
     for key in keys:
         schedules.edit(_another_hour, f"{DEFAULT}:{key}")
     did = asyncio.run(at_once(4))
-    assert {action for each in did for action in each.values()} <= {Action.UPDATED, Action.SKIPPED}
-    assert set(schedules.sync(spec).values()) == {Action.SKIPPED}
+    assert {action for each in did for action in each.values()} <= {Action.UPDATED, Action.IN_SYNC}
+    assert set(schedules.sync(spec).values()) == {Action.IN_SYNC}
 
 
 def _between_reading_and_writing(monkeypatch: pytest.MonkeyPatch, act: Callable[[Client], Awaitable[None]]) -> None:
@@ -396,7 +396,7 @@ def test_a_schedule_deleted_between_reading_and_writing_is_made_again(
     _between_reading_and_writing(monkeypatch, lambda client: client.get_schedule_handle(DEFAULT).delete())
     changed = repo_spec(scheduled(cron="0 7 * * *"))
     assert schedules.sync(changed) == {DEFAULT: Action.CREATED}
-    assert schedules.sync(changed) == {DEFAULT: Action.SKIPPED}
+    assert schedules.sync(changed) == {DEFAULT: Action.IN_SYNC}
 
 
 # Failure.
@@ -410,7 +410,7 @@ def test_a_schedule_the_server_refuses_fails_alone_and_is_named(schedules: Sched
     with pytest.raises(ScheduleSyncFailed, match=rf"^schedules not as wanted: {WEBSITE}: .*Moon/Tranquility$"):
         refuse_failures(steps)
     again = schedules.sync(repo_spec(scheduled(), scheduled(website()), third))
-    assert list(again.values()) == [Action.SKIPPED, Action.CREATED, Action.SKIPPED]
+    assert list(again.values()) == [Action.IN_SYNC, Action.CREATED, Action.IN_SYNC]
 
 
 def test_a_bad_cron_is_refused_before_any_server_is_asked() -> None:

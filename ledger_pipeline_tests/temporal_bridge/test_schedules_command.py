@@ -49,11 +49,12 @@ def deployment(command: Command, temporal_namespace: Settings, tmp_path: Path) -
     return Deployment(command, temporal_namespace, tmp_path)
 
 
-def test_a_plan_is_printed_then_applied_and_a_repeat_skips(deployment: Deployment) -> None:
+def test_a_plan_is_printed_then_applied_and_a_repeat_finds_all_in_sync(deployment: Deployment) -> None:
     ran = deployment.run("sync")
     assert (ran.code, ran.err) == (0, "")
     assert [word in ran.out for word in (DEFAULT, "created", "missing", "1 created")] == [True] * 4
-    assert deployment.synced() == {DEFAULT: "skipped"}
+    assert deployment.synced() == {DEFAULT: "in sync"}
+    assert deployment.run("sync").out.endswith("1 in sync\n")
 
 
 def test_a_dry_run_prints_the_same_plan_and_applies_nothing(deployment: Deployment) -> None:
@@ -78,7 +79,7 @@ def test_the_list_shows_times_and_state(deployment: Deployment) -> None:
     [row] = deployment.run("list", "--json").json
     assert (row["schedule_id"], row["cron"], row["timezone"]) == (DEFAULT, "*/30 * * * *", "Europe/Berlin")
     assert row["next_run"].endswith((":00:00Z", ":30:00Z"))
-    assert (row["last_run"], row["paused"], row["note"], row["state"]) == (None, False, None, "as wanted")
+    assert (row["last_run"], row["paused"], row["note"], row["state"]) == (None, False, None, "in sync: as wanted")
     deployment.schedule(cron="0 6 * * *")
     [row] = deployment.run("list", "--json").json
     assert (row["cron"], row["state"]) == ("0,30 * * * *", "differs from the repo-spec (cron, time zone)")
