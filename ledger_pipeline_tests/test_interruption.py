@@ -28,7 +28,8 @@ PULL_REQUESTS_EACH = 20
 # The first of them are answered at once, so that there is something to keep; the others keep their askers waiting.
 SWIFT_REQUESTS = 13
 HELD_SECONDS = 8.0
-COMMAND = [sys.executable, "-c", "from ledger_pipeline.cli.app import main; main()", "collect"]
+PROGRAM = [sys.executable, "-c", "from ledger_pipeline.cli.console import main; main()"]
+COMMAND = [*PROGRAM, "collect"]
 DEADLINE_SECONDS = 60
 IGNORING_INTERRUPTS = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
@@ -85,13 +86,17 @@ def test_ctrl_c_cancels_a_collection_and_keeps_what_is_stored(
     output = tmp_path / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [*wrapper, *COMMAND, "--epoch", "2026-02-16"], env=environment, stdout=file, stderr=file
+            [*wrapper, *COMMAND, "--epoch", "2026-02-16"],
+            env=environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         )
     try:
         # One of the swift requests asks for the heads; the pages of the others are stored, and four requests are held.
         eventually(lambda: pages_stored(output) == SWIFT_REQUESTS - 1 or process.poll() is not None, DEADLINE_SECONDS)
         asked = SWIFT_REQUESTS + len(REPOSITORIES)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: whatever it started there hears it too
         told_at = time.monotonic()
         code = process.wait(DEADLINE_SECONDS)
         took = time.monotonic() - told_at
@@ -102,6 +107,7 @@ def test_ctrl_c_cancels_a_collection_and_keeps_what_is_stored(
     assert code == 130
     assert took < HELD_SECONDS / 2, f"{took:.1f} s after the signal"
     assert "was canceled: interrupted; what was stored stays" in output.read_text()
+    assert "Traceback" not in output.read_text()
     assert len(github.requests) <= asked
     engine = make_engine(environment["DATABASE_URL"])
     with engine.connect() as connection:
@@ -117,3 +123,107 @@ def run_statuses(environment: dict[str, str]) -> list[str]:
         statuses = connection.execute(text("SELECT status FROM runs")).scalars().all()
     engine.dispose()
     return list(statuses)
+
+
+# An interruption at a moment of the program's own: when it first imports MODULE.
+AT_AN_IMPORT = """
+import importlib.abc, signal, sys
+class Interrupting(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from ledger_pipeline.cli.console import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "ledger_pipeline.cli.develop", "dagster"])
+def test_ctrl_c_while_it_imports_is_one_line(module: str, tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "LEDGER_HOME": str(tmp_path / "home")}
+    ran = subprocess.run(
+        [sys.executable, "-c", AT_AN_IMPORT.format(module=module), "dev"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "error: interrupted\n")
+
+
+# An interruption where Python ignores exceptions: while an object is taken apart.
+WHILE_TAKEN_APART = """
+import signal, threading
+from ledger_pipeline.cli import app
+class Interrupting:
+    def __del__(self):
+        signal.raise_signal(signal.{number})
+        threading.Event().wait(0)
+def run():
+    Interrupting()
+    threading.Event().wait({deadline_seconds})
+made = app.typer.Typer()
+made.command()(run)
+app.command_named = lambda name: app.typer.main.get_command(made)
+app.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_interruption_that_python_ignores_comes_again(number: str, code: int) -> None:
+    program = WHILE_TAKEN_APART.format(number=number, deadline_seconds=DEADLINE_SECONDS)
+    ran = subprocess.run(
+        [sys.executable, "-c", program, "dev"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=2 * DEADLINE_SECONDS,
+    )
+    assert (ran.returncode, "Traceback" in ran.stderr) == (code, False), ran.stderr
+
+
+STARTING_POSTGRES = """
+import os, signal, subprocess
+from ledger_pipeline.cli import app
+started = subprocess.run
+def interrupted_once_started(command, **options):
+    ran = started(command, **options)
+    if "{command}" in command[0]:
+        signal.raise_signal(signal.SIGINT)
+        if {too}:
+            raise subprocess.CalledProcessError(-signal.SIGINT, command)
+    return ran
+subprocess.run = interrupted_once_started
+app.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "too"), [("initdb", False), ("initdb", True), ("pg_ctl", False)], ids=["initdb", "initdb too", "pg_ctl"]
+)
+def test_ctrl_c_while_postgres_starts_leaves_no_process_and_the_next_start_works(
+    embedded_home: Path, command: str, too: bool
+) -> None:
+    environment = {
+        **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ},
+        "LEDGER_HOME": str(embedded_home),
+        "LEDGER_REPO_SPEC": str(write_repo_spec(embedded_home, *REPOSITORIES)),
+    }
+
+    def run(program: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*program, "epoch", "list", "--json"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE_SECONDS,
+        )
+
+    stopped = run([sys.executable, "-c", STARTING_POSTGRES.format(command=command, too=too)])
+    assert (stopped.returncode, stopped.stderr) == (130, "error: interrupted\n")
+    assert not (embedded_home / "postgres" / "postmaster.pid").exists()
+    again = run(PROGRAM)
+    assert (again.returncode, again.stdout) == (0, "[]\n"), again.stderr

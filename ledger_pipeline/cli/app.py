@@ -1,11 +1,14 @@
 """The command `ledger-pipeline`: finds the commands and turns errors into one line and an exit code.
 
-0 ok; 1 the work failed; 2 bad usage or configuration.
+0 ok; 1 the work failed; 2 bad usage or configuration; 130 interrupted by Ctrl-C.
 """
 
+import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
@@ -15,6 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
+from ledger_pipeline.cli.console import INTERRUPTED
 from ledger_pipeline.cli.leaving import leave
 from ledger_pipeline.cli.output import note, print_uncaught, say_error
 from ledger_pipeline.core.errors import ConfigurationError, LedgerError, UnknownScope, WindowError
@@ -22,6 +26,9 @@ from ledger_pipeline.logs import log_to_stderr
 
 FAILED = 1
 BAD_USAGE = 2
+
+# After that long an interruption that got lost comes again.
+_AGAIN_SECONDS = 0.05
 
 # The module of each command in `cli`, what it is there (a function, or `app` where it has commands of its own), and
 # the first sentence of its help: `--help` imports none of them.
@@ -101,8 +108,30 @@ COMMANDS = {
 }
 
 
+class _Interrupted(Exception):
+    """Ctrl-C, where Typer would turn it into an exit code that a command may have given."""
+
+
+@contextmanager
+def _saying_interrupted() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise _Interrupted from error
+
+
 class Commands(TyperGroup):
     """Imports a command's module when the command is called: none waits for what only another needs."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """What the arguments ask for. Raises _Interrupted where Ctrl-C ended it."""
+        with _saying_interrupted():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, context: Any) -> Any:
+        """Run the command that the arguments name. Raises _Interrupted where Ctrl-C ended it."""
+        with _saying_interrupted():
+            return super().invoke(context)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that the arguments name, in full, and the arguments that are left for it."""
@@ -147,6 +176,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except LedgerError as error:
         say_error(str(error))
         return FAILED
+    except (_Interrupted, KeyboardInterrupt):
+        say_error("interrupted")
+        return INTERRUPTED
     return code if isinstance(code, int) else 0
 
 
@@ -159,10 +191,25 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # where the terminal's encoding lacks a character
     sys.excepthook = print_uncaught
+    sys.unraisablehook = _again_if_interrupted
     log_to_stderr()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
     leave(run())
+
+
+def _again_if_interrupted(lost: Any) -> None:
+    """A `sys.unraisablehook`: Ctrl-C or SIGTERM that came where Python ignores exceptions comes again a moment later.
+
+    That is where objects are taken apart, which making Dagster's tables does for seconds.
+    """
+    if issubclass(lost.exc_type, KeyboardInterrupt | SystemExit):
+        number = signal.SIGINT if issubclass(lost.exc_type, KeyboardInterrupt) else signal.SIGTERM
+        again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:

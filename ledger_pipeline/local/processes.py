@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ledger_pipeline.core.errors import ConfigurationError, LedgerError
@@ -26,14 +26,13 @@ def child_process(
     It leads a group of its own, so that Ctrl-C reaches us alone and what it starts is stopped with it. On Linux it is
     told to end, too, where we are killed. Raises RuntimeError outside the main thread, as `leashed` does.
     """
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 (a command line of our own)
-            leashed(command), stdout=output, stderr=output, env=environment, start_new_session=True
-        )
-    try:
+    with ExitStack() as started:
+        with uninterrupted(), log.open("ab") as output:
+            process = subprocess.Popen(  # noqa: S603 (a command line of our own)
+                leashed(command), stdout=output, stderr=output, env=environment, start_new_session=True
+            )
+            started.callback(stop, process)
         yield process
-    finally:
-        stop(process)
 
 
 def leashed(command: Sequence[str]) -> list[str]:
@@ -48,13 +47,36 @@ def leashed(command: Sequence[str]) -> list[str]:
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End the process and what it started: asked first, killed where that takes over STOP_TIMEOUT_SECONDS."""
-    _signal_group(process.pid, signal.SIGTERM)
+    with uninterrupted():
+        _signal_group(process.pid, signal.SIGTERM)
+        try:
+            process.wait(STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        _signal_group(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[Sequence[int]]:
+    """Ctrl-C or SIGTERM that comes while inside is heard once left: what is started inside is known to who stops it.
+
+    The signals that came so far. Changes nothing outside the main thread, which alone hears signals.
+    """
+    heard: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield heard
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        process.wait(STOP_TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    _signal_group(process.pid, signal.SIGKILL)
+        for number in before:
+            signal.signal(number, lambda number, _frame: heard.append(number))
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if heard:
+            signal.raise_signal(heard[0])
 
 
 def wait_until_answering(
