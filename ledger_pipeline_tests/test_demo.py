@@ -5,7 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def test_the_demo_collects_and_signs_and_run_again_adds_nothing(command: Command
     assert "make dev" in again
     assert _processes_of(embedded_home) == []
     assert _green_partitions(embedded_home) == {f"{row['epoch']}|default" for row in report["partitions"]}
+    assert _run_statuses(embedded_home) == {dg.DagsterRunStatus.SUCCESS}
 
 
 @pytest.mark.timeout(600)
@@ -105,6 +107,18 @@ def _processes_of(folder: Path) -> list[psutil.Process]:
 
 def _green_partitions(home: Path) -> set[str]:
     """What Dagster's own storage, opened anew, holds as materialized."""
+    with _instance(home) as instance:
+        return set(instance.get_materialized_partitions(dg.AssetKey("activity_events")))
+
+
+def _run_statuses(home: Path) -> set[dg.DagsterRunStatus]:
+    """How the runs of all its demos ended: none was left queued or running, or was killed with its services."""
+    with _instance(home) as instance:
+        return {run.status for run in instance.get_runs()}
+
+
+@contextmanager
+def _instance(home: Path) -> Iterator[dg.DagsterInstance]:
     with (
         overridden({"LEDGER_HOME": str(home), "LEDGER_REPO_SPEC": REPO_SPEC}),
         overridden(demo_environment(read_settings())) as settings,
@@ -112,4 +126,4 @@ def _green_partitions(home: Path) -> set[str]:
         dagster_home(settings),
         dg.DagsterInstance.get() as instance,
     ):
-        return set(instance.get_materialized_partitions(dg.AssetKey("activity_events")))
+        yield instance

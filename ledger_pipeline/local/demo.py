@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
+
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.progress import ProgressListener
 from ledger_pipeline.local.collection_run import CollectionRun, DigestRow, command_instance, digest_row, run_collection
 from ledger_pipeline.local.dagster_services import dagster_services
 from ledger_pipeline.local.demo_statement import SignedEpoch, sign_oldest_epoch
+from ledger_pipeline.local.drain import drain
 from ledger_pipeline.local.embedded_temporal import embedded_temporal
 from ledger_pipeline.local.environment import dagster_home, databases, migrate, overridden
 from ledger_pipeline.local.private_home import private_home
@@ -102,7 +105,7 @@ def run_demo(progress: ProgressListener, say: Callable[[str], None]) -> DemoRepo
         scope = spec.default_scope
         running, before = _windows(spec)
         rows_before = _rows(ledger, spec)
-        scheduled = _through_temporal(spec, home, say)
+        scheduled = _through_temporal(spec, home, instance, say)
         backfill, signed = None, None
         if before:
             say(f"backfill of {len(before)} epochs as one Dagster run")
@@ -115,8 +118,11 @@ def run_demo(progress: ProgressListener, say: Callable[[str], None]) -> DemoRepo
         return DemoReport(scheduled, backfill, partitions, rows_before, _rows(ledger, spec), signed, home)
 
 
-def _through_temporal(spec: RepoSpec, home: Path, say: Callable[[str], None]) -> ScheduledRun:
+def _through_temporal(
+    spec: RepoSpec, home: Path, instance: dg.DagsterInstance, say: Callable[[str], None]
+) -> ScheduledRun:
     """The running epoch as in production: schedule, workflow, worker, Dagster run."""
+    started_at = datetime.now(UTC)
     with (
         embedded_temporal(home / "temporal") as temporal,
         dagster_services(home / "dagster") as dagster,
@@ -130,7 +136,9 @@ def _through_temporal(spec: RepoSpec, home: Path, say: Callable[[str], None]) ->
         ) as settings,
         worker_process(spec, home / "worker"),
     ):
-        return asyncio.run(_fire(settings, spec, say))
+        scheduled = asyncio.run(_fire(settings, spec, say))
+        drain(dagster, instance, started_at, say)
+        return scheduled
 
 
 async def _fire(settings: Settings, spec: RepoSpec, say: Callable[[str], None]) -> ScheduledRun:
