@@ -26,7 +26,8 @@ logging.getLogger("ledger_pipeline.x").warning("caf\\u00e9 %s", "noir")
 import warnings
 warnings.warn("old")
 """
-# A run of Dagster's with nothing in its config, as the UI's, a schedule's or the worker's is.
+# A run of Dagster's with nothing in its config, as the UI's, a schedule's or the worker's is. Nothing is copied to its
+# stderr by Dagster's `tail`, which ends with the step and may lose the last lines on a busy machine.
 RUNS = """
 import logging, sys
 import dagster as dg
@@ -42,8 +43,12 @@ def collected(context):
     raise ValueError("it broke")
 
 tags = {"dagster/partition": "2026-02-16|default", "ledger/temporal_workflow_id": "w", "ledger/temporal_run_id": "r"}
-python_logs = {"managed_python_loggers": ["ledger_pipeline"]}
-with dg.DagsterInstance.local_temp(sys.argv[1], {"telemetry": {"enabled": False}, "python_logs": python_logs}) as it:
+instance = {
+    "telemetry": {"enabled": False},
+    "python_logs": {"managed_python_loggers": ["ledger_pipeline"]},
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"},
+}
+with dg.DagsterInstance.local_temp(sys.argv[1], instance) as it:
     defs = dg.Definitions(assets=[collected], jobs=[dg.define_asset_job("collect_epoch")])
     job = defs.resolve_job_def("collect_epoch")
     job.execute_in_process(instance=it, tags=tags, raise_on_error=False)
