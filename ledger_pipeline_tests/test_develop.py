@@ -122,7 +122,7 @@ def test_in_the_background_of_a_shell_that_ignores_ctrl_c_it_ends_with_all_its_p
 
 
 @pytest.mark.timeout(300)
-def test_what_was_killed_is_cleaned_up_state_survives_and_a_crashed_part_brings_all_down(
+def test_what_was_killed_is_cleaned_up_state_survives_and_what_crashes_is_started_again_three_times(
     embedded_home: Path, tmp_path: Path
 ) -> None:
     with running(embedded_home, tmp_path) as killed:
@@ -133,12 +133,32 @@ def test_what_was_killed_is_cleaned_up_state_survives_and_a_crashed_part_brings_
         assert psutil.wait_procs(left, timeout=DEADLINE_SECONDS)[1] == []
     with running(embedded_home, tmp_path) as dev:
         assert re.search(r"│ Temporal schedules +│ governance:ledger_ingest +│ in sync +│", dev.said)
+        postmaster = int((embedded_home / "demo" / "postgres" / "postmaster.pid").read_text().split()[0])
+        psutil.Process(postmaster).kill()
+        assert eventually(lambda: "the embedded Postgres is gone: starting it again in 1 s (start 1 of 3)" in dev.said)
+        assert eventually(lambda: re.search(r"the embedded Postgres runs again, as process \d+", dev.said))
+        assert "activity_events" in assets(dev.port)
+        for start in (1, 2, 3):
+            kill(embedded_home, "worker")
+            assert eventually(lambda start=start: f"(start {start} of 3)" in after_postgres(dev.said))
+            assert eventually(lambda start=start: after_postgres(dev.said).count("the worker runs again") == start)
         parts = dev.parts()
-        [worker] = [pid for name, pid, _ in recorded(embedded_home) if name == "worker"]
-        psutil.Process(worker).kill()
+        kill(embedded_home, "worker")
         assert dev.process.wait(DEADLINE_SECONDS) == 1
         assert psutil.wait_procs(parts, timeout=DEADLINE_SECONDS)[1] == []
-        assert "error: the worker ended by itself with code -9, so all was stopped: see its log in " in dev.said
+        assert (
+            "error: the worker ended by itself with code -9 again, after 3 new starts, so all was stopped" in dev.said
+        )
+
+
+def kill(home: Path, name: str) -> None:
+    """Kill the part that was started last under this name."""
+    pid = [pid for part, pid, _ in recorded(home) if part == name][-1]
+    psutil.Process(pid).kill()
+
+
+def after_postgres(said: str) -> str:
+    return said.partition("the embedded Postgres runs again")[2]
 
 
 def recorded(home: Path) -> list[tuple[str, int, float]]:

@@ -1,6 +1,5 @@
 """Dagster's services end when what they began is done, so that nothing shows as failed for having been stopped."""
 
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobO
 
 from ledger_pipeline.local.dagster_services import DagsterServices
 from ledger_pipeline.local.drain import drain
-from ledger_pipeline.local.processes import child_process
+from ledger_pipeline.local.processes import ChildProcess, child_process
 
 HOUR = timedelta(hours=1)
 RUNNING, QUEUED = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED
@@ -30,11 +29,11 @@ def test_the_daemon_stops_once_what_it_has_to_do_is_done(tmp_path: Path, status:
 
         def finish(line: str) -> None:
             said.append(line)
-            assert daemon.poll() is None
+            assert daemon.popen.poll() is None
             instance.report_run_failed(run)
 
         drain(services(daemon), instance, datetime.now(UTC) - HOUR, finish)
-        assert daemon.poll() is not None
+        assert daemon.popen.poll() is not None
     assert said == [f"waiting for Dagster to finish what its sensors asked for: proposals {run.run_id}"]
 
 
@@ -43,7 +42,7 @@ def test_a_run_that_does_not_end_is_named_and_ends_the_waiting(tmp_path: Path) -
     with dg.DagsterInstance.ephemeral() as instance, child_process(["sleep", "600"], tmp_path / "log") as daemon:
         run = add_run(instance, RUNNING)
         drain(services(daemon), instance, datetime.now(UTC) - HOUR, said.append, timeout_seconds=0)
-        assert daemon.poll() is not None
+        assert daemon.popen.poll() is not None
     assert f"not done in time, so it will show as failed: proposals {run.run_id}" in said
 
 
@@ -52,9 +51,9 @@ def test_what_another_session_left_is_not_waited_for(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance, child_process(["sleep", "600"], tmp_path / "log") as daemon:
         add_run(instance, RUNNING)
         drain(services(daemon), instance, datetime.now(UTC) + HOUR, said.append)
-        assert daemon.poll() is not None
+        assert daemon.popen.poll() is not None
     assert said == []
 
 
-def services(daemon: subprocess.Popen[bytes]) -> DagsterServices:
+def services(daemon: ChildProcess) -> DagsterServices:
     return DagsterServices("http://127.0.0.1:1", {"daemon": daemon})

@@ -23,8 +23,8 @@ import sys
 from pathlib import Path
 from ledger_pipeline.local.processes import child_process
 with child_process(sys.argv[2:], Path(sys.argv[1])) as child:
-    print(child.pid, flush=True)
-    child.wait()
+    print(child.popen.pid, flush=True)
+    child.popen.wait()
 """
 
 

@@ -1,6 +1,5 @@
 """Dagster's processes on this machine: a code server, and the webserver and daemon that share it."""
 
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 import requests
 
 from ledger_pipeline.core.partition_runs import CODE_LOCATION
-from ledger_pipeline.local.processes import child_process, free_port, listens, wait_until_answering
+from ledger_pipeline.local.processes import ChildProcess, child_process, free_port, listens, wait_until_answering
 
 START_TIMEOUT_SECONDS = 120
 _COMMAND = [sys.executable, "-c", "from ledger_pipeline.cli.app import main; main()"]
@@ -28,10 +27,10 @@ load_from:
 
 @dataclass(frozen=True)
 class DagsterServices:
-    """Running services: the webserver's URL, and each one's process by name."""
+    """Running services: the webserver's URL, and each one by its name."""
 
     url: str
-    processes: Mapping[str, subprocess.Popen[bytes]]
+    children: Mapping[str, ChildProcess]
 
 
 @contextmanager
@@ -64,14 +63,14 @@ def dagster_services(
 @contextmanager
 def dagster_webserver(
     folder: Path, port: int, environment: Mapping[str, str] | None = None
-) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A webserver on the workspace in `folder`, behind its guard, answering on `port`: its process and its URL."""
+) -> Iterator[tuple[ChildProcess, str]]:
+    """A webserver on the workspace in `folder`, behind its guard, answering on `port`, and its URL."""
     log = folder / "webserver.log"
     command = [*_COMMAND, "webserver", "--port", str(port), "--workspace", str(folder / "workspace.yaml")]
     url = f"http://127.0.0.1:{port}"
-    with child_process(command, log, environment) as process:
-        wait_until_answering(lambda: _serves(url), process, "Dagster's webserver", log, START_TIMEOUT_SECONDS)
-        yield process, url
+    with child_process(command, log, environment) as webserver:
+        wait_until_answering(lambda: _serves(url), webserver, "Dagster's webserver", log, START_TIMEOUT_SECONDS)
+        yield webserver, url
 
 
 def _serves(url: str) -> bool:

@@ -4,7 +4,6 @@ What the environment names is used as it is; the rest is embedded, under LEDGER_
 """
 
 import asyncio
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,12 +14,14 @@ import dagster as dg
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.local.dagster_services import dagster_services
 from ledger_pipeline.local.demo import demo_environment, demo_home
+from ledger_pipeline.local.embedded_postgres import EmbeddedServer
 from ledger_pipeline.local.embedded_temporal import embedded_temporal
 from ledger_pipeline.local.environment import dagster_home, databases, migrate, overridden
 from ledger_pipeline.local.follow_logs import following
-from ledger_pipeline.local.processes import refuse_taken_port, supervise
+from ledger_pipeline.local.processes import ChildProcess, refuse_taken_port
 from ledger_pipeline.local.simulated_github import simulated_github
 from ledger_pipeline.local.single_run import single_run
+from ledger_pipeline.local.supervision import Restartable, supervise
 from ledger_pipeline.local.worker_process import worker_process
 from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.store.engine import describe, make_engine
@@ -58,8 +59,9 @@ def develop(
 ) -> None:
     """Run everything until interrupted. `say` hears what is done, `show` the running parts, `on_log` each log line.
 
-    Without GitHub credentials GitHub is simulated, on the demo's state. Raises ConfigurationError for a taken port or
-    a second run on the same state, LedgerError naming a part that does not start or ends by itself.
+    Without GitHub credentials GitHub is simulated, on the demo's state. A part that crashes is started again, three
+    times at most. Raises ConfigurationError for a taken port or a second run on the same state, LedgerError naming a
+    part that does not start or crashes once more.
     """
     given = read_settings()
     spec = given.repo_spec()
@@ -88,15 +90,23 @@ def develop(
                 overridden({"DAGSTER_URL": dagster.url}) as settings,
                 _worker(spec, home, say) as worker,
             ):
-                processes = {**temporal, **{f"Dagster {name}": each for name, each in dagster.processes.items()}}
-                processes["worker"] = worker
-                run.remember({name: process.pid for name, process in processes.items()})
+                children = {**temporal, **{f"Dagster {name}": child for name, child in dagster.children.items()}}
+                children["worker"] = worker
+                run.remember({name: child.popen.pid for name, child in children.items()})
                 parts = _parts(
                     settings, local, embeds_temporal=embeds_temporal, simulates_github=home == demo_home(given)
                 )
                 show([*parts, _schedules(settings, spec)])
+                supervised: dict[str, Restartable] = {**children}
+                if given.database_url is None:
+                    supervised["embedded Postgres"] = EmbeddedServer(local.home / "postgres")
+
+                def remember(name: str, pid: int) -> None:
+                    if name in children:  # Postgres may serve other commands
+                        run.remember({name: pid})
+
                 try:
-                    supervise(processes, home)
+                    supervise(supervised, home, say=say, on_start=remember)
                 except KeyboardInterrupt:
                     say("stopping")
 
@@ -131,19 +141,19 @@ def _github(settings: Settings, spec: RepoSpec, say: Callable[[str], None]) -> I
 @contextmanager
 def _temporal(
     home: Path, ports: Ports, *, embedded: bool, say: Callable[[str], None]
-) -> Iterator[tuple[Mapping[str, subprocess.Popen[bytes]], dict[str, str]]]:
-    """The server's process and the environment that leads to it; neither where one is configured."""
+) -> Iterator[tuple[Mapping[str, ChildProcess], dict[str, str]]]:
+    """The server and the environment that leads to it; neither where one is configured."""
     if not embedded:
         yield {}, {}
         return
     say("starting Temporal")
     with embedded_temporal(home / "temporal", port=ports.temporal, ui_port=ports.temporal_ui) as server:
         environment = {"TEMPORAL_ADDRESS": server.address, "TEMPORAL_UI_URL": server.ui_url or ""}
-        yield {"Temporal server": server.process}, environment
+        yield {"Temporal server": server.child}, environment
 
 
 @contextmanager
-def _worker(spec: RepoSpec, home: Path, say: Callable[[str], None]) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(spec: RepoSpec, home: Path, say: Callable[[str], None]) -> Iterator[ChildProcess]:
     say("starting the worker")
     with worker_process(spec, home / "worker") as worker:
         yield worker

@@ -30,7 +30,7 @@ def drain(
     """
     deadline = time.monotonic() + timeout_seconds
     _wait(instance, since, _TO_COME, say, deadline)
-    stop(services.processes["daemon"])  # it would begin what a sensor or a schedule asks for next
+    stop(services.children["daemon"].popen)  # it would begin what a sensor or a schedule asks for next
     _wait(instance, since, _BEGUN, say, deadline)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PosixPath
 from typing import Any
 
@@ -41,12 +42,9 @@ def embedded_postgres(folder: Path) -> Iterator[URL]:
         )
     _forget_dead_users(pgserver, folder)
     with ExitStack() as started:
-        with uninterrupted() as heard, _silent_once(heard):
-            try:
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                server = pgserver.get_server(folder, cleanup_mode="stop")
-            except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-                raise StoreUnavailable(f"the embedded Postgres in {folder} does not start: {error}") from error
+        with uninterrupted() as heard, _silent_once(heard), _told_as_ours(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            server = pgserver.get_server(folder, cleanup_mode="stop")
             started.callback(_leave, server)
         close_to_others(folder.parent)  # as root, the package opens every folder above its data to everybody
         at = make_url(server.get_uri())
@@ -54,6 +52,40 @@ def embedded_postgres(folder: Path) -> Iterator[URL]:
         for name in (LEDGER_DATABASE, DAGSTER_DATABASE):
             _ensure_database(url, name)
         yield url
+
+
+@dataclass(frozen=True)
+class EmbeddedServer:
+    """The server of a folder that `embedded_postgres` has started in this process."""
+
+    folder: Path
+
+    def ended(self) -> str | None:
+        """How it ended, in words that follow "it"; None while it runs."""
+        import psutil
+
+        try:
+            pid = int((self.folder / "postmaster.pid").read_text().partition("\n")[0])
+            runs = psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            runs = False
+        return None if runs else "is gone"
+
+    def start_again(self) -> int:
+        """Start it on the same data and the same socket; its new process id. Raises as `embedded_postgres` does."""
+        server = _pgserver().get_server(self.folder)
+        with uninterrupted() as heard, _silent_once(heard), _told_as_ours(self.folder), server._lock:
+            server.ensure_postgres_running()
+        pid: int = server.get_pid()
+        return pid
+
+
+@contextmanager
+def _told_as_ours(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        raise StoreUnavailable(f"the embedded Postgres in {folder} does not start: {error}") from error
 
 
 @contextmanager

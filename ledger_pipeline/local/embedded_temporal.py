@@ -5,7 +5,6 @@ The package that brings it is an extra: production names its server in TEMPORAL_
 
 import asyncio
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger_pipeline.core.errors import ConfigurationError, TemporalUnavailable
-from ledger_pipeline.local.processes import child_process, free_port
+from ledger_pipeline.local.processes import ChildProcess, child_process, free_port
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.temporal_bridge.connection import connect
 
@@ -23,11 +22,11 @@ START_TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class TemporalServer:
-    """A running server: its gRPC address (host:port) and its web UI's, None where it has none; its process."""
+    """A running server: its gRPC address (host:port) and its web UI's, None where it has none; it as our child."""
 
     address: str
     ui_url: str | None
-    process: subprocess.Popen[bytes]
+    child: ChildProcess
 
 
 @contextmanager
@@ -49,10 +48,10 @@ def embedded_temporal(
         *("--db-filename", str(folder / "temporal.db")),
         *(("--ui-port", str(ui_port)) if ui_port else ("--headless",)),
     ]
-    with child_process(command, log) as process:
+    with child_process(command, log) as server:
         address = f"127.0.0.1:{port}"
-        asyncio.run(_answering(address, process, log))
-        yield TemporalServer(address, f"http://127.0.0.1:{ui_port}" if ui_port else None, process)
+        asyncio.run(_answering(address, server, log))
+        yield TemporalServer(address, f"http://127.0.0.1:{ui_port}" if ui_port else None, server)
 
 
 def temporal_command() -> str:
@@ -66,7 +65,7 @@ def temporal_command() -> str:
     return found
 
 
-async def _answering(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+async def _answering(address: str, server: ChildProcess, log: Path) -> None:
     settings = read_settings({"temporal_address": address, "temporal_namespace": "default"})
     settings = settings.model_copy(update={"temporal_api_key": None, "temporal_tls": False})
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
@@ -74,7 +73,7 @@ async def _answering(address: str, process: subprocess.Popen[bytes], log: Path) 
         try:
             await connect(settings)
         except TemporalUnavailable as error:
-            if process.poll() is not None or time.monotonic() > deadline:
+            if server.ended() or time.monotonic() > deadline:
                 raise TemporalUnavailable(f"the embedded Temporal server does not start: see {log}") from error
             await asyncio.sleep(0.1)
         else:

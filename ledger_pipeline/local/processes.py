@@ -17,22 +17,46 @@ _PAUSE_SECONDS = 0.2
 _LEASH = Path(__file__).with_name("leash.py")
 
 
-@contextmanager
-def child_process(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """`command` running, what it prints appended to `log`; stopped when left. Ours is its environment by default.
+class ChildProcess:
+    """A command that runs as our child, what it prints appended to a log; ours is its environment by default.
 
     It leads a group of its own, so that Ctrl-C reaches us alone and what it starts is stopped with it. On Linux it is
     told to end, too, where we are killed. Raises RuntimeError outside the main thread, as `leashed` does.
     """
-    with ExitStack() as started:
-        with uninterrupted(), log.open("ab") as output:
-            process = subprocess.Popen(  # noqa: S603 (a command line of our own)
-                leashed(command), stdout=output, stderr=output, env=environment, start_new_session=True
+
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+        self._command, self._log, self._environment = command, log, environment
+        self.popen = self._start()
+
+    def ended(self) -> str | None:
+        """How it ended by itself, in words that follow "it"; None while it runs."""
+        code = self.popen.poll()
+        return None if code is None else f"ended by itself with code {code}"
+
+    def start_again(self) -> int:
+        """Start it as it was started before, and end what it left behind; its new process id."""
+        with uninterrupted():
+            stop(self.popen)
+            self.popen = self._start()
+        return self.popen.pid
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as output:
+            return subprocess.Popen(  # noqa: S603 (a command line of our own)
+                leashed(self._command), stdout=output, stderr=output, env=self._environment, start_new_session=True
             )
-            started.callback(stop, process)
-        yield process
+
+
+@contextmanager
+def child_process(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[ChildProcess]:
+    """`command` running as a ChildProcess; whatever runs of it by then is stopped when left."""
+    with ExitStack() as started:
+        with uninterrupted():
+            child = ChildProcess(command, log, environment)
+            started.callback(lambda: stop(child.popen))
+        yield child
 
 
 def leashed(command: Sequence[str]) -> list[str]:
@@ -80,29 +104,18 @@ def uninterrupted() -> Iterator[Sequence[int]]:
 
 
 def wait_until_answering(
-    answers: Callable[[], bool], process: subprocess.Popen[bytes], name: str, log: Path, timeout_seconds: float
+    answers: Callable[[], bool], child: ChildProcess, name: str, log: Path, timeout_seconds: float
 ) -> None:
     """Return once `answers()`, asked a few times a second. Raises LedgerError when the process ends or time is up."""
     for _ in range(int(timeout_seconds / _PAUSE_SECONDS)):
         if answers():
             return
         try:
-            code = process.wait(_PAUSE_SECONDS)
+            code = child.popen.wait(_PAUSE_SECONDS)
         except subprocess.TimeoutExpired:
             continue
         raise LedgerError(f"the {name} ended by itself with code {code} before it answered: see {log}")
     raise LedgerError(f"the {name} does not answer after {timeout_seconds:.0f} s: see {log}")
-
-
-def supervise(processes: Mapping[str, subprocess.Popen[bytes]], logs: Path) -> None:
-    """Return never; raise LedgerError naming the first of `processes` that ends, whose log is somewhere in `logs`."""
-    while True:
-        for name, process in processes.items():
-            try:
-                code = process.wait(_PAUSE_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-            raise LedgerError(f"the {name} ended by itself with code {code}, so all was stopped: see its log in {logs}")
 
 
 def refuse_taken_port(port: int, what: str, option: str) -> None:

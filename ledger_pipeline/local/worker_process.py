@@ -1,6 +1,5 @@
 """The Temporal worker as a child process of the local stack, told whose it is from the repo-spec."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ import requests
 
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.local.environment import child_environment
-from ledger_pipeline.local.processes import child_process, free_port, wait_until_answering
+from ledger_pipeline.local.processes import ChildProcess, child_process, free_port, wait_until_answering
 
 READY_TIMEOUT_SECONDS = 60
 
@@ -18,7 +17,7 @@ _COMMAND = [sys.executable, "-c", "from ledger_pipeline.cli.app import main; mai
 
 
 @contextmanager
-def worker_process(spec: RepoSpec, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker_process(spec: RepoSpec, folder: Path) -> Iterator[ChildProcess]:
     """A worker that is ready (polling, database and Dagster reachable), its log in `folder`; stopped when left.
 
     It finds everything else in our environment. Raises LedgerError where it does not become ready.
@@ -34,9 +33,9 @@ def worker_process(spec: RepoSpec, folder: Path) -> Iterator[subprocess.Popen[by
         }
     )
     log = folder / "worker.log"
-    with child_process(_COMMAND, log, environment) as process:
-        wait_until_answering(lambda: _is_ready(health), process, "the Temporal worker", log, READY_TIMEOUT_SECONDS)
-        yield process
+    with child_process(_COMMAND, log, environment) as worker:
+        wait_until_answering(lambda: _is_ready(health), worker, "the Temporal worker", log, READY_TIMEOUT_SECONDS)
+        yield worker
 
 
 def _is_ready(address: str) -> bool:

@@ -250,8 +250,8 @@ def test_the_temporal_server_killed_and_restarted_costs_no_second_run(stack: Sta
         server = running.enter_context(embedded_temporal(tmp_path, port=port))
         worker = running.enter_context(running_worker(away))
         workflow_id, run_id = begin(away, week)
-        server.process.kill()
-        server.process.wait()
+        server.child.popen.kill()
+        server.child.popen.wait()
         running.enter_context(embedded_temporal(tmp_path, port=port))
         result, _ = end(away, workflow_id)
         assert worker.process.poll() is None

@@ -119,8 +119,8 @@ def test_the_watch_waits_for_a_server_that_does_not_answer(tmp_path: Path) -> No
         async with working(server, slots) as worker:
             pollers = Pollers(worker, IDENTITY, slots)
             await seen(pollers)
-            server.process.kill()
-            server.process.wait(DEADLINE_SECONDS)
+            server.child.popen.kill()
+            server.child.popen.wait(DEADLINE_SECONDS)
             with pytest.raises(TemporalUnavailable, match="unavailable"):
                 await pollers.check()
             with pytest.raises(TimeoutError):  # it watches on, many times its patience

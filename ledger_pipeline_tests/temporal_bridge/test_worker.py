@@ -204,8 +204,8 @@ def test_it_waits_for_a_temporal_server_that_went_away(environment: dict[str, st
         running_worker(environment, tmp_path) as worker,
     ):
         worker.wait_ready()
-        server.process.terminate()
-        server.process.wait(DEADLINE_SECONDS)
+        server.child.popen.terminate()
+        server.child.popen.wait(DEADLINE_SECONDS)
         assert environment["TEMPORAL_ADDRESS"] in worker.wait_unready("temporal")
         assert worker.get("/livez").status_code == 200
         with embedded_temporal(state, port=port):
