@@ -38,7 +38,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 54)]
+REVISIONS = [f"{number:04}" for number in range(10, 56)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
@@ -112,7 +112,11 @@ def test_each_migration_goes_down_to_what_was_before_and_up_to_the_same(empty_da
 def test_the_tables_in_code_are_those_of_the_database(ledger_engine: Engine, empty_engine: Engine) -> None:
     with empty_engine.begin() as connection:
         connection.execute(text("CREATE TYPE uuid_range AS RANGE (subtype = uuid)"))
-        for function in ("ledger_is_plain_json(jsonb, text, integer)", "ledger_is_payouts(jsonb)"):
+        for function in (
+            "ledger_is_plain_json(jsonb, text, integer)",
+            "ledger_is_payouts(jsonb)",
+            "ledger_is_reason(text)",
+        ):
             connection.execute(text(f"CREATE FUNCTION {function} RETURNS boolean LANGUAGE sql IMMUTABLE RETURN true"))
         schema.metadata.create_all(connection)
         believed = shape(connection, COLUMNS, CONSTRAINTS, INDEXES)

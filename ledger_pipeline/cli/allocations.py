@@ -11,6 +11,7 @@ from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import EpochNotReady
+from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.pipeline.allocate import propose
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import Epoch, EpochStatus
@@ -55,7 +56,7 @@ def set_command(
     """Decide a user's units by hand, with a reason, and print what the epoch then has; nothing overwrites it."""
     if clear == (units_milli is not None):
         raise typer.BadParameter("give --units-milli, or --clear to take a decision back")
-    if not clear and not (reason or "").strip():
+    if not clear and not is_reason(reason):
         raise typer.BadParameter("--reason must say why")
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)

@@ -10,6 +10,7 @@ from ledger_pipeline.cli.options import OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import say
 from ledger_pipeline.core.errors import AllocationError, EpochNotReady
 from ledger_pipeline.core.plain_text import plain_text
+from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.weights import check_weights
 from ledger_pipeline.pipeline.allocate import propose
 from ledger_pipeline.pipeline.contributions import units_text
@@ -40,7 +41,7 @@ def command(
         raise typer.BadParameter("say what: --include, --exclude, --weight-milli or --clear-weight")
     if weight_milli is not None and clear_weight:
         raise typer.BadParameter("give --weight-milli or --clear-weight, not both")
-    if not note.strip():
+    if not is_reason(note):
         raise typer.BadParameter("--note must say why")
     if weight_milli is not None:
         try:

@@ -7,6 +7,7 @@ import typer
 
 from ledger_pipeline.cli.options import Json
 from ledger_pipeline.cli.output import note, print_json, say
+from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.local.environment import databases, migrate
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.store import migrations
@@ -55,7 +56,7 @@ def set_aside_command(row_ids: RowIds, reason: Reason) -> None:
     from ledger_pipeline.pipeline.settle import set_aside
     from ledger_pipeline.store.postgres import open_ledger
 
-    if not reason.strip():
+    if not is_reason(reason):
         raise typer.BadParameter("--reason must say why")
     given = read_settings()
     spec = given.repo_spec()

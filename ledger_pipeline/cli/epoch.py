@@ -15,6 +15,7 @@ from ledger_pipeline.cli.output import note, note_table, print_json, print_table
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.statements import inputs_message
 from ledger_pipeline.core.unread import item_name
 from ledger_pipeline.core.windows import EpochWindow
@@ -176,7 +177,7 @@ def close_command(
     actor: Actor = None,
 ) -> None:
     """Move an epoch that is over and read to its end from open to review now, whatever its grace period."""
-    if without and not (reason or "").strip():
+    if without and not is_reason(reason):
         raise typer.BadParameter("--without needs a --reason that says why")
     if (reason or actor) and not without:
         raise typer.BadParameter("--reason and --by are of --without")
@@ -273,7 +274,7 @@ def amend(
     epoch_name: OneEpoch, user: User, units_milli: UnitsMilli, reason: Reason, scope_key: ScopeKey = None
 ) -> None:
     """Put a user's units right in a finalized epoch, for the statement that `sign-data` and `finalize` make next."""
-    if not reason.strip():
+    if not is_reason(reason):
         raise typer.BadParameter("--reason must say why")
     with open_access(scope_key) as access:
         correct(access.ledger, access.scope, access.epoch(epoch_name), user, units_milli, reason.strip())

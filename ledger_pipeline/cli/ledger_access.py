@@ -49,13 +49,15 @@ class LedgerAccess:
 
 
 @contextmanager
-def open_access(scope_key: str | None) -> Iterator[LedgerAccess]:
+def open_access(scope_key: str | None, *, as_owner: bool = False) -> Iterator[LedgerAccess]:
     """The ledger of the settings, embedded where none is configured. Raises as settings, spec and store do."""
     settings = read_settings()
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
     with (
         databases(settings, note) as settings,
-        open_ledger(settings.ledger_url(), spec.node_id, settings.database_limits) as ledger,
+        open_ledger(
+            settings.owner_url() if as_owner else settings.ledger_url(), spec.node_id, settings.database_limits
+        ) as ledger,
     ):
         yield LedgerAccess(settings, spec, scope, ledger)

@@ -1,6 +1,7 @@
 """What is fixed when an epoch closes for review, so that nothing it is paid by can change afterwards."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -9,6 +10,7 @@ from ledger_pipeline.core.allocations import WEIGHT_SUM_V0
 from ledger_pipeline.core.errors import ConfigurationError
 from ledger_pipeline.core.hashing import Json, sha256_hex
 from ledger_pipeline.core.identifiers import RULE
+from ledger_pipeline.core.pool import MAX_CREDITS
 from ledger_pipeline.core.spec import Scope
 
 # The algorithm that each way of estimating credits allocates by; the system we join knows the same names.
@@ -16,6 +18,7 @@ _ALLOCATION_ALGO_OF = {"cogni-v0.0": WEIGHT_SUM_V0}
 # Approvers pay nobody, but decide who may sign for it.
 _PAYING = ("base_issuance_credits", "approvers")
 _MAX_SHOWN = 300
+_CREDITS = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,15 @@ def pinned_spec(scope: Scope) -> dict[str, Json]:
         "base_issuance_credits": None if credits_ is None else str(credits_),
         "auto_close_grace_hours": scope.auto_close_grace_hours,
     }
+
+
+def pinned_base_issuance(pinned: Mapping[str, Json]) -> int | None:
+    """The credits of the base issuance that an epoch closed with; None where it has none, or what is no number of them.
+
+    `pinned` is its spec as it was then.
+    """
+    stated = str(pinned.get("base_issuance_credits"))
+    return int(stated) if _CREDITS.fullmatch(stated) and int(stated) <= MAX_CREDITS else None
 
 
 def allocation_algo_ref(credit_estimate_algo: str) -> str:

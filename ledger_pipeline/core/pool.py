@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.reasons import is_reason
 
 BASE_ISSUANCE = "base_issuance"
 TOP_UP = "top_up"
@@ -40,10 +41,9 @@ class NewPoolComponent:
             raise AllocationError(f"pool component {self.component_id!r} is not known: {known}")
         if not 0 <= self.amount_credits <= MAX_CREDITS:
             raise AllocationError(f"{self.component_id}: {self.amount_credits} credits are not 0 to {MAX_CREDITS}")
-        if self.component_id != BASE_ISSUANCE and not self.evidence_ref:
-            raise AllocationError(f"{self.component_id}: say where the evidence is (a URL, a vote, a report)")
-        if self.component_id == KPI_BONUS_V0 and not self.inputs:
-            raise AllocationError(f"{self.component_id}: say what it was computed from (inputs)")
+        problem = why_unfounded(self.component_id, self.inputs, self.evidence_ref)
+        if problem is not None:
+            raise AllocationError(f"{self.component_id}: {problem}")
 
     @property
     def algorithm_version(self) -> str:
@@ -54,6 +54,17 @@ class NewPoolComponent:
 def base_issuance(base_issuance_credits: int) -> NewPoolComponent:
     """The component that the repo-spec's `pool_config.base_issuance_credits` gives every epoch."""
     return NewPoolComponent(BASE_ISSUANCE, base_issuance_credits, {"base_issuance_credits": str(base_issuance_credits)})
+
+
+def why_unfounded(component_id: str, inputs: Mapping[str, Json], evidence_ref: str | None) -> str | None:
+    """What a component lacks that a person could check it by, as an order; None where it lacks nothing."""
+    if component_id == BASE_ISSUANCE:
+        return None
+    if not is_reason(evidence_ref):
+        return "say where the evidence is (a URL, a vote, a report)"
+    if component_id == KPI_BONUS_V0 and not inputs:
+        return "say what it was computed from (inputs)"
+    return None
 
 
 def why_amount_does_not_follow(

@@ -196,7 +196,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
             for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
                 said = {}
                 for each in epochs:
-                    found = fill_pool(store, scope, each)
+                    found = fill_pool(store, each)
                     to_come = base_issuance_to_come(scope, each, found)
                     total_credits = sum(component.amount_credits for component in found) + (to_come or 0)
                     metadata: Metadata = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ledger_pipeline.core.allocations import compute_proposed_allocations
 from ledger_pipeline.core.errors import EpochNotReady
-from ledger_pipeline.core.pins import allocation_algo_ref
+from ledger_pipeline.core.pins import allocation_algo_ref, pinned_base_issuance
 from ledger_pipeline.core.pool import BASE_ISSUANCE, NewPoolComponent, base_issuance
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.store.port import Epoch, EpochStatus
@@ -46,7 +46,7 @@ def allocate(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> list[Allocat
 def propose(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> list[Allocation]:
     """Curation, pool and allocations brought up to date, as the Dagster job allocate_epoch does. Raises as they do."""
     curate(ledger, scope, epoch)
-    fill_pool(ledger, scope, epoch)
+    fill_pool(ledger, epoch)
     return allocate(ledger, scope, epoch)
 
 
@@ -57,15 +57,17 @@ def algo_of(scope: Scope, epoch: Epoch) -> str:
     return allocation_algo_ref(scope.sources[0].credit_estimate_algo)
 
 
-def fill_pool(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> list[PoolComponent]:
-    """The epoch's pool. In review, one that closed without a base issuance gets what the repo-spec has by now.
+def fill_pool(ledger: SettlingLedger, epoch: Epoch) -> list[PoolComponent]:
+    """The epoch's pool. In review, a base issuance that the epoch closed with and that is missing joins it.
 
-    An open epoch's base issuance joins when it closes (`base_issuance_to_come`): until then the repo-spec may change.
+    An open epoch's joins when it closes (`base_issuance_to_come`): until then the repo-spec may change. What an epoch
+    did not close with joins by the owner's hand alone.
     """
     pool = ledger.pool.of(epoch)
-    if epoch.status is not EpochStatus.REVIEW or scope.base_issuance_credits is None or _has_base_issuance(pool):
+    pinned = None if epoch.pins is None else pinned_base_issuance(epoch.pins.pinned_spec)
+    if epoch.status is not EpochStatus.REVIEW or pinned is None or _has_base_issuance(pool):
         return pool
-    ledger.pool.add(epoch, base_issuance(scope.base_issuance_credits))
+    ledger.pool.add(epoch, base_issuance(pinned))
     return ledger.pool.of(epoch)
 
 

@@ -17,7 +17,7 @@ from ledger_pipeline.core.errors import (
 )
 from ledger_pipeline.core.identifiers import broken_ids, is_ambiguous
 from ledger_pipeline.core.pins import PinDifference, approver_set_hash, pin_differences
-from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow
+from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow, why_unfounded
 from ledger_pipeline.core.public_keys import is_public, why_no_approvers
 from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.core.spec import RepoSpec, Scope
@@ -368,11 +368,7 @@ def _blocks_statement(
         blocks.append(f"{settlement.uncurated_events} events are not curated: materialize activity_curation")
     elif not _follows(epoch, settlement):
         blocks.append("its allocations do not follow from its curation any more: materialize epoch_allocations")
-    if not any(component.component_id == BASE_ISSUANCE for component in settlement.components):
-        blocks.append(
-            "its pool has no base_issuance: set activity_ledger.pool_config.base_issuance_credits in "
-            f"{scope.file} and materialize pool_components"
-        )
+    blocks += _blocks_base_issuance(epoch, settlement, accept_pinned_spec=accept_pinned_spec)
     blocks += _blocks_pool(epoch, settlement)
     # Who may sign is asked for by itself: other approvers are refused whoever accepts them.
     blocks += [
@@ -386,6 +382,27 @@ def _blocks_statement(
     if not scope.approvers:
         blocks.append(f"nobody may sign: {scope.file} names no approvers")
     return blocks
+
+
+def _blocks_base_issuance(epoch: Epoch, settlement: Settlement, *, accept_pinned_spec: bool) -> list[str]:
+    """A base issuance that is missing, or that nobody pinned: an epoch closes with one, or its owner adds it later."""
+    base = next((row for row in settlement.components if row.component_id == BASE_ISSUANCE), None)
+    closed_with = None if epoch.pins is None else epoch.pins.pinned_spec.get("base_issuance_credits")
+    if base is None:
+        if closed_with is not None:
+            return ["its pool has no base_issuance: materialize pool_components"]
+        return [
+            "its pool has no base_issuance, and it closed with none, so the owner of the ledger adds it: "
+            f"`ledger-pipeline pool add --epoch {epoch.window.key} --component {BASE_ISSUANCE} --amount-credits ... "
+            "--evidence ...` (for epochs to come, activity_ledger.pool_config.base_issuance_credits does)"
+        ]
+    if closed_with is not None or accept_pinned_spec:
+        return []
+    return [
+        f"its base_issuance of {base.amount_credits} credits joined after it had closed with none: where it shall be "
+        "paid, give --accept-pinned-spec; where not, the owner of the ledger takes it out with `ledger-pipeline db "
+        f"set-aside {base.id} --reason ...`"
+    ]
 
 
 def _blocks_pool(epoch: Epoch, settlement: Settlement) -> list[str]:
@@ -405,7 +422,9 @@ def _blocks_pool(epoch: Epoch, settlement: Settlement) -> list[str]:
 def _problem_of_component(component: PoolComponent, base_issuance_credits: str | None) -> str | None:
     if isinstance(component.inputs, UnreadableJson):
         return "its inputs are JSON that nobody can read"
-    return why_amount_does_not_follow(
+    return why_unfounded(
+        component.component_id, component.inputs, component.evidence_ref
+    ) or why_amount_does_not_follow(
         component.component_id,
         component.algorithm_version,
         component.inputs,

@@ -95,6 +95,19 @@ _BROKEN_RULES = text("""
     SELECT format('%s: %s', conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint
     WHERE connamespace = 'public'::regnamespace AND NOT convalidated ORDER BY conname LIMIT 10
 """)
+# Of rows that change, a rule is asked when they do; these have not since.
+_UNEXPLAINED = text("""
+    SELECT format('%s of %s in epoch %s says not why', of_column, of_table, epoch_id) FROM (
+        SELECT 'note' AS of_column, 'activity_curation' AS of_table, epoch_id FROM activity_curation
+            WHERE (weight_override_milli IS NOT NULL OR NOT included) AND NOT ledger_is_reason(note)
+        UNION
+        SELECT 'override_reason', 'epoch_allocations', epoch_id FROM epoch_allocations
+            WHERE final_units IS NOT NULL AND NOT ledger_is_reason(override_reason)
+        UNION
+        SELECT 'evidence_ref', 'epoch_pool_components', epoch_id FROM epoch_pool_components
+            WHERE component_id <> 'base_issuance' AND NOT ledger_is_reason(evidence_ref)
+    ) AS unexplained ORDER BY epoch_id, of_table LIMIT 10
+""")
 
 
 @dataclass(frozen=True)
@@ -159,7 +172,7 @@ def rights_of(url: str) -> Rights:
         disabled = connection.scalars(_DISABLED_TRIGGERS, names).all()
         makes_objects = not is_owner and bool(connection.scalar(_MAKES_OBJECTS))
         odd_epochs = connection.scalars(_ODD_EPOCHS).all()
-        broken_rules = connection.scalars(_BROKEN_RULES).all()
+        broken_rules = [*connection.scalars(_BROKEN_RULES), *connection.scalars(_UNEXPLAINED)]
     return Rights(tuple(missing), tuple(excess), tuple(disabled), makes_objects, tuple(odd_epochs), tuple(broken_rules))
 
 

@@ -271,8 +271,8 @@ left_out_items = Table(
     _since("left_out_at"),
     UniqueConstraint("node_id", "epoch_id", "source", "source_scope", "kind", "number", name="left_out_items_once"),
     CheckConstraint("number >= 0", name="number"),
-    CheckConstraint("btrim(actor) <> ''", name="actor"),
-    CheckConstraint("btrim(reason) <> ''", name="reason"),
+    CheckConstraint("ledger_is_reason(actor)", name="actor"),
+    CheckConstraint("ledger_is_reason(reason)", name="reason"),
 )
 
 activity_curation = Table(
@@ -306,7 +306,6 @@ epoch_allocations = Table(
     _since("created_at"),
     _since("updated_at"),
     UniqueConstraint("epoch_id", "user_id"),
-    CheckConstraint("final_units IS NULL OR COALESCE(btrim(override_reason), '') <> ''", name="override_reason"),
 )
 
 epoch_pool_components = Table(
@@ -384,6 +383,7 @@ statement_corrections = Table(
     _required("reason"),
     _since("created_at"),
     CheckConstraint("units >= 0", name="units"),
+    CheckConstraint("ledger_is_reason(reason)", name="reason"),
     ForeignKeyConstraint(
         ["supersedes_statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]
     ),
@@ -431,7 +431,7 @@ set_asides = Table(
     Column("pool_component_id", Uuid, ForeignKey("epoch_pool_components.id"), unique=True),
     Column("inputs_signature_id", Uuid, ForeignKey("statement_inputs_signatures.id"), unique=True),
     CheckConstraint("num_nonnulls(statement_id, pool_component_id, inputs_signature_id) = 1", name="one_row"),
-    CheckConstraint("btrim(reason) <> ''", name="reason"),
+    CheckConstraint("ledger_is_reason(reason)", name="reason"),
     ForeignKeyConstraint(["statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]),
     Index("set_asides_statement", "statement_id", unique=True, postgresql_where=text("signature_id IS NULL")),
 )

@@ -17,7 +17,8 @@ from ledger_pipeline.core.errors import AllocationError, EventError, WindowError
 from ledger_pipeline.core.events import HASHED_METADATA, parse_instant, payload_hash
 from ledger_pipeline.core.identifiers import RULE, broken_ids, is_ambiguous, why_not_an_account
 from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
-from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow
+from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow, why_unfounded
+from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.statements import (
     UserUnits,
     allocation_set_hash,
@@ -101,11 +102,7 @@ class Examination:
 
     def warnings(self) -> list[str]:
         """What an epoch that closed before there was a rule may have, and a newer one may not: a sentence each."""
-        unexplained = [
-            f"allocations {row.user_id}: a person decided {row.final_units} milli-units, and nobody said why"
-            for row in self.facts.allocations
-            if row.final_units is not None and not (row.override_reason or "").strip()
-        ][:MAX_DIFFERENCES]
+        unexplained = [*islice(_unexplained(self.facts), MAX_DIFFERENCES), *_unfounded(self.facts)]
         if RULE_KEY in self.facts.pinned_spec:
             return unexplained
         found = [str(difference) for difference in bounded(_against_the_rule(self))]
@@ -254,6 +251,38 @@ def _epoch(looked: Examination) -> Iterator[Difference]:
     approvers = approver_set_hash(_approvers(facts))
     yield from _compare("epoch approver_set_hash", epoch.approver_set_hash, approvers)
     yield from _compare("repo-spec scope_id", facts.pinned_spec.get("scope_id"), str(epoch.scope_id))
+
+
+def _unexplained(facts: EpochFacts) -> Iterator[str]:
+    """Decisions of people that say nothing of why."""
+    for row in facts.curation:
+        if (not row.included or row.weight_override_milli is not None) and not is_reason(row.note):
+            what = "weighed it otherwise" if row.included else "left it out"
+            yield f"curation {row.event_id}: a person {what}, and nobody said why"
+    for allocation in facts.allocations:
+        if allocation.final_units is not None and not is_reason(allocation.override_reason):
+            decided = f"a person decided {allocation.final_units} milli-units, and nobody said why"
+            yield f"allocations {allocation.user_id}: {decided}"
+    for correction in facts.corrections:
+        if not is_reason(correction.reason):
+            yield f"corrections {correction.user_id}: {correction.units} milli-units, and nobody said why"
+    for item in facts.left_out:
+        if not (is_reason(item.reason) and is_reason(item.actor)):
+            yield f"left_out {item.source_scope}#{item.number}: nobody said who left it out, or why"
+    for aside in facts.pool_set_aside:
+        if not is_reason(aside.reason):
+            yield f"pool_set_aside {aside.component_id}: nobody said why"
+
+
+def _unfounded(facts: EpochFacts) -> Iterator[str]:
+    """Components of the pool that nobody can check, or that the epoch did not close with."""
+    for row in facts.pool:
+        problem = why_unfounded(row.component_id, row.inputs, row.evidence_ref)
+        if problem is not None:
+            yield f"pool {row.component_id}: {problem}; its {row.amount_credits} credits rest on nothing"
+        if row.component_id == BASE_ISSUANCE and facts.pinned_spec.get("base_issuance_credits", row) is None:
+            joined = f"{row.amount_credits} credits joined after the epoch had closed with none"
+            yield f"pool {row.component_id}: {joined}"
 
 
 def _ids(looked: Examination) -> Iterator[Difference]:

@@ -3,18 +3,20 @@
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.allocations import WEIGHT_SUM_V0
 from ledger_pipeline.core.errors import AllocationError, ConfigurationError, EpochNotReady
 from ledger_pipeline.core.pool import BASE_ISSUANCE, TOP_UP, NewPoolComponent, base_issuance
 from ledger_pipeline.pipeline.allocate import add_to_pool, algo_of, allocate, curate, fill_pool
+from ledger_pipeline.pipeline.settle import draft_statement, finalize
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Allocation, Judgement, Resolution
 from ledger_pipeline_tests.builders import ADA, issue, pull_request, review
 from ledger_pipeline_tests.store.settlement import (
     ADA_USER,
+    APPROVER,
     GRACE_USER,
     POOL,
     Books,
@@ -83,15 +85,26 @@ def test_units_that_cannot_be_leave_the_allocations_as_they_were(ledger: Postgre
 
 def test_a_pool_gets_its_base_issuance_once_and_keeps_it(ledger: PostgresLedger, ledger_engine: Engine) -> None:
     books = collected(ledger, base_issuance_credits=None)
-    assert fill_pool(ledger, books.scope, books.epoch) == []
+    assert fill_pool(ledger, books.epoch) == []
     assert add_to_pool(ledger, books.epoch, TOPPED_UP)
     books.close()
-    later = books.with_scope(base_issuance_credits=POOL)
-    filled = fill_pool(ledger, later.scope, later.epoch)
+    # What it did not close with is the owner's to add, once.
+    assert [each.component_id for each in fill_pool(ledger, books.epoch)] == [TOP_UP]
+    assert [add_to_pool(ledger, books.epoch, base_issuance(POOL)) for _ in range(2)] == [True, False]
+    filled = fill_pool(ledger, books.epoch)
     assert [each.component_id for each in filled] == [BASE_ISSUANCE, TOP_UP]
-    dearer = books.with_scope(base_issuance_credits=POOL * 2)
-    assert fill_pool(ledger, dearer.scope, dearer.epoch) == filled
     assert rows_of(ledger_engine, "epoch_pool_components") == {"epoch_pool_components": 2}
+
+
+def test_a_base_issuance_that_the_epoch_closed_with_joins_where_it_is_missing(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = collected(ledger)
+    books.close()
+    set_aside_all = "INSERT INTO set_asides (node_id, epoch_id, pool_component_id, reason) "
+    with ledger_engine.begin() as connection:
+        connection.execute(text(f"{set_aside_all} SELECT node_id, epoch_id, id, 'lost' FROM epoch_pool_components"))
+    assert [each.amount_credits for each in fill_pool(ledger, books.epoch)] == [POOL]
 
 
 def test_what_a_person_brings_comes_while_the_epoch_is_open(ledger: PostgresLedger) -> None:
@@ -102,7 +115,8 @@ def test_what_a_person_brings_comes_while_the_epoch_is_open(ledger: PostgresLedg
     with pytest.raises(EpochNotReady, match="the pool of epoch 2026-02-16 is locked: it is in review"):
         add_to_pool(ledger, books.epoch, TOPPED_UP)
     assert add_to_pool(ledger, books.epoch, base_issuance(POOL))
-    books.finalize(books.signature())
+    draft = draft_statement(ledger, books.scope, books.epoch, accept_pinned_spec=True)
+    finalize(ledger, books.spec, books.epoch, APPROVER.sign(draft.message), accept_pinned_spec=True)
     with pytest.raises(EpochNotReady, match="it is in finalized"):
         add_to_pool(ledger, books.epoch, base_issuance(POOL))
 

@@ -18,11 +18,12 @@ from ledger_pipeline.core.errors import (
     WrongSignature,
 )
 from ledger_pipeline.core.events import PULL_REQUESTS
-from ledger_pipeline.core.pool import TOP_UP, NewPoolComponent
+from ledger_pipeline.core.pool import TOP_UP, NewPoolComponent, base_issuance
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash
+from ledger_pipeline.pipeline.allocate import add_to_pool
 from ledger_pipeline.pipeline.chain import message_of, stated_units
 from ledger_pipeline.pipeline.completeness import Completeness, StreamReach, window_completeness
-from ledger_pipeline.pipeline.settle import finalize, next_steps
+from ledger_pipeline.pipeline.settle import draft_statement, finalize, next_steps
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Judgement, Settlement
@@ -121,13 +122,15 @@ def test_what_is_not_ready_says_everything_that_blocks_it(ledger: PostgresLedger
     books.materialize()
     books.close()
     message = not_ready(books)
-    assert "its pool has no base_issuance: set activity_ledger.pool_config.base_issuance_credits" in message
+    assert "its pool has no base_issuance, and it closed with none, so the owner of the ledger adds it: " in message
     assert "nobody has units: bind identities (`ledger-pipeline identities unresolved`) and materialize" in message
     assert "nobody may sign: repo-spec.yaml names no approvers" in message
 
-    with_pool = books.with_scope(base_issuance_credits=POOL).bind()
-    with_pool.materialize()
-    assert not_ready(books) == "epoch 2026-02-16 of default: nobody may sign: repo-spec.yaml names no approvers"
+    add_to_pool(ledger, books.epoch, base_issuance(POOL))
+    books.bind().materialize()
+    with pytest.raises(EpochNotReady) as raised:
+        draft_statement(ledger, books.scope, books.epoch, accept_pinned_spec=True)
+    assert str(raised.value) == "epoch 2026-02-16 of default: nobody may sign: repo-spec.yaml names no approvers"
     for user in (ADA_USER, GRACE_USER):
         ledger.allocations.decide(books.epoch, user, 0, "nothing")
     assert "nobody has units" in not_ready(books)

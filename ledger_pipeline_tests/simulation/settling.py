@@ -87,7 +87,7 @@ class Settling:
 
     def _materialize(self, epoch: Epoch) -> None:
         curate(self._ledger, self._scope, epoch)
-        fill_pool(self._ledger, self._scope, epoch)
+        fill_pool(self._ledger, epoch)
         allocate(self._ledger, self._scope, epoch)
 
     def _bind(self, epoch: Epoch, *, everybody: bool = False) -> None:

@@ -147,7 +147,7 @@ class Books:
         """Curate, allocate and fill the pool, as the assets do."""
         curate(self.ledger, self.scope, self.epoch)
         allocations = allocate(self.ledger, self.scope, self.epoch)
-        fill_pool(self.ledger, self.scope, self.epoch)
+        fill_pool(self.ledger, self.epoch)
         return allocations
 
     def read(self) -> "Books":

@@ -396,8 +396,8 @@ def test_no_statement_has_lines_but_of_four_short_values(
     [
         "INSERT INTO epoch_allocations (node_id, epoch_id, user_id, proposed_units, activity_count) "
         "SELECT node_id, id, 'ada', {}, 1 FROM epochs WHERE status = 'open'",
-        "INSERT INTO epoch_allocations (node_id, epoch_id, user_id, proposed_units, activity_count, final_units) "
-        "SELECT node_id, id, 'ada', 1, 1, {} FROM epochs WHERE status = 'open'",
+        "INSERT INTO epoch_allocations (node_id, epoch_id, user_id, proposed_units, activity_count, final_units, "
+        "override_reason) SELECT node_id, id, 'ada', 1, 1, {}, 'because' FROM epochs WHERE status = 'open'",
         "INSERT INTO scan_receipts (node_id, scope_id, period_start, period_end, source, stream, source_scope, "
         "source_scope_name, covered_from, covered_to, pages, seen, skipped_by_reason) SELECT node_id, scope_id, "
         "period_start, period_end, source, stream, source_scope, source_scope_name, covered_from, covered_to, {}, "

@@ -18,6 +18,8 @@ from sqlalchemy import Engine, text
 from ledger_pipeline.core.errors import EpochNotReady, LedgerError, StoreError
 from ledger_pipeline.core.events import payload_hash
 from ledger_pipeline.core.pins import approver_set_hash, epoch_pins, weight_config_hash
+from ledger_pipeline.core.pool import ALGORITHM_VERSIONS
+from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, MAX_WEIGHT_MILLI
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.settle import draft_statement, finalize, set_aside, spec_differences
@@ -27,7 +29,7 @@ from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline.store.settlement_port import Judgement
 from ledger_pipeline.verification.record import facts_of
-from ledger_pipeline.verification.verify import verify
+from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline_tests.builders import (
     GRACE,
     NODE_ID,
@@ -275,11 +277,10 @@ def test_the_database_hashes_weights_and_approvers_as_verifying_does(ledger_engi
 
 def test_no_weight_of_an_event_is_more_than_json_keeps_exact(writer: Engine, books_of_writer: PostgresLedger) -> None:
     collected(books_of_writer).materialize()
+    change = "UPDATE activity_curation SET note = 'large', weight_override_milli = {}"
     for weight in (-1, MAX_WEIGHT_MILLI + 1):
-        assert "activity_curation_weight_override_milli_check" in refused(
-            writer, f"UPDATE activity_curation SET weight_override_milli = {weight}"
-        )
-    written(writer, f"UPDATE activity_curation SET weight_override_milli = {MAX_WEIGHT_MILLI} RETURNING 1")
+        assert "activity_curation_weight_override_milli_check" in refused(writer, change.format(weight))
+    written(writer, f"{change.format(MAX_WEIGHT_MILLI)} RETURNING 1")
 
 
 def forged_finalization(writer: Engine, epoch: Epoch) -> UUID:
@@ -312,7 +313,8 @@ def test_an_epoch_that_was_finalized_behind_a_forged_statement_is_settled_once_t
     books = collected(books_of_writer)
     books.materialize()
     books.close()
-    written(writer, f"UPDATE activity_curation SET included = false WHERE event_id = '{EVENTS[0].id}' RETURNING 1")
+    hush = f"UPDATE activity_curation SET included = false, note = 'hush' WHERE event_id = '{EVENTS[0].id}' RETURNING 1"
+    written(writer, hush)
     written(writer, "UPDATE epoch_allocations SET final_units = 1, override_reason = 'so be it' RETURNING 1")
     forged = forged_finalization(writer, books.epoch)
     assert "is finalized" in refused(writer, "UPDATE activity_curation SET included = true")
@@ -357,14 +359,12 @@ def test_an_epoch_in_review_has_no_total_yet(writer: Engine, books_of_writer: Po
 @pytest.mark.parametrize(
     ("change", "constraint"),
     [
-        ("final_units = 5", "override_reason"),
-        ("final_units = 5, override_reason = ' '", "override_reason"),
         ("final_units = -5, override_reason = 'because'", "final_units_sign"),
         ("proposed_units = -5", "proposed_units_sign"),
         ("activity_count = -5", "activity_count_sign"),
     ],
 )
-def test_no_units_are_decided_without_a_reason_or_below_nothing(
+def test_no_units_are_below_nothing(
     writer: Engine, books_of_writer: PostgresLedger, change: str, constraint: str
 ) -> None:
     reviewed(books_of_writer)
@@ -573,3 +573,154 @@ def test_nothing_is_pinned_before_an_epoch_closes(writer: Engine, books_of_write
     collected(books_of_writer)
     for change in ("closed_at = now()", "pinned_spec = '{}'", "allocation_algo_ref = 'x'", "approver_set_hash = 'x'"):
         assert "what it is paid by is pinned when it closes" in refused(writer, f"UPDATE epochs SET {change}")
+
+
+# Text that says nothing, in whatever characters.
+NO_REASONS: Mapping[str, str] = {
+    "nothing": "",
+    "spaces": "  ",
+    "line feeds": "\n\r\t",
+    "a space that does not break": "\xa0",
+    "no width": "\u200b\u2060\ufeff",
+    "an empty braille pattern": "\u2800",
+    "fillers": "\u3164\u115f\U000e0100",
+}
+# Of each table the statement that needs a reason; `user` and `event` are Ada's.
+REASONED: Mapping[str, str] = {
+    "a weight": "UPDATE activity_curation SET weight_override_milli = 1, note = :reason",
+    "an exclusion": "UPDATE activity_curation SET included = false, note = :reason",
+    "units": "UPDATE epoch_allocations SET final_units = 1, override_reason = :reason",
+    "units of somebody new": "INSERT INTO epoch_allocations (node_id, epoch_id, user_id, proposed_units, final_units, "
+    "override_reason, activity_count) SELECT node_id, id, 'lin', 0, 1, :reason, 0 FROM epochs",
+    "a top-up": "INSERT INTO epoch_pool_components (node_id, epoch_id, component_id, algorithm_version, inputs_json, "
+    "amount_credits, evidence_ref) SELECT node_id, id, 'top_up', 'manual-v0', '{}', 1, :reason FROM epochs",
+    "a bonus": "INSERT INTO epoch_pool_components (node_id, epoch_id, component_id, algorithm_version, inputs_json, "
+    "amount_credits, evidence_ref) SELECT node_id, id, 'kpi_bonus_v0', 'kpi-bonus-v0', '{\"users\": 1}', 1, :reason "
+    "FROM epochs",
+}
+
+
+@pytest.mark.parametrize("statement", REASONED.values(), ids=REASONED)
+def test_nothing_that_a_person_decides_goes_without_a_reason(
+    writer: Engine, books_of_writer: PostgresLedger, statement: str
+) -> None:
+    collected(books_of_writer).materialize()
+    for reason in (None, *NO_REASONS.values()):
+        refusal = refused(writer, statement, reason=reason)
+        assert "in characters that can be seen" in refusal, repr(reason)
+    written(writer, f"{statement} RETURNING 1", reason=" \u200bso be it\n")
+
+
+def test_no_decision_is_taken_back_or_its_reason_wiped_without_one(
+    writer: Engine, books_of_writer: PostgresLedger
+) -> None:
+    books = collected(books_of_writer)
+    books.materialize()
+    books_of_writer.curation.judge(books.epoch, EVENTS[0].id, Judgement("a copy", included=False))
+    books_of_writer.allocations.decide(books.epoch, ADA_USER, 7, "she led it")
+    for wipe in (
+        "UPDATE activity_curation SET note = NULL WHERE note = 'a copy'",
+        "UPDATE activity_curation SET included = true, note = NULL WHERE note = 'a copy'",
+        "UPDATE epoch_allocations SET override_reason = E'\\n' WHERE final_units = 7",
+    ):
+        assert "in characters that can be seen" in refused(writer, wipe)
+
+
+def test_no_correction_and_no_set_aside_goes_without_a_reason(
+    writer: Engine, books_of_writer: PostgresLedger, ledger_engine: Engine
+) -> None:
+    finalized(books_of_writer)
+    correction = (
+        "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason) "
+        "SELECT node_id, epoch_id, id, 'lin', 1, :reason FROM payout_statements"
+    )
+    aside = (
+        "INSERT INTO set_asides (node_id, epoch_id, statement_id, reason) "
+        "SELECT node_id, epoch_id, id, :reason FROM payout_statements"
+    )
+    for reason in NO_REASONS.values():
+        assert "statement_corrections_reason_check" in refused(writer, correction, reason=reason)
+        assert "set_asides_reason_check" in refused(ledger_engine, aside, reason=reason)
+
+
+def test_the_database_and_the_program_take_the_same_for_a_reason(ledger_engine: Engine) -> None:
+    with ledger_engine.connect() as connection:
+        database = connection.execute(
+            text(
+                "SELECT number, ledger_is_reason(chr(number)) FROM generate_series(1, 1114111) AS number "
+                "WHERE number NOT BETWEEN 55296 AND 57343"
+            )
+        ).all()
+        assert connection.scalar(text("SELECT ledger_is_reason(NULL)")) is False
+    assert [number for number, is_one in database if is_one != is_reason(chr(number))] == []
+    assert not any(map(is_reason, (None, *NO_REASONS.values())))
+
+
+def insert_component(component: str, algorithm: str, amount: int, inputs: str, evidence: str = "null") -> str:
+    return (
+        "INSERT INTO epoch_pool_components (node_id, epoch_id, component_id, algorithm_version, inputs_json, "
+        f"amount_credits, evidence_ref) SELECT node_id, id, '{component}', '{algorithm}', '{inputs}', {amount}, "
+        f"{evidence} FROM epochs RETURNING 1"
+    )
+
+
+def test_no_base_issuance_joins_that_was_not_pinned_but_by_the_owner(
+    writer: Engine, books_of_writer: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = collected(books_of_writer, base_issuance_credits=None)
+    books.materialize()
+    books.close()
+    inputs = '{"base_issuance_credits": "99999"}'
+    forged = insert_component("base_issuance", "config-constant-v0", 99_999, inputs)
+    assert "closed with none" in refused(writer, forged)
+    # The pipeline leaves it to the owner, whatever the repo-spec says by now.
+    later = books.with_scope(base_issuance_credits=POOL)
+    later.materialize()
+    with pytest.raises(EpochNotReady, match="it closed with none, so the owner of the ledger adds it"):
+        later.draft()
+    written(ledger_engine, forged)
+    shown = re.escape("its base_issuance of 99999 credits joined after it had closed with none")
+    for seen in (books, later):
+        with pytest.raises(EpochNotReady, match=f"{shown}.*--accept-pinned-spec"):
+            seen.draft()
+    finalize(
+        books_of_writer,
+        books.spec,
+        books.epoch,
+        APPROVER.sign(draft_statement(books_of_writer, books.scope, books.epoch, accept_pinned_spec=True).message),
+        accept_pinned_spec=True,
+    )
+    looked = Examination(facts_of(books_of_writer.statements.rows(books.epoch)))
+    assert looked.differences() == []
+    assert looked.warnings() == ["pool base_issuance: 99999 credits joined after the epoch had closed with none"]
+
+
+@pytest.mark.parametrize(
+    "inputs", ["{}", '{"base_issuance_credits": null}', '{"base_issuance_credits": 10000}', '{"other": "10000"}']
+)
+def test_no_base_issuance_has_other_inputs_than_its_amount(
+    writer: Engine, books_of_writer: PostgresLedger, ledger_engine: Engine, inputs: str
+) -> None:
+    books = collected(books_of_writer, base_issuance_credits=None)
+    books.close()
+    forged = insert_component("base_issuance", "config-constant-v0", POOL, inputs)
+    assert "do not follow from inputs" in refused(ledger_engine, forged)
+
+
+@pytest.mark.parametrize(
+    ("component", "inputs", "evidence"),
+    [("top_up", "{}", "null"), ("kpi_bonus_v0", '{"x": "1"}', "null"), ("kpi_bonus_v0", "{}", "'https://vote/7'")],
+)
+def test_a_component_without_what_it_rests_on_is_refused_and_of_before_named(
+    writer: Engine, books_of_writer: PostgresLedger, ledger_engine: Engine, component: str, inputs: str, evidence: str
+) -> None:
+    books = collected(books_of_writer)
+    forged = insert_component(component, ALGORITHM_VERSIONS[component], 7, inputs, evidence)
+    assert f"a {component} needs " in refused(writer, forged)
+    with ledger_engine.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text(forged))
+    books.materialize()
+    books.close()
+    with pytest.raises(EpochNotReady, match=f"{component}: (say where the evidence is|say what it was computed from)"):
+        books.draft()

@@ -8,6 +8,9 @@ from sqlalchemy import Engine, text
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.inspection import rights_of
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline_tests.builders import NODE_ID
+from ledger_pipeline_tests.store.settlement import ADA_USER, collected
 
 COLUMNS = text("""
     SELECT table_name, column_name FROM information_schema.columns
@@ -109,3 +112,20 @@ def test_rows_of_before_a_rule_stay_and_are_named(empty_database_url: str) -> No
         )
     assert rights_of(empty_database_url).broken_rules == ()
     engine.dispose()
+
+
+def test_decisions_of_before_that_say_not_why_are_named(ledger_url: str, ledger_engine: Engine) -> None:
+    books = collected(PostgresLedger(ledger_engine, NODE_ID))
+    books.materialize()
+    assert rights_of(ledger_url).broken_rules == ()
+    with ledger_engine.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text("UPDATE activity_curation SET included = false, note = E'\\n'"))
+        connection.execute(text("UPDATE epoch_allocations SET final_units = 5"))
+    assert rights_of(ledger_url).broken_rules == (
+        f"note of activity_curation in epoch {books.epoch.id} says not why",
+        f"override_reason of epoch_allocations in epoch {books.epoch.id} says not why",
+    )
+    # They stand in the way of nothing.
+    books.materialize()
+    PostgresLedger(ledger_engine, NODE_ID).allocations.decide(books.epoch, ADA_USER, 5, "she led it")

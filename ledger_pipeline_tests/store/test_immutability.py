@@ -143,7 +143,12 @@ def test_curation_cannot_be_truncated_away(filled_engine: Engine) -> None:
 def test_curation_of_an_open_epoch_may_change(own_filled_engine: Engine) -> None:
     of_open = "WHERE epoch_id = (SELECT id FROM epochs WHERE status = 'open')"
     with own_filled_engine.begin() as connection:
-        assert connection.execute(text(f"UPDATE activity_curation SET included = false {of_open}")).rowcount == 1
+        assert (
+            connection.execute(
+                text(f"UPDATE activity_curation SET included = false, note = 'a copy' {of_open}")
+            ).rowcount
+            == 1
+        )
         assert connection.execute(text(f"DELETE FROM activity_curation {of_open}")).rowcount == 1
 
 

@@ -103,9 +103,9 @@ def test_an_epoch_closes_with_its_base_issuance_or_not_at_all(ledger: PostgresLe
 def insert(books: Books, component: str, algorithm: str, amount: int, inputs: str = "{}", node: object = None) -> str:
     return (
         "INSERT INTO epoch_pool_components "
-        "(node_id, epoch_id, component_id, algorithm_version, inputs_json, amount_credits) "
+        "(node_id, epoch_id, component_id, algorithm_version, inputs_json, amount_credits, evidence_ref) "
         f"VALUES ('{node or books.ledger.node_id}', {books.epoch.id}, "
-        f"'{component}', '{algorithm}', '{inputs}', {amount})"
+        f"'{component}', '{algorithm}', '{inputs}', {amount}, 'https://vote/7')"
     )
 
 
@@ -147,7 +147,7 @@ def test_a_base_issuance_other_than_the_pinned_one_is_refused_whoever_asks(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
     books = collected(ledger)
-    invented = insert(books, "base_issuance", "config-constant-v0", 99_999)
+    invented = insert(books, "base_issuance", "config-constant-v0", 99_999, '{"base_issuance_credits": "99999"}')
     with ledger_engine.begin() as connection:
         # What an old release left behind, when it could join before the epoch closed.
         connection.execute(text("ALTER TABLE epoch_pool_components DISABLE TRIGGER epoch_pool_components_locked"))
@@ -164,12 +164,12 @@ def test_a_pool_beyond_a_bigint_and_one_of_another_node_are_refused(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
     books = collected(ledger)
-    most = insert(books, "kpi_bonus_v0", "kpi-bonus-v0", MAX_CREDITS + 1)
+    most = insert(books, "kpi_bonus_v0", "kpi-bonus-v0", MAX_CREDITS + 1, '{"x": "1"}')
     assert "violates check constraint" in refused(ledger_engine, most)
     assert ledger.pool.add(books.epoch, NewPoolComponent(TOP_UP, MAX_CREDITS, {}, "https://vote/1"))
     with pytest.raises(AllocationError, match=f"credits are not 0 to {MAX_CREDITS}"):
         NewPoolComponent(TOP_UP, MAX_CREDITS + 1, {}, "https://vote/1")
-    foreign = insert(books, "kpi_bonus_v0", "kpi-bonus-v0", 0, node=uuid4())
+    foreign = insert(books, "kpi_bonus_v0", "kpi-bonus-v0", 0, '{"x": "1"}', uuid4())
     assert f"epoch {books.epoch.id} is of node {ledger.node_id}" in refused(ledger_engine, foreign)
 
 

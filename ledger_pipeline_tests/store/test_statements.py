@@ -20,7 +20,7 @@ from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
-from ledger_pipeline.store.settlement_port import NewBinding, valued
+from ledger_pipeline.store.settlement_port import Finalization, NewBinding, valued
 from ledger_pipeline_tests.builders import ADA, NODE_ID, pull_request, weeks
 from ledger_pipeline_tests.store.settlement import (
     ADA_USER,
@@ -349,9 +349,9 @@ def test_a_statement_never_differs_from_a_pool_that_is_filled_meanwhile(
             text("""
                 INSERT INTO epoch_pool_components
                     (node_id, epoch_id, component_id, algorithm_version, inputs_json, amount_credits)
-                VALUES (:node, :epoch, 'base_issuance', 'config-constant-v0', '{}', 70)
+                VALUES (:node, :epoch, 'base_issuance', 'config-constant-v0', CAST(:inputs AS jsonb), 70)
             """),
-            {"node": NODE_ID, "epoch": books.epoch.id},
+            {"node": NODE_ID, "epoch": books.epoch.id, "inputs": '{"base_issuance_credits": "70"}'},
         )
 
     # What would be signed if the pool were what it becomes: it must be judged by that.
@@ -359,11 +359,17 @@ def test_a_statement_never_differs_from_a_pool_that_is_filled_meanwhile(
         f"Cogni Payout Statement v1\nNode: {NODE_ID}\nScope: {books.scope.scope_id}\nEpoch: {books.epoch.id}\n"
         f"Allocation Hash: {allocation_set_hash(valued(ledger.allocations.of(books.epoch)))}\nPool Total: 70"
     )
-    made = while_open(ledger_engine, add, lambda: books.finalize(APPROVER.sign(message)))
-    assert [made] == ledger.statements.of(books.epoch)
+    signature = APPROVER.sign(message)
+    finalization = while_open(
+        ledger_engine,
+        add,
+        lambda: finalize(ledger, books.spec, books.epoch, signature, accept_pinned_spec=True),
+    )
+    assert isinstance(finalization, Finalization)
+    assert [finalization.statement] == ledger.statements.of(books.epoch)
     assert_consistent(books)
     with pytest.raises(EpochNotReady, match="components never change"):
-        ledger.pool.add(books.epoch, base_issuance(70))
+        ledger.pool.add(books.epoch, base_issuance(71))
 
 
 # Interrupted.

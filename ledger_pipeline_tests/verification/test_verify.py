@@ -8,6 +8,7 @@ import pytest
 
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
+from ledger_pipeline.core.pool import ALGORITHM_VERSIONS
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts
 from ledger_pipeline.verification.record import EpochFacts
 from ledger_pipeline.verification.verify import ContributorAccount, Difference, Examination, WeighedEvents, verify
@@ -588,9 +589,47 @@ def test_units_that_were_decided_without_a_reason_are_named_and_verify() -> None
     assert Examination(facts).warnings() == []
     [decided] = [row for row, allocation in enumerate(facts.allocations) if allocation.final_units is not None]
     user = facts.allocations[decided].user_id
-    for reason in (None, " "):
+    for reason in (None, " ", "\n\u2800"):
         unexplained = changed(facts, "allocations", decided, override_reason=reason)
         assert verify(unexplained) == []
         [warning] = Examination(unexplained).warnings()
         assert warning.startswith(f"allocations {user}: a person decided ")
         assert warning.endswith("and nobody said why")
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        (
+            lambda facts: changed(facts, "curation", 0, weight_override_milli=5, note="\u200b"),
+            "curation {id}: a person weighed it otherwise, and nobody said why",
+        ),
+        (
+            lambda facts: changed(facts, "curation", 0, included=False, note=None),
+            "curation {id}: a person left it out, and nobody said why",
+        ),
+    ],
+    ids=["weight", "exclusion"],
+)
+def test_events_that_were_judged_without_a_reason_are_named(
+    change: Callable[[EpochFacts], EpochFacts], warning: str
+) -> None:
+    facts = change(finalized())
+    assert Examination(facts).warnings() == [warning.format(id=facts.curation[0].event_id)]
+
+
+@pytest.mark.parametrize(
+    ("component", "changes"),
+    [("top_up", {"evidence_ref": "\n"}), ("kpi_bonus_v0", {"evidence_ref": None}), ("kpi_bonus_v0", {"inputs": {}})],
+)
+def test_a_component_that_rests_on_nothing_is_named_and_verifies(component: str, changes: dict[str, object]) -> None:
+    facts = finalized()
+    rests = {"inputs": {"x": "1"}, "evidence_ref": "https://vote/7"}
+    [row] = [row for row, kept in enumerate(facts.pool) if kept.component_id != "base_issuance"]
+    algorithm = ALGORITHM_VERSIONS[component]
+    founded = changed(facts, "pool", row, component_id=component, algorithm_version=algorithm, **rests)
+    assert Examination(founded).warnings() == []
+    unfounded = changed(founded, "pool", row, **changes)
+    assert verify(unfounded) == []
+    [warning] = Examination(unfounded).warnings()
+    assert warning.startswith(f"pool {component}: say ")
