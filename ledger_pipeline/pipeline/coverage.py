@@ -5,12 +5,9 @@ from datetime import datetime, timedelta
 
 from ledger_pipeline.core.events import PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.sources.port import SCAN_OVERLAP as SCAN_OVERLAP
 from ledger_pipeline.sources.port import Head
 from ledger_pipeline.store.port import Checkpoint, Cursor, StreamCoverage
-
-# A source may show an update a little after the time it gives it: each scan reads back over the last minutes of
-# the one before. Ids make reading twice harmless.
-SCAN_OVERLAP = timedelta(minutes=10)
 
 # A checkpoint older than this is not resumed: repeating the scan is safer than trusting the source's page cursor.
 CHECKPOINT_LIFETIME = timedelta(days=1)

@@ -8,7 +8,7 @@ event ids make that harmless.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
@@ -16,6 +16,10 @@ from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.unread import ItemKey as ItemKey
 from ledger_pipeline.core.unread import UnreadItem as UnreadItem
 from ledger_pipeline.core.windows import EpochWindow
+
+# A source may show an update a little after the time it gives it: each scan reads back over the last minutes of
+# the one before. Ids make reading twice harmless.
+SCAN_OVERLAP = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)

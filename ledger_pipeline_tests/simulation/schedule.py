@@ -22,6 +22,7 @@ from ledger_pipeline.sources.simulator.faults import (
     OddField,
     PartialErrors,
     SecondaryLimit,
+    ShortPage,
 )
 
 # How late GitHub shows an update, and how wrong its Date is: together within the ten minutes scans read back over.
@@ -40,6 +41,9 @@ MOODS: tuple[Fault, ...] = (
     NullNode("issues"),
     NullNode("reviews"),
     NullNode("reviews", 1, with_error=True),
+    ShortPage("pullRequests"),
+    ShortPage("issues", 1),
+    ShortPage("reviews"),
     PartialErrors(),
     PartialErrors(type="SERVICE_UNAVAILABLE"),
     PartialErrors(type="NOT_FOUND"),
@@ -48,6 +52,9 @@ MOODS: tuple[Fault, ...] = (
 ODD_FIELDS: tuple[tuple[str, object], ...] = (
     ("mergedAt", "9999-12-31T23:59:59Z"),
     ("closedAt", 5),
+    ("mergedAt", None),
+    ("closed", False),
+    ("reviews.nodes.0.submittedAt", None),
     ("fullDatabaseId", None),
     ("author", []),
     ("author.databaseId", "x"),

@@ -15,9 +15,9 @@ _CONNECTION = frozenset({"totalCount", "pageInfo", "nodes"})
 # By type, all that the queries of a collection ask for.
 ASKED_FOR: Mapping[str, frozenset[str]] = {
     "Repository": frozenset({"databaseId", "nameWithOwner", "pullRequests", "pullRequest", "issues", "issue"}),
-    "PullRequest": _ITEM | {"mergedAt", "baseRefName", "reviews"},
+    "PullRequest": _ITEM | {"merged", "mergedAt", "baseRefName", "reviews"},
     "PullRequestReview": frozenset({"fullDatabaseId", "state", "submittedAt", "url", "author"}),
-    "Issue": _ITEM | {"closedAt", "stateReason"},
+    "Issue": _ITEM | {"closed", "closedAt", "stateReason"},
     "User": frozenset({"databaseId"}),
     "PullRequestConnection": _CONNECTION,
     "IssueConnection": _CONNECTION,

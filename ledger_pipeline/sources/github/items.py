@@ -118,20 +118,31 @@ class ItemReader:
         self._take(reading, self.reader(part).issue(node))
 
     def _read_reviews(self, of: RepositoryPart, reading: Reading, page: Page, sizes: Sizes) -> None:
-        """Add the reviews of `page` and of those behind it."""
+        """Add the reviews of `page` and of those behind it, as many as GitHub counts in the end."""
         what = f"reviews of pull request {of.repository.name_with_owner}#{reading.key.number}"
         advance, reader = Advance(what), self.reader(of)
+        known, nulls, after, is_asked_twice = set[str](), 0, None, False
         following: Page | None = page
         while following is not None:
             ids = reader.add_reviews(reading, following)
+            without_id = len(following.nodes) - len(ids)
+            if not following.page_info.has_next_page:
+                lacking = _lacking(what, following, len(known.union(ids)) + nulls + without_id)
+                if lacking is None:
+                    return
+                if is_asked_twice:
+                    reading.fail(lacking)
+                    return
+                is_asked_twice = True
+                following = self._review_page(of, reading, after, sizes)
+                continue
             try:
                 advance.check(ids, following.page_info)
             except LeadsNowhere as error:
                 reading.fail(str(error))
                 return
-            if not following.page_info.has_next_page:
-                return
-            following = self._review_page(of, reading, following.page_info.end_cursor, sizes)
+            known, nulls, after = known.union(ids), nulls + without_id, following.page_info.end_cursor
+            following = self._review_page(of, reading, after, sizes)
 
     def _review_page(self, of: RepositoryPart, reading: Reading, after: str | None, sizes: Sizes) -> Page | None:
         """The page of reviews behind `after`, in the largest of `sizes` that GitHub gives whole; None without.
@@ -230,3 +241,12 @@ class ItemReader:
         yield self._sizes.reviews
         while self._sizes.shrink(reviews=True):
             yield self._sizes.reviews
+
+
+def _lacking(what: str, page: Page, count: int) -> str | None:
+    """What the reviews lack that `page` ends with so many of them; None: nothing."""
+    if page.total_count is None:
+        return f"a page ends the {what} and does not say how many there are"
+    if count >= page.total_count:
+        return None
+    return f"GitHub counts {page.total_count} {what} and lists {count} of them, asked twice"

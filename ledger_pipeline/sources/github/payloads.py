@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from ledger_pipeline.core.errors import EventError
 from ledger_pipeline.core.events import parse_instant
@@ -60,6 +61,8 @@ def read(model: type[_Model], payload: object, answered_at: datetime) -> _Model:
 
 def _reason(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
+    if first["type"] == _CONTRADICTION:
+        return plain_message(first["msg"], REASON_CHARACTERS)
     field = ".".join(str(step) for step in first["loc"] if step not in (_USER, _OTHER))
     value = first["input"]
     what = first["msg"].removeprefix("Value error, ")
@@ -124,6 +127,7 @@ def _id_or_none(value: object) -> str | None:
 
 
 Number = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_INT)]
+Flag = Annotated[bool, Field(strict=True)]
 UserId = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_ID)]
 ObjectId = Annotated[str, BeforeValidator(_object_id), Field(pattern=r"^[1-9][0-9]{0,18}$")]
 Instant = Annotated[str, Field(max_length=_LONGEST_INSTANT), AfterValidator(_plausible)]
@@ -134,6 +138,8 @@ Shown = Annotated[str | None, BeforeValidator(_shown)]
 Count = Annotated[int | None, BeforeValidator(_count)]
 Cursor = Annotated[str, Field(min_length=1, max_length=_LONGEST_CURSOR), AfterValidator(_storable)]
 
+_CONTRADICTION = "contradiction"
+_PENDING = "PENDING"
 _USER, _OTHER = "a user", "another author"
 
 
@@ -185,11 +191,27 @@ class Listed(_Payload):
     updated: Moment = Field(default=None, validation_alias=AliasChoices("updatedAt"))
 
 
+def _agreeing(payload: _Model, field: str, moment: str | None, told: str, is_done: bool) -> _Model:
+    """`payload`, whose `field` says when what is `told` was done. Raises where one says it was and the other not."""
+    if (moment is not None) is not is_done:
+        raise PydanticCustomError(
+            _CONTRADICTION,
+            "{field} is {moment} although {told}",
+            {"field": field, "moment": moment or "null", "told": told},
+        )
+    return payload
+
+
 class PullRequest(_Payload):
     """A pull request; what its merge is made of is validated only where it is merged (MergedPullRequest)."""
 
     number: Number
+    merged: Flag
     merged_at: Instant | None
+
+    @model_validator(mode="after")
+    def _says_when_it_was_merged(self) -> "PullRequest":
+        return _agreeing(self, "mergedAt", self.merged_at, f"merged is {str(self.merged).lower()}", self.merged)
 
 
 class MergedPullRequest(_Numbered):
@@ -208,7 +230,12 @@ class Issue(_Payload):
     """An issue; what its closing is made of is validated only where it is closed (ClosedIssue)."""
 
     number: Number
+    closed: Flag
     closed_at: Instant | None
+
+    @model_validator(mode="after")
+    def _says_when_it_was_closed(self) -> "Issue":
+        return _agreeing(self, "closedAt", self.closed_at, f"closed is {str(self.closed).lower()}", self.closed)
 
 
 class ClosedIssue(_Numbered):
@@ -226,7 +253,12 @@ class ClosedIssue(_Numbered):
 class Review(_Payload):
     """A review; what its event is made of is validated only where it is submitted (SubmittedReview)."""
 
+    state: EnumValue
     submitted_at: Instant | None
+
+    @model_validator(mode="after")
+    def _says_when_it_was_submitted(self) -> "Review":
+        return _agreeing(self, "submittedAt", self.submitted_at, f"state is {self.state}", self.state != _PENDING)
 
 
 class SubmittedReview(_Numbered):

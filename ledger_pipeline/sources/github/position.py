@@ -1,27 +1,48 @@
 """How far a scan has read GitHub's connections, and how it goes on from there.
 
-A position holds the cursor of each connection that has more to read. GitHub's cursor is a place in an ordering by
-update, not an object: what was updated since has moved before it, to the next scan, and nothing behind it is lost.
+A position holds the place of each connection that has more to read: its cursor, and what its end is compared with.
+GitHub's cursor is a place in an ordering by update, not an object: what was updated since has moved before it, to the
+next scan, and nothing behind it is lost.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.sources.github.endless import Advance
 from ledger_pipeline.sources.github.payloads import Listed, PageInfo
 
 
+class _Place(BaseModel):
+    """Where a connection stands, as a position holds it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    after: Annotated[str, Field(min_length=1)] | None
+    read: Annotated[int, Field(ge=0)]
+    since: AwareDatetime | None
+
+
 @dataclass
 class Connection:
-    """How far one connection has been read; nothing is asked of it once it is done. Without a floor it is not read."""
+    """How far one connection has been read; nothing is asked of it once it is done. Without a floor it is not read.
+
+    `read` counts the items that its pages listed, each once. What was updated at `since` or later the next scan reads:
+    it may have moved to the front before this one came by it.
+    """
 
     name: str
     floor: datetime | None
     after: str | None = None
     reached: datetime | None = None
     done: bool = False
+    read: int = 0
+    since: datetime | None = None
+    _numbers: set[int] = field(default_factory=set, repr=False)
     _advance: Advance = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -32,10 +53,19 @@ class Connection:
             # GitHub's times are whole seconds.
             self.floor = self.floor.replace(microsecond=0)
 
-    def begin_at(self, after: str) -> None:
-        """Go on behind this cursor."""
-        self.after = after
+    def begin_at(self, after: str | None, read: int = 0, since: datetime | None = None) -> None:
+        """Go on behind this cursor, so many items having been read."""
+        self.after, self.read, self.since = after, read, since
         self._advance.begin_at(after)
+
+    def read_with(self, items: Sequence[Listed]) -> int:
+        """What `read` is with a page of these items; one without a number is none of those before."""
+        return self.read + len(self._new(items)) + sum(item.number is None for item in items)
+
+    def missed(self, items: Sequence[Listed]) -> set[int]:
+        """The numbers among `items` that it has not read, and that the next scan reads."""
+        since = self.since
+        return self._new(item for item in items if since and item.updated is not None and item.updated >= since)
 
     def move_behind(self, info: PageInfo, items: Sequence[Listed], beside: Sequence[Listed] = ()) -> None:
         """Having read a page, and `beside` it what it showed as null: done at the end, or below the floor.
@@ -43,6 +73,8 @@ class Connection:
         Raises LeadsNowhere for a page that claims more behind it and leads nowhere.
         """
         updates = [item.updated for item in items if item.updated is not None]
+        self.read = self.read_with(items)
+        self._numbers |= self._new([*items, *beside])
         if updates:
             self.reached = updates[-1]
         below_floor = self.floor is not None and self.reached is not None and self.reached < self.floor
@@ -50,6 +82,13 @@ class Connection:
         if not self.done:
             self._advance.check([item.number for item in (*items, *beside) if item.number is not None], info)
         self.after = info.end_cursor
+
+    def place(self) -> Mapping[str, Json]:
+        """Where it stands, for a position."""
+        return {"after": self.after, "read": self.read, "since": None if self.since is None else self.since.isoformat()}
+
+    def _new(self, items: Iterable[Listed]) -> set[int]:
+        return {item.number for item in items if item.number is not None} - self._numbers
 
 
 def reached(connections: Sequence[Connection]) -> datetime | None:
@@ -63,7 +102,7 @@ def reached(connections: Sequence[Connection]) -> datetime | None:
 
 def position_of(connections: Sequence[Connection]) -> Mapping[str, Json] | None:
     """Where these stand; None once all are done."""
-    return {connection.name: connection.after for connection in connections if not connection.done} or None
+    return {connection.name: connection.place() for connection in connections if not connection.done} or None
 
 
 def resume(connections: Sequence[Connection], position: Mapping[str, Json]) -> bool:
@@ -71,11 +110,14 @@ def resume(connections: Sequence[Connection], position: Mapping[str, Json]) -> b
     theirs = {connection.name for connection in connections if not connection.done}
     if not position or not theirs.issuperset(position):
         return False
-    if not all(isinstance(after, str) and after for after in position.values()):
+    try:
+        places = {name: _Place.model_validate(place) for name, place in position.items()}
+    except ValidationError:
         return False
     for connection in connections:
-        if connection.name in position:
-            connection.begin_at(str(position[connection.name]))
-        else:
+        place = places.get(connection.name)
+        if place is None:
             connection.done = True
+        else:
+            connection.begin_at(place.after, place.read, place.since)
     return True

@@ -28,6 +28,7 @@ fragment pullRequest on PullRequest {
   fullDatabaseId
   title
   url
+  merged
   mergedAt
   baseRefName
   author { ...actor }
@@ -39,6 +40,7 @@ fragment issue on Issue {
   fullDatabaseId
   title
   url
+  closed
   closedAt
   stateReason
   author { ...actor }
@@ -48,6 +50,7 @@ fragment issue on Issue {
 _REVIEWS = """
 fragment reviews on PullRequest {
   reviews(first: $reviewsFirst, after: $reviewsAfter) {
+    totalCount
     pageInfo { hasNextPage endCursor }
     nodes { ...review }
   }

@@ -8,6 +8,10 @@ each connection then as a light page, which only lists items (1, LIGHT_TRIES whe
 each item that is listed and was not read is asked for by number (`items`). Where a page holds a null, only the light
 page and the items it was not read from are asked for. A later scan asks for an item that could not be read by number
 alone, and meets it in a page only once it is updated.
+
+A list that ends has to hold as many items as GitHub counts. Where it lacks some, its last page is asked for once more,
+and those are looked for at its front that may have moved there meanwhile. Where some are lacking then, the scan fails,
+and what goes on with it reads the list from its front.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -36,7 +40,7 @@ from ledger_pipeline.sources.github.page_size import PageSizes
 from ledger_pipeline.sources.github.payloads import Listed, Page, UnusablePayload, listed, read
 from ledger_pipeline.sources.github.position import Connection, position_of, reached, resume
 from ledger_pipeline.sources.github.queries import ACTIVITY
-from ledger_pipeline.sources.port import ScanPage, ScanRequest
+from ledger_pipeline.sources.port import SCAN_OVERLAP, ScanPage, ScanRequest
 
 # How often even the lightest page is asked for: where that gets no answer, it is not an item's doing.
 LIGHT_TRIES = 2
@@ -72,6 +76,7 @@ class Scan:
         self._refused: dict[str, str] = {}
         self._forbidden: dict[str, str] = {}
         self._given_up_in_a_row = 0
+        self._short: list[str] = []
         self._begin()
         self._is_resumed = request.position is not None and resume(self._connections, request.position)
 
@@ -88,6 +93,8 @@ class Scan:
                 self._read_again(part, gathered)
                 began_at = self._asker.began_at or part.answer.server_time
             yield self._page(part, gathered, began_at)
+            if self._short:
+                raise self._asker.unavailable("; ".join(self._short))
 
     def _with_refused(self, error: SourceRefused) -> SourceRefused:
         """`error`, and before it what was refused earlier: whoever mends the one has to mend the other."""
@@ -123,7 +130,7 @@ class Scan:
             raise self._asker.unavailable("GitHub gives up even on a query for the repository's name")
         known = set(gathered.unread)
         for connection in connections:
-            part, page = self._light_page(connection)
+            part, page = self._unless_short(connection, *self._light_page(connection), self._light_page)
             self._read_listed(part, connection, page, set(), gathered)
             self._move(part, connection, page, [], gathered)
         unread = gathered.unread.keys() - known
@@ -143,14 +150,46 @@ class Scan:
         """The page of a connection with hardly anything of its items. Raises SourceUnavailable if there is none."""
         for _ in range(LIGHT_TRIES):
             try:
-                part = self._part(self._ask_once([connection], whole=False))
-                return part, self._page_of(part, connection)
+                return self._page_alone(connection, whole=False)
             except QueryTooHeavyError as error:
                 last = error
         raise self._asker.unavailable(
             f"GitHub gives up even on the lightest page, {LIGHT_TRIES} times: {last.problem}",
             retry_after_seconds=last.retry_after_seconds,
         )
+
+    def _page_alone(self, connection: Connection, *, whole: bool = True) -> tuple[RepositoryPart, Page]:
+        """The page of one connection. Raises QueryTooHeavyError."""
+        part = self._part(self._ask_once([connection], whole=whole))
+        return part, self._page_of(part, connection)
+
+    def _unless_short(
+        self,
+        connection: Connection,
+        part: RepositoryPart,
+        page: Page,
+        ask: Callable[[Connection], tuple[RepositoryPart, Page]],
+    ) -> tuple[RepositoryPart, Page]:
+        """The page, or what `ask` gives in its place where it ends the list too early: GitHub may be behind itself."""
+        if _lacking(connection, page, _listed(part, page)) is None:
+            return part, page
+        try:
+            return ask(connection)
+        except QueryTooHeavyError:
+            return part, page
+
+    def _missed(self, connection: Connection) -> int:
+        """How many items the scan has not come by that have been updated since it began, and stand at the front."""
+        front, missed = Connection(connection.name, connection.floor), set[int]()
+        while not front.done:
+            part, page = self._light_page(front)
+            items = _listed(part, page)
+            of_page = connection.missed(items)
+            if not of_page:
+                break
+            missed |= of_page
+            self._move_behind(front, page, items)
+        return len(missed)
 
     def _read_listed(
         self, part: RepositoryPart, connection: Connection, page: Page, known: set[int], gathered: Gathered
@@ -173,30 +212,49 @@ class Scan:
     def _read_connections(self, part: RepositoryPart, connections: Sequence[Connection], gathered: Gathered) -> None:
         """Read the page that an answer holds of each of these, and move behind it."""
         for connection in connections:
-            page, kind = self._page_of(part, connection), _kind_of(connection)
-            readings = [self._items.of_page(part, kind, node) for node in page.nodes]
+            of, page = self._unless_short(connection, part, self._page_of(part, connection), self._page_alone)
+            kind = _kind_of(connection)
+            readings = [self._items.of_page(of, kind, node) for node in page.nodes]
             for reading in readings:
                 if reading.lacks_nodes and reading.key.number:
-                    reading.read_again(self._items.by_number(part, reading.key, reading.created))
+                    reading.read_again(self._items.by_number(of, reading.key, reading.created))
                 if not reading.lacks_nodes or reading.key.number:
-                    gathered.take(reading, part.answer.date)
+                    gathered.take(reading, of.answer.date)
             beside: list[Listed] = []
-            if any(reading.lacks_nodes and not reading.key.number for reading in readings):
+            nulls = sum(reading.lacks_nodes and not reading.key.number for reading in readings)
+            if nulls:
                 known = {reading.key.number for reading in readings}
                 light, light_page = self._light_page(connection)
                 beside = self._read_listed(light, connection, light_page, known, gathered)
-            self._move(part, connection, page, beside, gathered)
+                if len(beside) + sum(item.number is None for item in _listed(light, light_page)) < nulls:
+                    problem = "GitHub answers null for it, and then does not list it"
+                    gathered.cannot_read(UnreadItem(ItemKey(kind, 0), problem, None, light.answer.date))
+            self._move(of, connection, page, beside, gathered)
 
     def _move(
         self, part: RepositoryPart, connection: Connection, page: Page, beside: Sequence[Listed], gathered: Gathered
     ) -> None:
-        """Move behind a page that has been read, with items that were read `beside` it."""
-        items = [listed(node, part.answer.date) for node in page.nodes]
+        """Move behind a page that has been read, with items that were read `beside` it; not where the list is short."""
+        items = _listed(part, page)
+        connection.since = connection.since or (self._asker.began_at or part.answer.server_time) - SCAN_OVERLAP
+        lacking = _lacking(connection, page, items)
+        if lacking is not None and connection.after is not None:
+            lacking = _lacking(connection, page, items, self._missed(connection))
+        if lacking is None:
+            self._move_behind(connection, page, items, beside)
+        else:
+            # Nobody knows which page was wrong.
+            self._short.append(lacking)
+            connection.begin_at(None)
+        gathered.note_updates(connection, [*items, *beside], page, part, self._streams)
+
+    def _move_behind(
+        self, connection: Connection, page: Page, items: Sequence[Listed], beside: Sequence[Listed] = ()
+    ) -> None:
         try:
             connection.move_behind(page.page_info, items, beside)
         except LeadsNowhere as error:
             raise self._asker.refused(str(error)) from None
-        gathered.note_updates(connection, [*items, *beside], page, part, self._streams)
 
     def _read_again(self, part: RepositoryPart, gathered: Gathered) -> None:
         """Ask by number for what an earlier scan could not read, and the first page did not hold."""
@@ -261,17 +319,20 @@ class Scan:
         whole: bool,
         allowed: Callable[[GraphQLError], bool] = is_of_a_node,
     ) -> Answer:
-        with_pull_requests = self._pull_requests in connections
+        pull_requests, issues = (
+            next((connection for connection in connections if connection.name == of.name), None)
+            for of in self._connections
+        )
         variables: Mapping[str, Any] = {
             "whole": whole,
-            "withPullRequests": with_pull_requests,
+            "withPullRequests": pull_requests is not None,
             "pullRequestsFirst": self._sizes.pull_requests,
-            "pullRequestsAfter": self._pull_requests.after,
+            "pullRequestsAfter": pull_requests and pull_requests.after,
             "withReviews": whole and REVIEWS in self._streams,
             "reviewsFirst": self._sizes.reviews,
-            "withIssues": self._issues in connections,
+            "withIssues": issues is not None,
             "issuesFirst": self._sizes.issues,
-            "issuesAfter": self._issues.after,
+            "issuesAfter": issues and issues.after,
             "issuesSince": _github_time(self._issues.floor),
         }
         return self._asker.ask(ACTIVITY, variables, allowed)
@@ -281,7 +342,7 @@ class Scan:
         return self._asker.part(answer)
 
     def _page_of(self, part: RepositoryPart, connection: Connection) -> Page:
-        payload = part.repository.issues if connection is self._issues else part.repository.pull_requests
+        payload = part.repository.issues if connection.name == self._issues.name else part.repository.pull_requests
         try:
             return read(Page, payload, part.answer.date)
         except UnusablePayload as error:
@@ -309,6 +370,22 @@ class Scan:
             settled=tuple(gathered.settled),
             refused=dict(self._refused),
         )
+
+
+def _listed(part: RepositoryPart, page: Page) -> list[Listed]:
+    return [listed(node, part.answer.date) for node in page.nodes]
+
+
+def _lacking(connection: Connection, page: Page, items: Sequence[Listed], missed: int = 0) -> str | None:
+    """What a list lacks that a page of `items` ends, with so many that were `missed`; None: nothing, or it goes on."""
+    if page.page_info.has_next_page:
+        return None
+    if page.total_count is None:
+        return f"a page ends the {connection.name} and does not say how many there are"
+    count = connection.read_with(items) + missed
+    if count >= page.total_count:
+        return None
+    return f"GitHub counts {page.total_count} {connection.name} and lists {count} of them, asked twice"
 
 
 def _kind_of(connection: Connection) -> str:

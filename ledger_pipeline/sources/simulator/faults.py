@@ -108,6 +108,18 @@ class NullNode:
 
 
 @dataclass(frozen=True)
+class ShortPage:
+    """Pages of that name end their list, and of their nodes only the first `keep` are there; the count stays.
+
+    With `says_more` they only have fewer nodes than there is room for, and the list goes on where it did.
+    """
+
+    connection: str
+    keep: int = 0
+    says_more: bool = False
+
+
+@dataclass(frozen=True)
 class HeavyItem:
     """502, or another `status`, to every query for more than the number and times of this pull request or issue.
 
@@ -172,7 +184,7 @@ class After:
     action: Callable[[], object]
 
 
-Odd = NullNode | PartialErrors | NullItem | OddField | Forbidden
+Odd = NullNode | ShortPage | PartialErrors | NullItem | OddField | Forbidden
 Fault = Failure | Damage | SecondaryLimit | Slow | HeavyPage | HeavyItem | BadItem | Odd | After
 
 

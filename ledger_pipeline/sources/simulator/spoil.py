@@ -12,6 +12,7 @@ from ledger_pipeline.sources.simulator.faults import (
     Odd,
     OddField,
     PartialErrors,
+    ShortPage,
 )
 
 Payload = dict[str, Any]
@@ -30,6 +31,10 @@ def spoil(payload: Payload, fault: Odd) -> None:
             path = _take_node(payload.get("data"), fault, ())
             if path is not None and fault.with_error:
                 _add_error(payload, "FORBIDDEN", "Resource not accessible by integration", path)
+        case ShortPage():
+            for connection in list(_pages(payload.get("data"), fault.connection)):
+                del connection["nodes"][fault.keep :]
+                connection["pageInfo"]["hasNextPage"] &= fault.says_more
         case NullItem():
             for _, replace in list(_whole(payload.get("data"), fault.number)):
                 replace(None)
@@ -65,6 +70,14 @@ def _whole(value: Any, number: int) -> Iterator[tuple[Payload, Callable[[Any], N
         if isinstance(inner, dict) and inner.get("number") == number and inner.keys() - _LIGHT:
             yield inner, lambda new, key=key: value.__setitem__(key, new)  # type: ignore[misc]
         yield from _whole(inner, number)
+
+
+def _pages(value: Any, name: str) -> Iterator[Payload]:
+    """Every page of a connection of that name; a head, which says nothing of pages, is none."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if key == name and isinstance(inner, dict) and "pageInfo" in inner:
+            yield inner
+        yield from _pages(inner, name)
 
 
 def _set(node: Any, path: list[str], value: object) -> None:

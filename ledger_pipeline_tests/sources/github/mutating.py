@@ -28,6 +28,7 @@ _MARKED = {
 _ODD: list[Any] = [
     None,
     True,
+    False,
     -1,
     0,
     1.5,
@@ -70,9 +71,9 @@ _STEPS = [
 
 # The one value of these that nobody can tell from a real one.
 _LIES: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(["mergedAt", "closedAt", "submittedAt", "author"], lambda value: value is None),
+    "author": lambda value: value is None,
     **dict.fromkeys(["databaseId", "fullDatabaseId"], lambda value: value == 2**31),
-    "nodes": lambda value: value == [],
+    "totalCount": lambda value: value == 0,
     "__typename": lambda value: isinstance(value, str) and (value.startswith("@") or value.isidentifier()),
 }
 

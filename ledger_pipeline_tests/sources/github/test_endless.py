@@ -28,8 +28,8 @@ ANA = {"__typename": "User", "login": "ana", "databaseId": 7}
 LAST = {"hasNextPage": False, "endCursor": None}
 REVIEW = {"fullDatabaseId": "1", "state": "APPROVED", "submittedAt": MOMENT, "url": "u", "author": ANA}
 ITEM = {"number": 7, "fullDatabaseId": "2", "title": "t", "url": "u", "createdAt": MOMENT, "updatedAt": MOMENT}
-PULL_REQUEST = ITEM | {"mergedAt": MOMENT, "baseRefName": "main", "author": ANA}
-ISSUE = ITEM | {"closedAt": MOMENT, "stateReason": None, "author": ANA}
+PULL_REQUEST = ITEM | {"merged": True, "mergedAt": MOMENT, "baseRefName": "main", "author": ANA}
+ISSUE = ITEM | {"closed": True, "closedAt": MOMENT, "stateReason": None, "author": ANA}
 
 
 class Endless:

@@ -23,6 +23,7 @@ PULL_REQUEST = {
     "url": "https://github.com/x",
     "createdAt": NOON,
     "updatedAt": NOON,
+    "merged": True,
     "mergedAt": NOON,
     "baseRefName": "main",
     "author": ANA,
@@ -41,6 +42,7 @@ ISSUE = {
     "url": "https://github.com/x",
     "createdAt": NOON,
     "updatedAt": NOON,
+    "closed": True,
     "closedAt": NOON,
     "stateReason": None,
     "author": ANA,
@@ -134,9 +136,9 @@ def test_every_author_that_is_no_user_is_skipped_by_reason(author: Any, reason: 
 
 
 def test_what_has_not_happened_yet_is_nothing() -> None:
-    assert pull_request(mergedAt=None) is None
-    assert review(submittedAt=None) is None
-    assert issue(closedAt=None) is None
+    assert pull_request(merged=False, mergedAt=None) is None
+    assert review(state="PENDING", submittedAt=None) is None
+    assert issue(closed=False, closedAt=None) is None
 
 
 FAR = "9999-12-31T23:59:59Z"
@@ -162,6 +164,16 @@ UNUSABLE: list[tuple[Callable[..., Reading], dict[str, Any], str]] = [
     (read_review, {"state": "APPROVED\0"}, "a review's state cannot be used"),
     (read_review, {"state": "\ud83d"}, "a review's state cannot be used"),
     (read_review, {"submittedAt": FAR}, "a review's submittedAt cannot be used"),
+    (read_pull_request, {"mergedAt": None}, "mergedAt is null although merged is true"),
+    (read_pull_request, {"merged": False}, f"mergedAt is {NOON} although merged is false"),
+    (read_pull_request, {"merged": None, "mergedAt": None}, "merged is null"),
+    (read_pull_request, {"merged": 1}, "merged cannot be used"),
+    (read_issue, {"closedAt": None}, "closedAt is null although closed is true"),
+    (read_issue, {"closed": False}, f"closedAt is {NOON} although closed is false"),
+    (read_issue, {"closed": "no", "closedAt": None}, "closed cannot be used"),
+    (read_review, {"submittedAt": None}, "a review's submittedAt is null although state is APPROVED"),
+    (read_review, {"state": "PENDING"}, f"a review's submittedAt is {NOON} although state is PENDING"),
+    (read_review, {"state": None, "submittedAt": None}, "a review's state is null"),
 ]
 
 
@@ -215,8 +227,8 @@ def test_what_is_only_shown_makes_no_item_unread() -> None:
 
 
 def test_an_open_item_needs_nothing_but_its_number() -> None:
-    assert pull_request(mergedAt=None, author=7, fullDatabaseId=[]) is None
-    assert issue(closedAt=None, author=7, url=3) is None
+    assert pull_request(merged=False, mergedAt=None, author=7, fullDatabaseId=[]) is None
+    assert issue(closed=False, closedAt=None, author=7, url=3) is None
 
 
 def test_half_a_surrogate_pair_or_nul_is_replaced_where_no_hash_covers_it_and_unread_where_one_does() -> None:

@@ -107,12 +107,23 @@ def test_the_item_the_position_stands_at_may_have_moved(github: Simulator) -> No
 @pytest.mark.parametrize(
     "position",
     [
-        {"pullRequests": "what GitHub gave out once"},
+        {"pullRequests": {"after": "what GitHub gave out once", "read": 0, "since": None}},
+        {"pullRequests": "of an older version"},
+        {"pullRequests": {"after": "", "read": 0, "since": None}},
+        {"pullRequests": {"after": "x", "read": -1, "since": "yesterday"}},
         {"pullRequests": None, "issues": None},
         {"discussions": "of another version"},
         {},
     ],
-    ids=["refused by GitHub", "without cursors", "of other connections", "empty"],
+    ids=[
+        "refused by GitHub",
+        "of an older version",
+        "without a cursor",
+        "of nonsense",
+        "without cursors",
+        "of other connections",
+        "empty",
+    ],
 )
 def test_a_position_that_is_worth_nothing_begins_again_from_the_front(
     github: Simulator, position: Mapping[str, Json]

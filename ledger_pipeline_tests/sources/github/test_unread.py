@@ -91,6 +91,10 @@ def again(github: Simulator, *keys: ItemKey, floor: datetime | None = None) -> l
         (OddField(7, "reviews", 5), SEVEN, set(ALL[3:])),
         (OddField(7, "reviews.pageInfo", None), SEVEN, set(ALL[3:])),
         (OddField(8, "closedAt", 5), EIGHT, {ALL[0]}),
+        (OddField(7, "mergedAt", None), SEVEN, {ALL[2]}),
+        (OddField(7, "merged", False), SEVEN, {ALL[2]}),
+        (OddField(7, "reviews.nodes.1.submittedAt", None), SEVEN, {ALL[4]}),
+        (OddField(8, "closedAt", None), EIGHT, {ALL[0]}),
     ],
     ids=lambda value: str(value) if isinstance(value, OddField) else "",
 )

@@ -23,6 +23,7 @@ from ledger_pipeline.sources.simulator.faults import (
     OddField,
     PartialErrors,
     SecondaryLimit,
+    ShortPage,
     Slow,
 )
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -156,6 +157,14 @@ def test_a_null_node_comes_in_silence_or_with_an_error(simulator: Simulator) -> 
     assert raised.value.data["data"]["repository"]["pullRequests"]["nodes"] == [None, {"number": 2}]
     [error] = raised.value.data["errors"]
     assert (error["type"], error["path"]) == ("FORBIDDEN", ["repository", "pullRequests", "nodes", 0])
+
+
+@pytest.mark.parametrize(("says_more", "goes_on"), [(True, True), (False, False)])
+def test_a_page_may_have_fewer_nodes_than_it_counts(simulator: Simulator, says_more: bool, goes_on: bool) -> None:
+    paged = NUMBERS.replace("2", "1").replace("nodes", "totalCount pageInfo{hasNextPage} nodes")
+    simulator.faults.next(ShortPage("pullRequests", says_more=says_more))
+    page = {"totalCount": 2, "pageInfo": {"hasNextPage": goes_on}, "nodes": []}
+    assert ask(simulator.url, paged)["data"]["repository"]["pullRequests"] == page
 
 
 def test_errors_beside_complete_data(simulator: Simulator) -> None:

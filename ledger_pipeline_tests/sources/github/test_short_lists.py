@@ -1,0 +1,194 @@
+"""A list that ends before it holds what GitHub counts is asked for once more, and never taken as whole."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from ledger_pipeline.core.errors import SourceUnavailable
+from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.unread import ItemKey
+from ledger_pipeline.sources.port import SCAN_OVERLAP, ScanPage, ScanRequest
+from ledger_pipeline.sources.simulator.faults import After, NullNode, OddField, ShortPage
+from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.sources.simulator.world import Closure, Issue, PullRequest, World
+from ledger_pipeline_tests.sources.github.github_source import event_ids, github_source, scan
+from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, NAME, issue, merged, review, world
+
+HOUR = timedelta(hours=1)
+FLOORS = dict.fromkeys(GITHUB_STREAMS, MONDAY)
+SEVEN = ItemKey("pull_request", 7)
+REVIEWS = tuple(review(n, MONDAY + n * HOUR) for n in (1, 2, 3))
+ITEMS: list[PullRequest | Issue] = [merged(n, MONDAY + n * HOUR) for n in range(1, 7)]
+ITEMS += [merged(7, MONDAY + 7 * HOUR, reviews=REVIEWS)]
+ITEMS += [issue(n, closures=(Closure(MONDAY + n * HOUR),)) for n in (11, 12, 13)]
+ALL = sorted(
+    [f"github:pr:{NAME}:{n}" for n in range(1, 8)]
+    + [f"github:issue:{NAME}:{n}" for n in (11, 12, 13)]
+    + [f"github:review:{NAME}:7:{4_000_000_000 + n}" for n in (1, 2, 3)]
+)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Simulator]:
+    with Simulator(World(), as_of=LATER) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def github(running: Simulator) -> Simulator:
+    running.faults.clear()
+    running.set_clock(LATER)
+    running.replace_world(world(*ITEMS))
+    running.clear_requests()
+    return running
+
+
+def taken(github: Simulator, page_size: int, request: ScanRequest | None = None) -> tuple[list[ScanPage], str]:
+    """The pages of a scan that fails, and what it says."""
+    pages: list[ScanPage] = []
+    with github_source(github.url, page_size) as source, pytest.raises(SourceUnavailable) as raised:
+        pages.extend(source.scan(request or ScanRequest(NAME, FLOORS)))
+    return pages, raised.value.problem
+
+
+@pytest.mark.parametrize("connection", ["pullRequests", "issues", "reviews"])
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize("page_size", [100, 2])
+def test_a_list_that_ends_too_early_once_is_asked_for_once_more(
+    github: Simulator, connection: str, keep: int, page_size: int
+) -> None:
+    github.faults.next(ShortPage(connection, keep))
+    pages = scan(github.url, MONDAY, page_size=page_size)
+    assert event_ids(pages) == ALL
+    assert [item for page in pages for item in page.unread] == []
+    assert len(github.requests) == (1 if page_size == 100 else 4) + 1
+
+
+@pytest.mark.parametrize(("connection", "count"), [("pullRequests", 7), ("issues", 3)])
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize("page_size", [100, 2])
+def test_a_list_that_ends_too_early_again_is_not_whole_and_what_came_is_kept(
+    github: Simulator, connection: str, count: int, keep: int, page_size: int
+) -> None:
+    github.faults.when(lambda _: True, ShortPage(connection, keep))
+    pages, problem = taken(github, page_size)
+    assert problem == f"GitHub counts {count} {connection} and lists {keep} of them, asked twice"
+    [page] = pages
+    assert page.position is not None
+    of_kind = "issue" if connection == "issues" else "pr"
+    assert len([id_ for id_ in event_ids(pages) if f":{of_kind}:" in id_]) == keep
+    assert len(github.requests) == 2
+
+
+@pytest.mark.parametrize("page_size", [100, 2])
+def test_a_list_that_was_short_is_read_again_from_its_front(github: Simulator, page_size: int) -> None:
+    github.faults.when(lambda asked: asked.number >= 4 or page_size == 100, ShortPage("pullRequests"))
+    pages, problem = taken(github, page_size)
+    assert problem == f"GitHub counts 7 pullRequests and lists {0 if page_size == 100 else 6} of them, asked twice"
+    pages, problem = taken(github, page_size, ScanRequest(NAME, FLOORS, pages[-1].position))
+    assert problem == "GitHub counts 7 pullRequests and lists 0 of them, asked twice"
+    github.faults.clear()
+    with github_source(github.url, page_size) as source:
+        again = list(source.scan(ScanRequest(NAME, FLOORS, pages[-1].position)))
+    assert event_ids(again) == [id_ for id_ in ALL if ":issue:" not in id_]
+
+
+def test_what_a_page_leaves_out_in_the_middle_of_a_list_is_lacking_at_its_end(github: Simulator) -> None:
+    github.faults.on_request(1, ShortPage("pullRequests", 1, says_more=True))
+    pages, problem = taken(github, 2)
+    assert problem == "GitHub counts 7 pullRequests and lists 6 of them, asked twice"
+    assert len(event_ids(pages)) == len(ALL) - 1
+
+
+@pytest.mark.parametrize("keep", [0, 2])
+def test_reviews_that_are_short_again_make_the_pull_request_unread_and_nothing_else(
+    github: Simulator, keep: int
+) -> None:
+    github.faults.when(lambda _: True, ShortPage("reviews", keep))
+    pages = scan(github.url, MONDAY)
+    assert event_ids(pages) == [id_ for id_ in ALL if "review" not in id_ or int(id_[-1]) <= keep]
+    [unread] = [item for page in pages for item in page.unread]
+    assert unread.key == SEVEN
+    assert unread.reason == (f"GitHub counts 3 reviews of pull request {NAME}#7 and lists {keep} of them, asked twice")
+
+
+def test_reviews_on_several_pages_are_compared_at_their_end(github: Simulator) -> None:
+    many = tuple(review(n, MONDAY + n * HOUR) for n in range(1, 151))
+    github.replace_world(world(merged(7, reviews=many)))
+    github.faults.on_request(2, ShortPage("reviews", 10))
+    assert len(event_ids(scan(github.url, MONDAY))) == 151
+    assert len(github.requests) == 3
+    github.faults.when(lambda asked: asked.number > 4, ShortPage("reviews", 10))
+    pages = scan(github.url, MONDAY)
+    assert len(event_ids(pages)) == 111
+    [unread] = [item for page in pages for item in page.unread]
+    assert "counts 150 reviews" in unread.reason
+    assert "lists 110 of them" in unread.reason
+
+
+def test_reviews_without_a_count_are_not_taken_as_whole(github: Simulator) -> None:
+    github.faults.when(lambda _: True, OddField(7, "reviews.totalCount", None))
+    pages = scan(github.url, MONDAY)
+    assert set(event_ids(pages)) == set(ALL)
+    [unread] = [item for page in pages for item in page.unread]
+    assert unread.reason.endswith("does not say how many there are")
+
+
+# What changes while it is read is nothing that is lacking.
+
+
+def changed(github: Simulator, *items: PullRequest | Issue, gone: int = 0) -> After:
+    kept = [item for item in ITEMS if item.number not in {gone, *(item.number for item in items)}]
+    return After(lambda: github.replace_world(world(*kept, *items)))
+
+
+@pytest.mark.parametrize("late", [timedelta(0), SCAN_OVERLAP], ids=["at once", "shown late"])
+def test_what_moves_to_the_front_meanwhile_is_left_to_the_next_scan(github: Simulator, late: timedelta) -> None:
+    moved = replace(ITEMS[0], touched_at=(LATER - late,))
+    github.faults.next(changed(github, moved))
+    pages = scan(github.url, MONDAY, page_size=2)
+    assert event_ids(pages) == [id_ for id_ in ALL if id_ != f"github:pr:{NAME}:1"]
+    with github_source(github.url) as source:
+        news = source.scan(ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, pages[0].began_at - SCAN_OVERLAP)))
+        assert f"github:pr:{NAME}:1" in event_ids(list(news))
+
+
+def test_a_page_of_items_that_have_moved_to_the_front_is_followed_by_the_next(github: Simulator) -> None:
+    moved = [replace(item, touched_at=(LATER,)) for item in ITEMS[:5]]
+    github.faults.next(changed(github, *moved))
+    assert len(event_ids(scan(github.url, MONDAY, page_size=2))) == len(ALL) - 5
+
+
+def test_what_moved_too_long_ago_for_the_next_scan_is_lacking(github: Simulator) -> None:
+    moved = replace(ITEMS[0], touched_at=(LATER - SCAN_OVERLAP - HOUR,))
+    github.faults.next(changed(github, moved))
+    _, problem = taken(github, 2)
+    assert problem == "GitHub counts 7 pullRequests and lists 6 of them, asked twice"
+
+
+def test_what_is_made_meanwhile_and_what_is_gone_is_not_lacking(github: Simulator) -> None:
+    github.faults.next(changed(github, merged(8, LATER, created_at=LATER)))
+    assert event_ids(scan(github.url, MONDAY, page_size=2)) == ALL
+    github.replace_world(world(*ITEMS))
+    github.faults.next(changed(github, gone=1))
+    assert event_ids(scan(github.url, MONDAY, page_size=2)) == [id_ for id_ in ALL if id_ != f"github:pr:{NAME}:1"]
+
+
+def test_what_an_interrupted_scan_read_counts_where_it_goes_on(github: Simulator) -> None:
+    with github_source(github.url, 2) as source:
+        first = next(source.scan(ScanRequest(NAME, FLOORS)))
+        github.clear_requests()
+        rest = list(source.scan(ScanRequest(NAME, FLOORS, first.position)))
+    assert event_ids([first, *rest]) == ALL
+    assert len(github.requests) == 3
+
+
+def test_a_null_that_no_light_page_lists_is_unread(github: Simulator) -> None:
+    github.faults.on_request(1, NullNode("pullRequests"))
+    github.faults.on_request(1, changed(github, gone=7))
+    pages = scan(github.url, MONDAY)
+    [unread] = [item for page in pages for item in page.unread]
+    assert unread.key == ItemKey("pull_request", 0)
+    assert unread.reason == "GitHub answers null for it, and then does not list it"
