@@ -24,6 +24,7 @@ class _Place(BaseModel):
 
     after: Annotated[str, Field(min_length=1)] | None
     read: Annotated[int, Field(ge=0)]
+    counted: Annotated[int, Field(ge=0)] | None
     since: AwareDatetime | None
 
 
@@ -31,7 +32,8 @@ class _Place(BaseModel):
 class Connection:
     """How far one connection has been read; nothing is asked of it once it is done. Without a floor it is not read.
 
-    `read` counts the items that its pages listed, each once. What was updated at `since` or later the next scan reads:
+    `read` counts the items that its pages listed, each once, and `counted` is what GitHub counted when it began; what
+    has been made since stands at the front, for the next scan. That reads too what was updated at `since` or later, for
     it may have moved to the front before this one came by it.
     """
 
@@ -41,6 +43,7 @@ class Connection:
     reached: datetime | None = None
     done: bool = False
     read: int = 0
+    counted: int | None = None
     since: datetime | None = None
     _numbers: set[int] = field(default_factory=set, repr=False)
     _advance: Advance = field(init=False, repr=False)
@@ -53,9 +56,11 @@ class Connection:
             # GitHub's times are whole seconds.
             self.floor = self.floor.replace(microsecond=0)
 
-    def begin_at(self, after: str | None, read: int = 0, since: datetime | None = None) -> None:
+    def begin_at(
+        self, after: str | None, read: int = 0, counted: int | None = None, since: datetime | None = None
+    ) -> None:
         """Go on behind this cursor, so many items having been read."""
-        self.after, self.read, self.since = after, read, since
+        self.after, self.read, self.counted, self.since = after, read, counted, since
         self._advance.begin_at(after)
 
     def read_with(self, items: Sequence[Listed]) -> int:
@@ -85,7 +90,8 @@ class Connection:
 
     def place(self) -> Mapping[str, Json]:
         """Where it stands, for a position."""
-        return {"after": self.after, "read": self.read, "since": None if self.since is None else self.since.isoformat()}
+        since = None if self.since is None else self.since.isoformat()
+        return {"after": self.after, "read": self.read, "counted": self.counted, "since": since}
 
     def _new(self, items: Iterable[Listed]) -> set[int]:
         return {item.number for item in items if item.number is not None} - self._numbers
@@ -119,5 +125,5 @@ def resume(connections: Sequence[Connection], position: Mapping[str, Json]) -> b
         if place is None:
             connection.done = True
         else:
-            connection.begin_at(place.after, place.read, place.since)
+            connection.begin_at(place.after, place.read, place.counted, place.since)
     return True

@@ -236,6 +236,7 @@ class Scan:
     ) -> None:
         """Move behind a page that has been read, with items that were read `beside` it; not where the list is short."""
         items = _listed(part, page)
+        connection.counted = page.total_count if connection.counted is None else connection.counted
         connection.since = connection.since or (self._asker.began_at or part.answer.server_time) - SCAN_OVERLAP
         lacking = _lacking(connection, page, items)
         if lacking is not None and connection.after is not None:
@@ -383,9 +384,10 @@ def _lacking(connection: Connection, page: Page, items: Sequence[Listed], missed
     if page.total_count is None:
         return f"a page ends the {connection.name} and does not say how many there are"
     count = connection.read_with(items) + missed
-    if count >= page.total_count:
+    total = min(page.total_count, page.total_count if connection.counted is None else connection.counted)
+    if count >= total:
         return None
-    return f"GitHub counts {page.total_count} {connection.name} and lists {count} of them, asked twice"
+    return f"GitHub counts {total} {connection.name} and lists {count} of them, asked twice"
 
 
 def _kind_of(connection: Connection) -> str:

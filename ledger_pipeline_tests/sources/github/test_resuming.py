@@ -107,10 +107,10 @@ def test_the_item_the_position_stands_at_may_have_moved(github: Simulator) -> No
 @pytest.mark.parametrize(
     "position",
     [
-        {"pullRequests": {"after": "what GitHub gave out once", "read": 0, "since": None}},
+        {"pullRequests": {"after": "what GitHub gave out once", "read": 0, "counted": None, "since": None}},
         {"pullRequests": "of an older version"},
-        {"pullRequests": {"after": "", "read": 0, "since": None}},
-        {"pullRequests": {"after": "x", "read": -1, "since": "yesterday"}},
+        {"pullRequests": {"after": "", "read": 0, "counted": None, "since": None}},
+        {"pullRequests": {"after": "x", "read": -1, "counted": 1, "since": "yesterday"}},
         {"pullRequests": None, "issues": None},
         {"discussions": "of another version"},
         {},

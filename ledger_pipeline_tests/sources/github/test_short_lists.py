@@ -171,6 +171,7 @@ def test_what_moved_too_long_ago_for_the_next_scan_is_lacking(github: Simulator)
 def test_what_is_made_meanwhile_and_what_is_gone_is_not_lacking(github: Simulator) -> None:
     github.faults.next(changed(github, merged(8, LATER, created_at=LATER)))
     assert event_ids(scan(github.url, MONDAY, page_size=2)) == ALL
+    assert len(github.requests) == 4
     github.replace_world(world(*ITEMS))
     github.faults.next(changed(github, gone=1))
     assert event_ids(scan(github.url, MONDAY, page_size=2)) == [id_ for id_ in ALL if id_ != f"github:pr:{NAME}:1"]
