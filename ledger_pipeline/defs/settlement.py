@@ -72,13 +72,13 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
     """`epoch`, `activity_curation`, `epoch_allocations`, `pool_components`."""
 
     def asset(
-        key: dg.AssetKey, after: dg.AssetKey, description: str
+        key: dg.AssetKey, after: Sequence[dg.AssetKey], description: str
     ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         return dg.multi_asset(
             name=key.path[-1],
             specs=[
                 dg.AssetSpec(
-                    key, deps=[after], description=description, group_name=GROUP, owners=OWNERS, kinds={"postgres"}
+                    key, deps=after, description=description, group_name=GROUP, owners=OWNERS, kinds={"postgres"}
                 )
             ],
             partitions_def=partitions,
@@ -87,7 +87,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
 
     @asset(
         EPOCH,
-        ACTIVITY_EVENTS,
+        # Last, so that what it says blocks the next step is so.
+        [EPOCH_ALLOCATIONS, POOL_COMPONENTS],
         "A row is an epoch of a scope: its window, its status, and what it is paid by.",
     )
     def epoch(
@@ -110,7 +111,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
 
     @asset(
         ACTIVITY_CURATION,
-        ACTIVITY_EVENTS,
+        [ACTIVITY_EVENTS],
         "A row is an event of the epoch: for which user it counts, whether it does, and by which weight.",
     )
     def activity_curation(
@@ -141,7 +142,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
 
     @asset(
         EPOCH_ALLOCATIONS,
-        ACTIVITY_CURATION,
+        [ACTIVITY_CURATION],
         "A row is a user of the epoch: units as the weights propose them, and as a person decided.",
     )
     def epoch_allocations(
@@ -183,7 +184,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
 
     @asset(
         POOL_COMPONENTS,
-        EPOCH,
+        [ACTIVITY_EVENTS],
         "A row is a component of the epoch's pool: credits to share out, and what they were computed from.",
     )
     def pool_components(

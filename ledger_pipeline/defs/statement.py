@@ -11,7 +11,7 @@ from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.charts import picture
 from ledger_pipeline.defs.failures import domain_failures
-from ledger_pipeline.defs.keys import EPOCH, EPOCH_ALLOCATIONS, PAYOUT_STATEMENT, POOL_COMPONENTS
+from ledger_pipeline.defs.keys import EPOCH, PAYOUT_STATEMENT
 from ledger_pipeline.defs.metadata import Metadata, run_trigger
 from ledger_pipeline.defs.partition_checks import evaluation, latest_materializations
 from ledger_pipeline.defs.partitions import partition_key
@@ -57,7 +57,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                 group_name=GROUP,
                 owners=OWNERS,
                 kinds={"postgres"},
-                deps=[EPOCH, EPOCH_ALLOCATIONS, POOL_COMPONENTS],
+                deps=[EPOCH],
                 skippable=True,
             )
         ],
