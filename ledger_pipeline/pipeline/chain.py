@@ -68,10 +68,11 @@ class StatementChain:
 
 
 def statement_chain(
-    node_id: UUID, scope: Scope, epoch: Epoch, history: StatementHistory, *, audited: bool = False
+    node_id: UUID, scope: Scope | None, epoch: Epoch, history: StatementHistory, *, audited: bool = False
 ) -> StatementChain:
     """What of `history` is in force, and where `audited`, what of it was wrongly set aside.
 
+    `scope` is None where the repo-spec has no such: then only who was pinned might sign.
     Signatures are recovered here, a few milliseconds each: those that an approver is said to have made, and of what was
     set aside only where `audited`.
     """
@@ -107,7 +108,7 @@ def statement_chain(
 
 
 def is_signed_by_approver(
-    node_id: UUID, scope: Scope, epoch: Epoch, statement: Statement, row: StoredInputsSignature
+    node_id: UUID, scope: Scope | None, epoch: Epoch, statement: Statement, row: StoredInputsSignature
 ) -> bool:
     """Whether an approver who was pinned made this signature, of whichever root it names."""
     message = inputs_message(
@@ -214,7 +215,7 @@ def _wrongly_set_aside(row_id: UUID, row: SetAside) -> Fault:
     return Fault(row_id, f"{what} {row_id} verifies, and {row.actor} has set it aside all the same: {row.reason}")
 
 
-def _pinned_approvers(scope: Scope, epoch: Epoch) -> tuple[str, ...]:
+def _pinned_approvers(scope: Scope | None, epoch: Epoch) -> tuple[str, ...]:
     """Who might sign when the epoch closed; today's, where another system closed it with the same.
 
     Nobody, where the list that was pinned is not the one whose hash was.
@@ -222,5 +223,6 @@ def _pinned_approvers(scope: Scope, epoch: Epoch) -> tuple[str, ...]:
     if epoch.pins is None:
         return ()
     pinned = epoch.pins.pinned_spec.get("approvers")
-    approvers = tuple(map(str, pinned)) if isinstance(pinned, list) else scope.approvers
+    now = () if scope is None else scope.approvers
+    approvers = tuple(map(str, pinned)) if isinstance(pinned, list) else now
     return approvers if epoch.pins.approver_set_hash == approver_set_hash(approvers) else ()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from ledger_pipeline.core.allocations import compute_proposed_allocations
@@ -52,6 +53,7 @@ from ledger_pipeline.store.settlement_port import (
     SettlingLedger,
     SignedStatement,
     SigningRequest,
+    StatedNumbers,
     Statement,
     StatementHistory,
     valued,
@@ -59,6 +61,7 @@ from ledger_pipeline.store.settlement_port import (
 from ledger_pipeline.wallets import is_among, recover_signer
 
 BROKEN_NAMED = 3
+_CORRECT_MORE = "correct somebody's units to others, by a thousandth at least"
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ class Draft:
     payouts: Sequence[Payout]
     supersedes: UUID | None
     message: str
+
+    @property
+    def numbers(self) -> StatedNumbers:
+        """What its signature covers, and its place in the chain."""
+        return StatedNumbers(self.allocation_set_hash, self.pool_total_credits, self.supersedes)
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,8 @@ def draft_statement(ledger: SettlingLedger, scope: Scope, epoch: Epoch, *, accep
     settlement = ledger.statements.settlement(epoch)
     chain = statement_chain(ledger.node_id, scope, epoch, settlement.history)
     draft = _draft(ledger.node_id, scope, epoch, settlement, chain, accept_pinned_spec)
-    ledger.statements.remember_request(epoch, draft.allocation_set_hash, draft.pool_total_credits)
+    _check_not_handed_out(scope, epoch, draft, partial(ledger.statements.was_handed_out_elsewhere, epoch))
+    ledger.statements.remember_request(epoch, draft.numbers)
     return draft
 
 
@@ -136,11 +145,10 @@ def set_aside(ledger: SettlingLedger, spec: RepoSpec, row_id: UUID, reason: str)
     """
     epoch_id = ledger.statements.epoch_of(row_id)
     epoch = None if epoch_id is None else ledger.epoch(epoch_id)
-    scope = None if epoch is None else _scope_of(spec, epoch.scope_id)
-    if epoch is None or scope is None:
-        raise EpochNotReady(
-            f"{row_id} is no statement, no signature of one and no component of a pool, of this node's scopes"
-        )
+    if epoch is None:
+        raise EpochNotReady(f"{row_id} is no statement, no signature of one and no component of a pool, of this node")
+    # Whoever may write makes epochs of any scope.
+    scope = _scope_of(spec, epoch.scope_id)
     pinned = None if epoch.pins is None else epoch.pins.pinned_spec.get("base_issuance_credits")
     components = {row.id: row for row in ledger.pool.of(epoch)}
     signatures = {row.id: row for row in ledger.statements.inputs_signatures(epoch)}
@@ -205,6 +213,7 @@ def finalize(
         draft = _draft(ledger.node_id, scope, epoch, settlement, chain, accept_pinned_spec)
         signer = recover_signer(draft.message, signature)
         _check_signer(scope, signer, signer_address)
+        _check_not_handed_out(scope, epoch, draft, settlement.was_handed_out_elsewhere)
         return SignedStatement(
             allocation_set_hash=draft.allocation_set_hash,
             pool_total_credits=draft.pool_total_credits,
@@ -290,8 +299,7 @@ def _draft(
         if (statement.allocation_set_hash, statement.pool_total_credits) == (set_hash, pool_total_credits):
             raise EpochNotReady(
                 f"epoch {epoch.window.key} of {scope.scope_key}: with its corrections the numbers are those of "
-                f"statement {statement.id}, and what was signed of that would be good for them again: correct "
-                "somebody's units to others, by a thousandth at least"
+                f"statement {statement.id}, and what was signed of that would be good for them again: {_CORRECT_MORE}"
             )
     message = statement_message(
         node_id=node_id,
@@ -302,6 +310,17 @@ def _draft(
     )
     payouts = compute_payouts(units, pool_total_credits)
     return Draft(units, set_hash, pool_total_credits, payouts, supersedes, message)
+
+
+def _check_not_handed_out(
+    scope: Scope, epoch: Epoch, draft: Draft, was_handed_out_elsewhere: Callable[[StatedNumbers], bool]
+) -> None:
+    """Raises EpochNotReady where somebody may have signed these very numbers for an earlier place of the chain."""
+    if was_handed_out_elsewhere(draft.numbers):
+        raise EpochNotReady(
+            f"epoch {epoch.window.key} of {scope.scope_key}: with its corrections the numbers are those of a draft "
+            f"that was handed out before, and what was signed of that would be good for them now: {_CORRECT_MORE}"
+        )
 
 
 def _check_users(scope: Scope, epoch: Epoch, units: Sequence[UserUnits], chain: StatementChain) -> None:

@@ -399,7 +399,16 @@ signing_requests = Table(
     _required("allocation_set_hash"),
     _required("pool_total_credits", BigInteger),
     _since("requested_at"),
-    UniqueConstraint("epoch_id", "allocation_set_hash", "pool_total_credits", name="signing_requests_once"),
+    Column("supersedes_statement_id", Uuid),
+    ForeignKeyConstraint(
+        ["supersedes_statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]
+    ),
+    Index(
+        "signing_requests_once",
+        *("epoch_id", "allocation_set_hash", "pool_total_credits"),
+        text("COALESCE(supersedes_statement_id, '00000000-0000-0000-0000-000000000000'::uuid)"),
+        unique=True,
+    ),
 )
 
 statement_signatures = Table(

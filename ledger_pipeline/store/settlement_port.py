@@ -199,11 +199,21 @@ class SigningRequest:
 
 
 @dataclass(frozen=True)
+class StatedNumbers:
+    """What a signature of a statement covers; and which one it `supersedes`, which none does: None for the first."""
+
+    allocation_set_hash: str
+    pool_total_credits: int
+    supersedes: UUID | None
+
+
+@dataclass(frozen=True)
 class Settlement:
     """Everything a statement of an epoch follows from, as of one moment; `corrections` are of any of its statements.
 
     `curated` is what the allocations should follow from; `uncurated_events` are in the window, and in no row of it.
-    `rows` reads all rows of that moment, while it lasts.
+    `rows` reads all rows of that moment, while it lasts; `was_handed_out_elsewhere` then says whether numbers were
+    handed out to be signed for another place of the chain.
     """
 
     status: EpochStatus
@@ -214,6 +224,7 @@ class Settlement:
     history: StatementHistory
     corrections: Sequence[Correction]
     rows: Callable[[], "EpochRows"]
+    was_handed_out_elsewhere: Callable[[StatedNumbers], bool]
 
 
 @dataclass(frozen=True)
@@ -415,8 +426,12 @@ class StatementsPort(Protocol):
         """Put a user's units right, in milli, for the statement that shall supersede that one."""
         ...
 
-    def remember_request(self, epoch: Epoch, allocation_set_hash: str, pool_total_credits: int) -> None:
+    def remember_request(self, epoch: Epoch, numbers: StatedNumbers) -> None:
         """Keep what was handed out to be signed, once."""
+        ...
+
+    def was_handed_out_elsewhere(self, epoch: Epoch, numbers: StatedNumbers) -> bool:
+        """Whether these numbers were handed out to be signed for another place of the epoch's chain that stands."""
         ...
 
     def recent_requests(self) -> list[SigningRequest]:

@@ -27,6 +27,7 @@ from ledger_pipeline.store.settlement_port import (
     SignedStatement,
     SigningRequest,
     Stated,
+    StatedNumbers,
     Statement,
     StatementHistory,
     StatementSignature,
@@ -97,8 +98,21 @@ CORRECT = text("""
     VALUES (:node_id, :epoch_id, :statement_id, :user_id, :units, :reason)
 """)
 REQUEST = text("""
-    INSERT INTO signing_requests (node_id, epoch_id, allocation_set_hash, pool_total_credits)
-    VALUES (:node_id, :epoch_id, :allocation_set_hash, :pool_total_credits) ON CONFLICT DO NOTHING
+    INSERT INTO signing_requests
+        (node_id, epoch_id, allocation_set_hash, pool_total_credits, supersedes_statement_id)
+    VALUES (:node_id, :epoch_id, :allocation_set_hash, :pool_total_credits, CAST(:supersedes AS uuid))
+    ON CONFLICT DO NOTHING
+""")
+HANDED_OUT_ELSEWHERE = text("""
+    SELECT EXISTS (
+        SELECT FROM signing_requests AS request
+        WHERE node_id = :node_id AND epoch_id = :epoch_id AND allocation_set_hash = :allocation_set_hash
+            AND pool_total_credits = :pool_total_credits
+            AND supersedes_statement_id IS DISTINCT FROM CAST(:supersedes AS uuid) AND NOT EXISTS (
+                SELECT FROM set_asides
+                WHERE statement_id = request.supersedes_statement_id AND signature_id IS NULL
+            )
+    )
 """)
 RECENT_REQUESTS = text("""
     SELECT request.epoch_id, epoch.scope_id, request.allocation_set_hash, request.pool_total_credits
@@ -231,16 +245,15 @@ class Statements(LedgerSection):
         with self._transaction() as connection:
             connection.execute(CORRECT, {**parameters, "user_id": user_id, "units": units, "reason": reason})
 
-    def remember_request(self, epoch: Epoch, allocation_set_hash: str, pool_total_credits: int) -> None:
+    def remember_request(self, epoch: Epoch, numbers: StatedNumbers) -> None:
         """Keep what was handed out to be signed, once."""
-        parameters = {
-            "node_id": self.node_id,
-            "epoch_id": epoch.id,
-            "allocation_set_hash": allocation_set_hash,
-            "pool_total_credits": pool_total_credits,
-        }
         with self._transaction() as connection:
-            connection.execute(REQUEST, parameters)
+            connection.execute(REQUEST, {**self._of(epoch), **vars(numbers)})
+
+    def was_handed_out_elsewhere(self, epoch: Epoch, numbers: StatedNumbers) -> bool:
+        """Whether these numbers were handed out to be signed for another place of the epoch's chain that stands."""
+        with self._transaction() as connection:
+            return self._was_handed_out_elsewhere(connection, epoch, numbers)
 
     def recent_requests(self) -> list[SigningRequest]:
         """The node's latest REQUESTS_REMEMBERED signing requests, latest first."""
@@ -269,7 +282,14 @@ class Statements(LedgerSection):
             history=self._history(connection, epoch),
             corrections=[Correction(**row._mapping) for row in connection.execute(CORRECTIONS, self._of(epoch))],
             rows=lambda: epoch_rows(connection, self.node_id, epoch.id),
+            was_handed_out_elsewhere=lambda numbers: self._was_handed_out_elsewhere(connection, epoch, numbers),
         )
+
+    def _was_handed_out_elsewhere(self, connection: Connection, epoch: Epoch, numbers: StatedNumbers) -> bool:
+        was_handed_out: bool = connection.execute(
+            HANDED_OUT_ELSEWHERE, {**self._of(epoch), **vars(numbers)}
+        ).scalar_one()
+        return was_handed_out
 
     def _history(self, connection: Connection, epoch: Epoch) -> StatementHistory:
         parameters = self._of(epoch)

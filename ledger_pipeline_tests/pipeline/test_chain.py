@@ -1,5 +1,6 @@
 """What a stolen writer adds to a chain is never in force, never built on, named, and taken out on record."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
@@ -257,17 +258,22 @@ def test_an_amendment_is_not_undone_with_the_signature_of_the_original(
 
 
 @pytest.mark.parametrize("spelled", [str, twin, lambda signature: signature[2:].upper()], ids=["same", "twin", "bare"])
-def test_a_signature_belongs_to_one_statement(ledger: PostgresLedger, ledger_engine: Engine, spelled: object) -> None:
+def test_a_signature_belongs_to_one_statement(
+    ledger: PostgresLedger, ledger_engine: Engine, spelled: Callable[[str], str]
+) -> None:
     books, other = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
-    [row] = ledger.statements.history(books.epoch).signatures
-    [of_other] = ledger.statements.of(other.epoch)
-    given = {"node": NODE_ID, "under": of_other.id, "wallet": row.signer_wallet}
+    amendment = books.amend(ADA_USER, 1000)
+    row, _ = ledger.statements.history(books.epoch).signatures
+    given = {"node": NODE_ID, "under": amendment.id, "wallet": row.signer_wallet}
+    bare = f"0x{spelled(row.signature).removeprefix('0x')}"
     assert f"it is the signature of statement {row.statement_id}" in refused(
-        ledger_engine,
-        SIGN,
-        **given,
-        signature=spelled(row.signature),  # type: ignore[operator]
+        ledger_engine, SIGN, **given, signature=bare
     )
+    # In another epoch it recovers to nobody who may sign, and counts for nothing.
+    [of_other] = ledger.statements.of(other.epoch)
+    copied = sign(ledger_engine, of_other.id, row.signer_wallet, bare)
+    assert [fault.row_id for fault in chain(other).garbage] == [copied]
+    assert chain(other).in_force == of_other
 
 
 def test_a_signature_and_its_twin_are_one(ledger: PostgresLedger) -> None:
@@ -303,17 +309,96 @@ def test_garbage_under_an_approvers_wallet_takes_no_place(ledger: PostgresLedger
     assert differences(books) == []
 
 
-def test_a_signature_that_somebody_hid_under_another_statement_is_good_again_once_that_is_set_aside(
+def test_a_signature_that_somebody_hid_under_another_statement_of_the_epoch_is_good_again_once_that_is_set_aside(
     ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    books.correct(ADA_USER, 1, "counted again")
+    signature = books.signature()
+    hidden = sign(ledger_engine, original.id, APPROVER.address, signature)
+    with pytest.raises(StoreError, match=f"it is the signature of statement {original.id}"):
+        books.finalize(signature)
+    set_aside(ledger, books.spec, hidden, "it is of another statement")
+    assert books.finalize(signature) == chain(books).in_force
+
+
+@pytest.mark.parametrize("seen", [str, lambda signature: f"{signature[:66]}{'11' * 32}1b"], ids=["whole", "its half"])
+def test_a_signature_that_somebody_parked_in_another_epoch_is_in_nobodys_way(
+    ledger: PostgresLedger, ledger_engine: Engine, seen: Callable[[str], str]
 ) -> None:
     books, other = reviewed(ledger, of=FIRST), finalized(ledger, of=SECOND)
     signature = books.signature()
+    # Of a scope that nobody has: whoever may write makes epochs.
+    with ledger_engine.begin() as connection:
+        stray = connection.scalar(
+            text("SELECT ledger_make_epochs(:node, :scope, ARRAY[:start], ARRAY[:end], '{}')"),
+            {"node": NODE_ID, "scope": uuid4(), "start": FIRST.start, "end": FIRST.end},
+        )
+        numbers = {"node": NODE_ID, "epoch": stray, "hash": "x", "pool": 1, "supersedes": None}
+        under = connection.scalar(text(STATE), numbers)
     [of_other] = ledger.statements.of(other.epoch)
-    hidden = sign(ledger_engine, of_other.id, APPROVER.address, signature)
-    with pytest.raises(StoreError, match=f"it is the signature of statement {of_other.id}"):
-        books.finalize(signature)
-    set_aside(ledger, books.spec, hidden, "it is of another epoch")
+    parked = [sign(ledger_engine, row_id, APPROVER.address, seen(signature)) for row_id in (under, of_other.id)]
     assert books.finalize(signature) == chain(books).in_force
+    # And the owner takes out rows of any scope.
+    for row_id in (*parked, under):
+        set_aside(ledger, books.spec, row_id, "of no scope of ours")
+
+
+def test_a_draft_that_was_signed_and_never_stated_is_stated_by_no_later_correction(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = reviewed(ledger)
+    never_stated = books.draft()
+    signature = APPROVER.sign(never_stated.message)
+    ledger.allocations.decide(books.epoch, ADA_USER, 1000, "counted again")
+    # As long as nothing is stated, a person may change their mind.
+    assert books.draft() != never_stated
+    ledger.allocations.decide(books.epoch, ADA_USER, None, None)
+    assert books.draft() == never_stated
+    ledger.allocations.decide(books.epoch, ADA_USER, 1000, "counted again")
+    original = books.finalize(books.signature())
+    books.correct(ADA_USER, 2000, "as it was at first")
+    for step in (books.draft, lambda: books.finalize(signature)):
+        with pytest.raises(EpochNotReady, match="the numbers are those of a draft that was handed out before"):
+            step()
+    # Whoever writes past the program is refused by the database.
+    numbers = {"node": NODE_ID, "epoch": books.epoch.id, "pool": POOL, "supersedes": original.id}
+    assert "were handed out to be signed for another place of its chain" in refused(
+        ledger_engine, STATE, **numbers, hash=never_stated.allocation_set_hash
+    )
+    books.correct(ADA_USER, 2001, "by a thousandth")
+    amendment = books.finalize(books.signature())
+    assert chain(books).in_force == amendment
+    # What was handed out for this place is of this place, whatever was drafted in between.
+    books.correct(ADA_USER, 7, "counted again")
+    draft = books.draft()
+    books.correct(ADA_USER, 8, "counted again")
+    assert books.draft() != draft
+    books.correct(ADA_USER, 7, "no, as before")
+    assert books.finalize(APPROVER.sign(draft.message)).supersedes_statement_id == amendment.id
+
+
+def test_nobody_says_of_numbers_that_they_were_handed_out_for_a_place_that_is_taken(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    ask = (
+        "INSERT INTO signing_requests (node_id, epoch_id, allocation_set_hash, pool_total_credits, "
+        "supersedes_statement_id) VALUES (:node, :epoch, :hash, :pool, :after)"
+    )
+    books.correct(ADA_USER, 1, "counted again")
+    hash_of_amendment = books.draft().allocation_set_hash
+    given = {"node": NODE_ID, "epoch": books.epoch.id, "hash": hash_of_amendment, "pool": POOL}
+    refusal = refused(ledger_engine, ask, **given, after=None)
+    assert f"what is to be signed of epoch {books.epoch.id} supersedes {original.id}, not nothing" in refusal
+    # Behind a forged statement it is said in vain, once that is set aside.
+    forged = forge(ledger_engine, books, original.id)
+    with ledger_engine.begin() as connection:
+        connection.execute(text(ask), {**given, "after": forged})
+    set_aside(ledger, books.spec, forged, "forged")
+    assert books.finalize(books.signature()).supersedes_statement_id == original.id
 
 
 # What is told, and what it costs.

@@ -23,6 +23,7 @@ from ledger_pipeline.store import schema
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import EVER, PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
+from ledger_pipeline.store.settlement_port import StatedNumbers
 from ledger_pipeline.verification.archive import archive_bytes
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of
@@ -179,7 +180,7 @@ def test_whatever_rows_the_database_takes_no_reader_breaks(
     note_unread(ledger, unread(12))
     ledger.pool.add(running.epoch, NewPoolComponent(TOP_UP, 5, {}, "https://vote/7"))
     curate(ledger, running.scope, running.epoch)
-    ledger.statements.remember_request(waiting.epoch, "x", 1)
+    ledger.statements.remember_request(waiting.epoch, StatedNumbers("x", 1, None))
     finished.correct("user-ada", 77, "counted again")
     ensure_logins(ledger_url, urls(ledger_url))
     writer = make_engine(urls(ledger_url)[WRITER])

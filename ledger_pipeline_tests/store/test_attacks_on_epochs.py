@@ -101,7 +101,8 @@ COPIES: Mapping[str, str] = {
     "rejected_events": "'event_id', 'another {n}'",
     "scan_receipts": "'pages', 2",
     "statement_corrections": "'units', 2",
-    "signing_requests": "'allocation_set_hash', repeat('{n}', 64)",
+    "signing_requests": "'allocation_set_hash', repeat('{n}', 64), "
+    "'supersedes_statement_id', (SELECT id FROM payout_statements)",
 }
 
 

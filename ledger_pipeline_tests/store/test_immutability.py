@@ -71,8 +71,8 @@ def fill(engine: Engine) -> None:
             "SELECT node_id, id, '0x' || repeat('a', 40), '0x' || repeat('b', 130) FROM payout_statements",
             "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason) "
             "SELECT node_id, epoch_id, id, 'ada', 9223372036854775807, 'why' FROM payout_statements",
-            "INSERT INTO signing_requests (node_id, epoch_id, allocation_set_hash, pool_total_credits) "
-            "SELECT node_id, epoch_id, allocation_set_hash, pool_total_credits FROM payout_statements",
+            "INSERT INTO signing_requests (node_id, epoch_id, allocation_set_hash, pool_total_credits, "
+            "supersedes_statement_id) SELECT node_id, epoch_id, 'other', 1, id FROM payout_statements",
             "INSERT INTO set_asides (node_id, epoch_id, statement_id, reason) "
             "SELECT node_id, epoch_id, id, 'why' FROM payout_statements",
         ):
