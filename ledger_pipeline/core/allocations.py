@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ledger_pipeline.core.errors import AllocationError
+from ledger_pipeline.core.plain_text import quoted, short_message
 from ledger_pipeline.core.weights import check_weights
 
 WEIGHT_SUM_V0 = "weight-sum-v0"
@@ -52,7 +53,7 @@ def compute_proposed_allocations(
         compute = _ALGORITHMS[algo_ref]
     except KeyError:
         known = ", ".join(_ALGORITHMS)
-        raise AllocationError(f"allocation algorithm {algo_ref!r} is not known: {known}") from None
+        raise AllocationError(f"allocation algorithm {quoted(algo_ref)} is not known: {known}") from None
     check_weights(weights_milli)
     return compute(events, weights_milli)
 
@@ -69,7 +70,9 @@ def _weight_sum(events: Iterable[CuratedEvents], weights_milli: Mapping[str, int
         counts[each.user_id] = counts.get(each.user_id, 0) + each.events
     for user_id, total in units.items():
         if total > MAX_UNITS:
-            raise AllocationError(f"user {user_id}: {total} units are more than the ledger can hold, {MAX_UNITS}")
+            raise AllocationError(
+                f"user {short_message(user_id)}: {total} units are more than the ledger can hold, {MAX_UNITS}"
+            )
     return [ProposedAllocation(user_id, units[user_id], counts[user_id]) for user_id in sorted(units)]
 
 

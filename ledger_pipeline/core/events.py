@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from ledger_pipeline.core.errors import EventError
 from ledger_pipeline.core.hashing import Json, sha256_hex
+from ledger_pipeline.core.plain_text import quoted, short_message
 
 GITHUB = "github"
 
@@ -164,18 +165,19 @@ def payload_hash(event_id: str, event_type: str, platform_user_id: str, metadata
     try:
         fields = {key: metadata[key] for key in HASHED_METADATA[event_type]}
     except KeyError as error:
-        raise EventError(f"{event_id}: no {error} to hash for event type {event_type!r}") from error
+        missing, of = quoted(str(error.args[0])), quoted(event_type)
+        raise EventError(f"{short_message(event_id)}: no {missing} to hash for event type {of}") from None
     return sha256_hex({"authorId": platform_user_id, "id": event_id, **fields})
 
 
 def parse_instant(text: str) -> datetime:
     """An ISO 8601 instant with its offset, as aware UTC. Raises EventError for anything else."""
     if not _INSTANT.fullmatch(text):
-        raise EventError(f"{text!r} is not an instant such as 2026-02-16T12:00:00Z")
+        raise EventError(f"{quoted(text)} is not an instant such as 2026-02-16T12:00:00Z")
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise EventError(f"{text!r} is not an instant: {error}") from error
+        raise EventError(f"{quoted(text)} is not an instant: {error}") from error
 
 
 def _event(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from unicodedata import category, is_normalized, normalize
 
 from ledger_pipeline.core.errors import IdentityError
-from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.core.plain_text import quoted
 
 RULE = "v1"
 MAX_CHARACTERS = 128
@@ -88,7 +88,7 @@ def check_id(what: str, value: str) -> None:
     """Raises IdentityError, naming `what` it should be the id of, unless `value` is an id."""
     problem = why_not_an_id(value)
     if problem is not None:
-        raise IdentityError(f"{what} {plain_message(repr(value))} {problem}")
+        raise IdentityError(f"{what} {quoted(value)} {problem}")
 
 
 def check_binding(provider: str, external_id: str, user_id: str) -> None:
@@ -96,7 +96,7 @@ def check_binding(provider: str, external_id: str, user_id: str) -> None:
     check_id("provider", provider)
     problem = why_not_an_account(provider, external_id)
     if problem is not None:
-        raise IdentityError(f"{provider} account {plain_message(repr(external_id))} {problem}")
+        raise IdentityError(f"{provider} account {quoted(external_id)} {problem}")
     check_id("user", user_id)
 
 
@@ -111,8 +111,12 @@ def case_twins(ids: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def lookalikes(ids: Iterable[str]) -> list[tuple[str, ...]]:
-    """The groups among `ids` that people may take for each other, and that are no case twins; in code-point order."""
-    return [group for group in _groups(ids, skeleton) if len({value.casefold() for value in group}) > 1]
+    """The groups among `ids` that people may take for each other, and that are no case twins; in code-point order.
+
+    One that is too long to be an id is in none: to compare such takes longer than it may.
+    """
+    short = (value for value in ids if len(value) <= MAX_CHARACTERS)
+    return [group for group in _groups(short, skeleton) if len({value.casefold() for value in group}) > 1]
 
 
 def skeleton(value: str) -> str:
@@ -138,4 +142,4 @@ def broken_ids(values: Mapping[str, Iterable[str]]) -> Iterator[str]:
     for what, ids in values.items():
         for value in sorted(set(ids)):
             if (problem := why_not_an_id(value)) is not None:
-                yield f"{what} {plain_message(repr(value))} {problem}"
+                yield f"{what} {quoted(value)} {problem}"

@@ -4,12 +4,14 @@ A server may repeat what it was asked with. So every error and every line that i
 """
 
 import base64
-import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from threading import Lock
-from urllib.parse import quote, quote_plus
+from typing import NamedTuple
+from urllib.parse import quote
+
+from ledger_pipeline.core.encoded_text import compact, readings, to_compact
 
 WITHHELD = "(secret)"
 """What stands where a secret stood."""
@@ -17,18 +19,36 @@ WITHHELD = "(secret)"
 SHORTEST_CHARACTERS = 8
 """A shorter secret is withheld only inside a URL: it may be a part of any word."""
 
-# By their form alone: GitHub's tokens, and tokens in three signed parts (JWT), as a GitHub App signs its own.
-_FORMS = (
-    r"\bgh[a-z]_[A-Za-z0-9_]{20,}",
-    r"\bgithub_pat_[A-Za-z0-9_]{20,}",
-    r"\beyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",
+# By their form alone, each with what no text of that form is without. None begins where another of its kind could have
+# begun, and none gives back what it has read: a text is gone through once, whatever is in it.
+_FORMS: tuple[tuple[bytes, re.Pattern[bytes]], ...] = (
+    # GitHub's tokens.
+    (b"gh", re.compile(rb"\bgh[a-z]_[A-Za-z0-9_]{20,}+")),
+    (b"github_pat_", re.compile(rb"\bgithub_pat_[A-Za-z0-9_]{20,}+")),
+    # `https://TOKEN@host` as well as `postgresql://name:password@host`; a name alone is a secret of no database.
+    (b"://", re.compile(rb"(?<=https://)[^\s/?#]+(?=@)|(?<=http://)[^\s/?#]+(?=@)")),
+    (b"://", re.compile(rb"(?<=://)[^\s/?#@:]*+:[^\s/?#]+(?=@)")),
+    # What a URL's query, or the settings of a database's connection, log in with.
+    (
+        b"=",
+        re.compile(
+            rb"(?:(?<![A-Za-z0-9_])(?i:sslpassword|password|passwd|passphrase|pwd)"
+            rb"|(?<=[?&;])(?i:(?:access_|refresh_|id_|auth_|private_|x-amz-security-)?token"
+            rb"|(?:client_)?secret|api_?key|sig|x-amz-signature))"
+            rb"=('(?:[^'\\]|\\.){0,2000}+'|[^\s&#\"<>]++)"
+        ),
+    ),
 )
-# `https://TOKEN@host` as well as `postgresql://name:password@host`; a name alone is a secret of no database.
-_USERINFO = (
-    r"(?<=https://)[^\s/?#@]{1,2000}(?=@)"
-    r"|(?<=http://)[^\s/?#@]{1,2000}(?=@)"
-    r"|(?<=://)[^\s/?#@:]{0,500}:[^\s/?#@]{1,1500}(?=@)"
-)
+# Parts with dots between, as a signed token (JWT) has three; a GitHub App signs its own.
+_SIGNED, _SIGNED_MARK = re.compile(rb"[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++){2,}+"), b".eyJ"
+
+
+class _Shapes(NamedTuple):
+    """What the secrets look like in a reading of a text, in a compact one, and in that in lower case."""
+
+    plain: tuple[bytes, ...]
+    compact: tuple[bytes, ...]
+    in_hex: tuple[bytes, ...]
 
 
 class _KnownSecrets:
@@ -36,20 +56,18 @@ class _KnownSecrets:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._shapes: set[str] = set()
-        self.pattern = self._compiled()
+        self._values: set[str] = set()
+        self.shapes = _Shapes((), (), ())
 
-    def add(self, values: Iterator[str]) -> None:
-        shapes = {shape for value in values for shape in _shapes(value)}
+    def add(self, values: Iterable[str]) -> None:
         with self._lock:
-            if not shapes <= self._shapes:
-                self._shapes |= shapes
-                self.pattern = self._compiled()
-
-    def _compiled(self) -> re.Pattern[str]:
-        # The longest first, lest a part of it is withheld and the rest is shown.
-        known = (re.escape(shape) for shape in sorted(self._shapes, key=len, reverse=True))
-        return re.compile("|".join([*known, *_FORMS, _USERINFO]))
+            self._values.update(values)
+            self.shapes = _Shapes(
+                *(
+                    tuple(sorted({shape for value in self._values for shape in shapes_of(value)}))
+                    for shapes_of in (_plain, _in_compact, _in_hex)
+                )
+            )
 
 
 _KNOWN = _KnownSecrets()
@@ -63,48 +81,120 @@ def keep_secret(*values: str) -> None:
     _KNOWN.add(part for value in values for part in (value, *value.splitlines()) if len(part) >= SHORTEST_CHARACTERS)
 
 
-def without_secrets(text: str) -> str:
-    """`text` with WITHHELD in place of each secret that is known, plain, URL-encoded, in JSON, HTML, hex or base64.
+def without_secrets(text: str, first_characters: int | None = None) -> str:
+    """`text` with WITHHELD in place of each secret that is known, and of what looks like one.
 
-    Also where it was URL-encoded, or written in JSON or base64, twice. So is what looks like a token of GitHub's, and
-    the name and password of a URL.
+    However a secret is encoded, as a whole, in part, or more than once: for URLs, in HTML, JSON, hex, base64 or
+    quoted-printable, in lines or not (`core/encoded_text.py`). By their looks: tokens of GitHub's, signed tokens, the
+    name and password of a URL, and passwords in its query. Only the `first_characters` of `text`, where given; the rest
+    is known to tell what they are a part of.
     """
-    return _KNOWN.pattern.sub(WITHHELD, text)
+    content = text.encode(errors="surrogatepass")
+    kept_bytes = (
+        len(content) if first_characters is None else len(text[:first_characters].encode(errors="surrogatepass"))
+    )
+    spans = sorted(set(_spans(content)))
+    if not spans:
+        return text if first_characters is None else text[:first_characters]
+    pieces: list[bytes] = []
+    shown_until = 0
+    for start, end in spans:
+        start, end = _whole_characters(content, start, end)
+        if start >= kept_bytes:
+            break
+        if start >= shown_until:
+            pieces += content[shown_until:start], WITHHELD.encode()
+        shown_until = max(shown_until, end)
+    pieces.append(content[shown_until:kept_bytes])
+    return b"".join(pieces).decode(errors="surrogatepass")
 
 
-def _shapes(value: str) -> Iterator[str]:
-    yield value
-    for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
-        yield encoded
-        yield re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), encoded)
-    # Twice, as a server that quotes a question which quoted it.
-    yield quote(quote(value, safe=""), safe="")
-    for written in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
-        yield written
-        yield written.replace("/", "\\/")  # as PHP writes JSON
-        yield json.dumps(written)[1:-1]
-        yield _with_markup_escaped(written)
-    yield html.escape(value)
-    yield html.escape(value, quote=False)
-    content = value.encode(errors="surrogateescape")
-    yield content.hex()
-    yield content.hex().upper()
-    yield from _in_base64(content)
-    yield quote(base64.b64encode(content), safe="")
-    yield from _in_base64(base64.b64encode(content))
+def _spans(content: bytes) -> Iterator[tuple[int, int]]:
+    """From where to where each secret stands, some more than once."""
+    shapes = _KNOWN.shapes
+    for reading in readings(content):
+        for start, end in (*_places(reading.content, shapes.plain), *_formed(reading.content)):
+            yield reading.place(start, end)
+        if shapes.compact:
+            squeezed = compact(reading)
+            in_hex = _places(squeezed.content.lower(), shapes.in_hex)
+            for start, end in (*_places(squeezed.content, shapes.compact), *in_hex):
+                yield squeezed.place(start, end)
 
 
-def _with_markup_escaped(written: str) -> str:
-    """JSON as Go and Rails write it, which escape what HTML takes for markup: `\\u0026` for an ampersand."""
-    return re.sub("[<>&']", lambda character: f"\\u{ord(character[0]):04x}", written)
+def _places(content: bytes, shapes: Iterable[bytes]) -> Iterator[tuple[int, int]]:
+    for shape in shapes:
+        start = content.find(shape)
+        while start >= 0:
+            yield start, start + len(shape)
+            start = content.find(shape, start + len(shape))
 
 
-def _in_base64(value: bytes) -> Iterator[str]:
+def _formed(content: bytes) -> Iterator[tuple[int, int]]:
+    for mark, form in _FORMS:
+        if mark in content:
+            for formed in form.finditer(content):
+                yield formed.span(formed.lastindex or 0)
+    if _SIGNED_MARK in content:
+        for dotted in _SIGNED.finditer(content):
+            start = dotted[0].find(_SIGNED_MARK[1:])
+            second = dotted[0].find(_SIGNED_MARK, start)
+            if 0 <= start < second and dotted[0].find(b".", second + 1) >= 0:
+                yield dotted.start() + start, dotted.end()
+
+
+def _whole_characters(content: bytes, start: int, end: int) -> tuple[int, int]:
+    """A span of UTF-8 that begins and ends where a character does."""
+    while content[start] & 0xC0 == 0x80:
+        start -= 1
+    while end < len(content) and content[end] & 0xC0 == 0x80:
+        end += 1
+    return start, end
+
+
+def _plain(value: str) -> Iterator[bytes]:
+    for content in _contents(value):
+        yield content
+        for decoded in (reading.content for reading in readings(content)):
+            yield from _long_enough(decoded, decoded.replace(b" ", b"+"))
+
+
+def _in_compact(value: str) -> Iterator[bytes]:
+    quoted = (quote(value, safe="", errors="surrogatepass"), json.dumps(value)[1:-1])
+    for content in (*_contents(value), *(text.encode() for text in quoted)):
+        yield from _long_enough(to_compact(content))
+        for once in _in_base64(content):
+            yield to_compact(once)
+            yield from map(to_compact, _in_base64(once))
+
+
+def _in_hex(value: str) -> Iterator[bytes]:
+    return (content.hex().encode() for content in _contents(value))
+
+
+def _contents(value: str) -> Iterator[bytes]:
+    """The bytes that a value may be: in UTF-8, with half characters as they are or as the bytes they stand for."""
+    yield value.encode(errors="surrogatepass")
+    if any("\udc80" <= character <= "\udcff" for character in value):
+        yield b"".join(
+            character.encode(errors="surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass")
+            for character in value
+        )
+    # Where a program counts in characters, `\xe9` is one of Latin-1, and no byte of UTF-8.
+    yield b"".join(
+        bytes([ord(character)]) if ord(character) < 0x100 else character.encode(errors="surrogatepass")
+        for character in value
+    )
+
+
+def _long_enough(*shapes: bytes) -> Iterator[bytes]:
+    return (shape for shape in shapes if len(shape) >= SHORTEST_CHARACTERS)
+
+
+def _in_base64(value: bytes) -> Iterator[bytes]:
     """Its characters inside any longer base64 text, as `Basic` holds name and password: by where it may begin."""
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + value)
         # Six bits a character: those that share bits with a neighbour depend on it.
         first, last = -(-before * 8 // 6), (before + len(value)) * 8 // 6
-        inner = encoded[first:last].decode()
-        yield inner
-        yield inner.replace("+", "-").replace("/", "_")
+        yield encoded[first:last]

@@ -19,9 +19,11 @@ CUT = "\N{HORIZONTAL ELLIPSIS}"
 _BLANK = frozenset(
     map(chr, [0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, *range(0xFE00, 0xFE10)])
 ) | frozenset(map(chr, [0xFFA0, *range(0xE0100, 0xE01F0)]))
+_QUOTED_CHARACTERS = 300
 _NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _LONGEST_SECRET = 10_000
-_LINE_ENDS = re.compile(r"\s*[\n\r\v\f\x85\u2028\u2029]\s*")
+_SPACES = re.compile(r"\s+")
+_LINE_ENDS = frozenset("\n\r\v\f\x85\u2028\u2029")
 
 
 def plain_text(value: str, at_most: int | None = None, can_show: Callable[[str], bool] = str.isprintable) -> str:
@@ -49,8 +51,19 @@ def plain_message(text: str, at_most: int | None = None) -> str:
     Backslashes stay, so that doing it again changes nothing. One longer than `at_most` characters is cut, and ends in
     CUT.
     """
-    one_line = _LINE_ENDS.sub(" ", _head(text, at_most)).replace("\t", " ").strip()
+    one_line = _SPACES.sub(_one_line, _head(text, at_most)).replace("\t", " ").strip()
     return _joined([_piece(character, plain=True) for character in one_line], at_most)
+
+
+def quoted(value: str) -> str:
+    """A value in quotes inside of a message: no more of it than there is room for."""
+    # A secret is known by what follows it too.
+    return short_message(repr(value[: 4 * _QUOTED_CHARACTERS + _LONGEST_SECRET]))
+
+
+def short_message(value: str) -> str:
+    """A value inside of a message without quotes: as `quoted`, no more of it than there is room for."""
+    return plain_message(value, _QUOTED_CHARACTERS)
 
 
 def plain_lines(text: str) -> str:
@@ -59,6 +72,10 @@ def plain_lines(text: str) -> str:
         "".join(_piece(character, plain=True) for character in line.expandtabs(4))
         for line in without_secrets(text).split("\n")
     )
+
+
+def _one_line(spaces: re.Match[str]) -> str:
+    return spaces[0] if _LINE_ENDS.isdisjoint(spaces[0]) else " "
 
 
 def _piece(character: str, *, plain: bool) -> str:
@@ -78,7 +95,7 @@ def _head(text: str, at_most: int | None) -> str:
     """
     if at_most is None:
         return without_secrets(text)
-    return without_secrets(text[: 4 * at_most + _LONGEST_SECRET])[: 4 * at_most]
+    return without_secrets(text[: 4 * at_most + _LONGEST_SECRET], 4 * at_most)
 
 
 def _joined(pieces: list[str], at_most: int | None) -> str:

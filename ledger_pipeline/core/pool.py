@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.plain_text import quoted, short_message
 from ledger_pipeline.core.reasons import is_reason
 
 BASE_ISSUANCE = "base_issuance"
@@ -38,7 +39,7 @@ class NewPoolComponent:
     def __post_init__(self) -> None:
         if self.component_id not in ALGORITHM_VERSIONS:
             known = ", ".join(ALGORITHM_VERSIONS)
-            raise AllocationError(f"pool component {self.component_id!r} is not known: {known}")
+            raise AllocationError(f"pool component {quoted(self.component_id)} is not known: {known}")
         if not 0 <= self.amount_credits <= MAX_CREDITS:
             raise AllocationError(f"{self.component_id}: {self.amount_credits} credits are not 0 to {MAX_CREDITS}")
         problem = why_unfounded(self.component_id, self.inputs, self.evidence_ref)
@@ -83,12 +84,12 @@ def why_amount_does_not_follow(
     if algorithm is None:
         return f"no component of that name is known: {', '.join(ALGORITHM_VERSIONS)}"
     if algorithm_version != algorithm:
-        return f"it is computed by {algorithm_version}, but {component_id} is by {algorithm}"
+        return f"it is computed by {short_message(algorithm_version)}, but {component_id} is by {algorithm}"
     if component_id != BASE_ISSUANCE:
         return None
     if base_issuance_credits is not None and base_issuance_credits != str(amount_credits):
-        return f"stored {amount_credits}, but {base_issuance_credits} follows from the pinned repo-spec"
+        return f"stored {amount_credits}, but {short_message(base_issuance_credits)} follows from the pinned repo-spec"
     stated = inputs.get("base_issuance_credits")
     if stated is not None and stated != str(amount_credits):
-        return f"stored {amount_credits}, but {stated} follows from its inputs"
+        return f"stored {amount_credits}, but {short_message(str(stated))} follows from its inputs"
     return None

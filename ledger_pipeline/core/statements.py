@@ -10,6 +10,7 @@ from hashlib import sha256
 from uuid import UUID
 
 from ledger_pipeline.core.errors import AllocationError
+from ledger_pipeline.core.plain_text import short_message
 
 SHARE_DECIMALS = 6
 
@@ -52,7 +53,7 @@ def compute_payouts(allocations: Iterable[UserUnits], pool_total_credits: int) -
     units: defaultdict[str, int] = defaultdict(int)
     for each in allocations:
         if each.units < 0:
-            raise AllocationError(f"user {each.user_id}: {each.units} units are negative")
+            raise AllocationError(f"user {short_message(each.user_id)}: {each.units} units are negative")
         units[each.user_id] += each.units
     if pool_total_credits < 0:
         raise AllocationError(f"a pool of {pool_total_credits} credits is negative")

@@ -28,7 +28,8 @@ def _no_fraction(number: str) -> NoReturn:
 
 
 _JSON = json.JSONDecoder(parse_float=_no_fraction)
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+# To the end of the text where no quote ends it: nothing is gone through twice.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 
 def _depth(text: str) -> int:

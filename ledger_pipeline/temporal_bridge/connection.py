@@ -16,7 +16,7 @@ from ledger_pipeline.temporal_bridge.failures import FailuresWithoutSecrets
 _DATA_CONVERTER = replace(pydantic_data_converter, failure_converter_class=FailuresWithoutSecrets)
 
 # How the core prints what gRPC answered.
-_STATUS = re.compile(r'Status \{ code: (\w+), message: "((?:[^"\\]|\\.)*)".*', re.DOTALL)
+_STATUS = re.compile(r'Status \{ code: (\w+), message: "((?:[^"\\]|\\.)*+).*', re.DOTALL)
 
 
 async def connect(settings: Settings, runtime: Runtime | None = None) -> Client:

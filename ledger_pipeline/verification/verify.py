@@ -17,6 +17,7 @@ from ledger_pipeline.core.errors import AllocationError, EventError, WindowError
 from ledger_pipeline.core.events import HASHED_METADATA, parse_instant, payload_hash
 from ledger_pipeline.core.identifiers import RULE, broken_ids, is_ambiguous, why_not_an_account
 from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
+from ledger_pipeline.core.plain_text import quoted
 from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow, why_unfounded
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.statements import (
@@ -258,14 +259,14 @@ def _unexplained(facts: EpochFacts) -> Iterator[str]:
     for row in facts.curation:
         if (not row.included or row.weight_override_milli is not None) and not is_reason(row.note):
             what = "weighed it otherwise" if row.included else "left it out"
-            yield f"curation {row.event_id}: a person {what}, and nobody said why"
+            yield f"curation {_short(row.event_id)}: a person {what}, and nobody said why"
     for allocation in facts.allocations:
         if allocation.final_units is not None and not is_reason(allocation.override_reason):
             decided = f"a person decided {allocation.final_units} milli-units, and nobody said why"
-            yield f"allocations {allocation.user_id}: {decided}"
+            yield f"allocations {_short(allocation.user_id)}: {decided}"
     for correction in facts.corrections:
         if not is_reason(correction.reason):
-            yield f"corrections {correction.user_id}: {correction.units} milli-units, and nobody said why"
+            yield f"corrections {_short(correction.user_id)}: {correction.units} milli-units, and nobody said why"
     for item in facts.left_out:
         if not (is_reason(item.reason) and is_reason(item.actor)):
             yield f"left_out {item.source_scope}#{item.number}: nobody said who left it out, or why"
@@ -279,10 +280,10 @@ def _unfounded(facts: EpochFacts) -> Iterator[str]:
     for row in facts.pool:
         problem = why_unfounded(row.component_id, row.inputs, row.evidence_ref)
         if problem is not None:
-            yield f"pool {row.component_id}: {problem}; its {row.amount_credits} credits rest on nothing"
+            yield f"pool {_short(row.component_id)}: {problem}; its {row.amount_credits} credits rest on nothing"
         if row.component_id == BASE_ISSUANCE and facts.pinned_spec.get("base_issuance_credits", row) is None:
             joined = f"{row.amount_credits} credits joined after the epoch had closed with none"
-            yield f"pool {row.component_id}: {joined}"
+            yield f"pool {_short(row.component_id)}: {joined}"
 
 
 def _ids(looked: Examination) -> Iterator[Difference]:
@@ -295,7 +296,7 @@ def _ids(looked: Examination) -> Iterator[Difference]:
     for user_id in sorted(_users(facts)):
         if is_ambiguous(user_id):
             problem = "the signed hash is that of other users and units too: nobody can say what was signed"
-            yield Difference(f"user {user_id!r}", problem)
+            yield Difference(f"user {quoted(user_id)}", problem)
 
 
 def _against_the_rule(looked: Examination) -> Iterator[Difference]:
@@ -310,7 +311,7 @@ def _against_the_rule(looked: Examination) -> Iterator[Difference]:
     for source, account in sorted(looked.events.accounts):
         account_problem = why_not_an_account(source, account)
         if account_problem is not None:
-            yield Difference("ids", f"{source} account {account!r} {account_problem}")
+            yield Difference("ids", f"{_short(source)} account {quoted(account)} {account_problem}")
     stated: dict[tuple[str, int], UUID] = {}
     for statement in _chain(looked.stated):
         numbers = statement.allocation_set_hash, statement.pool_total_credits
@@ -339,7 +340,7 @@ def _events(looked: Examination) -> Iterator[Difference]:
         return
     yield from _repeated("events", looked.events.times)
     for event in facts.events:
-        where = f"events {event.id}"
+        where = f"events {_short(event.id)}"
         if event.event_time not in window:
             yield Difference(where, f"{event.event_time.isoformat()} is outside of the epoch")
         try:
@@ -357,9 +358,9 @@ def _curation(looked: Examination) -> Iterator[Difference]:
     yield from _repeated("curation", times)
     events, curated = looked.events.kinds.keys(), times.keys()
     for event_id in sorted(events - curated):
-        yield Difference(f"curation {event_id}", "the event has no row, so nobody decided whether it counts")
+        yield Difference(f"curation {_short(event_id)}", "the event has no row, so nobody decided whether it counts")
     for event_id in sorted(curated - events):
-        yield Difference(f"curation {event_id}", "there is no such event in the epoch")
+        yield Difference(f"curation {_short(event_id)}", "there is no such event in the epoch")
 
 
 def _allocations(looked: Examination) -> Iterator[Difference]:
@@ -376,14 +377,16 @@ def _allocations(looked: Examination) -> Iterator[Difference]:
         yield Difference("allocations", str(error))
         return
     for user_id in sorted(follows.keys() - {row.user_id for row in facts.allocations}):
-        yield Difference(f"allocations {user_id}", f"missing: {follows[user_id][0]} units follow")
+        yield Difference(f"allocations {_short(user_id)}", f"missing: {follows[user_id][0]} units follow")
     for row in facts.allocations:
         user_id = row.user_id
         units, events = follows.get(user_id, (0, 0))
         if user_id not in follows and row.final_units is None:
-            yield Difference(f"allocations {user_id}", "no included event is theirs, and nobody decided their units")
-        yield from _compare(f"allocations {user_id} proposed_units", row.proposed_units, units)
-        yield from _compare(f"allocations {user_id} activity_count", row.activity_count, events)
+            yield Difference(
+                f"allocations {_short(user_id)}", "no included event is theirs, and nobody decided their units"
+            )
+        yield from _compare(f"allocations {_short(user_id)} proposed_units", row.proposed_units, units)
+        yield from _compare(f"allocations {_short(user_id)} activity_count", row.activity_count, events)
 
 
 def _pool(looked: Examination) -> Iterator[Difference]:
@@ -397,7 +400,7 @@ def _pool(looked: Examination) -> Iterator[Difference]:
             row.component_id, row.algorithm_version, row.inputs, row.amount_credits, None if base is None else str(base)
         )
         if problem is not None:
-            yield Difference(f"pool {row.component_id}", problem)
+            yield Difference(f"pool {_short(row.component_id)}", problem)
     total = sum(row.amount_credits for row in facts.pool)
     yield from _compare("epoch pool_total_credits", facts.epoch.pool_total_credits, total)
 
@@ -413,7 +416,7 @@ def _statements(looked: Examination) -> Iterator[Difference]:
         yield Difference(f"statements {stray}", "it supersedes no statement of the epoch, or one that is superseded")
     for row in facts.corrections:
         if row.supersedes_statement_id not in statement_ids:
-            where = f"corrections {row.user_id} of {row.supersedes_statement_id}"
+            where = f"corrections {_short(row.user_id)} of {row.supersedes_statement_id}"
             yield Difference(where, "there is no such statement in the epoch")
     corrected: defaultdict[UUID, dict[str, int]] = defaultdict(dict)
     for row in facts.corrections:
@@ -431,9 +434,9 @@ def _statements(looked: Examination) -> Iterator[Difference]:
         stored = {line.get("userId", ""): dict(line) for line in payouts}
         yield from _duplicates(where, (line.get("userId", "") for line in payouts))
         for line in follow:
-            yield from _compare(f"{where} payout of {line['userId']}", stored.pop(line["userId"], None), line)
+            yield from _compare(f"{where} payout of {_short(line['userId'])}", stored.pop(line["userId"], None), line)
         for user_id in stored:
-            yield Difference(f"{where} payout of {user_id}", "nothing that follows is theirs")
+            yield Difference(f"{where} payout of {_short(user_id)}", "nothing that follows is theirs")
         # What an amendment corrects are the lines of the statement before it.
         units = [UserUnits(line["userId"], int(line["totalUnits"])) for line in follow]
 
@@ -445,7 +448,7 @@ def _signatures(looked: Examination) -> Iterator[Difference]:
     yield from _duplicates("signatures", (f"{row.signer_wallet} of {row.statement_id}" for row in facts.signatures))
     # Recovering takes milliseconds: what is there twice, or by nobody who may sign, is none of a statement anyway.
     for row in {(row.statement_id, row.signer_wallet, row.signature): row for row in facts.signatures}.values():
-        where = f"signatures {row.signer_wallet} of {row.statement_id}"
+        where = f"signatures {_short(row.signer_wallet)} of {row.statement_id}"
         statement = statements.get(row.statement_id)
         if statement is None:
             yield Difference(where, "there is no such statement in the epoch")
@@ -568,9 +571,16 @@ def _duplicates(what: str, keys: Iterator[str]) -> Iterator[Difference]:
 def _repeated(what: str, times: Counter[str]) -> Iterator[Difference]:
     for key, count in times.items():
         if count > 1:
-            yield Difference(f"{what} {key}", f"it is there {count} times")
+            yield Difference(f"{what} {_short(key)}", f"it is there {count} times")
 
 
 def _compare(where: str, stored: object, follows: object) -> Iterator[Difference]:
     if stored != follows:
-        yield Difference(where, f"stored {stored}, but {follows} follows")
+        yield Difference(where, f"stored {_short(stored)}, but {_short(follows)} follows")
+
+
+def _short(value: object) -> str:
+    """What a difference has room for of a value that may be megabytes: they are not copied first."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_short(key)!r}: {_short(inner)!r}" for key, inner in islice(value.items(), 8)) + "}"
+    return (value if isinstance(value, str) else str(value))[:_MAX_QUOTED]
