@@ -269,10 +269,10 @@ def _unexplained(facts: EpochFacts) -> Iterator[str]:
             yield f"corrections {_short(correction.user_id)}: {correction.units} milli-units, and nobody said why"
     for item in facts.left_out:
         if not (is_reason(item.reason) and is_reason(item.actor)):
-            yield f"left_out {item.source_scope}#{item.number}: nobody said who left it out, or why"
+            yield f"left_out {_short(item.source_scope)}#{item.number}: nobody said who left it out, or why"
     for aside in facts.pool_set_aside:
         if not is_reason(aside.reason):
-            yield f"pool_set_aside {aside.component_id}: nobody said why"
+            yield f"pool_set_aside {_short(aside.component_id)}: nobody said why"
 
 
 def _unfounded(facts: EpochFacts) -> Iterator[str]:
