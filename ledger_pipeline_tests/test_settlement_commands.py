@@ -167,7 +167,7 @@ def test_an_epoch_closes_without_items_that_nobody_ever_reads_and_names_them(run
     note_unread(ledger, unread(12, latest="2026-03-01"), unread(0, kind=ISSUE, latest="2026-03-01"))
     closing = ("epoch", "close", *EPOCH)
     why = ("--reason", "GitHub support: lost", "--by", "grace")
-    assert f"{REPO}#issue (a issue without a number)" not in said(run(*closing, "--without", f"{REPO}#issue", *why))
+    assert f"{REPO}#issue (an issue without a number)" not in said(run(*closing, "--without", f"{REPO}#issue", *why))
     unknown = said(run(*closing, "--without", f"{REPO}#12", "--without", f"{REPO}#99", *why))
     assert f"no unread item of the epoch is {REPO}#99; unread are: {REPO}#12, {REPO}#issue" in unknown
     assert said(run(*closing, "--without", f"{REPO}#12", *why)).count("unread since") == 1

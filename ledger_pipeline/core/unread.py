@@ -24,7 +24,9 @@ class ItemKey:
 
     def __str__(self) -> str:
         kind = self.kind.replace("_", " ")
-        return f"{kind} {self.number}" if self.number else f"a {kind} without a number"
+        if self.number:
+            return f"{kind} {self.number}"
+        return f"{'an' if self.kind == ISSUE else 'a'} {kind} without a number"
 
 
 @dataclass(frozen=True)

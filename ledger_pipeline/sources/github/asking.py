@@ -50,6 +50,7 @@ class Asker:
         self._meter = Meter()
         self._given_up = 0
         self._has_failed = False
+        self._known_names = {source_scope.casefold()}
         self.began_at: datetime | None = None
         """GitHub's time at the first answer; None before."""
 
@@ -123,14 +124,39 @@ class Asker:
         return self._meter.take()
 
     def part(self, answer: Answer) -> RepositoryPart:
-        """The repository of an answer. Raises SourceRefused where it has none that can be used."""
+        """The repository of an answer.
+
+        Raises SourceRefused where it has none that can be used, SourceUnavailable where it has another one's name.
+        """
         payload = answer.data.get("repository")
         if payload is None:
             raise self.refused("GitHub answers null for the repository")
         try:
-            return RepositoryPart(read(RepositoryAnswer, payload, answer.date), answer)
+            repository = read(RepositoryAnswer, payload, answer.date)
         except UnusablePayload as error:
             raise self.refused(f"GitHub's answer is malformed: {error}") from None
+        self._check_name(repository)
+        return RepositoryPart(repository, answer)
+
+    def _check_name(self, repository: RepositoryAnswer) -> None:
+        """See that a new name is its own: ids of events are made of it, and those of another repository would be taken.
+
+        One that was renamed answers to both.
+        """
+        name = repository.name_with_owner
+        if name.casefold() in self._known_names:
+            return
+        owner, _, own = name.partition("/")
+        try:
+            answer = self.ask(NAME, {"owner": owner, "name": own}, allowed=_is_told_of)
+            known = read(RepositoryAnswer, answer.data.get("repository"), answer.date)
+        except (QueryTooHeavyError, UnusablePayload):
+            known = None
+        if known is None or known.database_id != repository.database_id:
+            raise self.unavailable(
+                f"GitHub answers with the name of {name}, and under that name with another repository"
+            )
+        self._known_names.add(name.casefold())
 
     def refused(self, problem: str) -> SourceRefused:
         """The error of what the same question will not help."""

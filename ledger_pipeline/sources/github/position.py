@@ -34,7 +34,7 @@ class Connection:
 
     `read` counts the items that its pages listed, each once, and `counted` is what GitHub counted when it began; what
     has been made since stands at the front, for the next scan. That reads too what was updated at `since` or later, for
-    it may have moved to the front before this one came by it.
+    it may have moved to the front before this one came by it. `is_continued` where another call read its first pages.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Connection:
     read: int = 0
     counted: int | None = None
     since: datetime | None = None
+    is_continued: bool = False
     _numbers: set[int] = field(default_factory=set, repr=False)
     _advance: Advance = field(init=False, repr=False)
 
@@ -59,8 +60,10 @@ class Connection:
     def begin_at(
         self, after: str | None, read: int = 0, counted: int | None = None, since: datetime | None = None
     ) -> None:
-        """Go on behind this cursor, so many items having been read."""
+        """Go on behind this cursor, so many items having been read; None begins at the front, where nothing has."""
         self.after, self.read, self.counted, self.since = after, read, counted, since
+        self.is_continued = after is not None
+        self._numbers, self._advance = set(), Advance(self.name)
         self._advance.begin_at(after)
 
     def read_with(self, items: Sequence[Listed]) -> int:

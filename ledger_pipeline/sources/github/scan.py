@@ -10,8 +10,8 @@ page and the items it was not read from are asked for. A later scan asks for an 
 alone, and meets it in a page only once it is updated.
 
 A list that ends has to hold as many items as GitHub counts. Where it lacks some, its last page is asked for once more,
-and those are looked for at its front that may have moved there meanwhile. Where some are lacking then, the scan fails,
-and what goes on with it reads the list from its front.
+and those are looked for at its front that may have moved there meanwhile. Where some are lacking then, the
+list is read from its front: at once if another call read its first pages, else the scan fails, and the next one does.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -244,8 +244,9 @@ class Scan:
         if lacking is None:
             self._move_behind(connection, page, items, beside)
         else:
-            # Nobody knows which page was wrong.
-            self._short.append(lacking)
+            # Nobody knows which page was wrong, and one may be another call's.
+            if not connection.is_continued:
+                self._short.append(lacking)
             connection.begin_at(None)
         gathered.note_updates(connection, [*items, *beside], page, part, self._streams)
 

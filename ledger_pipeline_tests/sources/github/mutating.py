@@ -43,6 +43,8 @@ _ODD: list[Any] = [
     "x" * 20_000,
 ]
 _ODD += ["9999-12-31T23:59:59Z", "2026-02-30T00:00:00Z", "0001-01-01T00:00:00Z", "2026-02-18", {}, [None], [[]], ["x"]]
+# The name of a repository that is another one.
+_ODD += ["cogni-dao/healthy"]
 _ODD += [[], {"nodes": None}, {"__typename": None}, {"totalCount": -1}, *_MARKED]
 _ODD_HEADERS = ["-3", "nan", "inf", "1e30", "-1e18", "", "x", "9" * 400, "\xff\xfe", "0", "1e-400", "\t"]
 _HEADERS = ["Date", "Age", "Retry-After", "X-RateLimit-Remaining", "X-RateLimit-Limit", "X-RateLimit-Reset"]

@@ -95,6 +95,15 @@ def test_a_list_that_was_short_is_read_again_from_its_front(github: Simulator, p
     assert event_ids(again) == [id_ for id_ in ALL if ":issue:" not in id_]
 
 
+def test_a_list_that_goes_on_after_a_page_that_was_wrong_is_read_from_its_front_at_once(github: Simulator) -> None:
+    github.faults.next(ShortPage("pullRequests", 1, says_more=True))
+    with github_source(github.url, 2) as source:
+        first = next(source.scan(ScanRequest(NAME, FLOORS)))
+        rest = list(source.scan(ScanRequest(NAME, FLOORS, first.position)))
+        assert set(event_ids([first, *rest])) == set(ALL)
+        assert rest[-1].position is None
+
+
 def test_what_a_page_leaves_out_in_the_middle_of_a_list_is_lacking_at_its_end(github: Simulator) -> None:
     github.faults.on_request(1, ShortPage("pullRequests", 1, says_more=True))
     pages, problem = taken(github, 2)
