@@ -1,42 +1,23 @@
 """What Dagster answers to a launch: trouble of its own is worth another try, a refusal is not."""
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
 from ledger_pipeline.temporal_bridge.dagster_client import DagsterClient
+from ledger_pipeline_tests.sources.github.canned import canned, serving
 
 
 @contextmanager
 def dagster_answering(launch: Mapping[str, object]) -> Iterator[DagsterClient]:
     """A client of a server that gives this answer to every launch."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            body = json.dumps({"data": {"launchPipelineExecution": launch}}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield DagsterClient(f"http://127.0.0.1:{server.server_port}", location="ours")
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    body = json.dumps({"data": {"launchPipelineExecution": launch}}).encode()
+    with serving(lambda: canned(200, [("Content-Type", "application/json")], body)) as url:
+        yield DagsterClient(url, location="ours")
 
 
 UNREACHABLE = (

@@ -1,10 +1,9 @@
 """Dagster behind a login: the headers that are set go with every request, and into nothing that is written."""
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from pydantic import SecretStr
@@ -12,6 +11,7 @@ from pydantic import SecretStr
 from ledger_pipeline.core.errors import DagsterError, SettingsError
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.assembly import dagster_client
+from ledger_pipeline_tests.sources.github.canned import canned, serving
 
 TOKEN = "marked-dagster-token"
 HEADERS = f"Dagster-Cloud-Api-Token: {TOKEN}\nX-Login: me: you"
@@ -22,33 +22,16 @@ def dagster_behind_a_login() -> Iterator[tuple[str, list[Mapping[str, str]]]]:
     """The address of a server that knows no run, and refuses who does not show TOKEN; and the headers it was sent."""
     received: list[Mapping[str, str]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            received.append(dict(self.headers.items()))
-            known = self.headers.get("Dagster-Cloud-Api-Token") == TOKEN
-            empty = {
-                "runOrError": {"__typename": "RunNotFoundError"},
-                "runsOrError": {"__typename": "Runs", "results": []},
-            }
-            body = json.dumps({"data": empty}).encode() if known else b"who are you?"
-            self.send_response(200 if known else 401)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    empty = {"runOrError": {"__typename": "RunNotFoundError"}, "runsOrError": {"__typename": "Runs", "results": []}}
 
-        def log_message(self, *_: object) -> None: ...
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        received.append(dict(request.headers.items()))
+        knows_token = request.headers.get("Dagster-Cloud-Api-Token") == TOKEN
+        body = json.dumps({"data": empty}).encode() if knows_token else b"who are you?"
+        canned(200 if knows_token else 401, [("Content-Type", "application/json")], body)(request)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", received
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(lambda: answer) as url:
+        yield url, received
 
 
 @pytest.mark.parametrize("headers", [HEADERS, HEADERS.replace("\n", "\\n"), f"\n{HEADERS}\r\n"], ids=repr)
