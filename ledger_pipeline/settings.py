@@ -184,7 +184,10 @@ class Settings(BaseSettings):
     ] = None
     dagster_ui_hosts: Annotated[
         str | None,
-        Field(description="Names under which Dagster's UI may be asked for besides this machine's, comma separated."),
+        Field(
+            description="Names under which Dagster's UI may be asked for besides this machine's, comma separated; "
+            "with a port where a browser's address has one."
+        ),
     ] = None
     dagster_ui_login: Annotated[
         SecretStr | None,

@@ -7,10 +7,12 @@ pages or a program asks for it.
 
 import base64
 import binascii
+import re
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from email.message import Message
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -41,6 +43,9 @@ GRAPHQL_PATH = "/graphql"
 PAGE = "text/html"
 READING = frozenset({"GET", "HEAD"})
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+# The ports that an address does not have to say.
+_PORTS = {"http": 80, "https": 443}
+_NAME = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 ALL_ADDRESSES = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 (not listened at: recognized)
 
 
@@ -48,27 +53,57 @@ ALL_ADDRESSES = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 (not listened at:
 class Admission:
     """Who is let in: the names we are asked under, and what a login is, where one is asked for.
 
-    `names` are those of this machine, `public_names` those under which a proxy, or another container, asks. `login` is
+    `names` are those of this machine, `public_names` those under which a proxy, or another container, asks, and
+    `origins` those of the pages that a browser shows under these. `login` is
     `name:password`, asked for as basic authentication. `user_header` is a header in which a proxy names who has logged
     in there. Where both are set, either is enough; where neither is, nobody is asked.
     """
 
     names: frozenset[str]
     public_names: frozenset[str] = frozenset()
+    origins: frozenset["Origin"] = frozenset()
     login: SecretStr | None = None
     user_header: str | None = None
 
     @classmethod
     def at(cls, address: str, settings: Settings) -> "Admission":
-        """For an application that listens at `address`. Raises SettingsError for a login that is none."""
+        """For an application that listens at `address`. Raises SettingsError for a login or a name that is none."""
         bound = () if address in ALL_ADDRESSES else (f"[{address}]" if ":" in address else address,)
-        public = frozenset(
-            name.strip().lower() for name in (settings.dagster_ui_hosts or "").split(",") if name.strip()
-        )
+        public = [name.strip() for name in (settings.dagster_ui_hosts or "").split(",") if name.strip()]
+        # A name alone is that of pages at the ports which no address has to say.
+        origins = [Origin.of(f"{scheme}://{name}") for name in public for scheme in _PORTS]
+        if None in origins or any(set(name) & set("/?#\\") for name in public):
+            raise SettingsError("DAGSTER_UI_HOSTS holds names, comma separated: dagster.example, dagster.example:8443")
         login = settings.dagster_ui_login
         if login is not None and not all(login.get_secret_value().partition(":")):
             raise SettingsError("DAGSTER_UI_LOGIN holds no login: write it as `name:password`")
-        return cls(frozenset({*LOCAL_NAMES, *bound}), public, login, settings.dagster_ui_user_header)
+        return cls(
+            names=frozenset({*LOCAL_NAMES, *bound}),
+            public_names=frozenset(origin.name for origin in origins if origin),
+            origins=frozenset(origin for origin in origins if origin),
+            login=login,
+            user_header=settings.dagster_ui_user_header,
+        )
+
+
+class Origin(NamedTuple):
+    """Whose page it is, as a browser tells origins apart; of an IPv6 address the name has brackets."""
+
+    scheme: str
+    name: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> "Origin | None":
+        """That of a page at `url`; None where a browser shows no page."""
+        try:
+            place = urlsplit(url)
+            scheme, name, port = place.scheme, place.hostname, place.port
+        except ValueError:
+            return None
+        if scheme not in _PORTS or not name or not _NAME.fullmatch(name) or "@" in place.netloc:
+            return None
+        return cls(scheme, f"[{name}]" if ":" in name else name, _PORTS[scheme] if port is None else port)
 
 
 def guarded(app: Starlette, admission: Admission) -> Starlette:
@@ -76,7 +111,7 @@ def guarded(app: Starlette, admission: Admission) -> Starlette:
     # What is added last is asked first.
     if admission.login is not None or admission.user_header is not None:
         app.add_middleware(AuthenticationMiddleware, backend=Login(admission), on_error=_ask_for_login)
-    app.add_middleware(OwnPages, public_names=admission.public_names)
+    app.add_middleware(OwnPages, origins=admission.origins)
     hosts = sorted(admission.names | admission.public_names)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     return app
@@ -85,13 +120,14 @@ def guarded(app: Starlette, admission: Admission) -> Starlette:
 class OwnPages:
     """Middleware that lets only our own pages, and programs, change anything or listen to what happens.
 
-    A browser says in `Origin` whose page asks; programs say nothing. Reading cannot change: GraphQL is executed by POST
-    alone, and a POST is JSON, which no form of another site can send without being asked first.
+    A browser says in `Origin` whose page asks, an old one in `Referer`; programs say nothing. Reading cannot change:
+    GraphQL is executed by POST alone, and a POST is JSON, which no form of another site can send without being asked
+    first.
     """
 
-    def __init__(self, app: ASGIApp, public_names: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, origins: Collection[Origin]) -> None:
         self._app = app
-        self._public_names = public_names
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may be, answer the rest."""
@@ -123,15 +159,16 @@ class OwnPages:
     def _is_ours(self, headers: Headers) -> bool:
         if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
             return False
-        origin = headers.get("origin")
-        if origin is None:
-            return True
-        try:
-            place = urlsplit(origin)
-            # A proxy may ask us under a name of its own. Another port of this machine is another application.
-            return place.netloc.lower() == headers["host"].lower() or place.hostname in self._public_names
-        except ValueError:  # no origin at all
+        asking = headers.getlist("origin") or headers.getlist("referer")
+        return all(self._is_our_page(url, headers["host"]) for url in asking)
+
+    def _is_our_page(self, url: str, host: str) -> bool:
+        page = Origin.of(url)
+        if page is None:
             return False
+        # We are asked without TLS where a proxy has taken it off, so the page's own scheme says which port is meant.
+        # Another port, of this machine or of a public name, is another application.
+        return page == Origin.of(f"{page.scheme}://{host}") or page in self._origins
 
 
 class Login(AuthenticationBackend):

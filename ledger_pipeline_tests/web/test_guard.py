@@ -28,9 +28,21 @@ from ledger_pipeline.web.guard import Admission, guarded
 from ledger_pipeline_tests.waiting import eventually
 
 PUBLIC = "dagster.example"
+HOSTS = f" {PUBLIC.title()}, webserver, proxied.example:8443, [2001:db8::1] "
 LOGIN = SecretStr("ada:a secret: with a colon")
 JSON = {"Content-Type": "application/json"}
 STRANGER = "https://stranger.example"
+# Under names that are ours.
+OTHER_APPLICATIONS = (
+    f"http://{PUBLIC}:8080",
+    f"https://{PUBLIC}:80",
+    f"https://{PUBLIC}.",
+    f"https://x@{PUBLIC}",
+    f"ftp://{PUBLIC}",
+    "http://localhost:8080",
+    "https://proxied.example",
+    "http://[::1]:8080",
+)
 DELETE = 'mutation { deletePipelineRun(runId: "%s") { __typename } }'
 MUTATIONS = (
     DELETE,
@@ -88,7 +100,7 @@ def serving(process: WorkspaceProcessContext, settings: Settings) -> Iterator[st
 @pytest.fixture(scope="module")
 def ui(process: WorkspaceProcessContext) -> Iterator[str]:
     """With a public name, and nobody asked for a login."""
-    with serving(process, Settings(dagster_ui_hosts=f" {PUBLIC}, webserver ")) as address:
+    with serving(process, Settings(dagster_ui_hosts=HOSTS)) as address:
         yield address
 
 
@@ -137,7 +149,15 @@ def test_nothing_is_changed_by_reading(
         ({**JSON, "Origin": "http://["}, 403),
         ({**JSON, "Origin": "http://localhost:8080"}, 403),  # another application of this machine
         ({**JSON, "Origin": f"https://{PUBLIC}.stranger.example"}, 403),
+        *(({**JSON, "Origin": origin}, 403) for origin in OTHER_APPLICATIONS),
+        ({**JSON, "Host": PUBLIC, "Origin": f"http://{PUBLIC}:8080"}, 403),
+        ({**JSON, "Host": f"{PUBLIC}:3000", "Origin": f"http://{PUBLIC}:3001"}, 403),
+        ({**JSON, "Host": "localhost", "Origin": "http://localhost:8080"}, 403),
+        ({**JSON, "Host": "[::1]:3000", "Origin": "http://[::1]"}, 403),
+        ({**JSON, "Referer": f"{STRANGER}/page"}, 403),
+        ({**JSON, "Referer": f"http://{PUBLIC}:8080/"}, 403),
         ({**JSON, "Sec-Fetch-Site": "cross-site"}, 403),
+        ({**JSON, "Sec-Fetch-Site": "Cross-Site", "Origin": f"https://{PUBLIC}"}, 403),
         ({**JSON, "Sec-Fetch-Site": "same-site"}, 403),
         ({}, 415),
         ({"Content-Type": "text/plain"}, 415),
@@ -146,6 +166,7 @@ def test_nothing_is_changed_by_reading(
         ({"Content-Type": "multipart/form-data; boundary=application/json"}, 415),
         ({**JSON, "Host": "stranger.example"}, 400),
         ({**JSON, "Host": "127.0.0.1.stranger.example"}, 400),
+        ({**JSON, "Host": f"{PUBLIC}.", "Origin": f"https://{PUBLIC}."}, 400),
     ],
 )
 def test_a_page_of_another_site_changes_nothing(
@@ -171,7 +192,19 @@ def test_a_form_of_another_site_reports_nothing(ui: str, path: str) -> None:
     assert requests.post(f"http://{ui}/{path}/activity_events", data={"x": "y"}, timeout=30).status_code == 415
 
 
-@pytest.mark.parametrize("headers", [{"Origin": STRANGER}, {"Origin": "null"}, {"Host": "stranger.example"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": STRANGER},
+        {"Origin": "null"},
+        {"Host": "stranger.example"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Referer": f"{STRANGER}/"},
+        *({"Origin": origin} for origin in OTHER_APPLICATIONS),
+        {"Host": PUBLIC, "Origin": f"http://{PUBLIC}:8080"},
+    ],
+    ids=str,
+)
 def test_a_page_of_another_site_listens_to_nothing(ui: str, headers: dict[str, str]) -> None:
     answer = upgraded(ui, **headers)
     assert answer.split()[1] in {"400", "403"}
@@ -188,6 +221,12 @@ def test_a_page_of_another_site_listens_to_nothing(ui: str, headers: dict[str, s
         {"Host": "[::1]:3000", "Origin": "http://[::1]:3000"},
         {"Host": "webserver:3000"},  # a worker, in a network of containers
         {"Host": PUBLIC, "Origin": f"https://{PUBLIC}"},
+        {"Host": PUBLIC.upper(), "Origin": f"http://{PUBLIC}"},
+        {"Host": f"{PUBLIC}:443", "Origin": f"https://{PUBLIC}"},
+        {"Host": f"{PUBLIC}:8080", "Origin": f"http://{PUBLIC}:8080"},
+        {"Origin": "https://proxied.example:8443"},
+        {"Origin": "https://[2001:db8::1]"},
+        {"Referer": f"https://{PUBLIC}/runs?cursor=1"},
         {"Origin": f"https://{PUBLIC}"},  # through a proxy that asks us under our own name
         {"Content-Type": "application/json; charset=utf-8"},
     ],
@@ -270,6 +309,14 @@ def test_a_login_without_name_or_password_is_refused(login: str) -> None:
     with pytest.raises(SettingsError, match="DAGSTER_UI_LOGIN holds no login") as refused:
         Admission.at("127.0.0.1", Settings(dagster_ui_login=SecretStr(login)))
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "hosts", ["*", "*.example", "https://dagster.example", "dagster.example/x", "a b", "a:b", "[::"]
+)
+def test_what_is_no_name_is_refused_for_one(hosts: str) -> None:
+    with pytest.raises(SettingsError, match="DAGSTER_UI_HOSTS holds names"):
+        Admission.at("127.0.0.1", Settings(dagster_ui_hosts=f"dagster.example, {hosts}"))
 
 
 # A socket, as a browser opens it.
