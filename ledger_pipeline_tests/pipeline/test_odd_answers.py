@@ -26,8 +26,9 @@ from ledger_pipeline_tests.builders import scope
 from ledger_pipeline_tests.pipeline.collecting import HOUR, NOW, THIS_WEEK
 from ledger_pipeline_tests.simulation.ledger_rows import LedgerRows, read_ledger
 from ledger_pipeline_tests.simulation.truth import facts_of, items_of
+from ledger_pipeline_tests.sources.github.canned import Asked, canned
 from ledger_pipeline_tests.sources.github.mutating import MutatingGitHub, mutating
-from ledger_pipeline_tests.sources.simulator.worlds import issue, merged, pull_request, repository, review
+from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, pull_request, repository, review
 
 ANSWERS = 1000
 BATCHES = 4  # so that pytest-xdist spreads them
@@ -150,6 +151,25 @@ class Case:
             assert row.source_scope == SICK
             assert len(row.item.reason) <= 300
             assert row.item.reason.isprintable()
+
+
+@pytest.mark.parametrize("retry_after", ["nan", "", "soon", "1000000000"])
+def test_a_limit_that_heads_meet_and_that_names_no_time_holds_up_no_repository(
+    odd_github: MutatingGitHub, ledger: PostgresLedger, retry_after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = canned(403, [("Retry-After", retry_after)], b'{"message": "Forbidden"}')
+    real = odd_github.respond
+
+    def respond(_: MutatingGitHub, request: Asked) -> None:
+        (limit if b"query Heads" in request.asked else real)(request)
+
+    monkeypatch.setattr(MutatingGitHub, "respond", respond)
+    odd_github.random, odd_github.now = None, NOW
+    with mutating(odd_github.upstream, SICK, NOW) as limited, source(limited) as asked:
+        report = collect(asked, ledger, scope(SICK, HEALTHY), [THIS_WEEK])
+        assert limited.now == NOW, "nothing was waited for"
+    assert report.failures == []
+    assert held(read_ledger(ledger._engine, scope(NAME).scope_id)) == set.union(*truth(small_world()).values())
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))

@@ -147,14 +147,15 @@ class GitHubClient:
         allowed: Callable[[GraphQLError], bool] = is_missing,
         *,
         is_patient: bool = True,
+        is_optional: bool = False,
     ) -> Answer:
         """Send one query of which parts may fail: errors that are `allowed` come back on the answer.
 
         By default top-level fields stand for themselves: one that is not found is null. To learn which connection is
         forbidden, allow errors by their type and path. Raises as `query` does for every other error; without patience,
-        ServerFailedError at once.
+        ServerFailedError at once; what is optional raises SourceUnavailable at once for a wait that nobody can read.
         """
-        return self._ask(source_scope, query, variables, allowed, is_patient=is_patient)
+        return self._ask(source_scope, query, variables, allowed, is_patient=is_patient, is_optional=is_optional)
 
     def pause(self, paused: int) -> None:
         """Wait before more is asked, twice as long as the time before; `paused` counts the waits so far.
@@ -180,6 +181,7 @@ class GitHubClient:
         allowed: Callable[[GraphQLError], bool],
         *,
         is_patient: bool,
+        is_optional: bool = False,
     ) -> Answer:
         tried, rejected = 0, set[Credential]()
         while True:
@@ -207,6 +209,8 @@ class GitHubClient:
             elif outcome.kind is Kind.PASSING:
                 self._wait_for_the_server(source_scope, outcome, tried if is_patient else None)
                 tried += 1
+            elif is_optional and outcome.is_garbled:
+                raise SourceUnavailable(GITHUB, source_scope, outcome.problem)
             elif not self._has_another(source_scope, credential, outcome):
                 self._remember(credential, outcome, tried)
                 self._patience.wait(source_scope, outcome, tried)
@@ -302,9 +306,9 @@ class GitHubClient:
             budget.learn(left, reset, answered_at, self._patience.now())
 
     def _remember(self, credential: Credential, failure: Failure, tried: int) -> None:
-        """That too much was asked at once is everybody's; a time that no such limit lasts is nobody's."""
+        """That too much was asked at once is everybody's; a time that no such limit lasts or nobody can read is not."""
         seconds = self._patience.seconds(failure, tried)
-        if failure.kind is Kind.PACED and seconds <= LONGEST_WINDOW.total_seconds():
+        if failure.kind is Kind.PACED and not failure.is_garbled and seconds <= LONGEST_WINDOW.total_seconds():
             credential.budget.pause(self._patience.now() + seconds)
 
     def _has_another(self, source_scope: str, credential: Credential, failure: Failure) -> bool:

@@ -80,7 +80,8 @@ class Kind(Enum):
 class Failure:
     """One failed try.
 
-    `wait_seconds` is what GitHub asks for, None where it names no time. `errors` are GraphQL's, where those failed
+    `wait_seconds` is what GitHub asks for, None where it names no time; `is_garbled` where it does, and nobody can read
+    it. `errors` are GraphQL's, where those failed
     the query. `problem` repeats at most QUOTED_CHARACTERS of what came from outside, all of them plain.
     """
 
@@ -88,6 +89,7 @@ class Failure:
     problem: str
     wait_seconds: float | None = None
     errors: tuple[GraphQLError, ...] = ()
+    is_garbled: bool = False
 
 
 def understood(error: Exception, api_url: str, missing: str = NO_REPOSITORY) -> Failure:
@@ -175,7 +177,9 @@ def _of_types(types: set[str | None], text: str, *, has_begun: bool, is_of_parts
 def _limit(headers: AnswerHeaders, message: str) -> Failure:
     is_primary = headers.points_left == 0 or _says(message, _PRIMARY_WORDS)
     if headers.has_retry_after or _says(message, _SECONDARY_WORDS) or not is_primary:
-        return Failure(Kind.PACED, "GitHub's secondary rate limit, too much at once", _wait(headers))
+        wait = _wait(headers)
+        is_garbled = headers.has_retry_after and wait is None
+        return Failure(Kind.PACED, "GitHub's secondary rate limit, too much at once", wait, is_garbled=is_garbled)
     reset = headers.resets_at
     if reset is None:
         return Failure(Kind.SPENT, "GitHub's rate limit is spent")

@@ -93,7 +93,7 @@ class _Reading:
         for n, source_scope in enumerate(source_scopes):
             variables[f"o{n}"], _, variables[f"n{n}"] = source_scope.partition("/")
         query = heads_query(len(source_scopes))
-        question = partial(self._client.query_partially, allowed=_is_of_one_repository)
+        question = partial(self._client.query_partially, allowed=_is_of_one_repository, is_optional=True)
         answer = self._meter.ask(question, source_scopes[0], query, variables)
         self._began_at = self._began_at or answer.server_time
         failed = {error.path[0] for error in answer.errors}
