@@ -348,6 +348,20 @@ def test_a_statement_is_shown_verified_and_exported(run: Run, ledger: PostgresLe
     assert books.epoch.pool_total_credits == POOL
 
 
+@pytest.mark.parametrize(
+    ("needed", "said_of_it"),
+    [(50, ""), (51, "gives --max-megabytes 51"), (2001, "it would take --max-megabytes 2001, and 2000 are the most")],
+)
+def test_export_says_what_verifying_will_take(
+    run: Run, ledger: PostgresLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needed: int, said_of_it: str
+) -> None:
+    finalized(ledger)
+    monkeypatch.setattr("ledger_pipeline.verification.archive.needed_megabytes", lambda **_: needed)
+    said_at_export = run("export", *EPOCH, "--output", str(tmp_path / "epoch.zip")).out
+    assert said_of_it in said_at_export
+    assert ("--max-megabytes" in said_at_export) == bool(said_of_it)
+
+
 def test_what_was_pinned_otherwise_is_said_wherever_an_epoch_is_looked_at(
     run: Run, ledger: PostgresLedger, tmp_path: Path
 ) -> None:

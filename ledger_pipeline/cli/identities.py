@@ -11,7 +11,7 @@ from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Epoch, Json, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say
 from ledger_pipeline.core.events import GITHUB
-from ledger_pipeline.core.identifiers import broken_ids, case_twins, lookalikes, why_not_an_account
+from ledger_pipeline.core.identifiers import broken_ids, case_twins, lookalikes, unknown_ids, why_not_an_account
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
@@ -67,6 +67,8 @@ def list_command(as_json: Json = False) -> None:
         say(f"these look alike: {_quoted(group)}")
     for problem in broken_ids({"user": users}):
         say(f"{problem}: nothing new counts for them; `identities bind --move` gives the account another user")
+    for problem in unknown_ids({"user": users}):
+        say(f"{problem}; `identities bind --move` gives the account another user")
     for binding in bindings:
         account_problem = why_not_an_account(binding.provider, binding.external_id)
         if account_problem is not None:

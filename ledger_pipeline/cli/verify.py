@@ -30,6 +30,7 @@ NAME_LENGTH = 300
 CONTRIBUTORS_SHOWN = 1000
 LEFT_OUT_SHOWN = 20
 PINS_SHOWN = 20
+MAX_MEGABYTES = 2000
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 
@@ -57,7 +58,7 @@ MaxMegabytes = Annotated[
         "--max-megabytes",
         metavar="N",
         min=1,
-        max=2000,
+        max=MAX_MEGABYTES,
         help="The largest archive to read; its time and memory grow with it.",
     ),
 ]
@@ -126,11 +127,19 @@ def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = No
     # A name that somebody may have written into the ledger chooses no other folder.
     scope = re.sub(r"[^A-Za-z0-9_-]", "_", str(facts.pinned_spec.get("scope_key", "scope"))[:100])
     file = output or Path(f"epoch-{facts.epoch.window.key}-{scope}.zip")
-    digest = write_archive(facts, file)
-    say(f"Written to {file.resolve()}, sha256 {digest}")
-    megabytes = -(-file.stat().st_size // MEGABYTE)
-    if megabytes > DEFAULT_MEGABYTES:
-        say(f"whoever verifies it gives --max-megabytes {megabytes}")
+    written = write_archive(facts, file)
+    say(f"Written to {file.resolve()}, sha256 {written.sha256}")
+    if written.megabytes > MAX_MEGABYTES:
+        say(
+            f"nobody can verify it as a file: it would take --max-megabytes {written.megabytes}, "
+            f"and {MAX_MEGABYTES} are the most; `verify --epoch` takes it from the ledger"
+        )
+    elif written.megabytes > DEFAULT_MEGABYTES:
+        size = f"{file.stat().st_size / MEGABYTE:.1f} MB"
+        say(
+            f"whoever verifies its {size} gives --max-megabytes {written.megabytes}: it takes more time or memory "
+            f"than a file of {DEFAULT_MEGABYTES} MB may"
+        )
 
 
 def _facts(epoch_name: str, scope_key: str | None) -> tuple[EpochFacts, list[Difference], Scope]:

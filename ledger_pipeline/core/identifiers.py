@@ -4,12 +4,15 @@ Ids are hashed as `{id}:{units}` lines, printed in tables and compared by people
 MAX_CHARACTERS characters, none of them a colon, a control, format, bidi or other invisible character, or a space but
 U+0020 in the middle. The characters are listed, so that the rule is the same under every version of Unicode; the
 database has the same list (`ledger_is_id`).
+
+What no version knows yet shows nothing either, and which these are depends on the version: what has an id keeps it, and
+no new one is given out (`why_not_a_new_id`).
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from unicodedata import category, is_normalized, normalize
+from unicodedata import category, is_normalized, normalize, unidata_version
 
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.plain_text import quoted
@@ -29,6 +32,8 @@ FORBIDDEN: tuple[tuple[int, int], ...] = (
     *((0x13430, 0x1343F), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF), (0xF0000, 0x10FFFF)),
 )
 _FORBIDDEN = re.compile(f"[{''.join(f'{re.escape(chr(first))}-{re.escape(chr(last))}' for first, last in FORBIDDEN)}]")
+# Not assigned, for private use, half a character.
+_NO_CHARACTERS = frozenset({"Cn", "Co", "Cs"})
 _ACCOUNT = re.compile(rf"[1-9][0-9]{{0,{MAX_ACCOUNT_DIGITS - 1}}}")
 # An id with this in it ends one line of the set's hash and begins another.
 _AMBIGUOUS = re.compile(r":[0-9]+\n")
@@ -77,6 +82,22 @@ def why_not_an_id(value: str) -> str | None:
     return None
 
 
+def why_not_a_new_id(value: str) -> str | None:
+    """What keeps `value` from being given out as an id, as the end of a sentence; None where nothing does.
+
+    Beside the rule: a code point that is no character, as far as this Python's version of Unicode knows.
+    """
+    return why_not_an_id(value) or unknown_character(value)
+
+
+def unknown_character(value: str) -> str | None:
+    """The first code point of an id that is no character, as far as this Python knows; as the end of a sentence."""
+    unknown = next((character for character in value if category(character) in _NO_CHARACTERS), None)
+    if unknown is None:
+        return None
+    return f"has U+{ord(unknown):04X}, which is no character in Unicode {unidata_version}: nobody sees it alike"
+
+
 def why_not_an_account(provider: str, external_id: str) -> str | None:
     """What keeps `external_id` from being an account of `provider`; None where it is one."""
     if provider in NUMERIC_PROVIDERS and _ACCOUNT.fullmatch(external_id) is None:
@@ -84,9 +105,12 @@ def why_not_an_account(provider: str, external_id: str) -> str | None:
     return why_not_an_id(external_id)
 
 
-def check_id(what: str, value: str) -> None:
-    """Raises IdentityError, naming `what` it should be the id of, unless `value` is an id."""
-    problem = why_not_an_id(value)
+def check_id(what: str, value: str, *, is_new: bool = True) -> None:
+    """Raises IdentityError, naming `what` it should be the id of, unless `value` is an id.
+
+    One that `is_new` must have nothing but characters that are known; one that somebody has may have what was let in.
+    """
+    problem = why_not_a_new_id(value) if is_new else why_not_an_id(value)
     if problem is not None:
         raise IdentityError(f"{what} {quoted(value)} {problem}")
 
@@ -94,7 +118,7 @@ def check_id(what: str, value: str) -> None:
 def check_binding(provider: str, external_id: str, user_id: str) -> None:
     """Raises IdentityError unless provider, account and user are ids."""
     check_id("provider", provider)
-    problem = why_not_an_account(provider, external_id)
+    problem = why_not_an_account(provider, external_id) or unknown_character(external_id)
     if problem is not None:
         raise IdentityError(f"{provider} account {quoted(external_id)} {problem}")
     check_id("user", user_id)
@@ -142,4 +166,12 @@ def broken_ids(values: Mapping[str, Iterable[str]]) -> Iterator[str]:
     for what, ids in values.items():
         for value in sorted(set(ids)):
             if (problem := why_not_an_id(value)) is not None:
+                yield f"{what} {quoted(value)} {problem}"
+
+
+def unknown_ids(values: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Of ids by what they are of, each that the rule lets pass and that is not given out, as a sentence; each once."""
+    for what, ids in values.items():
+        for value in sorted(set(ids)):
+            if why_not_an_id(value) is None and (problem := unknown_character(value)) is not None:
                 yield f"{what} {quoted(value)} {problem}"

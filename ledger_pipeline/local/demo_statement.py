@@ -53,7 +53,7 @@ def sign_oldest_epoch(ledger: PostgresLedger, spec: RepoSpec, epochs: Sequence[E
         chain = statement_chain(ledger.node_id, scope, epoch, ledger.statements.history(epoch))
     statement = chain.verified[-1]
     file = folder / f"epoch-{epoch.window.key}-{scope.scope_key}.zip"
-    sha256 = write_archive(facts_of(ledger.statements.rows(epoch)), file)
+    sha256 = write_archive(facts_of(ledger.statements.rows(epoch)), file).sha256
     archive = read_archive(file)
     differences = [*archive.damages, *verify(archive.facts)]
     if differences:

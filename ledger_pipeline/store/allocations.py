@@ -62,7 +62,7 @@ class Allocations(LedgerSection):
         IdentityError for what is no user's id.
         """
         for proposal in proposals:
-            check_id("user", proposal.user_id)
+            check_id("user", proposal.user_id, is_new=False)
         parameters = {
             **self._of(epoch),
             "user_ids": [each.user_id for each in proposals],

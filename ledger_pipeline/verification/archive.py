@@ -18,7 +18,15 @@ from typing import Any
 
 from ledger_pipeline.core.errors import ArchiveError
 from ledger_pipeline.core.hashing import canonical_json
-from ledger_pipeline.verification.limits import MAX_ENTRIES, Amounts, ArchiveLimits, KeptIds
+from ledger_pipeline.verification.limits import (
+    MAX_ENTRIES,
+    Amounts,
+    ArchiveLimits,
+    KeptIds,
+    kept_bytes,
+    memory_of,
+    needed_megabytes,
+)
 from ledger_pipeline.verification.lines import Member, Rows, parsed_json, parsed_row
 from ledger_pipeline.verification.record import LISTS, OPTIONAL_LISTS, EpochFacts, EpochRecord, Record
 from ledger_pipeline.verification.verify import MAX_DIFFERENCES, Difference, bounded
@@ -93,14 +101,31 @@ def _hashes(members: Mapping[str, Member]) -> dict[str, Member]:
     return {LINE_HASHES: line_hashes, SUMS: Member(sums.encode())}
 
 
-def write_archive(facts: EpochFacts, file: Path) -> str:
-    """Write the archive of an epoch; its SHA-256, in hex. Raises ArchiveError where the file cannot be written."""
-    content = archive_bytes(facts)
+@dataclass(frozen=True)
+class Written:
+    """An archive that was written; `megabytes` are those of the limits that whoever verifies it needs."""
+
+    sha256: str
+    megabytes: int
+
+
+def write_archive(facts: EpochFacts, file: Path) -> Written:
+    """Write the archive of an epoch. Raises ArchiveError where the file cannot be written."""
+    members = _written(in_ledger_order(facts))
+    content = _zip(members)
     try:
         file.write_bytes(content)
     except OSError as error:
         raise ArchiveError(f"cannot write {file}: {error.strerror}") from error
-    return _hash(content)
+    read = [member for name, member in members.items() if name not in {LINE_HASHES, SUMS}]
+    lists = [rows for name in (*LISTS, *OPTIONAL_LISTS) if (rows := getattr(facts, name))]
+    megabytes = needed_megabytes(
+        file_bytes=len(content),
+        amounts=_amounts(members),
+        longest_line=max(memory_of(line) for member in read for line in member.lines()),
+        kept_bytes=sum(kept_bytes(row.ids()) for rows in lists for row in rows),
+    )
+    return Written(_hash(content), megabytes)
 
 
 def read_archive(file: Path, limits: ArchiveLimits | None = None) -> Archive:

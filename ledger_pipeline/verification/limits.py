@@ -7,6 +7,7 @@ begin and end with; and so is the memory of each line: a few bytes of JSON becom
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 
 from ledger_pipeline.core.errors import ArchiveError
 
@@ -106,6 +107,16 @@ class ArchiveLimits:
         return max(1.0, self.megabytes / DEFAULT_MEGABYTES)
 
 
+def needed_megabytes(file_bytes: int, amounts: Amounts, longest_line: int, kept_bytes: int) -> int:
+    """The `megabytes` whose limits take a file, whose lines take at most `longest_line` bytes of memory each."""
+    shares = (
+        amounts.seconds / _WORK_SECONDS,
+        longest_line / _LINE_MEMORY_BYTES,
+        kept_bytes / _KEPT_BYTES,
+    )
+    return max(-(-file_bytes // MEGABYTE), *(ceil(share * DEFAULT_MEGABYTES) for share in shares))
+
+
 class KeptIds:
     """Counts what the ids of rows take, which are looked up by them; the rows themselves are not kept."""
 
@@ -115,12 +126,16 @@ class KeptIds:
 
     def keep(self, where: str, ids: Iterable[str]) -> None:
         """Count those of a row. Raises ArchiveError, naming `where`, where they take too much."""
-        for value in ids:
-            self._left_bytes -= sys.getsizeof(value)
+        self._left_bytes -= kept_bytes(ids)
         if self._left_bytes < 0:
             raise ArchiveError(
                 f"{where}: the ids up to here take more memory than an archive may: {self._limits.advice}"
             )
+
+
+def kept_bytes(ids: Iterable[str]) -> int:
+    """What ids take in memory."""
+    return sum(map(sys.getsizeof, ids))
 
 
 def memory_of(line: bytes) -> int:

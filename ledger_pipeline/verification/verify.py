@@ -15,7 +15,7 @@ from uuid import UUID
 from ledger_pipeline.core.allocations import CuratedEvents, compute_proposed_allocations, event_kind
 from ledger_pipeline.core.errors import AllocationError, EventError, WindowError, WrongSignature
 from ledger_pipeline.core.events import HASHED_METADATA, parse_instant, payload_hash
-from ledger_pipeline.core.identifiers import RULE, broken_ids, is_ambiguous, why_not_an_account
+from ledger_pipeline.core.identifiers import RULE, broken_ids, is_ambiguous, unknown_ids, why_not_an_account
 from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
 from ledger_pipeline.core.plain_text import quoted
 from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow, why_unfounded
@@ -102,8 +102,12 @@ class Examination:
         return [difference for kind in kinds for difference in bounded(kind(self))]
 
     def warnings(self) -> list[str]:
-        """What an epoch that closed before there was a rule may have, and a newer one may not: a sentence each."""
+        """What an epoch that closed before there was a rule may have, and a newer one may not: a sentence each.
+
+        And ids that nobody sees alike: by the version of Unicode here, so they are no differences.
+        """
         unexplained = [*islice(_unexplained(self.facts), MAX_DIFFERENCES), *_unfounded(self.facts)]
+        unexplained += [f"ids: {problem}" for problem in islice(unknown_ids(_ids_of(self.facts)), MAX_DIFFERENCES)]
         if RULE_KEY in self.facts.pinned_spec:
             return unexplained
         found = [str(difference) for difference in bounded(_against_the_rule(self))]
@@ -301,12 +305,7 @@ def _ids(looked: Examination) -> Iterator[Difference]:
 
 def _against_the_rule(looked: Examination) -> Iterator[Difference]:
     facts = looked.facts
-    ids = {
-        "user": _users(facts),
-        "component": {row.component_id for row in facts.pool},
-        "scope key": {str(facts.pinned_spec.get("scope_key", "default"))},
-    }
-    for problem in broken_ids(ids):
+    for problem in broken_ids(_ids_of(facts)):
         yield Difference("ids", problem)
     for source, account in sorted(looked.events.accounts):
         account_problem = why_not_an_account(source, account)
@@ -319,6 +318,14 @@ def _against_the_rule(looked: Examination) -> Iterator[Difference]:
         if first != statement.statement_id:
             problem = f"its numbers are those of {first}, so what was signed of that is good for it too"
             yield Difference(f"statements {statement.statement_id}", problem)
+
+
+def _ids_of(facts: EpochFacts) -> dict[str, set[str]]:
+    return {
+        "user": _users(facts),
+        "component": {row.component_id for row in facts.pool},
+        "scope key": {str(facts.pinned_spec.get("scope_key", "default"))},
+    }
 
 
 def _users(facts: EpochFacts) -> set[str]:

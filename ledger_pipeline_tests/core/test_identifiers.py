@@ -12,8 +12,11 @@ from ledger_pipeline.core.identifiers import (
     MAX_CHARACTERS,
     case_twins,
     check_binding,
+    check_id,
     is_ambiguous,
     lookalikes,
+    unknown_ids,
+    why_not_a_new_id,
     why_not_an_account,
     why_not_an_id,
 )
@@ -42,6 +45,9 @@ REFUSED = {
     "half a character": ("a\ud800", "U+D800"),
     "not in NFC": ("cafe\u0301", "not in NFC"),
 }
+
+# What the rule lets in, for it is the same under every version of Unicode; nobody is given such an id.
+UNKNOWN = ["a\u0378", "\U0001fffe", "a\U0002fa1e", "\u2fe0b"]
 
 texts = st.text(st.characters(), max_size=140) | st.text("ab:\n0123456789 \u0301\u202e", max_size=12)
 ids = st.text("ab01-. é中", min_size=1, max_size=6).filter(lambda value: why_not_an_id(value) is None)
@@ -72,6 +78,30 @@ def test_an_id_is_printable_in_one_form_and_on_one_line(value: str) -> None:
         assert len(value.splitlines()) == 1
         assert ":" not in value
         assert all(category(character) not in {"Cc", "Cf", "Cs", "Co"} for character in value)
+
+
+@pytest.mark.parametrize("value", UNKNOWN, ids=ascii)
+def test_what_is_no_character_is_in_no_new_id(value: str) -> None:
+    assert "which is no character in Unicode" in (why_not_a_new_id(value) or "it is taken")
+    for refused in (
+        lambda: check_id("user", value),
+        lambda: check_binding("discord", value, "ada"),
+        lambda: check_binding("github", "7", value),
+    ):
+        with pytest.raises(IdentityError, match="which is no character in Unicode"):
+            refused()
+    # Whoever has it keeps it.
+    check_id("user", value, is_new=False)
+    assert why_not_an_id(value) is None
+    [said] = unknown_ids({"user": [value, "ada", "a:b"]})
+    assert said.startswith(f"user {value!r} has U+")
+
+
+@given(texts)
+def test_a_new_id_has_nothing_but_characters(value: str) -> None:
+    if why_not_a_new_id(value) is None:
+        assert why_not_an_id(value) is None
+        assert not {category(character) for character in value} & {"Cn", "Co", "Cs", "Cc", "Cf"}
 
 
 def read_back(text: str) -> dict[str, int]:

@@ -5,14 +5,23 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ledger_pipeline.core.errors import ArchiveError
-from ledger_pipeline.verification.archive import EPOCH, MEMBERS, PINNED_SPEC, archive_bytes, read_archive
-from ledger_pipeline.verification.limits import MAX_DEPTH, MAX_SIGNATURES, MEGABYTE, ArchiveLimits
-from ledger_pipeline.verification.record import MAX_DIGITS, InputsSignatureRecord
+from ledger_pipeline.verification.archive import EPOCH, MEMBERS, PINNED_SPEC, archive_bytes, read_archive, write_archive
+from ledger_pipeline.verification.limits import (
+    DEFAULT_MEGABYTES,
+    MAX_DEPTH,
+    MAX_SIGNATURES,
+    MEGABYTE,
+    Amounts,
+    ArchiveLimits,
+    needed_megabytes,
+)
+from ledger_pipeline.verification.record import MAX_DIGITS, EpochFacts, InputsSignatureRecord
 from ledger_pipeline.verification.verify import MAX_DIFFERENCES, verify
 from ledger_pipeline_tests.verification.facts import (
     CLOSED_AT,
@@ -257,6 +266,48 @@ def test_any_file_is_refused_or_verified_in_seconds_and_bounded_memory(tmp_path:
     assert len(text) < 5 * MEGABYTE
 
 
+MARKS = "\u0301\u0323"
+MOST, NASTY = 31 * MEGABYTE, MEGABYTE // 2
+# What is expensive to read, to copy or to look through; as long as a line may be, or nearly so.
+VALUES: dict[str, Callable[[], str]] = {
+    "text": lambda: f'"{"x" * MOST}"',
+    "a key": lambda: f'{{"{"x" * MOST}":1}}',
+    "a list": lambda: f'["{"x" * MOST}"]',
+    "digits and signed tokens": lambda: f'"000000001{"eyJ-" * (NASTY // 4)}"',
+    "marks in no order": lambda: f'"a{MARKS * (NASTY // 4)}"',
+    "spaces": lambda: f'"x{" " * NASTY}x"',
+    "escapes": lambda: f'"{"%41&#65;" * (NASTY // 8)}"',
+}
+
+
+@pytest.mark.e2e  # some hundred processes
+@pytest.mark.parametrize("name", [name for name in MEMBERS[:-2] if members_of()[name]])
+def test_whatever_stands_in_a_field_is_refused_or_verified_in_seconds_and_bounded_memory(
+    tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / "epoch.zip"
+    first, *others = lines(name)
+    for key in json.loads(first):
+        for value in VALUES.values():
+            changed_line = with_key(first.decode(), key, value()).encode()
+            file.write_bytes(rehashed(with_member(name, b"\n".join([changed_line, *others, b""]))))
+            code, text = verified(file)
+            assert code in {0, 1}
+            assert len(text) < MEGABYTE // 10, (name, key)
+
+
+@pytest.mark.parametrize("key", ["user_id", "override_reason"])
+def test_a_nasty_value_is_copied_into_no_message(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "epoch.zip"
+    first, *others = lines(ALLOCATIONS)
+    value = VALUES["digits and signed tokens"]()
+    changed_line = with_key(first.decode(), key, value).encode()
+    file.write_bytes(rehashed(with_member(ALLOCATIONS, b"\n".join([changed_line, *others, b""]))))
+    code, text = verified(file)
+    assert code == (1 if key == "user_id" else 0)
+    assert len(text) < 20_000
+
+
 def test_entries_that_overlap_or_outrun_the_file_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "epoch.zip"
     file.write_bytes(overlapping())
@@ -376,6 +427,38 @@ def test_a_larger_archive_is_verified_when_asked_for(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="more than 1 megabytes: if you know who made it, give --max-megabytes"):
         read_archive(file, ArchiveLimits(1))
     assert read_archive(file, ArchiveLimits(2)).damages == ()
+
+
+@pytest.mark.parametrize(
+    ("make", "megabytes"),
+    [
+        (finalized, 1),
+        (lambda: many_events(300, 300), 1),
+        (lambda: with_spec(finalized(), note="x" * 40 * MEGABYTE), 63),
+        (lambda: changed(finalized(), "events", 0, id="\N{PARTY POPPER}" * 3 * MEGABYTE), 76),
+    ],
+    ids=["small", "of many events", "with a long line", "with a long id"],
+)
+def test_who_writes_an_archive_is_told_what_verifying_it_needs(
+    tmp_path: Path, make: Callable[[], EpochFacts], megabytes: int
+) -> None:
+    file = tmp_path / "epoch.zip"
+    needed = write_archive(make(), file).megabytes
+    assert needed == megabytes
+    read_archive(file, ArchiveLimits(needed))
+    if needed > DEFAULT_MEGABYTES:
+        with pytest.raises(ArchiveError, match="--max-megabytes"):
+            read_archive(file, ArchiveLimits(needed - 1))
+
+
+def test_an_archive_of_few_megabytes_and_much_work_needs_more() -> None:
+    few = Amounts(rows=100, values=1000, text_bytes=10**6, signatures=2, payouts=500)
+    assert needed_megabytes(10**6, few, 1000, 1000) == 1 + round(50 * few.seconds / 6.5)
+    much = replace(few, payouts=2 * 10**6)
+    megabytes = needed_megabytes(10**6, much, 1000, 1000)
+    ArchiveLimits(megabytes).check_work(much)
+    with pytest.raises(ArchiveError, match="payouts to compute would take"):
+        ArchiveLimits(megabytes - 1).check_work(much)
 
 
 # An archive is its bytes.

@@ -575,6 +575,15 @@ def test_an_epoch_from_before_the_rule_verifies_with_a_warning_unless_its_hash_c
     assert any("the signed hash is that of other users and units too" in str(each) for each in verify(ambiguous))
 
 
+@pytest.mark.parametrize("spec", [{"id_rule": "v1"}, {}], ids=["by the rule", "before it"])
+def test_an_id_that_nobody_sees_alike_is_a_warning_and_no_difference(spec: dict[str, str]) -> None:
+    facts = with_spec(finalized(), **spec)
+    rows = [*facts.allocations, facts.allocations[0].model_copy(update={"user_id": "ada\u0378"})]
+    looked = Examination(with_rows(facts, "allocations", rows))
+    assert any(r"user 'ada\u0378' has U+0378, which is no character" in warning for warning in looked.warnings())
+    assert not [difference for difference in looked.differences() if difference.where == "ids"]
+
+
 def test_numbers_that_were_stated_before_are_a_difference_and_in_an_older_epoch_a_warning() -> None:
     again = finalized(amended=True)
     again = changed(again, "statements", 1, allocation_set_hash=again.statements[0].allocation_set_hash)
