@@ -234,6 +234,25 @@ def test_the_owner_is_warned_of_and_the_writer_is_what_should_write(
     assert (state, "may TRUNCATE on activity_events" in detail, WRITER in remedy) == ("warning", True, True)
 
 
+def test_what_a_login_set_for_itself_and_whom_it_was_lent_to_is_named(
+    command: Command, environment: dict[str, str]
+) -> None:
+    url = environment["DATABASE_URL"]
+    writer = login(url, "doctor_writer")
+    ensure_logins(url, {WRITER: writer})
+    database = make_url(url).database
+    execute(writer, f"ALTER ROLE doctor_writer IN DATABASE {database} SET default_transaction_read_only = on")
+    state, detail, remedy = told(command("doctor", "--json", **environment | {"DATABASE_URL": writer}), "rights")
+    assert (state, "RESET ALL" in remedy) == ("warning", True)
+    assert "doctor_writer: default_transaction_read_only=on" in detail
+    execute(url, "DROP ROLE IF EXISTS doctor_borrower", "CREATE ROLE doctor_borrower LOGIN")
+    execute(url, "GRANT doctor_writer TO doctor_borrower")
+    state, detail, remedy = told(command("doctor", "--json", **environment | {"DATABASE_URL": writer}), "rights")
+    execute(url, "DROP ROLE doctor_borrower")
+    assert (state, "REVOKE" in remedy) == ("warning", True)
+    assert "doctor_borrower may act as doctor_writer" in detail
+
+
 def test_a_user_without_rights_is_told_which_and_how_to_get_them(command: Command, environment: dict[str, str]) -> None:
     url = environment["DATABASE_URL"]
     reader = login(url, "doctor_reader")

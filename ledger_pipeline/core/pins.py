@@ -68,9 +68,20 @@ def pin_differences(
         others = {"weights_milli"} if "id_rule" in pinned else {"weights_milli", "id_rule"}
         names = sorted({*pinned, *now} - others, key=lambda name: (name not in _PAYING, name))
         compared += [(name, pinned.get(name), now.get(name), name in _PAYING) for name in names]
+        if states_other_weights(weights_milli, pinned):
+            # The repo-spec may have changed since the epoch was created; what it says now was no lie.
+            compared.append(("pinned_spec.weights_milli", pinned["weights_milli"], now["weights_milli"], False))
     return [
         PinDifference(name, _short(then), _short(today), pays) for name, then, today, pays in compared if then != today
     ]
+
+
+def states_other_weights(weights_milli: Mapping[str, Json], pinned: Mapping[str, Json]) -> bool:
+    """Whether the spec that an epoch closed with says other weights than it counts by, which are of its creation.
+
+    So it does where the repo-spec was edited in between, or where somebody made it up.
+    """
+    return "weights_milli" in pinned and pinned["weights_milli"] != dict(weights_milli)
 
 
 def _short(value: object) -> str:

@@ -67,6 +67,16 @@ async def check_rights(settings: Settings, migration: Finding) -> Finding:
     if rights.odd_epochs:
         seen = f"rows of epochs that no pipeline of ours made: {'; '.join(rights.odd_epochs)}"
         return failed(RIGHTS, seen, "as the owner: DELETE FROM epochs WHERE id = ...; then find out who wrote them")
+    if rights.lent:
+        advice = "as an administrator: REVOKE the one FROM the other, and give both new passwords"
+        return warning(RIGHTS, f"a login was lent: {'; '.join(rights.lent)}", advice)
+    if rights.settings:
+        seen = f"roles begin their sessions with settings of their own: {'; '.join(rights.settings)}"
+        advice = (
+            "what the pipeline rests on it sets itself; unless you set them, as an administrator: ALTER ROLE ... RESET "
+            "ALL, and ALTER ROLE ... IN DATABASE ... RESET ALL; then give that login a new password"
+        )
+        return warning(RIGHTS, seen, advice)
     if rights.broken_rules:
         seen = f"rows from before a rule break it: {'; '.join(rights.broken_rules)}"
         advice = (

@@ -15,6 +15,25 @@ from ledger_pipeline.store.bounded_connection import BoundedConnection
 
 SECRETS = ("password", "sslpassword")  # libpq takes them in a URL's query too, which a repr would show
 KEPT_CONNECTIONS = 5  # of a pool, when nothing is asked
+KNOWS_TRANSACTION_TIMEOUT = 170000
+# What our statements rest on, and a role's own settings could have otherwise.
+SESSION = {
+    "role": "none",
+    "search_path": "public",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "bytea_output": "hex",
+    "transform_null_equals": "off",
+    "row_security": "on",
+    "exit_on_error": "off",
+    "idle_session_timeout": "0",
+    "local_preload_libraries": "",
+}
 
 
 def make_engine(url: str, *, poolclass: type[Pool] | None = None, limits: DatabaseLimits | None = None) -> Engine:
@@ -59,6 +78,11 @@ def make_engine(url: str, *, poolclass: type[Pool] | None = None, limits: Databa
     def connect(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> BoundedConnection:
         connection = BoundedConnection.connect(*arguments, **options)
         connection.answer_seconds = answer_seconds
+        if connection.info.server_version >= KNOWS_TRANSACTION_TIMEOUT and "transaction_timeout" not in given_options:
+            # Older servers refuse a connection that names it. In one statement, for it may be a millisecond.
+            connection.autocommit = True
+            connection.execute("SET transaction_timeout = 0")
+            connection.autocommit = False
         return connection
 
     return engine
@@ -71,8 +95,11 @@ def describe(url: URL) -> str:
 
 
 def _server_options(limits: DatabaseLimits) -> str:
-    # The ledger takes facts under READ COMMITTED alone, whatever the database has for its default.
+    # Whoever has a login may change what its sessions begin with (ALTER ROLE); what a connection asks for wins.
+    fixed = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
     return (
+        f"{fixed} "
+        # The ledger takes facts under READ COMMITTED alone, whatever the database has for its default.
         r"-c default_transaction_isolation=read\ committed "
         f"-c statement_timeout={limits.statement_seconds}s -c lock_timeout={limits.lock_seconds}s "
         f"-c idle_in_transaction_session_timeout={limits.idle_in_transaction_seconds}s"

@@ -95,6 +95,30 @@ _BROKEN_RULES = text("""
     SELECT format('%s: %s', conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint
     WHERE connamespace = 'public'::regnamespace AND NOT convalidated ORDER BY conname LIMIT 10
 """)
+_LOGINS = """
+    SELECT login.oid, login.rolname, login.rolcanlogin FROM pg_roles AS login
+    WHERE login.rolname IN ('ledger_writer', 'ledger_reader') OR login.oid IN (
+        SELECT member FROM pg_auth_members JOIN pg_roles AS of_group ON of_group.oid = roleid
+        WHERE of_group.rolname IN ('ledger_writer', 'ledger_reader')
+    )
+"""
+# Any login may set what its own sessions begin with.
+_SETTINGS = text(f"""
+    SELECT format('%s: %s', login.rolname, left(array_to_string(setconfig, ', '), 300))
+    FROM pg_db_role_setting JOIN ({_LOGINS}) AS login ON login.oid = setrole
+    WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+    ORDER BY 1 LIMIT 10
+""")  # noqa: S608 (our own statement)
+# Up to Postgres 14, any login may lend itself to others.
+_LENT = text(f"""
+    SELECT format('%s may act as %s', borrower.rolname, login.rolname)
+    FROM pg_auth_members JOIN ({_LOGINS}) AS login ON login.oid = roleid
+        JOIN pg_roles AS borrower ON borrower.oid = member
+    WHERE login.rolcanlogin AND NOT borrower.rolsuper AND NOT pg_has_role(
+        borrower.oid, (SELECT relowner FROM pg_class WHERE oid = 'public.epochs'::regclass), 'MEMBER'
+    )
+    ORDER BY 1 LIMIT 10
+""")  # noqa: S608 (our own statement)
 # Of rows that change, a rule is asked when they do; these have not since.
 _UNEXPLAINED = text("""
     SELECT format('%s of %s in epoch %s says not why', of_column, of_table, epoch_id) FROM (
@@ -130,7 +154,8 @@ class Rights:
 
     `makes_objects` is whether a user who owns nothing may make functions and tables in the ledger's schema;
     `odd_epochs` are the first ten rows of epochs that no pipeline of ours makes; `broken_rules` the first ten rules
-    that rows of before break.
+    that rows of before break. `settings` are what the roles of the ledger set for their own sessions, `lent` who else
+    may act as one of their logins; the first ten of each.
     """
 
     missing: tuple[str, ...]
@@ -139,6 +164,8 @@ class Rights:
     makes_objects: bool
     odd_epochs: tuple[str, ...]
     broken_rules: tuple[str, ...]
+    settings: tuple[str, ...]
+    lent: tuple[str, ...]
 
 
 def look_at(url: str) -> DatabaseFacts:
@@ -173,7 +200,17 @@ def rights_of(url: str) -> Rights:
         makes_objects = not is_owner and bool(connection.scalar(_MAKES_OBJECTS))
         odd_epochs = connection.scalars(_ODD_EPOCHS).all()
         broken_rules = [*connection.scalars(_BROKEN_RULES), *connection.scalars(_UNEXPLAINED)]
-    return Rights(tuple(missing), tuple(excess), tuple(disabled), makes_objects, tuple(odd_epochs), tuple(broken_rules))
+        settings, lent = connection.scalars(_SETTINGS).all(), connection.scalars(_LENT).all()
+    return Rights(
+        tuple(missing),
+        tuple(excess),
+        tuple(disabled),
+        makes_objects,
+        tuple(odd_epochs),
+        tuple(broken_rules),
+        tuple(settings),
+        tuple(lent),
+    )
 
 
 def _held(connection: Connection, rights: tuple[tuple[str, str], ...]) -> list[tuple[str, bool]]:

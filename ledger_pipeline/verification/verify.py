@@ -15,8 +15,9 @@ from uuid import UUID
 from ledger_pipeline.core.allocations import CuratedEvents, compute_proposed_allocations, event_kind
 from ledger_pipeline.core.errors import AllocationError, EventError, WindowError, WrongSignature
 from ledger_pipeline.core.events import HASHED_METADATA, parse_instant, payload_hash
+from ledger_pipeline.core.hashing import canonical_json
 from ledger_pipeline.core.identifiers import RULE, broken_ids, is_ambiguous, unknown_ids, why_not_an_account
-from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
+from ledger_pipeline.core.pins import approver_set_hash, states_other_weights, weight_config_hash
 from ledger_pipeline.core.plain_text import quoted
 from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow, why_unfounded
 from ledger_pipeline.core.reasons import is_reason
@@ -106,7 +107,11 @@ class Examination:
 
         And ids that nobody sees alike: by the version of Unicode here, so they are no differences.
         """
-        unexplained = [*islice(_unexplained(self.facts), MAX_DIFFERENCES), *_unfounded(self.facts)]
+        unexplained = [
+            *_other_weights(self.facts),
+            *islice(_unexplained(self.facts), MAX_DIFFERENCES),
+            *_unfounded(self.facts),
+        ]
         unexplained += [f"ids: {problem}" for problem in islice(unknown_ids(_ids_of(self.facts)), MAX_DIFFERENCES)]
         if RULE_KEY in self.facts.pinned_spec:
             return unexplained
@@ -256,6 +261,12 @@ def _epoch(looked: Examination) -> Iterator[Difference]:
     approvers = approver_set_hash(_approvers(facts))
     yield from _compare("epoch approver_set_hash", epoch.approver_set_hash, approvers)
     yield from _compare("repo-spec scope_id", facts.pinned_spec.get("scope_id"), str(epoch.scope_id))
+
+
+def _other_weights(facts: EpochFacts) -> Iterator[str]:
+    if states_other_weights(facts.epoch.weights_milli, facts.pinned_spec):
+        stated = canonical_json(facts.pinned_spec["weights_milli"])[:_MAX_QUOTED]
+        yield f"repo-spec weights_milli: it closed with {stated}, and counts by those of its creation"
 
 
 def _unexplained(facts: EpochFacts) -> Iterator[str]:

@@ -24,6 +24,7 @@ from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, MAX_WEIGHT_MILLI
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.settle import draft_statement, finalize, set_aside, spec_differences
 from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.inspection import rights_of
 from ledger_pipeline.store.port import AppendOutcome, Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
@@ -725,3 +726,98 @@ def test_a_component_without_what_it_rests_on_is_refused_and_of_before_named(
     books.close()
     with pytest.raises(EpochNotReady, match=f"{component}: (say where the evidence is|say what it was computed from)"):
         books.draft()
+
+
+# What the writer may set for its own sessions, which are the honest pipeline's too.
+SESSION_SETTINGS: Mapping[str, str] = {
+    "role": "ledger_writer",
+    "search_path": "pg_catalog",
+    "default_transaction_read_only": "on",
+    "default_transaction_isolation": "serializable",
+    "datestyle": "SQL, DMY",
+    "intervalstyle": "iso_8601",
+    "client_encoding": "SQL_ASCII",
+    "timezone": "Asia/Tokyo",
+    "standard_conforming_strings": "off",
+    "array_nulls": "off",
+    "bytea_output": "escape",
+    "exit_on_error": "on",
+    "statement_timeout": "1ms",
+    "lock_timeout": "1ms",
+    "idle_in_transaction_session_timeout": "1ms",
+    "idle_session_timeout": "1ms",
+    "transaction_timeout": "1ms",
+    "local_preload_libraries": "nobody_has_it",
+}
+
+
+def test_no_setting_of_the_writers_login_keeps_the_honest_writer_out(
+    writer: Engine, books_of_writer: PostgresLedger, ledger_url: str
+) -> None:
+    with writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        has = {name.lower() for name in connection.scalars(text("SELECT name FROM pg_settings"))}
+        name = connection.scalar(text("SELECT current_database()"))
+        set_ = {key: value for key, value in SESSION_SETTINGS.items() if key in has or key == "role"}
+        for key, value in set_.items():
+            written_as = value if key == "datestyle" else f"'{value}'"
+            connection.exec_driver_sql(f"ALTER ROLE roles_writer IN DATABASE {name} SET {key} = {written_as}")
+    writer.dispose()
+    books = finalized(books_of_writer)
+    books.amend(ADA_USER, 1)
+    with writer.connect() as connection:
+        kept = {key for key, value in set_.items() if connection.scalar(text(f'SHOW "{key}"')) == value}
+        assert kept == set()
+        assert connection.scalar(text("SELECT current_user")) == "roles_writer"
+    [named] = rights_of(urls(ledger_url)[WRITER]).settings
+    assert named.startswith("roles_writer: role=ledger_writer, search_path=")
+
+
+def test_a_spec_that_was_pinned_with_other_weights_than_count_is_named(
+    writer: Engine, books_of_writer: PostgresLedger
+) -> None:
+    books = collected(books_of_writer).read()
+    books.materialize()
+    pins = asdict(epoch_pins(books.scope, books.epoch.weights_milli))
+    spec = {**pins["pinned_spec"], "weights_milli": {"github:pr_merged": 7}}
+    written(writer, f"{CLOSE} RETURNING 1", **{**pins, "pinned_spec": json.dumps(spec)})
+    [difference] = spec_differences(books.scope, books.epoch)
+    assert str(difference).startswith('pinned_spec.weights_milli was pinned as {"github:pr_merged": 7}, and the repo')
+    books.materialize()
+    books.finalize(books.signature())
+    looked = Examination(facts_of(books_of_writer.statements.rows(books.epoch)))
+    assert (looked.differences(), looked.warnings()) == (
+        [],
+        ['repo-spec weights_milli: it closed with {"github:pr_merged":7}, and counts by those of its creation'],
+    )
+
+
+def test_a_login_lends_itself_to_nobody_or_that_is_named(
+    writer: Engine, ledger_engine: Engine, ledger_url: str
+) -> None:
+    lend = "GRANT roles_writer TO roles_reader"
+    with ledger_engine.connect() as connection:
+        version = int(connection.scalar(text("SHOW server_version_num")) or 0)
+    if version >= 150000:
+        assert "roles_writer" in refused(writer, lend)
+        return
+    # Up to Postgres 14, nobody can keep a login from it.
+    with writer.begin() as connection:
+        connection.execute(text(lend))
+    lent = rights_of(urls(ledger_url)[WRITER]).lent
+    with ledger_engine.begin() as connection:
+        connection.execute(text("REVOKE roles_writer FROM roles_reader"))
+    assert lent == ("roles_reader may act as roles_writer",)
+    assert rights_of(urls(ledger_url)[WRITER]).lent == ()
+
+
+def test_a_login_may_change_its_password_and_an_administrator_gives_it_another(
+    writer: Engine, ledger_engine: Engine
+) -> None:
+    stored = "SELECT rolpassword FROM pg_authid WHERE rolname = 'roles_writer'"
+    before = written(ledger_engine, stored)
+    with writer.begin() as connection:
+        connection.execute(text("ALTER ROLE roles_writer PASSWORD 'nobody else knows it'"))
+    assert written(ledger_engine, stored) != before
+    with ledger_engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER ROLE roles_writer PASSWORD '{before}'")
+    assert written(ledger_engine, stored) == before
