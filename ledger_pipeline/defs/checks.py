@@ -12,6 +12,7 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
+from ledger_pipeline.defs.partition_checks import check_outputs
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource
 from ledger_pipeline.sources.port import ActivitySource
@@ -47,8 +48,9 @@ def counts_match_github(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDe
         ledger: dg.ResourceParam[LedgerResource],
         github: dg.ResourceParam[GitHubResource],
         clock: dg.ResourceParam[Clock],
-    ) -> Iterator[dg.AssetCheckResult]:
+    ) -> Iterator[dg.AssetCheckResult | dg.Output[None]]:
         if not _is_asked_for(context):
+            yield from check_outputs(context)
             return
         with domain_failures(), ledger.open() as store, github.open() as source:
             selected = scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now())

@@ -17,7 +17,7 @@ from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.defs.charts import chart_metadata, windows_to_draw
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.metadata import Metadata, digest_metadata, stream_metadata
-from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, partition_results
+from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, partition_results, told_together
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.receipts import receipts_by_partition
 from ledger_pipeline.pipeline.completeness import Completeness, StreamReach, window_completeness
@@ -35,7 +35,7 @@ def tell_of_other_epochs(
     scope: Scope,
     report: CollectReport,
     now: datetime,
-) -> Iterator[dg.AssetCheckEvaluation]:
+) -> Iterator[dg.DagsterEvent]:
     """Materialize what the collection brought in or changed beside its own windows, and check it.
 
     These are grey weeks that are read to their end now, and green ones whose numbers it changed.
@@ -98,13 +98,14 @@ def tell_state(
     scope: Scope,
     read: Mapping[EpochWindow, Completeness],
     now: datetime,
-) -> Iterator[dg.AssetCheckEvaluation]:
+) -> Iterator[dg.DagsterEvent]:
     """Materialize `activity_events` of windows that are not of the run, as the ledger has them, and check them."""
     if not read:
         return
     _materialize(context, ACTIVITY_EVENTS, scope, held_metadata(store, scope, read, now, context.run.tags))
     rejections = store.unsettled_rejections(scope.scope_id, list(read))
-    yield from partition_results(context.instance, scope, read, rejections, frozenset(DESCRIPTIONS), now)
+    results = partition_results(context.instance, scope, read, rejections, frozenset(DESCRIPTIONS), now)
+    yield from told_together(context, results)
 
 
 def held_metadata(

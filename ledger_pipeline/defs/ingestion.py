@@ -19,7 +19,13 @@ from ledger_pipeline.defs.elsewhere import held_metadata, refuse_never_read, tel
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.metadata import Metadata, stream_metadata
-from ledger_pipeline.defs.partition_checks import partition_check_specs, partition_results, source_scopes_failed
+from ledger_pipeline.defs.partition_checks import (
+    check_outputs,
+    partition_check_specs,
+    partition_results,
+    source_scopes_failed,
+    told_together,
+)
 from ledger_pipeline.defs.partition_metadata import add_partition_metadata
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.pools import GITHUB_POOL
@@ -83,7 +89,7 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         github: dg.ResourceParam[GitHubResource],
         clock: dg.ResourceParam[Clock],
         progress: dg.ResourceParam[ProgressListener],
-    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckEvaluation]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.DagsterEvent]:
         streams = [stream for stream in GITHUB_STREAMS if stream_key(stream) in context.selected_asset_keys]
         collected: set[str] = set()
         failures: list[SourceError] = []
@@ -123,7 +129,8 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 yield from tell_of_other_epochs(context, store, source.name, scope, report, clock.now())
                 if report.failures:
                     # `activity_events` is not reached in this run, so its check is told from here.
-                    yield from source_scopes_failed(context.instance, scope, report.windows, report.failures)
+                    failed_partitions = source_scopes_failed(context.instance, scope, report.windows, report.failures)
+                    yield from told_together(context, failed_partitions)
                     failures += report.failures
                 receipts = receipts_by_partition(store.receipts(scope.scope_id, source.name, report.windows))
                 held = store.events_per_type(scope.scope_id, report.windows)
@@ -204,7 +211,7 @@ def activity_events(partitions: dg.PartitionsDefinition, spec: RepoSpec) -> dg.A
         settings: dg.ResourceParam[SettingsResource],
         ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
-    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckEvaluation]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.Output[None] | dg.DagsterEvent]:
         now = clock.now()
         checked: list[_Checked] = []
         with domain_failures(), ledger.open() as store:
@@ -213,8 +220,8 @@ def activity_events(partitions: dg.PartitionsDefinition, spec: RepoSpec) -> dg.A
                 if ACTIVITY_EVENTS in context.selected_asset_keys:
                     refuse_never_read(scope, completeness.values())
                     closed = [epoch.window for epoch in close_due_epochs(store, scope)]
-                    for window in closed:
-                        context.log.info(f"epoch {window.key} of {scope.scope_key} is closed for review")
+                    if closed:
+                        context.log.info(f"closed for review: {_named(closed)} of {scope.scope_key}")
                     held = held_metadata(store, scope, completeness, now, context.run.tags)
                     add_partition_metadata(
                         context,
@@ -229,9 +236,19 @@ def activity_events(partitions: dg.PartitionsDefinition, spec: RepoSpec) -> dg.A
             yield dg.MaterializeResult(asset_key=ACTIVITY_EVENTS)
         selected = frozenset(key.name for key in context.selected_asset_check_keys)
         for each in checked:
-            yield from partition_results(context.instance, each.scope, each.read, each.rejections, selected, now)
+            results = partition_results(context.instance, each.scope, each.read, each.rejections, selected, now)
+            yield from told_together(context, results)
+        yield from check_outputs(context)
 
     return activity_events
+
+
+def _named(windows: Sequence[EpochWindow]) -> str:
+    """The epochs in one line, however many."""
+    first, *others = windows
+    if not others:
+        return f"epoch {first.key}"
+    return f"{len(windows)} epochs from {first.key} to {others[-1].key}"
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,13 @@ import dagster as dg
 
 # Not exported by Dagster, but part of the evaluation that is.
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
 
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
+from ledger_pipeline.defs.dagster_storage import BatchingEventLogStorage
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.metadata import Metadata
 from ledger_pipeline.defs.partitions import partition_key
@@ -157,6 +159,35 @@ def evaluation(
         blocking=blocking,
         partition=key,
     )
+
+
+def told_together(
+    context: dg.AssetExecutionContext, evaluations: Iterable[dg.AssetCheckEvaluation]
+) -> Iterator[dg.DagsterEvent]:
+    """The events of `evaluations`, stored in one transaction by a storage that can, as Dagster does materializations.
+
+    They are what Dagster makes of evaluations that a step yields, but for `blocking`, which is not looked at.
+    """
+    step, told = context.get_step_execution_context(), list(evaluations)
+    batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]  # Dagster's
+    can_batch = isinstance(context.instance.event_log_storage, BatchingEventLogStorage)
+    for number, found in enumerate(told, 1):
+        outcome = "passed." if found.passed else "did not pass."
+        yield dg.DagsterEvent.from_step(
+            dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+            step,
+            event_specific_data=found,
+            message=f"Asset check '{found.check_name}' on '{found.asset_key.to_user_string()}' {outcome} "
+            f"Description: '{found.description}'",
+            batch_metadata=DagsterEventBatchMetadata(batch_id, number == len(told)) if can_batch else None,
+        )
+
+
+def check_outputs(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Iterator[dg.Output[None]]:
+    """What Dagster expects of a step for each of its checks that the run has selected, whatever their results."""
+    layer = context.get_step_execution_context().job_def.asset_layer
+    for key in sorted(context.selected_asset_check_keys):
+        yield dg.Output(None, layer.get_op_output_name(key))
 
 
 def latest_materializations(

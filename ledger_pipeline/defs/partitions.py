@@ -1,9 +1,10 @@
 """Epoch windows x scopes as Dagster's partitions; how a key is spelt is in `core/partition_runs.py`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.definitions.partitions.subset.default import DefaultPartitionsSubset
 
 from ledger_pipeline.core.errors import WindowError
 from ledger_pipeline.core.partition_runs import (
@@ -21,12 +22,35 @@ from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, EpochWindo
 LONG_EPOCHS_END = datetime(2050, 1, 1, tzinfo=UTC)
 
 
+class EpochGrid(dg.MultiPartitionsDefinition):
+    """Dagster's own, but that a run tells of the partitions it materializes in the order of the calendar.
+
+    Dagster keeps their keys in a set: any of a range would be the latest, which is the one that an asset's page shows.
+    """
+
+    def empty_subset(self) -> DefaultPartitionsSubset:
+        """Where Dagster begins when it collects the keys of a run's range."""
+        return _NoPartitions()
+
+
+class _NoPartitions(DefaultPartitionsSubset):
+    def with_partition_keys(self, partition_keys: Iterable[str]) -> DefaultPartitionsSubset:
+        return DefaultPartitionsSubset(_InOrder(partition_keys))
+
+
+class _InOrder(set[str]):
+    """A set that is gone through in the order of its strings, which of keys is that of their epochs."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(super().__iter__()))
+
+
 def activity_partitions(spec: RepoSpec) -> dg.MultiPartitionsDefinition:
     """The grid of every activity asset. The running epoch is part of it (`end_offset=1`).
 
     Of epochs longer than a week, the next is too from the running one's second week on: to Dagster each is a week long.
     """
-    return dg.MultiPartitionsDefinition(
+    return EpochGrid(
         {
             EPOCH_DIMENSION: _epochs(spec.calendar, spec.calendar.window_starting(spec.first_epoch)),
             SCOPE_DIMENSION: dg.StaticPartitionsDefinition([scope.scope_key for scope in spec.scopes]),

@@ -13,7 +13,7 @@ from ledger_pipeline.defs.charts import picture
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import EPOCH, PAYOUT_STATEMENT
 from ledger_pipeline.defs.metadata import Metadata, run_trigger
-from ledger_pipeline.defs.partition_checks import evaluation, latest_materializations
+from ledger_pipeline.defs.partition_checks import check_outputs, evaluation, latest_materializations
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
@@ -71,7 +71,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
         settings: dg.ResourceParam[SettingsResource],
         ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
-    ) -> Iterator[dg.AssetCheckEvaluation]:
+    ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
         wrong = []
         with domain_failures(), ledger.open() as store:
             for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
@@ -112,6 +112,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
             # What blocks downstream in Dagster is a result of the step's own check; ours are a partition each.
             problem = plain_message(f"{len(wrong)} numbers do not follow: {'; '.join(wrong[:3])}")
             raise dg.Failure(problem, allow_retries=False)
+        yield from check_outputs(context)
 
     return payout_statement
 

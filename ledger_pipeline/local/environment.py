@@ -28,9 +28,12 @@ EVENT_BATCH_SIZE = "500"
 DAGSTER_YAML = """\
 # Written by ledger-pipeline; set DAGSTER_HOME to use an instance of your own.
 storage:
-  postgres:
-    postgres_url:
-      env: DAGSTER_POSTGRES_URL
+  custom:
+    module: ledger_pipeline.defs.dagster_storage
+    class: PooledPostgresStorage  # Dagster's own, with connections that are kept
+    config:
+      postgres_url:
+        env: DAGSTER_POSTGRES_URL
 run_coordinator:
   module: ledger_pipeline.defs.pools
   class: ScopedRunQueue  # Dagster's own queue, and a tag with the scope on every run

@@ -4,6 +4,7 @@ from itertools import chain
 
 from ledger_pipeline_tests.benchmarks.allocations import allocate_over_aggregate
 from ledger_pipeline_tests.benchmarks.append_path import append_over_copy
+from ledger_pipeline_tests.benchmarks.backfill import backfill_over_empty_run
 from ledger_pipeline_tests.benchmarks.commands import cpu_time_of_commands
 from ledger_pipeline_tests.benchmarks.memory import memory_of_history
 from ledger_pipeline_tests.benchmarks.range_memory import memory_of_a_range
@@ -14,5 +15,5 @@ for figure in chain(request_counts(), cpu_time_of_commands()):
     print(figure, flush=True)
 for benchmark in (append_over_copy, memory_of_history, memory_of_a_range, allocate_over_aggregate):
     print(benchmark(), flush=True)
-for figure in ten_years_of_fifty_scopes():
+for figure in chain(backfill_over_empty_run(), ten_years_of_fifty_scopes()):
     print(figure, flush=True)
