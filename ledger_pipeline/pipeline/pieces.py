@@ -259,7 +259,8 @@ def read_piece(
     skipped: list[SkippedActivity] = []
     size, pages = 0, 0
     floors = {part.stream: part.floor for part in scan.coverage}
-    request = ScanRequest(scan.source_scope, floors, scan.position, scan.to_ask, scan.collected)
+    known = frozenset(item.key for item in scan.unread)
+    request = ScanRequest(scan.source_scope, floors, scan.position, scan.to_ask, scan.collected, known)
     for page in (usable(page, scan.calendar) for page in _pages(source, request)):
         if pages == 0 and scan.is_stale(page):
             return read_piece(source, scan.from_the_front(), limits, measure, on_page)

@@ -112,6 +112,7 @@ class SourceScopeScan:
         self._times_replaced = 0
         self._refused: dict[str, str] = {}
         self._to_ask = collection.planning.opened.unread.to_ask(part.source, part.source_scope)
+        self._known = collection.planning.opened.unread.keys(part.source, part.source_scope)
 
     @property
     def source_scope(self) -> str:
@@ -148,7 +149,9 @@ class SourceScopeScan:
         self._part.resumed = self._resumed is not None
         floors = {plan.stream: plan.floor for plan in self._plans}
         position = self._resumed.position if self._resumed else None
-        request = ScanRequest(self._part.source_scope, floors, position, self._to_ask, self._shared.streams)
+        request = ScanRequest(
+            self._part.source_scope, floors, position, self._to_ask, self._shared.streams, self._known
+        )
         self._pages = self._shared.source.scan(request)
         return self._pages
 

@@ -51,6 +51,10 @@ class KnownUnread:
         keys = [row.item.key for row in self._of(source, source_scope) if row.item.key.number]
         return tuple(keys[:ASKED_AT_ONCE])
 
+    def keys(self, source: str, source_scope: str) -> frozenset[ItemKey]:
+        """All of a source_scope."""
+        return frozenset(row.item.key for row in self._of(source, source_scope))
+
     def back_to(self, source: str, source_scope: str) -> datetime | None:
         """From where the next scan of a source_scope has to cover, so that it meets all that have no number."""
         floors = [row.read_from for row in self._of(source, source_scope) if row.read_from is not None]

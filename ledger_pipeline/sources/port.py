@@ -29,7 +29,8 @@ class ScanRequest:
     `position` is where an interrupted scan of the same floors stood (ScanPage.position), None to begin. `unread` are
     items with a number that an earlier scan could not read, to be asked for again, for all of `streams` whatever the
     floors, which may be empty then. Each comes back in the first pages, in `settled` or `unread`; also where `position`
-    is given.
+    is given. `known` are all items that earlier scans could not read, also those that are not asked for this time: they
+    show no outage, and no failure is waited for on their account.
     """
 
     source_scope: str
@@ -37,6 +38,7 @@ class ScanRequest:
     position: Mapping[str, Json] | None = None
     unread: tuple[ItemKey, ...] = ()
     streams: tuple[str, ...] = ()
+    known: frozenset[ItemKey] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,25 @@ def test_a_scan_asks_for_so_many_at_most_the_longest_untried_first() -> None:
     assert KnownUnread(tuple(rows)).to_ask("github", OTHER) == ()
 
 
+def test_a_scan_knows_of_all_that_could_not_be_read_also_of_what_it_does_not_ask_for(
+    github: Simulator, ledger: PostgresLedger
+) -> None:
+    keys = {ItemKey(PULL_REQUEST, n) for n in range(ASKED_AT_ONCE + 5)}
+    for key in keys:
+        note_unread(ledger, unread(key.number), source_scope=NAME)
+    requests: list[ScanRequest] = []
+
+    class Noting(Odd):
+        def scan(self, request: ScanRequest) -> Iterator[ScanPage]:
+            requests.append(request)
+            return self._source.scan(request)
+
+    with github_source(github.url) as source:
+        collect(Noting(source), ledger, scope(NAME), [THIS_WEEK])  # type: ignore[arg-type]
+    assert len(requests[0].unread) == ASKED_AT_ONCE
+    assert requests[0].known == keys
+
+
 # Items without a number.
 
 

@@ -38,10 +38,14 @@ class Asker:
 
     Where GitHub gives up on several questions in a row (an outage looks just like a question that is too heavy), the
     second is asked at once, and each further one after twice as long a wait as the one before. A server that fails
-    again and again counts as one that gives up, and until a whole page comes again at its first failure.
+    again and again counts as one that gives up, and until a whole page comes again at its first failure. Without
+    patience, because an item is known to be bad, that is so from the start: only a question for the repository's name,
+    which holds no item, is asked again and again.
     """
 
-    def __init__(self, client: GitHubClient, source_scope: str, schema: ServerSchema) -> None:
+    def __init__(
+        self, client: GitHubClient, source_scope: str, schema: ServerSchema, *, is_patient: bool = True
+    ) -> None:
         self.source_scope = source_scope
         owner, _, name = source_scope.partition("/")
         self._names = {"owner": owner, "name": name}
@@ -50,6 +54,7 @@ class Asker:
         self._meter = Meter()
         self._given_up = 0
         self._has_failed = False
+        self._is_patient = is_patient
         self._known_names = {source_scope.casefold()}
         self.began_at: datetime | None = None
         """GitHub's time at the first answer; None before."""
@@ -59,6 +64,8 @@ class Asker:
         query: str,
         variables: Mapping[str, Any],
         allowed: Callable[[GraphQLError], bool] = no_error,
+        *,
+        is_patient: bool | None = None,
     ) -> Answer:
         """The answer. Raises as `GitHubClient.query_partially` does, QueryTooHeavyError for ServerFailedError.
 
@@ -67,7 +74,9 @@ class Asker:
         """
         if self._given_up > 1:
             self._client.pause(self._given_up - 2)
-        question = partial(self._client.query_partially, allowed=allowed, is_patient=not self._has_failed)
+        if is_patient is None:
+            is_patient = self._is_patient and not self._has_failed
+        question = partial(self._client.query_partially, allowed=allowed, is_patient=is_patient)
         all_variables = {**self._names, **variables}
         while True:
             adapted = self._schema.adapted(query)
@@ -95,7 +104,7 @@ class Asker:
         Raises SourceUnavailable where even the repository's name does not come: then it is no item's doing.
         """
         try:
-            self.ask(NAME, {})
+            self.ask(NAME, {}, is_patient=not self._is_patient)
         except QueryTooHeavyError as error:
             seconds = retry_after_seconds if error.retry_after_seconds is None else error.retry_after_seconds
             raise self.unavailable(

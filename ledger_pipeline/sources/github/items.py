@@ -1,9 +1,9 @@
 """Single items, asked for by number, ever more lightly where GitHub gives up or answers null.
 
 One bad pull request costs, when it is asked for by number, a question for its merge with a page of its reviews and one
-for its merge alone; one whether it is there, where nobody knows when it was made. Only where the merge comes, its
-reviews are asked for in smaller pages (of 5 and 1). Whatever GitHub answers, it is MOST_REQUESTS at most. An issue
-costs at most two.
+for its merge alone; in between one whether it is there, where nobody knows when it was made. Only where the merge
+comes, its reviews are asked for in smaller pages (of 5 and 1). Whatever GitHub answers, it is MOST_REQUESTS at most. An
+issue costs at most two.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ class ItemReader:
         self._streams = streams
         self._sizes = sizes
         self._requests = 0
-        self._has_given_up = False
+        self._has_given_up = self._has_looked = False
 
     def reader(self, part: RepositoryPart) -> Reader:
         """Reads the payloads of an answer."""
@@ -76,7 +76,7 @@ class ItemReader:
         `created` is when it was made, where that is known.
         """
         reading = Reading(key, created)
-        self._requests = 0
+        self._requests, self._has_looked = 0, False
         try:
             if key.kind == PULL_REQUEST:
                 self._pull_request(of, reading)
@@ -95,6 +95,9 @@ class ItemReader:
             return
         page = self._review_page(of, reading, None, lambda: iter(REVIEW_PAGES[:1]))
         if page is None:
+            if reading.created is None:
+                # First, so that GitHub does not give up twice in a row.
+                self._look(of, reading)
             reading.problem = None
             if self._merge(of, reading):
                 page = self._review_page(of, reading, None, lambda: iter(REVIEW_PAGES[1:]))
@@ -176,6 +179,7 @@ class ItemReader:
                 raise _Gone
             return
         part, node = answered
+        self._has_looked = True
         reading.created = listed(node, part.answer.date).created
         reading.problem = problem
 
@@ -219,9 +223,9 @@ class ItemReader:
         return None
 
     def _check_answering(self, reading: Reading) -> None:
-        """See that what failed last failed for the item: in an outage everything does."""
-        if self._has_given_up and reading.problem is not None:
-            self._has_given_up = False
+        """See that what failed last failed for the item, unless it was seen meanwhile: in an outage all does."""
+        has_given_up, self._has_given_up = self._has_given_up, False
+        if has_given_up and not self._has_looked and reading.problem is not None:
             self._asker.check_answering(reading.problem)
 
     def _take(self, reading: Reading, part: Reading) -> None:

@@ -70,13 +70,15 @@ class Scan:
         self._wanted = frozenset(
             key for key in request.unread if again.intersection(STREAMS_OF_KIND[key.kind]) <= self._streams
         )
-        self._asker = Asker(client, request.source_scope, schema or ServerSchema())
+        self._known = request.known.union(request.unread)
+        self._asker = Asker(client, request.source_scope, schema or ServerSchema(), is_patient=not self._known)
         self._items = ItemReader(self._asker, self._streams, self._sizes)
         self._unread_items = ItemReader(self._asker, again, self._sizes)
         self._refused: dict[str, str] = {}
         self._forbidden: dict[str, str] = {}
         self._given_up_in_a_row = 0
         self._short: list[str] = []
+        self._tried: dict[ItemKey, UnreadItem] = {}
         self._begin()
         self._is_resumed = request.position is not None and resume(self._connections, request.position)
 
@@ -141,7 +143,7 @@ class Scan:
 
     def _count_given_up(self, unread: Set[ItemKey]) -> None:
         """Count what one page could not read. Raises SourceUnavailable where that has become too much in a row."""
-        new = len(unread - self._wanted)
+        new = sum(key.number == 0 or key not in self._known for key in unread)
         self._given_up_in_a_row = self._given_up_in_a_row + new if unread else 0
         if self._given_up_in_a_row > MOST_IN_A_ROW:
             raise self._asker.unavailable(f"GitHub gives up on more than {MOST_IN_A_ROW} items in a row")
@@ -201,6 +203,9 @@ class Scan:
             if item.number is None:
                 problem = "GitHub answers null for it" if node is None else "its number cannot be used"
                 gathered.cannot_read(UnreadItem(ItemKey(kind, 0), problem, item.created, answered_at))
+            elif ItemKey(kind, item.number) in self._tried:
+                gathered.cannot_read(self._tried[ItemKey(kind, item.number)])
+                read_here.append(item)
             elif item.number not in known:
                 reading = self._items.by_number(part, ItemKey(kind, item.number), item.created)
                 if reading.is_gone:
@@ -267,6 +272,8 @@ class Scan:
             reading = self._unread_items.by_number(part, key)
             if not reading.is_gone:
                 gathered.take(reading, part.answer.date)
+                if reading.problem is not None:
+                    self._tried[key] = reading.unread(part.answer.date)
             if reading.is_gone or reading.problem is None:
                 gathered.settle(key)
 

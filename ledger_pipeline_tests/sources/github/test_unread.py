@@ -10,10 +10,12 @@ from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.sources.github.items import MOST_REQUESTS
-from ledger_pipeline.sources.github.scan import Scan
+from ledger_pipeline.sources.github.scan import MOST_IN_A_ROW, Scan
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import (
     After,
+    BadItem,
+    Damage,
     Failure,
     Fault,
     HeavyItem,
@@ -191,8 +193,8 @@ def test_one_bad_pull_request_costs_a_bounded_number_of_requests_and_waits_in_be
     assert len(github.requests) <= 20
     github.clear_requests()
     [page] = again(github, ItemKey("pull_request", 50))
-    # The repository; by number with reviews, and without; whether it is there.
-    assert [request.status for request in github.requests] == [200, 502, 502, 200]
+    # The repository; by number with reviews; whether it is there; without reviews.
+    assert [request.status for request in github.requests] == [200, 502, 200, 502]
     assert page.unread[0].earliest == MONDAY
 
 
@@ -212,6 +214,61 @@ def test_wherever_it_stands_it_costs_a_handful_of_refused_requests(github: Simul
     # A server that fails is asked the same some times more at first (here 2), after waits of its own.
     assert len(refused) <= (8 if status == 502 else 12)
     assert sum(time.slept) <= 20
+
+
+@pytest.mark.parametrize("is_listed", [False, True], ids=["below the floor", "above the floor"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        HeavyItem(10),
+        HeavyItem(10, status=500),
+        BadItem(10, Damage.DROPPED),
+        BadItem(10, Failure.NO_DATA),
+        BadItem(10, Failure.SERVER_ERROR, review="4000000010"),
+    ],
+    ids=repr,
+)
+def test_an_item_that_is_known_to_be_bad_is_not_waited_for(github: Simulator, fault: Fault, is_listed: bool) -> None:
+    pull_requests = (merged(n, MONDAY + n * HOUR, reviews=(review(n, MONDAY),)) for n in range(1, 21))
+    github.replace_world(world(*pull_requests, issue(30)))
+    always(github, fault)
+    time, key = Time(), ItemKey("pull_request", 10)
+    floors = dict.fromkeys(GITHUB_STREAMS, MONDAY if is_listed else LATER - HOUR)
+    with client(github.url, time, retries=4, max_wait_seconds=60) as asking:
+        pages = list(Scan(asking, ScanRequest(NAME, floors, unread=(key,)), 100).pages())
+    assert unread(pages).keys() == {key}
+    assert sum(time.slept) <= (4 if is_listed else 1)
+    assert len(github.requests) <= (20 if is_listed else 9)
+    if is_listed:
+        assert len({id_ for id_ in event_ids(pages) if ":pr:" in id_} | {f"github:pr:{NAME}:10"}) == 20
+
+
+def test_a_short_outage_is_sat_out_where_an_item_is_known_to_be_bad(github: Simulator) -> None:
+    github.faults.next(*[Failure.SERVER_ERROR] * 3)
+    time = Time()
+    with client(github.url, time, retries=4, max_wait_seconds=60) as asking:
+        request = ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY), unread=(SEVEN,))
+        pages = list(Scan(asking, request, 100).pages())
+    assert event_ids(pages) == ALL
+    assert settled(pages) == [SEVEN]
+    assert time.slept[:2] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_items_that_are_known_to_be_bad_are_no_outage_however_many_stand_in_a_row(
+    github: Simulator, is_known: bool
+) -> None:
+    bad = range(2, 2 + MOST_IN_A_ROW + 1)
+    github.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, MOST_IN_A_ROW + 4))))
+    always(github, *(HeavyItem(n) for n in bad))
+    known = frozenset(ItemKey("pull_request", n) for n in bad) if is_known else frozenset[ItemKey]()
+    with client(github.url) as asking:
+        scan_of_all = Scan(asking, ScanRequest(NAME, {PULL_REQUESTS: MONDAY}, known=known), 100).pages()
+        if is_known:
+            assert event_ids(list(scan_of_all)) == [f"github:pr:{NAME}:1", f"github:pr:{NAME}:{MOST_IN_A_ROW + 3}"]
+        else:
+            with pytest.raises(SourceUnavailable, match="items in a row"):
+                list(scan_of_all)
 
 
 def test_bad_items_in_a_row_cost_less_each(github: Simulator) -> None:
@@ -301,7 +358,7 @@ def test_an_item_takes_no_more_than_so_many_requests(github: Simulator) -> None:
     github.replace_world(world(pull_request(7, reviews=tuple(review(n, MONDAY) for n in range(150)))))
     always(github, HeavyItem(7, reviews_over=1))
     [page] = again(github, SEVEN)
-    assert len(github.requests) == 1 + MOST_REQUESTS + 1  # the page, the item, and whether GitHub answers at all
+    assert len(github.requests) == 1 + MOST_REQUESTS  # the page, and the item
     assert page.unread[0].reason == f"its reviews take more than {MOST_REQUESTS} requests"
     assert page.unread[0].earliest == MONDAY
 
