@@ -26,7 +26,7 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.local.dagster_services import DagsterServices, dagster_services
 from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.local.environment import DAGSTER_YAML
-from ledger_pipeline.local.processes import free_port, leashed, stop
+from ledger_pipeline.local.processes import child_process, free_port
 from ledger_pipeline.settings import ANY_CLOCK_SECONDS, Settings, read_settings
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, Issue, PullRequest
@@ -233,16 +233,12 @@ def running_worker(stack: Stack, **environment: str) -> Iterator[WorkerProcess]:
         **environment,
     }
     command = [sys.executable, "-c", "from ledger_pipeline.cli.app import main; main()", "worker"]
-    with (stack.folder / "worker.log").open("ab") as log:
-        process = subprocess.Popen(leashed(command), env=own, stdout=log, stderr=log)
-    worker = WorkerProcess(process, f"http://127.0.0.1:{health}")
-    try:
-        eventually(lambda: process.poll() is not None or _is_ready(worker.health_url), READY_SECONDS)
-        assert process.poll() is None, (stack.folder / "worker.log").read_text()[-3000:]
+    log = stack.folder / "worker.log"
+    with child_process(command, log, own) as child:
+        worker = WorkerProcess(child.popen, f"http://127.0.0.1:{health}")
+        eventually(lambda: child.ended() or _is_ready(worker.health_url), READY_SECONDS)
+        assert child.ended() is None, log.read_text()[-3000:]
         yield worker
-    finally:
-        if process.poll() is None:
-            stop(process)
 
 
 @pytest.fixture(scope="session")
