@@ -1,18 +1,15 @@
-"""Ethereum signatures: who signed a message, and how addresses are compared. Knows eth-account alone.
+"""Ethereum signatures: who signed a message, and how addresses are compared. Knows eth-keys alone.
 
-Imported when something is recovered: eth-account takes seconds to load, and most commands never need it.
+Imported when something is recovered: most commands never need it. Not eth-account, whose keys of other kinds take a
+second to load.
 """
-
-import sys
 
 from ledger_pipeline.core.errors import WrongSignature
 
-# 27 and 28, which some hardware wallets count from zero. eth-account would take a transaction's too (35 and more),
-# and the system we join refuses them.
+# 27 and 28, which some hardware wallets count from zero. A transaction's (35 and more) are of no message.
 _RECOVERY_IDS = (0, 1, 27, 28)
-
-# As it was before eth-account; while another thread imports it, it is too late to look.
-_RECURSION_LIMIT = sys.getrecursionlimit()
+# EIP-191, version 0x45: what `personal_sign` puts before a message, then how many bytes it has.
+_PERSONAL = b"\x19Ethereum Signed Message:\n"
 
 
 def recover_signer(message: str, signature: str) -> str:
@@ -21,13 +18,10 @@ def recover_signer(message: str, signature: str) -> str:
     Any well-formed signature recovers to some address: that of a stranger where it is of another message. Raises
     WrongSignature for what is no signature: `0x` and 65 bytes in hex.
     """
-    from eth_account import Account
-    from eth_account.messages import encode_defunct
+    from eth_keys.datatypes import Signature
     from eth_keys.exceptions import BadSignature
+    from eth_utils.crypto import keccak
     from eth_utils.exceptions import ValidationError
-
-    # It brings py_ecc, which lets the whole process recurse beyond its stack: nested JSON would crash it, not raise.
-    sys.setrecursionlimit(_RECURSION_LIMIT)
 
     digits = signature.removeprefix("0x")
     try:
@@ -42,7 +36,10 @@ def recover_signer(message: str, signature: str) -> str:
     if raw[-1] not in _RECOVERY_IDS:
         raise WrongSignature(f"the signature ends in {raw[-1]:#04x}, not in 0x1b or 0x1c, so it is not of a message")
     try:
-        return str(Account.recover_message(encode_defunct(text=message), signature=raw))
+        content = message.encode()
+        hashed = keccak(b"%b%d%b" % (_PERSONAL, len(content), content))
+        made = Signature(signature_bytes=raw[:-1] + bytes([raw[-1] % 27]))
+        return made.recover_public_key_from_msg_hash(hashed).to_checksum_address()
     except (BadSignature, ValidationError, ValueError) as error:
         raise WrongSignature(f"no key can have made this signature: {error}") from None
 

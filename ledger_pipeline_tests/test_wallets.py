@@ -144,7 +144,7 @@ except RecursionError:
 
 
 def test_recovering_leaves_the_process_its_recursion_limit() -> None:
-    # eth-account brings a library that raises it beyond the stack: the next nested JSON then crashed the process.
+    # eth-account would bring a library that raises it beyond the stack: the next nested JSON then crashed the process.
     answer = subprocess.run(
         [sys.executable, "-c", NESTED, MESSAGE, SIGNATURE], capture_output=True, text=True, check=False
     )

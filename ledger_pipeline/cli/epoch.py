@@ -28,8 +28,6 @@ from ledger_pipeline.pipeline.settle import correct, draft_statement, spec_diffe
 from ledger_pipeline.pipeline.unread import exclusion_of, left_out_text
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Outcome, Statement
-from ledger_pipeline.verification.inputs_root import inputs_root
-from ledger_pipeline.verification.record import facts_of
 
 if TYPE_CHECKING:
     from ledger_pipeline.temporal_bridge.finalize_contract import FinalizeEpochResult
@@ -212,6 +210,10 @@ def sign_data(
     as_json: Json = False,
 ) -> None:
     """Print the exact message to sign (EIP-191, personal_sign), and on standard error who gets what by it."""
+    # Here, for no other command needs an archive's models, which take time to make.
+    from ledger_pipeline.verification.inputs_root import inputs_root
+    from ledger_pipeline.verification.record import facts_of
+
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
         draft = draft_statement(access.ledger, access.scope, epoch, accept_pinned_spec=accept_pinned_spec)
