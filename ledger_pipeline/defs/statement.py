@@ -10,7 +10,7 @@ from ledger_pipeline.charts import payouts_png
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.charts import picture
-from ledger_pipeline.defs.failures import domain_failures
+from ledger_pipeline.defs.failures import Failed, domain_failures
 from ledger_pipeline.defs.keys import EPOCH, PAYOUT_STATEMENT
 from ledger_pipeline.defs.metadata import Metadata, run_trigger
 from ledger_pipeline.defs.partition_checks import check_outputs, evaluation, latest_materializations
@@ -111,7 +111,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
         if wrong:
             # What blocks downstream in Dagster is a result of the step's own check; ours are a partition each.
             problem = plain_message(f"{len(wrong)} numbers do not follow: {'; '.join(wrong[:3])}")
-            raise dg.Failure(problem, allow_retries=False)
+            raise Failed(problem, allow_retries=False)
         yield from check_outputs(context)
 
     return payout_statement
