@@ -61,6 +61,9 @@ def cpu_time_of_commands() -> Iterator[Figure]:
             "LEDGER_HOME": folder,
             "LEDGER_REPO_SPEC": str(write_repo_spec(Path(folder), REPO)),
             "DATABASE_URL": ledger_url,
+            # Compiled once, as an installation is, whatever this process was told.
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(Path(folder) / "bytecode"),
         }
         verifying = ["verify", "--archive", str(archive)]
         bare, *commands = _best_cpu_seconds(
@@ -72,7 +75,7 @@ def cpu_time_of_commands() -> Iterator[Figure]:
 
 
 def _collecting_what_is_covered(environment: Mapping[str, str]) -> Figure:
-    """The clock of GitHub stands still within the epoch: after the first collection there is nothing to ask."""
+    """An epoch that has ended: the first collection covers it, and the others have nothing to ask."""
     now = datetime.now(UTC).replace(microsecond=0)
     instance = {
         "DAGSTER_HOME": str(Path(environment["LEDGER_HOME"]) / "dagster"),
@@ -87,13 +90,15 @@ def _collecting_what_is_covered(environment: Mapping[str, str]) -> Figure:
             "GITHUB_TOKEN": "token-of-nobody",
             "GITHUB_CLOCK_TOLERANCE_SECONDS": str(ANY_CLOCK_SECONDS),
         }
-        _cpu_seconds([RUN, "collect"], collecting)
-        empty, ours = _best_cpu_seconds([([EMPTY_RUN], {**environment, **instance}), ([RUN, "collect"], collecting)])
+        covered = [RUN, "collect", "--epoch", "last-1"]
+        ours, empty = _best_cpu_seconds([(covered, collecting), ([EMPTY_RUN], {**environment, **instance})])
     return Figure("CPU time: `collect` of a covered epoch over an empty Dagster run", ours / empty, "at most 1.3")
 
 
 def _best_cpu_seconds(programs: Sequence[tuple[Sequence[str], Mapping[str, str]]]) -> list[float]:
-    """Of each program with its environment: in turn, for a machine that is busy is so for a while."""
+    """Of each program with its environment, once compiled: in turn, for a machine that is busy is so for a while."""
+    for program in programs:
+        _cpu_seconds(*program)
     rounds = [[_cpu_seconds(*program) for program in programs] for _ in range(TIMES)]
     return [min(seconds) for seconds in zip(*rounds, strict=True)]
 
