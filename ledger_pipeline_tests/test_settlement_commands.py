@@ -1,6 +1,6 @@
 """The commands after collection: what each prints, and what it says in one line where it cannot do what was asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -132,7 +132,10 @@ def test_a_list_is_bound_as_a_whole_or_not_at_all(run: Run, ledger: PostgresLedg
 def test_who_counts_for_nobody_is_listed_with_what_is_at_stake(run: Run, ledger: PostgresLedger) -> None:
     collected(ledger, users={})
     rows = run("identities", "unresolved", "--json").json
-    assert [(row["login"], row["events"], row["units"]) for row in rows] == [("ada", 2, "2000"), ("grace", 1, "500")]
+    assert [(row["login"], row["events"], row["units_milli"]) for row in rows] == [
+        ("ada", 2, "2000"),
+        ("grace", 1, "500"),
+    ]
     assert "2 accounts without a user, 1 epochs" in run("identities", "unresolved", *EPOCH).out
 
 
@@ -213,7 +216,7 @@ def test_an_event_is_judged_with_a_note_and_only_where_it_is_curated(run: Run, l
 def test_allocations_are_proposed_decided_and_taken_back(run: Run, ledger: PostgresLedger) -> None:
     collected(ledger)
     proposed = run("allocations", "propose", *EPOCH, "--json").json
-    assert [(row["user_id"], row["proposed_units"]) for row in proposed] == [
+    assert [(row["user_id"], row["proposed_units_milli"]) for row in proposed] == [
         ("user-ada", "2000"),
         ("user-grace", "500"),
     ]
@@ -221,9 +224,9 @@ def test_allocations_are_proposed_decided_and_taken_back(run: Run, ledger: Postg
     assert run(*decide, "--units-milli", "7").code == 2  # no reason
     assert run(*decide).code == 2
     assert "as agreed" in run(*decide, "--units-milli", "7", "--reason", "as agreed").out
-    assert run("allocations", "propose", *EPOCH, "--json").json[0]["final_units"] == "7"
+    assert run("allocations", "propose", *EPOCH, "--json").json[0]["final_units_milli"] == "7"
     assert run(*decide, "--clear").code == 0
-    assert run("allocations", "list", *EPOCH, "--json").json[0]["final_units"] is None
+    assert run("allocations", "list", *EPOCH, "--json").json[0]["final_units_milli"] is None
 
 
 def test_a_pool_takes_components_with_evidence_while_it_is_open(run: Run, ledger: PostgresLedger) -> None:
@@ -408,6 +411,45 @@ def test_verify_says_what_is_signed_and_compares_the_approvers_that_one_knows(ru
     assert "follows from --approvers" in strangers.out
     assert strangers.code == 1
     assert run("verify", *EPOCH, "--approvers", "ada").code == 2
+
+
+def keys_of(value: object) -> Iterator[str]:
+    """Every key of JSON, however deep; but for those of payouts, which the system we join names."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from keys_of(None if key == "payouts" else inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys_of(inner)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("allocations", "list", *EPOCH),
+        ("identities", "unresolved", *EPOCH),
+        ("epoch", "show", *EPOCH),
+        ("epoch", "list"),
+        ("epoch", "sign-data", *EPOCH),
+        ("verify", *EPOCH),
+    ],
+    ids=" ".join,
+)
+def test_a_key_of_json_that_holds_milli_units_says_so(
+    run: Run, ledger: PostgresLedger, arguments: tuple[str, ...]
+) -> None:
+    if "verify" in arguments:
+        finalized(ledger)
+    elif "unresolved" in arguments:
+        collected(ledger, users={})
+    else:
+        reviewed(ledger)
+    printed = run(*arguments, "--json").json
+    keys = set(keys_of(printed))
+    assert printed
+    assert [key for key in keys if "units" in key.lower() and not key.endswith("_milli")] == []
+    assert any(key.endswith("_milli") for key in keys) or "sign-data" in arguments
 
 
 def test_what_is_not_finalized_cannot_be_verified_or_exported(run: Run, ledger: PostgresLedger) -> None:

@@ -89,7 +89,11 @@ def _print(epoch: Epoch, allocations: list[Allocation], *, as_json: bool) -> Non
 
 
 def _strings(allocation: Allocation) -> dict[str, object]:
-    """As JSON: units as strings, for they may be larger than JSON keeps exact."""
-    final = allocation.final_units
-    units = {"proposed_units": str(allocation.proposed_units), "final_units": None if final is None else str(final)}
-    return {**asdict(allocation), **units}
+    """As JSON: milli-units as strings, for they may be larger than JSON keeps exact."""
+    row = asdict(allocation)
+    proposed, final = row.pop("proposed_units"), row.pop("final_units")
+    return {
+        **row,
+        "proposed_units_milli": str(proposed),
+        "final_units_milli": None if final is None else str(final),
+    }

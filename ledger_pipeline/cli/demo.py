@@ -37,7 +37,13 @@ def _plain(report: DemoReport) -> dict[str, object]:
 
 
 def _signed(report: DemoReport) -> dict[str, object] | None:
-    return None if report.signed is None else {**asdict(report.signed), "archive": str(report.signed.archive)}
+    if report.signed is None:
+        return None
+    payouts = [
+        {"user_id": user, "units_milli": str(units), "share": share, "amount_credits": str(credits_)}
+        for user, units, share, credits_ in report.signed.payouts
+    ]
+    return {**asdict(report.signed), "payouts": payouts, "archive": str(report.signed.archive)}
 
 
 def _print(report: DemoReport) -> None:

@@ -15,6 +15,7 @@ from ledger_pipeline.core.identifiers import broken_ids, case_twins, lookalikes,
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.settlement_port import UnresolvedAccount
 
 app = typer.Typer(help="Which account belongs to which user of the DAO.", no_args_is_help=True)
 
@@ -85,7 +86,7 @@ def unresolved(epoch_name: Epoch = None, scope_key: ScopeKey = None, as_json: Js
             epochs = [access.epoch(epoch_name)]
         accounts = access.ledger.identities.unresolved(epochs)
     if as_json:
-        print_json([{**asdict(account), "units": str(account.units)} for account in accounts])
+        print_json([_account_json(account) for account in accounts])
         return
     rows = [
         [account.login, account.provider, account.external_id, account.events, units_text(account.units)]
@@ -93,6 +94,13 @@ def unresolved(epoch_name: Epoch = None, scope_key: ScopeKey = None, as_json: Js
     ]
     columns = ["login", "provider", "account", "events", "units at stake"]
     print_table(f"{len(rows)} accounts without a user, {len(epochs)} epochs", columns, rows)
+
+
+def _account_json(account: UnresolvedAccount) -> dict[str, object]:
+    """The milli-units at stake as a string, for they may be larger than JSON keeps exact."""
+    row = asdict(account)
+    units_milli = str(row.pop("units"))
+    return {**row, "units_milli": units_milli}
 
 
 def _quoted(ids: tuple[str, ...]) -> str:

@@ -282,13 +282,13 @@ def _json(
                     {
                         "kind": kind.kind,
                         "weight_milli": str(kind.weight_milli),
-                        "units": str(kind.units),
+                        "units_milli": str(kind.units),
                         "event_ids": list(kind.event_ids),
                     }
                     for kind in account.events
                 ],
-                "decided_units": None if account.decided_units is None else str(account.decided_units),
-                "total_units": str(account.total_units),
+                "decided_units_milli": None if account.decided_units is None else str(account.decided_units),
+                "total_units_milli": str(account.total_units),
                 "share": account.share,
                 "amount_credits": str(account.amount_credits),
             }

@@ -94,7 +94,7 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     # Somebody unknown did something: who, and what is at stake.
     [account] = ok("identities", "unresolved", *of_epoch, "--json").json
     assert (account["login"], account["external_id"], account["events"]) == ("ana", str(ANA.database_id), 3)
-    assert account["units"] == "1800"
+    assert account["units_milli"] == "1800"
     bindings = tmp_path / "bindings.csv"
     bindings.write_text(f"external_id,user_id\n{ANA.database_id},user-ana\n")
     assert ok("identities", "import", str(bindings)).out == "1 bound, 0 were so already\n"
@@ -125,8 +125,8 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert "is locked: it is in review" in late.err
     run_in_dagster(stack, ALLOCATE_EPOCH_JOB, week)
     allocations = {each["user_id"]: each for each in ok("allocations", "list", *of_epoch, "--json").json}
-    assert allocations["user-ana"]["proposed_units"] == "1500"
-    assert allocations["user-bo"]["final_units"] == "500"
+    assert allocations["user-ana"]["proposed_units_milli"] == "1500"
+    assert allocations["user-bo"]["final_units_milli"] == "500"
 
     # Signed. A stranger's signature is refused with its own error and writes nothing.
     message = ok("epoch", "sign-data", *of_epoch).out
