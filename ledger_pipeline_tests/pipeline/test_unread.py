@@ -224,6 +224,24 @@ def test_an_item_without_a_number_is_looked_for_where_it_was_met_until_it_is_rea
     assert known(ledger) == []
 
 
+def test_an_item_that_cannot_even_be_listed_holds_up_nothing_and_is_read_once_it_can_be(
+    github: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    github.replace_world(world(BAD, GOOD))
+    always(github, HeavyItem(7, is_unlisted=True))
+    for hours in range(2):
+        github.set_clock(NOW + hours * HOUR)
+        report = run()
+        assert report.failures == []
+        assert stored_ids(ledger) == OF_GOOD
+        assert known(ledger) == [ItemKey(PULL_REQUEST, 0)]
+        assert {cursor.watermark for cursor in ledger.cursors(SCOPE_ID, "github").values()} == {NOW + hours * HOUR}
+    mended(github, NOW + 2 * HOUR)
+    run()
+    assert stored_ids(ledger) == [*OF_GOOD, *OF_BAD]
+    assert known(ledger) == []
+
+
 def test_one_met_before_an_interruption_is_looked_for_again_by_the_scan_that_goes_on(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:

@@ -108,6 +108,34 @@ query Activity(
     + _REVIEWS
 )
 
+# Where the item behind a cursor ends, and nothing of the item: the way past one that GitHub cannot even list.
+PLACE = """
+query Place(
+  $owner: String!, $name: String!,
+  $withPullRequests: Boolean!, $pullRequestsAfter: String,
+  $withIssues: Boolean!, $issuesAfter: String, $issuesSince: DateTime
+) {
+  rateLimit { cost remaining }
+  repository(owner: $owner, name: $name) {
+    databaseId
+    nameWithOwner
+    allIssues: issues(first: 1) @include(if: $withIssues) { totalCount }
+    pullRequests(
+      first: 1, after: $pullRequestsAfter, orderBy: {field: UPDATED_AT, direction: DESC}
+    ) @include(if: $withPullRequests) {
+      totalCount
+      pageInfo { hasNextPage endCursor }
+    }
+    issues(
+      first: 1, after: $issuesAfter, orderBy: {field: UPDATED_AT, direction: DESC}, filterBy: {since: $issuesSince}
+    ) @include(if: $withIssues) {
+      totalCount
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+}
+"""
+
 # The least that can be asked of a repository: where this gets no answer, it is not an item's doing.
 NAME = """
 query Name($owner: String!, $name: String!) {

@@ -7,7 +7,8 @@ What one bad item costs beside the pages: where GitHub gives up, a page of 100 i
 each connection then as a light page, which only lists items (1, LIGHT_TRIES where that fails too: an outage). Then
 each item that is listed and was not read is asked for by number (`items`). Where a page holds a null, only the light
 page and the items it was not read from are asked for. A later scan asks for an item that could not be read by number
-alone, and meets it in a page only once it is updated.
+alone, and meets it in a page only once it is updated. An item that GitHub cannot even list is passed by its cursor,
+and has no number then.
 
 A list that ends has to hold as many items as GitHub counts. Where it lacks some, its last page is asked for once more,
 and those are looked for at its front that may have moved there meanwhile. Where some are lacking then, the
@@ -18,8 +19,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 
-from ledger_pipeline.core.errors import SourceRefused
+from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import (
+    GITHUB,
     GITHUB_STREAMS,
     ISSUES,
     PULL_REQUESTS,
@@ -27,6 +29,7 @@ from ledger_pipeline.core.events import (
     ActivityEvent,
     SkippedActivity,
 )
+from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.unread import KIND_OF_STREAM, STREAMS_OF_KIND, ItemKey, UnreadItem
 from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_of_a_node, without_failed_nodes
 from ledger_pipeline.sources.github.capabilities import ServerSchema
@@ -37,9 +40,9 @@ from ledger_pipeline.sources.github.forbidden import forbidden_connections, is_o
 from ledger_pipeline.sources.github.gathering import Gathered
 from ledger_pipeline.sources.github.items import ItemReader
 from ledger_pipeline.sources.github.page_size import PageSizes
-from ledger_pipeline.sources.github.payloads import Listed, Page, UnusablePayload, listed, read
+from ledger_pipeline.sources.github.payloads import REASON_CHARACTERS, Listed, Page, UnusablePayload, listed, read
 from ledger_pipeline.sources.github.position import Connection, position_of, reached, resume
-from ledger_pipeline.sources.github.queries import ACTIVITY
+from ledger_pipeline.sources.github.queries import ACTIVITY, PLACE
 from ledger_pipeline.sources.port import SCAN_OVERLAP, ScanPage, ScanRequest
 
 # How often even the lightest page is asked for: where that gets no answer, it is not an item's doing.
@@ -51,6 +54,10 @@ MOST_IN_A_ROW = 10
 
 # What GitHub says of a cursor it does not know, or no more.
 _REFUSED_CURSOR = "not appear to be a valid cursor"
+
+
+class _CannotList(SourceUnavailable):
+    """GitHub gives up even on the lightest page."""
 
 
 class Scan:
@@ -132,8 +139,13 @@ class Scan:
             raise self._asker.unavailable("GitHub gives up even on a query for the repository's name")
         known = set(gathered.unread)
         for connection in connections:
-            part, page = self._unless_short(connection, *self._light_page(connection), self._light_page)
-            self._read_listed(part, connection, page, set(), gathered)
+            try:
+                part, page = self._unless_short(connection, *self._light_page(connection), self._light_page)
+                self._read_listed(part, connection, page, set(), gathered)
+            except _CannotList as error:
+                part, page = self._place(connection, error)
+                if page.nodes:
+                    self._note_unlisted(connection, part, error, gathered)
             self._move(part, connection, page, [], gathered)
         unread = gathered.unread.keys() - known
         if unread:
@@ -149,16 +161,30 @@ class Scan:
             raise self._asker.unavailable(f"GitHub gives up on more than {MOST_IN_A_ROW} items in a row")
 
     def _light_page(self, connection: Connection) -> tuple[RepositoryPart, Page]:
-        """The page of a connection with hardly anything of its items. Raises SourceUnavailable if there is none."""
+        """The page of a connection with hardly anything of its items. Raises _CannotList if there is none."""
         for _ in range(LIGHT_TRIES):
             try:
                 return self._page_alone(connection, whole=False)
             except QueryTooHeavyError as error:
                 last = error
-        raise self._asker.unavailable(
-            f"GitHub gives up even on the lightest page, {LIGHT_TRIES} times: {last.problem}",
-            retry_after_seconds=last.retry_after_seconds,
-        )
+        problem = f"GitHub gives up even on the lightest page, {LIGHT_TRIES} times: {last.problem}"
+        raise _CannotList(GITHUB, self._request.source_scope, problem, retry_after_seconds=last.retry_after_seconds)
+
+    def _place(self, connection: Connection, error: _CannotList) -> tuple[RepositoryPart, Page]:
+        """The place of the next item as a page that holds null, or nothing at the end. Raises `error` without one."""
+        try:
+            part = self._part(self._asker.ask(PLACE, self._places([connection])))
+        except QueryTooHeavyError:
+            raise error from None
+        page = self._page_of(part, connection, nodes=[])
+        is_behind_one = page.total_count is None or connection.read < page.total_count or page.page_info.has_next_page
+        return part, page.model_copy(update={"nodes": [None]}) if is_behind_one else page
+
+    def _note_unlisted(
+        self, connection: Connection, part: RepositoryPart, error: _CannotList, gathered: Gathered
+    ) -> None:
+        key = ItemKey(_kind_of(connection), 0)
+        gathered.cannot_read(UnreadItem(key, plain_message(error.problem, REASON_CHARACTERS), None, part.answer.date))
 
     def _page_alone(self, connection: Connection, *, whole: bool = True) -> tuple[RepositoryPart, Page]:
         """The page of one connection. Raises QueryTooHeavyError."""
@@ -228,13 +254,25 @@ class Scan:
             beside: list[Listed] = []
             nulls = sum(reading.lacks_nodes and not reading.key.number for reading in readings)
             if nulls:
-                known = {reading.key.number for reading in readings}
-                light, light_page = self._light_page(connection)
-                beside = self._read_listed(light, connection, light_page, known, gathered)
-                if len(beside) + sum(item.number is None for item in _listed(light, light_page)) < nulls:
-                    problem = "GitHub answers null for it, and then does not list it"
-                    gathered.cannot_read(UnreadItem(ItemKey(kind, 0), problem, None, light.answer.date))
+                beside = self._read_beside(
+                    of, connection, {reading.key.number for reading in readings}, nulls, gathered
+                )
             self._move(of, connection, page, beside, gathered)
+
+    def _read_beside(
+        self, of: RepositoryPart, connection: Connection, known: set[int], nulls: int, gathered: Gathered
+    ) -> list[Listed]:
+        """Read what the light page lists in the place of so many `nulls`; what it tells of them."""
+        try:
+            part, page = self._light_page(connection)
+        except _CannotList as error:
+            self._note_unlisted(connection, of, error, gathered)
+            return []
+        beside = self._read_listed(part, connection, page, known, gathered)
+        if len(beside) + sum(item.number is None for item in _listed(part, page)) < nulls:
+            problem = "GitHub answers null for it, and then does not list it"
+            gathered.cannot_read(UnreadItem(ItemKey(_kind_of(connection), 0), problem, None, part.answer.date))
+        return beside
 
     def _move(
         self, part: RepositoryPart, connection: Connection, page: Page, beside: Sequence[Listed], gathered: Gathered
@@ -328,32 +366,40 @@ class Scan:
         whole: bool,
         allowed: Callable[[GraphQLError], bool] = is_of_a_node,
     ) -> Answer:
+        variables: Mapping[str, Any] = {
+            **self._places(connections),
+            "whole": whole,
+            "pullRequestsFirst": self._sizes.pull_requests,
+            "withReviews": whole and REVIEWS in self._streams,
+            "reviewsFirst": self._sizes.reviews,
+            "issuesFirst": self._sizes.issues,
+        }
+        return self._asker.ask(ACTIVITY, variables, allowed)
+
+    def _places(self, connections: Sequence[Connection]) -> dict[str, Any]:
+        """What a query needs to know of these, and that it is not to ask for others."""
         pull_requests, issues = (
             next((connection for connection in connections if connection.name == of.name), None)
             for of in self._connections
         )
-        variables: Mapping[str, Any] = {
-            "whole": whole,
+        return {
             "withPullRequests": pull_requests is not None,
-            "pullRequestsFirst": self._sizes.pull_requests,
             "pullRequestsAfter": pull_requests and pull_requests.after,
-            "withReviews": whole and REVIEWS in self._streams,
-            "reviewsFirst": self._sizes.reviews,
             "withIssues": issues is not None,
-            "issuesFirst": self._sizes.issues,
             "issuesAfter": issues and issues.after,
             "issuesSince": _github_time(self._issues.floor),
         }
-        return self._asker.ask(ACTIVITY, variables, allowed)
 
     def _part(self, answer: Answer) -> RepositoryPart:
         without_failed_nodes(answer)
         return self._asker.part(answer)
 
-    def _page_of(self, part: RepositoryPart, connection: Connection) -> Page:
-        payload = part.repository.issues if connection.name == self._issues.name else part.repository.pull_requests
+    def _page_of(self, part: RepositoryPart, connection: Connection, **also: object) -> Page:
+        payload: object = (
+            part.repository.issues if connection.name == self._issues.name else part.repository.pull_requests
+        )
         try:
-            return read(Page, payload, part.answer.date)
+            return read(Page, {**payload, **also} if isinstance(payload, dict) else payload, part.answer.date)
         except UnusablePayload as error:
             # Malformed now and, as far as we can tell, on every further try: a person has to look.
             raise self._asker.refused(f"a page of {connection.name} is malformed: {error}") from None

@@ -123,12 +123,14 @@ class ShortPage:
 class HeavyItem:
     """502, or another `status`, to every query for more than the number and times of this pull request or issue.
 
-    With `reviews_over`, only to one that would bring more than so many of its reviews.
+    With `reviews_over`, only to one that would bring more than so many of its reviews. With `is_unlisted`, to every
+    query that would bring it at all, be it its number alone.
     """
 
     number: int
     reviews_over: int | None = None
     status: int = 502
+    is_unlisted: bool = False
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ def spoil(payload: Payload, fault: Odd) -> None:
 
 def is_too_heavy(payload: Payload, fault: HeavyItem) -> bool:
     """Whether GitHub would give up on the query that is answered so."""
-    for node, _ in _whole(payload.get("data"), fault.number):
+    least = frozenset[str]() if fault.is_unlisted else _LIGHT
+    for node, _ in _whole(payload.get("data"), fault.number, least):
         reviews = (node.get("reviews") or {}).get("nodes") or []
         if fault.reviews_over is None or len(reviews) > fault.reviews_over:
             return True
@@ -63,13 +64,13 @@ def holds(payload: Payload, fault: BadItem) -> bool:
     return False
 
 
-def _whole(value: Any, number: int) -> Iterator[tuple[Payload, Callable[[Any], None]]]:
-    """Every node of that number that holds more than a light page would, and what puts another in its place."""
+def _whole(value: Any, number: int, light: frozenset[str] = _LIGHT) -> Iterator[tuple[Payload, Callable[[Any], None]]]:
+    """Every node of that number that holds more than `light`, and what puts another in its place."""
     places: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in places:
-        if isinstance(inner, dict) and inner.get("number") == number and inner.keys() - _LIGHT:
+        if isinstance(inner, dict) and inner.get("number") == number and inner.keys() - light:
             yield inner, lambda new, key=key: value.__setitem__(key, new)  # type: ignore[misc]
-        yield from _whole(inner, number)
+        yield from _whole(inner, number, light)
 
 
 def _pages(value: Any, name: str) -> Iterator[Payload]:

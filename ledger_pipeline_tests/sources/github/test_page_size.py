@@ -99,7 +99,7 @@ def test_it_is_given_up_where_even_the_lightest_page_gets_no_answer(github: Simu
     github.faults.when(lambda _: True, Failure.BAD_GATEWAY)
     with pytest.raises(SourceUnavailable, match="gives up even on the lightest page, 2 times"):
         scan(github.url, MONDAY, streams=streams, page_size=4)
-    assert len(github.requests) == 2 + 2
+    assert len(github.requests) == 2 + 2 + 1  # pages, light pages, and the place behind the next item
 
 
 def test_sizes_give_way_together() -> None:
@@ -152,6 +152,6 @@ def test_an_outage_is_asked_less_and_less_often(github: Simulator) -> None:
     with client(github.url, time) as asking, pytest.raises(SourceUnavailable, match="lightest page"):
         list(Scan(asking, request, 40).pages())
     github.faults.clear()
-    # 40, 10, 2, 1 and a light page twice: first at once, for one page alone may have been too heavy.
-    assert len(github.requests) == 6
-    assert time.slept == [1.0, 2.0, 4.0, 8.0]
+    # 40, 10, 2, 1, a light page twice, and a place: first at once, for one page alone may have been too heavy.
+    assert len(github.requests) == 7
+    assert time.slept == [1.0, 2.0, 4.0, 8.0, 8.0]

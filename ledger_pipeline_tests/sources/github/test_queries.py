@@ -21,7 +21,7 @@ def schema(shared: Path) -> GraphQLSchema:
 
 
 def test_every_query_of_the_module_is_tested() -> None:
-    assert set(QUERIES) == {"ACTIVITY", "NAME", "PULL_REQUEST", "ISSUE"}
+    assert set(QUERIES) == {"ACTIVITY", "PLACE", "NAME", "PULL_REQUEST", "ISSUE"}
     assert [name for name in vars(queries) if name.endswith("_query")] == ["heads_query", "counts_query"]
 
 

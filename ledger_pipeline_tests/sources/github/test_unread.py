@@ -283,6 +283,39 @@ def test_bad_items_in_a_row_cost_less_each(github: Simulator) -> None:
     assert sum(time.slept) <= 3 * 10
 
 
+@pytest.mark.parametrize("bad", [1, 4, 5, 9])
+@pytest.mark.parametrize("page_size", [100, 2])
+@pytest.mark.parametrize("status", [502, 500])
+def test_an_item_that_cannot_even_be_listed_is_passed_and_unread_without_a_number(
+    github: Simulator, bad: int, page_size: int, status: int
+) -> None:
+    github.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, 10)), issue(30)))
+    always(github, HeavyItem(bad, status=status, is_unlisted=True))
+    pages = scan(github.url, MONDAY, page_size=page_size)
+    assert event_ids(pages) == [f"github:pr:{NAME}:{n}" for n in range(1, 10) if n != bad]
+    [item] = unread(pages).values()
+    assert item.key == ItemKey("pull_request", 0)
+    assert item.reason.startswith("GitHub gives up even on the lightest page, 2 times: GitHub answers")
+    assert (item.earliest, item.latest) == (None, LATER)
+    assert pages[-1].position is None
+    assert len(github.requests) <= 30
+
+
+def test_of_an_issue_too(github: Simulator) -> None:
+    always(github, HeavyItem(8, is_unlisted=True))
+    pages = scan(github.url, MONDAY)
+    assert event_ids(pages) == ALL[1:]
+    assert unread(pages).keys() == {ItemKey("issue", 0)}
+
+
+def test_a_null_whose_light_page_never_comes_is_unread_without_a_number(github: Simulator) -> None:
+    github.faults.on_request(1, NullNode("issues"))
+    github.faults.when(lambda asked: asked.number in (2, 3), Failure.BAD_GATEWAY)
+    pages = scan(github.url, MONDAY)
+    assert event_ids(pages) == ALL[1:]
+    assert unread(pages).keys() == {ItemKey("issue", 0)}
+
+
 def test_an_outage_is_no_items_fault(github: Simulator) -> None:
     always(github, Failure.BAD_GATEWAY)
     with pytest.raises(SourceUnavailable, match="lightest page"):

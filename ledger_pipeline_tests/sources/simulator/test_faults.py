@@ -198,6 +198,8 @@ def test_an_item_can_be_too_heavy_null_or_odd_and_is_listed_all_the_same(simulat
 
     two = {"number": 2, "title": "Change 2", "reviews": {"nodes": []}}
     assert answers(HeavyItem(1)) == answers(HeavyItem(1, reviews_over=1)) == []
+    simulator.faults.next(HeavyItem(1, is_unlisted=True))
+    assert post(simulator.url).status_code == 502
     assert answers(HeavyItem(1, reviews_over=2))[1] == answers(HeavyItem(3))[1] == two
     assert answers(NullItem(1)) == [None, two]
     odd = answers(OddField(1, "reviews.nodes.1.state", 5))
