@@ -11,6 +11,9 @@ from datetime import datetime
 
 import dagster as dg
 
+# Not exported by Dagster: what it says of each event of a range, which then are stored together.
+from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
+
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow, span
@@ -59,7 +62,7 @@ def tell_of_other_epochs(
             )
             for window in windows_of_stream
         )
-        _materialize(context, stream_key(stream), scope, metadata)
+        yield from _materialized_together(context, stream_key(stream), scope, metadata)
     streams = [stream for spec in scope.sources for stream in spec.streams]
     read = {window: news.read[window] for window in news.windows(ACTIVITY_EVENTS, streams)}
     yield from tell_state(context, store, scope, read, now)
@@ -102,7 +105,8 @@ def tell_state(
     """Materialize `activity_events` of windows that are not of the run, as the ledger has them, and check them."""
     if not read:
         return
-    _materialize(context, ACTIVITY_EVENTS, scope, held_metadata(store, scope, read, now, context.run.tags))
+    held = held_metadata(store, scope, read, now, context.run.tags)
+    yield from _materialized_together(context, ACTIVITY_EVENTS, scope, held)
     rejections = store.unsettled_rejections(scope.scope_id, list(read))
     results = partition_results(context.instance, scope, read, rejections, frozenset(DESCRIPTIONS), now)
     yield from told_together(context, results)
@@ -144,12 +148,18 @@ def refuse_never_read(scope: Scope, completeness: Iterable[Completeness]) -> Non
     )
 
 
-def _materialize(
+def _materialized_together(
     context: dg.AssetExecutionContext,
     asset_key: dg.AssetKey,
     scope: Scope,
     metadata_of_windows: Iterable[tuple[EpochWindow, Metadata]],
-) -> None:
-    for window, metadata in metadata_of_windows:
-        key = partition_key(window, scope)
-        context.log_event(dg.AssetMaterialization(asset_key=asset_key, partition=key, metadata=metadata))
+) -> Iterator[dg.DagsterEvent]:
+    """The events of these materializations, stored in batches as those of the run's own partitions are."""
+    step, told = context.get_step_execution_context(), list(metadata_of_windows)
+    batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]  # Dagster's
+    for number, (window, metadata) in enumerate(told, 1):
+        materialization = dg.AssetMaterialization(
+            asset_key=asset_key, partition=partition_key(window, scope), metadata=metadata
+        )
+        batch = DagsterEventBatchMetadata(batch_id, is_end=number == len(told))
+        yield dg.DagsterEvent.asset_materialization(step, materialization, batch)

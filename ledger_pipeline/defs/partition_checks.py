@@ -13,6 +13,8 @@ import dagster as dg
 
 # Not exported by Dagster, but part of the evaluation that is.
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+
+# Nor this: what it says of each event of a range, which then are stored together.
 from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
 
 from ledger_pipeline.core.errors import SourceError
@@ -179,7 +181,7 @@ def told_together(
             event_specific_data=found,
             message=f"Asset check '{found.check_name}' on '{found.asset_key.to_user_string()}' {outcome} "
             f"Description: '{found.description}'",
-            batch_metadata=DagsterEventBatchMetadata(batch_id, number == len(told)) if can_batch else None,
+            batch_metadata=DagsterEventBatchMetadata(batch_id, is_end=number == len(told)) if can_batch else None,
         )
 
 

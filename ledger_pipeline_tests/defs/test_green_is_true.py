@@ -1,8 +1,11 @@
 """A square is green when, and only when, its week is in the ledger, and its numbers are the ledger's now."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import dagster as dg
+import pytest
+from dagster._core.storage.event_log import InMemoryEventLogStorage
 
 from ledger_pipeline.core.partition_runs import SCOPE_ID_TAG
 from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
@@ -69,6 +72,22 @@ def test_every_week_that_a_scan_read_to_its_end_is_green_and_no_other(deployment
     # Nobody asked for them: no epoch is made, and nothing is proposed for one that is not there.
     assert [epoch.window.key for epoch in deployment.ledger.epochs(SCOPE_ID, window(BETWEEN))] == []
     assert proposed(deployment) == [f"{OLD}|default"]
+
+
+def test_weeks_that_a_run_was_not_asked_for_are_stored_together(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[list[str | None]] = []
+
+    def store(self: InMemoryEventLogStorage, events: Sequence[dg.EventLogEntry]) -> None:
+        stored.append([event.get_dagster_event().partition for event in events])
+        for event in events:
+            self.store_event(event)
+
+    monkeypatch.setattr(InMemoryEventLogStorage, "store_event_batch", store)
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "500")
+    assert deployment.materialize(OLD).success
+    assert stored.count([f"{BETWEEN}|default", f"{LAST}|default"]) == len(ASSETS)
 
 
 def test_a_week_that_another_run_adds_to_shows_its_new_numbers_at_once(deployment: Deployment) -> None:
