@@ -10,7 +10,7 @@ from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.inspection import rights_of
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import NODE_ID
-from ledger_pipeline_tests.store.settlement import ADA_USER, collected
+from ledger_pipeline_tests.store.settlement import ADA_USER, collected, finalized
 
 COLUMNS = text("""
     SELECT table_name, column_name FROM information_schema.columns
@@ -129,3 +129,24 @@ def test_decisions_of_before_that_say_not_why_are_named(ledger_url: str, ledger_
     # They stand in the way of nothing.
     books.materialize()
     PostgresLedger(ledger_engine, NODE_ID).allocations.decide(books.epoch, ADA_USER, 5, "she led it")
+
+
+def test_a_row_of_before_that_was_numbered_beyond_all_others_is_the_last_word_no_more(
+    ledger_url: str, ledger_engine: Engine
+) -> None:
+    books = finalized(PostgresLedger(ledger_engine, NODE_ID))
+    number = (
+        "INSERT INTO statement_corrections (id, node_id, epoch_id, supersedes_statement_id, user_id, units, reason) "
+    )
+    with ledger_engine.begin() as connection:
+        for beyond in (2**63 - 1, 2**62):  # the owner's numbers are kept, as the writer's were
+            connection.execute(
+                text(f"{number} SELECT {beyond}, node_id, epoch_id, id, :user, :units, 'x' FROM payout_statements"),
+                {"user": ADA_USER, "units": beyond},
+            )
+    migrations.downgrade(ledger_url, "0056")
+    migrations.upgrade(ledger_url)
+    ledger = PostgresLedger(ledger_engine, NODE_ID)
+    assert [row.units for row in ledger.statements.settlement(books.epoch).corrections] == [2**63 - 1]
+    books.correct(ADA_USER, 500, "put right")
+    assert [row.units for row in ledger.statements.settlement(books.epoch).corrections] == [500]
