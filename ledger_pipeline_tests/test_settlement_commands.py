@@ -510,6 +510,28 @@ def test_a_forged_statement_is_shown_for_what_it_is_and_set_aside(
     assert run("verify", *EPOCH).code == 0
 
 
+def test_the_owner_opens_an_epoch_again_or_gives_it_the_base_issuance_that_it_closed_without(
+    run: Run, ledger: PostgresLedger, ledger_url: str
+) -> None:
+    reviewed(ledger, base_issuance_credits=None)
+    login = url_of(ledger_url, "roles_reopening", "secret")
+    ensure_logins(ledger_url, {WRITER: login})
+    add = ("pool", "add", *EPOCH, "--component", "base_issuance", "--amount-credits", "70", "--evidence", "vote 7")
+    assert "the owner's to add" in said(run(*add, DATABASE_URL=login))
+    assert run(*add, DATABASE_URL=login, DATABASE_OWNER_URL=ledger_url).out == "added\n"
+    shown = said(run("epoch", "sign-data", *EPOCH))
+    assert "its base_issuance of 70 credits joined after it had closed with none" in shown
+    again = ("db", "reopen", *EPOCH, "--reason")
+    assert run(*again, "\u2800").code == 2
+    assert "permission denied for table reopenings" in said(run(*again, "too early", DATABASE_URL=login))
+    assert run(*again, "too early").out.startswith("epoch 2026-02-16 is open; ")
+    assert "opened again by postgres, " in run("epoch", "show", *EPOCH).out
+    [reopening] = run("epoch", "show", *EPOCH, "--json").json["reopened"]
+    assert (reopening["actor"], reopening["reason"]) == ("postgres", "too early")
+    assert run("epoch", "close", *EPOCH).code == 0
+    assert run("epoch", "sign-data", *EPOCH, "--json").json["pool_total_credits"] == str(POOL)
+
+
 def test_rows_that_are_no_signatures_of_inputs_are_named_and_set_aside_at_once(
     run: Run, ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import typer
 
-from ledger_pipeline.cli.options import Json
+from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import note, print_json, say
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.local.environment import databases, migrate
@@ -67,3 +67,20 @@ def set_aside_command(row_ids: RowIds, reason: Reason) -> None:
         for row_id in row_ids:
             set_aside(ledger, spec, row_id, reason.strip())
             say(f"set aside: {row_id}; `ledger-pipeline epoch show` says what is in force now")
+
+
+@app.command()
+def reopen(epoch_name: OneEpoch, reason: Reason, scope_key: ScopeKey = None) -> None:
+    """Open an epoch in review again that closed with what nobody can sign, on record; as the owner only.
+
+    What it had closed with is kept, and it closes anew as any other, with what the repo-spec says then. One with a
+    statement that stands is not opened. `epoch show` shows who did, when and why.
+    """
+    from ledger_pipeline.cli.ledger_access import open_access
+
+    if not is_reason(reason):
+        raise typer.BadParameter("--reason must say why")
+    with open_access(scope_key, as_owner=True) as access:
+        epoch = access.epoch(epoch_name)
+        access.ledger.statements.reopen(epoch, reason.strip())
+    say(f"epoch {epoch.window.key} is open; the next collection closes it, or `ledger-pipeline epoch close` does now")

@@ -20,7 +20,7 @@ from ledger_pipeline.core.statements import inputs_message
 from ledger_pipeline.core.unread import item_name
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.closing import open_epochs
-from ledger_pipeline.pipeline.completeness import window_completeness
+from ledger_pipeline.pipeline.completeness import utc_text, window_completeness
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.epochs import close
@@ -146,6 +146,7 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
                 ],
                 "faults": [{"id": fault.row_id, "problem": fault.problem} for fault in epoch_review.faults],
                 "set_aside": [asdict(row) for row in epoch_review.set_asides],
+                "reopened": [asdict(row) for row in epoch_review.reopenings],
             }
         )
         return
@@ -164,6 +165,8 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
         say(f"wrong: {plain_message(str(fault))}")
     for row in epoch_review.set_asides:
         say(plain_message(f"set aside by {row.actor}: {row.row_id}: {row.reason}"))
+    for reopening in epoch_review.reopenings:
+        say(plain_message(f"opened again by {reopening.actor}, {utc_text(reopening.reopened_at)}: {reopening.reason}"))
 
 
 @app.command("close")

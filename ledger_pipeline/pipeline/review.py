@@ -21,6 +21,7 @@ from ledger_pipeline.store.settlement_port import (
     Correction,
     Decision,
     PoolComponent,
+    Reopening,
     SetAside,
     Settlement,
     SettlingLedger,
@@ -72,6 +73,7 @@ class Review:
     chain: StatementChain
     faults: Sequence[Fault]
     set_asides: Sequence[SetAside]
+    reopenings: Sequence[Reopening]
     decisions: Sequence[Decision]
     corrections: Sequence[Correction]
     accounts: Sequence[AccountAtStake]
@@ -129,6 +131,7 @@ def review(ledger: SettlingLedger, scope: Scope, epoch: Epoch, read: Completenes
             *inputs_faults(ledger.node_id, scope, epoch, settlement.history, inputs_signatures),
         ],
         set_asides=settlement.history.set_asides,
+        reopenings=ledger.statements.reopenings(epoch),
         decisions=ledger.curation.decisions(epoch),
         corrections=corrections,
         accounts=_at_stake(ledger.identities.unresolved([epoch]), units, pool_total_credits),

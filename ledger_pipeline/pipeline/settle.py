@@ -392,7 +392,8 @@ def _blocks_statement(
     # Who may sign is asked for by itself: other approvers are refused whoever accepts them.
     blocks += [
         f"{difference}: whoever may write to the ledger may have closed it so. Put the repo-spec back as it was, or, "
-        "where what was pinned shall be paid, give --accept-pinned-spec"
+        "where what was pinned shall be paid, give --accept-pinned-spec; or have the owner of the ledger open it again "
+        "(`ledger-pipeline db reopen`)"
         for difference in spec_differences(scope, epoch)
         if difference.pays and difference.name != "approvers" and not accept_pinned_spec
     ]
@@ -477,7 +478,8 @@ def _check_approvers(scope: Scope, epoch: Epoch) -> None:
         pinned = "none" if epoch.pins is None else epoch.pins.approver_set_hash
         raise ApproversChanged(
             f"epoch {epoch.window.key} of {scope.scope_key}: its approvers were pinned as {pinned} when it closed, and "
-            f"those of {scope.file} are {now}: put them back as they were then"
+            f"those of {scope.file} are {now}: put them back as they were then, or, where it was not to close so, have "
+            "the owner of the ledger open it again (`ledger-pipeline db reopen`)"
         )
 
 

@@ -85,7 +85,10 @@ _OF_EPOCH: Mapping[str, str] = {
     """,
     "left_out": """
         SELECT source, source_scope, kind, number, unread_reason, unread_since, actor, reason, left_out_at
-        FROM left_out_items WHERE epoch_id = :epoch_id AND node_id = :node_id
+        FROM left_out_items AS item WHERE epoch_id = :epoch_id AND node_id = :node_id AND NOT EXISTS (
+            SELECT FROM reopenings AS reopening
+            WHERE reopening.epoch_id = item.epoch_id AND item.left_out_at <= reopening.closed_at
+        )
         ORDER BY source COLLATE "C", source_scope COLLATE "C", kind COLLATE "C", number
     """,
 }

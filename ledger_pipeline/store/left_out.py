@@ -31,7 +31,9 @@ _FIND = text("""
     FROM left_out_items AS item JOIN epochs AS epoch ON epoch.id = item.epoch_id
     JOIN unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS asked (period_start, period_end)
         ON (epoch.period_start, epoch.period_end) = (asked.period_start, asked.period_end)
-    WHERE epoch.node_id = :node_id AND epoch.scope_id = :scope_id
+    WHERE epoch.node_id = :node_id AND epoch.scope_id = :scope_id AND NOT EXISTS (
+        SELECT FROM reopenings WHERE epoch_id = epoch.id AND item.left_out_at <= closed_at
+    )
     ORDER BY epoch.period_start, item.source, item.source_scope, item.kind, item.number
 """)
 

@@ -269,7 +269,9 @@ left_out_items = Table(
     _required("actor"),
     _required("reason"),
     _since("left_out_at"),
-    UniqueConstraint("node_id", "epoch_id", "source", "source_scope", "kind", "number", name="left_out_items_once"),
+    UniqueConstraint(
+        *("node_id", "epoch_id", "source", "source_scope", "kind", "number", "left_out_at"), name="left_out_items_once"
+    ),
     CheckConstraint("number >= 0", name="number"),
     CheckConstraint("ledger_is_reason(actor)", name="actor"),
     CheckConstraint("ledger_is_reason(reason)", name="reason"),
@@ -443,6 +445,26 @@ set_asides = Table(
     CheckConstraint("ledger_is_reason(reason)", name="reason"),
     ForeignKeyConstraint(["statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]),
     Index("set_asides_statement", "statement_id", unique=True, postgresql_where=text("signature_id IS NULL")),
+)
+
+reopenings = Table(
+    "reopenings",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    _required("node_id", Uuid),
+    _required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    Column("closed_at", INSTANT),
+    Column(
+        "pinned",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'::jsonb"),
+        info={"kind": "object", "longest_bytes": 128_000},
+    ),
+    _required("reason"),
+    _required("actor", server_default=text("session_user")),
+    _since("reopened_at"),
+    CheckConstraint("ledger_is_reason(reason)", name="reason"),
 )
 
 user_bindings = Table(

@@ -166,6 +166,16 @@ class SetAside:
 
 
 @dataclass(frozen=True)
+class Reopening:
+    """The owner opened an epoch again that had closed at `closed_at`; instants aware, UTC."""
+
+    closed_at: datetime | None
+    reason: str
+    actor: str
+    reopened_at: datetime
+
+
+@dataclass(frozen=True)
 class StatementHistory:
     """All that was ever stated of an epoch, signed and set aside, of one moment; in the order it was made.
 
@@ -420,6 +430,10 @@ class StatementsPort(Protocol):
 
     def epoch_of(self, row_id: UUID) -> int | None:
         """The epoch that a statement, signature or component of that id belongs to; None where the node has none."""
+        ...
+
+    def reopenings(self, epoch: Epoch) -> list[Reopening]:
+        """When the epoch was opened again, by whom and why, oldest first."""
         ...
 
     def correct(self, epoch: Epoch, statement_id: UUID, user_id: str, units: int, reason: str) -> None:

@@ -21,6 +21,7 @@ from ledger_pipeline.store.settlement_port import (
     EpochRows,
     Finalization,
     Outcome,
+    Reopening,
     SameStatement,
     SetAside,
     Settlement,
@@ -78,6 +79,11 @@ EPOCH_OF = text("""
     SELECT epoch_id FROM epoch_pool_components WHERE id = :row_id AND node_id = :node_id
     UNION ALL
     SELECT epoch_id FROM statement_inputs_signatures WHERE id = :row_id AND node_id = :node_id
+""")
+REOPEN = text("INSERT INTO reopenings (node_id, epoch_id, reason) VALUES (:node_id, :epoch_id, :reason)")
+REOPENINGS = text("""
+    SELECT closed_at, reason, actor, reopened_at FROM reopenings
+    WHERE node_id = :node_id AND epoch_id = :epoch_id ORDER BY id
 """)
 INPUTS_SIGNATURES = text("""
     SELECT inputs_root, signature, id, statement_id, signer_wallet FROM statement_inputs_signatures AS signature
@@ -227,6 +233,19 @@ class Statements(LedgerSection):
             connection.execute(LOCK_EPOCH, self._of(epoch))
             check(self._history(connection, epoch))
             connection.execute(SET_ASIDE, {**self._of(epoch), "row_id": row_id, "reason": reason})
+
+    def reopen(self, epoch: Epoch, reason: str) -> None:
+        """Open an epoch in review again, on record: what it had closed with is kept, its base issuance is set aside.
+
+        Only the owner of the ledger may, and only as long as no statement of it stands: StoreError.
+        """
+        with self._transaction() as connection:
+            connection.execute(REOPEN, {**self._of(epoch), "reason": reason})
+
+    def reopenings(self, epoch: Epoch) -> list[Reopening]:
+        """When the epoch was opened again, by whom and why, oldest first."""
+        with self._transaction() as connection:
+            return [Reopening(**row._mapping) for row in connection.execute(REOPENINGS, self._of(epoch))]
 
     def inputs_signatures(self, epoch: Epoch) -> list[StoredInputsSignature]:
         """The signatures of what the epoch's statements follow from, but those set aside."""

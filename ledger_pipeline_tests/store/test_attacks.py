@@ -37,6 +37,7 @@ RIGHTS: Mapping[str, str] = {
     "signing_requests": NOTHING,
     "left_out_items": NOTHING,
     "set_asides": NOTHING,
+    "reopenings": NOTHING,
     "scope_calendars": NOTHING,
     "statement_inputs_signatures": NOTHING,
     "ledger_migrations": NOTHING,
@@ -77,6 +78,7 @@ OTHERS = (
     "DROP TRIGGER left_out_items_at_closing_only ON left_out_items",
     "INSERT INTO set_asides (node_id, epoch_id, statement_id, reason) "
     "SELECT node_id, epoch_id, id, 'it is in the way' FROM payout_statements",
+    "INSERT INTO reopenings (node_id, epoch_id, reason) SELECT node_id, id, 'it is in the way' FROM epochs",
     "UPDATE epochs SET id = id",
     "UPDATE epochs SET period_end = period_end",
     "UPDATE activity_curation SET event_id = event_id",

@@ -821,3 +821,34 @@ def test_a_login_may_change_its_password_and_an_administrator_gives_it_another(
     with ledger_engine.begin() as connection:
         connection.exec_driver_sql(f"ALTER ROLE roles_writer PASSWORD '{before}'")
     assert written(ledger_engine, stored) == before
+
+
+def test_an_epoch_that_the_writer_closed_with_approvers_of_theirs_is_opened_again_by_the_owner(
+    writer: Engine, books_of_writer: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = collected(books_of_writer).read()
+    books.materialize()
+    theirs = books.with_scope(approvers=(STRANGER.address,), base_issuance_credits=2 * POOL)
+    pins = asdict(epoch_pins(theirs.scope, books.epoch.weights_milli))
+    written(writer, f"{CLOSE} RETURNING 1", **{**pins, "pinned_spec": json.dumps(pins["pinned_spec"])})
+    theirs.materialize()
+    with pytest.raises(LedgerError, match="its approvers were pinned as"):
+        draft_statement(books_of_writer, books.scope, books.epoch, accept_pinned_spec=True)
+    assert "permission denied" in refused(
+        writer, f"INSERT INTO reopenings (node_id, epoch_id, reason) VALUES ('{NODE_ID}', {books.epoch.id}, 'mine')"
+    )
+    owner = PostgresLedger(ledger_engine, NODE_ID)
+    owner.statements.reopen(books.epoch, "nobody of ours closed it")
+    assert (books.epoch.status, books.epoch.pins, books_of_writer.pool.of(books.epoch)) == (EpochStatus.OPEN, None, [])
+    [reopening] = books_of_writer.statements.reopenings(books.epoch)
+    assert (reopening.reason, reopening.actor) == ("nobody of ours closed it", "postgres")
+    kept = written(ledger_engine, "SELECT pinned #>> '{pinned_spec,approvers,0}' FROM reopenings")
+    assert kept == STRANGER.address
+    # It takes events, closes and is settled as any other; and is opened by nobody once it is stated, or without a row.
+    books.append(pull_request(7)).close()
+    assert "status only moves forward" in refused(writer, "UPDATE epochs SET status = 'open', closed_at = NULL")
+    books.materialize()
+    assert books.finalize(books.signature()).pool_total_credits == POOL
+    assert verify(facts_of(books_of_writer.statements.rows(books.epoch))) == []
+    with pytest.raises(StoreError, match="is not in review, or a statement of it stands"):
+        owner.statements.reopen(books.epoch, "not to our liking")

@@ -55,10 +55,11 @@ FACTS = [
     "signing_requests",
     "left_out_items",
     "set_asides",
+    "reopenings",
     "statement_inputs_signatures",
 ]
 # Of these, two have a function of the owner's, which the writer may call.
-OWNERS_ALONE = {"set_asides", "epochs", "scope_calendars"}
+OWNERS_ALONE = {"set_asides", "reopenings", "epochs", "scope_calendars"}
 FORGETTABLE = {"scan_checkpoints", "unread_items", "epoch_allocations"}
 # The passwords are checked only where the server asks for one; what is stored of them is in a test below.
 LOGINS = {WRITER: ("roles_writer", "writer's own: %s'\""), READER: ("roles_reader", "pässword")}
