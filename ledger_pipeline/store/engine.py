@@ -4,6 +4,7 @@ out of messages."""
 import re
 from typing import Any
 
+import psycopg
 from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import Pool
@@ -15,7 +16,8 @@ from ledger_pipeline.store.bounded_connection import BoundedConnection
 
 SECRETS = ("password", "sslpassword")  # libpq takes them in a URL's query too, which a repr would show
 KEPT_CONNECTIONS = 5  # of a pool, when nothing is asked
-KNOWS_TRANSACTION_TIMEOUT = 170000
+# Servers before 17 refuse a connection that names it; asked for later, it may have ended the connection by then.
+NEWER = "transaction_timeout"
 # What our statements rest on, and a role's own settings could have otherwise.
 SESSION = {
     "role": "none",
@@ -73,16 +75,20 @@ def make_engine(url: str, *, poolclass: type[Pool] | None = None, limits: Databa
         **({} if poolclass is NullPool else _pool_options(limits)),
     )
     answer_seconds = _answer_seconds(limits, given_options)
+    newer = f"-c {NEWER}=0"
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> BoundedConnection:
-        connection = BoundedConnection.connect(*arguments, **options)
+        nonlocal newer
+        try:
+            asked = {**options, "options": f"{newer} {options['options']}"}
+            connection = BoundedConnection.connect(*arguments, **asked)
+        except psycopg.OperationalError as error:
+            if not newer or NEWER not in str(error):
+                raise
+            newer = ""
+            connection = BoundedConnection.connect(*arguments, **options)
         connection.answer_seconds = answer_seconds
-        if connection.info.server_version >= KNOWS_TRANSACTION_TIMEOUT and "transaction_timeout" not in given_options:
-            # Older servers refuse a connection that names it. In one statement, for it may be a millisecond.
-            connection.autocommit = True
-            connection.execute("SET transaction_timeout = 0")
-            connection.autocommit = False
         return connection
 
     return engine
