@@ -70,10 +70,13 @@ class Connection:
         """What `read` is with a page of these items; one without a number is none of those before."""
         return self.read + len(self._new(items)) + sum(item.number is None for item in items)
 
+    def is_for_the_next(self, item: Listed) -> bool:
+        """Whether the next scan reads it."""
+        return self.since is not None and item.updated is not None and item.updated >= self.since
+
     def missed(self, items: Sequence[Listed]) -> set[int]:
         """The numbers among `items` that it has not read, and that the next scan reads."""
-        since = self.since
-        return self._new(item for item in items if since and item.updated is not None and item.updated >= since)
+        return self._new(filter(self.is_for_the_next, items))
 
     def move_behind(self, info: PageInfo, items: Sequence[Listed], beside: Sequence[Listed] = ()) -> None:
         """Having read a page, and `beside` it what it showed as null: done at the end, or below the floor.

@@ -212,10 +212,9 @@ class Scan:
         while not front.done:
             part, page = self._light_page(front)
             items = _listed(part, page)
-            of_page = connection.missed(items)
-            if not of_page:
+            missed |= connection.missed(items)
+            if not all(map(connection.is_for_the_next, items)):
                 break
-            missed |= of_page
             self._move_behind(front, page, items)
         return len(missed)
 

@@ -170,6 +170,14 @@ def test_a_page_of_items_that_have_moved_to_the_front_is_followed_by_the_next(gi
     assert len(event_ids(scan(github.url, MONDAY, page_size=2))) == len(ALL) - 5
 
 
+def test_what_was_read_and_moves_again_hides_none_that_has_moved_before_it(github: Simulator) -> None:
+    # 7 and 6 are read; then 1 moves to the front unread, and both of them before it.
+    moved = [replace(ITEMS[n - 1], touched_at=(LATER - at * timedelta(minutes=1),)) for at, n in enumerate((7, 6, 1))]
+    github.faults.next(changed(github, *moved))
+    pages = scan(github.url, MONDAY, page_size=2)
+    assert set(event_ids(pages)) == {id_ for id_ in ALL if id_ != f"github:pr:{NAME}:1"}
+
+
 def test_what_moved_too_long_ago_for_the_next_scan_is_lacking(github: Simulator) -> None:
     moved = replace(ITEMS[0], touched_at=(LATER - SCAN_OVERLAP - HOUR,))
     github.faults.next(changed(github, moved))
