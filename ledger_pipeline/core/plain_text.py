@@ -34,6 +34,8 @@ def plain_text(value: str, at_most: int | None = None, can_show: Callable[[str],
     CUT. A character that `can_show` denies is escaped as well.
     """
     head = _head(value, at_most)
+    if at_most is None and head.isascii() and head.isprintable() and "\\" not in head and head == head.strip(" "):
+        return head  # as nearly every value is: a backfill shows tens of thousands
     plain = unicodedata.is_normalized("NFC", head)
     inner = head.strip(" ")
     before, after = (head.partition(inner)[::2]) if inner else (head, "")
