@@ -1,7 +1,7 @@
 """A GitHub that answers one repository oddly: each answer is a real one of the simulator, with something in it changed.
 
-No change is a lie that nobody could tell from a real answer, such as a merge that is null or an empty page: whatever a
-change hides can be missed.
+No change is a lie that nobody could tell from a real answer, such as an author that is null or a count of nothing:
+whatever a change hides can be missed.
 """
 
 import json
