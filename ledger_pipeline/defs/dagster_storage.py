@@ -21,7 +21,7 @@ from dagster_postgres.utils import create_pg_engine, get_token_provider_from_con
 # all that Postgres gives to everybody (100, unless it is told otherwise).
 CONNECTIONS_KEPT = 2
 CONNECTIONS_AT_MOST = 32
-# A connection that nobody used for so long may be one that a firewall has forgotten.
+# Older ones are replaced when they are asked for next: a firewall may have forgotten them.
 RECYCLE_SECONDS = 300
 
 _STORED_TOGETHER = frozenset(
