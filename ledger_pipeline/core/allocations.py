@@ -61,13 +61,13 @@ def compute_proposed_allocations(
 def _weight_sum(events: Iterable[CuratedEvents], weights_milli: Mapping[str, int]) -> list[ProposedAllocation]:
     units: dict[str, int] = {}
     counts: dict[str, int] = {}
-    for each in events:
-        override = each.weight_override_milli
+    for tally in events:
+        override = tally.weight_override_milli
         if override is not None:
-            check_weights({f"override of a {each.kind} of user {each.user_id}": override})
-        weight = weights_milli.get(each.kind, 0) if override is None else override
-        units[each.user_id] = units.get(each.user_id, 0) + weight * each.events
-        counts[each.user_id] = counts.get(each.user_id, 0) + each.events
+            check_weights({f"override of a {tally.kind} of user {tally.user_id}": override})
+        weight = weights_milli.get(tally.kind, 0) if override is None else override
+        units[tally.user_id] = units.get(tally.user_id, 0) + weight * tally.events
+        counts[tally.user_id] = counts.get(tally.user_id, 0) + tally.events
     for user_id, total in units.items():
         if total > MAX_UNITS:
             raise AllocationError(

@@ -187,7 +187,7 @@ class CollectionFailed(LedgerError):
     @property
     def retry_after_seconds(self) -> float | None:
         """How long until all that were told to wait may be asked again; None where none was."""
-        waits = [each.retry_after_seconds for each in self.failures if isinstance(each, SourceUnavailable)]
+        waits = [failure.retry_after_seconds for failure in self.failures if isinstance(failure, SourceUnavailable)]
         return max((seconds for seconds in waits if seconds is not None), default=None)
 
 

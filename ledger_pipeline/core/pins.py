@@ -110,12 +110,12 @@ def pinned_spec(scope: Scope) -> dict[str, Json]:
         "epoch_length_days": scope.epoch_length_days,
         "first_epoch": scope.first_epoch.isoformat(),
         "activity_sources": {
-            each.source: {
-                "credit_estimate_algo": each.credit_estimate_algo,
-                "source_refs": list(each.source_scopes),
-                "streams": list(each.streams),
+            source_spec.source: {
+                "credit_estimate_algo": source_spec.credit_estimate_algo,
+                "source_refs": list(source_spec.source_scopes),
+                "streams": list(source_spec.streams),
             }
-            for each in scope.sources
+            for source_spec in scope.sources
         },
         "weights_milli": dict(scope.weights_milli),
         "approvers": list(scope.approvers),

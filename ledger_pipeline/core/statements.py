@@ -51,10 +51,10 @@ def compute_payouts(allocations: Iterable[UserUnits], pool_total_credits: int) -
     negative units or a negative pool.
     """
     units: defaultdict[str, int] = defaultdict(int)
-    for each in allocations:
-        if each.units < 0:
-            raise AllocationError(f"user {short_message(each.user_id)}: {each.units} units are negative")
-        units[each.user_id] += each.units
+    for allocation in allocations:
+        if allocation.units < 0:
+            raise AllocationError(f"user {short_message(allocation.user_id)}: {allocation.units} units are negative")
+        units[allocation.user_id] += allocation.units
     if pool_total_credits < 0:
         raise AllocationError(f"a pool of {pool_total_credits} credits is negative")
     all_units = sum(units.values())
@@ -77,8 +77,8 @@ def allocation_set_hash(allocations: Iterable[UserUnits]) -> str:
 
 def allocation_set_text(allocations: Iterable[UserUnits]) -> str:
     """Lines `{user id}:{units}` in code-point order of the ids, joined by line feeds."""
-    ordered = sorted(allocations, key=lambda each: each.user_id)
-    return "\n".join(f"{each.user_id}:{each.units}" for each in ordered)
+    ordered = sorted(allocations, key=lambda allocation: allocation.user_id)
+    return "\n".join(f"{allocation.user_id}:{allocation.units}" for allocation in ordered)
 
 
 def statement_message(
@@ -116,7 +116,7 @@ def inputs_message(*, node_id: UUID, scope_id: UUID, epoch_id: int, inputs_root:
 
 def amended_units(stated: Sequence[UserUnits], corrections: Mapping[str, int]) -> list[UserUnits]:
     """The units of a statement with `corrections` (user id -> units) in place of theirs, by user id."""
-    units = {each.user_id: each.units for each in stated} | dict(corrections)
+    units = {allocation.user_id: allocation.units for allocation in stated} | dict(corrections)
     return [UserUnits(user_id, units[user_id]) for user_id in sorted(units)]
 
 

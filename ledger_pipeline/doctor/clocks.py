@@ -20,7 +20,9 @@ def check_clock(skews: Mapping[str, float | None]) -> Finding:
     known = {name: seconds for name, seconds in skews.items() if seconds is not None}
     if not known:
         return skipped(CLOCK, "nobody to compare it with answers")
-    seen = ", ".join(f"{name}'s is {abs(each):.1f} s {_side(each)} ours" for name, each in known.items())
+    seen = ", ".join(
+        f"{name}'s is {abs(skew_seconds):.1f} s {_side(skew_seconds)} ours" for name, skew_seconds in known.items()
+    )
     worst = max(map(abs, known.values()))
     if worst <= WARNING_SECONDS:
         return fine(CLOCK, seen)

@@ -61,5 +61,5 @@ def check_identity(settings: Settings, spec: RepoSpec | None) -> Finding:
 
 def source_scopes_of(spec: RepoSpec) -> list[str]:
     """Every repository of every scope, once."""
-    every = (each for scope in spec.scopes for source in scope.sources for each in source.source_scopes)
+    every = (source_scope for scope in spec.scopes for source in scope.sources for source_scope in source.source_scopes)
     return list(dict.fromkeys(every))

@@ -31,13 +31,15 @@ async def check_daemon(settings: Settings, dagster: Finding) -> Finding:
         return skipped(DAEMON, "Dagster cannot be asked")
     remedy = "start `dagster-daemon run` with Dagster's workspace and the same DAGSTER_HOME; its log says what ails it"
     try:
-        needed = [each for each in await answer_of(lambda: inspected_dagster(settings).daemons()) if each.required]
+        needed = [
+            daemon for daemon in await answer_of(lambda: inspected_dagster(settings).daemons()) if daemon.required
+        ]
     except LedgerError as error:
         return failed(DAEMON, error, remedy)
-    ill = [each for each in needed if not each.healthy]
+    ill = [daemon for daemon in needed if not daemon.healthy]
     if ill:
         return failed(DAEMON, f"queued runs do not start: {'; '.join(map(_told, ill))}", remedy)
-    return fine(DAEMON, f"alive: {', '.join(each.kind.lower() for each in needed) or 'none is needed'}")
+    return fine(DAEMON, f"alive: {', '.join(daemon.kind.lower() for daemon in needed) or 'none is needed'}")
 
 
 def _told(daemon: DaemonStatus) -> str:

@@ -40,7 +40,7 @@ async def examine(settings: Settings, database_problem: LedgerError | None = Non
     )
     clock = check_clock({"GitHub": github_skew, "the database": database_skew})
     found = [repo_spec, check_identity(settings, spec), *database, *temporal, *dagster, *github, clock]
-    return [_without_secrets(each, _secrets(settings)) for each in found]
+    return [_without_secrets(result, _secrets(settings)) for result in found]
 
 
 async def _database(settings: Settings, spec: RepoSpec | None, problem: LedgerError | None) -> _Part:
@@ -69,7 +69,7 @@ async def _github(settings: Settings, spec: RepoSpec | None) -> _Part:
     credentials, usable = await check_credentials(settings, source_scopes)
     budget = check_budget(settings, usable)
     repositories = await check_repositories(settings, source_scopes, (credentials, budget))
-    skews = [each.skew_seconds for each in usable if each.skew_seconds is not None]
+    skews = [reading.skew_seconds for reading in usable if reading.skew_seconds is not None]
     return [credentials, budget, repositories], min(skews, key=abs, default=None)
 
 
@@ -90,12 +90,12 @@ def _secrets(settings: Settings) -> list[str]:
         if not isinstance(value, SecretStr):
             continue
         text = value.get_secret_value()
-        secrets += [text, *(each.strip() for each in text.split(","))]
+        secrets += [text, *(token.strip() for token in text.split(","))]
         try:
             secrets.append(make_url(text).password or "")
         except (ArgumentError, ValueError):
             continue
-    return sorted({each for each in secrets if len(each) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    return sorted({secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
 
 def _without_secrets(finding: Finding, secrets: list[str]) -> Finding:

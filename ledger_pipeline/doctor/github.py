@@ -31,17 +31,17 @@ async def check_credentials(settings: Settings, source_scopes: Sequence[str]) ->
         reports = await answer_of(lambda: inspect_credentials(settings.github_api_url, credentials, source_scopes))
     except LedgerError as error:
         return failed(GITHUB, error, "check GITHUB_API_URL, and that GitHub can be reached from here"), []
-    usable = [each for each in reports if each.problem is None]
+    usable = [report for report in reports if report.problem is None]
     seen = "; ".join(map(_told, reports))
-    bad = [each for each in reports if each.problem is not None]
+    bad = [report for report in reports if report.problem is not None]
     if bad:
-        remedy = _renew(credentials) if any(each.rejected for each in bad) else _RETRY
+        remedy = _renew(credentials) if any(report.rejected for report in bad) else _RETRY
         return (warning if usable else failed)(GITHUB, seen, remedy), usable
-    lacking = sorted({name for each in usable for name in _lacking(each)})
+    lacking = sorted({name for report in usable for name in _lacking(report)})
     if lacking:
         remedy = f"grant the App read access to {', '.join(NEEDED_PERMISSIONS)}, and accept it for the installation"
         return failed(GITHUB, f"{seen}; lacks {', '.join(lacking)}", remedy), usable
-    excess = sorted({scope for each in usable for scope in each.scopes or () if scope not in READING_SCOPES})
+    excess = sorted({scope for report in usable for scope in report.scopes or () if scope not in READING_SCOPES})
     if excess:
         remedy = "use a fine-grained token with read access to Issues, Metadata and Pull requests, or a GitHub App"
         return warning(GITHUB, f"{seen}; {', '.join(excess)} is more than reading needs", remedy), usable
@@ -52,14 +52,14 @@ def check_budget(settings: Settings, reports: Sequence[CredentialReport]) -> Fin
     """Some credential has more points left than are kept for others."""
     if not reports:
         return skipped(BUDGET, "GitHub's credentials do not work")
-    limited = [(each.name, each.points) for each in reports if each.points is not None]
+    limited = [(report.name, report.points) for report in reports if report.points is not None]
     if not limited:
         return fine(BUDGET, "GitHub sets no limit here")
     seen = "; ".join(
         f"{name}: {points.left} of {points.limit} points left, whole again at {points.resets_at:%Y-%m-%dT%H:%M:%SZ}"
         for name, points in limited
     )
-    if len(limited) == len(reports) and all(each.left <= settings.github_points_reserve for _, each in limited):
+    if len(limited) == len(reports) and all(points.left <= settings.github_points_reserve for _, points in limited):
         seen = f"the reserve of {settings.github_points_reserve} (GITHUB_POINTS_RESERVE) is reached; {seen}"
         return warning(BUDGET, seen, "wait until then, add a token to GITHUB_TOKENS, or use a GitHub App")
     return fine(BUDGET, seen)
@@ -70,9 +70,9 @@ async def check_repositories(settings: Settings, source_scopes: Sequence[str], b
 
     `before` are the findings it rests on.
     """
-    if any(each.state in (State.FAILED, State.SKIPPED) for each in before):
+    if any(result.state in (State.FAILED, State.SKIPPED) for result in before):
         return skipped(REPOSITORIES, "GitHub's credentials do not work")
-    if any(each.check == BUDGET and each.state is State.WARNING for each in before):
+    if any(result.check == BUDGET and result.state is State.WARNING for result in before):
         return skipped(REPOSITORIES, "the budget's reserve is not spent on this")
     if not source_scopes:
         return skipped(REPOSITORIES, "the repo-spec names none")
@@ -82,7 +82,7 @@ async def check_repositories(settings: Settings, source_scopes: Sequence[str], b
         with open_github(settings.model_copy(update=impatient)) as github:
             answered = github.heads(source_scopes).heads
             lacking = github.lacking_fields(source_scopes[0])
-        return [each for each in source_scopes if each not in answered], lacking
+        return [source_scope for source_scope in source_scopes if source_scope not in answered], lacking
 
     remedy = "check source_refs for the spelling, and that the credentials may read each of them (private ones: `repo`)"
     try:
@@ -122,4 +122,4 @@ def _told(report: CredentialReport) -> str:
 
 
 def _lacking(report: CredentialReport) -> list[str]:
-    return [] if report.permissions is None else [each for each in NEEDED_PERMISSIONS if each not in report.permissions]
+    return [] if report.permissions is None else [name for name in NEEDED_PERMISSIONS if name not in report.permissions]

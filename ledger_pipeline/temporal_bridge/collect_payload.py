@@ -35,12 +35,12 @@ def _input(scope: Scope) -> dict[str, Json]:
         "scopeKey": scope.scope_key,
         "epochLengthDays": scope.epoch_length_days,
         "activitySources": {
-            each.source: {
-                "creditEstimateAlgo": each.credit_estimate_algo,
-                "sourceRefs": list(each.source_scopes),
-                "streams": list(each.streams),
+            activity_source.source: {
+                "creditEstimateAlgo": activity_source.credit_estimate_algo,
+                "sourceRefs": list(activity_source.source_scopes),
+                "streams": list(activity_source.streams),
             }
-            for each in scope.sources
+            for activity_source in scope.sources
         },
         "autoCloseGracePeriodMs": scope.auto_close_grace_hours * _HOUR_MILLIS,
     }

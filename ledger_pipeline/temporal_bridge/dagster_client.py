@@ -238,18 +238,18 @@ class DagsterClient:
 
     def materializations(self, run_id: str) -> list[Materialization]:
         """What the run materialized, each partition by itself."""
-        found = self._answered(self._ask(MATERIALIZATIONS, {"runId": run_id})["runOrError"], "Run")
+        run = self._answered(self._ask(MATERIALIZATIONS, {"runId": run_id})["runOrError"], "Run")
         return [
             Materialization(
-                tuple(each["assetKey"]["path"]),
-                each["partition"],
+                tuple(event["assetKey"]["path"]),
+                event["partition"],
                 {
                     entry["label"]: entry["intValue"] if "intValue" in entry else entry["text"]
-                    for entry in each["metadataEntries"]
+                    for entry in event["metadataEntries"]
                     if "intValue" in entry or "text" in entry
                 },
             )
-            for each in found["assetMaterializations"]
+            for event in run["assetMaterializations"]
         ]
 
     def report(self, asset: tuple[str, ...], partition: str, metadata: Mapping[str, Any]) -> None:

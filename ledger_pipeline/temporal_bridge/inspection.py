@@ -80,16 +80,16 @@ class InspectedDagster(DagsterClient):
 
     def daemons(self) -> list[DaemonStatus]:
         """Its daemons, by their heartbeats. Raises as the client does."""
-        found = self._ask(_DAEMONS, {})["instance"]["daemonHealth"]["allDaemonStatuses"]
+        daemons = self._ask(_DAEMONS, {})["instance"]["daemonHealth"]["allDaemonStatuses"]
         return [
             DaemonStatus(
-                kind=each["daemonType"],
-                required=bool(each["required"]),
-                healthy=bool(each["healthy"]),
-                last_heartbeat=each["lastHeartbeatTime"],
-                problem=next((error["message"].strip() for error in each["lastHeartbeatErrors"] or []), None),
+                kind=daemon["daemonType"],
+                required=bool(daemon["required"]),
+                healthy=bool(daemon["healthy"]),
+                last_heartbeat=daemon["lastHeartbeatTime"],
+                problem=next((error["message"].strip() for error in daemon["lastHeartbeatErrors"] or []), None),
             )
-            for each in found
+            for daemon in daemons
         ]
 
 
@@ -106,11 +106,12 @@ async def _pollers(client: Client, kind: str) -> list[Poller]:
     )
     answer = await client.workflow_service.describe_task_queue(request, timeout=RPC_TIMEOUT)
     now = datetime.now(UTC)
-    found = [
-        Poller(each.identity, (now - each.last_access_time.ToDatetime(tzinfo=UTC)).total_seconds())
-        for each in answer.pollers
+    pollers = [
+        Poller(poller.identity, (now - poller.last_access_time.ToDatetime(tzinfo=UTC)).total_seconds())
+        for poller in answer.pollers
     ]
-    return sorted((each for each in found if each.seconds_ago < SEEN_FOR_SECONDS), key=lambda each: each.seconds_ago)
+    recent = [poller for poller in pollers if poller.seconds_ago < SEEN_FOR_SECONDS]
+    return sorted(recent, key=lambda poller: poller.seconds_ago)
 
 
 def _problem(settings: Settings, error: RPCError) -> TemporalUnavailable:

@@ -213,8 +213,12 @@ class PartitionActivities:
 
     async def _output(self, request: MaterializeInput, run: DagsterRun, *, attached: bool) -> MaterializeOutput:
         key = format_partition_key(EpochWindow(request.period_start, request.period_end).key, request.scope_key)
-        found = await self._ask(self._dagster.materializations, run.run_id)
-        metadata = {each.asset: each.metadata for each in found if each.partition == key}
+        materializations = await self._ask(self._dagster.materializations, run.run_id)
+        metadata = {
+            materialization.asset: materialization.metadata
+            for materialization in materializations
+            if materialization.partition == key
+        }
         status = metadata.get(ACTIVITY_EVENTS_ASSET, {}).get(EPOCH_STATUS)
         unread = [
             metadata[asset][RUN_UNREAD] for asset in STREAM_ASSETS.values() if RUN_UNREAD in metadata.get(asset, {})

@@ -107,14 +107,20 @@ def is_our_id(schedule_id: str) -> bool:
 
 def desired(spec: RepoSpec) -> Desired:
     """What `spec` wants. Raises SpecError, naming file and key, for what Temporal or the workflow would refuse."""
-    wanted = {each.schedule_id: each for scope in spec.scopes for each in _wanted(scope, schedule_id_of(spec, scope))}
+    wanted = {
+        schedule.schedule_id: schedule
+        for scope in spec.scopes
+        for schedule in _wanted(scope, schedule_id_of(spec, scope))
+    }
     return Desired(spec.node_id, frozenset(scope.scope_id for scope in spec.scopes), wanted)
 
 
 def plan(want: Desired, found: Mapping[str, FoundSchedule], *, resume: bool = False) -> list[ScheduleStep]:
     """A step for each schedule wanted or found, wanted ones first; `resume` also resumes what operators paused."""
     others = sorted(found.keys() - want.schedules.keys())
-    return [plan_one(want, each, found.get(each), resume=resume) for each in (*want.schedules, *others)]
+    return [
+        plan_one(want, schedule_id, found.get(schedule_id), resume=resume) for schedule_id in (*want.schedules, *others)
+    ]
 
 
 def plan_one(want: Desired, schedule_id: str, found: FoundSchedule | None, *, resume: bool = False) -> ScheduleStep:

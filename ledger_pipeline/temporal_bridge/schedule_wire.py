@@ -41,9 +41,9 @@ def found_schedule(schedule_id: str, described: DescribeScheduleResponse) -> Fou
         paused=state.paused,
         note=state.notes,
         memo=_our_memo(described.schedule.action.start_workflow),
-        next_run=min((datetime.fromtimestamp(each.seconds, UTC) for each in upcoming), default=None),
+        next_run=min((datetime.fromtimestamp(start.seconds, UTC) for start in upcoming), default=None),
         last_run=max(
-            (datetime.fromtimestamp(each.actual_time.seconds, UTC) for each in info.recent_actions), default=None
+            (datetime.fromtimestamp(action.actual_time.seconds, UTC) for action in info.recent_actions), default=None
         ),
     )
 
@@ -54,7 +54,9 @@ def holding(schedule: Schedule, contents: ScheduleContents, node_id: str, cron: 
     """
     made = Schedule()
     made.CopyFrom(schedule)
-    calendars = [_calendar_message(each, cron[:_COMMENT_LENGTH]) for each in sorted(contents.calendars, key=str)]
+    calendars = [
+        _calendar_message(calendar, cron[:_COMMENT_LENGTH]) for calendar in sorted(contents.calendars, key=str)
+    ]
     made.spec.CopyFrom(ScheduleSpec(structured_calendar=calendars, timezone_name=contents.timezone))
     start = made.action.start_workflow
     start.workflow_id = contents.workflow_id
@@ -171,7 +173,7 @@ def _calendar_message(calendar: Calendar, comment: str) -> StructuredCalendarSpe
 
 def _values(ranges: Iterable[Range]) -> frozenset[int]:
     return frozenset(
-        value for each in ranges for value in range(each.start, max(each.start, each.end) + 1, each.step or 1)
+        value for values in ranges for value in range(values.start, max(values.start, values.end) + 1, values.step or 1)
     )
 
 

@@ -188,11 +188,15 @@ async def _read_all(client: Client, want: Desired) -> dict[str, FoundSchedule]:
     # The list lags behind by moments and says little: it only adds ids, and each schedule is asked for by itself.
     try:
         ids = sorted({*want.schedules, *await _listed_ids(client)})
-        described = await asyncio.gather(*(_describe(client, each) for each in ids))
+        described = await asyncio.gather(*(_describe(client, schedule_id) for schedule_id in ids))
     except RPCError as error:
         where = f"Temporal namespace {client.namespace} (TEMPORAL_NAMESPACE)"
         raise TemporalUnavailable(f"{where}: schedules cannot be read: {_problem(error)}") from error
-    return {each: found_schedule(each, answer) for each, answer in zip(ids, described, strict=True) if answer}
+    return {
+        schedule_id: found_schedule(schedule_id, answer)
+        for schedule_id, answer in zip(ids, described, strict=True)
+        if answer
+    }
 
 
 async def _listed_ids(client: Client) -> set[str]:
@@ -201,7 +205,7 @@ async def _listed_ids(client: Client) -> set[str]:
     ids: set[str] = set()
     while True:
         page = await client.workflow_service.list_schedules(request, retry=True)
-        ids.update(each.schedule_id for each in page.schedules if is_our_id(each.schedule_id))
+        ids.update(schedule.schedule_id for schedule in page.schedules if is_our_id(schedule.schedule_id))
         if not page.next_page_token:
             return ids
         request.next_page_token = page.next_page_token

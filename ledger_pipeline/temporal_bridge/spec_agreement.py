@@ -136,4 +136,4 @@ def _source_drift(spec: SourceSpec, source: ActivitySource) -> Iterable[str]:
 
 def _same(some: Iterable[str], others: Iterable[str]) -> bool:
     """Whether these are the same, whatever their order and case: GitHub's names and wallets mean the same so."""
-    return {each.casefold() for each in some} == {each.casefold() for each in others}
+    return {address.casefold() for address in some} == {address.casefold() for address in others}

@@ -124,12 +124,13 @@ async def _progress(handle: WorkflowHandle[Any, CollectEpochResult]) -> Progress
 
 async def _started_by(handle: ScheduleHandle) -> set[str]:
     recent = (await handle.describe()).info.recent_actions
-    return {_started(each.action).run_id for each in recent}
+    return {_started(result.action).run_id for result in recent}
 
 
 async def _newer(handle: ScheduleHandle, before: set[str]) -> Started | None:
     recent = (await handle.describe()).info.recent_actions
-    newer = [found for each in recent if (found := _started(each.action)).run_id not in before]
+    started = [_started(result.action) for result in recent]
+    newer = [workflow for workflow in started if workflow.run_id not in before]
     return newer[-1] if newer else None
 
 

@@ -186,7 +186,7 @@ def _members(file: Path, content: bytes) -> dict[str, Member]:
             f"strange {', '.join(strange) or 'nothing'}"
         )
     found, end = {}, 0
-    for entry in sorted(entries, key=lambda each: each.header_offset):
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
         start = entry.header_offset + _HEADER_BYTES + len(entry.filename.encode())
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
             raise ArchiveError(f"{file}: no epoch's archive: {entry.filename} is compressed, or has two sizes")
