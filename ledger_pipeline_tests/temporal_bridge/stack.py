@@ -21,7 +21,7 @@ import requests
 from sqlalchemy import Engine, make_url
 from temporalio.client import Client, WorkflowHandle
 
-from ledger_pipeline.core.partition_runs import partition_tags
+from ledger_pipeline.core.partition_runs import COLLECT_EPOCH_JOB, partition_tags
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.local.dagster_services import DagsterServices, dagster_services
 from ledger_pipeline.local.embedded_temporal import TemporalServer
@@ -108,8 +108,9 @@ class Stack:
         }
 
     def runs_of(self, of: EpochWindow) -> list[DagsterRun]:
-        """The Dagster runs that were launched for the epoch alone, oldest first."""
-        return self.dagster.runs_tagged(partition_tags(of.key, "default"))
+        """The Dagster runs that were launched to collect the epoch alone, oldest first."""
+        runs = self.dagster.runs_tagged(partition_tags(of.key, "default"))
+        return [run for run in runs if run.job_name == COLLECT_EPOCH_JOB]
 
     def ended(self, run_id: str) -> DagsterRun:
         """The run once it is finished."""

@@ -1,5 +1,6 @@
 """CollectEpochWorkflow end to end: Temporal server, worker process, Dagster's services, ledger."""
 
+import asyncio
 import json
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -235,11 +236,12 @@ def test_an_epoch_that_is_not_open_is_a_clean_no_op(stack: Stack, status: EpochS
 @pytest.mark.e2e
 def test_collecting_again_adds_nothing(stack: Stack) -> None:
     week = stack.running_week
+    runs_before = stack.runs_of(week)
     collect(stack, week)
     again = collect(stack, week)
     assert again["status"] == "open"
     assert [counts["new"] for counts in again["streams"].values()] == [0, 0, 0]
-    assert len(stack.runs_of(week)) == 2
+    assert len(stack.runs_of(week)) == len(runs_before) + 2
     assert len(stack.event_ids(week)) == 3
 
 
@@ -376,6 +378,10 @@ def test_canceling_the_run_fails_the_workflow_naming_it(stack: Stack) -> None:
     async def run(client: Client) -> ApplicationError:
         handle = await start(client, stack.payload(week), f"run-canceled-{week.key}")
         progress = await eventually_async(lambda: handle.query("progress"), lambda found: found["dagsterRunId"])
+        await eventually_async(
+            lambda: asyncio.to_thread(stack.dagster.run, progress["dagsterRunId"]),
+            lambda starting: starting.status == "STARTED",  # before that it cannot be canceled
+        )
         stack.dagster.cancel(progress["dagsterRunId"])
         with pytest.raises(WorkflowFailureError) as caught:
             await handle.result()
