@@ -23,7 +23,7 @@ _QUOTED_CHARACTERS = 300
 _NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _LONGEST_SECRET = 10_000
 _SPACES = re.compile(r"\s+")
-_LINE_ENDS = frozenset("\n\r\v\f\x85\u2028\u2029")
+_LINE_END = re.compile(r"[\n\r\v\f\x85\u2028\u2029]")
 
 
 def plain_text(value: str, at_most: int | None = None, can_show: Callable[[str], bool] = str.isprintable) -> str:
@@ -53,7 +53,12 @@ def plain_message(text: str, at_most: int | None = None) -> str:
     Backslashes stay, so that doing it again changes nothing. One longer than `at_most` characters is cut, and ends in
     CUT.
     """
-    one_line = _SPACES.sub(_one_line, _head(text, at_most)).replace("\t", " ").strip()
+    one_line = _head(text, at_most)
+    if _LINE_END.search(one_line) is not None:
+        one_line = _SPACES.sub(_joined_lines, one_line)
+    one_line = one_line.replace("\t", " ").strip()
+    if one_line.isascii() and one_line.isprintable() and (at_most is None or len(one_line) <= at_most):
+        return one_line
     return _joined([_piece(character, plain=True) for character in one_line], at_most)
 
 
@@ -76,8 +81,8 @@ def plain_lines(text: str) -> str:
     )
 
 
-def _one_line(spaces: re.Match[str]) -> str:
-    return spaces[0] if _LINE_ENDS.isdisjoint(spaces[0]) else " "
+def _joined_lines(spaces: re.Match[str]) -> str:
+    return spaces[0] if _LINE_END.search(spaces[0]) is None else " "
 
 
 def _piece(character: str, *, plain: bool) -> str:

@@ -31,6 +31,7 @@ from ledger_pipeline.core.statements import (
 )
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import (
+    CurationRecord,
     EpochFacts,
     EventRecord,
     InputsSignatureRecord,
@@ -109,10 +110,10 @@ class Examination:
         """
         unexplained = [
             *_other_weights(self.facts),
-            *islice(_unexplained(self.facts), MAX_DIFFERENCES),
-            *_unfounded(self.facts),
+            *islice(_unexplained(self), MAX_DIFFERENCES),
+            *islice(_unfounded(self.facts), MAX_DIFFERENCES),
         ]
-        unexplained += [f"ids: {problem}" for problem in islice(unknown_ids(_ids_of(self.facts)), MAX_DIFFERENCES)]
+        unexplained += [f"ids: {problem}" for problem in islice(unknown_ids(self.ids), MAX_DIFFERENCES)]
         if RULE_KEY in self.facts.pinned_spec:
             return unexplained
         found = [str(difference) for difference in bounded(_against_the_rule(self))]
@@ -183,9 +184,23 @@ class Examination:
         return inputs_root(self.facts)
 
     @cached_property
+    def ids(self) -> dict[str, set[str]]:
+        """Those that are for the rule, by what they are of."""
+        return {
+            "user": self.curation.users | _users(self.facts),
+            "component": {row.component_id for row in self.facts.pool},
+            "scope key": {str(self.facts.pinned_spec.get("scope_key", "default"))},
+        }
+
+    @cached_property
     def events(self) -> "_Events":
         """What others need to know of the events."""
         return _Events(self.facts.events)
+
+    @cached_property
+    def curation(self) -> "_Curation":
+        """What others need to know of the curation."""
+        return _Curation(self.facts.curation)
 
     @cached_property
     def stated(self) -> list["_Stated"]:
@@ -229,6 +244,23 @@ class _Events:
             self.accounts.add((event.source, event.platform_user_id))
 
 
+class _Curation:
+    """How often each event is curated, for whom any is, and decisions of people that say nothing of why."""
+
+    def __init__(self, curation: Sequence[CurationRecord]) -> None:
+        self.times: Counter[str] = Counter()
+        self.users: set[str] = set()
+        self.unexplained: list[str] = []
+        for row in curation:
+            self.times[row.event_id] += 1
+            if row.user_id is not None:
+                self.users.add(row.user_id)
+            decided = not row.included or row.weight_override_milli is not None
+            if decided and len(self.unexplained) < MAX_DIFFERENCES and not is_reason(row.note):
+                what = "weighed it otherwise" if row.included else "left it out"
+                self.unexplained.append(f"curation {_short(row.event_id)}: a person {what}, and nobody said why")
+
+
 class _Stated(NamedTuple):
     """A statement without its payouts, which are in that `row` of the epoch's."""
 
@@ -269,12 +301,10 @@ def _other_weights(facts: EpochFacts) -> Iterator[str]:
         yield f"repo-spec weights_milli: it closed with {stated}, and counts by those of its creation"
 
 
-def _unexplained(facts: EpochFacts) -> Iterator[str]:
+def _unexplained(looked: Examination) -> Iterator[str]:
     """Decisions of people that say nothing of why."""
-    for row in facts.curation:
-        if (not row.included or row.weight_override_milli is not None) and not is_reason(row.note):
-            what = "weighed it otherwise" if row.included else "left it out"
-            yield f"curation {_short(row.event_id)}: a person {what}, and nobody said why"
+    facts = looked.facts
+    yield from looked.curation.unexplained
     for allocation in facts.allocations:
         if allocation.final_units is not None and not is_reason(allocation.override_reason):
             decided = f"a person decided {allocation.final_units} milli-units, and nobody said why"
@@ -308,15 +338,14 @@ def _ids(looked: Examination) -> Iterator[Difference]:
         yield from _compare(f"repo-spec {RULE_KEY}", facts.pinned_spec[RULE_KEY], RULE)
         yield from _against_the_rule(looked)
         return
-    for user_id in sorted(_users(facts)):
+    for user_id in sorted(looked.ids["user"]):
         if is_ambiguous(user_id):
             problem = "the signed hash is that of other users and units too: nobody can say what was signed"
             yield Difference(f"user {quoted(user_id)}", problem)
 
 
 def _against_the_rule(looked: Examination) -> Iterator[Difference]:
-    facts = looked.facts
-    for problem in broken_ids(_ids_of(facts)):
+    for problem in broken_ids(looked.ids):
         yield Difference("ids", problem)
     for source, account in sorted(looked.events.accounts):
         account_problem = why_not_an_account(source, account)
@@ -331,18 +360,9 @@ def _against_the_rule(looked: Examination) -> Iterator[Difference]:
             yield Difference(f"statements {statement.statement_id}", problem)
 
 
-def _ids_of(facts: EpochFacts) -> dict[str, set[str]]:
-    return {
-        "user": _users(facts),
-        "component": {row.component_id for row in facts.pool},
-        "scope key": {str(facts.pinned_spec.get("scope_key", "default"))},
-    }
-
-
 def _users(facts: EpochFacts) -> set[str]:
-    """Everybody whom a row of the epoch names."""
+    """Everybody whom a row of the epoch names beside its curation."""
     return {
-        *(row.user_id for row in facts.curation if row.user_id is not None),
         *(row.user_id for row in facts.allocations),
         *(row.user_id for row in facts.corrections),
         *(line["userId"] for statement in facts.statements for line in statement.payouts if "userId" in line),
@@ -372,7 +392,7 @@ def _events(looked: Examination) -> Iterator[Difference]:
 
 
 def _curation(looked: Examination) -> Iterator[Difference]:
-    times = Counter(row.event_id for row in looked.facts.curation)
+    times = looked.curation.times
     yield from _repeated("curation", times)
     events, curated = looked.events.kinds.keys(), times.keys()
     for event_id in sorted(events - curated):

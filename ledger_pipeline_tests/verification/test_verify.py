@@ -1,5 +1,6 @@
 """Every number follows from the rows before it, and one wrong row is found and named, whichever it is."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,14 @@ from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
 from ledger_pipeline.core.pool import ALGORITHM_VERSIONS
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts
 from ledger_pipeline.verification.record import EpochFacts
-from ledger_pipeline.verification.verify import ContributorAccount, Difference, Examination, WeighedEvents, verify
+from ledger_pipeline.verification.verify import (
+    MAX_DIFFERENCES,
+    ContributorAccount,
+    Difference,
+    Examination,
+    WeighedEvents,
+    verify,
+)
 from ledger_pipeline_tests.verification.facts import (
     ADAS,
     AMENDED,
@@ -573,6 +581,15 @@ def test_an_epoch_from_before_the_rule_verifies_with_a_warning_unless_its_hash_c
     assert "user 'did:grace' has a colon" in warning
     ambiguous = with_user(finalized(), "user-grace", "user-grace:1\nuser-x")
     assert any("the signed hash is that of other users and units too" in str(each) for each in verify(ambiguous))
+
+
+def test_a_thousand_warnings_of_a_kind_are_enough() -> None:
+    facts = finalized()
+    pool = [facts.pool[1].model_copy(update={"evidence_ref": None})] * 3000
+    curation = [facts.curation[0].model_copy(update={"included": False, "note": None})] * 3000
+    looked = Examination(with_rows(with_rows(facts, "pool", pool), "curation", curation))
+    said = Counter(warning.split()[0] for warning in looked.warnings())
+    assert said["pool"] == said["curation"] == MAX_DIFFERENCES
 
 
 @pytest.mark.parametrize("spec", [{"id_rule": "v1"}, {}], ids=["by the rule", "before it"])
