@@ -72,7 +72,7 @@ def pin_differences(
             # The repo-spec may have changed since the epoch was created; what it says now was no lie.
             compared.append(("pinned_spec.weights_milli", pinned["weights_milli"], now["weights_milli"], False))
     return [
-        PinDifference(name, _short(then), _short(today), pays) for name, then, today, pays in compared if then != today
+        PinDifference(name, shown(then), shown(today), pays) for name, then, today, pays in compared if then != today
     ]
 
 
@@ -84,7 +84,8 @@ def states_other_weights(weights_milli: Mapping[str, Json], pinned: Mapping[str,
     return "weights_milli" in pinned and pinned["weights_milli"] != dict(weights_milli)
 
 
-def _short(value: object) -> str:
+def shown(value: object) -> str:
+    """A value that somebody pinned, as JSON text that a sentence has room for."""
     # What somebody else pinned may be anything that JSON holds, of any length.
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -15,9 +15,8 @@ from uuid import UUID
 from ledger_pipeline.core.allocations import CuratedEvents, compute_proposed_allocations, event_kind
 from ledger_pipeline.core.errors import AllocationError, EventError, WindowError, WrongSignature
 from ledger_pipeline.core.events import HASHED_METADATA, parse_instant, payload_hash
-from ledger_pipeline.core.hashing import canonical_json
 from ledger_pipeline.core.identifiers import RULE, broken_ids, is_ambiguous, unknown_ids, why_not_an_account
-from ledger_pipeline.core.pins import approver_set_hash, states_other_weights, weight_config_hash
+from ledger_pipeline.core.pins import approver_set_hash, shown, states_other_weights, weight_config_hash
 from ledger_pipeline.core.plain_text import quoted
 from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow, why_unfounded
 from ledger_pipeline.core.reasons import is_reason
@@ -297,7 +296,7 @@ def _epoch(looked: Examination) -> Iterator[Difference]:
 
 def _other_weights(facts: EpochFacts) -> Iterator[str]:
     if states_other_weights(facts.epoch.weights_milli, facts.pinned_spec):
-        stated = canonical_json(facts.pinned_spec["weights_milli"])[:_MAX_QUOTED]
+        stated = shown(facts.pinned_spec["weights_milli"])
         yield f"repo-spec weights_milli: it closed with {stated}, and counts by those of its creation"
 
 

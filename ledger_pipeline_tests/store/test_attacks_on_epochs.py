@@ -790,7 +790,7 @@ def test_a_spec_that_was_pinned_with_other_weights_than_count_is_named(
     looked = Examination(facts_of(books_of_writer.statements.rows(books.epoch)))
     assert (looked.differences(), looked.warnings()) == (
         [],
-        ['repo-spec weights_milli: it closed with {"github:pr_merged":7}, and counts by those of its creation'],
+        ['repo-spec weights_milli: it closed with {"github:pr_merged": 7}, and counts by those of its creation'],
     )
 
 

@@ -659,3 +659,16 @@ def test_a_component_that_rests_on_nothing_is_named_and_verifies(component: str,
     assert verify(unfounded) == []
     [warning] = Examination(unfounded).warnings()
     assert warning.startswith(f"pool {component}: say ")
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [1.5, None, {"a": float("inf")}, [[0.5]], "x" * 10_000],
+    ids=["half", "null", "endless", "a list", "long"],
+)
+def test_weights_that_a_pinned_spec_says_are_named_whatever_they_are(weights: object) -> None:
+    facts = finalized()
+    spec = {**facts.pinned_spec, "weights_milli": weights}
+    [warning] = Examination(facts.model_copy(update={"pinned_spec": spec})).warnings()
+    assert warning.startswith("repo-spec weights_milli: it closed with ")
+    assert len(warning) < 500
