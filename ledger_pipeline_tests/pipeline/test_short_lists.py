@@ -1,17 +1,16 @@
-"""A list that GitHub ends too early moves no cursor, holds up no other repository, and is read once it is whole."""
+"""A list that GitHub ends too early completes no epoch, holds up nothing else, and is read once it is whole."""
 
 from datetime import timedelta
 
 import pytest
 
-from ledger_pipeline.core.errors import SourceUnavailable
-from ledger_pipeline.core.unread import PULL_REQUEST, ItemKey
+from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST, ItemKey
 from ledger_pipeline.sources.simulator.faults import OddField, ShortPage
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import SCOPE_ID, scope
-from ledger_pipeline_tests.pipeline.collecting import HOUR, NOW, Collect, stored_ids
+from ledger_pipeline_tests.pipeline.collecting import HOUR, NOW, THIS_WEEK, Collect, stored_ids
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, repository, review
 
 OTHER = "cogni-dao/other"
@@ -33,26 +32,29 @@ def two(github: Simulator) -> Simulator:
     return github
 
 
-@pytest.mark.parametrize("connection", ["pullRequests", "issues"])
+@pytest.mark.parametrize(("connection", "kind"), [("pullRequests", PULL_REQUEST), ("issues", ISSUE)])
 @pytest.mark.parametrize("page_size", [100, 2])
-def test_a_list_that_is_short_twice_moves_no_cursor_and_is_read_once_it_is_whole(
-    two: Simulator, ledger: PostgresLedger, run: Collect, connection: str, page_size: int
+def test_a_list_that_is_short_twice_is_unread_holds_up_nothing_and_is_read_once_it_is_whole(
+    two: Simulator, ledger: PostgresLedger, run: Collect, connection: str, kind: str, page_size: int
 ) -> None:
     two.faults.for_repository(NAME, ShortPage(connection))
-    for _ in range(2):
-        [failure] = run(of=SCOPE, page_size=page_size).failures
-        assert isinstance(failure, SourceUnavailable)
-        assert failure.source_scope == NAME
-        assert f"{connection} and lists 0 of them" in failure.problem
-        assert {name for _, name in ledger.cursors(SCOPE_ID, "github")} == {OTHER}
-        assert set(OF_OTHER) <= set(stored_ids(ledger)) < {*OF_NAME, *OF_OTHER}
+    for minutes in range(2):
+        two.set_clock(NOW + timedelta(minutes=minutes))
+        report = run(of=SCOPE, page_size=page_size)
+        assert report.failures == []
+        [row] = report.unread
+        assert row.item.key == ItemKey(kind, 0)
+        assert f"{connection} and lists 0 of them" in row.item.reason
+        assert row.item.may_touch(THIS_WEEK)
+        assert set(OF_OTHER) < set(stored_ids(ledger)) < {*OF_NAME, *OF_OTHER}
     two.faults.clear()
-    assert run(of=SCOPE, page_size=page_size).failures == []
+    two.set_clock(NOW + HOUR)
+    assert run(of=SCOPE, page_size=page_size).unread == ()
     assert sorted(stored_ids(ledger)) == sorted([*OF_NAME, *OF_OTHER])
-    assert {name for _, name in ledger.cursors(SCOPE_ID, "github")} == {NAME, OTHER}
+    assert ledger.unread_items(SCOPE_ID) == []
 
 
-def test_a_list_that_is_short_in_news_moves_no_cursor_either(
+def test_a_list_that_is_short_in_news_is_read_again_from_where_it_lacked_something(
     two: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
     run(of=SCOPE)
@@ -61,12 +63,11 @@ def test_a_list_that_is_short_in_news_moves_no_cursor_either(
     of_name = repository(*MERGES, merged(5, later - HOUR), issue(4, closures=(Closure(NOW - HOUR),)))
     two.replace_world(two.world.with_repository(of_name))
     two.faults.for_repository(NAME, ShortPage("pullRequests"))
-    [failure] = run(of=SCOPE).failures
-    assert "GitHub counts 4 pullRequests and lists 0 of them" in failure.problem
-    marks = {name: cursor.watermark for (_, name), cursor in ledger.cursors(SCOPE_ID, "github").items()}
-    assert marks == {NAME: NOW, OTHER: later}
+    [row] = run(of=SCOPE).unread
+    assert "GitHub counts 4 pullRequests and lists 0 of them" in row.item.reason
     two.faults.clear()
-    run(of=SCOPE)
+    two.set_clock(later + HOUR)
+    assert run(of=SCOPE).unread == ()
     assert f"github:pr:{NAME}:5" in stored_ids(ledger)
 
 

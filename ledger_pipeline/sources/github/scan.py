@@ -12,7 +12,8 @@ and has no number then.
 
 A list that ends has to hold as many items as GitHub counts. Where it lacks some, its last page is asked for once more,
 and those are looked for at its front that may have moved there meanwhile. Where some are lacking then, the
-list is read from its front: at once if another call read its first pages, else the scan fails, and the next one does.
+list is read from its front if another call read its first pages; else what it lacks is an unread item without a number,
+for which the next scan reads the list again: GitHub may count for good what it shows nobody.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -84,7 +85,6 @@ class Scan:
         self._refused: dict[str, str] = {}
         self._forbidden: dict[str, str] = {}
         self._given_up_in_a_row = 0
-        self._short: list[str] = []
         self._tried: dict[ItemKey, UnreadItem] = {}
         self._begin()
         self._is_resumed = request.position is not None and resume(self._connections, request.position)
@@ -102,8 +102,6 @@ class Scan:
                 self._read_again(part, gathered)
                 began_at = self._asker.began_at or part.answer.server_time
             yield self._page(part, gathered, began_at)
-            if self._short:
-                raise self._asker.unavailable("; ".join(self._short))
 
     def _with_refused(self, error: SourceRefused) -> SourceRefused:
         """`error`, and before it what was refused earlier: whoever mends the one has to mend the other."""
@@ -276,20 +274,19 @@ class Scan:
     def _move(
         self, part: RepositoryPart, connection: Connection, page: Page, beside: Sequence[Listed], gathered: Gathered
     ) -> None:
-        """Move behind a page that has been read, with items that were read `beside` it; not where the list is short."""
+        """Move behind a page that has been read, with items that were read `beside` it, noting what a list lacks."""
         items = _listed(part, page)
         connection.counted = page.total_count if connection.counted is None else connection.counted
         connection.since = connection.since or (self._asker.began_at or part.answer.server_time) - SCAN_OVERLAP
         lacking = _lacking(connection, page, items)
         if lacking is not None and connection.after is not None:
             lacking = _lacking(connection, page, items, self._missed(connection))
-        if lacking is None:
-            self._move_behind(connection, page, items, beside)
+        if lacking is not None and connection.is_continued:
+            connection.begin_at(None)  # nobody knows which page was wrong, and one may be another call's
         else:
-            # Nobody knows which page was wrong, and one may be another call's.
-            if not connection.is_continued:
-                self._short.append(lacking)
-            connection.begin_at(None)
+            if lacking is not None:
+                gathered.cannot_read(UnreadItem(ItemKey(_kind_of(connection), 0), lacking, None, part.answer.date))
+            self._move_behind(connection, page, items, beside)
         gathered.note_updates(connection, [*items, *beside], page, part, self._streams)
 
     def _move_behind(
