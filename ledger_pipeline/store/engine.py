@@ -35,6 +35,7 @@ SESSION = {
     "exit_on_error": "off",
     "idle_session_timeout": "0",
     "local_preload_libraries": "",
+    "temp_buffers": "8MB",
 }
 
 

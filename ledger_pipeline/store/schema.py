@@ -407,9 +407,15 @@ signing_requests = Table(
     ),
     Index(
         "signing_requests_once",
-        *("epoch_id", "allocation_set_hash", "pool_total_credits"),
-        text("COALESCE(supersedes_statement_id, '00000000-0000-0000-0000-000000000000'::uuid)"),
+        *("epoch_id", "allocation_set_hash", "pool_total_credits", "supersedes_statement_id"),
         unique=True,
+        postgresql_where=text("supersedes_statement_id IS NOT NULL"),
+    ),
+    Index(
+        "signing_requests_first_once",
+        *("epoch_id", "allocation_set_hash", "pool_total_credits"),
+        unique=True,
+        postgresql_where=text("supersedes_statement_id IS NULL"),
     ),
 )
 
@@ -487,6 +493,9 @@ def _check_every_column() -> None:
             if column.type is INSTANT:
                 readable = f"{column.name} BETWEEN timestamptz '1970-01-01Z' AND timestamptz '2999-12-31Z'"
                 table.append_constraint(CheckConstraint(readable, name=f"{column.name}_instant"))
+            if isinstance(column.type, Uuid) and column.name == "id":
+                given = "id <> '00000000-0000-0000-0000-000000000000'::uuid"
+                table.append_constraint(CheckConstraint(given, name="id"))
             if isinstance(column.type, Text):
                 longest = 10_000 if column.name in LONG_TEXTS else 1_000
                 table.append_constraint(

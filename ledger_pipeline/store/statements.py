@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.identifiers import check_id
 from ledger_pipeline.store.allocations import stored_allocations
 from ledger_pipeline.store.curation import uncurated_events, weighed_events
@@ -108,6 +109,14 @@ REQUEST = text("""
         (node_id, epoch_id, allocation_set_hash, pool_total_credits, supersedes_statement_id)
     VALUES (:node_id, :epoch_id, :allocation_set_hash, :pool_total_credits, CAST(:supersedes AS uuid))
     ON CONFLICT DO NOTHING
+""")
+IS_REMEMBERED = text("""
+    SELECT EXISTS (
+        SELECT FROM signing_requests
+        WHERE node_id = :node_id AND epoch_id = :epoch_id AND allocation_set_hash = :allocation_set_hash
+            AND pool_total_credits = :pool_total_credits
+            AND supersedes_statement_id IS NOT DISTINCT FROM CAST(:supersedes AS uuid)
+    )
 """)
 HANDED_OUT_ELSEWHERE = text("""
     SELECT EXISTS (
@@ -265,9 +274,15 @@ class Statements(LedgerSection):
             connection.execute(CORRECT, {**parameters, "user_id": user_id, "units": units, "reason": reason})
 
     def remember_request(self, epoch: Epoch, numbers: StatedNumbers) -> None:
-        """Keep what was handed out to be signed, once."""
+        """Keep what is handed out to be signed, once. Raises StoreError where it is not kept: nobody signs it then."""
+        parameters = {**self._of(epoch), **vars(numbers)}
         with self._transaction() as connection:
-            connection.execute(REQUEST, {**self._of(epoch), **vars(numbers)})
+            connection.execute(REQUEST, parameters)
+            if not connection.scalar(IS_REMEMBERED, parameters):
+                raise StoreError(
+                    f"the ledger did not keep what was to be signed of epoch {epoch.window.key}, so nothing is handed "
+                    "out: another row of signing_requests is in its place; ask the owner of the ledger"
+                )
 
     def was_handed_out_elsewhere(self, epoch: Epoch, numbers: StatedNumbers) -> bool:
         """Whether these numbers were handed out to be signed for another place of the epoch's chain that stands."""

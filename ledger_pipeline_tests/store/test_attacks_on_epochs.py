@@ -751,6 +751,7 @@ SESSION_SETTINGS: Mapping[str, str] = {
     "idle_session_timeout": "1ms",
     "transaction_timeout": "1ms",
     "local_preload_libraries": "nobody_has_it",
+    "temp_buffers": "8191GB",
 }
 
 
@@ -855,3 +856,68 @@ def test_an_epoch_that_the_writer_closed_with_approvers_of_theirs_is_opened_agai
     assert verify(facts_of(books_of_writer.statements.rows(books.epoch))) == []
     with pytest.raises(StoreError, match="is not in review, or a statement of it stands"):
         owner.statements.reopen(books.epoch, "not to our liking")
+
+
+NIL = UUID(int=0)
+FORGE = """
+    INSERT INTO payout_statements (id, node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json)
+    VALUES (:id, :node, :epoch_id, :hash, 10000, '[]') RETURNING id
+"""
+REQUEST = """
+    INSERT INTO signing_requests (node_id, epoch_id, allocation_set_hash, pool_total_credits, supersedes_statement_id)
+    VALUES (:node, :epoch_id, :hash, 10000, :supersedes) RETURNING id
+"""
+
+
+def test_no_row_has_the_id_of_nothing(writer: Engine, books_of_writer: PostgresLedger, ledger_engine: Engine) -> None:
+    books = reviewed(books_of_writer)
+    forged = {"id": NIL, "node": NODE_ID, "epoch_id": books.epoch.id, "hash": NO_HASH}
+    assert "payout_statements_id_check" in refused(writer, FORGE, **forged)
+    with ledger_engine.connect() as connection:
+        chosen = connection.scalars(
+            text("""
+                SELECT table_name::text FROM information_schema.columns
+                WHERE table_schema = 'public' AND column_name = 'id' AND data_type = 'uuid'
+            """)
+        ).all()
+        ruled = connection.scalars(
+            text("SELECT conrelid::regclass::text FROM pg_constraint WHERE conname = conrelid::regclass || '_id_check'")
+        ).all()
+    assert sorted(chosen) == sorted(ruled)
+
+
+def test_numbers_that_were_handed_out_are_remembered_whatever_stands_in_their_place(
+    writer: Engine, books_of_writer: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = reviewed(books_of_writer)
+    hash_ = books.draft().allocation_set_hash
+    with ledger_engine.begin() as connection:  # a ledger of before the rule, and a draft of after the forgery
+        connection.execute(text("ALTER TABLE payout_statements DROP CONSTRAINT payout_statements_id_check"))
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text("DELETE FROM signing_requests"))
+    numbers = {"node": NODE_ID, "epoch_id": books.epoch.id, "hash": hash_}
+    written(writer, FORGE, id=NIL, **{**numbers, "hash": NO_HASH})
+    written(writer, REQUEST, supersedes=NIL, **numbers)
+    set_aside(PostgresLedger(ledger_engine, NODE_ID), books.spec, NIL, "nobody of ours wrote it")
+    old_signature = books.signature()
+    books_of_writer.allocations.decide(books.epoch, ADA_USER, 100, "counted twice")
+    first = books.finalize(books.signature())
+    correct = """
+        INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason)
+        VALUES (:node, :epoch_id, :first, :user, 2000, 'because') RETURNING id
+    """
+    written(writer, correct, node=NODE_ID, epoch_id=books.epoch.id, first=first.id, user=ADA_USER)
+    with pytest.raises(EpochNotReady, match="those of a draft that was handed out before"):
+        books.finalize(old_signature)
+    assert list(books.signers) == [first.id]
+
+
+def test_what_is_not_remembered_is_not_handed_out(books_of_writer: PostgresLedger, ledger_engine: Engine) -> None:
+    books = reviewed(books_of_writer)
+    with ledger_engine.begin() as connection:
+        connection.execute(text("CREATE FUNCTION lost() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"))
+        connection.execute(
+            text("CREATE TRIGGER lost BEFORE INSERT ON signing_requests FOR EACH ROW EXECUTE FUNCTION lost()")
+        )
+    with pytest.raises(StoreError, match="did not keep what was to be signed"):
+        books.draft()
