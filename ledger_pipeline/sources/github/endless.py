@@ -6,6 +6,8 @@ from ledger_pipeline.sources.github.payloads import PageInfo
 
 IDLE_PAGES = 5
 """So many pages in a row may hold nothing that was not there before."""
+UNREADABLE_PAGES = 25
+"""So many, where each of them holds an item that nobody can tell from another."""
 
 
 class LeadsNowhere(ValueError):
@@ -26,8 +28,11 @@ class Advance:
         if cursor is not None:
             self._cursors.add(cursor)
 
-    def check(self, ids: Iterable[int | str], info: PageInfo) -> None:
-        """Having read a page that holds `ids`. Raises LeadsNowhere where the page behind it is not to be asked for."""
+    def check(self, ids: Iterable[int | str], info: PageInfo, *, has_unreadable: bool = False) -> None:
+        """Having read a page that holds `ids`, and maybe items without one.
+
+        Raises LeadsNowhere where the page behind it is not to be asked for.
+        """
         new = set(ids) - self._ids
         self._ids |= new
         self._idle_pages = 0 if new else self._idle_pages + 1
@@ -37,9 +42,9 @@ class Advance:
             raise LeadsNowhere(
                 f"a page of {self._what} says there is more, and its cursor does not move on: {info.end_cursor}"
             )
-        if self._idle_pages >= IDLE_PAGES:
+        if self._idle_pages >= (UNREADABLE_PAGES if has_unreadable else IDLE_PAGES):
             raise LeadsNowhere(
-                f"{IDLE_PAGES} pages of {self._what} in a row hold nothing new, and say there is more behind "
+                f"{self._idle_pages} pages of {self._what} in a row hold nothing new, and say there is more behind "
                 f"cursor {info.end_cursor}"
             )
         self._cursors.add(info.end_cursor)

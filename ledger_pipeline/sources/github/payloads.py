@@ -271,16 +271,19 @@ class SubmittedReview(_Numbered):
 
 
 class PageInfo(_Payload):
-    """Whether there is more, and where: None where nobody needs to know."""
+    """Whether there is more, and where: None where nobody needs to know. `is_empty`: the page has no item at all."""
 
     has_next_page: Annotated[bool, Field(strict=True)]
     end_cursor: Cursor | None = None
+    is_empty: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _without_a_cursor_that_leads_nowhere(cls, payload: object) -> object:
-        is_last = isinstance(payload, Mapping) and payload.get("hasNextPage") is False
-        return {**payload, "endCursor": None} if is_last else payload  # type: ignore[dict-item]
+        if not isinstance(payload, Mapping) or payload.get("hasNextPage") is not False:
+            return payload
+        # GitHub's own: the cursor of the last item, null where there is none.
+        return {**payload, "endCursor": None, "isEmpty": payload.get("endCursor") is None}
 
 
 class Page(_Payload):

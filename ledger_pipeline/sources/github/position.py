@@ -5,16 +5,43 @@ GitHub's cursor is a place in an ordering by update, not an object: what was upd
 next scan, and nothing behind it is lost.
 """
 
+import binascii
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.sources.github.endless import Advance
 from ledger_pipeline.sources.github.payloads import Listed, PageInfo
+from ledger_pipeline.sources.port import SCAN_OVERLAP
+
+# A position holds which numbers below this have been read: a bit each, which is 16 kB for a repository of 100,000.
+_NUMBERS_BELOW = 1 << 20
+
+
+def _packed(numbers: Iterable[int]) -> str:
+    bits = bytearray(_NUMBERS_BELOW // 8)
+    for number in numbers:
+        if 0 <= number < _NUMBERS_BELOW:
+            bits[number // 8] |= 1 << number % 8
+    return b64encode(zlib.compress(bytes(bits).rstrip(b"\0"))).decode()
+
+
+def _unpacked(text: str) -> set[int]:
+    """Raises ValueError for what `_packed` does not give."""
+    try:
+        unpacking = zlib.decompressobj()
+        bits = unpacking.decompress(b64decode(text, validate=True), _NUMBERS_BELOW // 8)
+    except (zlib.error, binascii.Error) as error:
+        raise ValueError(f"these are no packed numbers: {error}") from None
+    if not unpacking.eof:
+        raise ValueError("these are more numbers than anybody packs")
+    return {8 * at + bit for at, byte in enumerate(bits) if byte for bit in range(8) if byte >> bit & 1}
 
 
 class _Place(BaseModel):
@@ -26,6 +53,8 @@ class _Place(BaseModel):
     read: Annotated[int, Field(ge=0)]
     counted: Annotated[int, Field(ge=0)] | None
     since: AwareDatetime | None
+    numbers: Annotated[frozenset[int], BeforeValidator(_unpacked)]
+    has_begun_again: bool
 
 
 @dataclass
@@ -34,7 +63,8 @@ class Connection:
 
     `read` counts the items that its pages listed, each once, and `counted` is what GitHub counted when it began; what
     has been made since stands at the front, for the next scan. That reads too what was updated at `since` or later, for
-    it may have moved to the front before this one came by it. `is_continued` where another call read its first pages.
+    it may have moved to the front before this one came by it. `is_continued` where another call read its first pages;
+    `has_begun_again` where it was read to an end that came too early, and is being read once more.
     """
 
     name: str
@@ -46,6 +76,7 @@ class Connection:
     counted: int | None = None
     since: datetime | None = None
     is_continued: bool = False
+    has_begun_again: bool = False
     _numbers: set[int] = field(default_factory=set, repr=False)
     _advance: Advance = field(init=False, repr=False)
 
@@ -57,14 +88,19 @@ class Connection:
             # GitHub's times are whole seconds.
             self.floor = self.floor.replace(microsecond=0)
 
-    def begin_at(
-        self, after: str | None, read: int = 0, counted: int | None = None, since: datetime | None = None
-    ) -> None:
-        """Go on behind this cursor, so many items having been read; None begins at the front, where nothing has."""
-        self.after, self.read, self.counted, self.since = after, read, counted, since
-        self.is_continued = after is not None
+    def go_on_at(self, place: _Place) -> None:
+        """Go on where another call stood."""
+        self.after, self.read, self.counted, self.since = place.after, place.read, place.counted, place.since
+        self.is_continued, self.has_begun_again = place.after is not None, place.has_begun_again
+        self._numbers = set(place.numbers)
+        self._advance = Advance(self.name)
+        self._advance.begin_at(place.after)
+
+    def begin_again(self) -> None:
+        """Begin at the front, as if nothing had been read."""
+        self.after, self.read, self.counted, self.since = None, 0, None, None
+        self.is_continued, self.has_begun_again = False, True
         self._numbers, self._advance = set(), Advance(self.name)
-        self._advance.begin_at(after)
 
     def read_with(self, items: Sequence[Listed]) -> int:
         """What `read` is with a page of these items; one without a number is none of those before."""
@@ -75,8 +111,11 @@ class Connection:
         return self.since is not None and item.updated is not None and item.updated >= self.since
 
     def missed(self, items: Sequence[Listed]) -> set[int]:
-        """The numbers among `items` that it has not read, and that the next scan reads."""
-        return self._new(filter(self.is_for_the_next, items))
+        """The numbers among `items` that it has not read although it counted them, and that the next scan reads."""
+        return self._new(item for item in items if self.is_for_the_next(item) and self._is_counted(item))
+
+    def _is_counted(self, item: Listed) -> bool:
+        return self.since is None or item.created is None or item.created < self.since + SCAN_OVERLAP
 
     def move_behind(self, info: PageInfo, items: Sequence[Listed], beside: Sequence[Listed] = ()) -> None:
         """Having read a page, and `beside` it what it showed as null: done at the end, or below the floor.
@@ -91,13 +130,24 @@ class Connection:
         below_floor = self.floor is not None and self.reached is not None and self.reached < self.floor
         self.done = below_floor or not info.has_next_page
         if not self.done:
-            self._advance.check([item.number for item in (*items, *beside) if item.number is not None], info)
+            self._advance.check(
+                [item.number for item in (*items, *beside) if item.number is not None],
+                info,
+                has_unreadable=any(item.number is None for item in items),
+            )
         self.after = info.end_cursor
 
     def place(self) -> Mapping[str, Json]:
         """Where it stands, for a position."""
         since = None if self.since is None else self.since.isoformat()
-        return {"after": self.after, "read": self.read, "counted": self.counted, "since": since}
+        return {
+            "after": self.after,
+            "read": self.read,
+            "counted": self.counted,
+            "since": since,
+            "numbers": _packed(self._numbers),
+            "has_begun_again": self.has_begun_again,
+        }
 
     def _new(self, items: Iterable[Listed]) -> set[int]:
         return {item.number for item in items if item.number is not None} - self._numbers
@@ -131,5 +181,5 @@ def resume(connections: Sequence[Connection], position: Mapping[str, Json]) -> b
         if place is None:
             connection.done = True
         else:
-            connection.begin_at(place.after, place.read, place.counted, place.since)
+            connection.go_on_at(place)
     return True

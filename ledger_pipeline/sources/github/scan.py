@@ -175,8 +175,7 @@ class Scan:
         except QueryTooHeavyError:
             raise error from None
         page = self._page_of(part, connection, nodes=[])
-        is_behind_one = page.total_count is None or connection.read < page.total_count or page.page_info.has_next_page
-        return part, page.model_copy(update={"nodes": [None]}) if is_behind_one else page
+        return part, page if page.page_info.is_empty else page.model_copy(update={"nodes": [None]})
 
     def _note_unlisted(
         self, connection: Connection, part: RepositoryPart, error: _CannotList, gathered: Gathered
@@ -205,10 +204,16 @@ class Scan:
             return part, page
 
     def _missed(self, connection: Connection) -> int:
-        """How many items the scan has not come by that have been updated since it began, and stand at the front."""
+        """How many items the scan has not come by that have been updated since it began, and stand at the front.
+
+        As far as GitHub lists them: who stands behind one that it cannot list is none of them.
+        """
         front, missed = Connection(connection.name, connection.floor), set[int]()
         while not front.done:
-            part, page = self._light_page(front)
+            try:
+                part, page = self._light_page(front)
+            except _CannotList:
+                break
             items = _listed(part, page)
             missed |= connection.missed(items)
             if not all(map(connection.is_for_the_next, items)):
@@ -281,8 +286,8 @@ class Scan:
         lacking = _lacking(connection, page, items)
         if lacking is not None and connection.after is not None:
             lacking = _lacking(connection, page, items, self._missed(connection))
-        if lacking is not None and connection.is_continued:
-            connection.begin_at(None)  # nobody knows which page was wrong, and one may be another call's
+        if lacking is not None and connection.is_continued and not connection.has_begun_again:
+            connection.begin_again()  # nobody knows which page was wrong, and one may be another call's
         else:
             if lacking is not None:
                 gathered.cannot_read(UnreadItem(ItemKey(_kind_of(connection), 0), lacking, None, part.answer.date))

@@ -148,6 +148,6 @@ def test_another_refusal_of_a_resumed_scan_does_not_begin_it_again(github: Simul
 @pytest.mark.parametrize("cursor", [None, "here"])
 def test_a_page_whose_cursor_does_not_move_on_is_an_error_not_a_loop(cursor: str | None) -> None:
     connection = Connection("issues", MONDAY)
-    connection.begin_at("here")
+    connection.move_behind(PageInfo.model_validate({"hasNextPage": True, "endCursor": "here"}), [])
     with pytest.raises(LeadsNowhere, match=rf"issues .* does not move on: {cursor}"):
         connection.move_behind(PageInfo.model_validate({"hasNextPage": True, "endCursor": cursor}), [])

@@ -9,7 +9,7 @@ import pytest
 from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.port import SCAN_OVERLAP, ScanPage, ScanRequest
-from ledger_pipeline.sources.simulator.faults import After, NullNode, OddField, ShortPage
+from ledger_pipeline.sources.simulator.faults import After, HeavyItem, NullNode, OddField, ShortPage
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, Issue, PullRequest, World
 from ledger_pipeline_tests.sources.github.github_source import event_ids, github_source, scan
@@ -196,3 +196,74 @@ def test_a_null_that_no_light_page_lists_is_unread(github: Simulator) -> None:
     [unread] = [item for page in pages for item in page.unread]
     assert unread.key == ItemKey("pull_request", 0)
     assert unread.reason == "GitHub answers null for it, and then does not list it"
+
+
+# What is lacking is not hidden by what moves meanwhile, and ends no scan.
+
+
+def lacking(pages: list[ScanPage]) -> list[ItemKey]:
+    return [item.key for page in pages for item in page.unread]
+
+
+def short_twice(github: Simulator, request: int) -> None:
+    """The page of that request lists nothing, nor does it when it is asked for once more."""
+    for number in (request, request + 1):
+        github.faults.on_request(number, ShortPage("pullRequests"))
+
+
+def test_an_item_that_nobody_can_list_and_that_moves_meanwhile_is_unread(github: Simulator) -> None:
+    github.faults.for_repository(NAME, HeavyItem(1, is_unlisted=True))
+    github.faults.next(changed(github, replace(ITEMS[0], touched_at=(LATER,))))
+    pages = scan(github.url, MONDAY, page_size=2)
+    assert set(event_ids(pages)) == {id_ for id_ in ALL if id_ != f"github:pr:{NAME}:1"}
+    assert lacking(pages) == [ItemKey("pull_request", 0)]
+
+
+def test_an_item_that_nobody_can_list_is_unread_though_another_is_deleted_meanwhile(github: Simulator) -> None:
+    github.faults.for_repository(NAME, HeavyItem(11, is_unlisted=True))
+    github.faults.next(changed(github, gone=13))
+    pages = scan(github.url, MONDAY, page_size=2)
+    assert f"github:issue:{NAME}:11" not in event_ids(pages)
+    assert set(lacking(pages)) == {ItemKey("issue", 0)}
+
+
+def test_what_is_made_meanwhile_is_in_the_place_of_nothing_that_is_lacking(github: Simulator) -> None:
+    github.faults.next(changed(github, merged(8, LATER, created_at=LATER)))
+    short_twice(github, 4)
+    pages = scan(github.url, MONDAY, page_size=2)
+    assert f"github:pr:{NAME}:1" not in event_ids(pages)
+    assert lacking(pages) == [ItemKey("pull_request", 0)]
+
+
+def test_what_an_interrupted_scan_read_is_in_the_place_of_nothing_that_is_lacking(github: Simulator) -> None:
+    with github_source(github.url, 2) as source:
+        first = next(source.scan(ScanRequest(NAME, FLOORS)))
+        touched = replace(ITEMS[6], touched_at=(LATER,))
+        github.replace_world(world(*ITEMS[:6], touched, *ITEMS[7:]))
+        short_twice(github, 4)
+        rest = list(source.scan(ScanRequest(NAME, FLOORS, first.position)))
+    assert set(event_ids([first, *rest])) == set(ALL)
+    assert lacking(rest) == []
+
+
+def test_items_in_a_row_that_nobody_can_list_are_unread(github: Simulator) -> None:
+    for number in range(2, 7):
+        github.faults.for_repository(NAME, HeavyItem(number, is_unlisted=True))
+    pages = scan(github.url, MONDAY)
+    assert {f"github:pr:{NAME}:1", f"github:pr:{NAME}:7"} <= set(event_ids(pages))
+    assert set(lacking(pages)) == {ItemKey("pull_request", 0)}
+
+
+def test_a_list_that_is_read_in_pieces_and_stays_short_comes_to_an_end(github: Simulator) -> None:
+    # Of six requests three are of its first pages, two of its last, and one is of its front once more.
+    github.faults.when(lambda asked: asked.number % 6 in {4, 5}, ShortPage("pullRequests"))
+    github.replace_world(world(*ITEMS[:7]))
+    position, pages = None, []
+    with github_source(github.url, 2) as source:
+        for _ in range(20):
+            pages.append(next(source.scan(ScanRequest(NAME, FLOORS, position))))
+            position = pages[-1].position
+            if position is None:
+                break
+    assert position is None
+    assert lacking(pages) == [ItemKey("pull_request", 0)]
