@@ -21,7 +21,6 @@ from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
-from ledger_pipeline.defs.dagster_storage import BatchingEventLogStorage
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.metadata import Metadata
 from ledger_pipeline.defs.partitions import partition_key
@@ -170,6 +169,9 @@ def told_together(
 
     They are what Dagster makes of evaluations that a step yields, but for `blocking`, which is not looked at.
     """
+    # Here, for Dagster's storage brings its migrations, which nobody needs who only loads the definitions.
+    from ledger_pipeline.defs.dagster_storage import BatchingEventLogStorage
+
     step, told = context.get_step_execution_context(), list(evaluations)
     batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]  # Dagster's
     can_batch = isinstance(context.instance.event_log_storage, BatchingEventLogStorage)

@@ -109,12 +109,13 @@ _SETTINGS = text(f"""
     WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
     ORDER BY 1 LIMIT 10
 """)  # noqa: S608 (our own statement)
-# Up to Postgres 14, any login may lend itself to others.
+# Up to Postgres 14, any login may lend itself to others. Who makes roles is an administrator, and from Postgres 16 on a
+# member of those they made.
 _LENT = text(f"""
     SELECT format('%s may act as %s', borrower.rolname, login.rolname)
     FROM pg_auth_members JOIN ({_LOGINS}) AS login ON login.oid = roleid
         JOIN pg_roles AS borrower ON borrower.oid = member
-    WHERE login.rolcanlogin AND NOT borrower.rolsuper AND NOT pg_has_role(
+    WHERE login.rolcanlogin AND NOT borrower.rolsuper AND NOT borrower.rolcreaterole AND NOT pg_has_role(
         borrower.oid, (SELECT relowner FROM pg_class WHERE oid = 'public.epochs'::regclass), 'MEMBER'
     )
     ORDER BY 1 LIMIT 10
