@@ -64,7 +64,7 @@ def _weight_sum(events: Iterable[CuratedEvents], weights_milli: Mapping[str, int
     for tally in events:
         override = tally.weight_override_milli
         if override is not None:
-            check_weights({f"override of a {tally.kind} of user {tally.user_id}": override})
+            _check_override(tally, override)
         weight = weights_milli.get(tally.kind, 0) if override is None else override
         units[tally.user_id] = units.get(tally.user_id, 0) + weight * tally.events
         counts[tally.user_id] = counts.get(tally.user_id, 0) + tally.events
@@ -74,6 +74,14 @@ def _weight_sum(events: Iterable[CuratedEvents], weights_milli: Mapping[str, int
                 f"user {short_message(user_id)}: {total} units are more than the ledger can hold, {MAX_UNITS}"
             )
     return [ProposedAllocation(user_id, units[user_id], counts[user_id]) for user_id in sorted(units)]
+
+
+def _check_override(tally: CuratedEvents, override: int) -> None:
+    try:
+        check_weights({"override": override})
+    except AllocationError:
+        # Named only where it is wrong: a kind or a user may be megabytes long, and have any number of rows.
+        check_weights({f"override of a {short_message(tally.kind)} of user {short_message(tally.user_id)}": override})
 
 
 _ALGORITHMS: Mapping[str, Callable[[Iterable[CuratedEvents], Mapping[str, int]], list[ProposedAllocation]]] = {

@@ -148,6 +148,20 @@ def test_what_is_no_weight_is_no_override_either_and_the_message_names_the_user(
         propose(CuratedEvents("ada", MERGED, weight))
 
 
+def test_no_message_is_made_of_an_override_that_is_right_however_long_its_kind_and_user_are() -> None:
+    class Unquoted(str):
+        def __format__(self, format_spec: str) -> str:
+            raise AssertionError("a message was made where nothing is wrong")
+
+    assert propose(CuratedEvents(Unquoted("ada"), Unquoted(MERGED), 7)) == [ProposedAllocation("ada", 7, 1)]
+
+
+def test_the_message_of_a_wrong_override_quotes_no_more_of_kind_and_user_than_there_is_room_for() -> None:
+    with pytest.raises(AllocationError, match="is negative") as refused:
+        propose(CuratedEvents("u" * 100_000, "k" * 100_000, -1))
+    assert len(str(refused.value)) < 2_000
+
+
 def test_the_largest_and_the_smallest_weight_are_accepted() -> None:
     check_weights({"a:b": 0, "c:d": MAX_WEIGHT_MILLI})
     assert propose(CuratedEvents("ada", MERGED, MAX_WEIGHT_MILLI))[0].proposed_units == 2**53 - 1
