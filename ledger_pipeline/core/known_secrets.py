@@ -26,7 +26,7 @@ _FORMS: tuple[tuple[bytes, re.Pattern[bytes]], ...] = (
     (b"gh", re.compile(rb"\bgh[a-z]_[A-Za-z0-9_]{20,}+")),
     (b"github_pat_", re.compile(rb"\bgithub_pat_[A-Za-z0-9_]{20,}+")),
     # `https://TOKEN@host` as well as `postgresql://name:password@host`; a name alone is a secret of no database.
-    (b"://", re.compile(rb"(?<=https://)[^\s/?#]+(?=@)|(?<=http://)[^\s/?#]+(?=@)")),
+    (b"://", re.compile(rb"(?i)(?<=https://)[^\s/?#]+(?=@)|(?<=http://)[^\s/?#]+(?=@)")),
     (b"://", re.compile(rb"(?<=://)[^\s/?#@:]*+:[^\s/?#]+(?=@)")),
     # What a URL's query, or the settings of a database's connection, log in with.
     (

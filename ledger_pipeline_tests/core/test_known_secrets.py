@@ -173,6 +173,8 @@ def test_a_key_of_several_lines_is_withheld_line_by_line() -> None:
     [
         ("https://ada:pw@host/api", f"https://{WITHHELD}@host/api"),
         ("https://token@host", f"https://{WITHHELD}@host"),
+        ("HTTPS://token@host", f"HTTPS://{WITHHELD}@host"),
+        ("Http://token@host", f"Http://{WITHHELD}@host"),
         ("postgresql+psycopg://ledger:pw@db:5432/ledger", f"postgresql+psycopg://{WITHHELD}@db:5432/ledger"),
         ("postgresql://ledger@db/ledger", "postgresql://ledger@db/ledger"),
         ("postgresql://db/ledger?user=a&password=pw", f"postgresql://db/ledger?user=a&password={WITHHELD}"),
