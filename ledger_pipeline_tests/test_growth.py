@@ -95,6 +95,7 @@ def seconds(reader: Callable[[str], object], text: str) -> float:
     return time.thread_time() - began_at
 
 
+@pytest.mark.e2e  # seconds of processor time for each
 @pytest.mark.parametrize("name", READERS)
 def test_the_time_to_read_a_text_grows_as_the_text_does(name: str) -> None:
     keep_secret(SECRET)

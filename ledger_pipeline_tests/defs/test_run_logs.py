@@ -77,6 +77,7 @@ KINDS: dict[str, tuple[str | None, Select]] = {
 }
 
 
+@pytest.mark.e2e
 def test_no_run_says_that_an_output_was_not_given(collected: Deployment) -> None:
     for kind, (job, select) in KINDS.items():
         result = run(collected, job, select)

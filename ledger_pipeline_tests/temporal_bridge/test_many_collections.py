@@ -121,6 +121,7 @@ async def working(settings: Settings, books: Books, dagster: EndlessDagster) -> 
             await asyncio.gather(*running)
 
 
+@pytest.mark.e2e
 @pytest.mark.timeout(240)
 def test_two_hundred_waiting_collections_keep_no_epoch_from_being_finalized_and_no_run_from_being_canceled(
     temporal_namespace: Settings, ledger: PostgresLedger
