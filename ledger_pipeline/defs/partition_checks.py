@@ -172,18 +172,18 @@ def told_together(
     # Here, for Dagster's storage brings its migrations, which nobody needs who only loads the definitions.
     from ledger_pipeline.defs.dagster_storage import BatchingEventLogStorage
 
-    step, told = context.get_step_execution_context(), list(evaluations)
+    step, together = context.get_step_execution_context(), list(evaluations)
     batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]  # Dagster's
     can_batch = isinstance(context.instance.event_log_storage, BatchingEventLogStorage)
-    for number, found in enumerate(told, 1):
-        outcome = "passed." if found.passed else "did not pass."
+    for number, result in enumerate(together, 1):
+        outcome = "passed." if result.passed else "did not pass."
         yield dg.DagsterEvent.from_step(
             dg.DagsterEventType.ASSET_CHECK_EVALUATION,
             step,
-            event_specific_data=found,
-            message=f"Asset check '{found.check_name}' on '{found.asset_key.to_user_string()}' {outcome} "
-            f"Description: '{found.description}'",
-            batch_metadata=DagsterEventBatchMetadata(batch_id, is_end=number == len(told)) if can_batch else None,
+            event_specific_data=result,
+            message=f"Asset check '{result.check_name}' on '{result.asset_key.to_user_string()}' {outcome} "
+            f"Description: '{result.description}'",
+            batch_metadata=DagsterEventBatchMetadata(batch_id, is_end=number == len(together)) if can_batch else None,
         )
 
 

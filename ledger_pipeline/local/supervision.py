@@ -47,32 +47,34 @@ def supervise(
     """
     watched = {name: _Watched(part, started_at=time.monotonic()) for name, part in parts.items()}
     while True:
-        for name, one in watched.items():
-            if one.restart_at is not None:
-                _start_when_due(name, one, say, on_start)
-            elif how := one.part.ended():
-                if time.monotonic() - one.started_at >= STEADY_SECONDS:
-                    one.restarts = 0
-                if one.restarts == len(pauses_seconds):
-                    again = f" again, after {one.restarts} new starts" if one.restarts else ""
+        for name, watched_part in watched.items():
+            if watched_part.restart_at is not None:
+                _start_when_due(name, watched_part, say, on_start)
+            elif how := watched_part.part.ended():
+                if time.monotonic() - watched_part.started_at >= STEADY_SECONDS:
+                    watched_part.restarts = 0
+                if watched_part.restarts == len(pauses_seconds):
+                    again = f" again, after {watched_part.restarts} new starts" if watched_part.restarts else ""
                     raise LedgerError(f"the {name} {how}{again}, so all was stopped: see its log in {logs}")
-                pause_seconds = pauses_seconds[one.restarts]
-                one.restarts += 1
-                one.restart_at = time.monotonic() + pause_seconds
+                pause_seconds = pauses_seconds[watched_part.restarts]
+                watched_part.restarts += 1
+                watched_part.restart_at = time.monotonic() + pause_seconds
                 say(
                     f"the {name} {how}: starting it again in {pause_seconds:g} s "
-                    f"(start {one.restarts} of {len(pauses_seconds)}); its log is in {logs}"
+                    f"(start {watched_part.restarts} of {len(pauses_seconds)}); its log is in {logs}"
                 )
         time.sleep(_POLL_SECONDS)
 
 
-def _start_when_due(name: str, one: _Watched, say: Callable[[str], None], on_start: Callable[[str, int], None]) -> None:
-    if one.restart_at is None or time.monotonic() < one.restart_at:
+def _start_when_due(
+    name: str, watched_part: _Watched, say: Callable[[str], None], on_start: Callable[[str, int], None]
+) -> None:
+    if watched_part.restart_at is None or time.monotonic() < watched_part.restart_at:
         return
-    one.restart_at = None
-    one.started_at = time.monotonic()
+    watched_part.restart_at = None
+    watched_part.started_at = time.monotonic()
     try:
-        pid = one.part.start_again()
+        pid = watched_part.part.start_again()
     except LedgerError as error:
         say(str(error))  # it has ended, still: the next look counts that
         return

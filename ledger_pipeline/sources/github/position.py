@@ -37,7 +37,7 @@ def _unpacked(text: str) -> set[int]:
     try:
         unpacking = zlib.decompressobj()
         bits = unpacking.decompress(b64decode(text, validate=True), _NUMBERS_BELOW // 8)
-    except (zlib.error, binascii.Error) as error:
+    except (zlib.error, binascii.Error, TypeError) as error:
         raise ValueError(f"these are no packed numbers: {error}") from None
     if not unpacking.eof:
         raise ValueError("these are more numbers than anybody packs")

@@ -104,13 +104,18 @@ def test_the_item_the_position_stands_at_may_have_moved(github: Simulator) -> No
     assert event_ids([*before, *rest]) == event_ids(scan_on(github.url, FULL))
 
 
+PLACE: Mapping[str, Json] = {**Connection("pullRequests", MONDAY).place(), "after": "x", "counted": 1}
+
+
 @pytest.mark.parametrize(
     "position",
     [
-        {"pullRequests": {"after": "what GitHub gave out once", "read": 0, "counted": None, "since": None}},
+        {"pullRequests": {**PLACE, "after": "what GitHub gave out once"}},
         {"pullRequests": "of an older version"},
-        {"pullRequests": {"after": "", "read": 0, "counted": None, "since": None}},
-        {"pullRequests": {"after": "x", "read": -1, "counted": 1, "since": "yesterday"}},
+        {"pullRequests": {**PLACE, "after": ""}},
+        {"pullRequests": {**PLACE, "read": -1, "since": "yesterday"}},
+        {"pullRequests": {**PLACE, "numbers": 5}},
+        {"pullRequests": {**PLACE, "numbers": "no numbers"}},
         {"pullRequests": None, "issues": None},
         {"discussions": "of another version"},
         {},
@@ -120,6 +125,8 @@ def test_the_item_the_position_stands_at_may_have_moved(github: Simulator) -> No
         "of an older version",
         "without a cursor",
         "of nonsense",
+        "with numbers of another type",
+        "with numbers that nobody packed",
         "without cursors",
         "of other connections",
         "empty",
