@@ -31,6 +31,7 @@ _ESCAPE = re.compile(
 )
 _QUOTED_PRINTABLE = re.compile(rb"=(?:(?P<byte>[0-9A-Fa-f]{2})|[ \t]*\r?\n)")
 _SPACE = re.compile(rb"[ \t\n\v\f\r]+")
+_SEPARATORS = re.compile(rb"[\s:,_-]+|0x")
 _URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _CONTROLS = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
 
@@ -107,6 +108,11 @@ def compact(reading: Reading) -> Reading:
     return Reading(to_compact(reading.content), reading, _OF_SPACE)
 
 
+def without_separators(reading: Reading) -> Reading:
+    """`reading` without what stands between bytes in hex."""
+    return Reading(_SEPARATORS.sub(b"", reading.content), reading, _OF_SEPARATORS)
+
+
 def to_compact(content: bytes) -> bytes:
     """`content` as a compact reading has it: without spaces, in base64's first alphabet."""
     return b"".join(content.split()).translate(_URL_ALPHABET)
@@ -138,4 +144,5 @@ def _byte_or_nothing(escape: re.Match[bytes]) -> bytes:
 
 _OF_ESCAPES = _Decoding(_ESCAPE, _character)
 _OF_MAIL = _Decoding(_QUOTED_PRINTABLE, _byte_or_nothing)
+_OF_SEPARATORS = _Decoding(_SEPARATORS, lambda _: b"")
 _OF_SPACE = _Decoding(_SPACE, lambda _: b"")

@@ -4,6 +4,7 @@ A server may repeat what it was asked with. So every error and every line that i
 """
 
 import base64
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -11,7 +12,7 @@ from threading import Lock
 from typing import NamedTuple
 from urllib.parse import quote
 
-from ledger_pipeline.core.encoded_text import compact, readings, to_compact
+from ledger_pipeline.core.encoded_text import compact, readings, to_compact, without_separators
 
 WITHHELD = "(secret)"
 """What stands where a secret stood."""
@@ -27,7 +28,8 @@ _FORMS: tuple[tuple[bytes, re.Pattern[bytes]], ...] = (
     (b"github_pat_", re.compile(rb"\bgithub_pat_[A-Za-z0-9_]{20,}+")),
     # `https://TOKEN@host` as well as `postgresql://name:password@host`; a name alone is a secret of no database.
     (b"://", re.compile(rb"(?i)(?<=https://)[^\s/?#]+(?=@)|(?<=http://)[^\s/?#]+(?=@)")),
-    (b"://", re.compile(rb"(?<=://)[^\s/?#@:]*+:[^\s/?#]+(?=@)")),
+    # A password may hold a bare slash, which makes it none of a URL's; what begins like a port is one.
+    (b"://", re.compile(rb"(?<=://)[^\s/?#@:]*+:(?![0-9]{0,5}[/?#])(?:(?!://)\S)+(?=@)")),
     # What a URL's query, or the settings of a database's connection, log in with.
     (
         b"=",
@@ -41,6 +43,8 @@ _FORMS: tuple[tuple[bytes, re.Pattern[bytes]], ...] = (
 )
 # Parts with dots between, as a signed token (JWT) has three; a GitHub App signs its own.
 _SIGNED, _SIGNED_MARK = re.compile(rb"[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++){2,}+"), b".eyJ"
+# Bytes in hex with something between them, as programs show a key's fingerprint.
+_HEX_IN_PAIRS = re.compile(rb"(?:(?:0x)?[0-9A-Fa-f]{2}[:,_\s-]{1,2}){7}(?:0x)?[0-9A-Fa-f]{2}")
 
 
 class _Shapes(NamedTuple):
@@ -120,6 +124,10 @@ def _spans(content: bytes) -> Iterator[tuple[int, int]]:
             in_hex = _places(squeezed.content.lower(), shapes.in_hex)
             for start, end in (*_places(squeezed.content, shapes.compact), *in_hex):
                 yield squeezed.place(start, end)
+            if _HEX_IN_PAIRS.search(reading.content):
+                joined = without_separators(reading)
+                for start, end in _places(joined.content.lower(), shapes.in_hex):
+                    yield joined.place(start, end)
 
 
 def _places(content: bytes, shapes: Iterable[bytes]) -> Iterator[tuple[int, int]]:
@@ -160,7 +168,7 @@ def _plain(value: str) -> Iterator[bytes]:
 
 
 def _in_compact(value: str) -> Iterator[bytes]:
-    quoted = (quote(value, safe="", errors="surrogatepass"), json.dumps(value)[1:-1])
+    quoted = (quote(value, safe="", errors="surrogatepass"), json.dumps(value)[1:-1], html.escape(value))
     for content in (*_contents(value), *(text.encode() for text in quoted)):
         yield from _long_enough(to_compact(content))
         for once in _in_base64(content):
@@ -173,8 +181,10 @@ def _in_hex(value: str) -> Iterator[bytes]:
 
 
 def _contents(value: str) -> Iterator[bytes]:
-    """The bytes that a value may be: in UTF-8, with half characters as they are or as the bytes they stand for."""
-    yield value.encode(errors="surrogatepass")
+    """The bytes that a value may be: in UTF-8, with half characters as they are or as the bytes they stand for; in
+    UTF-16, as Windows has it."""
+    for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
+        yield value.encode(encoding, errors="surrogatepass")
     if any("\udc80" <= character <= "\udcff" for character in value):
         yield b"".join(
             character.encode(errors="surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass")
