@@ -541,7 +541,7 @@ def test_rows_that_are_no_signatures_of_inputs_are_named_and_set_aside_at_once(
             text("""
                 INSERT INTO statement_inputs_signatures
                     (node_id, epoch_id, statement_id, signer_wallet, inputs_root, signature)
-                SELECT node_id, epoch_id, id, :wallet, repeat('a', 64), '0x' || repeat(digit, 130)
+                SELECT node_id, epoch_id, id, :wallet, repeat('a', 64), '0x' || repeat(digit, 128) || '1b'
                 FROM payout_statements, unnest(ARRAY['1', '2']) AS digit RETURNING id
             """),
             {"wallet": APPROVER.address},

@@ -89,7 +89,8 @@ def statement_chain(
     for row in history.signatures:
         if row.id in problems and problems[row.id] is None:
             once_signed.add(row.statement_id)
-            if row.id not in aside:
+            # A copy in another spelling, of before such were refused, counts once.
+            if row.id not in aside and not is_among(row.signer_wallet, tuple(signers[row.statement_id])):
                 signers[row.statement_id].append(row.signer_wallet)
     verified, broken = _along_the_chain(
         [statement for statement in history.statements if statement.id not in aside], signers

@@ -35,7 +35,10 @@ metadata = MetaData(
 
 # Longer than other text: what a person or a source says.
 LONG_TEXTS = ("artifact_url", "platform_login", "note", "override_reason", "evidence_ref", "reason", "unread_reason")
-WALLET, SIGNATURE = "signer_wallet ~ '^0x[0-9a-fA-F]{40}$'", "signature ~ '^0x[0-9a-fA-F]{130}$'"
+WALLET = "signer_wallet ~ '^0x[0-9a-fA-F]{40}$'"
+# As `core.signatures.canonical_signature` spells it: s is no more than half of the order of the curve.
+HALF = "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0"
+SIGNATURE = f"""signature ~ '^0x[0-9a-f]{{128}}1[bc]$' AND substr(signature, 67, 64) COLLATE "C" <= '{HALF}'"""
 INSTANT = TIMESTAMP(timezone=True)
 NOW = text("now()")
 

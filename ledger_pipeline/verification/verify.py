@@ -20,6 +20,7 @@ from ledger_pipeline.core.pins import approver_set_hash, shown, states_other_wei
 from ledger_pipeline.core.plain_text import quoted
 from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow, why_unfounded
 from ledger_pipeline.core.reasons import is_reason
+from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.core.statements import (
     UserUnits,
     allocation_set_hash,
@@ -111,6 +112,7 @@ class Examination:
             *_other_weights(self.facts),
             *islice(_unexplained(self), MAX_DIFFERENCES),
             *islice(_unfounded(self.facts), MAX_DIFFERENCES),
+            *islice(_copies(self.facts), MAX_DIFFERENCES),
         ]
         unexplained += [f"ids: {problem}" for problem in islice(unknown_ids(self.ids), MAX_DIFFERENCES)]
         if RULE_KEY in self.facts.pinned_spec:
@@ -146,7 +148,7 @@ class Examination:
         if in_force is None or not self.facts.inputs_signatures:
             return []
         signed = [row for row in self.inputs_signatures() if row.inputs_root == self.inputs_root]
-        return sorted({row.signer_wallet for row in signed if row.statement_id == in_force.statement_id})
+        return sorted({self.address_of(row) for row in signed if row.statement_id == in_force.statement_id})
 
     def accounts(self) -> list[ContributorAccount]:
         """How each user of the statement in force gets what they get, most credits first.
@@ -176,6 +178,14 @@ class Examination:
                 )
             )
         return sorted(found, key=lambda account: (-account.amount_credits, account.user_id))
+
+    def address_of(self, row: InputsSignatureRecord) -> str:
+        """The row's wallet, as the first of its rows spells it: one address for all its spellings."""
+        return self._spellings[row.signer_wallet.lower()]
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        return {row.signer_wallet.lower(): row.signer_wallet for row in reversed(self.facts.inputs_signatures)}
 
     @cached_property
     def inputs_root(self) -> str:
@@ -482,9 +492,8 @@ def _signatures(looked: Examination) -> Iterator[Difference]:
     facts = looked.facts
     statements = {stated.statement_id: stated for stated in looked.stated}
     signed: set[UUID] = set()
-    yield from _duplicates("signatures", (f"{row.signer_wallet} of {row.statement_id}" for row in facts.signatures))
-    # Recovering takes milliseconds: what is there twice, or by nobody who may sign, is none of a statement anyway.
-    for row in {(row.statement_id, row.signer_wallet, row.signature): row for row in facts.signatures}.values():
+    # Recovering takes milliseconds: what is there twice, however it is spelled, is recovered and named once.
+    for row in {_same_signature(row): row for row in facts.signatures}.values():
         where = f"signatures {_short(row.signer_wallet)} of {row.statement_id}"
         statement = statements.get(row.statement_id)
         if statement is None:
@@ -499,6 +508,19 @@ def _signatures(looked: Examination) -> Iterator[Difference]:
         yield Difference(f"statements {statement_id}", "nobody signed it who might, so it is not in force")
 
 
+def _same_signature(row: SignatureRecord) -> tuple[UUID, str, str]:
+    """What all spellings of a signature of a statement by a wallet have in common."""
+    return row.statement_id, row.signer_wallet.lower(), canonical_signature(row.signature)
+
+
+def _copies(facts: EpochFacts) -> Iterator[str]:
+    """Signatures that one wallet has several of under a statement: one is as good as all."""
+    times = Counter((row.statement_id, row.signer_wallet.lower()) for row in facts.signatures)
+    for (statement_id, wallet), count in times.items():
+        if count > 1:
+            yield f"signatures {_short(wallet)} of {statement_id}: it is there {count} times, and counts once"
+
+
 def _problem_of_signature(looked: Examination, statement: _Stated, row: SignatureRecord) -> str | None:
     if looked.facts.pinned_spec and row.signer_wallet.lower() not in looked.approvers:
         return "the signer is not among the approvers that were pinned"
@@ -506,7 +528,7 @@ def _problem_of_signature(looked: Examination, statement: _Stated, row: Signatur
         signer = looked.signer(_message(looked.facts, statement), row.signature)
     except WrongSignature as error:
         return str(error)
-    return None if row.signer_wallet == signer else f"stored {row.signer_wallet}, but {signer} follows"
+    return None if row.signer_wallet.lower() == signer.lower() else f"stored {row.signer_wallet}, but {signer} follows"
 
 
 def _inputs(looked: Examination) -> Iterator[Difference]:
@@ -517,7 +539,7 @@ def _inputs(looked: Examination) -> Iterator[Difference]:
     root = looked.inputs_root
     roots: defaultdict[tuple[UUID, str], set[str]] = defaultdict(set)
     for row in signed:
-        roots[row.statement_id, row.signer_wallet].add(row.inputs_root)
+        roots[row.statement_id, looked.address_of(row)].add(row.inputs_root)
     for (statement_id, wallet), known in roots.items():
         if root not in known:
             yield Difference(
@@ -536,7 +558,7 @@ def _is_of_inputs(looked: Examination, statement: _Stated, row: InputsSignatureR
         statement_message=_message(facts, statement),
     )
     try:
-        return looked.signer(message, row.signature) == row.signer_wallet
+        return looked.signer(message, row.signature).lower() == row.signer_wallet.lower()
     except WrongSignature:
         return False
 

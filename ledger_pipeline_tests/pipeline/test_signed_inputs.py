@@ -165,7 +165,7 @@ def test_a_row_that_is_no_such_signature_counts_for_nothing_and_blocks_nothing(
     """
     garbage = [
         copy.format(wallet="signer_wallet", root="repeat('0', 64)", signature="signature"),
-        copy.format(wallet="signer_wallet", root="inputs_root", signature=f"'0x{'00' * 65}'"),
+        copy.format(wallet="signer_wallet", root="inputs_root", signature=f"'0x{'00' * 64}1b'"),
     ]
     with ledger_engine.begin() as connection:
         for statement in garbage:

@@ -68,7 +68,7 @@ def fill(engine: Engine) -> None:
             "INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json) "
             "VALUES (:node, :closed, 'hash', 10000, '[]')",
             "INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature) "
-            "SELECT node_id, id, '0x' || repeat('a', 40), '0x' || repeat('b', 130) FROM payout_statements",
+            "SELECT node_id, id, '0x' || repeat('a', 40), '0x' || repeat('1', 128) || '1b' FROM payout_statements",
             "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason) "
             "SELECT node_id, epoch_id, id, 'ada', 9223372036854775807, 'why' FROM payout_statements",
             "INSERT INTO signing_requests (node_id, epoch_id, allocation_set_hash, pool_total_credits, "
