@@ -159,8 +159,9 @@ def test_an_interrupted_scan_is_resumed_where_it_stood_and_then_caught_up(
     [part] = report.source_scopes
     assert part.resumed
     assert len(stored_ids(ledger)) == 41
-    # The head, the thirteen pages that were left, and one for what happened since the scan began.
-    assert len(github.requests) == 1 + 13 + 1
+    # The head, the thirteen pages that were left, and what happened since the scan began: a page, and one more, for
+    # a single item below the floor ends no list.
+    assert len(github.requests) == 1 + 13 + 2
     assert part.after["pull_requests"].watermark == NOW + 2 * HOUR
     assert ledger.checkpoint(SCOPE_ID, "github", NAME) is None
 

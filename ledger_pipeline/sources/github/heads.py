@@ -14,7 +14,7 @@ from ledger_pipeline.sources.github.payloads import RepositoryHead, UnusablePayl
 from ledger_pipeline.sources.github.queries import heads_query
 from ledger_pipeline.sources.port import Head, Heads
 
-# 100 repositories are two points, 200 nodes and nine kilobytes: far from what GitHub refuses.
+# 100 repositories are two points, 400 nodes and nine kilobytes: far from what GitHub refuses.
 REPOSITORIES_PER_QUERY = 100
 
 # After so many single repositories in a row that got no answer, it is not the repositories.

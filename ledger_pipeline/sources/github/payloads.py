@@ -318,7 +318,7 @@ class _Newest(_Payload):
 
 class _HeadOfConnection(_Payload):
     total_count: Annotated[int, Field(strict=True, ge=0, le=_LARGEST_INT)]
-    nodes: Annotated[list[_Newest], Field(max_length=1)]
+    nodes: Annotated[list[_Newest], Field(max_length=2)]
 
     @model_validator(mode="after")
     def _has_a_newest_item_where_it_has_any(self) -> "_HeadOfConnection":
@@ -328,7 +328,10 @@ class _HeadOfConnection(_Payload):
 
     @property
     def newest(self) -> datetime | None:
-        """When the newest of its items was updated; None where it has none."""
+        """When the newest of its items was updated; None where it has none.
+
+        Of the two at the front, so that one with a stale update hides no other.
+        """
         return max((parse_instant(node.updated_at) for node in self.nodes), default=None)
 
 

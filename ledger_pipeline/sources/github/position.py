@@ -11,13 +11,14 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.sources.github.endless import Advance
-from ledger_pipeline.sources.github.payloads import Listed, PageInfo
+from ledger_pipeline.sources.github.payloads import Listed, Page, PageInfo
 from ledger_pipeline.sources.port import SCAN_OVERLAP
 
 # A position holds which numbers below this have been read: a bit each, which is 16 kB for a repository of 100,000.
@@ -55,21 +56,26 @@ class _Place(BaseModel):
     since: AwareDatetime | None
     numbers: Annotated[frozenset[int], BeforeValidator(_unpacked)]
     has_begun_again: bool
+    reached: AwareDatetime | None = None  # older positions have none
 
 
 @dataclass
 class Connection:
     """How far one connection has been read; nothing is asked of it once it is done. Without a floor it is not read.
 
-    `read` counts the items that its pages listed, each once, and `counted` is what GitHub counted when it began; what
-    has been made since stands at the front, for the next scan. That reads too what was updated at `since` or later, for
-    it may have moved to the front before this one came by it. `is_continued` where another call read its first pages;
+    `asked` is how many items its last page was asked for; `is_often_short` where asking again for a short page brought
+    no more. `reached` is the update of the last item read. `read` counts the items that its pages listed, each once,
+    and `counted` is what GitHub counted when it began; what has been made since stands at the front, for the next scan.
+    That reads too what was updated at `since` or later, for it may have moved to the front before this one came by it.
+    `is_continued` where another call read its first pages;
     `has_begun_again` where it was read to an end that came too early, and is being read once more.
     """
 
     name: str
     floor: datetime | None
     after: str | None = None
+    asked: int = 0
+    is_often_short: bool = False
     reached: datetime | None = None
     done: bool = False
     read: int = 0
@@ -92,13 +98,14 @@ class Connection:
         """Go on where another call stood."""
         self.after, self.read, self.counted, self.since = place.after, place.read, place.counted, place.since
         self.is_continued, self.has_begun_again = place.after is not None, place.has_begun_again
+        self.reached = place.reached
         self._numbers = set(place.numbers)
         self._advance = Advance(self.name)
         self._advance.begin_at(place.after)
 
     def begin_again(self) -> None:
         """Begin at the front, as if nothing had been read."""
-        self.after, self.read, self.counted, self.since = None, 0, None, None
+        self.after, self.reached, self.read, self.counted, self.since = None, None, 0, None, None
         self.is_continued, self.has_begun_again = False, True
         self._numbers, self._advance = set(), Advance(self.name)
 
@@ -125,10 +132,8 @@ class Connection:
         updates = [item.updated for item in items if item.updated is not None]
         self.read = self.read_with(items)
         self._numbers |= self._new([*items, *beside])
-        if updates:
-            self.reached = updates[-1]
-        below_floor = self.floor is not None and self.reached is not None and self.reached < self.floor
-        self.done = below_floor or not info.has_next_page
+        self.done = self._is_below_floor(updates) or not info.has_next_page
+        self.reached = updates[-1] if updates else self.reached
         if not self.done:
             self._advance.check(
                 [item.number for item in (*items, *beside) if item.number is not None],
@@ -137,17 +142,34 @@ class Connection:
             )
         self.after = info.end_cursor
 
+    def is_short(self, page: Page) -> bool:
+        """Whether a page that is not the last has fewer items than it was asked for: some may have been left out."""
+        return not self.is_often_short and page.page_info.has_next_page and len(page.nodes) < self.asked
+
     def place(self) -> Mapping[str, Json]:
         """Where it stands, for a position."""
-        since = None if self.since is None else self.since.isoformat()
         return {
             "after": self.after,
             "read": self.read,
             "counted": self.counted,
-            "since": since,
+            "since": None if self.since is None else self.since.isoformat(),
             "numbers": _packed(self._numbers),
             "has_begun_again": self.has_begun_again,
+            "reached": None if self.reached is None else self.reached.isoformat(),
         }
+
+    def _is_below_floor(self, updates: Sequence[datetime]) -> bool:
+        """Whether nothing behind a page with these updates is of this scan, whatever a single one of them says.
+
+        GitHub may show an item in its right place with an older update. So two items in a row have to lie below the
+        floor, and the whole page where it is out of order.
+        """
+        if self.floor is None or not updates:
+            return False
+        in_a_row = [*([] if self.reached is None else [self.reached]), *updates]
+        if any(before < after for before, after in pairwise(in_a_row)):
+            return max(updates) < self.floor
+        return len(in_a_row) > 1 and in_a_row[-2] < self.floor
 
     def _new(self, items: Iterable[Listed]) -> set[int]:
         return {item.number for item in items if item.number is not None} - self._numbers

@@ -198,11 +198,11 @@ query Issue($owner: String!, $name: String!, $number: Int!, $whole: Boolean!) {
 _HEAD = """
 fragment head on Repository {
   databaseId
-  pullRequests(first: 1, orderBy: {field: UPDATED_AT, direction: DESC}) {
+  pullRequests(first: 2, orderBy: {field: UPDATED_AT, direction: DESC}) {
     totalCount
     nodes { updatedAt }
   }
-  issues(first: 1, orderBy: {field: UPDATED_AT, direction: DESC}) {
+  issues(first: 2, orderBy: {field: UPDATED_AT, direction: DESC}) {
     totalCount
     nodes { updatedAt }
   }

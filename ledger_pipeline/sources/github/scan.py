@@ -14,6 +14,11 @@ A list that ends has to hold as many items as GitHub counts. Where it lacks some
 and those are looked for at its front that may have moved there meanwhile. Where some are lacking then, the
 list is read from its front if another call read its first pages; else what it lacks is an unread item without a number,
 for which the next scan reads the list again: GitHub may count for good what it shows nobody.
+
+A page in the middle of a list may be short, for GitHub leaves out what it shows nobody, or because it was in trouble.
+It is asked for once more, unless that brought nothing for an earlier page. What both leave out is lacking at the list's
+end; a scan that stops at its floor does not come there, and believes them. No count tells then: what was left out is
+found once it is updated, or by a later scan that reads back over it, as the closing scan of its epoch does.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -195,13 +200,20 @@ class Scan:
         page: Page,
         ask: Callable[[Connection], tuple[RepositoryPart, Page]],
     ) -> tuple[RepositoryPart, Page]:
-        """The page, or what `ask` gives in its place where it ends the list too early: GitHub may be behind itself."""
-        if _lacking(connection, page, _listed(part, page)) is None:
+        """The page, or what `ask` gives in its place where it ends the list too early: GitHub may be behind itself.
+
+        One that is short although the list goes on is asked for again too, until that brings no more: GitHub has such
+        pages for good where it hides items. The longer one counts.
+        """
+        is_short = connection.is_short(page)
+        if not is_short and _lacking(connection, page, _listed(part, page)) is None:
             return part, page
         try:
-            return ask(connection)
+            part_again, again = ask(connection)
         except QueryTooHeavyError:
             return part, page
+        connection.is_often_short |= is_short and len(again.nodes) <= len(page.nodes)
+        return (part, page) if is_short and len(again.nodes) < len(page.nodes) else (part_again, again)
 
     def _missed(self, connection: Connection) -> int:
         """How many items the scan has not come by that have been updated since it began, and stand at the front.
@@ -367,6 +379,7 @@ class Scan:
         whole: bool,
         allowed: Callable[[GraphQLError], bool] = is_of_a_node,
     ) -> Answer:
+        self._pull_requests.asked, self._issues.asked = self._sizes.pull_requests, self._sizes.issues
         variables: Mapping[str, Any] = {
             **self._places(connections),
             "whole": whole,

@@ -55,6 +55,13 @@ def test_a_head_has_the_newest_update_of_each_stream_and_the_totals() -> None:
     assert found.began_at == LATER
 
 
+def test_a_stale_update_at_the_front_hides_no_other() -> None:
+    nodes = [{"updatedAt": "2025-12-01T00:00:00Z"}, {"updatedAt": "2026-01-05T00:00:00Z"}]
+    part = {"totalCount": 2, "nodes": nodes}
+    head = read(RepositoryHead, {"pullRequests": part, "issues": part}, LATER)
+    assert (head.pull_requests.newest, head.issues.newest) == (MONDAY, MONDAY)
+
+
 @pytest.mark.parametrize(("nodes", "total"), [([], 1), ([{"updatedAt": "2026-01-05T00:00:00Z"}], 0)])
 def test_a_head_that_contradicts_itself_is_none(nodes: list[object], total: int) -> None:
     with pytest.raises(UnusablePayload, match=f"it shows {len(nodes)} of {total} items"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -90,8 +90,31 @@ def test_a_list_that_goes_on_after_a_page_that_was_wrong_is_read_from_its_front_
         assert rest[-1].position is None
 
 
-def test_what_a_page_leaves_out_in_the_middle_of_a_list_is_lacking_at_its_end(github: Simulator) -> None:
-    github.faults.on_request(1, ShortPage("pullRequests", 1, says_more=True))
+@pytest.mark.parametrize("floor", [MONDAY, MONDAY + 5 * HOUR], ids=["whole list", "stops at its floor"])
+@pytest.mark.parametrize("keep", [0, 1])
+def test_a_short_page_in_the_middle_of_a_list_is_asked_for_once_more(
+    github: Simulator, floor: datetime, keep: int
+) -> None:
+    expected, requests = event_ids(scan(github.url, floor, page_size=2)), len(github.requests)
+    github.clear_requests()
+    github.faults.on_request(1, ShortPage("pullRequests", keep, says_more=True))
+    pages = scan(github.url, floor, page_size=2)
+    assert event_ids(pages) == expected
+    assert [item for page in pages for item in page.unread] == []
+    assert len(github.requests) == requests + 1
+
+
+def test_a_list_whose_pages_are_short_for_good_is_asked_for_once_more_only_once(github: Simulator) -> None:
+    github.faults.when(lambda asked: asked.largest_page > 1, ShortPage("pullRequests", 1, says_more=True))
+    scan(github.url, MONDAY, page_size=2)
+    assert (
+        len(github.requests) == 4 + 3
+    )  # the first page, the last one, which ends a list that lacks items, and its front
+
+
+def test_what_a_page_leaves_out_twice_in_the_middle_of_a_list_is_lacking_at_its_end(github: Simulator) -> None:
+    for number in (1, 2):
+        github.faults.on_request(number, ShortPage("pullRequests", 1, says_more=True))
     pages, problem = taken(github, 2)
     assert problem == "GitHub counts 7 pullRequests and lists 6 of them, asked twice"
     assert len(event_ids(pages)) == len(ALL) - 1
