@@ -37,8 +37,8 @@ from ledger_pipeline.core.partition_runs import CODE_LOCATION
 from ledger_pipeline.local.collection_run import CollectionRun, StreamRow
 from ledger_pipeline.local.environment import DAGSTER_YAML, EVENT_BATCH_SIZE
 from ledger_pipeline.settings import Settings
-from ledger_pipeline.temporal_bridge.health import CLOSE_TIMEOUT_SECONDS
-from ledger_pipeline.temporal_bridge.worker import CANCEL_SECONDS
+from ledger_pipeline.temporal_bridge.worker.health import CLOSE_TIMEOUT_SECONDS
+from ledger_pipeline.temporal_bridge.worker.worker import CANCEL_SECONDS
 from ledger_pipeline.web.guard import OPEN_PATH
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -256,7 +256,7 @@ def imported_in_the_image(*modules: str) -> subprocess.CompletedProcess[str]:
 def test_every_program_of_the_image_starts_on_what_is_in_it() -> None:
     programs = (
         *("ledger_pipeline.cli.app", "ledger_pipeline.definitions"),
-        *("ledger_pipeline.temporal_bridge.assembly", "ledger_pipeline.web.dagster_ui"),
+        *("ledger_pipeline.temporal_bridge.worker.worker", "ledger_pipeline.web.dagster_ui"),
     )
     ran = imported_in_the_image(*programs)
     assert ran.returncode == 0, ran.stderr

@@ -15,7 +15,7 @@ from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.core.stored_json import read_json
 from ledger_pipeline.defs.plain_metadata import description
 from ledger_pipeline.temporal_bridge.connection import plain_status
-from ledger_pipeline.temporal_bridge.deployments import _IDENTITY
+from ledger_pipeline.temporal_bridge.pollers import _IDENTITY
 
 SECRET = "one-marked-secret/+of this=process"
 SHORT, TIMES = 3_000, 8

@@ -15,7 +15,7 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str) -> None:
     # Here, for most commands tell nothing, and it takes a second to load.
     from ledger_pipeline.cli.epoch_review import review_of
     from ledger_pipeline.pipeline.epoch_state import epoch_numbers
-    from ledger_pipeline.temporal_bridge.assembly import dagster_client
+    from ledger_pipeline.temporal_bridge.collection.dagster_client import dagster_client
 
     epoch = access.epoch(epoch_name)
     numbers = epoch_numbers(review_of(access, epoch), access.ledger.curation.summary(epoch))

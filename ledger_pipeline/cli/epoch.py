@@ -30,7 +30,7 @@ from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import Outcome, Statement
 
 if TYPE_CHECKING:
-    from ledger_pipeline.temporal_bridge.finalize_contract import FinalizeEpochResult
+    from ledger_pipeline.temporal_bridge.contract import FinalizeEpochResult
 
 # What a finalization did, as the workflow says it.
 _OUTCOMES = {
@@ -298,8 +298,8 @@ async def _finalize(
 ) -> "FinalizeEpochResult":
     # Here, for no other command of this group waits for Temporal's client.
     from ledger_pipeline.temporal_bridge.connection import connect
-    from ledger_pipeline.temporal_bridge.deployments import refuse_strangers
-    from ledger_pipeline.temporal_bridge.finalize import finalize_epoch
+    from ledger_pipeline.temporal_bridge.finalization import finalize_epoch
+    from ledger_pipeline.temporal_bridge.pollers import refuse_strangers
 
     client = await connect(access.settings)
     await refuse_strangers(client, access.spec, access.scope)
@@ -323,7 +323,9 @@ def _finalize_here(
     inputs_signature: str | None,
     accept_pinned_spec: bool,
 ) -> "FinalizeEpochResult":
-    from ledger_pipeline.temporal_bridge.finalize_here import finalize_signed  # here, as for Temporal's client
+    from ledger_pipeline.temporal_bridge.ledger_activities.finalization import (
+        finalize_signed,  # here, as for Temporal's client
+    )
 
     return finalize_signed(
         access.ledger, access.spec, epoch, signature, signer, inputs_signature, accept_pinned_spec=accept_pinned_spec

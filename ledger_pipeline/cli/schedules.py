@@ -11,8 +11,8 @@ import typer
 from ledger_pipeline.cli.options import Json
 from ledger_pipeline.cli.output import print_json, print_table, say, sentence
 from ledger_pipeline.settings import read_settings
-from ledger_pipeline.temporal_bridge.schedule_plan import ScheduleStep
-from ledger_pipeline.temporal_bridge.schedules import list_schedules, refuse_failures, sync_schedules
+from ledger_pipeline.temporal_bridge.schedules.plan import ScheduleStep
+from ledger_pipeline.temporal_bridge.schedules.server import list_schedules, refuse_failures, sync_schedules
 
 app = typer.Typer(help="The Temporal schedules that start collections.", no_args_is_help=True)
 

@@ -11,10 +11,10 @@ from ledger_pipeline.cli.options import Json, ScopeKey, instant
 from ledger_pipeline.cli.output import note, print_json, print_table, say
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.temporal_bridge.collection.trigger import Started, fire_schedule, start_collection, wait_for
 from ledger_pipeline.temporal_bridge.connection import connect, workflow_url
 from ledger_pipeline.temporal_bridge.contract import CollectEpochResult, Progress
-from ledger_pipeline.temporal_bridge.deployments import refuse_strangers
-from ledger_pipeline.temporal_bridge.trigger import Started, fire_schedule, start_collection, wait_for
+from ledger_pipeline.temporal_bridge.pollers import refuse_strangers
 
 AsOf = Annotated[
     str | None,

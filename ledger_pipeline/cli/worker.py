@@ -1,8 +1,8 @@
 """`ledger-pipeline worker`: the Temporal worker of this deployment."""
 
 from ledger_pipeline.settings import read_settings
-from ledger_pipeline.temporal_bridge.assembly import run_ledger_worker
-from ledger_pipeline.temporal_bridge.telemetry import configure_logging
+from ledger_pipeline.temporal_bridge.worker.telemetry import configure_logging
+from ledger_pipeline.temporal_bridge.worker.worker import run_ledger_worker
 
 
 def command() -> None:

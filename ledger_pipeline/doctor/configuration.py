@@ -6,7 +6,7 @@ from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.doctor.findings import Finding, failed, fine, skipped, warning
 from ledger_pipeline.repo_spec import load_repo_spec
 from ledger_pipeline.settings import Settings
-from ledger_pipeline.temporal_bridge.schedule_plan import desired
+from ledger_pipeline.temporal_bridge.schedules.plan import desired
 
 REPO_SPEC = "repo-spec"
 IDENTITY = "identity"

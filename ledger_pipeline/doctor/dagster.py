@@ -6,7 +6,8 @@ from ledger_pipeline.core.errors import LedgerError
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.doctor.findings import Finding, State, answer_of, failed, fine, skipped
 from ledger_pipeline.settings import Settings
-from ledger_pipeline.temporal_bridge.inspection import DaemonStatus, inspected_dagster
+from ledger_pipeline.temporal_bridge.collection.dagster_answers import DaemonStatus
+from ledger_pipeline.temporal_bridge.collection.dagster_client import dagster_client
 
 DAGSTER = "dagster"
 DAEMON = "daemon"
@@ -15,7 +16,7 @@ DAEMON = "daemon"
 async def check_dagster(settings: Settings, spec: RepoSpec | None) -> Finding:
     """The API answers, and has our code location and job loaded, of the repo-spec where that can be read."""
     try:
-        version = await answer_of(lambda: inspected_dagster(settings).check(spec))
+        version = await answer_of(lambda: dagster_client(settings).check(spec))
     except LedgerError as error:
         remedy = (
             "start Dagster's webserver at DAGSTER_URL, with our code location named as DAGSTER_CODE_LOCATION; where it "
@@ -31,9 +32,7 @@ async def check_daemon(settings: Settings, dagster: Finding) -> Finding:
         return skipped(DAEMON, "Dagster cannot be asked")
     remedy = "start `dagster-daemon run` with Dagster's workspace and the same DAGSTER_HOME; its log says what ails it"
     try:
-        needed = [
-            daemon for daemon in await answer_of(lambda: inspected_dagster(settings).daemons()) if daemon.required
-        ]
+        needed = [daemon for daemon in await answer_of(lambda: dagster_client(settings).daemons()) if daemon.required]
     except LedgerError as error:
         return failed(DAEMON, error, remedy)
     ill = [daemon for daemon in needed if not daemon.healthy]

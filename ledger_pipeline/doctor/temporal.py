@@ -5,10 +5,9 @@ from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.doctor.findings import Finding, State, failed, fine, skipped, warning, within_limit
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
-from ledger_pipeline.temporal_bridge.deployments import REMEDY, stranger
-from ledger_pipeline.temporal_bridge.inspection import namespace_state, pollers
-from ledger_pipeline.temporal_bridge.schedule_plan import CHARTER, Action, ScheduleStep, desired
-from ledger_pipeline.temporal_bridge.schedules import sync_schedules
+from ledger_pipeline.temporal_bridge.pollers import REMEDY, namespace_state, pollers, stranger
+from ledger_pipeline.temporal_bridge.schedules.plan import CHARTER, Action, ScheduleStep, desired
+from ledger_pipeline.temporal_bridge.schedules.server import sync_schedules
 
 TEMPORAL = "temporal"
 SCHEDULES = "schedules"

@@ -24,11 +24,11 @@ from ledger_pipeline.local.single_run import single_run
 from ledger_pipeline.local.worker_process import worker_process
 from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
+from ledger_pipeline.temporal_bridge.collection.trigger import Started, fire_schedule, wait_for
 from ledger_pipeline.temporal_bridge.connection import connect
 from ledger_pipeline.temporal_bridge.contract import CollectEpochResult, Progress
-from ledger_pipeline.temporal_bridge.schedule_plan import ScheduleStep
-from ledger_pipeline.temporal_bridge.schedules import refuse_failures, sync_schedules
-from ledger_pipeline.temporal_bridge.trigger import Started, fire_schedule, wait_for
+from ledger_pipeline.temporal_bridge.schedules.plan import ScheduleStep
+from ledger_pipeline.temporal_bridge.schedules.server import refuse_failures, sync_schedules
 
 # Where `make dev` serves them: links outlive the demo.
 DEV_UI_URL = "http://127.0.0.1:3000"

@@ -25,7 +25,7 @@ from ledger_pipeline.local.supervision import Restartable, supervise
 from ledger_pipeline.local.worker_process import worker_process
 from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.store.engine import describe, make_engine
-from ledger_pipeline.temporal_bridge.schedules import refuse_failures, sync_schedules
+from ledger_pipeline.temporal_bridge.schedules.server import refuse_failures, sync_schedules
 
 DAGSTER_PORT = 3000
 TEMPORAL_PORT = 7233

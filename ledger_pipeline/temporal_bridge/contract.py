@@ -6,6 +6,7 @@ checked, and the first that is wrong is named.
 
 from collections.abc import Iterable
 from datetime import datetime
+from hashlib import sha256
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from pydantic.alias_generators import to_camel
 
 from ledger_pipeline.core.errors import PayloadError
 from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
+from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 
 TASK_QUEUE = "ledger-tasks"
@@ -252,3 +254,55 @@ def _problem(kind: str, message: str) -> str:
 
 def _dotted(location: Iterable[int | str]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+
+
+FINALIZE_EPOCH_WORKFLOW = "FinalizeEpochWorkflow"
+FINALIZE_EPOCH = "finalizeEpoch"
+
+
+class FinalizeEpochInput(Wire):
+    """Which epoch, and an approver's signature of its message; `signerAddress` says whose it should be.
+
+    `inputsSignature` is theirs of what the statement follows from; clients of before know of none. With
+    `acceptPinnedSpec` an epoch that closed with other pins than the repo-spec's is finalized by what it closed with.
+    """
+
+    epoch_id: EpochId
+    signature: Annotated[StrictStr, Field(min_length=1)]
+    signer_address: StrictStr | None = None
+    inputs_signature: Annotated[StrictStr, Field(min_length=1)] | None = None
+    accept_pinned_spec: StrictBool | None = None
+
+
+class FinalizeEpochResult(Wire):
+    """The epoch's statement, for how many `users`; its lines are in the ledger, for a payload holds 2 MB.
+
+    Credits are a string: they may be larger than JSON keeps exact. `outcome` is stated, amended, signed (a further
+    signature of a statement that was there) or unchanged; none where an earlier release finalized.
+    """
+
+    epoch_id: EpochId
+    scope_id: UUID
+    statement_id: UUID
+    allocation_set_hash: str
+    pool_total_credits: str
+    supersedes_statement_id: UUID | None = None
+    users: int
+    outcome: str | None = None
+
+
+def finalize_workflow_id(
+    scope_id: UUID,
+    epoch_id: int,
+    signature: str,
+    signer_address: str | None = None,
+    inputs_signature: str | None = None,
+    accept_pinned_spec: bool = False,
+) -> str:
+    """One finalization of an epoch by one signature at a time: whoever brings another waits for no result of this."""
+    asked = f"{canonical_signature(signature)} {(signer_address or '').lower()}"
+    if inputs_signature is not None:
+        asked += f" {canonical_signature(inputs_signature)}"
+    if accept_pinned_spec:
+        asked += " as pinned"
+    return f"ledger-finalize-{scope_id}-{epoch_id}-{sha256(asked.encode()).hexdigest()[:16]}"

@@ -1,4 +1,7 @@
-"""CollectEpochWorkflow: orchestration only, in Temporal's sandbox. What it decides follows from its payload alone."""
+"""CollectEpochWorkflow and FinalizeEpochWorkflow: orchestration only, in Temporal's sandbox.
+
+What they decide follows from their payloads alone.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -18,6 +21,9 @@ with workflow.unsafe.imports_passed_through():
         CANCEL_QUEUE,
         COLLECT_EPOCH_WORKFLOW,
         ENSURE_EPOCH_FOR_WINDOW,
+        FINALIZE_EPOCH,
+        FINALIZE_EPOCH_WORKFLOW,
+        FINALIZE_QUEUE,
         MATERIALIZE_PARTITION,
         MEMO_DAGSTER_RUN_ID,
         MEMO_DAGSTER_RUN_URL,
@@ -32,6 +38,8 @@ with workflow.unsafe.imports_passed_through():
         DagsterRunFound,
         EnsureEpochInput,
         EnsureEpochOutput,
+        FinalizeEpochInput,
+        FinalizeEpochResult,
         MaterializeInput,
         MaterializeOutput,
         Progress,
@@ -42,6 +50,8 @@ OPEN = "open"
 
 # Patience with a database or a Dagster that is down: a collection that comes late is better than none.
 PATIENCE = timedelta(hours=20)
+# A person waits for a finalization; what the ledger refuses is refused at once.
+FINALIZATION_PATIENCE = timedelta(hours=1)
 RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 # A run's failure is the workflow's: the Temporal activity is not retried for it, and no second run launched.
@@ -167,6 +177,37 @@ class CollectEpochWorkflow:
 
     def _now(self, **changed: Any) -> None:
         self._progress = self._progress.model_copy(update=changed)
+
+
+@workflow.defn(name=FINALIZE_EPOCH_WORKFLOW)
+class FinalizeEpochWorkflow:
+    """Writes an epoch's statement with its signature; again, it returns the statement there is."""
+
+    @workflow.run
+    async def run(self, payload: Any = None) -> FinalizeEpochResult:
+        """`payload` is a FinalizeEpochInput. Fails at once, non-retryable, with the error's class as its type."""
+        try:
+            request = parse(FinalizeEpochInput, payload)
+        except PayloadError as error:
+            raise ApplicationError(str(error), type=BAD_PAYLOAD, non_retryable=True) from None
+        try:
+            result: FinalizeEpochResult = await workflow.execute_activity(
+                FINALIZE_EPOCH,
+                request,
+                result_type=FinalizeEpochResult,
+                task_queue=FINALIZE_QUEUE,
+                start_to_close_timeout=timedelta(minutes=2),
+                schedule_to_close_timeout=FINALIZATION_PATIENCE,
+                retry_policy=RETRIES,
+            )
+        except ActivityError as error:
+            if isinstance(error.cause, ApplicationError):
+                cause = error.cause
+                raise ApplicationError(
+                    cause.message, *cause.details, type=cause.type, non_retryable=cause.non_retryable
+                ) from error
+            raise
+        return result
 
 
 async def _cancel_run() -> None:

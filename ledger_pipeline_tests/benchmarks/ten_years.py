@@ -32,7 +32,8 @@ from ledger_pipeline.local.environment import dagster_home, overridden
 from ledger_pipeline.settings import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store import migrations
-from ledger_pipeline.temporal_bridge.dagster_client import SUCCESS, DagsterClient
+from ledger_pipeline.temporal_bridge.collection.dagster_answers import SUCCESS
+from ledger_pipeline.temporal_bridge.collection.dagster_client import DagsterClient
 from ledger_pipeline_tests.benchmarks.figure import Figure
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.postgres import fresh_database, running_postgres

@@ -15,8 +15,8 @@ from ledger_pipeline.store.bounded_connection import BoundedConnection
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.failures import translated
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.temporal_bridge.threads import WorkerThreads
-from ledger_pipeline.temporal_bridge.worker import worker_limits
+from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
+from ledger_pipeline.temporal_bridge.worker.worker import worker_limits
 from ledger_pipeline_tests.builders import NODE_ID, PRODUCER, SCOPE_ID, instant, pull_request, window
 from ledger_pipeline_tests.silent_proxy import silent_proxy
 

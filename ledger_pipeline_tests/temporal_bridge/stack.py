@@ -32,8 +32,9 @@ from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, Issue, PullRequest
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.temporal_bridge.collection.dagster_answers import DagsterRun
+from ledger_pipeline.temporal_bridge.collection.dagster_client import DagsterClient
 from ledger_pipeline.temporal_bridge.connection import connect
-from ledger_pipeline.temporal_bridge.dagster_client import DagsterClient, DagsterRun
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, instant, window
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.postgres import fresh_database

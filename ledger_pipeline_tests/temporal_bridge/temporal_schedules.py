@@ -22,9 +22,9 @@ from ledger_pipeline.core import spec as core
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.connection import connect
-from ledger_pipeline.temporal_bridge.schedule_plan import Action, FoundSchedule, ScheduleStep
-from ledger_pipeline.temporal_bridge.schedule_wire import found_schedule
-from ledger_pipeline.temporal_bridge.schedules import sync_schedules
+from ledger_pipeline.temporal_bridge.schedules.messages import found_schedule
+from ledger_pipeline.temporal_bridge.schedules.plan import Action, FoundSchedule, ScheduleStep
+from ledger_pipeline.temporal_bridge.schedules.server import sync_schedules
 from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, scope
 from ledger_pipeline_tests.waiting import eventually
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
-from ledger_pipeline.temporal_bridge.dagster_client import DagsterClient
+from ledger_pipeline.temporal_bridge.collection.dagster_client import DagsterClient
 from ledger_pipeline_tests.sources.github.canned import canned, serving
 
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from ledger_pipeline.core.errors import DagsterError, SettingsError
 from ledger_pipeline.settings import Settings
-from ledger_pipeline.temporal_bridge.assembly import dagster_client
+from ledger_pipeline.temporal_bridge.collection.dagster_client import dagster_client
 from ledger_pipeline_tests.sources.github.canned import canned, serving
 
 TOKEN = "marked-dagster-token"

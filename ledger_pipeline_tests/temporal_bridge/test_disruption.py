@@ -31,9 +31,9 @@ from ledger_pipeline.local.embedded_temporal import TemporalServer, embedded_tem
 from ledger_pipeline.local.processes import free_port
 from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.sources.simulator.faults import Slow
+from ledger_pipeline.temporal_bridge.collection.materialize import PartitionActivities
 from ledger_pipeline.temporal_bridge.contract import RUN_CANCELED, MaterializeOutput
-from ledger_pipeline.temporal_bridge.materialize import PartitionActivities
-from ledger_pipeline.temporal_bridge.threads import WorkerThreads
+from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
 from ledger_pipeline_tests.builders import SCOPE_ID
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
 from ledger_pipeline_tests.temporal_bridge.conftest import register_namespace

@@ -10,9 +10,9 @@ from temporalio.testing import ActivityEnvironment
 
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.temporal_bridge.finalize_activity import FinalizeActivities
-from ledger_pipeline.temporal_bridge.finalize_contract import finalize_workflow_id
-from ledger_pipeline.temporal_bridge.threads import WorkerThreads
+from ledger_pipeline.temporal_bridge.contract import finalize_workflow_id
+from ledger_pipeline.temporal_bridge.ledger_activities.finalization import FinalizeActivities
+from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
 from ledger_pipeline.verification.verify import Examination
 from ledger_pipeline_tests.builders import REPO, SCOPE_ID
 from ledger_pipeline_tests.command_line import Command

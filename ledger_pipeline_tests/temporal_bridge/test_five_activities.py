@@ -37,9 +37,9 @@ from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.temporal_bridge.activities import PIECE_LIMITS, LedgerActivities
 from ledger_pipeline.temporal_bridge.connection import connect
-from ledger_pipeline.temporal_bridge.threads import WorkerThreads
+from ledger_pipeline.temporal_bridge.ledger_activities.activities import PIECE_LIMITS, LedgerActivities
+from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
 from ledger_pipeline_tests.builders import NODE_ID, instant, window
 from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec
 from ledger_pipeline_tests.postgres import fresh_database

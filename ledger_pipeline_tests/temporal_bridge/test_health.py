@@ -9,9 +9,15 @@ import requests
 
 from ledger_pipeline.core.errors import TemporalUnavailable
 from ledger_pipeline.local.processes import free_port
-from ledger_pipeline.temporal_bridge.health import HEALTH_SETTING, HealthServer, health_app
-from ledger_pipeline.temporal_bridge.listening import listen, resolved
-from ledger_pipeline.temporal_bridge.readiness import Check, Readiness
+from ledger_pipeline.temporal_bridge.worker.health import (
+    HEALTH_SETTING,
+    Check,
+    HealthServer,
+    Readiness,
+    health_app,
+    listen,
+    resolved,
+)
 
 DEADLINE_SECONDS = 30
 

@@ -19,7 +19,7 @@ from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.logs import JsonFormatter
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.temporal_bridge.connection import connect
-from ledger_pipeline.temporal_bridge.log_context import LogContext, partition_of
+from ledger_pipeline.temporal_bridge.worker.interceptors import LogContext, partition_of
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.temporal_bridge.running_worker import running_worker, worker_environment

@@ -19,8 +19,9 @@ from ledger_pipeline.core.partition_runs import COLLECT_EPOCH_JOB
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.temporal_bridge.assembly import ledger_work
-from ledger_pipeline.temporal_bridge.collect_payload import manual_payload
+from ledger_pipeline.temporal_bridge.collection.dagster_answers import DagsterRun
+from ledger_pipeline.temporal_bridge.collection.dagster_client import DagsterClient
+from ledger_pipeline.temporal_bridge.collection.trigger import manual_payload
 from ledger_pipeline.temporal_bridge.connection import connect
 from ledger_pipeline.temporal_bridge.contract import (
     MATERIALIZE_PARTITION,
@@ -28,11 +29,10 @@ from ledger_pipeline.temporal_bridge.contract import (
     TASK_QUEUE,
     MaterializeInput,
 )
-from ledger_pipeline.temporal_bridge.dagster_client import DagsterClient, DagsterRun
-from ledger_pipeline.temporal_bridge.finalize import finalize_epoch
-from ledger_pipeline.temporal_bridge.queue_workers import QueueWorkers
-from ledger_pipeline.temporal_bridge.threads import WorkerThreads
-from ledger_pipeline.temporal_bridge.worker import WorkerParts
+from ledger_pipeline.temporal_bridge.finalization import finalize_epoch
+from ledger_pipeline.temporal_bridge.worker.queues import QueueWorkers
+from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
+from ledger_pipeline.temporal_bridge.worker.worker import WorkerParts, ledger_work
 from ledger_pipeline_tests.builders import SCOPE_ID
 from ledger_pipeline_tests.store.settlement import Books, reviewed
 from ledger_pipeline_tests.temporal_bridge.stack import start

@@ -14,7 +14,8 @@ from ledger_pipeline.core.errors import TemporalUnavailable
 from ledger_pipeline.local.embedded_temporal import TemporalServer, embedded_temporal
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.temporal_bridge.connection import connect
-from ledger_pipeline.temporal_bridge.polling import ActivitySlots, Pollers
+from ledger_pipeline.temporal_bridge.worker.interceptors import ActivitySlots
+from ledger_pipeline.temporal_bridge.worker.queues import Pollers
 from ledger_pipeline_tests.temporal_bridge.worker_workflow import OneActivityWorkflow
 
 DEADLINE_SECONDS = 30

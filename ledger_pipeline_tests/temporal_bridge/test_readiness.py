@@ -12,8 +12,8 @@ from sqlalchemy import make_url
 
 from ledger_pipeline.core.errors import DagsterUnavailable, LedgerNotMigrated, StoreUnavailable
 from ledger_pipeline.store import migrations
-from ledger_pipeline.temporal_bridge import readiness as readiness_module
-from ledger_pipeline.temporal_bridge.readiness import CheckResult, Readiness, database_check, in_thread
+from ledger_pipeline.temporal_bridge.worker import health
+from ledger_pipeline.temporal_bridge.worker.health import CheckResult, Readiness, database_check, in_thread
 
 DEADLINE_SECONDS = 30
 
@@ -56,7 +56,7 @@ def test_a_check_with_a_bug_is_not_ready_and_logged(caplog: pytest.LogCaptureFix
 
 
 def test_a_check_that_changes_is_logged_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness_module, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(health, "KEPT_SECONDS", 0.0)
     answers = iter(["fine", "fine", None, None, "fine"])
 
     async def changing() -> str:
@@ -70,7 +70,7 @@ def test_a_check_that_changes_is_logged_once(caplog: pytest.LogCaptureFixture, m
 
     with caplog.at_level("INFO"):
         asyncio.run(probes())
-    assert [record.getMessage() for record in caplog.records if record.name == readiness_module.__name__] == [
+    assert [record.getMessage() for record in caplog.records if record.name == health.__name__] == [
         "dagster: ok: fine",
         "dagster: not ready: no answer from Dagster",
         "dagster: ok: fine",

@@ -19,8 +19,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from ledger_pipeline.temporal_bridge.finalize_workflow import FinalizeEpochWorkflow
-from ledger_pipeline.temporal_bridge.workflows import CollectEpochWorkflow
+from ledger_pipeline.temporal_bridge.workflows import CollectEpochWorkflow, FinalizeEpochWorkflow
 from ledger_pipeline_tests.temporal_bridge.changed_workflow import AsksForTheCursorFirst, WaitsBeforeMaterializing
 from ledger_pipeline_tests.temporal_bridge.record_histories import RECORDED, SCENARIOS, scrubbed, versions
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from ledger_pipeline.core.errors import SpecError
 from ledger_pipeline.core.spec import SourceSpec
 from ledger_pipeline.temporal_bridge.contract import CollectEpochPayload, parse
-from ledger_pipeline.temporal_bridge.schedule_calendar import Calendar, calendars_of, times_text
-from ledger_pipeline.temporal_bridge.schedule_contents import RetryTimes, ScheduleContents
-from ledger_pipeline.temporal_bridge.schedule_plan import (
+from ledger_pipeline.temporal_bridge.schedules.calendar import Calendar, calendars_of, times_text
+from ledger_pipeline.temporal_bridge.schedules.contents import RetryTimes, ScheduleContents
+from ledger_pipeline.temporal_bridge.schedules.plan import (
     PAUSE_NOTE,
     WRITES,
     Action,

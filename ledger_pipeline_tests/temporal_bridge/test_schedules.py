@@ -17,9 +17,9 @@ from ledger_pipeline.core.errors import ScheduleSyncFailed, SpecError, TemporalU
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.local.embedded_temporal import TemporalServer, free_port
 from ledger_pipeline.settings import Settings, read_settings
-from ledger_pipeline.temporal_bridge import schedules as schedules_module
-from ledger_pipeline.temporal_bridge.schedule_plan import PAUSE_NOTE, Action
-from ledger_pipeline.temporal_bridge.schedules import list_schedules, refuse_failures
+from ledger_pipeline.temporal_bridge.schedules import server
+from ledger_pipeline.temporal_bridge.schedules.plan import PAUSE_NOTE, Action
+from ledger_pipeline.temporal_bridge.schedules.server import list_schedules, refuse_failures
 from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, SCOPE_ID, scope
 from ledger_pipeline_tests.temporal_bridge.conftest import register_namespace
 from ledger_pipeline_tests.temporal_bridge.temporal_schedules import (
@@ -339,7 +339,7 @@ def test_syncs_at_once_create_each_schedule_once_and_leave_all_as_wanted(schedul
     spec = repo_spec(scheduled(), *(scheduled(scope(scope_key=key)) for key in keys))
 
     async def at_once(count: int) -> list[dict[str, Action]]:
-        runs = (schedules_module.sync_schedules(schedules.settings, spec) for _ in range(count))
+        runs = (server.sync_schedules(schedules.settings, spec) for _ in range(count))
         return [{step.schedule_id: step.action for step in steps} for steps in await asyncio.gather(*runs)]
 
     did = asyncio.run(at_once(4))
@@ -354,7 +354,7 @@ def test_syncs_at_once_create_each_schedule_once_and_leave_all_as_wanted(schedul
 
 def _between_reading_and_writing(monkeypatch: pytest.MonkeyPatch, act: Callable[[Client], Awaitable[None]]) -> None:
     """Somebody acts once, right after a step has read its schedule."""
-    describe = schedules_module._describe
+    describe = server._describe
     reads = 0
 
     async def described(client: Client, schedule_id: str) -> DescribeScheduleResponse | None:
@@ -365,7 +365,7 @@ def _between_reading_and_writing(monkeypatch: pytest.MonkeyPatch, act: Callable[
             await act(client)
         return answer
 
-    monkeypatch.setattr(schedules_module, "_describe", described)
+    monkeypatch.setattr(server, "_describe", described)
 
 
 def test_an_operators_pause_between_reading_and_writing_is_kept(
@@ -416,7 +416,7 @@ def test_a_schedule_the_server_refuses_fails_alone_and_is_named(schedules: Sched
 def test_a_bad_cron_is_refused_before_any_server_is_asked() -> None:
     settings = read_settings({"temporal_address": f"127.0.0.1:{free_port()}"})
     spec = repo_spec(scheduled(), scheduled(website(), cron="0 6 L * *"))
-    for act in (schedules_module.sync_schedules, list_schedules):
+    for act in (server.sync_schedules, list_schedules):
         with pytest.raises(SpecError, match=r"governance\.schedules\[0\]\.cron: '0 6 L \* \*' is not valid"):
             asyncio.run(act(settings, spec))
 

@@ -24,7 +24,7 @@ from ledger_pipeline.local.embedded_temporal import TemporalServer, embedded_tem
 from ledger_pipeline.local.processes import free_port
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.temporal_bridge.connection import connect
-from ledger_pipeline.temporal_bridge.worker import run_worker
+from ledger_pipeline.temporal_bridge.worker.worker import run_worker
 from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, SCOPE_ID
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.temporal_bridge.running_worker import (

@@ -19,11 +19,11 @@ from ledger_pipeline.cli.app import app, main
 from ledger_pipeline.core.errors import DagsterUnavailable
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.settings import read_settings
-from ledger_pipeline.temporal_bridge import worker
 from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
-from ledger_pipeline.temporal_bridge.queue_workers import QueueWork
-from ledger_pipeline.temporal_bridge.telemetry import configure_logging
-from ledger_pipeline.temporal_bridge.threads import Threads
+from ledger_pipeline.temporal_bridge.worker import worker
+from ledger_pipeline.temporal_bridge.worker.queues import QueueWork
+from ledger_pipeline.temporal_bridge.worker.telemetry import configure_logging
+from ledger_pipeline.temporal_bridge.worker.threads import Threads
 from ledger_pipeline_tests.temporal_bridge.worker_workflow import OneActivityWorkflow
 
 POLL_SECONDS = 0.05

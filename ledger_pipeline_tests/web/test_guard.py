@@ -23,7 +23,7 @@ from websockets.typing import Origin, Subprotocol
 
 from ledger_pipeline.core.errors import DagsterError, SettingsError
 from ledger_pipeline.settings import Settings
-from ledger_pipeline.temporal_bridge.inspection import inspected_dagster
+from ledger_pipeline.temporal_bridge.collection.dagster_client import dagster_client
 from ledger_pipeline.web.guard import Admission, guarded
 from ledger_pipeline_tests.waiting import eventually
 
@@ -300,8 +300,8 @@ def test_a_health_check_needs_no_login(closed_ui: str) -> None:
 def test_our_own_programs_log_in_with_the_same_setting(closed_ui: str) -> None:
     settings = Settings(dagster_url=f"http://{closed_ui}", dagster_code_location="here")
     with pytest.raises(DagsterError, match="401"):
-        inspected_dagster(settings).daemons()
-    assert inspected_dagster(settings.model_copy(update={"dagster_ui_login": LOGIN})).daemons()
+        dagster_client(settings).daemons()
+    assert dagster_client(settings.model_copy(update={"dagster_ui_login": LOGIN})).daemons()
 
 
 @pytest.mark.parametrize("login", ["ada", "ada:", ":secret"])

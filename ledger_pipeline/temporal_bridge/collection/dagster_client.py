@@ -4,8 +4,6 @@ What fails is understood here: no answer is worth retrying, a refusal is not.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -21,29 +19,33 @@ from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
 from ledger_pipeline.core.partition_runs import (
     ACTIVITY_EVENTS_ASSET,
     COLLECT_EPOCH_JOB,
-    PARENT_RUN_TAG,
     REPOSITORY,
     REPOSITORY_TAG,
-    RETRY_AT_TAG,
-    RETRY_NUMBER_TAG,
-    RETRY_OF_TAG,
-    RETRYABLE,
-    WILL_RETRY_TAG,
     deployment_labels,
 )
 from ledger_pipeline.core.spec import RepoSpec
-from ledger_pipeline.temporal_bridge.dagster_queries import EVENTS, LOCATION, MATERIALIZATIONS, RUN, RUNS
+from ledger_pipeline.settings import Settings
+from ledger_pipeline.temporal_bridge.collection.dagster_answers import (
+    DAEMONS,
+    EVENTS,
+    LOCATION,
+    MATERIALIZATIONS,
+    RUN,
+    RUNS,
+    UNFINISHED,
+    DaemonStatus,
+    DagsterRun,
+    Materialization,
+    RunFailure,
+    daemon_status,
+    materialization_of,
+    run_failure,
+    run_of,
+)
 
 REQUEST_TIMEOUT_SECONDS = 15
 REPORT_TIMEOUT_SECONDS = 5
 
-UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
-SUCCESS = "SUCCESS"
-FAILURE = "FAILURE"
-CANCELED = "CANCELED"
-
-# Why a step failed whose process was told to stop, as when its container is.
-_INTERRUPTED = "INTERRUPT"
 _NO_SUCH_RUN = "RunNotFoundError"
 # What Dagster answers for an exception of its own, as while its database or a code location is away: later it may do
 # better.
@@ -52,64 +54,6 @@ _CRASH = "PythonError"
 # Runs of one partition, or of one workflow: a handful. A deployment's unfinished runs: what its queue holds.
 _RUNS_AT_MOST = 500
 _EVENTS_PER_PAGE = 1000
-
-
-@dataclass(frozen=True)
-class DagsterRun:
-    """A run as its API answers it. `steps` are those begun, in order, with their status; `created_at` a timestamp."""
-
-    run_id: str
-    job_name: str
-    status: str
-    created_at: float
-    tags: Mapping[str, str]
-    assets: frozenset[tuple[str, ...]] | None
-    steps: tuple[tuple[str, str], ...]
-
-    @property
-    def is_unfinished(self) -> bool:
-        """Whether the run waits, works or is being canceled."""
-        return self.status in UNFINISHED
-
-    @property
-    def will_be_retried(self) -> bool:
-        """Whether Dagster said, as the run failed, that it launches another in its place (`run_retries`)."""
-        return self.status == FAILURE and self.tags.get(WILL_RETRY_TAG) == "true"
-
-    @property
-    def retries(self) -> str | None:
-        """The run that this one was launched in place of, by Dagster or once a limit had passed; None where of none."""
-        if RETRY_OF_TAG in self.tags:
-            return self.tags[RETRY_OF_TAG]
-        return self.tags.get(PARENT_RUN_TAG) if RETRY_NUMBER_TAG in self.tags else None
-
-    @property
-    def retry_at(self) -> datetime | None:
-        """From when on another may be launched in its place, where a limit of the source ended it."""
-        at = self.tags.get(RETRY_AT_TAG) if self.status == FAILURE else None
-        return None if at is None else datetime.fromisoformat(at)
-
-    @property
-    def step(self) -> str | None:
-        """The step the run is in, the last begun; None before the first."""
-        return self.steps[-1][0] if self.steps else None
-
-
-@dataclass(frozen=True)
-class RunFailure:
-    """Why a run failed, in one line, and whether a later run may succeed with nothing changed."""
-
-    message: str
-    retryable: bool
-
-
-@dataclass(frozen=True)
-class Materialization:
-    """What a run recorded of one partition of one asset; `metadata` holds its numbers and texts."""
-
-    asset: tuple[str, ...]
-    partition: str | None
-    metadata: Mapping[str, int | str]
 
 
 class DagsterClient:
@@ -182,7 +126,7 @@ class DagsterClient:
         found = self._ask(RUN, {"runId": run_id})["runOrError"]
         if found["__typename"] == _NO_SUCH_RUN:
             return None
-        return _run(self._answered(found, "Run"))
+        return run_of(self._answered(found, "Run"))
 
     def launch(self, tags: Mapping[str, str]) -> str:
         """Launch the job `collect_epoch` with these tags: its run id. Not safe to repeat: look for a run first."""
@@ -222,35 +166,17 @@ class DagsterClient:
 
     def failure(self, run_id: str) -> RunFailure:
         """Why the run failed: what its steps say; a run that died without a step saying why may do better again."""
-        problems: list[tuple[str, bool]] = []
-        died, engine = "the run failed: see its log in Dagster", ""
-        for event in self._events(run_id):
-            if event["__typename"] == "ExecutionStepFailureEvent":
-                problems.append(_step_problem(event))
-            elif event["__typename"] == "EngineEvent" and event["error"]:
-                engine = event["error"]["message"].strip()
-            elif event["__typename"] == "RunFailureEvent":
-                died = ((event["error"] or {}).get("message") or event["message"] or died).strip()
-        if not problems:
-            # Marked as failed from outside, it says no more than that; what happened stands before.
-            return RunFailure(f"{engine}: {died}" if engine else died, retryable=True)
-        return RunFailure("; ".join(message for message, _ in problems), all(retryable for _, retryable in problems))
+        return run_failure(self._events(run_id))
 
     def materializations(self, run_id: str) -> list[Materialization]:
         """What the run materialized, each partition by itself."""
         run = self._answered(self._ask(MATERIALIZATIONS, {"runId": run_id})["runOrError"], "Run")
-        return [
-            Materialization(
-                tuple(event["assetKey"]["path"]),
-                event["partition"],
-                {
-                    entry["label"]: entry["intValue"] if "intValue" in entry else entry["text"]
-                    for entry in event["metadataEntries"]
-                    if "intValue" in entry or "text" in entry
-                },
-            )
-            for event in run["assetMaterializations"]
-        ]
+        return [materialization_of(event) for event in run["assetMaterializations"]]
+
+    def daemons(self) -> list[DaemonStatus]:
+        """Its daemons, by their heartbeats."""
+        daemons = self._ask(DAEMONS, {})["instance"]["daemonHealth"]["allDaemonStatuses"]
+        return [daemon_status(daemon) for daemon in daemons]
 
     def report(self, asset: tuple[str, ...], partition: str, metadata: Mapping[str, Any]) -> None:
         """Have Dagster show a partition of an asset as materialized now, without a run; `metadata` is plain JSON."""
@@ -271,7 +197,7 @@ class DagsterClient:
 
     def _runs(self, wanted: Mapping[str, Any]) -> list[DagsterRun]:
         found = self._answered(self._ask(RUNS, {"filter": wanted, "limit": _RUNS_AT_MOST})["runsOrError"], "Runs")
-        return sorted(map(_run, found["results"]), key=lambda run: (run.created_at, run.run_id))
+        return sorted(map(run_of, found["results"]), key=lambda run: (run.created_at, run.run_id))
 
     def _tags(self, tags: Mapping[str, str]) -> list[dict[str, str]]:
         ours = {REPOSITORY_TAG: f"{REPOSITORY}@{self._location}"}
@@ -346,6 +272,16 @@ class DagsterClient:
         return DagsterUnavailable(f"Dagster at {self.url} (DAGSTER_URL) does not answer: {reason}")
 
 
+def dagster_client(settings: Settings) -> DagsterClient:
+    """Dagster's API as the settings name it. Raises DagsterError for an address that is none, SettingsError."""
+    return DagsterClient(
+        settings.dagster_url,
+        location=settings.dagster_code_location,
+        ui_url=settings.dagster_ui_url,
+        headers=settings.dagster_request_headers(),
+    )
+
+
 class _Headers(AuthBase):
     """Adds headers last, so that none of the machine's (a .netrc file's) takes their place. Its repr shows no value."""
 
@@ -363,31 +299,3 @@ class _Client(DagsterGraphQLClient):
     def ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self._execute(query, dict(variables))
         return answer
-
-
-def _run(found: Mapping[str, Any]) -> DagsterRun:
-    assets = found["assetSelection"]
-    return DagsterRun(
-        run_id=found["runId"],
-        job_name=found["jobName"],
-        status=found["status"],
-        created_at=found["creationTime"],
-        tags={tag["key"]: tag["value"] for tag in found["tags"]},
-        assets=None if assets is None else frozenset(tuple(key["path"]) for key in assets),
-        steps=tuple((step["stepKey"], step["status"] or "") for step in found["stepStats"]),
-    )
-
-
-def _step_problem(event: Mapping[str, Any]) -> tuple[str, bool]:
-    """A failed step's own words, and whether it says that a retry may help; one that says neither is a bug."""
-    if event["errorSource"] == _INTERRUPTED:
-        return f"step {event['stepKey']} was interrupted: its process was told to stop", True
-    told = event["failureMetadata"] or {}
-    retryable = any(
-        entry["label"] == RETRYABLE and entry.get("boolValue") is True for entry in told.get("metadataEntries", ())
-    )
-    if told.get("description"):
-        return str(told["description"]), retryable
-    error = event["error"] or {}
-    causes = error.get("causes") or [error]
-    return f"step {event['stepKey']}: {(causes[-1].get('message') or 'no message').strip()}", retryable

@@ -1,22 +1,35 @@
-"""Whether the worker can do its work now: named checks, run together when somebody asks, and the ledger's own check."""
+"""Whether the worker can do its work now: named checks, and the HTTP endpoints that tell whoever runs it.
+
+/livez and /readyz are served inside the worker's own event loop. Where it listens, host:port of a setting becomes an
+address or a socket, or one line naming the setting.
+"""
 
 import asyncio
 import logging
+import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import uvicorn
 from sqlalchemy import NullPool
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
-from ledger_pipeline.core.errors import PROBLEM_CHARACTERS, LedgerError
+from ledger_pipeline.core.errors import PROBLEM_CHARACTERS, LedgerError, SettingsError
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.failures import translated
 
+HEALTH_SETTING = "WORKER_HEALTH_ADDRESS"
+CLOSE_TIMEOUT_SECONDS = 1
 CHECK_TIMEOUT_SECONDS = 3.0
 KEPT_SECONDS = 1.0  # however many probes come, the servers behind the checks are asked once in that time
 
@@ -132,3 +145,90 @@ def _complete(future: Future[str], check: Callable[[], str]) -> None:
         future.set_exception(error)
         if not isinstance(error, Exception):
             raise
+
+
+def health_app(alive: Callable[[], bool], readiness: Readiness) -> Starlette:
+    """`/livez`: 200 while `alive` says so. `/readyz`: 200 where every check passes, with what each one saw.
+
+    Both answer 503 otherwise. That an answer comes at all says that the event loop turns.
+    """
+
+    async def livez(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("alive") if alive() else PlainTextResponse("the worker has ended", status_code=503)
+
+    async def readyz(_: Request) -> JSONResponse:
+        results = await readiness.results()
+        ready = all(result.ok for result in results.values())
+        checks = {name: {"ok": result.ok, "detail": result.detail} for name, result in results.items()}
+        return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
+
+    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])
+
+
+class HealthServer:
+    """Serves `app` on `listener` while `serve` runs. Leaves the process's signals and its logging alone."""
+
+    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            timeout_graceful_shutdown=CLOSE_TIMEOUT_SECONDS,
+        )
+        self._server = _Server(config)
+        self._listener = listener
+
+    async def serve(self) -> None:
+        """Until told to stop; raises what the server dies of."""
+        await self._server.serve(sockets=[self._listener])
+
+    def stop(self) -> None:
+        """Let `serve` return, within about CLOSE_TIMEOUT_SECONDS."""
+        self._server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Signals are the worker's: it drains before this server stops answering.
+        yield
+
+
+def resolved(setting: str, address: str) -> str:
+    """`address`, host:port, with the host as a number, as the Temporal core wants it; IPv6 in brackets.
+
+    Raises SettingsError naming `setting` where the host is unknown or there is no such port.
+    """
+    family, host, port = _lookup(setting, address)
+    return f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
+
+
+def listen(setting: str, address: str) -> socket.socket:
+    """A socket that listens at `address`, host:port. The caller closes it.
+
+    Raises SettingsError naming `setting` where the address is taken, not of this machine, or no address at all.
+    """
+    family, host, port = _lookup(setting, address)
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise cannot_listen(setting, address, error.strerror or str(error)) from error
+
+
+def cannot_listen(setting: str, address: str, problem: str) -> SettingsError:
+    """The error for an address of ours that cannot be listened at."""
+    return SettingsError(f"{setting} is {address}, where the worker cannot listen: {problem}")
+
+
+def _lookup(setting: str, address: str) -> tuple[int, str, int]:
+    host, _, port = address.rpartition(":")
+    try:
+        if int(port) > 65535:  # the lookup would take it modulo 65536
+            raise cannot_listen(setting, address, "ports end at 65535")
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise cannot_listen(setting, address, error.strerror or str(error)) from error
+    family, _, _, _, place = found[0]
+    return family, str(place[0]), int(port)

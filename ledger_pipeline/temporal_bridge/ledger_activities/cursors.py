@@ -12,9 +12,9 @@ from ledger_pipeline.pipeline.finish import is_recorded, record
 from ledger_pipeline.pipeline.pieces import PiecewiseScan
 from ledger_pipeline.pipeline.unread import note, passed_floors
 from ledger_pipeline.store.port import Cursor, LedgerStore
-from ledger_pipeline.temporal_bridge.ledger_json import scan_from_wire, utc
-from ledger_pipeline.temporal_bridge.ledger_wire import ScanWire, exact_iso
-from ledger_pipeline.temporal_bridge.spec_agreement import Where
+from ledger_pipeline.temporal_bridge.ledger_activities.codec import scan_from_wire, utc
+from ledger_pipeline.temporal_bridge.ledger_activities.spec_agreement import Where
+from ledger_pipeline.temporal_bridge.ledger_activities.wire import ScanWire, exact_iso
 
 # A cursor further ahead than clocks can differ would leave out what happens until then.
 FUTURE_TOLERANCE = timedelta(days=1)

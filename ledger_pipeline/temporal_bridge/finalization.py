@@ -12,14 +12,14 @@ from temporalio.service import RPCError
 from ledger_pipeline.core import errors
 from ledger_pipeline.core.errors import LedgerError, SignatureError, TemporalUnavailable
 from ledger_pipeline.store.port import Epoch
-from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
-from ledger_pipeline.temporal_bridge.finalize_contract import (
+from ledger_pipeline.temporal_bridge.contract import (
     FINALIZE_EPOCH_WORKFLOW,
+    TASK_QUEUE,
     FinalizeEpochInput,
     FinalizeEpochResult,
     finalize_workflow_id,
 )
-from ledger_pipeline.temporal_bridge.inspection import queue_pollers
+from ledger_pipeline.temporal_bridge.pollers import queue_pollers
 
 TIMEOUT_SECONDS = 60.0
 WAIT_SECONDS = 2.0

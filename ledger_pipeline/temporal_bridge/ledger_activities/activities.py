@@ -24,15 +24,7 @@ from ledger_pipeline.store.port import REJECTED, AppendOutcome, LedgerStore, Pro
 from ledger_pipeline.temporal_bridge import contract
 from ledger_pipeline.temporal_bridge.contract import EnsureEpochInput, EnsureEpochOutput, Wire, parse
 from ledger_pipeline.temporal_bridge.failures import domain_failures
-from ledger_pipeline.temporal_bridge.ledger_cursors import (
-    advance,
-    finish,
-    next_cursor_value,
-    not_ahead,
-    scan_to_go_on,
-    stored_cursor,
-)
-from ledger_pipeline.temporal_bridge.ledger_json import (
+from ledger_pipeline.temporal_bridge.ledger_activities.codec import (
     event_from_wire,
     event_to_wire,
     scan_to_wire,
@@ -40,7 +32,23 @@ from ledger_pipeline.temporal_bridge.ledger_json import (
     skipped_to_wire,
     utc,
 )
-from ledger_pipeline.temporal_bridge.ledger_wire import (
+from ledger_pipeline.temporal_bridge.ledger_activities.cursors import (
+    advance,
+    finish,
+    next_cursor_value,
+    not_ahead,
+    scan_to_go_on,
+    stored_cursor,
+)
+from ledger_pipeline.temporal_bridge.ledger_activities.spec_agreement import (
+    check_requested,
+    drift,
+    find_scope,
+    find_streams,
+    find_where,
+    find_window,
+)
+from ledger_pipeline.temporal_bridge.ledger_activities.wire import (
     CollectInput,
     CollectOutput,
     InsertInput,
@@ -49,15 +57,7 @@ from ledger_pipeline.temporal_bridge.ledger_wire import (
     SaveCursorInput,
     exact_iso,
 )
-from ledger_pipeline.temporal_bridge.spec_agreement import (
-    check_requested,
-    drift,
-    find_scope,
-    find_streams,
-    find_where,
-    find_window,
-)
-from ledger_pipeline.temporal_bridge.threads import WorkerThreads
+from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
 
 # A page brings its pull requests' reviews along, and a piece has to fit into a Temporal payload: 2 MB at most.
 PAGE_SIZE = 25

@@ -1,43 +1,92 @@
-"""Whether this worker takes tasks: what the Temporal server sees of its pollers, and a watch over them.
+"""The Temporal workers of one process, one for each task queue: what fills the slots of one leaves the others' free.
 
-The server remembers a poller for five minutes after its last poll, and a poll that finds nothing lasts a minute. A
-queue has several partitions, and the server tells of the pollers of one: of many workers a single one shows up there
-not with every poll, but well within those minutes. So a poller counts as seen for as long as the server remembers it.
+Each is watched: that it takes tasks is what the Temporal server sees of its pollers.
 """
 
 import asyncio
 import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor, Worker
+from temporalio.worker import Worker
 
 from ledger_pipeline.core.errors import TemporalUnavailable
+from ledger_pipeline.temporal_bridge.pollers import ACTIVITY, KINDS, RPC_TIMEOUT, SEEN_FOR_SECONDS
+from ledger_pipeline.temporal_bridge.worker.interceptors import ActivitySlots, LogContext
 
-SEEN_FOR_SECONDS = 300
 WATCH_INTERVAL_SECONDS = 30.0
-RPC_TIMEOUT = timedelta(seconds=5)
-ACTIVITY = "activity"
-KINDS = {
-    "workflow": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    ACTIVITY: TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-}
+# An activity hears of its cancellation in the answer to a heartbeat; by default those are held back for up to a minute.
+HEARTBEAT_INTERVAL = timedelta(seconds=1)
 
 
-class ActivitySlots(Interceptor):
-    """Counts the activities that run. A worker whose `size` slots are all taken rightly polls for no more."""
+@dataclass(frozen=True)
+class QueueWork:
+    """What is done on one task queue: its activities, of which `slots` go on at once, and workflows."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.taken = 0
+    activities: Sequence[Callable[..., Any]]
+    slots: int
+    workflows: Sequence[type] = ()
 
-    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 (theirs)
-        """Temporal calls it once for each activity it starts."""
-        return _Counted(next, self)
+
+class QueueWorkers:
+    """A worker for each queue of `work`, all polling as `identity`; `on_fatal_error` hears of what ends one."""
+
+    def __init__(
+        self,
+        client: Client,
+        identity: str,
+        work: Mapping[str, QueueWork],
+        *,
+        grace_seconds: int,
+        on_fatal_error: Callable[[BaseException], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._workers: list[Worker] = []
+        self._slots: list[ActivitySlots] = []
+        self._pollers: list[Pollers] = []
+        for queue, of_queue in work.items():
+            slots = ActivitySlots(of_queue.slots)
+            worker = Worker(
+                client,
+                task_queue=queue,
+                workflows=of_queue.workflows,
+                activities=of_queue.activities,
+                max_concurrent_activities=of_queue.slots,
+                max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
+                graceful_shutdown_timeout=timedelta(seconds=grace_seconds),
+                identity=identity,
+                interceptors=[slots, LogContext()],
+                on_fatal_error=on_fatal_error,
+            )
+            self._workers.append(worker)
+            self._slots.append(slots)
+            self._pollers.append(Pollers(worker, identity, slots, for_workflows=bool(of_queue.workflows)))
+
+    @property
+    def taken(self) -> int:
+        """How many activities run."""
+        return sum(slots.taken for slots in self._slots)
+
+    def start(self) -> list[asyncio.Task[None]]:
+        """The workers as tasks that end once shut down, or with what a worker fails of."""
+        return [asyncio.create_task(worker.run()) for worker in self._workers]
+
+    async def check(self) -> str:
+        """As `Pollers.check`, of every queue."""
+        return "; ".join(await asyncio.gather(*(pollers.check() for pollers in self._pollers)))
+
+    async def watch(self, patience_seconds: float) -> None:
+        """As `Pollers.watch`, of every queue."""
+        await asyncio.gather(*(pollers.watch(patience_seconds) for pollers in self._pollers))
+
+    async def shutdown(self) -> None:
+        """Take no more tasks, and return once all workers have ended: activities get the grace period."""
+        await asyncio.gather(*(worker.shutdown() for worker in self._workers))
 
 
 class Pollers:
@@ -107,19 +156,6 @@ class Pollers:
 
 class _NotSeen(TemporalUnavailable):
     """The server answered, and what it says is that we do not poll."""
-
-
-class _Counted(ActivityInboundInterceptor):
-    def __init__(self, inner: ActivityInboundInterceptor, slots: ActivitySlots) -> None:
-        super().__init__(inner)
-        self._slots = slots
-
-    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 (theirs)
-        self._slots.taken += 1
-        try:
-            return await super().execute_activity(input)
-        finally:
-            self._slots.taken -= 1
 
 
 def _is_recent(last: datetime | None) -> bool:

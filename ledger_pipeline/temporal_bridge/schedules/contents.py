@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ledger_pipeline.core.hashing import Json, sha256_hex
 from ledger_pipeline.temporal_bridge.contract import COLLECT_EPOCH_WORKFLOW, TASK_QUEUE
-from ledger_pipeline.temporal_bridge.schedule_calendar import Calendar, times_text
+from ledger_pipeline.temporal_bridge.schedules.calendar import Calendar, times_text
 
 OVERLAP_SKIP = "SKIP"
 

@@ -8,7 +8,7 @@ from temporalio.runtime import TelemetryFilter as Levels
 
 from ledger_pipeline.logs import is_for_programs, log_to_stderr
 from ledger_pipeline.settings import Settings
-from ledger_pipeline.temporal_bridge.listening import cannot_listen, resolved
+from ledger_pipeline.temporal_bridge.worker.health import cannot_listen, resolved
 
 METRICS_SETTING = "WORKER_METRICS_ADDRESS"
 

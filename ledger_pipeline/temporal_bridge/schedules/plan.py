@@ -13,10 +13,10 @@ from uuid import UUID
 
 from ledger_pipeline.core.errors import PayloadError, SpecError
 from ledger_pipeline.core.spec import RepoSpec, Scope
-from ledger_pipeline.temporal_bridge.collect_payload import SCHEDULE_ID, schedule_id_of, scheduled_payload
+from ledger_pipeline.temporal_bridge.collection.trigger import SCHEDULE_ID, schedule_id_of, scheduled_payload
 from ledger_pipeline.temporal_bridge.contract import CollectEpochPayload, parse
-from ledger_pipeline.temporal_bridge.schedule_calendar import calendars_of
-from ledger_pipeline.temporal_bridge.schedule_contents import Change, ScheduleContents, differences
+from ledger_pipeline.temporal_bridge.schedules.calendar import calendars_of
+from ledger_pipeline.temporal_bridge.schedules.contents import Change, ScheduleContents, differences
 
 CHARTER = "LEDGER_INGEST"
 PAUSE_NOTE = "paused by ledger-pipeline: no longer in the repo-spec"

@@ -8,8 +8,9 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from temporalio.client import Client
 
@@ -17,20 +18,36 @@ from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import SettingsError, TemporalUnavailable
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.settings import Settings
+from ledger_pipeline.sources.github.source import open_github
 from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
-from ledger_pipeline.temporal_bridge import readiness
-from ledger_pipeline.temporal_bridge.connection import connect, plain_status
-from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
-from ledger_pipeline.temporal_bridge.deployments import worker_identity
-from ledger_pipeline.temporal_bridge.health import HEALTH_SETTING, HealthServer, health_app
-from ledger_pipeline.temporal_bridge.listening import listen
-from ledger_pipeline.temporal_bridge.queue_workers import QueueWork, QueueWorkers
-from ledger_pipeline.temporal_bridge.readiness import Readiness, database_check, in_thread
-from ledger_pipeline.temporal_bridge.telemetry import start_runtime
-from ledger_pipeline.temporal_bridge.threads import WorkerThreads
+from ledger_pipeline.temporal_bridge.collection.dagster_client import DagsterClient, dagster_client
+from ledger_pipeline.temporal_bridge.collection.materialize import PartitionActivities
+from ledger_pipeline.temporal_bridge.connection import connect, plain_status, workflow_url
+from ledger_pipeline.temporal_bridge.contract import CANCEL_QUEUE, FINALIZE_QUEUE, TASK_QUEUE
+from ledger_pipeline.temporal_bridge.ledger_activities.activities import PAGE_SIZE, LedgerActivities
+from ledger_pipeline.temporal_bridge.ledger_activities.finalization import FinalizeActivities
+from ledger_pipeline.temporal_bridge.pollers import worker_identity
+from ledger_pipeline.temporal_bridge.worker.health import (
+    DAGSTER,
+    DATABASE,
+    HEALTH_SETTING,
+    TEMPORAL,
+    HealthServer,
+    Readiness,
+    database_check,
+    health_app,
+    in_thread,
+    listen,
+)
+from ledger_pipeline.temporal_bridge.worker.queues import QueueWork, QueueWorkers
+from ledger_pipeline.temporal_bridge.worker.telemetry import start_runtime
+from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
+from ledger_pipeline.temporal_bridge.workflows import CollectEpochWorkflow, FinalizeEpochWorkflow
 
 CANCEL_SECONDS = 10  # after the grace period activities are canceled, and get this long to notice
 POLLER_PATIENCE_SECONDS = 120
+# On a queue of its own an activity ends in seconds: as many as come at once, not as many as wait.
+PROMPT_SLOTS = 100
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _logger = logging.getLogger(__name__)
@@ -108,11 +125,9 @@ class _Process:
         )
         self._readiness = Readiness(
             {
-                readiness.TEMPORAL: self._workers.check,
-                readiness.DATABASE: in_thread(
-                    database_check(parts.settings.ledger_url(), parts.settings.database_limits)
-                ),
-                readiness.DAGSTER: in_thread(partial(dagster_check, parts.spec)),
+                TEMPORAL: self._workers.check,
+                DATABASE: in_thread(database_check(parts.settings.ledger_url(), parts.settings.database_limits)),
+                DAGSTER: in_thread(partial(dagster_check, parts.spec)),
             }
         )
         self._listener = listener
@@ -216,3 +231,30 @@ def _plain(error: BaseException) -> str:
 def _end_at_once(code: int) -> NoReturn:
     logging.shutdown()
     os._exit(code)  # sys.exit would wait for the threads of running activities
+
+
+def run_ledger_worker(settings: Settings) -> None:
+    """Work on `ledger-tasks` and the queues beside it until told to stop. Raises as `run_worker` does."""
+    dagster = dagster_client(settings)
+    asyncio.run(run_worker(settings, work=partial(ledger_work, dagster), dagster_check=dagster.check))
+
+
+def ledger_work(dagster: DagsterClient, parts: WorkerParts) -> Mapping[str, QueueWork]:
+    """What a worker does, by task queue."""
+    settings, threads = parts.settings, parts.threads
+    ledger = LedgerActivities(
+        parts.spec, parts.ledger, partial(open_github, settings, PAGE_SIZE), lambda: datetime.now(UTC), threads
+    )
+    partition = PartitionActivities(dagster, parts.client, partial(workflow_url, settings), threads)
+    settling = FinalizeActivities(parts.spec, parts.ledger, threads.settling)
+    prompt: dict[str, Callable[..., Any]] = {
+        FINALIZE_QUEUE: settling.finalize_epoch,
+        CANCEL_QUEUE: partition.cancel_partition_run,
+    }
+    # Those of the prompt queues also where workflows of earlier releases, and of other systems, ask for them.
+    everything: list[Callable[..., Any]] = [*ledger.activities, partition.materialize_partition, *prompt.values()]
+    workflows = [CollectEpochWorkflow, FinalizeEpochWorkflow]
+    return {
+        TASK_QUEUE: QueueWork(everything, settings.worker_activity_slots, workflows),
+        **{queue: QueueWork([activity], PROMPT_SLOTS) for queue, activity in prompt.items()},
+    }

@@ -1,4 +1,4 @@
-"""What the worker's log lines are about: each line of an activity carries its workflow and its partition."""
+"""What goes around every activity: its log lines carry its workflow and partition, and its slot is counted."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -43,3 +43,28 @@ def partition_of(payload: object) -> str | None:
     except PayloadError:
         return None
     return format_partition_key(EpochWindow(asked.period_start, asked.period_end).key, asked.scope_key)
+
+
+class ActivitySlots(Interceptor):
+    """Counts the activities that run. A worker whose `size` slots are all taken rightly polls for no more."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.taken = 0
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 (theirs)
+        """Temporal calls it once for each activity it starts."""
+        return _Counted(next, self)
+
+
+class _Counted(ActivityInboundInterceptor):
+    def __init__(self, inner: ActivityInboundInterceptor, slots: ActivitySlots) -> None:
+        super().__init__(inner)
+        self._slots = slots
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 (theirs)
+        self._slots.taken += 1
+        try:
+            return await super().execute_activity(input)
+        finally:
+            self._slots.taken -= 1

@@ -12,8 +12,8 @@ from ledger_pipeline.core.errors import PayloadError, WindowError
 from ledger_pipeline.core.spec import RepoSpec, Scope, SourceSpec
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.temporal_bridge.contract import ActivitySource, CollectEpochInput
-from ledger_pipeline.temporal_bridge.ledger_json import utc
-from ledger_pipeline.temporal_bridge.ledger_wire import SourceScopeInput
+from ledger_pipeline.temporal_bridge.ledger_activities.codec import utc
+from ledger_pipeline.temporal_bridge.ledger_activities.wire import SourceScopeInput
 
 MS_PER_HOUR = 3_600_000
 

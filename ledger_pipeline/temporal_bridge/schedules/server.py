@@ -26,8 +26,9 @@ from ledger_pipeline.core.errors import ScheduleSyncFailed, TemporalUnavailable
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.connection import connect
-from ledger_pipeline.temporal_bridge.schedule_calendar import times_text
-from ledger_pipeline.temporal_bridge.schedule_plan import (
+from ledger_pipeline.temporal_bridge.schedules.calendar import times_text
+from ledger_pipeline.temporal_bridge.schedules.messages import found_schedule, holding, paused_by_us, resumed
+from ledger_pipeline.temporal_bridge.schedules.plan import (
     WRITES,
     Action,
     Desired,
@@ -38,7 +39,6 @@ from ledger_pipeline.temporal_bridge.schedule_plan import (
     plan,
     plan_one,
 )
-from ledger_pipeline.temporal_bridge.schedule_wire import found_schedule, holding, paused_by_us, resumed
 
 ATTEMPTS = 5
 _PAGE_SIZE = 1000

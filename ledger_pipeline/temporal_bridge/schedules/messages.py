@@ -17,9 +17,9 @@ from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import DescribeScheduleResponse
 
 from ledger_pipeline.core.hashing import Json
-from ledger_pipeline.temporal_bridge.schedule_calendar import Calendar, runs_of
-from ledger_pipeline.temporal_bridge.schedule_contents import OVERLAP_SKIP, RetryTimes, ScheduleContents
-from ledger_pipeline.temporal_bridge.schedule_plan import PAUSE_NOTE, FoundSchedule, OurMemo
+from ledger_pipeline.temporal_bridge.schedules.calendar import Calendar, runs_of
+from ledger_pipeline.temporal_bridge.schedules.contents import OVERLAP_SKIP, RetryTimes, ScheduleContents
+from ledger_pipeline.temporal_bridge.schedules.plan import PAUSE_NOTE, FoundSchedule, OurMemo
 
 # In the action's memo, so that each workflow the schedule starts carries it too.
 MEMO_KEY = "ledgerPipelineSchedule"

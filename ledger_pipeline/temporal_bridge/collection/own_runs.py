@@ -1,13 +1,19 @@
-"""The Dagster runs that carry a workflow run's id: at most one is meant to be, whatever is believed lost on the way."""
+"""The Dagster runs of a workflow run, of which at most one is meant to be, and the heartbeats of who waits for it."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from temporalio import activity
 
 from ledger_pipeline.core.errors import DagsterError
 from ledger_pipeline.core.partition_runs import WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG
-from ledger_pipeline.temporal_bridge.dagster_client import DagsterClient, DagsterRun
-from ledger_pipeline.temporal_bridge.threads import Threads
+from ledger_pipeline.temporal_bridge.collection.dagster_answers import DagsterRun
+from ledger_pipeline.temporal_bridge.collection.dagster_client import DagsterClient
+from ledger_pipeline.temporal_bridge.worker.threads import Threads
+
+# A sixth of the heartbeat timeout, so that one late beat is no lost worker.
+BEAT_SECONDS = 5.0
 
 
 class OwnRuns:
@@ -66,3 +72,41 @@ def _with_retries(first: DagsterRun, runs: Sequence[DagsterRun]) -> list[Dagster
     while successor := next((run for run in runs if run.retries == chain[-1].run_id), None):
         chain.append(successor)
     return chain
+
+
+class RunHeartbeat:
+    """The heartbeats of one attempt. `launched`, `attached_to`: the run that an earlier one launched or attached to."""
+
+    def __init__(self) -> None:
+        told = activity.info().heartbeat_details
+        before = told[0] if told and isinstance(told[0], dict) else {}
+        self._told: dict[str, Any] = before
+        self.attached_to: str | None = before.get("runId") if before.get("attached") else None
+        self.launched: str | None = None if before.get("attached") else before.get("runId")
+
+    def on_run(self, run: DagsterRun, url: str, *, attached: bool) -> None:
+        """The run's id, link and step."""
+        self._told = {
+            "runId": run.run_id,
+            "url": url,
+            "status": run.status,
+            "step": run.step,
+            "attached": attached,
+        }
+        activity.heartbeat(self._told)
+
+    def on_silence(self, problem: str) -> None:
+        """Dagster does not answer for now."""
+        self._told = {**self._told, "problem": problem}
+        activity.heartbeat(self._told)
+
+    def forget(self) -> None:
+        """The run attached to came to nothing."""
+        self.attached_to = None
+        self._told = {}
+
+    async def keep_on(self) -> None:
+        """Beat while a question to Dagster is under way."""
+        while True:
+            activity.heartbeat(self._told)
+            await asyncio.sleep(BEAT_SECONDS)

@@ -35,6 +35,9 @@ from ledger_pipeline.core.partition_runs import (
     partition_tags,
 )
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.temporal_bridge.collection.dagster_answers import CANCELED, FAILURE, SUCCESS, DagsterRun
+from ledger_pipeline.temporal_bridge.collection.dagster_client import DagsterClient
+from ledger_pipeline.temporal_bridge.collection.own_runs import OwnRuns, RunHeartbeat
 from ledger_pipeline.temporal_bridge.contract import (
     CANCEL_PARTITION_RUN,
     MATERIALIZE_PARTITION,
@@ -49,11 +52,8 @@ from ledger_pipeline.temporal_bridge.contract import (
     StreamCounts,
     parse,
 )
-from ledger_pipeline.temporal_bridge.dagster_client import CANCELED, FAILURE, SUCCESS, DagsterClient, DagsterRun
 from ledger_pipeline.temporal_bridge.failures import domain_failures
-from ledger_pipeline.temporal_bridge.own_runs import OwnRuns
-from ledger_pipeline.temporal_bridge.run_heartbeat import RunHeartbeat
-from ledger_pipeline.temporal_bridge.threads import WorkerThreads
+from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
 
 TRIGGER = "temporal"
 POLL_SECONDS = 1.0

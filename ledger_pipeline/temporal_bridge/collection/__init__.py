@@ -1,0 +1,1 @@
+"""A collection by Dagster: started, materialized in one run, waited for."""

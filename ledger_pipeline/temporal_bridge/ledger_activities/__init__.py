@@ -1,0 +1,1 @@
+"""The activities on the ledger itself, which take and give plain JSON."""

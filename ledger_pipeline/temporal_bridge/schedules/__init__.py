@@ -1,0 +1,1 @@
+"""Temporal schedules, brought to what the repo-spec wants."""
