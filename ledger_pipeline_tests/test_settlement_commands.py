@@ -1,5 +1,6 @@
 """The commands after collection: what each prints, and what it says in one line where it cannot do what was asked."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -315,7 +316,7 @@ def test_an_amendment_is_shown_before_it_is_signed(run: Run, ledger: PostgresLed
     assert run("epoch", "amend", *EPOCH, "--user", ADA_USER, "--units-milli", "500", "--reason", "twice").code == 0
     shown = run("epoch", "show", *EPOCH).out
     assert "state: ready to sign: an amendment\n" in shown
-    assert f"changed since: {ADA_USER}: put right to 0.5 units: twice\n" in shown
+    assert re.search(rf"changed since: {ADA_USER}: put right to 0.5 units \(correction:\d+\): twice\n", shown)
     assert "50 %" in shown
 
 
@@ -507,6 +508,23 @@ def test_a_forged_statement_is_shown_for_what_it_is_and_set_aside(
     assert run(*away).out.startswith(f"set aside: {forged}; ")
     assert f"set aside by postgres: {forged}: nobody of ours wrote it\n" in run("epoch", "show", *EPOCH).out
     assert "verifies: what verifies stays" in said(run(*away))
+    assert run("verify", *EPOCH).code == 0
+
+
+def test_a_correction_is_shown_by_its_number_and_set_aside(run: Run, ledger: PostgresLedger) -> None:
+    books = finalized(ledger)
+    for units in (1, 2):
+        books.correct("mallory", units, "because")
+    number = ledger.statements.settlement(books.epoch).corrections[0].id
+    assert f"mallory: put right to 0.002 units (correction:{number}): because\n" in run("epoch", "show", *EPOCH).out
+    for wrong in ("correction:", "correction:x", "statement:1", "1"):
+        assert run("db", "set-aside", wrong, "--reason", "nobody of ours made it").code == 2
+    rows = f"correction:{number - 1}-{number}"
+    printed = run("db", "set-aside", rows, "--reason", "nobody of ours made them").out
+    assert printed.startswith(f"set aside: {rows}, rows of one epoch: 2; ")
+    shown = run("epoch", "show", *EPOCH).out
+    assert f"set aside by postgres: {rows}: nobody of ours made them\n" in shown
+    assert "put right" not in shown
     assert run("verify", *EPOCH).code == 0
 
 

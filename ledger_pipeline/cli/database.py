@@ -11,10 +11,17 @@ from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.local.environment import databases, migrate
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.store import migrations
+from ledger_pipeline.store.settlement_port import Numbered, NumberedRows
 
 app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 
-RowIds = Annotated[list[UUID], typer.Argument(metavar="ID..", help="As `epoch show` or `pool list` names the rows.")]
+RowIds = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ID..",
+        help="As `epoch show` or `pool list` names the rows; of one epoch also several, as correction:12-40.",
+    ),
+]
 Reason = Annotated[str, typer.Option("--reason", help="Why; whoever looks at the epoch reads it.")]
 
 
@@ -51,22 +58,28 @@ def set_aside_command(row_ids: RowIds, reason: Reason) -> None:
     """Take out statements and signatures that do not verify, or components of a pool, on record; as the owner only.
 
     The row stays, and `epoch show` shows it with who set it aside, when and why. What verifies cannot be set aside, nor
-    can a component of an epoch that is finalized. An epoch whose only statement it was is in review again.
+    can a component of an epoch that is finalized. An epoch whose only statement it was is in review again. So are
+    corrections that no statement rests on (correction:12), and requests to sign that nobody signed (request:12).
     """
-    from ledger_pipeline.pipeline.settle import set_aside
+    from ledger_pipeline.pipeline.settle import set_aside, set_numbered_aside
     from ledger_pipeline.store.postgres import open_ledger
 
     if not is_reason(reason):
         raise typer.BadParameter("--reason must say why")
+    rows = [_row_of(name) for name in row_ids]
     given = read_settings()
     spec = given.repo_spec()
     with (
         databases(given, note) as settings,
         open_ledger(settings.owner_url(), spec.node_id, settings.database_limits) as ledger,
     ):
-        for row_id in row_ids:
-            set_aside(ledger, spec, row_id, reason.strip())
-            say(f"set aside: {row_id}; `ledger-pipeline epoch show` says what is in force now")
+        for row in rows:
+            if isinstance(row, UUID):
+                set_aside(ledger, spec, row, reason.strip())
+                say(f"set aside: {row}; `ledger-pipeline epoch show` says what is in force now")
+            else:
+                count = set_numbered_aside(ledger, row, reason.strip())
+                say(f"set aside: {row}, rows of one epoch: {count}; `ledger-pipeline epoch show` says what counts now")
 
 
 @app.command()
@@ -84,3 +97,14 @@ def reopen(epoch_name: OneEpoch, reason: Reason, scope_key: ScopeKey = None) -> 
         epoch = access.epoch(epoch_name)
         access.ledger.statements.reopen(epoch, reason.strip())
     say(f"epoch {epoch.window.key} is open; the next collection closes it, or `ledger-pipeline epoch close` does now")
+
+
+def _row_of(name: str) -> UUID | NumberedRows:
+    kind, separator, numbers = name.partition(":")
+    first, _, last = numbers.partition("-")
+    try:
+        if not separator:
+            return UUID(name)
+        return NumberedRows(Numbered(kind), int(first), int(last or first))
+    except ValueError:
+        raise typer.BadParameter(f"{name!r} is no UUID and no correction:12, request:12 or request:12-40") from None

@@ -164,7 +164,7 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
     for fault in epoch_review.faults:
         say(f"wrong: {plain_message(str(fault))}")
     for row in epoch_review.set_asides:
-        say(plain_message(f"set aside by {row.actor}: {row.row_id}: {row.reason}"))
+        say(plain_message(f"set aside by {row.actor}: {row.named}: {row.reason}"))
     for reopening in epoch_review.reopenings:
         say(plain_message(f"opened again by {reopening.actor}, {utc_text(reopening.reopened_at)}: {reopening.reason}"))
 

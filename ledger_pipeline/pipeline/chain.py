@@ -78,7 +78,7 @@ def statement_chain(
     """
     approvers = _pinned_approvers(scope, epoch)
     by_id = {statement.id: statement for statement in history.statements}
-    aside = {row.row_id: row for row in history.set_asides if row.statement_id is not None}
+    aside = {row.signature_id or row.statement_id: row for row in history.set_asides if row.statement_id is not None}
     problems = {
         row.id: _problem_of_signature(message_of(node_id, epoch, by_id[row.statement_id]), row, approvers)
         for row in history.signatures
@@ -130,7 +130,7 @@ def inputs_faults(
     node_id: UUID, scope: Scope, epoch: Epoch, history: StatementHistory, rows: Sequence[StoredInputsSignature]
 ) -> list[Fault]:
     """Signatures of inputs that no approver made, under statements that are not set aside."""
-    aside = {row.row_id for row in history.set_asides}
+    aside = {row.statement_id for row in history.set_asides if row.signature_id is None}
     by_id = {statement.id: statement for statement in history.statements if statement.id not in aside}
     return [
         Fault(

@@ -186,7 +186,10 @@ def _changes(
     corrections: Sequence[Correction],
 ) -> list[str]:
     if chain.in_force is not None:
-        return [f"{row.user_id}: put right to {units_text(row.units)} units: {row.reason}" for row in corrections]
+        return [
+            f"{row.user_id}: put right to {units_text(row.units)} units (correction:{row.id}): {row.reason}"
+            for row in corrections
+        ]
     changes = []
     if settlement.uncurated_events:
         changes.append(f"{settlement.uncurated_events} events are not curated yet")

@@ -47,6 +47,8 @@ from ledger_pipeline.store.settlement_port import (
     EpochRows,
     Finalization,
     InputsSignature,
+    Numbered,
+    NumberedRows,
     PoolComponent,
     SameStatement,
     Settlement,
@@ -116,7 +118,7 @@ def draft_statement(ledger: SettlingLedger, scope: Scope, epoch: Epoch, *, accep
     settlement = ledger.statements.settlement(epoch)
     chain = statement_chain(ledger.node_id, scope, epoch, settlement.history)
     draft = _draft(ledger.node_id, scope, epoch, settlement, chain, accept_pinned_spec)
-    _check_not_handed_out(scope, epoch, draft, partial(ledger.statements.was_handed_out_elsewhere, epoch))
+    _check_not_handed_out(scope, epoch, draft, partial(ledger.statements.handed_out_elsewhere, epoch))
     ledger.statements.remember_request(epoch, draft.numbers)
     return draft
 
@@ -174,6 +176,18 @@ def set_aside(ledger: SettlingLedger, spec: RepoSpec, row_id: UUID, reason: str)
     ledger.statements.set_aside(epoch, row_id, reason, check)
 
 
+def set_numbered_aside(ledger: SettlingLedger, rows: NumberedRows, reason: str) -> int:
+    """Take out corrections that no statement rests on, or requests to sign; of the epoch of the first, how many.
+
+    Who did, when and why stays on record. What was handed out by a request may be stated again then, whoever signed it:
+    that nobody did is for the owner to know. `ledger` is the owner's. Raises EpochNotReady where there is none of them.
+    """
+    count = ledger.statements.set_numbered_aside(rows, reason)
+    if count == 0:
+        raise EpochNotReady(f"{rows}: the node has no such {rows.kind}, or it is set aside already")
+    return count
+
+
 def finalize(
     ledger: SettlingLedger,
     spec: RepoSpec,
@@ -213,7 +227,7 @@ def finalize(
         draft = _draft(ledger.node_id, scope, epoch, settlement, chain, accept_pinned_spec)
         signer = recover_signer(draft.message, signature)
         _check_signer(scope, signer, signer_address)
-        _check_not_handed_out(scope, epoch, draft, settlement.was_handed_out_elsewhere)
+        _check_not_handed_out(scope, epoch, draft, settlement.handed_out_elsewhere)
         return SignedStatement(
             allocation_set_hash=draft.allocation_set_hash,
             pool_total_credits=draft.pool_total_credits,
@@ -313,13 +327,16 @@ def _draft(
 
 
 def _check_not_handed_out(
-    scope: Scope, epoch: Epoch, draft: Draft, was_handed_out_elsewhere: Callable[[StatedNumbers], bool]
+    scope: Scope, epoch: Epoch, draft: Draft, handed_out_elsewhere: Callable[[StatedNumbers], Sequence[int]]
 ) -> None:
     """Raises EpochNotReady where somebody may have signed these very numbers for an earlier place of the chain."""
-    if was_handed_out_elsewhere(draft.numbers):
+    requests = [NumberedRows(Numbered.REQUEST, number, number) for number in handed_out_elsewhere(draft.numbers)]
+    if requests:
         raise EpochNotReady(
             f"epoch {epoch.window.key} of {scope.scope_key}: with its corrections the numbers are those of a draft "
-            f"that was handed out before, and what was signed of that would be good for them now: {_CORRECT_MORE}"
+            f"that was handed out before, and what was signed of that would be good for them now: {_CORRECT_MORE}; or, "
+            "where nobody of yours ever signed it, the owner of the ledger takes it out with `ledger-pipeline db "
+            f"set-aside {' '.join(map(str, requests))} --reason ...`"
         )
 
 

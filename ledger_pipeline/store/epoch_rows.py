@@ -56,10 +56,11 @@ _OF_EPOCH: Mapping[str, str] = {
         ORDER BY created_at, id
     """,
     "corrections": """
-        SELECT supersedes_statement_id, user_id, units, reason, created_at FROM statement_corrections
+        SELECT supersedes_statement_id, user_id, units, reason, created_at FROM statement_corrections AS correction
         WHERE epoch_id = :epoch_id AND node_id = :node_id AND NOT EXISTS (
             SELECT FROM set_asides AS aside
-            WHERE aside.statement_id = supersedes_statement_id AND aside.signature_id IS NULL
+            WHERE aside.correction_id = correction.id
+                OR (aside.statement_id = correction.supersedes_statement_id AND aside.signature_id IS NULL)
         )
         ORDER BY id
     """,

@@ -405,18 +405,21 @@ signing_requests = Table(
     _required("pool_total_credits", BigInteger),
     _since("requested_at"),
     Column("supersedes_statement_id", Uuid),
+    _required("attempt", Integer, server_default=text("0")),
     ForeignKeyConstraint(
         ["supersedes_statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]
     ),
+    Index("signing_requests_numbers", "epoch_id", "allocation_set_hash", "pool_total_credits"),
+    Index("signing_requests_latest", "node_id", "id"),
     Index(
         "signing_requests_once",
-        *("epoch_id", "allocation_set_hash", "pool_total_credits", "supersedes_statement_id"),
+        *("epoch_id", "allocation_set_hash", "pool_total_credits", "supersedes_statement_id", "attempt"),
         unique=True,
         postgresql_where=text("supersedes_statement_id IS NOT NULL"),
     ),
     Index(
         "signing_requests_first_once",
-        *("epoch_id", "allocation_set_hash", "pool_total_credits"),
+        *("epoch_id", "allocation_set_hash", "pool_total_credits", "attempt"),
         unique=True,
         postgresql_where=text("supersedes_statement_id IS NULL"),
     ),
@@ -450,7 +453,12 @@ set_asides = Table(
     _since("set_aside_at"),
     Column("pool_component_id", Uuid, ForeignKey("epoch_pool_components.id"), unique=True),
     Column("inputs_signature_id", Uuid, ForeignKey("statement_inputs_signatures.id"), unique=True),
-    CheckConstraint("num_nonnulls(statement_id, pool_component_id, inputs_signature_id) = 1", name="one_row"),
+    Column("correction_id", BigInteger, ForeignKey("statement_corrections.id"), unique=True),
+    Column("signing_request_id", BigInteger, ForeignKey("signing_requests.id"), unique=True),
+    CheckConstraint(
+        "num_nonnulls(statement_id, pool_component_id, inputs_signature_id, correction_id, signing_request_id) = 1",
+        name="one_row",
+    ),
     CheckConstraint("ledger_is_reason(reason)", name="reason"),
     ForeignKeyConstraint(["statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]),
     Index("set_asides_statement", "statement_id", unique=True, postgresql_where=text("signature_id IS NULL")),

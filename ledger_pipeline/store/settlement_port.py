@@ -146,9 +146,29 @@ class StatementSignature:
     signed_at: datetime
 
 
+class Numbered(StrEnum):
+    """Rows that have numbers instead of ids: units put right, and numbers that were handed out to be signed."""
+
+    CORRECTION = "correction"
+    REQUEST = "request"
+
+
+@dataclass(frozen=True)
+class NumberedRows:
+    """Rows of a kind from `first` to `last`, both of them included."""
+
+    kind: Numbered
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.first}" if self.first == self.last else f"{self.kind}:{self.first}-{self.last}"
+
+
 @dataclass(frozen=True)
 class SetAside:
-    """A row that the owner took out of an epoch: one of these four, a signature together with its statement."""
+    """What the owner took out of an epoch: one row of these four, a signature together with its statement; or
+    `numbered` rows, all that one command did."""
 
     statement_id: UUID | None
     signature_id: UUID | None
@@ -157,12 +177,13 @@ class SetAside:
     reason: str
     actor: str
     set_aside_at: datetime
+    numbered: NumberedRows | None = None
 
     @property
-    def row_id(self) -> UUID:
-        """The id of the row."""
-        ids = (self.signature_id, self.statement_id, self.pool_component_id, self.inputs_signature_id)
-        return next(row_id for row_id in ids if row_id is not None)
+    def named(self) -> str:
+        """What it was, as it is named when it is set aside."""
+        ids = (self.signature_id, self.statement_id, self.pool_component_id, self.inputs_signature_id, self.numbered)
+        return next(str(name) for name in ids if name is not None)
 
 
 @dataclass(frozen=True)
@@ -189,8 +210,9 @@ class StatementHistory:
 
 @dataclass(frozen=True)
 class Correction:
-    """What a user's units shall be in the statement that supersedes that one, in milli, and why."""
+    """What a user's units shall be in the statement that supersedes that one, in milli, and why; `id` is its number."""
 
+    id: int
     supersedes_statement_id: UUID
     user_id: str
     units: int
@@ -222,8 +244,8 @@ class Settlement:
     """Everything a statement of an epoch follows from, as of one moment; `corrections` are of any of its statements.
 
     `curated` is what the allocations should follow from; `uncurated_events` are in the window, and in no row of it.
-    `rows` reads all rows of that moment, while it lasts; `was_handed_out_elsewhere` then says whether numbers were
-    handed out to be signed for another place of the chain.
+    `rows` reads all rows of that moment, while it lasts; `handed_out_elsewhere` then names the requests by which
+    numbers were handed out to be signed for another place of the chain.
     """
 
     status: EpochStatus
@@ -234,7 +256,7 @@ class Settlement:
     history: StatementHistory
     corrections: Sequence[Correction]
     rows: Callable[[], "EpochRows"]
-    was_handed_out_elsewhere: Callable[[StatedNumbers], bool]
+    handed_out_elsewhere: Callable[[StatedNumbers], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -424,6 +446,10 @@ class StatementsPort(Protocol):
         """Take a row of the epoch's out, on record; as the owner, unless `check` of the chain raises."""
         ...
 
+    def set_numbered_aside(self, rows: NumberedRows, reason: str) -> int:
+        """Take those rows of the node out, on record, that are of the epoch of the first; as the owner. How many."""
+        ...
+
     def inputs_signatures(self, epoch: Epoch) -> list[StoredInputsSignature]:
         """The signatures of what the epoch's statements follow from, but those set aside."""
         ...
@@ -444,8 +470,8 @@ class StatementsPort(Protocol):
         """Keep what was handed out to be signed, once."""
         ...
 
-    def was_handed_out_elsewhere(self, epoch: Epoch, numbers: StatedNumbers) -> bool:
-        """Whether these numbers were handed out to be signed for another place of the epoch's chain that stands."""
+    def handed_out_elsewhere(self, epoch: Epoch, numbers: StatedNumbers) -> list[int]:
+        """The first requests by which they were handed out to be signed for another place of the chain that stands."""
         ...
 
     def recent_requests(self) -> list[SigningRequest]:

@@ -21,6 +21,8 @@ from ledger_pipeline.store.settlement_port import (
     Decide,
     EpochRows,
     Finalization,
+    Numbered,
+    NumberedRows,
     Outcome,
     Reopening,
     SameStatement,
@@ -52,7 +54,17 @@ SIGNATURES = text("""
 SET_ASIDES = text("""
     SELECT statement_id, signature_id, pool_component_id, inputs_signature_id, reason, actor, set_aside_at
     FROM set_asides
-    WHERE node_id = :node_id AND epoch_id = :epoch_id ORDER BY id
+    WHERE node_id = :node_id AND epoch_id = :epoch_id AND num_nonnulls(correction_id, signing_request_id) = 0
+    ORDER BY id
+""")
+# A command is one transaction, and so one instant.
+NUMBERED_ASIDE = text("""
+    SELECT CASE WHEN correction_id IS NULL THEN 'request' ELSE 'correction' END AS kind, reason, actor, set_aside_at,
+        min(COALESCE(correction_id, signing_request_id)) AS first,
+        max(COALESCE(correction_id, signing_request_id)) AS last
+    FROM set_asides
+    WHERE node_id = :node_id AND epoch_id = :epoch_id AND num_nonnulls(correction_id, signing_request_id) = 1
+    GROUP BY 1, reason, actor, set_aside_at ORDER BY set_aside_at, first
 """)
 SET_ASIDE = text("""
     INSERT INTO set_asides
@@ -70,6 +82,22 @@ SET_ASIDE = text("""
     SELECT node_id, epoch_id, NULL, NULL, NULL, id, :reason FROM statement_inputs_signatures
         WHERE id = :row_id AND node_id = :node_id AND epoch_id = :epoch_id
 """)
+# Of each kind its table, and what names a row of it that was set aside.
+NUMBERED = {
+    Numbered.CORRECTION: ("statement_corrections", "correction_id"),
+    Numbered.REQUEST: ("signing_requests", "signing_request_id"),
+}
+LOCK_EPOCH_OF_NUMBER = """
+    SELECT id FROM epochs WHERE id = (SELECT epoch_id FROM {table} WHERE id = :first AND node_id = :node_id) FOR UPDATE
+"""
+SET_NUMBERED_ASIDE = """
+    INSERT INTO set_asides (node_id, epoch_id, {column}, reason)
+    SELECT node_id, epoch_id, id, :reason FROM {table} AS numbered
+    WHERE node_id = :node_id AND epoch_id = :epoch_id AND id BETWEEN :first AND :last AND NOT EXISTS (
+        SELECT FROM set_asides WHERE {column} = numbered.id
+    )
+    ORDER BY id
+"""
 EPOCH_OF = text("""
     SELECT epoch_id FROM payout_statements WHERE id = :row_id AND node_id = :node_id
     UNION ALL
@@ -96,8 +124,10 @@ INPUTS_SIGNATURES = text("""
 # The latest word on each user counts; the others stay to be read.
 CORRECTIONS = text("""
     SELECT DISTINCT ON (supersedes_statement_id, user_id COLLATE "C")
-        supersedes_statement_id, user_id, units, reason, created_at FROM statement_corrections
-    WHERE node_id = :node_id AND epoch_id = :epoch_id
+        id, supersedes_statement_id, user_id, units, reason, created_at FROM statement_corrections AS correction
+    WHERE node_id = :node_id AND epoch_id = :epoch_id AND NOT EXISTS (
+        SELECT FROM set_asides WHERE correction_id = correction.id
+    )
     ORDER BY supersedes_statement_id, user_id COLLATE "C", id DESC
 """)
 CORRECT = text("""
@@ -112,22 +142,23 @@ REQUEST = text("""
 """)
 IS_REMEMBERED = text("""
     SELECT EXISTS (
-        SELECT FROM signing_requests
-        WHERE node_id = :node_id AND epoch_id = :epoch_id AND allocation_set_hash = :allocation_set_hash
-            AND pool_total_credits = :pool_total_credits
-            AND supersedes_statement_id IS NOT DISTINCT FROM CAST(:supersedes AS uuid)
-    )
-""")
-HANDED_OUT_ELSEWHERE = text("""
-    SELECT EXISTS (
         SELECT FROM signing_requests AS request
         WHERE node_id = :node_id AND epoch_id = :epoch_id AND allocation_set_hash = :allocation_set_hash
             AND pool_total_credits = :pool_total_credits
-            AND supersedes_statement_id IS DISTINCT FROM CAST(:supersedes AS uuid) AND NOT EXISTS (
-                SELECT FROM set_asides
-                WHERE statement_id = request.supersedes_statement_id AND signature_id IS NULL
-            )
+            AND supersedes_statement_id IS NOT DISTINCT FROM CAST(:supersedes AS uuid)
+            AND NOT EXISTS (SELECT FROM set_asides WHERE signing_request_id = request.id)
     )
+""")
+HANDED_OUT_ELSEWHERE = text("""
+    SELECT id FROM signing_requests AS request
+    WHERE node_id = :node_id AND epoch_id = :epoch_id AND allocation_set_hash = :allocation_set_hash
+        AND pool_total_credits = :pool_total_credits
+        AND supersedes_statement_id IS DISTINCT FROM CAST(:supersedes AS uuid) AND NOT EXISTS (
+            SELECT FROM set_asides
+            WHERE signing_request_id = request.id
+                OR (statement_id = request.supersedes_statement_id AND signature_id IS NULL)
+        )
+    ORDER BY id LIMIT :at_most
 """)
 RECENT_REQUESTS = text("""
     SELECT request.epoch_id, epoch.scope_id, request.allocation_set_hash, request.pool_total_credits
@@ -169,6 +200,7 @@ STATED_SINCE = text("""
 
 # A signature is tried against the latest messages that were handed out, to say what it was for if not for this.
 REQUESTS_REMEMBERED = 200
+REQUESTS_NAMED = 10
 STATEMENTS_LISTED = 100
 
 
@@ -219,7 +251,7 @@ class Statements(LedgerSection):
     def of(self, epoch: Epoch) -> list[Statement]:
         """The epoch's statements but those set aside, oldest first: each supersedes the one before."""
         history = self.history(epoch)
-        aside = {row.row_id for row in history.set_asides}
+        aside = {row.signature_id or row.statement_id for row in history.set_asides}
         return _in_order([row for row in history.statements if row.id not in aside])
 
     def history(self, epoch: Epoch) -> StatementHistory:
@@ -242,6 +274,19 @@ class Statements(LedgerSection):
             connection.execute(LOCK_EPOCH, self._of(epoch))
             check(self._history(connection, epoch))
             connection.execute(SET_ASIDE, {**self._of(epoch), "row_id": row_id, "reason": reason})
+
+    def set_numbered_aside(self, rows: NumberedRows, reason: str) -> int:
+        """Take those rows of the node out, on record, that are of the epoch of the first; how many there were.
+
+        Only the owner of the ledger may, and none that a statement rests on: StoreError.
+        """
+        table, column = NUMBERED[rows.kind]
+        parameters = {"node_id": self.node_id, "first": rows.first, "last": rows.last, "reason": reason}
+        with self._transaction() as connection:
+            lock = text(LOCK_EPOCH_OF_NUMBER.format(table=table))
+            epoch_id = connection.scalar(lock, parameters)
+            set_aside = text(SET_NUMBERED_ASIDE.format(table=table, column=column))
+            return connection.execute(set_aside, {**parameters, "epoch_id": epoch_id}).rowcount
 
     def reopen(self, epoch: Epoch, reason: str) -> None:
         """Open an epoch in review again, on record: what it had closed with is kept, its base issuance is set aside.
@@ -284,10 +329,13 @@ class Statements(LedgerSection):
                     "out: another row of signing_requests is in its place; ask the owner of the ledger"
                 )
 
-    def was_handed_out_elsewhere(self, epoch: Epoch, numbers: StatedNumbers) -> bool:
-        """Whether these numbers were handed out to be signed for another place of the epoch's chain that stands."""
+    def handed_out_elsewhere(self, epoch: Epoch, numbers: StatedNumbers) -> list[int]:
+        """The requests by which these numbers were handed out to be signed for another place of the chain that stands.
+
+        By their numbers, REQUESTS_NAMED of them at most.
+        """
         with self._transaction() as connection:
-            return self._was_handed_out_elsewhere(connection, epoch, numbers)
+            return self._handed_out_elsewhere(connection, epoch, numbers)
 
     def recent_requests(self) -> list[SigningRequest]:
         """The node's latest REQUESTS_REMEMBERED signing requests, latest first."""
@@ -316,21 +364,22 @@ class Statements(LedgerSection):
             history=self._history(connection, epoch),
             corrections=[Correction(**row._mapping) for row in connection.execute(CORRECTIONS, self._of(epoch))],
             rows=lambda: epoch_rows(connection, self.node_id, epoch.id),
-            was_handed_out_elsewhere=lambda numbers: self._was_handed_out_elsewhere(connection, epoch, numbers),
+            handed_out_elsewhere=lambda numbers: self._handed_out_elsewhere(connection, epoch, numbers),
         )
 
-    def _was_handed_out_elsewhere(self, connection: Connection, epoch: Epoch, numbers: StatedNumbers) -> bool:
-        was_handed_out: bool = connection.execute(
-            HANDED_OUT_ELSEWHERE, {**self._of(epoch), **vars(numbers)}
-        ).scalar_one()
-        return was_handed_out
+    def _handed_out_elsewhere(self, connection: Connection, epoch: Epoch, numbers: StatedNumbers) -> list[int]:
+        parameters = {**self._of(epoch), **vars(numbers), "at_most": REQUESTS_NAMED}
+        return list(connection.scalars(HANDED_OUT_ELSEWHERE, parameters))
 
     def _history(self, connection: Connection, epoch: Epoch) -> StatementHistory:
         parameters = self._of(epoch)
         return StatementHistory(
             [Statement(**row._mapping) for row in connection.execute(STATEMENTS, parameters)],
             [StatementSignature(**row._mapping) for row in connection.execute(SIGNATURES, parameters)],
-            [SetAside(**row._mapping) for row in connection.execute(SET_ASIDES, parameters)],
+            [
+                *(SetAside(**row._mapping) for row in connection.execute(SET_ASIDES, parameters)),
+                *(_numbered_aside(**row._mapping) for row in connection.execute(NUMBERED_ASIDE, parameters)),
+            ],
         )
 
     def _sign(
@@ -345,6 +394,10 @@ class Statements(LedgerSection):
         connection.execute(INSERT_SIGNATURE, parameters)
         if signed.inputs is not None:
             connection.execute(INSERT_INPUTS_SIGNATURE, {**parameters, "epoch_id": epoch.id, **vars(signed.inputs)})
+
+
+def _numbered_aside(kind: str, first: int, last: int, **decided: Any) -> SetAside:
+    return SetAside(None, None, None, None, numbered=NumberedRows(Numbered(kind), first, last), **decided)
 
 
 def _in_order(statements: Sequence[Statement]) -> list[Statement]:

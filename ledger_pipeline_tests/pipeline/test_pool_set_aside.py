@@ -68,7 +68,7 @@ def test_a_component_is_taken_out_on_record_and_another_takes_its_place(
     [row] = facts.pool_set_aside
     assert (row.component_id, row.amount_credits, row.reason) == (TOP_UP, MAX_CREDITS, "nobody voted for it")
     [shown] = ledger.statements.history(books.epoch).set_asides
-    assert (shown.row_id, shown.reason) == (forged, "nobody voted for it")
+    assert (shown.named, shown.reason) == (str(forged), "nobody voted for it")
     file = tmp_path / "epoch.zip"
     file.write_bytes(archive_bytes(facts))
     read = read_archive(file)
