@@ -201,14 +201,16 @@ def _members(file: Path, content: bytes) -> dict[str, Member]:
 def _amounts(members: Mapping[str, Member]) -> Amounts:
     """What is in them, by what lines and values begin and end with; nothing is parsed."""
     rows = {name: member.count(b"\n") + (not member.is_ended()) for name, member in members.items()}
-    users = rows["allocations.jsonl"] + rows["corrections.jsonl"]
+    of_users = ("allocations.jsonl", "corrections.jsonl")
     return Amounts(
         # Hashes are no rows, and cost the little that a row's values do.
         rows=sum(rows.values()),
         values=sum(member.count(mark) for member in members.values() for mark in (b",", b":", b"[", b"{")),
         text_bytes=sum(len(member) for member in members.values()),
         signatures=rows["signatures.jsonl"] + rows.get("inputs_signatures.jsonl", 0),
-        payouts=rows["statements.jsonl"] * users,
+        # Each statement is computed from all of them.
+        payouts=rows["statements.jsonl"] * sum(rows[name] for name in of_users),
+        payout_bytes=rows["statements.jsonl"] * sum(len(members[name]) for name in of_users),
     )
 
 

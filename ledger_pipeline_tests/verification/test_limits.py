@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -452,13 +453,29 @@ def test_who_writes_an_archive_is_told_what_verifying_it_needs(
 
 
 def test_an_archive_of_few_megabytes_and_much_work_needs_more() -> None:
-    few = Amounts(rows=100, values=1000, text_bytes=10**6, signatures=2, payouts=500)
+    few = Amounts(rows=100, values=1000, text_bytes=10**6, signatures=2, payouts=500, payout_bytes=10**5)
     assert needed_megabytes(10**6, few, 1000, 1000) == 1 + round(50 * few.seconds / 6.5)
-    much = replace(few, payouts=2 * 10**6)
-    megabytes = needed_megabytes(10**6, much, 1000, 1000)
-    ArchiveLimits(megabytes).check_work(much)
-    with pytest.raises(ArchiveError, match="payouts to compute would take"):
-        ArchiveLimits(megabytes - 1).check_work(much)
+    for much in (replace(few, payouts=2 * 10**6), replace(few, payout_bytes=30 * 10**9)):
+        megabytes = needed_megabytes(10**6, much, 1000, 1000)
+        ArchiveLimits(megabytes).check_work(much)
+        with pytest.raises(ArchiveError, match="to compute, would take"):
+            ArchiveLimits(megabytes - 1).check_work(much)
+
+
+def test_statements_of_users_with_long_ids_are_counted_by_their_bytes(tmp_path: Path) -> None:
+    """One id of 30 MB in each of 1,000 statements is 30 GB to hash."""
+    facts = finalized()
+    allocation = facts.allocations[0].model_copy(update={"user_id": "a" * 8 * MEGABYTE})
+    statements = [
+        facts.statements[0].model_copy(update={"statement_id": UUID(int=number + 1), "payouts": []})
+        for number in range(1000)
+    ]
+    file = tmp_path / "epoch.zip"
+    changed_facts = facts.model_copy(update={"allocations": [allocation], "statements": statements, "signatures": []})
+    needed = write_archive(changed_facts, file).megabytes
+    with pytest.raises(ArchiveError, match=r"1000 payouts of 8\d{9} bytes to compute, would take"):
+        read_archive(file)
+    assert needed > DEFAULT_MEGABYTES
 
 
 # An archive is its bytes.
