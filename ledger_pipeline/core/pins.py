@@ -17,6 +17,7 @@ from ledger_pipeline.core.spec import Scope
 _ALLOCATION_ALGO_OF = {"cogni-v0.0": WEIGHT_SUM_V0}
 # Approvers pay nobody, but decide who may sign for it.
 _PAYING = ("base_issuance_credits", "approvers")
+_SOURCES = "activity_sources"
 _MAX_SHOWN = 300
 _CREDITS = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -38,7 +39,8 @@ class EpochPins:
 class PinDifference:
     """What an epoch was closed with by a `name` of the repo-spec, and what that says now; both as JSON text.
 
-    `pays` where it decides who gets how much, so that a person has to say which of the two counts.
+    `pays` where it decides who gets how much, or whose work was read at all, so that a person has to say which of the
+    two counts.
     """
 
     name: str
@@ -67,13 +69,37 @@ def pin_differences(
         # An epoch of before there was a rule for ids was closed by none.
         others = {"weights_milli"} if "id_rule" in pinned else {"weights_milli", "id_rule"}
         names = sorted({*pinned, *now} - others, key=lambda name: (name not in _PAYING, name))
-        compared += [(name, pinned.get(name), now.get(name), name in _PAYING) for name in names]
+        compared += [
+            (name, pinned.get(name), now.get(name), name in _PAYING or (name == _SOURCES and _lacks_any(pinned, now)))
+            for name in names
+        ]
         if states_other_weights(weights_milli, pinned):
             # The repo-spec may have changed since the epoch was created; what it says now was no lie.
             compared.append(("pinned_spec.weights_milli", pinned["weights_milli"], now["weights_milli"], False))
     return [
         PinDifference(name, shown(then), shown(today), pays) for name, then, today, pays in compared if then != today
     ]
+
+
+def _lacks_any(pinned: Mapping[str, Json], now: Mapping[str, Json]) -> bool:
+    """Whether a stream of a repository is collected by the spec `now` that the `pinned` one knew nothing of: an epoch
+    that closed so may have been read in part, and whoever worked elsewhere is not paid."""
+    return not _collected(now[_SOURCES]) <= _collected(pinned.get(_SOURCES))
+
+
+def _collected(sources: Json) -> set[tuple[str, str, str]]:
+    """Each source, its repositories in lower case, and their streams; nothing of what has another shape."""
+    return {
+        (source, ref.lower(), stream)
+        for source, parts in (sources.items() if isinstance(sources, dict) else ())
+        if isinstance(parts, dict)
+        for ref in _texts(parts.get("source_refs"))
+        for stream in _texts(parts.get("streams"))
+    }
+
+
+def _texts(values: Json) -> list[str]:
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
 
 
 def states_other_weights(weights_milli: Mapping[str, Json], pinned: Mapping[str, Json]) -> bool:

@@ -43,6 +43,7 @@ from ledger_pipeline_tests.builders import (
     note_unread,
     pull_request,
     receipt,
+    scope,
     unread,
     window,
 )
@@ -507,6 +508,10 @@ def test_an_epoch_that_the_writer_closed_with_another_issuance_is_drafted_by_nob
         ({"base_issuance_credits": POOL + 1}, ["base_issuance_credits"], True),
         ({"weights_milli": {"github:pr_merged": 1}}, ["weights_milli"], True),
         ({"approvers": APPROVERS[:1]}, ["approvers"], True),
+        ({"sources": scope(REPO, streams=("issues",)).sources}, ["activity_sources"], False),
+        ({"sources": scope(REPO.upper()).sources}, ["activity_sources"], False),
+        ({"sources": scope(REPO, "cogni-dao/other").sources}, ["activity_sources"], True),
+        ({"sources": scope("cogni-dao/other").sources}, ["activity_sources"], True),
         ({"auto_close_grace_hours": 48, "scope_key": "other"}, ["auto_close_grace_hours", "scope_key"], False),
     ],
 )
