@@ -7,6 +7,7 @@ with times as the very strings GitHub sent.
 """
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -168,6 +169,27 @@ def payload_hash(event_id: str, event_type: str, platform_user_id: str, metadata
         missing, of = quoted(str(error.args[0])), quoted(event_type)
         raise EventError(f"{short_message(event_id)}: no {missing} to hash for event type {of}") from None
     return sha256_hex({"authorId": platform_user_id, "id": event_id, **fields})
+
+
+def event_problems(
+    event_id: str,
+    event_type: str,
+    platform_user_id: str,
+    metadata: Mapping[str, Json],
+    stored_hash: str,
+    event_time: datetime,
+) -> Iterator[tuple[str, str, str]]:
+    """What of a stored event does not follow from the rest of it: the column, what is stored, and what follows.
+
+    Raises EventError or TypeError where nothing can follow from it. `event_time` is aware, UTC.
+    """
+    follows = payload_hash(event_id, event_type, platform_user_id, dict(metadata))
+    if stored_hash != follows:
+        yield "payload_hash", stored_hash, follows
+    # The hashed instant is always the last of the hashed fields that holds one.
+    stated = parse_instant(str(metadata[HASHED_METADATA[event_type][-1]]))
+    if event_time != stated:
+        yield "event_time", event_time.isoformat(), stated.isoformat()
 
 
 def parse_instant(text: str) -> datetime:

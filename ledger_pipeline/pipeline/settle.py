@@ -4,20 +4,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from uuid import UUID
 
 from ledger_pipeline.core.allocations import compute_proposed_allocations
 from ledger_pipeline.core.errors import (
     ApproversChanged,
     EpochNotReady,
+    EventError,
     ForeignSignature,
     SignatureError,
     SignerNotApproved,
     StaleSignature,
     WrongSignature,
 )
+from ledger_pipeline.core.events import event_problems
 from ledger_pipeline.core.identifiers import broken_ids, is_ambiguous
 from ledger_pipeline.core.pins import PinDifference, approver_set_hash, pin_differences
+from ledger_pipeline.core.plain_text import quoted
 from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow, why_unfounded
 from ledger_pipeline.core.public_keys import is_public, why_no_approvers
 from ledger_pipeline.core.signatures import canonical_signature
@@ -44,6 +48,7 @@ from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, unread_summary
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import (
+    DoubtfulEvent,
     EpochRows,
     Finalization,
     InputsSignature,
@@ -62,7 +67,7 @@ from ledger_pipeline.store.settlement_port import (
 )
 from ledger_pipeline.wallets import is_among, recover_signer
 
-BROKEN_NAMED = 3
+BROKEN_NAMED = EVENTS_NAMED = 3
 _CORRECT_MORE = "correct somebody's units to others, by a thousandth at least"
 
 
@@ -404,6 +409,7 @@ def _blocks_statement(
         blocks.append(f"{settlement.uncurated_events} events are not curated: materialize activity_curation")
     elif not _follows(epoch, settlement):
         blocks.append("its allocations do not follow from its curation any more: materialize epoch_allocations")
+    blocks += _blocks_events(epoch, settlement)
     blocks += _blocks_base_issuance(epoch, settlement, accept_pinned_spec=accept_pinned_spec)
     blocks += _blocks_pool(epoch, settlement)
     # Who may sign is asked for by itself: other approvers are refused whoever accepts them.
@@ -419,6 +425,27 @@ def _blocks_statement(
     if not scope.approvers:
         blocks.append(f"nobody may sign: {scope.file} names no approvers")
     return blocks
+
+
+def _blocks_events(epoch: Epoch, settlement: Settlement) -> list[str]:
+    """Events that `verify` would refuse: they are left out, on record, before anybody signs."""
+    problems = {event.event_id: problem for event in settlement.doubtful if (problem := _problem_of_event(event))}
+    return [
+        f"nobody can recompute its event {quoted(event_id)}: {problem}; leave it out with `ledger-pipeline curate "
+        f"--epoch {epoch.window.key} --event ... --exclude --note ...`"
+        for event_id, problem in islice(problems.items(), EVENTS_NAMED)
+    ] + ([f"and so {len(problems) - EVENTS_NAMED} more events"] if len(problems) > EVENTS_NAMED else [])
+
+
+def _problem_of_event(event: DoubtfulEvent) -> str | None:
+    if isinstance(event.metadata, UnreadableJson):
+        return "its metadata is JSON that nobody can read"
+    try:
+        for column, _, _ in event_problems(**vars(event)):
+            return f"its {column} does not follow from the rest of it"
+    except (EventError, TypeError) as error:
+        return str(error)
+    return None
 
 
 def _blocks_base_issuance(epoch: Epoch, settlement: Settlement, *, accept_pinned_spec: bool) -> list[str]:

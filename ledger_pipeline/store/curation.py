@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
 from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.store.section import LedgerSection
-from ledger_pipeline.store.settlement_port import CurationSummary, Decision, Judgement, Resolution
+from ledger_pipeline.store.settlement_port import CurationSummary, Decision, DoubtfulEvent, Judgement, Resolution
 
 # New rows for events that have none; the user where it was missing. Nothing that a person set is written here.
 RESOLVE_IDENTITIES = text("""
@@ -64,6 +64,21 @@ UNCURATED = text("""
             WHERE curation.epoch_id = :epoch_id AND curation.event_id = event.id
         )
 """)
+# What was written before the database refused such events, or by its owner.
+DOUBTFUL = text("""
+    SELECT id AS event_id, event_type, platform_user_id, metadata, payload_hash AS stored_hash,
+        event_time
+    FROM activity_events AS event
+    WHERE node_id = :node_id AND scope_id = :scope_id AND event_time >= :start AND event_time < :end
+        AND NOT ledger_is_event(id, event_type, platform_user_id, metadata, payload_hash, event_time)
+        AND NOT EXISTS (
+            SELECT FROM activity_curation AS curation
+            WHERE curation.epoch_id = :epoch_id AND curation.event_id = event.id
+                AND NOT curation.included AND ledger_is_reason(curation.note)
+        )
+    ORDER BY id COLLATE "C" LIMIT :at_most
+""")
+DOUBTFUL_LOOKED_AT = 1000
 
 
 class Curation(LedgerSection):
@@ -128,12 +143,21 @@ def weighed_events(connection: Connection, node_id: UUID, epoch: Epoch) -> list[
 
 def uncurated_events(connection: Connection, node_id: UUID, epoch: Epoch) -> int:
     """How many events of the epoch's window have no row in its curation."""
-    parameters = {
+    count: int = connection.execute(UNCURATED, _of_window(node_id, epoch)).scalar_one()
+    return count
+
+
+def doubtful_events(connection: Connection, node_id: UUID, epoch: Epoch) -> list[DoubtfulEvent]:
+    """The first DOUBTFUL_LOOKED_AT of the epoch's events that may count and that the database cannot recompute."""
+    parameters = {**_of_window(node_id, epoch), "at_most": DOUBTFUL_LOOKED_AT}
+    return [DoubtfulEvent(**row._mapping) for row in connection.execute(DOUBTFUL, parameters)]
+
+
+def _of_window(node_id: UUID, epoch: Epoch) -> dict[str, object]:
+    return {
         "node_id": node_id,
         "epoch_id": epoch.id,
         "scope_id": epoch.scope_id,
         "start": epoch.window.start,
         "end": epoch.window.end,
     }
-    count: int = connection.execute(UNCURATED, parameters).scalar_one()
-    return count

@@ -104,6 +104,18 @@ class Allocation:
         return self.proposed_units if self.final_units is None else self.final_units
 
 
+@dataclass(frozen=True)
+class DoubtfulEvent:
+    """An event as it is stored, that may count and that the database cannot recompute; maybe others can."""
+
+    event_id: str
+    event_type: str
+    platform_user_id: str
+    metadata: Mapping[str, Json]
+    stored_hash: str
+    event_time: datetime
+
+
 def valued(allocations: Sequence[Allocation]) -> list[UserUnits]:
     """What a statement shares the pool out by."""
     return [UserUnits(each.user_id, each.units) for each in allocations]
@@ -243,7 +255,8 @@ class StatedNumbers:
 class Settlement:
     """Everything a statement of an epoch follows from, as of one moment; `corrections` are of any of its statements.
 
-    `curated` is what the allocations should follow from; `uncurated_events` are in the window, and in no row of it.
+    `curated` is what the allocations should follow from; `uncurated_events` are in the window, and in no row of it;
+    `doubtful` are some of its events that nobody may be able to recompute, where there are any.
     `rows` reads all rows of that moment, while it lasts; `handed_out_elsewhere` then names the requests by which
     numbers were handed out to be signed for another place of the chain.
     """
@@ -253,6 +266,7 @@ class Settlement:
     components: Sequence[PoolComponent]
     curated: Sequence[CuratedEvents]
     uncurated_events: int
+    doubtful: Sequence[DoubtfulEvent]
     history: StatementHistory
     corrections: Sequence[Correction]
     rows: Callable[[], "EpochRows"]

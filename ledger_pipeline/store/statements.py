@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.identifiers import check_id
 from ledger_pipeline.store.allocations import stored_allocations
-from ledger_pipeline.store.curation import uncurated_events, weighed_events
+from ledger_pipeline.store.curation import doubtful_events, uncurated_events, weighed_events
 from ledger_pipeline.store.epoch_rows import epoch_rows
 from ledger_pipeline.store.pool import components
 from ledger_pipeline.store.port import Epoch, EpochStatus
@@ -361,6 +361,7 @@ class Statements(LedgerSection):
             components=components(connection, self.node_id, epoch.id),
             curated=weighed_events(connection, self.node_id, epoch),
             uncurated_events=uncurated_events(connection, self.node_id, epoch),
+            doubtful=doubtful_events(connection, self.node_id, epoch),
             history=self._history(connection, epoch),
             corrections=[Correction(**row._mapping) for row in connection.execute(CORRECTIONS, self._of(epoch))],
             rows=lambda: epoch_rows(connection, self.node_id, epoch.id),

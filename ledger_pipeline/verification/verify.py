@@ -14,7 +14,7 @@ from uuid import UUID
 
 from ledger_pipeline.core.allocations import CuratedEvents, compute_proposed_allocations, event_kind
 from ledger_pipeline.core.errors import AllocationError, EventError, WindowError, WrongSignature
-from ledger_pipeline.core.events import HASHED_METADATA, parse_instant, payload_hash
+from ledger_pipeline.core.events import event_problems
 from ledger_pipeline.core.identifiers import RULE, broken_ids, is_ambiguous, unknown_ids, why_not_an_account
 from ledger_pipeline.core.pins import approver_set_hash, shown, states_other_weights, weight_config_hash
 from ledger_pipeline.core.plain_text import quoted
@@ -113,6 +113,7 @@ class Examination:
             *islice(_unexplained(self), MAX_DIFFERENCES),
             *islice(_unfounded(self.facts), MAX_DIFFERENCES),
             *islice(_copies(self.facts), MAX_DIFFERENCES),
+            *_left_out(self),
         ]
         unexplained += [f"ids: {problem}" for problem in islice(unknown_ids(self.ids), MAX_DIFFERENCES)]
         if RULE_KEY in self.facts.pinned_spec:
@@ -207,6 +208,11 @@ class Examination:
         return _Events(self.facts.events)
 
     @cached_property
+    def event_differences(self) -> "_EventDifferences":
+        """What of each event does not follow from the rest of it."""
+        return _event_differences(self)
+
+    @cached_property
     def curation(self) -> "_Curation":
         """What others need to know of the curation."""
         return _Curation(self.facts.curation)
@@ -254,20 +260,33 @@ class _Events:
 
 
 class _Curation:
-    """How often each event is curated, for whom any is, and decisions of people that say nothing of why."""
+    """How often each event is curated, for whom any is, and decisions of people that say nothing of why.
+
+    `left_out` are the events that a person left out, saying why.
+    """
 
     def __init__(self, curation: Sequence[CurationRecord]) -> None:
         self.times: Counter[str] = Counter()
         self.users: set[str] = set()
         self.unexplained: list[str] = []
+        self.left_out: set[str] = set()
         for row in curation:
             self.times[row.event_id] += 1
             if row.user_id is not None:
                 self.users.add(row.user_id)
             decided = not row.included or row.weight_override_milli is not None
+            if not row.included and is_reason(row.note):
+                self.left_out.add(row.event_id)
             if decided and len(self.unexplained) < MAX_DIFFERENCES and not is_reason(row.note):
                 what = "weighed it otherwise" if row.included else "left it out"
                 self.unexplained.append(f"curation {_short(row.event_id)}: a person {what}, and nobody said why")
+
+
+class _EventDifferences(NamedTuple):
+    """Of events that do not follow: the first of those that may count, and of those that a person left out."""
+
+    counted: list[Difference]
+    left_out: list[Difference]
 
 
 class _Stated(NamedTuple):
@@ -379,25 +398,41 @@ def _users(facts: EpochFacts) -> set[str]:
 
 
 def _events(looked: Examination) -> Iterator[Difference]:
-    facts = looked.facts
-    try:
-        window = facts.epoch.window
-    except WindowError as error:
-        yield Difference("epoch", str(error))
-        return
     yield from _repeated("events", looked.events.times)
-    for event in facts.events:
+    yield from looked.event_differences.counted
+
+
+def _event_differences(looked: Examination) -> _EventDifferences:
+    found = _EventDifferences([], [])
+    try:
+        window = looked.facts.epoch.window
+    except WindowError as error:
+        found.counted.append(Difference("epoch", str(error)))
+        return found
+    for event in looked.facts.events:
         where = f"events {_short(event.id)}"
         if event.event_time not in window:
-            yield Difference(where, f"{event.event_time.isoformat()} is outside of the epoch")
-        try:
-            follows = payload_hash(event.id, event.event_type, event.platform_user_id, dict(event.metadata))
-            yield from _compare(f"{where} payload_hash", event.payload_hash, follows)
-            # The hashed instant is always the last of the hashed fields that holds one.
-            stated = parse_instant(str(event.metadata[HASHED_METADATA[event.event_type][-1]]))
-            yield from _compare(f"{where} event_time", event.event_time.isoformat(), stated.isoformat())
-        except (EventError, TypeError) as error:
-            yield Difference(where, str(error))
+            outside = f"{event.event_time.isoformat()} is outside of the epoch"
+            found.counted.extend([Difference(where, outside)] if len(found.counted) < MAX_DIFFERENCES else [])
+        kept = found.left_out if event.id in looked.curation.left_out else found.counted
+        if len(kept) < MAX_DIFFERENCES:
+            kept.extend(_problems_of(event, where))
+    return found
+
+
+def _problems_of(event: EventRecord, where: str) -> Iterator[Difference]:
+    stated = event.metadata, event.payload_hash, event.event_time
+    try:
+        for column, stored, follows in event_problems(event.id, event.event_type, event.platform_user_id, *stated):
+            yield from _compare(f"{where} {column}", stored, follows)
+    except (EventError, TypeError) as error:
+        yield Difference(where, str(error))
+
+
+def _left_out(looked: Examination) -> Iterator[str]:
+    """Events that do not follow, and that a person left out, saying why: nothing is paid by them."""
+    for difference in islice(looked.event_differences.left_out, MAX_DIFFERENCES):
+        yield f"{difference}; a person left it out, and it counts for nobody"
 
 
 def _curation(looked: Examination) -> Iterator[Difference]:

@@ -71,7 +71,7 @@ OWN: Mapping[str, tuple[str, str]] = {
     "signing_requests": ("allocation_set_hash", "odd {}"),
     "user_bindings": ("external_id", "{}"),
     "payout_statements": ("allocation_set_hash", "odd {}"),
-    "statement_signatures": ("signature", "0x{:0130x}"),
+    "statement_signatures": ("signature", "0x{:0128x}1b"),
     "source_cursors": ("stream", "odd {}"),
 }
 FIRST, SECOND, THIRD = weeks(3, "2026-02-02")
@@ -201,7 +201,8 @@ def test_whatever_rows_the_database_takes_no_reader_breaks(
             names = ", ".join(row)
             insert = f"INSERT INTO {table} ({names}) SELECT {names} FROM jsonb_populate_record(NULL::{table}, :row)"
             try:
-                with writer.begin() as connection:
+                # Of events those, too, that an earlier release let in.
+                with (ledger_engine if table == "activity_events" else writer).begin() as connection:
                     connection.execute(text(insert.replace(":row", "CAST(:row AS jsonb)")), {"row": json.dumps(row)})
             except DBAPIError:
                 continue

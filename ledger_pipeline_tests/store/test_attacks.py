@@ -3,6 +3,7 @@
 All of them run on one ledger, for what is refused changes nothing; the last test looks whether that is so.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -18,7 +19,7 @@ from ledger_pipeline.store.failures import translated
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
-from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, window
+from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, pull_request, window
 from ledger_pipeline_tests.postgres import fresh_database, set_status
 from ledger_pipeline_tests.store.settlement import refused, rows_of
 from ledger_pipeline_tests.store.test_roles import CLOSED, fill, urls
@@ -166,18 +167,18 @@ def test_the_writer_grants_itself_nothing(writer: Engine, before: dict[str, int]
 
 
 def test_a_temporary_table_does_not_deceive_the_trigger(writer: Engine, before: dict[str, int]) -> None:
-    columns = (
-        "node_id, scope_id, source, event_type, platform_user_id, platform_login, artifact_url, metadata, "
-        "payload_hash, producer, producer_version, retrieved_at"
+    event = pull_request(99, at="2026-02-10T12:00:00Z")
+    columns = "node_id, scope_id, source, platform_login, artifact_url, producer, producer_version, retrieved_at"
+    late = text(
+        "INSERT INTO activity_events "
+        f"(id, event_type, platform_user_id, metadata, payload_hash, event_time, {columns}) "
+        f"SELECT :id, :event_type, :user, CAST(:metadata AS jsonb), :hash, :at, {columns} FROM activity_events LIMIT 1"
     )
-    late = (
-        f"INSERT INTO activity_events (id, event_time, {columns}) "
-        f"SELECT 'late', timestamptz '2026-02-10Z', {columns} FROM activity_events LIMIT 1"
-    )
+    given = {"id": event.id, "event_type": event.event_type, "user": event.platform_user_id, "at": event.event_time}
     with writer.connect() as connection:
         connection.exec_driver_sql("CREATE TEMPORARY TABLE epochs (LIKE public.epochs)")
         with pytest.raises(DBAPIError, match="is in review, not open"):
-            connection.exec_driver_sql(late)
+            connection.execute(late, {**given, "metadata": json.dumps(event.metadata), "hash": event.payload_hash})
 
 
 def test_nothing_is_left_out_of_an_epoch_afterwards(writer: Engine, before: dict[str, int]) -> None:
