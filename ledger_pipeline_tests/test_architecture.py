@@ -23,6 +23,8 @@ LAYERS = (
     {"logs"},
     {"repo_spec_shape"},
     {"repo_spec"},
+    {"settings_variables"},
+    {"settings_credentials"},
     {"settings"},
     {"sources", "store"},
     {"wallets", "bindings_file"},
@@ -99,7 +101,7 @@ OWNERS = {
     "csv": {"bindings_file"},
 }
 ENVIRONMENT = {"environ", "environb", "getenv", "putenv", "BaseSettings", "EnvVar"}
-ENVIRONMENT_OWNERS = {"settings", "local.environment"}  # the second writes it, for child processes
+ENVIRONMENT_OWNERS = {"settings_variables", "local.environment"}  # the second writes it, for child processes
 
 
 def violations(folder: Path) -> list[str]:
@@ -129,7 +131,7 @@ def _problems(file: Path, module: str) -> Iterator[str]:
     if part == "core":
         yield from (f"{name} in core" for name in sorted(names & NOT_IN_CORE))
     if module not in ENVIRONMENT_OWNERS:
-        yield from (f"{name}: the environment is read in settings.py" for name in sorted(names & ENVIRONMENT))
+        yield from (f"{name}: the environment is read in settings_variables" for name in sorted(names & ENVIRONMENT))
     if part == "defs" and "__future__.annotations" in _imports(tree):
         yield "`from __future__ import annotations` breaks Dagster's annotated context"
 
@@ -206,7 +208,7 @@ def tree(folder: Path, file: str, text: str) -> Path:
         "core/__init__.py": '"""The rules."""\n',
         "core/windows.py": "from datetime import datetime\n\ndef at(now: datetime) -> datetime:\n    return now\n",
         "repo_spec.py": "import yaml\nfrom ledger_pipeline.core import windows\n",
-        "settings.py": "import os\nfrom pydantic_settings import BaseSettings\nHOME = os.environ\n",
+        "settings_variables.py": "import os\nfrom pydantic_settings import BaseSettings\nHOME = os.environ\n",
         "store/port.py": "from ledger_pipeline.core.windows import at\n",
         "pipeline/collect.py": "from ledger_pipeline.store.port import at\nfrom ledger_pipeline.sources import port\n",
         "defs/assets.py": "import dagster as dg\nfrom ledger_pipeline.defs import failures\n",
@@ -243,10 +245,10 @@ def test_a_tree_that_keeps_the_rules_has_no_violation(tmp_path: Path) -> None:
         ("repo_spec.py", "from ledger_pipeline import settings", "which is not above it"),
         ("settings.py", "from ledger_pipeline.store.port import X", "which is not above it"),
         ("sources/github/x.py", "from ledger_pipeline.store.port import X", "which is not above it"),
-        ("sources/x.py", "import os\nx = os.getenv('X')", "getenv: the environment is read in settings.py"),
+        ("sources/x.py", "import os\nx = os.getenv('X')", "getenv: the environment is read in settings_variables"),
         ("store/x.py", "from ledger_pipeline.sources import port", "which is not above it"),
         ("store/x.py", "from ledger_pipeline.pipeline import collect", "which is not above it"),
-        ("store/x.py", "from os import environ", "environ: the environment is read in settings.py"),
+        ("store/x.py", "from os import environ", "environ: the environment is read in settings_variables"),
         ("store/x.py", "from yaml import safe_load", "only bindings_file, repo_spec may"),
         ("pipeline/x.py", "from ledger_pipeline.settings import X", "pipeline may only use core"),
         ("pipeline/x.py", "from ledger_pipeline.store import postgres", "pipeline may only use core"),
@@ -256,7 +258,11 @@ def test_a_tree_that_keeps_the_rules_has_no_violation(tmp_path: Path) -> None:
         ("pipeline/x.py", "if True:\n    import dagster", "only cli, definitions, defs, local, web may"),
         ("defs/x.py", "from ledger_pipeline.definitions import X", "which is not above it"),
         ("defs/x.py", "from __future__ import annotations", "breaks Dagster's annotated context"),
-        ("defs/x.py", "import dagster as dg\nx = dg.EnvVar('X')", "EnvVar: the environment is read in settings.py"),
+        (
+            "defs/x.py",
+            "import dagster as dg\nx = dg.EnvVar('X')",
+            "EnvVar: the environment is read in settings_variables",
+        ),
         ("defs/x.py", "import temporalio", "only temporal_bridge may"),
         ("definitions.py", "from ledger_pipeline.local import demo", "which is not above it"),
         ("temporal_bridge/x.py", "from ledger_pipeline.defs import jobs", "temporal_bridge may only use"),
@@ -264,7 +270,7 @@ def test_a_tree_that_keeps_the_rules_has_no_violation(tmp_path: Path) -> None:
         ("temporal_bridge/x.py", "import dagster_graphql", "only temporal_bridge.collection.dagster_client may"),
         ("local/x.py", "from ledger_pipeline.cli import app", "which is not above it"),
         ("local/x.py", "from temporalio.client import Client", "only temporal_bridge may"),
-        ("local/x.py", "import os\nx = os.environ['X']", "environ: the environment is read in settings.py"),
+        ("local/x.py", "import os\nx = os.environ['X']", "environ: the environment is read in settings_variables"),
         ("cli/x.py", "from ledger_pipeline.helpers import X", "has no place among the layers"),
         ("helpers.py", "", "helpers has no place among the layers"),
         ("cli/utils.py", "", "is called utils"),

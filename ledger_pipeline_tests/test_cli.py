@@ -17,7 +17,7 @@ import requests
 
 from ledger_pipeline.cli.events import COLUMNS
 from ledger_pipeline.core.windows import EpochCalendar
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.faults import Failure, HeavyItem
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import SettingsError
 from ledger_pipeline.local.environment import READER_LOGIN, WRITER_LOGIN, dagster_home, databases, migrate, overridden
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine

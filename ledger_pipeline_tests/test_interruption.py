@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.faults import Slow
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World

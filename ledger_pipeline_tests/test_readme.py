@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ledger_pipeline.cli.app import app
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS, Settings
+from ledger_pipeline.settings import Settings
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline_tests.command_line import Command

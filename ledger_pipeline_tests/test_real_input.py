@@ -16,7 +16,7 @@ from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.report import CollectReport
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.recorded import load_recording
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store.port import AppendOutcome

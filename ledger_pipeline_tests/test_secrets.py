@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import NullPool, inspect, make_url, text
 
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store.engine import make_engine

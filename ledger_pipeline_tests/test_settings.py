@@ -9,18 +9,16 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from ledger_pipeline import settings as settings_module
+from ledger_pipeline import settings_variables
 from ledger_pipeline.core.errors import ConfigurationError, SettingsError, SpecError
 from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP
-from ledger_pipeline.settings import (
+from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.settings_credentials import GitHubApp, GitHubTokens
+from ledger_pipeline.settings_variables import (
     ANY_CLOCK_SECONDS,
     CLOCK_TOLERANCE_SECONDS,
     LONGEST_CLOCK_TOLERANCE_SECONDS,
     PUBLIC_GITHUB_API_URL,
-    GitHubApp,
-    GitHubTokens,
-    Settings,
-    read_settings,
 )
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID
 from ledger_pipeline_tests.sources.github.patient_client import chain, key_pair
@@ -174,7 +172,7 @@ def secrets_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "run-secrets"
     folder.mkdir()
     (folder / "github_app_private_key").write_text("\n")
-    monkeypatch.setattr(settings_module, "SECRETS_FOLDER", folder)
+    monkeypatch.setattr(settings_variables, "SECRETS_FOLDER", folder)
     return folder
 
 

@@ -10,7 +10,8 @@ import typer
 from ledger_pipeline.cli.options import instant
 from ledger_pipeline.cli.output import note, say
 from ledger_pipeline.core.errors import ConfigurationError
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS, read_settings
+from ledger_pipeline.settings import read_settings
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 
 
 def command(

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from ledger_pipeline.core.errors import LedgerError, SettingsError
 from ledger_pipeline.doctor.findings import Finding, State, answer_of, failed, fine, skipped, warning
-from ledger_pipeline.settings import GitHubApp, Settings
+from ledger_pipeline.settings import Settings
+from ledger_pipeline.settings_credentials import GitHubApp
 from ledger_pipeline.sources.github.capabilities import needed
 from ledger_pipeline.sources.github.inspection import TIMEOUT_SECONDS, CredentialReport, inspect_credentials
 from ledger_pipeline.sources.github.source import open_github

@@ -8,7 +8,8 @@ from pathlib import Path
 from ledger_pipeline.core.errors import ConfigurationError
 from ledger_pipeline.core.events import parse_instant
 from ledger_pipeline.core.spec import RepoSpec
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS, SIMULATED_CLOCK
+from ledger_pipeline.settings import SIMULATED_CLOCK
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 
 SEED = 1
 

@@ -34,7 +34,8 @@ from ledger_pipeline.defs.partitions import activity_partitions, partition_range
 from ledger_pipeline.defs.progress import ProgressLog
 from ledger_pipeline.local.collection_run import command_instance, run_collection
 from ledger_pipeline.local.environment import child_environment, dagster_home, databases
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS, read_settings
+from ledger_pipeline.settings import read_settings
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, Repository, World
 from ledger_pipeline.store import migrations

@@ -17,7 +17,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from ledger_pipeline.local.environment import child_environment
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store import migrations

@@ -29,7 +29,7 @@ from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.local.dagster_services import dagster_services
 from ledger_pipeline.local.environment import dagster_home, overridden
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store import migrations
 from ledger_pipeline.temporal_bridge.collection.dagster_answers import SUCCESS

@@ -8,7 +8,7 @@ import pytest
 
 from ledger_pipeline import charts
 from ledger_pipeline.defs.resources import SettingsResource
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline.store.postgres import PostgresLedger

@@ -20,7 +20,7 @@ from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.repo_spec import load_repo_spec
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from ledger_pipeline.pipeline.collect import collect
-from ledger_pipeline.settings import GitHubTokens
+from ledger_pipeline.settings_credentials import GitHubTokens
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.simulator.faults import After

@@ -27,7 +27,8 @@ from ledger_pipeline.local.dagster_services import DagsterServices, dagster_serv
 from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.local.environment import DAGSTER_YAML
 from ledger_pipeline.local.processes import child_process, free_port
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS, Settings, read_settings
+from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, Issue, PullRequest
 from ledger_pipeline.store.engine import make_engine

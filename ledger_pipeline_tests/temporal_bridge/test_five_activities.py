@@ -29,7 +29,8 @@ from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.defs.resources import SettingsResource
 from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.pipeline.pieces import PieceLimits
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS, read_settings
+from ledger_pipeline.settings import read_settings
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.github.source import open_github
 from ledger_pipeline.sources.simulator.faults import SecondaryLimit
 from ledger_pipeline.sources.simulator.generated import REPOSITORIES, generate_world

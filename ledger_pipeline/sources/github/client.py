@@ -16,7 +16,8 @@ from github.Requester import Requester
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import GITHUB
-from ledger_pipeline.settings import CLOCK_TOLERANCE_SECONDS, GitHubApp, GitHubTokens
+from ledger_pipeline.settings_credentials import GitHubApp, GitHubTokens
+from ledger_pipeline.settings_variables import CLOCK_TOLERANCE_SECONDS
 from ledger_pipeline.sources.github.app import AppInstallations
 from ledger_pipeline.sources.github.budget import Budget
 from ledger_pipeline.sources.github.clock import Clock

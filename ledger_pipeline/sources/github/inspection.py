@@ -9,7 +9,7 @@ from typing import Any
 from github import Auth, GithubException, GithubIntegration
 
 from ledger_pipeline.core.errors import SourceError
-from ledger_pipeline.settings import GitHubApp, GitHubTokens
+from ledger_pipeline.settings_credentials import GitHubApp, GitHubTokens
 from ledger_pipeline.sources.github.app import AppInstallations
 from ledger_pipeline.sources.github.credentials import Connection, Credential, TokenPool
 from ledger_pipeline.sources.github.failures import Kind, understood

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from ledger_pipeline.core.events import GITHUB_STREAMS
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS, GitHubTokens
+from ledger_pipeline.settings_credentials import GitHubTokens
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage, ScanRequest

@@ -9,7 +9,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from ledger_pipeline.settings import ANY_CLOCK_SECONDS, GitHubApp, GitHubTokens
+from ledger_pipeline.settings_credentials import GitHubApp, GitHubTokens
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.github.client import GitHubClient
 
 QUERY = """query($owner: String!, $name: String!) {

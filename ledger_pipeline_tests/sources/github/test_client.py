@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavailable
-from ledger_pipeline.settings import GitHubTokens
+from ledger_pipeline.settings_credentials import GitHubTokens
 from ledger_pipeline.sources.github.client import QueryTooHeavyError
 from ledger_pipeline.sources.github.envelope import GraphQLError
 from ledger_pipeline.sources.github.failures import Kind, understood_errors

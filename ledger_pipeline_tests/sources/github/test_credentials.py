@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavailable
-from ledger_pipeline.settings import GitHubApp, GitHubTokens
+from ledger_pipeline.settings_credentials import GitHubApp, GitHubTokens
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.credentials import REJECTIONS_IN_A_ROW
 from ledger_pipeline.sources.simulator.apps import App

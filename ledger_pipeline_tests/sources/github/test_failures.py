@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavailable
-from ledger_pipeline.settings import GitHubTokens
+from ledger_pipeline.settings_credentials import GitHubTokens
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.port import ScanRequest
 from ledger_pipeline.sources.simulator.faults import (

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from ledger_pipeline.settings import GitHubTokens
+from ledger_pipeline.settings_credentials import GitHubTokens
 from ledger_pipeline.sources.github.inspection import inspect_credentials
 from ledger_pipeline.sources.simulator.apps import App
 from ledger_pipeline.sources.simulator.server import Simulator
