@@ -30,6 +30,8 @@ from ledger_pipeline.store.settlement_port import (
 )
 from ledger_pipeline.wallets import is_among, recover_signer
 
+_BEHIND = "it supersedes one that is not in force"
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -73,38 +75,62 @@ def statement_chain(
     """What of `history` is in force, and where `audited`, what of it was wrongly set aside.
 
     `scope` is None where the repo-spec has no such: then only who was pinned might sign.
-    Signatures are recovered here, a few milliseconds each: those that an approver is said to have made, and of what was
-    set aside only where `audited`.
+    Signatures are recovered here, a few milliseconds each: those that an approver is said to have made, along the chain
+    up to the first statement that does not verify, and of what was set aside only where `audited`.
     """
     approvers = _pinned_approvers(scope, epoch)
     by_id = {statement.id: statement for statement in history.statements}
     aside = {row.signature_id or row.statement_id: row for row in history.set_asides if row.statement_id is not None}
-    problems = {
-        row.id: _problem_of_signature(message_of(node_id, epoch, by_id[row.statement_id]), row, approvers)
-        for row in history.signatures
-        if audited or not {row.id, row.statement_id} & aside.keys()
-    }
-    signers: defaultdict[UUID, list[str]] = defaultdict(list)
-    once_signed = set()
+    under: defaultdict[UUID, list[StatementSignature]] = defaultdict(list)
     for row in history.signatures:
-        if row.id in problems and problems[row.id] is None:
-            once_signed.add(row.statement_id)
+        under[row.statement_id].append(row)
+
+    def problem_of(row: StatementSignature) -> str | None:
+        return _problem_of_signature(message_of(node_id, epoch, by_id[row.statement_id]), row, approvers)
+
+    signers: defaultdict[UUID, list[str]] = defaultdict(list)
+    garbage: list[Fault] = []
+    verified: list[Statement] = []
+    standing = [statement for statement in history.statements if statement.id not in aside]
+    following = {statement.supersedes_statement_id: statement for statement in standing}
+    broken_first: UUID | None = None
+    after: UUID | None = None
+    while broken_first is None and after in following:
+        statement = following[after]
+        for row in under[statement.id]:
+            if row.id in aside:
+                continue
+            problem = problem_of(row)
+            if problem is not None:
+                what = f"signature {row.id} under statement {row.statement_id} counts for nothing: {problem}"
+                garbage.append(Fault(row.id, what))
             # A copy in another spelling, of before such were refused, counts once.
-            if row.id not in aside and not is_among(row.signer_wallet, tuple(signers[row.statement_id])):
-                signers[row.statement_id].append(row.signer_wallet)
-    verified, broken = _along_the_chain(
-        [statement for statement in history.statements if statement.id not in aside], signers
-    )
-    garbage = [
-        Fault(row.id, f"signature {row.id} under statement {row.statement_id} counts for nothing: {problem}")
-        for row in history.signatures
-        if (problem := problems.get(row.id)) is not None and not {row.id, row.statement_id} & aside.keys()
+            elif not is_among(row.signer_wallet, tuple(signers[statement.id])):
+                signers[statement.id].append(row.signer_wallet)
+        if _verifies(statement, signers):
+            verified.append(statement)
+            after = statement.id
+        else:
+            broken_first = statement.id
+    kept = {statement.id for statement in verified}
+    broken = [
+        Fault(
+            statement.id,
+            f"statement {statement.id} is not in force: "
+            f"{_problem_of_statement(statement, signers) if statement.id == broken_first else _BEHIND}",
+        )
+        for statement in standing
+        if statement.id not in kept
     ]
-    wrongly_set_aside = [
-        _wrongly_set_aside(row_id, row)
-        for row_id, row in aside.items()
-        if audited and (problems[row_id] is None if row_id in problems else _verifies(by_id[row_id], once_signed))
-    ]
+    wrongly_set_aside: list[Fault] = []
+    if audited:
+        good = {row.id: row.statement_id for row in history.signatures if _is_aside(row, aside) and not problem_of(row)}
+        once_signed = {*signers, *good.values()}
+        wrongly_set_aside = [
+            _wrongly_set_aside(row_id, row)
+            for row_id, row in aside.items()
+            if (row_id in good if row.signature_id is not None else _verifies(by_id[row_id], once_signed))
+        ]
     return StatementChain(verified, signers, broken, garbage, wrongly_set_aside)
 
 
@@ -157,21 +183,8 @@ def stated_units(statement: Statement) -> list[UserUnits]:
     return [UserUnits(line["userId"], int(line["totalUnits"])) for line in statement.payouts]
 
 
-def _along_the_chain(
-    statements: Sequence[Statement], signers: Mapping[UUID, Sequence[str]]
-) -> tuple[list[Statement], list[Fault]]:
-    following = {statement.supersedes_statement_id: statement for statement in statements}
-    verified: list[Statement] = []
-    after: UUID | None = None
-    while after in following and _verifies(following[after], signers):
-        verified.append(following[after])
-        after = verified[-1].id
-    kept = {statement.id for statement in verified}
-    return verified, [
-        Fault(statement.id, f"statement {statement.id} is not in force: {_problem_of_statement(statement, signers)}")
-        for statement in statements
-        if statement.id not in kept
-    ]
+def _is_aside(row: StatementSignature, aside: Container[UUID]) -> bool:
+    return row.id in aside or row.statement_id in aside
 
 
 def _verifies(statement: Statement, signed: Container[UUID]) -> bool:
@@ -181,9 +194,7 @@ def _verifies(statement: Statement, signed: Container[UUID]) -> bool:
 def _problem_of_statement(statement: Statement, signers: Mapping[UUID, Sequence[str]]) -> str:
     if statement.id not in signers:
         return "no pinned approver signed it"
-    if not _follows(statement):
-        return "its hash or its payouts do not follow from its lines"
-    return "it supersedes one that is not in force"
+    return "its hash or its payouts do not follow from its lines"
 
 
 def _follows(statement: Statement) -> bool:

@@ -176,7 +176,10 @@ def set_aside(ledger: SettlingLedger, spec: RepoSpec, row_id: UUID, reason: str)
             if is_signed_by_approver(ledger.node_id, scope, epoch, statement, row):
                 raise EpochNotReady(f"{row_id} verifies: what verifies stays")
         elif row_id not in garbage:
-            raise EpochNotReady(f"{row_id} is set aside already, or it verifies: what verifies stays")
+            raise EpochNotReady(
+                f"{row_id} is set aside already, is of a statement that is itself to be set aside, or it verifies: "
+                "what verifies stays"
+            )
 
     ledger.statements.set_aside(epoch, row_id, reason, check)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from threading import Barrier
 from uuid import UUID, uuid4
 
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from ledger_pipeline.core.errors import EpochNotReady, SignerNotApproved, StaleSignature, StoreError
+from ledger_pipeline.core.errors import EpochNotReady, SignerNotApproved, StaleSignature
 from ledger_pipeline.core.signatures import ORDER, canonical_signature
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts
 from ledger_pipeline.pipeline.chain import StatementChain, message_of, statement_chain
@@ -264,16 +265,37 @@ def test_a_signature_belongs_to_one_statement(
     books, other = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
     amendment = books.amend(ADA_USER, 1000)
     row, _ = ledger.statements.history(books.epoch).signatures
-    given = {"node": NODE_ID, "under": amendment.id, "wallet": row.signer_wallet}
     bare = f"0x{spelled(row.signature).removeprefix('0x')}"
-    assert f"it is the signature of statement {row.statement_id}" in refused(
-        ledger_engine, SIGN, **given, signature=bare
-    )
+    if bare == row.signature:
+        again = sign(ledger_engine, amendment.id, row.signer_wallet, bare)
+        assert [fault.row_id for fault in chain(books).garbage] == [again]
+    else:
+        given = {"node": NODE_ID, "under": amendment.id, "wallet": row.signer_wallet, "signature": bare}
+        assert "statement_signatures_signature_check" in refused(ledger_engine, SIGN, **given)
+    assert chain(books).in_force == amendment
     # In another epoch it recovers to nobody who may sign, and counts for nothing.
     [of_other] = ledger.statements.of(other.epoch)
     copied = sign(ledger_engine, of_other.id, row.signer_wallet, row.signature)
     assert [fault.row_id for fault in chain(other).garbage] == [copied]
     assert chain(other).in_force == of_other
+
+
+def test_where_two_statements_have_the_same_numbers_a_signature_is_one_of_them_alone(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = finalized(ledger)
+    [row] = ledger.statements.history(books.epoch).signatures
+    with ledger_engine.begin() as connection:  # as an earlier release let it in
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        twin_id = connection.scalar(
+            text(
+                "INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, "
+                "payouts_json, supersedes_statement_id) SELECT node_id, epoch_id, allocation_set_hash, "
+                "pool_total_credits, payouts_json, id FROM payout_statements RETURNING id"
+            )
+        )
+    given = {"node": NODE_ID, "under": twin_id, "wallet": row.signer_wallet, "signature": row.signature}
+    assert f"it is the signature of statement {row.statement_id}" in refused(ledger_engine, SIGN, **given)
 
 
 def test_a_signature_and_its_twin_are_one(ledger: PostgresLedger) -> None:
@@ -376,7 +398,7 @@ def test_garbage_under_an_approvers_wallet_takes_no_place(ledger: PostgresLedger
     assert differences(books) == []
 
 
-def test_a_signature_that_somebody_hid_under_another_statement_of_the_epoch_is_good_again_once_that_is_set_aside(
+def test_a_signature_that_somebody_hid_under_another_statement_of_the_epoch_is_good_all_the_same(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
     books = finalized(ledger)
@@ -384,10 +406,11 @@ def test_a_signature_that_somebody_hid_under_another_statement_of_the_epoch_is_g
     books.correct(ADA_USER, 1, "counted again")
     signature = books.signature()
     hidden = sign(ledger_engine, original.id, APPROVER.address, signature)
-    with pytest.raises(StoreError, match=f"it is the signature of statement {original.id}"):
-        books.finalize(signature)
-    set_aside(ledger, books.spec, hidden, "it is of another statement")
     assert books.finalize(signature) == chain(books).in_force
+    assert [fault.row_id for fault in chain(books).garbage] == [hidden]
+    assert len(differences(books)) == 1
+    set_aside(ledger, books.spec, hidden, "it is of another statement")
+    assert differences(books) == []
 
 
 @pytest.mark.parametrize("seen", [str, lambda signature: f"{signature[:66]}{'11' * 32}1b"], ids=["whole", "its half"])
@@ -553,17 +576,61 @@ def test_forged_statements_have_few_places_and_give_them_back(ledger: PostgresLe
     [original] = ledger.statements.of(books.epoch)
     behind = original.id
     numbers = {"node": NODE_ID, "epoch": books.epoch.id, "pool": POOL}
-    for number in range(29):
+    for number in range(30):
         with ledger_engine.begin() as connection:
             behind = connection.scalar(text(STATE), {**numbers, "hash": str(number), "supersedes": behind})
     refusal = refused(ledger_engine, STATE, **numbers, hash="one more", supersedes=behind)
-    assert f"refused: 30 statements of epoch {books.epoch.id} stand there already" in refusal
+    assert f"31 statements of epoch {books.epoch.id} stand there already, of which 30 are without a sig" in refusal
     first, *_ = [fault.row_id for fault in chain(books).broken]
     set_aside(ledger, books.spec, first, "forged")
     assert forge(ledger_engine, books, original.id)
 
 
-def test_what_was_set_aside_costs_a_finalization_nothing(
+def test_an_epoch_is_amended_as_often_as_it_must_be(ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger_pipeline.pipeline.chain.recover_signer", cache(recover_signer))  # for it takes time
+    books = finalized(ledger)
+    amended = [books.amend(ADA_USER, units) for units in range(1, 32)]
+    assert chain(books).in_force == amended[-1]
+    assert len(ledger.statements.of(books.epoch)) == 32
+
+
+def test_statements_that_only_seem_signed_have_their_places_too(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    forged = [original.id]
+    numbers = {"node": NODE_ID, "epoch": books.epoch.id, "pool": POOL}
+    with ledger_engine.begin() as connection:
+        for number in range(1, 300):
+            made = connection.scalar(text(STATE), {**numbers, "hash": str(number), "supersedes": forged[-1]})
+            of_garbage = {"wallet": APPROVER.address, "signature": f"0x{number:0128x}1b"}
+            connection.execute(text(SIGN), {"node": NODE_ID, "under": made, **of_garbage})
+            forged.append(made)
+    refusal = refused(ledger_engine, STATE, **numbers, hash="one more", supersedes=forged[-1])
+    assert f"300 statements of epoch {books.epoch.id} stand there already, of which 0 are without a sig" in refusal
+    assert {fault.row_id for fault in chain(books).broken} == {*forged[1:]}
+    set_aside(ledger, books.spec, forged[1], "forged")
+    assert forge(ledger_engine, books, original.id)
+
+
+def test_a_statement_that_somebody_dated_ahead_keeps_no_later_one_out(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    ahead = STATE.replace("supersedes_statement_id)", "supersedes_statement_id, created_at)").replace(
+        "RETURNING", ", now() + interval '23 hours 59 minutes' RETURNING"
+    )
+    with ledger_engine.begin() as connection:
+        given = {"node": NODE_ID, "epoch": books.epoch.id, "hash": "x", "pool": POOL, "supersedes": original.id}
+        forged = connection.scalar(text(ahead), given)
+    set_aside(ledger, books.spec, forged, "forged")
+    amended = [books.amend(ADA_USER, units) for units in (1000, 1001)]
+    assert ledger.statements.of(books.epoch) == [original, *amended]
+    assert amended[0].created_at < amended[1].created_at
+    assert differences(books) == []
+
+
+def test_what_was_set_aside_and_what_is_behind_a_forged_statement_costs_a_finalization_nothing(
     ledger: PostgresLedger, ledger_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     books = finalized(ledger)
@@ -572,6 +639,13 @@ def test_what_was_set_aside_costs_a_finalization_nothing(
     for number in range(1, 9):
         sign(ledger_engine, forged, APPROVER.address, f"0x{number:0128x}1b")
     set_aside(ledger, books.spec, forged, "forged")
+    with ledger_engine.begin() as connection:
+        behind = original.id
+        for name in ("unsigned", "behind"):
+            given = {"node": NODE_ID, "epoch": books.epoch.id, "hash": name, "pool": POOL, "supersedes": behind}
+            behind = connection.scalar(text(STATE), given)
+    for number in range(11, 19):
+        sign(ledger_engine, behind, APPROVER.address, f"0x{number:0128x}1b")
     recovered: list[str] = []
 
     def counted(message: str, signature: str) -> str:

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
-from ledger_pipeline.core.errors import EpochNotReady, LedgerError, StoreError
+from ledger_pipeline.core.errors import EpochNotReady, LedgerError, StaleSignature, StoreError
 from ledger_pipeline.core.events import payload_hash
 from ledger_pipeline.core.pins import approver_set_hash, epoch_pins, weight_config_hash
 from ledger_pipeline.core.pool import ALGORITHM_VERSIONS
@@ -639,6 +639,20 @@ def test_no_decision_is_taken_back_or_its_reason_wiped_without_one(
         "UPDATE epoch_allocations SET override_reason = E'\\n' WHERE final_units = 7",
     ):
         assert "in characters that can be seen" in refused(writer, wipe)
+
+
+def test_no_decision_is_deleted_and_one_that_is_taken_back_makes_what_was_signed_stale(
+    writer: Engine, books_of_writer: PostgresLedger
+) -> None:
+    books = reviewed(books_of_writer)
+    books_of_writer.allocations.decide(books.epoch, ADA_USER, 7, "she led it")
+    signature = books.signature()
+    assert f"a person decided the units of user {ADA_USER}" in refused(writer, "DELETE FROM epoch_allocations")
+    written(writer, "UPDATE epoch_allocations SET final_units = NULL WHERE final_units = 7 RETURNING 1")
+    with pytest.raises(StaleSignature):
+        books.finalize(signature)
+    books_of_writer.allocations.decide(books.epoch, ADA_USER, 7, "she led it")
+    assert books.finalize(signature).pool_total_credits == POOL
 
 
 def test_no_correction_and_no_set_aside_goes_without_a_reason(
