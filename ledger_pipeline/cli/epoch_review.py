@@ -11,6 +11,7 @@ from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import percent_text, units_text
 from ledger_pipeline.pipeline.review import Review, ReviewLine, review
 from ledger_pipeline.store.port import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_port import Statement
 
 LINE_COLUMNS = ("user", "events", "proposed units", "units", "decided because", "share", "credits")
 # Of decisions and of accounts; `--json` has all.
@@ -159,3 +160,14 @@ def _print_accounts(epoch_review: Review) -> None:
 
 def _listed(rows: Sequence[object]) -> str:
     return f"; the first {LISTED}, --json has all" if len(rows) > LISTED else ""
+
+
+def print_statement(statement: Statement) -> None:
+    """Print who gets what by a statement."""
+    rows = [
+        [line["userId"], units_text(int(line["totalUnits"])), line["share"], f"{int(line['amountCredits']):,}"]
+        for line in statement.payouts
+    ]
+    supersedes = f", supersedes {statement.supersedes_statement_id}" if statement.supersedes_statement_id else ""
+    title = f"statement {statement.id}: {statement.pool_total_credits:,} credits{supersedes}"
+    print_table(title, ["user", "units", "share", "credits"], rows)

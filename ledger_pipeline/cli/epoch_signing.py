@@ -1,0 +1,182 @@
+"""`ledger-pipeline epoch sign-data`, `finalize` and `amend`: from an epoch in review to its signed statement."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ledger_pipeline.cli.dagster_report import tell_dagster
+from ledger_pipeline.cli.epoch_review import LINE_COLUMNS, line_rows, print_statement, review_of
+from ledger_pipeline.cli.ledger_access import LedgerAccess, open_access
+from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
+from ledger_pipeline.cli.output import note, note_table, print_json, say, say_exactly
+from ledger_pipeline.core.allocations import MAX_UNITS
+from ledger_pipeline.core.reasons import is_reason
+from ledger_pipeline.core.statements import inputs_message
+from ledger_pipeline.pipeline.settle import correct, draft_statement
+from ledger_pipeline.store.port import Epoch
+from ledger_pipeline.store.settlement_port import Outcome
+
+if TYPE_CHECKING:
+    from ledger_pipeline.temporal_bridge.contract import FinalizeEpochResult
+
+# What a finalization did, as the workflow says it.
+_OUTCOMES = {
+    Outcome.STATED: "written, with its signature",
+    Outcome.AMENDED: "written, with its signature; it supersedes the one before",
+    Outcome.SIGNED: "it was there already: the signature was added to it",
+    Outcome.UNCHANGED: "it was there already, with a signature by the same approver: nothing was written",
+}
+
+Signature = Annotated[str, typer.Option("--signature", metavar="0x..", help="An approver's signature of the message.")]
+Signer = Annotated[str | None, typer.Option("--signer", metavar="0x..", help="Whose signature it should be.")]
+Inputs = Annotated[
+    bool, typer.Option("--inputs", help="Print the message that binds the events and decisions it follows from.")
+]
+SignatureOfInputs = Annotated[
+    str | None,
+    typer.Option("--inputs-signature", metavar="0x..", help="The same approver's, of `sign-data --inputs`."),
+]
+AcceptPinned = Annotated[
+    bool,
+    typer.Option(
+        "--accept-pinned-spec",
+        help="Pay by what the epoch closed with, though the repo-spec has another weight, algorithm or issuance now.",
+    ),
+]
+Direct = Annotated[
+    bool, typer.Option("--direct", help="Write it from here: the same code, with DATABASE_URL alone, no Temporal.")
+]
+Timeout = Annotated[
+    float, typer.Option("--timeout-seconds", min=1, help="How long to wait for a worker; the workflow goes on after.")
+]
+User = Annotated[str, typer.Option("--user", help="Whose units.")]
+UnitsMilli = Annotated[
+    int, typer.Option("--units-milli", min=0, max=MAX_UNITS, help="What the units should have been, in milli-units.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why; whoever recomputes the statement reads it.")]
+
+
+def sign_data(
+    epoch_name: OneEpoch,
+    inputs: Inputs = False,
+    accept_pinned_spec: AcceptPinned = False,
+    scope_key: ScopeKey = None,
+    as_json: Json = False,
+) -> None:
+    """Print the exact message to sign (EIP-191, personal_sign), and on standard error who gets what by it."""
+    # Here, for no other command needs an archive's models, which take time to make.
+    from ledger_pipeline.verification.inputs_root import inputs_root
+    from ledger_pipeline.verification.record import facts_of
+
+    with open_access(scope_key) as access:
+        epoch = access.epoch(epoch_name)
+        draft = draft_statement(access.ledger, access.scope, epoch, accept_pinned_spec=accept_pinned_spec)
+        epoch_review = review_of(access, epoch)
+        root = inputs_root(facts_of(access.ledger.statements.rows(epoch)))
+        about_inputs = inputs_message(
+            node_id=access.ledger.node_id,
+            scope_id=epoch.scope_id,
+            epoch_id=epoch.id,
+            inputs_root=root,
+            statement_message=draft.message,
+        )
+    if as_json:
+        print_json(
+            {
+                "message": draft.message,
+                "inputs_root": root,
+                "inputs_message": about_inputs,
+                "allocation_set_hash": draft.allocation_set_hash,
+                "pool_total_credits": str(draft.pool_total_credits),
+                "supersedes_statement_id": draft.supersedes,
+                "payouts": [payout.to_json() for payout in draft.payouts],
+            }
+        )
+        return
+    # Beside the message, which goes to a file or a wallet as it stands.
+    note_table(f"what is signed: {draft.pool_total_credits:,} credits", LINE_COLUMNS, line_rows(epoch_review.lines))
+    say_exactly(about_inputs if inputs else draft.message)
+
+
+def finalize(
+    epoch_name: OneEpoch,
+    signature: Signature,
+    signer: Signer = None,
+    inputs_signature: SignatureOfInputs = None,
+    accept_pinned_spec: AcceptPinned = False,
+    direct: Direct = False,
+    timeout_seconds: Timeout = 60.0,
+    scope_key: ScopeKey = None,
+    as_json: Json = False,
+) -> None:
+    """Have Temporal's FinalizeEpochWorkflow write the signed statement; again, it prints the one there is."""
+    with open_access(scope_key) as access:
+        epoch = access.epoch(epoch_name)
+        given = (epoch, signature, signer, inputs_signature, accept_pinned_spec)
+        result = _finalize_here(access, *given) if direct else asyncio.run(_finalize(access, *given, timeout_seconds))
+        statements = {statement.id: statement for statement in access.ledger.statements.of(epoch)}
+        tell_dagster(access, epoch_name, "epoch finalize")
+    if as_json:
+        print_json(result.model_dump(mode="json", by_alias=False))
+        return
+    print_statement(statements[result.statement_id])
+    if result.outcome is not None:  # a worker of an earlier release does not say
+        say(_OUTCOMES[Outcome(result.outcome)])
+
+
+def amend(
+    epoch_name: OneEpoch, user: User, units_milli: UnitsMilli, reason: Reason, scope_key: ScopeKey = None
+) -> None:
+    """Put a user's units right in a finalized epoch, for the statement that `sign-data` and `finalize` make next."""
+    if not is_reason(reason):
+        raise typer.BadParameter("--reason must say why")
+    with open_access(scope_key) as access:
+        correct(access.ledger, access.scope, access.epoch(epoch_name), user, units_milli, reason.strip())
+        tell_dagster(access, epoch_name, "epoch amend")
+    say("noted: sign the message of `ledger-pipeline epoch sign-data`, then finalize with that signature")
+
+
+async def _finalize(
+    access: LedgerAccess,
+    epoch: Epoch,
+    signature: str,
+    signer: str | None,
+    inputs_signature: str | None,
+    accept_pinned_spec: bool,
+    timeout_seconds: float,
+) -> "FinalizeEpochResult":
+    # Here, for no other command of this group waits for Temporal's client.
+    from ledger_pipeline.temporal_bridge.connection import connect
+    from ledger_pipeline.temporal_bridge.finalization import finalize_epoch
+    from ledger_pipeline.temporal_bridge.pollers import refuse_strangers
+
+    client = await connect(access.settings)
+    await refuse_strangers(client, access.spec, access.scope)
+    return await finalize_epoch(
+        client,
+        epoch,
+        signature,
+        signer,
+        inputs_signature,
+        accept_pinned_spec=accept_pinned_spec,
+        timeout_seconds=timeout_seconds,
+        on_wait=lambda waiting: note(f"waiting: {waiting}"),
+    )
+
+
+def _finalize_here(
+    access: LedgerAccess,
+    epoch: Epoch,
+    signature: str,
+    signer: str | None,
+    inputs_signature: str | None,
+    accept_pinned_spec: bool,
+) -> "FinalizeEpochResult":
+    from ledger_pipeline.temporal_bridge.ledger_activities.finalization import (
+        finalize_signed,  # here, as for Temporal's client
+    )
+
+    return finalize_signed(
+        access.ledger, access.spec, epoch, signature, signer, inputs_signature, accept_pinned_spec=accept_pinned_spec
+    )
