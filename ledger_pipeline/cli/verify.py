@@ -19,9 +19,10 @@ from ledger_pipeline.core.unread import ItemKey, item_name
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.verification.archive import read_archive, write_archive
+from ledger_pipeline.verification.differences import Difference
 from ledger_pipeline.verification.limits import DEFAULT_MEGABYTES, MEGABYTE, ArchiveLimits
 from ledger_pipeline.verification.record import EpochFacts, facts_of
-from ledger_pipeline.verification.verify import ContributorAccount, Difference, Examination
+from ledger_pipeline.verification.verify import ContributorAccount, Examination
 
 # What an archive holds may be of any length, and as many rows.
 MESSAGE_LENGTH = 1000

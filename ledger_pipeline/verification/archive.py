@@ -7,19 +7,26 @@ the hashes anew can write another epoch, and no other spelling of this one.
 """
 
 import json
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from ledger_pipeline.core.errors import ArchiveError
 from ledger_pipeline.core.hashing import canonical_json
+from ledger_pipeline.verification.archive_container import (
+    EPOCH,
+    LINE_HASHES,
+    PINNED_SPEC,
+    SUMS,
+    damaged_frame,
+    members_of,
+    zipped,
+)
+from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference, bounded
 from ledger_pipeline.verification.limits import (
-    MAX_ENTRIES,
     Amounts,
     ArchiveLimits,
     KeptIds,
@@ -29,21 +36,8 @@ from ledger_pipeline.verification.limits import (
 )
 from ledger_pipeline.verification.lines import Member, Rows, parsed_json, parsed_row
 from ledger_pipeline.verification.record import LISTS, OPTIONAL_LISTS, EpochFacts, EpochRecord, Record
-from ledger_pipeline.verification.verify import MAX_DIFFERENCES, Difference, bounded
 
 FORMAT = "ledger-pipeline epoch archive, version 1"
-EPOCH, PINNED_SPEC, LINE_HASHES, SUMS = "epoch.json", "repo-spec.json", "line-hashes.json", "SHA256SUMS"
-MEMBERS = (EPOCH, PINNED_SPEC, *(f"{name}.jsonl" for name in LISTS), LINE_HASHES, SUMS)
-# In this order, before the two that hold the hashes.
-OPTIONAL_MEMBERS = tuple(f"{name}.jsonl" for name in OPTIONAL_LISTS)
-
-# A ZIP's local header: 30 bytes, then the name; nothing else is written here. Each entry of its directory: 46 bytes,
-# then the name. At the end 22 bytes, before which a directory for larger files would be announced.
-_HEADER_BYTES, _ENTRY_BYTES, _END_BYTES, _LARGER_BYTES = 30, 46, 22, 20
-_END, _LARGER = b"PK\x05\x06", b"PK\x06\x07"
-_LONGEST_NAME = 100
-_NO_TIME = (1980, 1, 1, 0, 0, 0)
-_UNIX = 3
 
 # As the exporter asks the ledger for them. Signatures of one moment come in whichever order.
 _ORDER: Mapping[str, Callable[[Any], Any]] = {
@@ -70,7 +64,7 @@ class Archive:
 
 def archive_bytes(facts: EpochFacts) -> bytes:
     """The archive of an epoch."""
-    return _zip(_written(in_ledger_order(facts)))
+    return zipped(_written(in_ledger_order(facts)))
 
 
 def in_ledger_order(facts: EpochFacts) -> EpochFacts:
@@ -112,7 +106,7 @@ class Written:
 def write_archive(facts: EpochFacts, file: Path) -> Written:
     """Write the archive of an epoch. Raises ArchiveError where the file cannot be written."""
     members = _written(in_ledger_order(facts))
-    content = _zip(members)
+    content = zipped(members)
     try:
         file.write_bytes(content)
     except OSError as error:
@@ -136,14 +130,14 @@ def read_archive(file: Path, limits: ArchiveLimits | None = None) -> Archive:
     """
     limits = limits or ArchiveLimits()
     content = _content(file, limits)
-    members = _members(file, content)
+    members = members_of(file, content)
     try:
         limits.check_work(_amounts(members))
     except ArchiveError as error:
         raise ArchiveError(f"{file}: {error}") from None
     hashes = _hashes({name: member for name, member in members.items() if name not in {LINE_HASHES, SUMS}})
     rehashed = [name for name, member in hashes.items() if member.view != members[name].view]
-    damages = [*(bounded(_damaged_lines(members, limits)) if rehashed else ()), *_damaged_frame(content, members)]
+    damages = [*(bounded(_damaged_lines(members, limits)) if rehashed else ()), *damaged_frame(content, members)]
     reading = _Reading(members, limits)
     try:
         facts = reading.facts()
@@ -168,36 +162,6 @@ def _content(file: Path, limits: ArchiveLimits) -> bytes:
     return content
 
 
-def _members(file: Path, content: bytes) -> dict[str, Member]:
-    """Each member's bytes as they stand in the file, whatever its checksum says of them."""
-    no_archive = f"{file}: no archive, or its directory (at the end of the file) is damaged: "
-    if (problem := _directory_problem(content)) is not None:
-        raise ArchiveError(no_archive + problem)
-    try:
-        with zipfile.ZipFile(BytesIO(content)) as container:
-            entries = container.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise ArchiveError(f"{no_archive}{error}") from None
-    names = {entry.filename for entry in entries}
-    missing, strange = [name for name in MEMBERS if name not in names], sorted(names - {*MEMBERS, *OPTIONAL_MEMBERS})
-    if missing or strange:
-        raise ArchiveError(
-            f"{file}: no epoch's archive: missing {', '.join(missing) or 'nothing'}, "
-            f"strange {', '.join(strange) or 'nothing'}"
-        )
-    found, end = {}, 0
-    for entry in sorted(entries, key=lambda entry: entry.header_offset):
-        start = entry.header_offset + _HEADER_BYTES + len(entry.filename.encode())
-        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise ArchiveError(f"{file}: no epoch's archive: {entry.filename} is compressed, or has two sizes")
-        if entry.header_offset < end or start + entry.file_size > len(content):
-            raise ArchiveError(f"{file}: no epoch's archive: {entry.filename} overlaps what stands before or after it")
-        end = start + entry.file_size
-        found[entry.filename] = Member(content, start, end)
-    optional = [name for name in OPTIONAL_MEMBERS if name in found]
-    return {name: found[name] for name in (*MEMBERS[:-2], *optional, *MEMBERS[-2:])}
-
-
 def _amounts(members: Mapping[str, Member]) -> Amounts:
     """What is in them, by what lines and values begin and end with; nothing is parsed."""
     rows = {name: member.count(b"\n") + (not member.is_ended()) for name, member in members.items()}
@@ -212,19 +176,6 @@ def _amounts(members: Mapping[str, Member]) -> Amounts:
         payouts=rows["statements.jsonl"] * sum(rows[name] for name in of_users),
         payout_bytes=rows["statements.jsonl"] * sum(len(members[name]) for name in of_users),
     )
-
-
-def _directory_problem(content: bytes) -> str | None:
-    """What keeps the ZIP's directory from being read: the reader takes as much of it as the file claims."""
-    end = content[-_END_BYTES:]
-    if len(end) < _END_BYTES or not end.startswith(_END):
-        return "the file does not end as a ZIP without a comment does"
-    directory_bytes = int.from_bytes(end[12:16], "little")
-    if directory_bytes > MAX_ENTRIES * (_ENTRY_BYTES + _LONGEST_NAME):
-        return f"a directory of {directory_bytes} bytes is longer than that of any archive"
-    if content[-_END_BYTES - _LARGER_BYTES :].startswith(_LARGER):
-        return "a directory for files of more than 4 gigabytes"
-    return None
 
 
 def _damaged_lines(members: Mapping[str, Member], limits: ArchiveLimits) -> Iterator[Difference]:
@@ -251,18 +202,6 @@ def _damaged_lines(members: Mapping[str, Member], limits: ArchiveLimits) -> Iter
                 yield Difference(f"{name} line {number}", "it was added")
             elif _hash(line) != hash_:
                 yield Difference(f"{name} line {number}", "it was changed")
-
-
-def _damaged_frame(content: bytes, members: Mapping[str, Member]) -> Iterator[Difference]:
-    """The first byte outside of the members that is not as we write it, and a length that differs."""
-    again = _zip(members)
-    if content == again:
-        return
-    for offset, (found, written) in enumerate(zip(content, again, strict=False)):
-        if found != written:
-            yield Difference("archive", f"byte {offset} is {found:#04x}, not {written:#04x} as it is written")
-            return
-    yield Difference("archive", f"it has {len(content)} bytes, not {len(again)}")
 
 
 class _Reading:
@@ -325,17 +264,6 @@ class _Reading:
     def _say(differences: list[Difference], where: str, problem: str) -> None:
         if len(differences) < MAX_DIFFERENCES:
             differences.append(Difference(where, problem))
-
-
-def _zip(members: Mapping[str, Member]) -> bytes:
-    file = BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as container:
-        for name, member in members.items():
-            entry = zipfile.ZipInfo(name, _NO_TIME)
-            entry.create_system = _UNIX
-            entry.external_attr = 0o644 << 16
-            container.writestr(entry, member.view)
-    return file.getvalue()
 
 
 def _hash(content: bytes | memoryview) -> str:

@@ -17,18 +17,14 @@ from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import ArchiveError
 from ledger_pipeline.verification.archive import (
-    EPOCH,
     FORMAT,
-    LINE_HASHES,
-    MEMBERS,
-    PINNED_SPEC,
-    SUMS,
     Archive,
     archive_bytes,
     in_ledger_order,
     read_archive,
     write_archive,
 )
+from ledger_pipeline.verification.archive_container import EPOCH, LINE_HASHES, MEMBERS, PINNED_SPEC, SUMS
 from ledger_pipeline.verification.record import LISTS, EpochFacts
 from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline_tests.verification.facts import (

@@ -12,7 +12,9 @@ from uuid import UUID
 import pytest
 
 from ledger_pipeline.core.errors import ArchiveError
-from ledger_pipeline.verification.archive import EPOCH, MEMBERS, PINNED_SPEC, archive_bytes, read_archive, write_archive
+from ledger_pipeline.verification.archive import archive_bytes, read_archive, write_archive
+from ledger_pipeline.verification.archive_container import EPOCH, MEMBERS, PINNED_SPEC
+from ledger_pipeline.verification.differences import MAX_DIFFERENCES
 from ledger_pipeline.verification.limits import (
     DEFAULT_MEGABYTES,
     MAX_DEPTH,
@@ -23,7 +25,7 @@ from ledger_pipeline.verification.limits import (
     needed_megabytes,
 )
 from ledger_pipeline.verification.record import MAX_DIGITS, EpochFacts, InputsSignatureRecord
-from ledger_pipeline.verification.verify import MAX_DIFFERENCES, verify
+from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.verification.facts import (
     CLOSED_AT,
     FIRST,
@@ -411,7 +413,7 @@ def test_signatures_of_strangers_and_the_same_again_are_not_computed(monkeypatch
         asked.append(signature)
         return "0x"
 
-    monkeypatch.setattr("ledger_pipeline.verification.verify.recover_signer", recover)
+    monkeypatch.setattr("ledger_pipeline.verification.examined.recover_signer", recover)
     facts = finalized()
     again = [*facts.signatures] * (MAX_SIGNATURES - 1)
     stranger = facts.signatures[0].model_copy(update={"signer_wallet": "0x" + "1" * 40})

@@ -11,15 +11,9 @@ from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
 from ledger_pipeline.core.pool import ALGORITHM_VERSIONS
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts
+from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference
 from ledger_pipeline.verification.record import EpochFacts
-from ledger_pipeline.verification.verify import (
-    MAX_DIFFERENCES,
-    ContributorAccount,
-    Difference,
-    Examination,
-    WeighedEvents,
-    verify,
-)
+from ledger_pipeline.verification.verify import ContributorAccount, Examination, WeighedEvents, verify
 from ledger_pipeline_tests.verification.facts import (
     ADAS,
     AMENDED,

@@ -1,0 +1,196 @@
+"""An epoch's facts with what many of the laws need to know of them, computed once."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+from uuid import UUID
+
+from ledger_pipeline.core.allocations import event_kind
+from ledger_pipeline.core.errors import EventError, WindowError, WrongSignature
+from ledger_pipeline.core.events import event_problems
+from ledger_pipeline.core.reasons import is_reason
+from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference, compare, short
+from ledger_pipeline.verification.inputs_root import inputs_root
+from ledger_pipeline.verification.record import CurationRecord, EpochFacts, EventRecord, InputsSignatureRecord
+from ledger_pipeline.wallets import recover_signer
+
+
+class ExaminedEpoch:
+    """Rows may be read anew whenever they are gone through: what many need is kept."""
+
+    def __init__(self, facts: EpochFacts) -> None:
+        self.facts = facts
+        self._signers: dict[tuple[str, str], str | WrongSignature] = {}
+
+    def address_of(self, row: InputsSignatureRecord) -> str:
+        """The row's wallet, as the first of its rows spells it: one address for all its spellings."""
+        return self._spellings[row.signer_wallet.lower()]
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        return {row.signer_wallet.lower(): row.signer_wallet for row in reversed(self.facts.inputs_signatures)}
+
+    @cached_property
+    def inputs_root(self) -> str:
+        """The root of what the statements follow from."""
+        return inputs_root(self.facts)
+
+    @cached_property
+    def ids(self) -> dict[str, set[str]]:
+        """Those that are for the rule, by what they are of."""
+        return {
+            "user": self.curation.users | _users(self.facts),
+            "component": {row.component_id for row in self.facts.pool},
+            "scope key": {str(self.facts.pinned_spec.get("scope_key", "default"))},
+        }
+
+    @cached_property
+    def events(self) -> "_Events":
+        """What others need to know of the events."""
+        return _Events(self.facts.events)
+
+    @cached_property
+    def event_differences(self) -> "_EventDifferences":
+        """What of each event does not follow from the rest of it."""
+        return _event_differences(self)
+
+    @cached_property
+    def curation(self) -> "_Curation":
+        """What others need to know of the curation."""
+        return _Curation(self.facts.curation)
+
+    @cached_property
+    def stated(self) -> list["Stated"]:
+        """The statements without their payouts, in their order."""
+        return [
+            Stated(
+                number, row.statement_id, row.allocation_set_hash, row.pool_total_credits, row.supersedes_statement_id
+            )
+            for number, row in enumerate(self.facts.statements)
+        ]
+
+    @cached_property
+    def approvers(self) -> frozenset[str]:
+        """The addresses that were pinned, in lower case."""
+        return frozenset(approver.lower() for approver in approvers_of(self.facts))
+
+    def signer(self, message: str, signature: str) -> str:
+        """Who signed. Recovering takes milliseconds: it is done once. Raises WrongSignature."""
+        key = message, signature
+        if key not in self._signers:
+            try:
+                self._signers[key] = recover_signer(message, signature)
+            except WrongSignature as error:
+                self._signers[key] = error
+        signer = self._signers[key]
+        if isinstance(signer, WrongSignature):
+            raise signer
+        return signer
+
+
+class _Events:
+    """Of each event its kind, of all of them the accounts, and which ids are there twice."""
+
+    def __init__(self, events: Sequence[EventRecord]) -> None:
+        self.kinds: dict[str, str] = {}
+        self.accounts: set[tuple[str, str]] = set()
+        self.times: Counter[str] = Counter()
+        for event in events:
+            self.times[event.id] += 1
+            self.kinds[event.id] = sys.intern(event_kind(event.source, event.event_type))
+            self.accounts.add((event.source, event.platform_user_id))
+
+
+class _Curation:
+    """How often each event is curated, for whom any is, and decisions of people that say nothing of why.
+
+    `left_out` are the events that a person left out, saying why.
+    """
+
+    def __init__(self, curation: Sequence[CurationRecord]) -> None:
+        self.times: Counter[str] = Counter()
+        self.users: set[str] = set()
+        self.unexplained: list[str] = []
+        self.left_out: set[str] = set()
+        for row in curation:
+            self.times[row.event_id] += 1
+            if row.user_id is not None:
+                self.users.add(row.user_id)
+            decided = not row.included or row.weight_override_milli is not None
+            if not row.included and is_reason(row.note):
+                self.left_out.add(row.event_id)
+            if decided and len(self.unexplained) < MAX_DIFFERENCES and not is_reason(row.note):
+                what = "weighed it otherwise" if row.included else "left it out"
+                self.unexplained.append(f"curation {short(row.event_id)}: a person {what}, and nobody said why")
+
+
+class _EventDifferences(NamedTuple):
+    """Of events that do not follow: the first of those that may count, and of those that a person left out."""
+
+    counted: list[Difference]
+    left_out: list[Difference]
+
+
+class Stated(NamedTuple):
+    """A statement without its payouts, which are in that `row` of the epoch's."""
+
+    row: int
+    statement_id: UUID
+    allocation_set_hash: str
+    pool_total_credits: int
+    supersedes_statement_id: UUID | None
+
+
+def chain_of(statements: Sequence[Stated]) -> list[Stated]:
+    """The statements that supersede one another, the first one first."""
+    following: Mapping[UUID | None, Stated] = {stated.supersedes_statement_id: stated for stated in statements}
+    chain: list[Stated] = []
+    after: UUID | None = None
+    while after in following and len(chain) < len(statements):
+        chain.append(following[after])
+        after = chain[-1].statement_id
+    return chain
+
+
+def approvers_of(facts: EpochFacts) -> tuple[str, ...]:
+    """The approvers that were pinned, as they were spelled; none where the spec has no list of them."""
+    approvers = facts.pinned_spec.get("approvers", [])
+    return tuple(map(str, approvers)) if isinstance(approvers, list) else ()
+
+
+def _users(facts: EpochFacts) -> set[str]:
+    """Everybody whom a row of the epoch names beside its curation."""
+    return {
+        *(row.user_id for row in facts.allocations),
+        *(row.user_id for row in facts.corrections),
+        *(line["userId"] for statement in facts.statements for line in statement.payouts if "userId" in line),
+    }
+
+
+def _event_differences(looked: ExaminedEpoch) -> _EventDifferences:
+    found = _EventDifferences([], [])
+    try:
+        window = looked.facts.epoch.window
+    except WindowError as error:
+        found.counted.append(Difference("epoch", str(error)))
+        return found
+    for event in looked.facts.events:
+        where = f"events {short(event.id)}"
+        if event.event_time not in window:
+            outside = f"{event.event_time.isoformat()} is outside of the epoch"
+            found.counted.extend([Difference(where, outside)] if len(found.counted) < MAX_DIFFERENCES else [])
+        kept = found.left_out if event.id in looked.curation.left_out else found.counted
+        if len(kept) < MAX_DIFFERENCES:
+            kept.extend(_problems_of(event, where))
+    return found
+
+
+def _problems_of(event: EventRecord, where: str) -> Iterator[Difference]:
+    stated = event.metadata, event.payload_hash, event.event_time
+    try:
+        for column, stored, follows in event_problems(event.id, event.event_type, event.platform_user_id, *stated):
+            yield from compare(f"{where} {column}", stored, follows)
+    except (EventError, TypeError) as error:
+        yield Difference(where, str(error))
