@@ -169,19 +169,19 @@ def _users(facts: EpochFacts) -> set[str]:
     }
 
 
-def _event_differences(looked: ExaminedEpoch) -> _EventDifferences:
+def _event_differences(examined: ExaminedEpoch) -> _EventDifferences:
     found = _EventDifferences([], [])
     try:
-        window = looked.facts.epoch.window
+        window = examined.facts.epoch.window
     except WindowError as error:
         found.counted.append(Difference("epoch", str(error)))
         return found
-    for event in looked.facts.events:
+    for event in examined.facts.events:
         where = f"events {short(event.id)}"
         if event.event_time not in window:
             outside = f"{event.event_time.isoformat()} is outside of the epoch"
             found.counted.extend([Difference(where, outside)] if len(found.counted) < MAX_DIFFERENCES else [])
-        kept = found.left_out if event.id in looked.curation.left_out else found.counted
+        kept = found.left_out if event.id in examined.curation.left_out else found.counted
         if len(kept) < MAX_DIFFERENCES:
             kept.extend(_problems_of(event, where))
     return found

@@ -19,9 +19,9 @@ FINALIZED = "finalized"
 RULE_KEY = "id_rule"
 
 
-def epoch_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
+def epoch_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     """Its state, and the hashes of what it closed with."""
-    facts = looked.facts
+    facts = examined.facts
     epoch = facts.epoch
     if epoch.status != FINALIZED:
         yield Difference("epoch", f"it is in {epoch.status}, not {FINALIZED}")
@@ -34,29 +34,29 @@ def epoch_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
     yield from compare("repo-spec scope_id", facts.pinned_spec.get("scope_id"), str(epoch.scope_id))
 
 
-def id_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
+def id_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     """Ids that are none, where the epoch closed by the rule; of one that is older, only what makes its hash two."""
-    facts = looked.facts
+    facts = examined.facts
     if RULE_KEY in facts.pinned_spec:
         yield from compare(f"repo-spec {RULE_KEY}", facts.pinned_spec[RULE_KEY], RULE)
-        yield from against_the_rule(looked)
+        yield from against_the_rule(examined)
         return
-    for user_id in sorted(looked.ids["user"]):
+    for user_id in sorted(examined.ids["user"]):
         if is_ambiguous(user_id):
             problem = "the signed hash is that of other users and units too: nobody can say what was signed"
             yield Difference(f"user {quoted(user_id)}", problem)
 
 
-def against_the_rule(looked: ExaminedEpoch) -> Iterator[Difference]:
+def against_the_rule(examined: ExaminedEpoch) -> Iterator[Difference]:
     """Ids, accounts and numbers that the rule of the pinned version refuses."""
-    for problem in broken_ids(looked.ids):
+    for problem in broken_ids(examined.ids):
         yield Difference("ids", problem)
-    for source, account in sorted(looked.events.accounts):
+    for source, account in sorted(examined.events.accounts):
         account_problem = why_not_an_account(source, account)
         if account_problem is not None:
             yield Difference("ids", f"{short(source)} account {quoted(account)} {account_problem}")
     stated: dict[tuple[str, int], UUID] = {}
-    for statement in chain_of(looked.stated):
+    for statement in chain_of(examined.stated):
         numbers = statement.allocation_set_hash, statement.pool_total_credits
         first = stated.setdefault(numbers, statement.statement_id)
         if first != statement.statement_id:
@@ -64,32 +64,32 @@ def against_the_rule(looked: ExaminedEpoch) -> Iterator[Difference]:
             yield Difference(f"statements {statement.statement_id}", problem)
 
 
-def event_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
+def event_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     """Events that are there twice, or whose columns do not follow from each other."""
-    yield from repeated("events", looked.events.times)
-    yield from looked.event_differences.counted
+    yield from repeated("events", examined.events.times)
+    yield from examined.event_differences.counted
 
 
-def curation_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
+def curation_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     """Events that nobody decided on, and decisions on none."""
-    times = looked.curation.times
+    times = examined.curation.times
     yield from repeated("curation", times)
-    events, curated = looked.events.kinds.keys(), times.keys()
+    events, curated = examined.events.kinds.keys(), times.keys()
     for event_id in sorted(events - curated):
         yield Difference(f"curation {short(event_id)}", "the event has no row, so nobody decided whether it counts")
     for event_id in sorted(curated - events):
         yield Difference(f"curation {short(event_id)}", "there is no such event in the epoch")
 
 
-def allocation_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
+def allocation_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     """Units that do not follow from the included events and the pinned weights."""
-    facts = looked.facts
+    facts = examined.facts
     yield from duplicates("allocations", (row.user_id for row in facts.allocations))
     try:
         follows = {
             each.user_id: (each.proposed_units, each.activity_count)
             for each in compute_proposed_allocations(
-                facts.epoch.allocation_algo_ref or "", _curated(looked), facts.epoch.weights_milli
+                facts.epoch.allocation_algo_ref or "", _curated(examined), facts.epoch.weights_milli
             )
         }
     except AllocationError as error:
@@ -108,16 +108,16 @@ def allocation_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
         yield from compare(f"allocations {short(user_id)} activity_count", row.activity_count, events)
 
 
-def _curated(looked: ExaminedEpoch) -> Iterator[CuratedEvents]:
-    kinds = looked.events.kinds
-    for row in looked.facts.curation:
+def _curated(examined: ExaminedEpoch) -> Iterator[CuratedEvents]:
+    kinds = examined.events.kinds
+    for row in examined.facts.curation:
         if row.included and row.user_id is not None and row.event_id in kinds:
             yield CuratedEvents(row.user_id, kinds[row.event_id], row.weight_override_milli)
 
 
-def pool_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
+def pool_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     """Components whose amount does not follow from their inputs, and the total."""
-    facts = looked.facts
+    facts = examined.facts
     yield from duplicates("pool", (row.component_id for row in facts.pool))
     if not any(row.component_id == BASE_ISSUANCE for row in facts.pool):
         yield Difference("pool", f"there is no {BASE_ISSUANCE}")
@@ -139,10 +139,10 @@ def other_weights(facts: EpochFacts) -> Iterator[str]:
         yield f"repo-spec weights_milli: it closed with {stated}, and counts by those of its creation"
 
 
-def unexplained(looked: ExaminedEpoch) -> Iterator[str]:
+def unexplained(examined: ExaminedEpoch) -> Iterator[str]:
     """Decisions of people that say nothing of why."""
-    facts = looked.facts
-    yield from looked.curation.unexplained
+    facts = examined.facts
+    yield from examined.curation.unexplained
     for allocation in facts.allocations:
         if allocation.final_units is not None and not is_reason(allocation.override_reason):
             decided = f"a person decided {allocation.final_units} milli-units, and nobody said why"
@@ -169,7 +169,7 @@ def unfounded(facts: EpochFacts) -> Iterator[str]:
             yield f"pool {short(row.component_id)}: {joined}"
 
 
-def left_out(looked: ExaminedEpoch) -> Iterator[str]:
+def left_out(examined: ExaminedEpoch) -> Iterator[str]:
     """Events that do not follow, and that a person left out, saying why: nothing is paid by them."""
-    for difference in islice(looked.event_differences.left_out, MAX_DIFFERENCES):
+    for difference in islice(examined.event_differences.left_out, MAX_DIFFERENCES):
         yield f"{difference}; a person left it out, and it counts for nobody"

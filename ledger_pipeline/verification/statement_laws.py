@@ -19,12 +19,12 @@ from ledger_pipeline.verification.examined import ExaminedEpoch, Stated, chain_o
 from ledger_pipeline.verification.record import EpochFacts, InputsSignatureRecord, SignatureRecord
 
 
-def statement_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
+def statement_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     """Statements off the chain, and hashes and payouts that do not follow."""
-    facts = looked.facts
-    yield from duplicates("statements", (str(stated.statement_id) for stated in looked.stated))
-    statement_ids = {stated.statement_id for stated in looked.stated}
-    chain = chain_of(looked.stated)
+    facts = examined.facts
+    yield from duplicates("statements", (str(stated.statement_id) for stated in examined.stated))
+    statement_ids = {stated.statement_id for stated in examined.stated}
+    chain = chain_of(examined.stated)
     if not chain:
         yield Difference("statements", "there is none")
     for stray in sorted(statement_ids - {stated.statement_id for stated in chain}):
@@ -56,10 +56,10 @@ def statement_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
         units = [UserUnits(line["userId"], int(line["totalUnits"])) for line in follow]
 
 
-def signature_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
+def signature_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     """Signatures that are not an approver's, and statements without one."""
-    facts = looked.facts
-    statements = {stated.statement_id: stated for stated in looked.stated}
+    facts = examined.facts
+    statements = {stated.statement_id: stated for stated in examined.stated}
     signed: set[UUID] = set()
     # Recovering takes milliseconds: what is there twice, however it is spelled, is recovered and named once.
     for row in {_same_signature(row): row for row in facts.signatures}.values():
@@ -68,7 +68,7 @@ def signature_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
         if statement is None:
             yield Difference(where, "there is no such statement in the epoch")
             continue
-        problem = problem_of_signature(looked, statement, row)
+        problem = problem_of_signature(examined, statement, row)
         if problem is None:
             signed.add(row.statement_id)
         else:
@@ -90,26 +90,26 @@ def copies(facts: EpochFacts) -> Iterator[str]:
             yield f"signatures {short(wallet)} of {statement_id}: it is there {count} times, and counts once"
 
 
-def problem_of_signature(looked: ExaminedEpoch, statement: Stated, row: SignatureRecord) -> str | None:
+def problem_of_signature(examined: ExaminedEpoch, statement: Stated, row: SignatureRecord) -> str | None:
     """Why a signature of a statement is nobody's; None where it is an approver's."""
-    if looked.facts.pinned_spec and row.signer_wallet.lower() not in looked.approvers:
+    if examined.facts.pinned_spec and row.signer_wallet.lower() not in examined.approvers:
         return "the signer is not among the approvers that were pinned"
     try:
-        signer = looked.signer(_message(looked.facts, statement), row.signature)
+        signer = examined.signer(_message(examined.facts, statement), row.signature)
     except WrongSignature as error:
         return str(error)
     return None if row.signer_wallet.lower() == signer.lower() else f"stored {row.signer_wallet}, but {signer} follows"
 
 
-def inputs_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
+def inputs_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     """Approvers whose every signature of a statement's inputs is of others than these."""
-    signed = inputs_signatures(looked) if looked.facts.inputs_signatures else []
+    signed = inputs_signatures(examined) if examined.facts.inputs_signatures else []
     if not signed:
         return
-    root = looked.inputs_root
+    root = examined.inputs_root
     roots: defaultdict[tuple[UUID, str], set[str]] = defaultdict(set)
     for row in signed:
-        roots[row.statement_id, looked.address_of(row)].add(row.inputs_root)
+        roots[row.statement_id, examined.address_of(row)].add(row.inputs_root)
     for (statement_id, wallet), known in roots.items():
         if root not in known:
             yield Difference(
@@ -118,8 +118,8 @@ def inputs_differences(looked: ExaminedEpoch) -> Iterator[Difference]:
             )
 
 
-def _is_of_inputs(looked: ExaminedEpoch, statement: Stated, row: InputsSignatureRecord) -> bool:
-    facts = looked.facts
+def _is_of_inputs(examined: ExaminedEpoch, statement: Stated, row: InputsSignatureRecord) -> bool:
+    facts = examined.facts
     message = inputs_message(
         node_id=facts.epoch.node_id,
         scope_id=facts.epoch.scope_id,
@@ -128,7 +128,7 @@ def _is_of_inputs(looked: ExaminedEpoch, statement: Stated, row: InputsSignature
         statement_message=_message(facts, statement),
     )
     try:
-        return looked.signer(message, row.signature).lower() == row.signer_wallet.lower()
+        return examined.signer(message, row.signature).lower() == row.signer_wallet.lower()
     except WrongSignature:
         return False
 
@@ -143,37 +143,37 @@ def _message(facts: EpochFacts, statement: Stated) -> str:
     )
 
 
-def in_force(looked: ExaminedEpoch) -> Stated | None:
+def in_force(examined: ExaminedEpoch) -> Stated | None:
     """The last statement of the chain that is signed by who might, as is every one before it."""
     signatures: defaultdict[UUID, set[SignatureRecord]] = defaultdict(set)
-    for row in looked.facts.signatures:
+    for row in examined.facts.signatures:
         signatures[row.statement_id].add(row)
     last = None
-    for statement in chain_of(looked.stated):
+    for statement in chain_of(examined.stated):
         rows = signatures[statement.statement_id]
-        if all(problem_of_signature(looked, statement, row) is not None for row in rows):
+        if all(problem_of_signature(examined, statement, row) is not None for row in rows):
             break
         last = statement
     return last
 
 
-def statement_signatures(looked: ExaminedEpoch) -> list[SignatureRecord]:
+def statement_signatures(examined: ExaminedEpoch) -> list[SignatureRecord]:
     """The signatures of statements that are what they say, an approver's. Others are nobody's."""
-    statements = {stated.statement_id: stated for stated in looked.stated}
+    statements = {stated.statement_id: stated for stated in examined.stated}
     return [
         row
-        for row in looked.facts.signatures
-        if row.statement_id in statements and problem_of_signature(looked, statements[row.statement_id], row) is None
+        for row in examined.facts.signatures
+        if row.statement_id in statements and problem_of_signature(examined, statements[row.statement_id], row) is None
     ]
 
 
-def inputs_signatures(looked: ExaminedEpoch) -> list[InputsSignatureRecord]:
+def inputs_signatures(examined: ExaminedEpoch) -> list[InputsSignatureRecord]:
     """The signatures of inputs that are what they say: an approver's, of the root beside them."""
-    statements = {stated.statement_id: stated for stated in looked.stated}
+    statements = {stated.statement_id: stated for stated in examined.stated}
     return [
         row
-        for row in dict.fromkeys(looked.facts.inputs_signatures)
-        if row.signer_wallet.lower() in looked.approvers
+        for row in dict.fromkeys(examined.facts.inputs_signatures)
+        if row.signer_wallet.lower() in examined.approvers
         and row.statement_id in statements
-        and _is_of_inputs(looked, statements[row.statement_id], row)
+        and _is_of_inputs(examined, statements[row.statement_id], row)
     ]

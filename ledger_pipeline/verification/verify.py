@@ -41,7 +41,7 @@ class ContributorAccount:
 
 
 class Examination(ExaminedEpoch):
-    """An epoch's facts, looked at."""
+    """An epoch's facts, examined."""
 
     def differences(self) -> list[Difference]:
         """What is stored and does not follow from the rows before it; empty where all is right.
@@ -132,10 +132,10 @@ def verify(facts: EpochFacts) -> list[Difference]:
     return Examination(facts).differences()
 
 
-def _weighed_by_user(looked: ExaminedEpoch) -> dict[str, tuple[WeighedEvents, ...]]:
-    kinds_by_id, weights_milli = looked.events.kinds, looked.facts.epoch.weights_milli
+def _weighed_by_user(examined: ExaminedEpoch) -> dict[str, tuple[WeighedEvents, ...]]:
+    kinds_by_id, weights_milli = examined.events.kinds, examined.facts.epoch.weights_milli
     found: defaultdict[str, defaultdict[tuple[str, int], list[str]]] = defaultdict(lambda: defaultdict(list))
-    for row in looked.facts.curation:
+    for row in examined.facts.curation:
         if row.included and row.user_id is not None and row.event_id in kinds_by_id:
             kind, override = kinds_by_id[row.event_id], row.weight_override_milli
             weight = weights_milli.get(kind, 0) if override is None else override
