@@ -88,7 +88,13 @@ NUMBERED = {
     Numbered.REQUEST: ("signing_requests", "signing_request_id"),
 }
 LOCK_EPOCH_OF_NUMBER = """
-    SELECT id FROM epochs WHERE id = (SELECT epoch_id FROM {table} WHERE id = :first AND node_id = :node_id) FOR UPDATE
+    SELECT id FROM epochs WHERE id = (
+        SELECT epoch_id FROM {table} AS numbered
+        WHERE node_id = :node_id AND id BETWEEN :first AND :last AND NOT EXISTS (
+            SELECT FROM set_asides WHERE {column} = numbered.id
+        )
+        ORDER BY id LIMIT 1
+    ) FOR UPDATE
 """
 SET_NUMBERED_ASIDE = """
     INSERT INTO set_asides (node_id, epoch_id, {column}, reason)
@@ -276,14 +282,14 @@ class Statements(LedgerSection):
             connection.execute(SET_ASIDE, {**self._of(epoch), "row_id": row_id, "reason": reason})
 
     def set_numbered_aside(self, rows: NumberedRows, reason: str) -> int:
-        """Take those rows of the node out, on record, that are of the epoch of the first; how many there were.
+        """Take those rows of the node out, on record, that are of the epoch of the first there is; how many.
 
         Only the owner of the ledger may, and none that a statement rests on: StoreError.
         """
         table, column = NUMBERED[rows.kind]
         parameters = {"node_id": self.node_id, "first": rows.first, "last": rows.last, "reason": reason}
         with self._transaction() as connection:
-            lock = text(LOCK_EPOCH_OF_NUMBER.format(table=table))
+            lock = text(LOCK_EPOCH_OF_NUMBER.format(table=table, column=column))
             epoch_id = connection.scalar(lock, parameters)
             set_aside = text(SET_NUMBERED_ASIDE.format(table=table, column=column))
             return connection.execute(set_aside, {**parameters, "epoch_id": epoch_id}).rowcount

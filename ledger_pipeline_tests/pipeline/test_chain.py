@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from ledger_pipeline.core.errors import EpochNotReady, SignerNotApproved, StaleSignature
+from ledger_pipeline.core.errors import EpochNotReady, SignerNotApproved, StaleSignature, StoreError
 from ledger_pipeline.core.signatures import ORDER, canonical_signature
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts
 from ledger_pipeline.pipeline.chain import StatementChain, message_of, statement_chain
@@ -610,6 +610,33 @@ def test_statements_that_only_seem_signed_have_their_places_too(ledger: Postgres
     assert {fault.row_id for fault in chain(books).broken} == {*forged[1:]}
     set_aside(ledger, books.spec, forged[1], "forged")
     assert forge(ledger_engine, books, original.id)
+
+
+def test_garbage_beside_an_approvers_signature_has_few_places_in_an_epoch(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = finalized(ledger)
+    [original] = ledger.statements.of(books.epoch)
+    behind, taken = original.id, 0
+    for number in range(10):
+        with ledger_engine.begin() as connection:
+            given = {"node": NODE_ID, "epoch": books.epoch.id, "hash": str(number), "pool": POOL, "supersedes": behind}
+            behind = connection.scalar(text(STATE), given)
+        for garbage in range(8 * number, 8 * number + 8):
+            try:
+                sign(ledger_engine, behind, APPROVER.address, f"0x{garbage + 1:0128x}1b")
+            except DBAPIError as error:
+                assert "60 signatures of the epoch stand there already beside the first of their" in str(error)  # noqa: PT017
+                continue
+            taken += 1
+    assert taken == 10 + 60
+    # Whoever signs first under their statement is in time, and another once the owner has looked.
+    garbage_id = sign(ledger_engine, original.id, SECOND_APPROVER.address, f"0x{'11' * 64}1b")
+    real = SECOND_APPROVER.sign(message_of(NODE_ID, books.epoch, original))
+    with pytest.raises(StoreError, match="db set-aside"):
+        books.finalize(real)
+    set_aside(ledger, books.spec, garbage_id, "no signature")
+    assert books.finalize(real) == original
 
 
 def test_a_statement_that_somebody_dated_ahead_keeps_no_later_one_out(
