@@ -21,12 +21,13 @@ from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
+from ledger_pipeline.defs import tables
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.metadata import Metadata
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, left_out_text, unread_summary
-from ledger_pipeline.store.port import AppendOutcome, StoredUnread, UnsettledRejections
+from ledger_pipeline.store.port import AppendOutcome, UnsettledRejections
 
 EVERY_SOURCE_SCOPE_READ = "every_source_scope_read"
 NOTHING_REJECTED = "nothing_rejected"
@@ -42,15 +43,7 @@ DESCRIPTIONS = {
         "A warning, because nothing is lost or miscounted: it is kept aside, for a person to decide before signing."
     ),
 }
-_UNREAD = {
-    "repository": "string",
-    "item": "string",
-    "reason": "string",
-    "since": "string",
-    "last_tried": "string",
-}
 _UNREAD_LISTED = 50
-_LISTED = {"reason": "string", "event": "string", "by": "string", "event_time": "string", "url": "string"}
 
 
 def partition_check_specs(partitions: dg.PartitionsDefinition) -> list[dg.AssetCheckSpec]:
@@ -102,7 +95,7 @@ def partition_results(
             if problems:
                 metadata["missing"] = plain.json(problems)
             if completeness.unread:
-                metadata["unread"] = _unread_table(completeness.unread)
+                metadata["unread"] = tables.unread(completeness.unread[:_UNREAD_LISTED])
                 problems.append(f"{unread_summary(completeness.unread)}. {WHAT_TO_DO}; {HOW_TO_CLOSE}")
             left_out = [left_out_text(item) for item in completeness.left_out]
             if left_out:
@@ -131,7 +124,7 @@ def partition_results(
                 description=f"{key}: {reasons or 'nothing rejected'}{_advice(found)}",
                 metadata={
                     "rejected": found.events,
-                    **({"first_rejected": _rejected_table(found)} if found.first else {}),
+                    **({"first_rejected": tables.rejected(found)} if found.first else {}),
                 },
             )
 
@@ -223,33 +216,3 @@ def _advice(found: UnsettledRejections) -> str:
         "Give their authors the units with `ledger-pipeline allocations set`, or collect the new repository in a scope "
         "of its own"
     )
-
-
-def _unread_table(rows: Sequence[StoredUnread]) -> dg.MetadataValue:
-    return plain.table(
-        [
-            {
-                "repository": row.source_scope,
-                "item": str(row.item.key),
-                "reason": row.item.reason,
-                "since": row.since.isoformat(),
-                "last_tried": row.last_tried_at.isoformat(),
-            }
-            for row in rows[:_UNREAD_LISTED]
-        ],
-        _UNREAD,
-    )
-
-
-def _rejected_table(found: UnsettledRejections) -> dg.MetadataValue:
-    rows = [
-        {
-            "reason": event.reason.value,
-            "event": event.event_id,
-            "by": event.platform_login,
-            "event_time": event.event_time.isoformat(),
-            "url": event.artifact_url,
-        }
-        for event in found.first
-    ]
-    return plain.table(rows, _LISTED)

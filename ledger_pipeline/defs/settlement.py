@@ -3,7 +3,7 @@
 A re-run is safe: what a person set stays, and of a finalized epoch nothing is written.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,8 +15,9 @@ from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.weights import weight_drift
-from ledger_pipeline.core.windows import EpochWindow, span
+from ledger_pipeline.core.windows import span
 from ledger_pipeline.defs import plain_metadata as plain
+from ledger_pipeline.defs import tables
 from ledger_pipeline.defs.charts import picture, windows_to_draw
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import (
@@ -35,27 +36,20 @@ from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.settle import next_steps
 from ledger_pipeline.store.port import Epoch, LedgerStore
-from ledger_pipeline.store.settlement_port import UnresolvedAccount, valued
+from ledger_pipeline.store.settlement_port import SettlingLedger, valued
 
 GROUP = "settlement"
 OWNERS = ["team:ledger"]
 ACCOUNTS_LISTED = 20
-ALLOCATION_COLUMNS = {
-    "user": "string",
-    "events": "int",
-    "proposed_units": "string",
-    "final_units": "string",
-    "reason": "string",
-}
-COMPONENT_COLUMNS = {"component": "string", "credits": "string", "algorithm": "string", "evidence": "string"}
-ACCOUNT_COLUMNS = {"account": "string", "login": "string", "events": "int", "units": "string"}
+# What is materialized of some epochs of a scope, with what is said of each.
+_OfEpochs = Callable[[SettlingLedger, Scope, Sequence[Epoch], datetime], Iterable[tuple[Epoch, Metadata]]]
 
 
 def epochs_of_run(
     store: LedgerStore, spec: RepoSpec, keys: Sequence[str], now: datetime
 ) -> list[tuple[Scope, list[Epoch]]]:
     """The epochs that a run's partition keys name, by scope. Raises EpochNotReady for one that was never collected."""
-    found = []
+    epochs_by_scope = []
     for scope, windows in scopes_and_windows(spec, keys, now):
         epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
         missing = [window.key for window in windows if window not in epochs]
@@ -64,8 +58,8 @@ def epochs_of_run(
                 f"not in the ledger yet: epochs {', '.join(missing)} of {scope.scope_key}: materialize their "
                 "activity first (job collect_epoch)"
             )
-        found.append((scope, [epochs[window] for window in windows]))
-    return found
+        epochs_by_scope.append((scope, [epochs[window] for window in windows]))
+    return epochs_by_scope
 
 
 def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -97,17 +91,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
     ) -> dg.MaterializeResult[None]:
-        now = clock.now()
-        with domain_failures(), ledger.open() as store:
-            for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, now):
-                read = window_completeness(store, scope, [each.window for each in epochs])
-                said = {}
-                for each in epochs:
-                    settlement = partial(store.statements.settlement, each)
-                    blocks = next_steps(store.node_id, scope, each, settlement, read[each.window], now)
-                    said[each.window] = _epoch_metadata(scope, each, blocks)
-                _say(context, EPOCH, scope, said)
-        return dg.MaterializeResult(asset_key=EPOCH)
+        return _for_each_epoch(context, EPOCH, settings, ledger, clock, _epochs)
 
     @asset(
         ACTIVITY_CURATION,
@@ -120,25 +104,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
     ) -> dg.MaterializeResult[None]:
-        with domain_failures(), ledger.open() as store:
-            for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
-                said = {}
-                for each in epochs:
-                    done, summary = curate(store, scope, each)
-                    unresolved = store.identities.unresolved([each]) if summary.unresolved else []
-                    metadata: Metadata = {
-                        "events": summary.events,
-                        "added": done.added,
-                        "resolved": done.resolved,
-                        "unresolved": summary.unresolved,
-                        "excluded": summary.excluded,
-                        "overridden": summary.overridden,
-                        "users": summary.users,
-                        "unresolved_accounts": _accounts_table(unresolved),
-                    }
-                    said[each.window] = metadata
-                _say(context, ACTIVITY_CURATION, scope, said)
-        return dg.MaterializeResult(asset_key=ACTIVITY_CURATION)
+        return _for_each_epoch(context, ACTIVITY_CURATION, settings, ledger, clock, _curation)
 
     @asset(
         EPOCH_ALLOCATIONS,
@@ -151,36 +117,7 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
     ) -> dg.MaterializeResult[None]:
-        with domain_failures(), ledger.open() as store:
-            for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
-                drawn = windows_to_draw([each.window for each in epochs])
-                said = {}
-                for each in epochs:
-                    allocations = allocate(store, scope, each)
-                    metadata: Metadata = {
-                        "users": len(allocations),
-                        "total_units": units_text(sum(found.units for found in allocations)),
-                        "decided_by_person": sum(found.final_units is not None for found in allocations),
-                        "allocations": plain.table(
-                            [
-                                {
-                                    "user": found.user_id,
-                                    "events": found.activity_count,
-                                    "proposed_units": units_text(found.proposed_units),
-                                    "final_units": "" if found.final_units is None else units_text(found.final_units),
-                                    "reason": found.override_reason or "",
-                                }
-                                for found in allocations
-                            ],
-                            ALLOCATION_COLUMNS,
-                        ),
-                    }
-                    if each.window in drawn:
-                        png = units_per_user_png(valued(allocations), each.window)
-                        metadata["units_per_user"] = picture("Units per user", png)
-                    said[each.window] = metadata
-                _say(context, EPOCH_ALLOCATIONS, scope, said)
-        return dg.MaterializeResult(asset_key=EPOCH_ALLOCATIONS)
+        return _for_each_epoch(context, EPOCH_ALLOCATIONS, settings, ledger, clock, _allocations)
 
     @asset(
         POOL_COMPONENTS,
@@ -193,35 +130,100 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
     ) -> dg.MaterializeResult[None]:
-        with domain_failures(), ledger.open() as store:
-            for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
-                said = {}
-                for each in epochs:
-                    found = fill_pool(store, each)
-                    to_come = base_issuance_to_come(scope, each, found)
-                    total_credits = sum(component.amount_credits for component in found) + (to_come or 0)
-                    metadata: Metadata = {
-                        "pool_total_credits": str(total_credits),
-                        "base_issuance_joins": "is there" if to_come is None else f"{to_come}, when the epoch closes",
-                        "locked": each.pins is not None,
-                        "components": plain.table(
-                            [
-                                {
-                                    "component": component.component_id,
-                                    "credits": str(component.amount_credits),
-                                    "algorithm": component.algorithm_version,
-                                    "evidence": component.evidence_ref or "",
-                                }
-                                for component in found
-                            ],
-                            COMPONENT_COLUMNS,
-                        ),
-                    }
-                    said[each.window] = metadata
-                _say(context, POOL_COMPONENTS, scope, said)
-        return dg.MaterializeResult(asset_key=POOL_COMPONENTS)
+        return _for_each_epoch(context, POOL_COMPONENTS, settings, ledger, clock, _pool)
 
     return [epoch, activity_curation, epoch_allocations, pool_components]
+
+
+def _for_each_epoch(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    settings: SettingsResource,
+    ledger: LedgerResource,
+    clock: Clock,
+    materialize: _OfEpochs,
+) -> dg.MaterializeResult[None]:
+    """Materialize every epoch of the run's partitions, scope by scope, and say of each what there is."""
+    now = clock.now()
+    trigger = run_trigger(context.run.tags)
+    with domain_failures(), ledger.open() as store:
+        for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, now):
+            metadata_by_partition = {
+                partition_key(epoch.window, scope): {**metadata, "trigger": trigger}
+                for epoch, metadata in materialize(store, scope, epochs, now)
+            }
+            add_partition_metadata(context, key, metadata_by_partition)
+    return dg.MaterializeResult(asset_key=key)
+
+
+def _epochs(
+    store: SettlingLedger, scope: Scope, epochs: Sequence[Epoch], now: datetime
+) -> Iterator[tuple[Epoch, Metadata]]:
+    read = window_completeness(store, scope, [epoch.window for epoch in epochs])
+    for epoch in epochs:
+        settlement = partial(store.statements.settlement, epoch)
+        blocks = next_steps(store.node_id, scope, epoch, settlement, read[epoch.window], now)
+        yield epoch, _epoch_metadata(scope, epoch, blocks)
+
+
+def _curation(
+    store: SettlingLedger, scope: Scope, epochs: Sequence[Epoch], now: datetime
+) -> Iterator[tuple[Epoch, Metadata]]:
+    del now  # what counts for whom does not depend on it
+    for epoch in epochs:
+        done, summary = curate(store, scope, epoch)
+        unresolved = store.identities.unresolved([epoch]) if summary.unresolved else []
+        yield (
+            epoch,
+            {
+                "events": summary.events,
+                "added": done.added,
+                "resolved": done.resolved,
+                "unresolved": summary.unresolved,
+                "excluded": summary.excluded,
+                "overridden": summary.overridden,
+                "users": summary.users,
+                "unresolved_accounts": tables.accounts(unresolved[:ACCOUNTS_LISTED]),
+            },
+        )
+
+
+def _allocations(
+    store: SettlingLedger, scope: Scope, epochs: Sequence[Epoch], now: datetime
+) -> Iterator[tuple[Epoch, Metadata]]:
+    del now  # units do not depend on it
+    drawn = windows_to_draw([epoch.window for epoch in epochs])
+    for epoch in epochs:
+        allocations = allocate(store, scope, epoch)
+        metadata: Metadata = {
+            "users": len(allocations),
+            "total_units": units_text(sum(allocation.units for allocation in allocations)),
+            "decided_by_person": sum(allocation.final_units is not None for allocation in allocations),
+            "allocations": tables.allocations(allocations),
+        }
+        if epoch.window in drawn:
+            png = units_per_user_png(valued(allocations), epoch.window)
+            metadata["units_per_user"] = picture("Units per user", png)
+        yield epoch, metadata
+
+
+def _pool(
+    store: SettlingLedger, scope: Scope, epochs: Sequence[Epoch], now: datetime
+) -> Iterator[tuple[Epoch, Metadata]]:
+    del now  # components do not depend on it
+    for epoch in epochs:
+        components = fill_pool(store, epoch)
+        to_come = base_issuance_to_come(scope, epoch, components)
+        total_credits = sum(component.amount_credits for component in components) + (to_come or 0)
+        yield (
+            epoch,
+            {
+                "pool_total_credits": str(total_credits),
+                "base_issuance_joins": "is there" if to_come is None else f"{to_come}, when the epoch closes",
+                "locked": epoch.pins is not None,
+                "components": tables.components(components),
+            },
+        )
 
 
 def _epoch_metadata(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Metadata:
@@ -245,22 +247,3 @@ def _epoch_metadata(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Metada
     if epoch.pool_total_credits is not None:
         metadata["pool_total_credits"] = str(epoch.pool_total_credits)
     return metadata
-
-
-def _accounts_table(unresolved: Sequence[UnresolvedAccount]) -> dg.MetadataValue:
-    rows = [
-        {"account": each.external_id, "login": each.login, "events": each.events, "units": units_text(each.units)}
-        for each in unresolved[:ACCOUNTS_LISTED]
-    ]
-    return plain.table(rows, ACCOUNT_COLUMNS)
-
-
-def _say(
-    context: dg.AssetExecutionContext, asset_key: dg.AssetKey, scope: Scope, said: Mapping[EpochWindow, Metadata]
-) -> None:
-    trigger = run_trigger(context.run.tags)
-    add_partition_metadata(
-        context,
-        asset_key,
-        {partition_key(window, scope): {**metadata, "trigger": trigger} for window, metadata in said.items()},
-    )

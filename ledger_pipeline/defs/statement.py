@@ -9,6 +9,7 @@ import dagster as dg
 from ledger_pipeline.charts import payouts_png
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.defs import plain_metadata as plain
+from ledger_pipeline.defs import tables
 from ledger_pipeline.defs.charts import picture
 from ledger_pipeline.defs.failures import Failed, domain_failures
 from ledger_pipeline.defs.keys import EPOCH, PAYOUT_STATEMENT
@@ -18,7 +19,6 @@ from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
 from ledger_pipeline.pipeline.chain import statement_chain
-from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.store.settlement_port import Statement
 from ledger_pipeline.verification.record import facts_of
@@ -26,7 +26,6 @@ from ledger_pipeline.verification.verify import verify
 
 STATEMENT_RECOMPUTES = "statement_recomputes"
 DIFFERENCES_LISTED = 50
-PAYOUT_COLUMNS = {"user": "string", "units": "string", "share": "string", "credits": "string"}
 
 
 def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
@@ -101,7 +100,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                         latest_materializations(context.instance, PAYOUT_STATEMENT, [key]),
                         passed=not differences,
                         severity=dg.AssetCheckSeverity.ERROR,
-                        description=f"{key}: {_told(differences)}",
+                        description=f"{key}: {_summary(differences)}",
                         metadata={
                             "differences": len(differences),
                             **_first_differences(differences),
@@ -131,7 +130,7 @@ def _first_differences(differences: Sequence[str]) -> Metadata:
     return {"first_differences": plain.json(differences[:DIFFERENCES_LISTED])} if differences else {}
 
 
-def _told(differences: Sequence[str]) -> str:
+def _summary(differences: Sequence[str]) -> str:
     return "; ".join(differences[:3]) or "every number follows"
 
 
@@ -145,17 +144,6 @@ def _statement_metadata(
         "allocation_set_hash": statement.allocation_set_hash,
         "signers": ", ".join(signers[statement.id]),
         "users": len(statement.payouts),
-        "payouts": plain.table(
-            [
-                {
-                    "user": line["userId"],
-                    "units": units_text(int(line["totalUnits"])),
-                    "share": line["share"],
-                    "credits": line["amountCredits"],
-                }
-                for line in statement.payouts
-            ],
-            PAYOUT_COLUMNS,
-        ),
+        "payouts": tables.payouts(statement),
         "trigger": run_trigger(run_tags),
     }
