@@ -100,13 +100,13 @@ _NonEmpty: TypeAlias = Annotated[StrictStr, Field(min_length=1)]
 class OwnedSection(BaseModel):
     """A section of ours: an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class SharedSection(BaseModel):
     """A section others write in too: what is not ours is ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class GithubSourceSection(OwnedSection):

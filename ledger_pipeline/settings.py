@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pydantic_settings
 from pydantic import SecretStr, ValidationError
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
@@ -20,7 +19,13 @@ from ledger_pipeline.settings_credentials import (
     github_credentials,
     secrets_of,
 )
-from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS, PUBLIC_GITHUB_API_URL, Variables, unreadable_secret
+from ledger_pipeline.settings_variables import (
+    ANY_CLOCK_SECONDS,
+    PUBLIC_GITHUB_API_URL,
+    Variables,
+    given_variables,
+    unreadable_secret,
+)
 
 REPO_SPEC_DEFAULT = Path(".cogni/repo-spec.yaml")
 SIMULATED_CLOCK = "simulated-github-clock"  # in the folder of local state: the ledger there is of made-up activity
@@ -128,13 +133,13 @@ def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     Raises SettingsError naming the first variable that is wrong, never its value: it may be a secret.
     """
     try:
-        settings = Settings(**(overrides or {}))
+        settings = Settings.model_validate({**given_variables(), **(overrides or {})})
         keep_secret(*secrets_of(settings))
         return settings  # noqa: TRY300 (what follows names what could not be read)
-    except pydantic_settings.SettingsError as error:  # the field's value could not be had: its file, then
-        unreadable = unreadable_secret(error.__cause__)
-    except ValidationError as error:
+    except ValidationError as error:  # which is a ValueError, as what a file that is no text raises
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
         raise SettingsError(f"{name} is not valid: {first['msg']}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        unreadable = unreadable_secret(error)
     raise SettingsError(unreadable)  # out here, where no context holds the bytes that were read

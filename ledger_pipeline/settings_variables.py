@@ -2,11 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationInfo
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.partition_runs import CODE_LOCATION
@@ -30,27 +29,14 @@ def _clock_tolerance(seconds: int, info: ValidationInfo) -> int:
     return seconds
 
 
-class _SecretFiles(SecretsSettingsSource):
-    """Files of SECRETS_FOLDER, named as the variables in lower case; empty ones count as not there.
-
-    A variable that is set hides its file even when empty: so the demo leaves a production database alone.
-    """
-
-    def __init__(self, settings: type[BaseSettings]) -> None:
-        super().__init__(settings, secrets_dir=SECRETS_FOLDER if SECRETS_FOLDER.is_dir() else None)
-
-    def __call__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__call__().items() if value and name.upper() not in os.environ}
-
-
-class Variables(BaseSettings):
+class Variables(BaseModel):
     """What a deployment sets. Each field is the environment variable of the same name in capitals.
 
     A variable set to the empty string counts as not set. One that is not in the environment may be a file in
     SECRETS_FOLDER, named in lower case. Secrets are SecretStr: printing settings never shows them.
     """
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)  # built once, as what it is read into
 
     database_url: Annotated[
         SecretStr | None, Field(description="The ledger's Postgres. Not set: an embedded one in LEDGER_HOME.")
@@ -224,20 +210,29 @@ class Variables(BaseSettings):
         ),
     ] = CLOCK_TOLERANCE_SECONDS
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the library passes it by name)
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Where a value comes from, first to last."""
-        return init_settings, env_settings, _SecretFiles(settings_cls)
+
+def given_variables() -> dict[str, str]:
+    """What the environment gives of this moment, then the files of SECRETS_FOLDER, by field name.
+
+    Our own, for every command reads it: pydantic-settings alone takes as long to import as a fifth of what they all
+    need. Raises OSError or UnicodeDecodeError for a file that cannot be read.
+    """
+    has_files = SECRETS_FOLDER.is_dir()
+    given: dict[str, str] = {}
+    for name, field in Variables.model_fields.items():
+        alias = field.validation_alias
+        spellings = [str(spelling) for spelling in alias.choices] if isinstance(alias, AliasChoices) else [name]
+        values = [os.environ[spelling.upper()] for spelling in spellings if spelling.upper() in os.environ]
+        # A variable that is set hides its file even when empty: so the demo leaves a production database alone.
+        if has_files and not values:
+            files = [SECRETS_FOLDER / spelling for spelling in spellings]
+            values = [file.read_text("utf-8").strip() for file in files if file.is_file()]
+        if value := next(filter(None, values), None):
+            given[name] = value
+    return given
 
 
-def unreadable_secret(cause: BaseException | None) -> str:
+def unreadable_secret(cause: OSError | UnicodeDecodeError) -> str:
     """What is wrong with a file of SECRETS_FOLDER that could not be read, by what that raised."""
     if isinstance(cause, OSError):
         return f"the secret in {cause.filename or SECRETS_FOLDER} cannot be read: {cause.strerror}"

@@ -208,7 +208,7 @@ def tree(folder: Path, file: str, text: str) -> Path:
         "core/__init__.py": '"""The rules."""\n',
         "core/windows.py": "from datetime import datetime\n\ndef at(now: datetime) -> datetime:\n    return now\n",
         "repo_spec.py": "import yaml\nfrom ledger_pipeline.core import windows\n",
-        "settings_variables.py": "import os\nfrom pydantic_settings import BaseSettings\nHOME = os.environ\n",
+        "settings_variables.py": "import os\nHOME = os.environ\n",
         "store/port.py": "from ledger_pipeline.core.windows import at\n",
         "pipeline/collect.py": "from ledger_pipeline.store.port import at\nfrom ledger_pipeline.sources import port\n",
         "defs/assets.py": "import dagster as dg\nfrom ledger_pipeline.defs import failures\n",

@@ -200,6 +200,13 @@ def test_a_variable_comes_before_its_file_and_hides_it_even_when_empty(
     assert read_settings({"database_url": "postgresql://third/db"}).ledger_url() == "postgresql://third/db"
 
 
+def test_a_variable_hides_the_file_of_its_other_name_too(secrets_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (secrets_folder / "github_review_app_id").write_text("12\n")
+    assert read_settings().github_app_id == "12"
+    monkeypatch.setenv("GITHUB_APP_ID", "")
+    assert read_settings().github_app_id is None
+
+
 def test_a_file_that_is_no_text_is_named_without_its_contents(secrets_folder: Path) -> None:
     (secrets_folder / "github_token").write_bytes(b"\xff" + SECRET.encode())
     with pytest.raises(SettingsError, match=f"^a secret in {secrets_folder} cannot be read: it is no text") as raised:
