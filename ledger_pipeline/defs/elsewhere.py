@@ -1,4 +1,5 @@
-"""What a run says of epochs that it was not asked for: a square is green when its week is in the ledger.
+"""What a run says of epochs that it was not asked for, and of those it read although it fails: a square is green when
+its week is in the ledger.
 
 A scan keeps every event it sees, and covers every week since the one it begins with. So it may give an epoch of
 another run new numbers, or bring in a week that nobody has asked for; both are told to Dagster at once, by the run that
@@ -62,10 +63,34 @@ def tell_of_other_epochs(
             )
             for window in windows_of_stream
         )
-        yield from _materialized_together(context, stream_key(stream), scope, metadata)
+        yield from materialized_together(context, stream_key(stream), scope, metadata)
     streams = [stream for spec in scope.sources for stream in spec.streams]
     read = {window: news.read[window] for window in news.windows(ACTIVITY_EVENTS, streams)}
     yield from tell_state(context, store, scope, read, now)
+
+
+def tell_of_what_was_read(
+    context: dg.AssetExecutionContext,
+    store: LedgerStore,
+    scope: Scope,
+    report: CollectReport,
+    metadata: Mapping[str, Mapping[EpochWindow, Metadata]],
+    now: datetime,
+) -> Iterator[dg.DagsterEvent]:
+    """Materialize of a run that fails what it has read of its own windows all the same, and check it.
+
+    `metadata` is what the materializations of each stream say.
+    """
+    for stream, of_windows in metadata.items():
+        read = ((window, said) for window, said in of_windows.items() if report.has_read(window, [stream]))
+        yield from materialized_together(context, stream_key(stream), scope, read)
+    candidates = [window for window in report.windows if report.has_read(window, report.streams)]
+    whole = {
+        window: completeness
+        for window, completeness in window_completeness(store, scope, candidates).items()
+        if all(part.stream in report.streams or _is_read_to_its_end(window, part) for part in completeness.parts)
+    }
+    yield from tell_state(context, store, scope, whole, now)
 
 
 @dataclass(frozen=True)
@@ -106,7 +131,7 @@ def tell_state(
     if not read:
         return
     held = held_metadata(store, scope, read, now, context.run.tags)
-    yield from _materialized_together(context, ACTIVITY_EVENTS, scope, held)
+    yield from materialized_together(context, ACTIVITY_EVENTS, scope, held)
     rejections = store.unsettled_rejections(scope.scope_id, list(read))
     results = partition_results(context.instance, scope, read, rejections, frozenset(DESCRIPTIONS), now)
     yield from told_together(context, results)
@@ -148,7 +173,7 @@ def refuse_never_read(scope: Scope, completeness: Iterable[Completeness]) -> Non
     )
 
 
-def _materialized_together(
+def materialized_together(
     context: dg.AssetExecutionContext,
     asset_key: dg.AssetKey,
     scope: Scope,

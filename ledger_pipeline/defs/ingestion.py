@@ -6,16 +6,23 @@ window costs no request.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import dagster as dg
 
-from ledger_pipeline.core.errors import CollectionFailed, ConfigurationError, SourceError
+from ledger_pipeline.core.errors import CollectionFailed, ConfigurationError, StoreError
 from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.core.partition_runs import SCOPE_ID_TAG, deployment_labels
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.defs.elsewhere import held_metadata, refuse_never_read, tell_of_other_epochs, tell_state
+from ledger_pipeline.defs.elsewhere import (
+    held_metadata,
+    refuse_never_read,
+    tell_of_other_epochs,
+    tell_of_what_was_read,
+    tell_state,
+)
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.metadata import Metadata, stream_metadata
@@ -36,9 +43,10 @@ from ledger_pipeline.defs.retries import remember_retry
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE, Completeness, window_completeness
 from ledger_pipeline.pipeline.epochs import close_due_epochs
+from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.pipeline.unread import unread_summary
 from ledger_pipeline.sources.stopping import StopSignal
-from ledger_pipeline.store.port import UnsettledRejections
+from ledger_pipeline.store.port import LedgerStore, UnsettledRejections
 
 GROUP = "ingestion"
 OWNERS = ["team:ledger"]
@@ -91,88 +99,118 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[ProgressListener],
     ) -> Iterator[dg.MaterializeResult[None] | dg.DagsterEvent]:
         streams = [stream for stream in GITHUB_STREAMS if stream_key(stream) in context.selected_asset_keys]
-        collected: set[str] = set()
-        failures: list[SourceError] = []
+        collected: list[_Collected] = []
+        failed: Exception | None = None
         stop = StopSignal()
         with domain_failures(), ledger.open() as store, github.open(stop) as source:
-            for scope, windows in scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now()):
-                _refuse_stranger(scope, context.run.tags.get(SCOPE_ID_TAG))
-                report = collect(
-                    source,
-                    store,
-                    scope,
-                    windows,
-                    streams=streams,
-                    full_refresh=config.full_refresh,
-                    concurrency=settings.read().github_concurrency,
-                    stop=stop,
-                    on_estimate=lambda estimate: progress.on_estimate(context.log, estimate),
-                    on_progress=lambda scan: progress.on_page(context.log, scan),
-                )
-                for asked, answered in report.renamed.items():
-                    context.log.warning(
-                        plain_message(f"{asked} is {answered} now: name it so in source_refs; nobody is paid twice")
+            try:
+                for scope, windows in scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now()):
+                    _refuse_stranger(scope, context.run.tags.get(SCOPE_ID_TAG))
+                    report = collect(
+                        source,
+                        store,
+                        scope,
+                        windows,
+                        streams=streams,
+                        full_refresh=config.full_refresh,
+                        concurrency=settings.read().github_concurrency,
+                        stop=stop,
+                        on_estimate=lambda estimate: progress.on_estimate(context.log, estimate),
+                        on_progress=lambda scan: progress.on_page(context.log, scan),
                     )
-                for asked, (before, now_id) in report.replaced.items():
-                    context.log.warning(
-                        f"{plain_text(asked)} was repository {before} and is repository {now_id} now: it is read anew, "
-                        "back to the oldest open epoch; where the one before goes on under another name, add that to "
-                        "source_refs"
-                    )
-                for asked in report.read_back:
-                    context.log.warning(
-                        plain_message(f"{asked}: items came back with an old update; open epochs are read once more")
-                    )
-                if report.unread:
-                    context.log.warning(plain_message(unread_summary(report.unread)))
-                # Before what failed, which people are to see last.
-                yield from tell_of_other_epochs(context, store, source.name, scope, report, clock.now())
-                if report.failures:
-                    # `activity_events` is not reached in this run, so its check is told from here.
-                    failed_partitions = source_scopes_failed(context.instance, scope, report.windows, report.failures)
-                    yield from told_together(context, failed_partitions)
-                    failures += report.failures
-                receipts = receipts_by_partition(store.receipts(scope.scope_id, source.name, report.windows))
-                held = store.events_per_type(scope.scope_id, report.windows)
-                added = report.added_elsewhere()
-                for stream in report.streams:
-                    add_partition_metadata(
-                        context,
-                        stream_key(stream),
-                        {
-                            partition_key(window, scope): stream_metadata(
-                                report,
-                                window,
-                                stream,
-                                receipts.get((window, stream), []),
-                                held[window],
-                                added,
-                                context.run.tags,
-                            )
-                            for window in report.windows
-                        },
-                    )
-                # Where another scope of the run collects a stream that this one does not, this one turns green too.
-                for stream in set(streams).difference(report.streams):
-                    nothing: Metadata = {
-                        "asked": False,
-                        "not_collected": f"scope {scope.scope_key} does not collect {stream}",
-                    }
-                    add_partition_metadata(
-                        context,
-                        stream_key(stream),
-                        {partition_key(window, scope): nothing for window in report.windows},
-                    )
-                collected.update(report.streams)
-            if failures:
+                    _warn(context.log, report)
+                    said = _stream_metadata(store, source.name, scope, report, context.run.tags)
+                    collected.append(_Collected(scope, report, said))
+                    yield from tell_of_other_epochs(context, store, source.name, scope, report, clock.now())
+            except Exception as error:  # noqa: BLE001 (raised below, once what was read is told)
+                failed = error
+            failures = [failure for one in collected for failure in one.report.failures]
+            if failures and failed is None:
                 failed = CollectionFailed(failures)
                 remember_retry(context.instance, context.run.run_id, failed, clock.now())
+            if failed is not None:
+                yield from _told_of_what_was_read(context, store, collected, clock.now())
                 raise failed
+        for one in collected:
+            for stream, of_windows in one.said.items():
+                add_partition_metadata(
+                    context,
+                    stream_key(stream),
+                    {partition_key(window, one.scope): metadata for window, metadata in of_windows.items()},
+                )
+            # Where another scope of the run collects a stream that this one does not, this one turns green too.
+            for stream in set(streams).difference(one.said):
+                nothing: Metadata = {
+                    "asked": False,
+                    "not_collected": f"scope {one.scope.scope_key} does not collect {stream}",
+                }
+                add_partition_metadata(
+                    context,
+                    stream_key(stream),
+                    {partition_key(window, one.scope): nothing for window in one.report.windows},
+                )
         for stream in streams:
-            if stream in collected:
+            if any(stream in one.said for one in collected):
                 yield dg.MaterializeResult(asset_key=stream_key(stream))
 
     return github_activity
+
+
+@dataclass(frozen=True)
+class _Collected:
+    """A scope that was collected, and what the materialization of each stream and window is to say."""
+
+    scope: Scope
+    report: CollectReport
+    said: Mapping[str, Mapping[EpochWindow, Metadata]]
+
+
+def _stream_metadata(
+    store: LedgerStore, source: str, scope: Scope, report: CollectReport, run_tags: Mapping[str, str]
+) -> dict[str, dict[EpochWindow, Metadata]]:
+    receipts = receipts_by_partition(store.receipts(scope.scope_id, source, report.windows))
+    held = store.events_per_type(scope.scope_id, report.windows)
+    added = report.added_elsewhere()
+    return {
+        stream: {
+            window: stream_metadata(
+                report, window, stream, receipts.get((window, stream), []), held[window], added, run_tags
+            )
+            for window in report.windows
+        }
+        for stream in report.streams
+    }
+
+
+def _warn(log: dg.DagsterLogManager, report: CollectReport) -> None:
+    for asked, answered in report.renamed.items():
+        log.warning(plain_message(f"{asked} is {answered} now: name it so in source_refs; nobody is paid twice"))
+    for asked, (before, now_id) in report.replaced.items():
+        log.warning(
+            f"{plain_text(asked)} was repository {before} and is repository {now_id} now: it is read anew, "
+            "back to the oldest open epoch; where the one before goes on under another name, add that to "
+            "source_refs"
+        )
+    for asked in report.read_back:
+        log.warning(plain_message(f"{asked}: items came back with an old update; open epochs are read once more"))
+    if report.unread:
+        log.warning(plain_message(unread_summary(report.unread)))
+
+
+def _told_of_what_was_read(
+    context: dg.AssetExecutionContext, store: LedgerStore, collected: Sequence[_Collected], now: datetime
+) -> Iterator[dg.DagsterEvent]:
+    """What a run that fails has read all the same, and the checks of what it has not: nobody else of it tells them."""
+    for one in collected:
+        try:
+            yield from tell_of_what_was_read(context, store, one.scope, one.report, one.said, now)
+        except StoreError as error:  # what the run fails with is said all the same
+            context.log.warning(plain_message(f"not said of scope {one.scope.scope_key}, what was read: {error}"))
+    # People are to see last what failed.
+    for one in collected:
+        if one.report.failures:
+            failed = source_scopes_failed(context.instance, one.scope, one.report.windows, one.report.failures)
+            yield from told_together(context, failed)
 
 
 def _refuse_stranger(scope: Scope, asked_for: str | None) -> None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
+from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.finish import joined
 from ledger_pipeline.sources.port import RequestUsage, ScanPage, UpdateSpan
 from ledger_pipeline.store.port import REJECTED, AppendOutcome, Cursor, StoredUnread
@@ -87,6 +88,15 @@ class SourceScopeReport:
         """The name the source answers by now, where it is not the one that was asked for (case apart)."""
         name = self.source_scope_name
         return name if name is not None and name.casefold() != self.source_scope.casefold() else None
+
+    def has_read(self, window: EpochWindow, stream: str) -> bool:
+        """Whether `stream` of `window` is read: to its end, or as far as there was anything to read by now."""
+        before, after = self.before.get(stream), self.after.get(stream)
+        if self.failure is None:
+            return True
+        if after is None or after.covered_from is None or after.covered_from > window.start:
+            return False
+        return after != before or after.watermark >= shown_whole_at(window)
 
     def fail(self, failure: SourceError) -> None:
         """Note why the source_scope could not be brought up to date."""
@@ -201,6 +211,10 @@ class CollectReport:
                 if window not in asked and tally.new:
                     added[window] += tally.new
         return dict(sorted(added.items()))
+
+    def has_read(self, window: EpochWindow, streams: Iterable[str]) -> bool:
+        """Whether `streams` of `window` are in the ledger as far as they can be now, whatever failed beside them."""
+        return all(part.has_read(window, stream) for part in self.source_scopes for stream in streams)
 
     def complete_until(self, streams: Iterable[str]) -> datetime | None:
         """Up to when every source_scope's `streams` are read; None when one of them never was."""

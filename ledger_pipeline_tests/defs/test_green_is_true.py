@@ -8,13 +8,15 @@ import pytest
 from dagster._core.storage.event_log import InMemoryEventLogStorage
 
 from ledger_pipeline.core.partition_runs import SCOPE_ID_TAG
+from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
+from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
 from ledger_pipeline.defs.settlement_sensors import proposals
-from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.faults import Failure, Forbidden
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, window
-from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec
+from ledger_pipeline_tests.defs.deployment import Deployment, write_project, write_repo_spec
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, merged, repository, world
 
 HOUR = timedelta(hours=1)
@@ -51,6 +53,42 @@ def test_a_week_of_which_one_repository_was_never_read_is_refused_by_its_name(de
         deployment.materialize_asset("activity_events", f"{LAST}|default")
     )
     assert deployment.materialized("activity_events") == set()
+
+
+def test_streams_that_were_read_are_green_beside_one_that_is_forbidden(deployment: Deployment) -> None:
+    deployment.github.replace_world(world(merged(1, window(LAST).start + HOUR)))
+    deployment.github.faults.for_repository(NAME, Forbidden("issues"))
+    assert not deployment.materialize(LAST, RUNNING).success
+    for asset in ASSETS[:2]:
+        assert deployment.materialized(asset) == squares(LAST, RUNNING)
+    assert deployment.metadata(PULL_REQUESTS, f"{LAST}|default")["in_ledger"] == 1
+    for asset in ASSETS[2:]:
+        assert deployment.materialized(asset) == set()
+    assert not deployment.check_evaluation(EVERY_SOURCE_SCOPE_READ, f"{LAST}|default").passed
+
+
+def test_a_week_that_was_read_before_and_is_refused_now_is_green_only_where_it_was_read_to_its_end(
+    deployment: Deployment,
+) -> None:
+    deployment.set_clock(window(LAST).start + HOUR)
+    assert deployment.materialize(BETWEEN, LAST).success
+    deployment.instance.wipe_assets([dg.AssetKey(PULL_REQUESTS)])
+    deployment.set_clock(window(RUNNING).start + HOUR)
+    deployment.github.faults.for_repository(NAME, Failure.NOT_FOUND)
+    assert not deployment.materialize(BETWEEN, LAST).success
+    assert deployment.materialized(PULL_REQUESTS) == squares(BETWEEN)
+
+
+def test_a_scope_that_was_read_is_green_although_the_run_then_fails_at_another(deployment: Deployment) -> None:
+    write_project(deployment.folder, "website", NAME)
+    week = window(LAST)
+    fortnight = EpochWindow(week.start - 7 * 24 * HOUR, week.end)
+    deployment.ledger.ensure_epochs(OTHER_SCOPE_ID, [fortnight], DEFAULT_WEIGHTS_MILLI)
+    result = deployment.materialize(LAST, last_scope="website")
+    assert "covers part of it" in problem(result)
+    for asset in ASSETS:
+        assert deployment.materialized(asset) == squares(LAST)
+    assert deployment.check_evaluation(EVERY_SOURCE_SCOPE_READ, f"{LAST}|default").passed
 
 
 def test_a_week_that_was_read_shows_its_numbers_anew_from_its_own_page(deployment: Deployment) -> None:

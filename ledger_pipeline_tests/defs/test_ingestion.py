@@ -199,9 +199,15 @@ def test_a_missing_repository_of_one_scope_is_red_on_its_partitions_and_the_othe
     [failed] = result.filter_events(lambda event: event.is_step_failure)
     assert failed.step_failure_data.user_failure_data is not None
     assert missing in (failed.step_failure_data.user_failure_data.description or "")
+    green = "website" if red == "default" else "default"
+    epochs = ("2026-02-09", "2026-02-16")
     assert {(each.partition, each.passed) for each in result.get_asset_check_evaluations()} == {
-        (f"{epoch}|{red}", False) for epoch in ("2026-02-09", "2026-02-16")
+        (f"{epoch}|{scope}", scope == green) for epoch in epochs for scope in (red, green)
     }
+    for asset in (PULL_REQUESTS, ["github", "reviews"], ["github", "issues"], "activity_events"):
+        assert two_scopes.materialized(asset) == {f"{epoch}|{green}" for epoch in epochs}
+    assert two_scopes.metadata(PULL_REQUESTS, f"2026-02-09|{green}")["new"] == 1
+    assert two_scopes.metadata("activity_events", f"2026-02-09|{green}")["events"] == 1
     stored = [len(list(two_scopes.ledger.events(other, window(epoch)))) for epoch in ("2026-02-09", "2026-02-16")]
     assert stored == [1, 1]
 
