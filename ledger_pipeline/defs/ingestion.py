@@ -260,7 +260,7 @@ def activity_events(partitions: dg.PartitionsDefinition, spec: RepoSpec) -> dg.A
                     closed = [epoch.window for epoch in close_due_epochs(store, scope)]
                     if closed:
                         context.log.info(f"closed for review: {_named(closed)} of {scope.scope_key}")
-                    held = held_metadata(store, scope, completeness, now, context.run.tags)
+                    held = held_metadata(context, store, scope, completeness, now)
                     add_partition_metadata(
                         context,
                         ACTIVITY_EVENTS,
