@@ -16,14 +16,14 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from ledger_pipeline.core.known_secrets import without_secrets
-from ledger_pipeline.core.partition_runs import (
+from ledger_pipeline.core.plain_text import plain_lines, plain_message
+from ledger_pipeline.dagster_contract import (
     PARTITION_TAG,
     RANGE_END_TAG,
     RANGE_START_TAG,
     WORKFLOW_ID_TAG,
     WORKFLOW_RUN_ID_TAG,
 )
-from ledger_pipeline.core.plain_text import plain_lines, plain_message
 
 PLAIN = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 FIELDS = "fields"

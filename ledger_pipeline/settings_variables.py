@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field,
 from pydantic_core import PydanticCustomError
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
-from ledger_pipeline.core.partition_runs import CODE_LOCATION
+from ledger_pipeline.dagster_contract import CODE_LOCATION
 
 PUBLIC_GITHUB_API_URL = "https://api.github.com"
 SECRETS_FOLDER = Path("/run/secrets")  # where containers find mounted secrets

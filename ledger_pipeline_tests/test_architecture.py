@@ -20,6 +20,7 @@ SOURCE = Path(ledger_pipeline.__file__).parent
 # A module imports only from the lines above its own, and from its own part.
 LAYERS = (
     {"core"},
+    {"dagster_contract"},
     {"logs"},
     {"repo_spec_shape"},
     {"repo_spec"},
@@ -46,6 +47,7 @@ NARROWER = {
     "epoch_page": ("core", "store.port", "store.settlement_port", "pipeline", "charts", "epoch_page"),
     "pipeline": (
         "core",
+        "dagster_contract",
         "wallets",
         "pipeline",
         "sources.port",
@@ -57,7 +59,17 @@ NARROWER = {
     "bindings_file": ("core", "store.settlement_port"),
     "wallets": ("core",),
     "temporal_bridge": (
-        *("core", "logs", "repo_spec", "settings", "sources", "store", "pipeline", "temporal_bridge"),
+        *(
+            "core",
+            "dagster_contract",
+            "logs",
+            "repo_spec",
+            "settings",
+            "sources",
+            "store",
+            "pipeline",
+            "temporal_bridge",
+        ),
         "verification",  # the root of what a statement follows from, which an approver signs
     ),
 }

@@ -33,7 +33,7 @@ from sqlalchemy import URL, make_url
 
 from ledger_pipeline.cli.app import run
 from ledger_pipeline.core.database_limits import DatabaseLimits
-from ledger_pipeline.core.partition_runs import CODE_LOCATION
+from ledger_pipeline.dagster_contract import CODE_LOCATION
 from ledger_pipeline.local.collection_run import CollectionRun, StreamRow
 from ledger_pipeline.local.environment import DAGSTER_YAML, EVENT_BATCH_SIZE
 from ledger_pipeline.settings import Settings

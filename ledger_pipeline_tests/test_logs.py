@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ledger_pipeline.core.partition_runs import RANGE_END_TAG, RANGE_START_TAG, WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG
+from ledger_pipeline.dagster_contract import RANGE_END_TAG, RANGE_START_TAG, WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG
 from ledger_pipeline.logs import FIELDS, JsonFormatter, about
 
 LOGS_TWO_LINES = """

@@ -3,7 +3,7 @@
 from ledger_pipeline.cli.ledger_access import LedgerAccess
 from ledger_pipeline.cli.output import note
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
-from ledger_pipeline.core.partition_runs import format_partition_key
+from ledger_pipeline.dagster_contract import format_partition_key
 
 
 def tell_dagster(access: LedgerAccess, epoch_name: str, command: str) -> None:

@@ -21,7 +21,7 @@ from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.defs.charts import chart_metadata, windows_to_draw
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.metadata import Metadata, digest_metadata, stream_metadata
-from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, latest_records, partition_results, told_together
+from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, partition_results, told_together
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.receipts import receipts_by_partition
 from ledger_pipeline.pipeline.completeness import Completeness, StreamReach, window_completeness
@@ -130,7 +130,7 @@ def tell_state(
     """Materialize `activity_events` of windows that are not of the run, as the ledger has them, and check them."""
     if not read:
         return
-    held = held_metadata(context, store, scope, read, now)
+    held = held_metadata(store, scope, read, now, context.run.tags)
     yield from materialized_together(context, ACTIVITY_EVENTS, scope, held)
     rejections = store.unsettled_rejections(scope.scope_id, list(read))
     results = partition_results(context.instance, scope, read, rejections, frozenset(DESCRIPTIONS), now)
@@ -138,25 +138,20 @@ def tell_state(
 
 
 def held_metadata(
-    context: dg.AssetExecutionContext,
     store: LedgerStore,
     scope: Scope,
     completeness: Mapping[EpochWindow, Completeness],
     now: datetime,
+    run_tags: Mapping[str, str],
 ) -> Iterator[tuple[EpochWindow, Metadata]]:
     """What the ledger holds of every window: numbers, and charts of the latest."""
     windows = list(completeness)
     epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
-    drawn = {window: partition_key(window, scope) for window in windows_to_draw(windows)}
-    records = latest_records(context.instance, ACTIVITY_EVENTS, list(drawn.values()))
-    shown = {key: record.asset_materialization for key, record in records.items()}
+    drawn = windows_to_draw(windows)
     for digest in store.digests(scope.scope_id, windows):
         window, epoch = digest.window, epochs.get(digest.window)
-        charts: Mapping[str, dg.MetadataValue] = {}
-        if window in drawn:
-            before = shown.get(drawn[window])
-            charts = chart_metadata(store, scope, window, epoch, before.metadata if before is not None else {})
-        numbers = digest_metadata(digest, epoch, scope.weights_milli, completeness[window], now, context.run.tags)
+        charts = chart_metadata(store, scope, window, epoch) if window in drawn else {}
+        numbers = digest_metadata(digest, epoch, scope.weights_milli, completeness[window], now, run_tags)
         yield window, {**numbers, **charts}
 
 

@@ -13,8 +13,8 @@ import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed, LedgerError
 from ledger_pipeline.core.known_secrets import without_secrets
-from ledger_pipeline.core.partition_runs import RETRY_AFTER_SECONDS, RETRYABLE
 from ledger_pipeline.core.plain_text import plain_message, plain_text
+from ledger_pipeline.dagster_contract import RETRY_AFTER_SECONDS, RETRYABLE
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.metadata import Metadata
 

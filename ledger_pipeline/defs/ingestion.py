@@ -12,10 +12,10 @@ import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed, ConfigurationError, StoreError
 from ledger_pipeline.core.events import GITHUB_STREAMS
-from ledger_pipeline.core.partition_runs import SCOPE_ID_TAG, deployment_labels
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.dagster_contract import SCOPE_ID_TAG, deployment_labels
 from ledger_pipeline.defs.elsewhere import (
     held_metadata,
     refuse_never_read,
@@ -260,7 +260,7 @@ def activity_events(partitions: dg.PartitionsDefinition, spec: RepoSpec) -> dg.A
                     closed = [epoch.window for epoch in close_due_epochs(store, scope)]
                     if closed:
                         context.log.info(f"closed for review: {_named(closed)} of {scope.scope_key}")
-                    held = held_metadata(context, store, scope, completeness, now)
+                    held = held_metadata(store, scope, completeness, now, context.run.tags)
                     add_partition_metadata(
                         context,
                         ACTIVITY_EVENTS,

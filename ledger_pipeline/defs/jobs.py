@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ledger_pipeline.core.partition_runs import (
+from ledger_pipeline.dagster_contract import (
     ALLOCATE_EPOCH_JOB,
     BACKFILL_JOB,
     COLLECT_EPOCH_JOB,

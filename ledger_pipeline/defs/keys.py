@@ -1,8 +1,8 @@
-"""The assets' names as Dagster's keys; the names themselves are in `core/partition_runs.py`."""
+"""The assets' names as Dagster's keys; the names themselves are in `dagster_contract.py`."""
 
 import dagster as dg
 
-from ledger_pipeline.core.partition_runs import (
+from ledger_pipeline.dagster_contract import (
     ACTIVITY_EVENTS_ASSET,
     ALLOCATIONS_ASSET,
     CURATION_ASSET,

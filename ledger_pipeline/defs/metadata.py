@@ -7,11 +7,21 @@ from typing import TypeAlias
 import dagster as dg
 
 from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM, STREAM_OF_EVENT_TYPE
-from ledger_pipeline.core.partition_runs import EPOCH_STATUS, RUN_UNREAD, TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_URL_TAG
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.unread import KIND_OF_STREAM
 from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.dagster_contract import (
+    BACKFILL_TAG,
+    EPOCH_STATUS,
+    RUN_UNREAD,
+    SCHEDULE_TAG,
+    SENSOR_TAG,
+    TRIGGER_TAG,
+    WORKFLOW_ID_TAG,
+    WORKFLOW_URL_TAG,
+    StreamCounts,
+)
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.receipts import receipts_table
 from ledger_pipeline.pipeline.completeness import Completeness
@@ -47,6 +57,16 @@ def stream_metadata(
     `held` are the window's events in the ledger by type, `elsewhere` is the report's `added_elsewhere`.
     """
     tally = report.tally(window, [stream])
+    counts = StreamCounts(
+        seen=tally.seen,
+        new=tally.new,
+        duplicate=tally.duplicate,
+        renamed=tally.outcomes[AppendOutcome.RENAMED],
+        skipped=tally.skipped.total(),
+        late=tally.outcomes[AppendOutcome.LATE],
+        replaced=tally.outcomes[AppendOutcome.REPLACED],
+        conflict=tally.outcomes[AppendOutcome.CONFLICT],
+    )
     until = report.complete_until([stream])
     in_ledger = held.get(EVENT_TYPE_OF_STREAM[stream], 0)
     kind = KIND_OF_STREAM[stream]
@@ -57,15 +77,8 @@ def stream_metadata(
         "in_ledger_before_this_run": in_ledger - tally.new,
         # False where coverage reached the whole window already: nothing was asked, so nothing can be seen.
         "asked": not report.asked_nothing,
-        "seen": tally.seen,
-        "new": tally.new,
-        "duplicate": tally.duplicate,
-        "renamed": tally.outcomes[AppendOutcome.RENAMED],
-        "skipped": tally.skipped.total(),
+        **counts.metadata(),
         "skipped_by_reason": plain.json(dict(sorted(tally.skipped.items()))),
-        "late": tally.outcomes[AppendOutcome.LATE],
-        "replaced": tally.outcomes[AppendOutcome.REPLACED],
-        "conflict": tally.outcomes[AppendOutcome.CONFLICT],
         "window_complete": until is not None and until >= shown_whole_at(window) and not unread,
         "unread": len(unread),
         "receipts": receipts_table(receipts),
@@ -132,9 +145,9 @@ def run_trigger(run_tags: Mapping[str, str]) -> str:
     """Who asked for the run, from its tags: what its launcher says, a Dagster schedule or backfill, or a person."""
     for tag, trigger in (
         (TRIGGER_TAG, run_tags.get(TRIGGER_TAG, "")),
-        ("dagster/schedule_name", "dagster schedule"),
-        ("dagster/sensor_name", "dagster sensor"),
-        ("dagster/backfill", "dagster backfill"),
+        (SCHEDULE_TAG, "dagster schedule"),
+        (SENSOR_TAG, "dagster sensor"),
+        (BACKFILL_TAG, "dagster backfill"),
     ):
         if tag in run_tags:
             return plain_text(trigger)

@@ -190,18 +190,6 @@ def check_outputs(context: dg.AssetExecutionContext | dg.AssetCheckExecutionCont
 def latest_materializations(
     instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Sequence[str]
 ) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
-    """The latest materialization of each partition, as what a check points at."""
-    return {
-        key: AssetCheckEvaluationTargetMaterializationData(
-            storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
-        )
-        for key, record in latest_records(instance, asset_key, keys).items()
-    }
-
-
-def latest_records(
-    instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Sequence[str]
-) -> dict[str, dg.EventLogRecord]:
     """The latest materialization of each partition, in two queries for all of them."""
     latest = instance.get_latest_storage_id_by_partition(
         asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(map(str, keys))
@@ -210,7 +198,13 @@ def latest_records(
         return {}
     filtered = dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=list(latest.values()))
     records = instance.fetch_materializations(filtered, limit=len(latest)).records
-    return {record.partition_key: record for record in records if record.partition_key is not None}
+    return {
+        record.partition_key: AssetCheckEvaluationTargetMaterializationData(
+            storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+        )
+        for record in records
+        if record.partition_key is not None
+    }
 
 
 def _advice(found: UnsettledRejections) -> str:

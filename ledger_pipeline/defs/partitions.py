@@ -1,4 +1,4 @@
-"""Epoch windows x scopes as Dagster's partitions; how a key is spelt is in `core/partition_runs.py`."""
+"""Epoch windows x scopes as Dagster's partitions; how a key is spelt is in `dagster_contract.py`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -7,7 +7,9 @@ import dagster as dg
 from dagster._core.definitions.partitions.subset.default import DefaultPartitionsSubset
 
 from ledger_pipeline.core.errors import WindowError
-from ledger_pipeline.core.partition_runs import (
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, EpochWindow, parse_epoch_key
+from ledger_pipeline.dagster_contract import (
     EPOCH_DIMENSION,
     RANGE_END_TAG,
     RANGE_START_TAG,
@@ -15,8 +17,6 @@ from ledger_pipeline.core.partition_runs import (
     parse_partition_key,
     partition_tags,
 )
-from ledger_pipeline.core.spec import RepoSpec, Scope
-from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, EpochWindow, parse_epoch_key
 
 # Cron knows no "every second week": the weeks between are excluded one by one, up to here, where the grid ends.
 LONG_EPOCHS_END = datetime(2050, 1, 1, tzinfo=UTC)

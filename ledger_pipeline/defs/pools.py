@@ -10,7 +10,7 @@ from dagster import DagsterRun, QueuedRunCoordinator, SubmitRunContext
 from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG, RETRY_STRATEGY_TAG
 
-from ledger_pipeline.core.partition_runs import SCOPE_TAG, scope_of_run
+from ledger_pipeline.dagster_contract import SCOPE_TAG, scope_of_run
 
 GITHUB_POOL = "github"
 

@@ -11,7 +11,7 @@ from math import ceil
 import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed
-from ledger_pipeline.core.partition_runs import (
+from ledger_pipeline.dagster_contract import (
     BACKFILL_JOB,
     COLLECT_EPOCH_JOB,
     PARTITION_TAG,

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from ledger_pipeline.core.partition_runs import (
+from ledger_pipeline.dagster_contract import (
     WORKFLOW_ID_TAG,
     WORKFLOW_RUN_ID_TAG,
     first_and_last_partition,

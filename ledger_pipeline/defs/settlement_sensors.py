@@ -11,10 +11,10 @@ from uuid import UUID
 import dagster as dg
 
 from ledger_pipeline.core.errors import LedgerError, UnknownScope, WindowError
-from ledger_pipeline.core.partition_runs import parse_partition_key
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow, parse_epoch_key, span
+from ledger_pipeline.dagster_contract import parse_partition_key
 from ledger_pipeline.defs.jobs import allocate_epoch, state_payouts
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partitions import partition_key, partition_range_tags, partition_run

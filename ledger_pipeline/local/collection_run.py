@@ -12,9 +12,9 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
 from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM, STREAM_OF_EVENT_TYPE
-from ledger_pipeline.core.partition_runs import EPOCH_DIMENSION, TRIGGER_TAG
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.dagster_contract import EPOCH_DIMENSION, RUN_UNREAD, TRIGGER_TAG, StreamCounts
 from ledger_pipeline.definitions import build_defs
 from ledger_pipeline.defs.jobs import collect_epoch
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
@@ -178,7 +178,7 @@ def _recorded(
         problem=CANCELED if canceled else None if result.success else _problem(result),
         api_requests=_number(first, "run_api_requests") if first else 0,
         api_points=_number(first, "run_api_points") if first else 0,
-        unread=str(first.metadata["run_left_unread"].value) if first and "run_left_unread" in first.metadata else None,
+        unread=str(first.metadata[RUN_UNREAD].value) if first and RUN_UNREAD in first.metadata else None,
         streams=sorted(streams, key=lambda row: row.epoch),
         digests=sorted(
             (_digest_row(found, scope) for found in materializations if found.asset_key == ACTIVITY_EVENTS),
@@ -189,7 +189,9 @@ def _recorded(
 
 
 def _stream_row(found: dg.AssetMaterialization, stream: str, scope: Scope) -> StreamRow:
-    cursors = found.metadata["cursors"].value.records  # type: ignore[union-attr]
+    counts = StreamCounts.of_metadata({label: value.value for label, value in found.metadata.items()})
+    cursors = found.metadata["cursors"]
+    assert isinstance(cursors, dg.TableMetadataValue)  # noqa: S101 (as `stream_metadata` writes it)
     return StreamRow(
         epoch=_epoch(found),
         scope=scope.scope_key,
@@ -197,12 +199,12 @@ def _stream_row(found: dg.AssetMaterialization, stream: str, scope: Scope) -> St
         in_ledger_before=_number(found, "in_ledger_before_this_run"),
         in_ledger=_number(found, "in_ledger"),
         asked=bool(found.metadata["asked"].value),
-        seen=_number(found, "seen"),
-        new=_number(found, "new"),
-        duplicate=_number(found, "duplicate"),
-        skipped=_number(found, "skipped"),
-        rejected=_number(found, "late") + _number(found, "conflict"),
-        cursor=min(str(record.data["cursor_to"]) for record in cursors),
+        seen=counts.seen,
+        new=counts.new,
+        duplicate=counts.duplicate,
+        skipped=counts.skipped,
+        rejected=counts.rejected,
+        cursor=min(str(record.data["cursor_to"]) for record in cursors.records),
         window_complete=bool(found.metadata["window_complete"].value),
         run_api_requests=_number(found, "run_api_requests"),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import requests
 
-from ledger_pipeline.core.partition_runs import CODE_LOCATION
+from ledger_pipeline.dagster_contract import CODE_LOCATION
 from ledger_pipeline.local.processes import ChildProcess, child_process, free_port, listens, wait_until_answering
 
 START_TIMEOUT_SECONDS = 120

@@ -6,7 +6,8 @@ Plain JSON by the step's asset, with text as `plain_text` has it; the assets' ow
 from collections.abc import Mapping
 
 from ledger_pipeline.core.hashing import Json
-from ledger_pipeline.core.partition_runs import (
+from ledger_pipeline.core.plain_text import plain_message, plain_text
+from ledger_pipeline.dagster_contract import (
     ALLOCATIONS_ASSET,
     CURATION_ASSET,
     EPOCH_ASSET,
@@ -14,7 +15,6 @@ from ledger_pipeline.core.partition_runs import (
     POOL_ASSET,
     STATEMENT_ASSET,
 )
-from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.pipeline.contributions import percent_text, units_text
 from ledger_pipeline.pipeline.review import Review
 from ledger_pipeline.store.settlement_port import CurationSummary

@@ -139,7 +139,7 @@ class CollectEpochPayload(Wire):
     input: CollectEpochInput
 
 
-class StreamCounts(Wire):
+class StreamCountsWire(Wire):
     """What a collection saw of one stream in the epoch."""
 
     seen: int
@@ -166,7 +166,7 @@ class CollectEpochResult(Wire):
     dagster_run_id: str | None = None
     dagster_run_url: str | None = None
     attached: bool = False
-    streams: dict[str, StreamCounts] = {}
+    streams: dict[str, StreamCountsWire] = {}
     drift: tuple[str, ...] = ()
     unread: str | None = None
 
@@ -228,7 +228,7 @@ class MaterializeOutput(Wire):
     url: str
     attached: bool
     epoch_status: str | None
-    streams: dict[str, StreamCounts]
+    streams: dict[str, StreamCountsWire]
     unread: str | None = None
 
 

@@ -24,8 +24,8 @@ from dagster._core.events import DagsterEvent, DagsterEventType, StepMaterializa
 from dagster._core.events.log import EventLogEntry
 from playwright.sync_api import Browser, sync_playwright
 
-from ledger_pipeline.core.partition_runs import CODE_LOCATION, COLLECT_EPOCH_JOB, format_partition_key, partition_tags
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
+from ledger_pipeline.dagster_contract import CODE_LOCATION, COLLECT_EPOCH_JOB, format_partition_key, partition_tags
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.local.dagster_services import dagster_services
 from ledger_pipeline.local.environment import dagster_home, overridden

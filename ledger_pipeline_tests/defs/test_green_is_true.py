@@ -7,9 +7,9 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log import InMemoryEventLogStorage
 
-from ledger_pipeline.core.partition_runs import SCOPE_ID_TAG
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.dagster_contract import SCOPE_ID_TAG
 from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
 from ledger_pipeline.defs.settlement_sensors import proposals
 from ledger_pipeline.sources.simulator.faults import Failure, Forbidden

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import UnknownScope, WindowError
-from ledger_pipeline.core.partition_runs import RANGE_END_TAG, RANGE_START_TAG, covers_partition, scope_of_run
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.dagster_contract import RANGE_END_TAG, RANGE_START_TAG, covers_partition, scope_of_run
 from ledger_pipeline.defs.partitions import (
     LONG_EPOCHS_END,
     activity_partitions,

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ledger_pipeline.core.partition_runs import (
+from ledger_pipeline.dagster_contract import (
     RANGE_END_TAG,
     RANGE_START_TAG,
     RETRY_AT_TAG,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from ledger_pipeline.core.partition_runs import ALLOCATE_EPOCH_JOB, STATE_PAYOUTS_JOB
+from ledger_pipeline.dagster_contract import ALLOCATE_EPOCH_JOB, STATE_PAYOUTS_JOB
 from ledger_pipeline.defs.checks import COUNTS_MATCH_GITHUB
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, EPOCH, EPOCH_ALLOCATIONS, PAYOUT_STATEMENT, stream_key
 from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, NOTHING_REJECTED

@@ -16,7 +16,7 @@ from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 from sqlalchemy import make_url
 
-from ledger_pipeline.core.partition_runs import CODE_LOCATION, SCOPE_TAG
+from ledger_pipeline.dagster_contract import CODE_LOCATION, SCOPE_TAG
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.pools import GITHUB_POOL
 from ledger_pipeline.local.environment import DAGSTER_YAML

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine
 
-from ledger_pipeline.core.partition_runs import WORKFLOW_ID_TAG
+from ledger_pipeline.dagster_contract import WORKFLOW_ID_TAG
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.run_log import LOGGER
 from ledger_pipeline.defs.sensors import closed_epochs, log_failed_runs, log_succeeded_runs

@@ -15,7 +15,7 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.backfill import execute_backfill_iteration
 from dagster_graphql.test.utils import execute_dagster_graphql
 
-from ledger_pipeline.core.partition_runs import CODE_LOCATION
+from ledger_pipeline.dagster_contract import CODE_LOCATION
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline_tests.defs.deployment import Deployment
 

@@ -20,8 +20,8 @@ from typing import Any
 from sqlalchemy import make_url
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
-from ledger_pipeline.core.partition_runs import partition_tags
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.dagster_contract import partition_tags
 from ledger_pipeline.local.embedded_temporal import embedded_temporal
 from ledger_pipeline.sources.simulator.faults import Failure, Slow
 from ledger_pipeline.store import migrations

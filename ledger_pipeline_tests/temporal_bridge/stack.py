@@ -21,8 +21,8 @@ import requests
 from sqlalchemy import Engine, make_url
 from temporalio.client import Client, WorkflowHandle
 
-from ledger_pipeline.core.partition_runs import COLLECT_EPOCH_JOB, partition_tags
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.dagster_contract import COLLECT_EPOCH_JOB, partition_tags
 from ledger_pipeline.local.dagster_services import DagsterServices, dagster_services
 from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.local.environment import DAGSTER_YAML

@@ -45,6 +45,7 @@ from ledger_pipeline_tests.builders import (
 from ledger_pipeline_tests.postgres import fresh_database, set_status
 from ledger_pipeline_tests.sources.github.github_source import github_source
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, repository, review, world
+from ledger_pipeline_tests.temporal import run_activity
 from ledger_pipeline_tests.temporal_bridge.ledger_tables import differences, read_tables
 
 NOW = instant("2026-02-18T12:00")
@@ -105,7 +106,7 @@ class Calls:
 
     def __call__(self, name: str, argument: Any = None) -> Any:
         [activity] = [each for each in self.of.activities if _name(each) == name]
-        answer = asyncio.run(self.environment.run(activity, json.loads(json.dumps(argument))))
+        answer = asyncio.run(run_activity(self.environment, activity, json.loads(json.dumps(argument))))
         return json.loads(json.dumps(answer))
 
     def refusal(self, name: str, argument: Any) -> ApplicationError:

@@ -12,8 +12,8 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
-from ledger_pipeline.core.partition_runs import TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG, partition_tags
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
+from ledger_pipeline.dagster_contract import TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG, partition_tags
 from ledger_pipeline.local.embedded_temporal import temporal_command
 from ledger_pipeline.sources.simulator.faults import Failure, NullItem, SecondaryLimit, Slow
 from ledger_pipeline.store.port import EpochStatus

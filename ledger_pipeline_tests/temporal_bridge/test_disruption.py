@@ -24,8 +24,8 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import ActivityEnvironment
 
-from ledger_pipeline.core.partition_runs import WORKFLOW_RUN_ID_TAG, partition_tags
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
+from ledger_pipeline.dagster_contract import WORKFLOW_RUN_ID_TAG, partition_tags
 from ledger_pipeline.local.dagster_services import dagster_webserver
 from ledger_pipeline.local.embedded_temporal import TemporalServer, embedded_temporal
 from ledger_pipeline.local.processes import free_port
@@ -36,6 +36,7 @@ from ledger_pipeline.temporal_bridge.contract import RUN_CANCELED, MaterializeOu
 from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
 from ledger_pipeline_tests.builders import SCOPE_ID
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
+from ledger_pipeline_tests.temporal import run_activity
 from ledger_pipeline_tests.temporal_bridge.conftest import register_namespace
 from ledger_pipeline_tests.temporal_bridge.stack import (
     Stack,
@@ -170,7 +171,7 @@ def attempt(stack: Stack, week: EpochWindow, workflow_run_id: str, *told: dict[s
         )
         with closing(WorkerThreads()) as threads:
             activities = PartitionActivities(stack.dagster, client, lambda *_: None, threads)
-            return await environment.run(activities.materialize_partition, payload)
+            return await run_activity(environment, activities.materialize_partition, payload)
 
     return with_client(stack, run)
 

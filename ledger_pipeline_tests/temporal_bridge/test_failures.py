@@ -4,7 +4,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.converter import DefaultPayloadConverter
 
 from ledger_pipeline.core.known_secrets import WITHHELD, keep_secret
-from ledger_pipeline.temporal_bridge.failures import FailuresWithoutSecrets
+from ledger_pipeline.temporal_bridge.connection import FailuresWithoutSecrets
 
 SECRET = "ghp-marked-for-temporal"
 

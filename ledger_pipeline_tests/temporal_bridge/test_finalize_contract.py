@@ -20,6 +20,7 @@ from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.pipeline.test_chain import twin
 from ledger_pipeline_tests.pipeline.test_signed_inputs import about_inputs, facts
 from ledger_pipeline_tests.store.settlement import APPROVER, APPROVERS, POOL, SECOND_APPROVER, reviewed
+from ledger_pipeline_tests.temporal import run_activity
 
 
 def test_each_signature_has_a_workflow_of_its_own_whatever_its_spelling() -> None:
@@ -59,7 +60,7 @@ def test_a_payload_may_bring_a_signature_of_the_inputs(ledger: PostgresLedger) -
         activities = FinalizeActivities(books.spec, ledger, threads.settling)
 
         async def twice() -> list[dict[str, Any]]:
-            return [await ActivityEnvironment().run(activities.finalize_epoch, payload) for _ in range(2)]
+            return [await run_activity(ActivityEnvironment(), activities.finalize_epoch, payload) for _ in range(2)]
 
         made, again = asyncio.run(twice())
     assert made["statementId"] == again["statementId"]
@@ -72,7 +73,7 @@ def test_a_payload_may_accept_what_the_epoch_closed_with(ledger: PostgresLedger)
     edited = books.with_scope(base_issuance_credits=POOL + 1)
     with closing(WorkerThreads()) as threads:
         activities = FinalizeActivities(edited.spec, ledger, threads.settling)
-        made = asyncio.run(ActivityEnvironment().run(activities.finalize_epoch, payload))
+        made = asyncio.run(run_activity(ActivityEnvironment(), activities.finalize_epoch, payload))
     assert made["poolTotalCredits"] == str(POOL)
 
 

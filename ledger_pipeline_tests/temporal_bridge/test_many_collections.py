@@ -15,8 +15,8 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import CancelledError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from ledger_pipeline.core.partition_runs import COLLECT_EPOCH_JOB
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.dagster_contract import COLLECT_EPOCH_JOB
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.temporal_bridge.collection.dagster_answers import DagsterRun

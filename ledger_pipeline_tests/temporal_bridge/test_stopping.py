@@ -8,7 +8,7 @@ import requests
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
-from ledger_pipeline.core.partition_runs import partition_tags
+from ledger_pipeline.dagster_contract import partition_tags
 from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.sources.simulator.faults import Asked, Slow
 from ledger_pipeline_tests.builders import SCOPE_ID

@@ -10,13 +10,13 @@ import pytest
 import requests
 from dagster_graphql import DagsterGraphQLClient
 
-from ledger_pipeline.core.partition_runs import (
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.dagster_contract import (
     ALLOCATE_EPOCH_JOB,
     STATE_PAYOUTS_JOB,
     format_partition_key,
     partition_tags,
 )
-from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline_tests.builders import SCOPE_ID
 from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.sources.simulator.worlds import ANA

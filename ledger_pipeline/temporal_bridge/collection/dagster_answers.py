@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ledger_pipeline.core.partition_runs import (
+from ledger_pipeline.dagster_contract import (
     PARENT_RUN_TAG,
     RETRY_AT_TAG,
     RETRY_NUMBER_TAG,

@@ -16,14 +16,14 @@ from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
-from ledger_pipeline.core.partition_runs import (
+from ledger_pipeline.core.spec import RepoSpec
+from ledger_pipeline.dagster_contract import (
     ACTIVITY_EVENTS_ASSET,
     COLLECT_EPOCH_JOB,
     REPOSITORY,
     REPOSITORY_TAG,
     deployment_labels,
 )
-from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.collection.dagster_answers import (
     DAEMONS,

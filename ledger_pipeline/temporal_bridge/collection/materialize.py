@@ -19,7 +19,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from ledger_pipeline.core.errors import DagsterUnavailable
-from ledger_pipeline.core.partition_runs import (
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.dagster_contract import (
     ACTIVITY_EVENTS_ASSET,
     COLLECT_EPOCH_JOB,
     EPOCH_STATUS,
@@ -30,11 +31,11 @@ from ledger_pipeline.core.partition_runs import (
     TRIGGER_TAG,
     WILL_RETRY_TAG,
     WORKFLOW_URL_TAG,
+    StreamCounts,
     covers_partition,
     format_partition_key,
     partition_tags,
 )
-from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.temporal_bridge.collection.dagster_answers import CANCELED, FAILURE, SUCCESS, DagsterRun
 from ledger_pipeline.temporal_bridge.collection.dagster_client import DagsterClient
 from ledger_pipeline.temporal_bridge.collection.own_runs import OwnRuns, RunHeartbeat
@@ -49,10 +50,9 @@ from ledger_pipeline.temporal_bridge.contract import (
     DagsterRunFound,
     MaterializeInput,
     MaterializeOutput,
-    StreamCounts,
+    StreamCountsWire,
     parse,
 )
-from ledger_pipeline.temporal_bridge.failures import domain_failures
 from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
 
 TRIGGER = "temporal"
@@ -100,19 +100,18 @@ class PartitionActivities:
         Dagster does not answer. Canceled, it ends and leaves the run to
         `cancelPartitionRun`, which a workflow calls then.
         """
-        with domain_failures():
-            request, own = parse(MaterializeInput, payload), OwnRuns(self._dagster, self._threads.watching)
-            beat = RunHeartbeat()
-            beating = asyncio.create_task(beat.keep_on())
-            self._waiting += 1
-            try:
-                return await self._materialize(request, own, beat)
-            except asyncio.CancelledError:
-                _refuse_shutdown()
-                raise
-            finally:
-                self._waiting -= 1
-                beating.cancel()
+        request, own = parse(MaterializeInput, payload), OwnRuns(self._dagster, self._threads.watching)
+        beat = RunHeartbeat()
+        beating = asyncio.create_task(beat.keep_on())
+        self._waiting += 1
+        try:
+            return await self._materialize(request, own, beat)
+        except asyncio.CancelledError:
+            _refuse_shutdown()
+            raise
+        finally:
+            self._waiting -= 1
+            beating.cancel()
 
     @activity.defn(name=CANCEL_PARTITION_RUN)
     async def cancel_partition_run(self) -> None:
@@ -120,13 +119,12 @@ class PartitionActivities:
 
         Fails with a retryable failure while Dagster does not answer, or a run takes over CANCEL_SECONDS to end.
         """
-        with domain_failures():
-            own = OwnRuns(self._dagster, self._threads.canceling)
-            deadline = time.monotonic() + CANCEL_SECONDS
-            while await own.cancel():
-                if time.monotonic() > deadline:
-                    raise DagsterUnavailable(f"the Dagster run of workflow {own.workflow_id} is being canceled still")
-                await asyncio.sleep(POLL_SECONDS)
+        own = OwnRuns(self._dagster, self._threads.canceling)
+        deadline = time.monotonic() + CANCEL_SECONDS
+        while await own.cancel():
+            if time.monotonic() > deadline:
+                raise DagsterUnavailable(f"the Dagster run of workflow {own.workflow_id} is being canceled still")
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _materialize(self, request: MaterializeInput, own: OwnRuns, beat: RunHeartbeat) -> MaterializeOutput:
         while True:
@@ -285,12 +283,12 @@ def _materializes_all(run: DagsterRun) -> bool:
     return {ACTIVITY_EVENTS_ASSET, *STREAM_ASSETS.values()} <= run.assets
 
 
-def _counts(metadata: Any) -> StreamCounts:
-    number = {name: int(metadata.get(name, 0)) for name in ("seen", "new", "duplicate", "skipped", "late", "conflict")}
-    return StreamCounts(
-        seen=number["seen"],
-        new=number["new"],
-        duplicate=number["duplicate"],
-        skipped=number["skipped"],
-        rejected=number["late"] + number["conflict"],
+def _counts(metadata: Mapping[str, int | str]) -> StreamCountsWire:
+    counts = StreamCounts.of_metadata(metadata)
+    return StreamCountsWire(
+        seen=counts.seen,
+        new=counts.new,
+        duplicate=counts.duplicate,
+        skipped=counts.skipped,
+        rejected=counts.rejected,
     )

@@ -7,7 +7,7 @@ from typing import Any
 from temporalio import activity
 
 from ledger_pipeline.core.errors import DagsterError
-from ledger_pipeline.core.partition_runs import WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG
+from ledger_pipeline.dagster_contract import WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG
 from ledger_pipeline.temporal_bridge.collection.dagster_answers import DagsterRun
 from ledger_pipeline.temporal_bridge.collection.dagster_client import DagsterClient
 from ledger_pipeline.temporal_bridge.worker.threads import Threads

@@ -23,7 +23,6 @@ from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.port import REJECTED, AppendOutcome, LedgerStore, Producer
 from ledger_pipeline.temporal_bridge import contract
 from ledger_pipeline.temporal_bridge.contract import EnsureEpochInput, EnsureEpochOutput, Wire, parse
-from ledger_pipeline.temporal_bridge.failures import domain_failures
 from ledger_pipeline.temporal_bridge.ledger_activities.codec import (
     event_from_wire,
     event_to_wire,
@@ -75,7 +74,7 @@ class LedgerActivities:
     `store` is shared by all calls; `open_source` hands out the source, of its own or a shared one, with pages of
     PAGE_SIZE, that sends nothing more once the signal is told; `now` is the real clock. Whatever a caller sends that is
     not the contract fails as BAD_PAYLOAD naming the field, never to be retried; a domain error as
-    `failures.application_error` says.
+    `interceptors.application_error` says.
     """
 
     def __init__(
@@ -157,86 +156,81 @@ class LedgerActivities:
         await self._threads.ledger.run_to_end(self._save_cursor, payload)
 
     def _ensure_epoch(self, payload: Any) -> dict[str, Any]:
-        with domain_failures():
-            asked = parse(EnsureEpochInput, payload)
-            scope = self._scope_of(asked)
-            window = find_window(scope, asked.period_start, asked.period_end, self._now())
-            weights = scope.weights_milli if asked.weight_config is None else asked.weight_config
-            with self._creating:
-                is_new = not any(epoch.window == window for epoch in self._store.epochs(scope.scope_id, window))
-                [epoch] = self._store.ensure_epochs(scope.scope_id, [window], weights)
-            return _json(
-                EnsureEpochOutput(
-                    epoch_id=str(epoch.id),
-                    status=epoch.status.value,
-                    is_new=is_new,
-                    weight_config=dict(epoch.weights_milli),
-                    drift=drift(scope, asked.requested) if asked.requested else (),
-                )
+        asked = parse(EnsureEpochInput, payload)
+        scope = self._scope_of(asked)
+        window = find_window(scope, asked.period_start, asked.period_end, self._now())
+        weights = scope.weights_milli if asked.weight_config is None else asked.weight_config
+        with self._creating:
+            is_new = not any(epoch.window == window for epoch in self._store.epochs(scope.scope_id, window))
+            [epoch] = self._store.ensure_epochs(scope.scope_id, [window], weights)
+        return _json(
+            EnsureEpochOutput(
+                epoch_id=str(epoch.id),
+                status=epoch.status.value,
+                is_new=is_new,
+                weight_config=dict(epoch.weights_milli),
+                drift=drift(scope, asked.requested) if asked.requested else (),
             )
+        )
 
     def _load_cursor(self, payload: Any) -> str | None:
-        with domain_failures():
-            asked = parse(LoadCursorInput, payload)
-            cursor = stored_cursor(self._store, find_where(self._spec, asked), asked.stream)
-            return exact_iso(cursor.watermark) if cursor else None
+        asked = parse(LoadCursorInput, payload)
+        cursor = stored_cursor(self._store, find_where(self._spec, asked), asked.stream)
+        return exact_iso(cursor.watermark) if cursor else None
 
     def _collect(self, payload: Any, reading: "_Reading") -> dict[str, Any]:
-        with domain_failures():
-            asked = parse(CollectInput, payload)
-            where, now = find_where(self._spec, asked), self._now()
-            streams = find_streams(where, asked.streams)
-            window = find_window(where.scope, asked.period_start, asked.period_end, now)
-            resumed = None if asked.scan is None else scan_to_go_on(where, window, streams, asked.scan, now)
-            read_from = window.start if asked.cursor_value is None else utc("cursorValue", asked.cursor_value)
-            with self._open_source(reading.stop) as source:
-                scan = resumed or begin_scan(
-                    source, self._store, where.scope, where.source_scope, window, streams, read_from
-                )
-                piece = read_piece(source, scan, self._limits, _json_bytes, reading.on_page)
-                producer_version = source.producer_version
-            return _json(
-                CollectOutput(
-                    source_ref=where.source_scope,
-                    events=tuple(map(event_to_wire, piece.events)),
-                    skipped=tuple(map(skipped_to_wire, piece.skipped)),
-                    retrieved_at=piece.retrieved_at,
-                    complete=piece.scan.is_complete,
-                    next_cursor_value=next_cursor_value(self._store, where, piece.scan, read_from),
-                    next_cursor_stream_id=streams[0],
-                    producer_version=producer_version,
-                    scan=scan_to_wire(piece.scan),
-                )
+        asked = parse(CollectInput, payload)
+        where, now = find_where(self._spec, asked), self._now()
+        streams = find_streams(where, asked.streams)
+        window = find_window(where.scope, asked.period_start, asked.period_end, now)
+        resumed = None if asked.scan is None else scan_to_go_on(where, window, streams, asked.scan, now)
+        read_from = window.start if asked.cursor_value is None else utc("cursorValue", asked.cursor_value)
+        with self._open_source(reading.stop) as source:
+            scan = resumed or begin_scan(
+                source, self._store, where.scope, where.source_scope, window, streams, read_from
             )
+            piece = read_piece(source, scan, self._limits, _json_bytes, reading.on_page)
+            producer_version = source.producer_version
+        return _json(
+            CollectOutput(
+                source_ref=where.source_scope,
+                events=tuple(map(event_to_wire, piece.events)),
+                skipped=tuple(map(skipped_to_wire, piece.skipped)),
+                retrieved_at=piece.retrieved_at,
+                complete=piece.scan.is_complete,
+                next_cursor_value=next_cursor_value(self._store, where, piece.scan, read_from),
+                next_cursor_stream_id=streams[0],
+                producer_version=producer_version,
+                scan=scan_to_wire(piece.scan),
+            )
+        )
 
     def _insert(self, payload: Any) -> dict[str, Any]:
-        with domain_failures():
-            asked = parse(InsertInput, payload)
-            scope = find_scope(self._spec, asked.scope_id)
-            events = [event_from_wire(f"events[{number}]", event) for number, event in enumerate(asked.events)]
-            skipped = [skipped_from_wire(f"skipped[{number}]", item) for number, item in enumerate(asked.skipped)]
-            retrieved_at = self._now() if asked.retrieved_at is None else utc("retrievedAt", asked.retrieved_at)
-            outcomes: dict[str, AppendOutcome] = {}
-            for source, name in _PRODUCERS.items():
-                of_source = [event for event in events if event.source == source]
-                producer = Producer(name, asked.producer_version)
-                outcomes |= self._store.append_events(scope.scope_id, of_source, producer, retrieved_at)
-            kept = self._store.record_skipped(scope.scope_id, skipped, retrieved_at)
-            became = list(outcomes.values())
-            rejected = sum(outcome in REJECTED for outcome in became)
-            new = became.count(AppendOutcome.NEW)
-            return _json(InsertOutput(new=new, duplicate=len(became) - new - rejected, rejected=rejected, skipped=kept))
+        asked = parse(InsertInput, payload)
+        scope = find_scope(self._spec, asked.scope_id)
+        events = [event_from_wire(f"events[{number}]", event) for number, event in enumerate(asked.events)]
+        skipped = [skipped_from_wire(f"skipped[{number}]", item) for number, item in enumerate(asked.skipped)]
+        retrieved_at = self._now() if asked.retrieved_at is None else utc("retrievedAt", asked.retrieved_at)
+        outcomes: dict[str, AppendOutcome] = {}
+        for source, name in _PRODUCERS.items():
+            of_source = [event for event in events if event.source == source]
+            producer = Producer(name, asked.producer_version)
+            outcomes |= self._store.append_events(scope.scope_id, of_source, producer, retrieved_at)
+        kept = self._store.record_skipped(scope.scope_id, skipped, retrieved_at)
+        became = list(outcomes.values())
+        rejected = sum(outcome in REJECTED for outcome in became)
+        new = became.count(AppendOutcome.NEW)
+        return _json(InsertOutput(new=new, duplicate=len(became) - new - rejected, rejected=rejected, skipped=kept))
 
     def _save_cursor(self, payload: Any) -> None:
-        with domain_failures():
-            asked = parse(SaveCursorInput, payload)
-            where, now = find_where(self._spec, asked), self._now()
-            find_streams(where, [asked.stream], "stream")
-            cursor_value = not_ahead("cursorValue", asked.cursor_value, now)
-            if asked.scan is None:
-                advance(self._store, where, asked.stream, cursor_value)
-            else:
-                finish(self._store, where, asked.stream, cursor_value, asked.scan, now)
+        asked = parse(SaveCursorInput, payload)
+        where, now = find_where(self._spec, asked), self._now()
+        find_streams(where, [asked.stream], "stream")
+        cursor_value = not_ahead("cursorValue", asked.cursor_value, now)
+        if asked.scan is None:
+            advance(self._store, where, asked.stream, cursor_value)
+        else:
+            finish(self._store, where, asked.stream, cursor_value, asked.scan, now)
 
     def _scope_of(self, asked: EnsureEpochInput) -> Scope:
         if asked.requested is None:

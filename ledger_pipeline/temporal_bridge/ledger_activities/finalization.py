@@ -13,7 +13,6 @@ from ledger_pipeline.pipeline.settle import SignedInputs, finalize
 from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.store.settlement_port import SettlingLedger
 from ledger_pipeline.temporal_bridge.contract import FINALIZE_EPOCH, FinalizeEpochInput, FinalizeEpochResult, parse
-from ledger_pipeline.temporal_bridge.failures import domain_failures
 from ledger_pipeline.temporal_bridge.worker.threads import Threads
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of
@@ -33,21 +32,20 @@ class FinalizeActivities:
         return await self._threads.run_to_end(self._finalize, payload)
 
     def _finalize(self, payload: Any) -> dict[str, Any]:
-        with domain_failures():
-            asked = parse(FinalizeEpochInput, payload)
-            epoch = self._ledger.epoch(int(asked.epoch_id))
-            if epoch is None or epoch.scope_id not in {scope.scope_id for scope in self._spec.scopes}:
-                raise PayloadError("epochId", f"{asked.epoch_id} is no epoch of this node's scopes")
-            result = finalize_signed(
-                self._ledger,
-                self._spec,
-                epoch,
-                asked.signature,
-                asked.signer_address,
-                asked.inputs_signature,
-                accept_pinned_spec=bool(asked.accept_pinned_spec),
-            )
-            return result.model_dump(mode="json")
+        asked = parse(FinalizeEpochInput, payload)
+        epoch = self._ledger.epoch(int(asked.epoch_id))
+        if epoch is None or epoch.scope_id not in {scope.scope_id for scope in self._spec.scopes}:
+            raise PayloadError("epochId", f"{asked.epoch_id} is no epoch of this node's scopes")
+        result = finalize_signed(
+            self._ledger,
+            self._spec,
+            epoch,
+            asked.signature,
+            asked.signer_address,
+            asked.inputs_signature,
+            accept_pinned_spec=bool(asked.accept_pinned_spec),
+        )
+        return result.model_dump(mode="json")
 
 
 def finalize_signed(

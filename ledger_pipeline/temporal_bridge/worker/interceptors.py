@@ -1,16 +1,20 @@
-"""What goes around every activity: its log lines carry its workflow and partition, and its slot is counted."""
+"""What goes around every activity: its slot is counted, its log lines carry its workflow and partition, and a domain
+error becomes Temporal's failure that knows whether a retry can help.
+"""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from ledger_pipeline.core.errors import PayloadError
-from ledger_pipeline.core.partition_runs import format_partition_key
+from ledger_pipeline.core.errors import CollectionFailed, LedgerError, PayloadError, SourceUnavailable
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.dagster_contract import format_partition_key
 from ledger_pipeline.logs import about
-from ledger_pipeline.temporal_bridge.contract import MaterializeInput, parse
+from ledger_pipeline.temporal_bridge.contract import BAD_PAYLOAD, MaterializeInput, parse
 
 
 class LogContext(Interceptor):
@@ -18,10 +22,10 @@ class LogContext(Interceptor):
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 (theirs)
         """Temporal calls it once for each activity it starts."""
-        return _Told(next)
+        return _InLogContext(next)
 
 
-class _Told(ActivityInboundInterceptor):
+class _InLogContext(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 (theirs)
         info = activity.info()
         # Not taken back: the task is the activity's own, and its last line comes after this.
@@ -68,3 +72,34 @@ class _Counted(ActivityInboundInterceptor):
             return await super().execute_activity(input)
         finally:
             self._slots.taken -= 1
+
+
+class DomainFailures(Interceptor):
+    """Turns the LedgerError that an activity raises into an ApplicationError; anything else is a bug and passes.
+
+    The cause is left out: Temporal would send it along, with whatever a library put into its message.
+    """
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 (theirs)
+        """Temporal calls it once for each activity it starts."""
+        return _Translated(next)
+
+
+class _Translated(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 (theirs)
+        try:
+            return await super().execute_activity(input)
+        except LedgerError as error:
+            raise application_error(error) from None
+
+
+def application_error(error: LedgerError) -> ApplicationError:
+    """The failure that says what `error` says: its line, its class as the type, whether to retry, and when.
+
+    A PayloadError has the type BAD_PAYLOAD, which callers in other languages know.
+    """
+    kind = BAD_PAYLOAD if isinstance(error, PayloadError) else type(error).__name__
+    retryable = error.worth_retrying if isinstance(error, CollectionFailed) else error.retryable
+    seconds = error.retry_after_seconds if isinstance(error, CollectionFailed | SourceUnavailable) else None
+    delay = None if seconds is None else timedelta(seconds=seconds)
+    return ApplicationError(str(error), type=kind, non_retryable=not retryable, next_retry_delay=delay)

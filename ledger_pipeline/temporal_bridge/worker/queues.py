@@ -18,7 +18,7 @@ from temporalio.worker import Worker
 
 from ledger_pipeline.core.errors import TemporalUnavailable
 from ledger_pipeline.temporal_bridge.pollers import ACTIVITY, KINDS, RPC_TIMEOUT, SEEN_FOR_SECONDS
-from ledger_pipeline.temporal_bridge.worker.interceptors import ActivitySlots, LogContext
+from ledger_pipeline.temporal_bridge.worker.interceptors import ActivitySlots, DomainFailures, LogContext
 
 WATCH_INTERVAL_SECONDS = 30.0
 # An activity hears of its cancellation in the answer to a heartbeat; by default those are held back for up to a minute.
@@ -60,7 +60,7 @@ class QueueWorkers:
                 max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
                 graceful_shutdown_timeout=timedelta(seconds=grace_seconds),
                 identity=identity,
-                interceptors=[slots, LogContext()],
+                interceptors=[slots, LogContext(), DomainFailures()],
                 on_fatal_error=on_fatal_error,
             )
             self._workers.append(worker)

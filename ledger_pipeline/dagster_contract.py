@@ -1,9 +1,12 @@
-"""What whoever launches a Dagster run and the run itself agree on: partition keys, tags, and names of job and assets.
+"""What whoever launches a Dagster run and the run itself agree on: partition keys, tags, names of jobs and assets, and
+what a materialization says that is read back.
 
-Plain strings, so that the Temporal bridge, which knows Dagster only over its API, says them as the assets do.
+Plain strings and numbers, so that the Temporal bridge, which knows Dagster only over its API, says them as the assets
+do. The standard library only.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 
 from ledger_pipeline.core.errors import WindowError
 from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
@@ -62,6 +65,42 @@ RETRY_NUMBER_TAG = "dagster/retry_number"
 PARENT_RUN_TAG = "dagster/parent_run_id"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
+SCHEDULE_TAG = "dagster/schedule_name"
+SENSOR_TAG = "dagster/sensor_name"
+BACKFILL_TAG = "dagster/backfill"
+
+
+@dataclass(frozen=True)
+class StreamCounts:
+    """What a run met of one stream in one epoch: each item is new, a duplicate, skipped or rejected.
+
+    `renamed` duplicates are counted among the duplicates too; of what was rejected the reasons are `late`, `replaced`
+    and `conflict`.
+    """
+
+    seen: int = 0
+    new: int = 0
+    duplicate: int = 0
+    renamed: int = 0
+    skipped: int = 0
+    late: int = 0
+    replaced: int = 0
+    conflict: int = 0
+
+    @property
+    def rejected(self) -> int:
+        """Events that the ledger refused and keeps aside, whatever the reason."""
+        return self.late + self.replaced + self.conflict
+
+    def metadata(self) -> dict[str, int]:
+        """The entries of the stream's materialization that `of_metadata` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def of_metadata(cls, metadata: Mapping[str, object]) -> "StreamCounts":
+        """What a materialization says; 0 of what it says nothing, as where the run did not ask for the stream."""
+        stated = {field.name: metadata.get(field.name) for field in fields(cls)}
+        return cls(**{label: count for label, count in stated.items() if isinstance(count, int)})
 
 
 def deployment_labels(spec: RepoSpec) -> dict[str, str]:
