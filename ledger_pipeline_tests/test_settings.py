@@ -11,8 +11,9 @@ from pydantic import SecretStr
 
 from ledger_pipeline import settings_variables
 from ledger_pipeline.core.errors import ConfigurationError, SettingsError, SpecError
+from ledger_pipeline.local.demo import demo_home
 from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP
-from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.settings import SIMULATED_CLOCK, Settings, read_settings
 from ledger_pipeline.settings_credentials import GitHubApp, GitHubTokens
 from ledger_pipeline.settings_variables import (
     ANY_CLOCK_SECONDS,
@@ -161,6 +162,14 @@ def test_no_error_shows_a_secret(monkeypatch: pytest.MonkeyPatch, project_folder
     assert wrong.value.__suppress_context__
     for error in errors:
         assert SECRET not in repr(error)
+
+
+def test_the_demos_own_folder_is_its_home_however_it_is_named(tmp_path: Path) -> None:
+    assert demo_home(Settings(ledger_home=tmp_path)) == tmp_path / "demo"
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / SIMULATED_CLOCK).touch()
+    assert demo_home(Settings(ledger_home=tmp_path)) == tmp_path / "demo"
+    assert demo_home(Settings(ledger_home=tmp_path / "demo")) == tmp_path / "demo"
 
 
 # Secrets in files.

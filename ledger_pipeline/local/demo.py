@@ -22,7 +22,7 @@ from ledger_pipeline.local.private_home import private_home
 from ledger_pipeline.local.simulated_github import simulated_github
 from ledger_pipeline.local.single_run import single_run
 from ledger_pipeline.local.worker_process import worker_process
-from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.settings import SIMULATED_CLOCK, Settings, read_settings
 from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
 from ledger_pipeline.temporal_bridge.collection.trigger import Started, fire_schedule, wait_for
 from ledger_pipeline.temporal_bridge.connection import connect
@@ -64,8 +64,11 @@ class DemoReport:
 
 
 def demo_home(settings: Settings) -> Path:
-    """Where simulated activity is kept: apart from what is collected from the real GitHub."""
-    return settings.home / "demo"
+    """Where simulated activity is kept: apart from what is collected from the real GitHub.
+
+    It is LEDGER_HOME itself where that names the demo's state, as it does for commands that look at it.
+    """
+    return settings.home if (settings.home / SIMULATED_CLOCK).is_file() else settings.home / "demo"
 
 
 def demo_environment(settings: Settings) -> dict[str, str]:

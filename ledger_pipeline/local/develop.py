@@ -94,7 +94,7 @@ def develop(
                 children["worker"] = worker
                 run.remember({name: child.popen.pid for name, child in children.items()})
                 parts = _parts(
-                    settings, local, embeds_temporal=embeds_temporal, simulates_github=home == demo_home(given)
+                    settings, local, embeds_temporal=embeds_temporal, simulates_github=not given.has_github_credentials
                 )
                 show([*parts, _schedules(settings, spec)])
                 supervised: dict[str, Restartable] = {**children}
