@@ -40,6 +40,7 @@ from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.temporal_bridge.connection import connect
 from ledger_pipeline.temporal_bridge.ledger_activities.activities import PIECE_LIMITS, LedgerActivities
+from ledger_pipeline.temporal_bridge.worker.interceptors import DomainFailures
 from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
 from ledger_pipeline_tests.builders import NODE_ID, instant, window
 from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec
@@ -157,6 +158,7 @@ class Side:
                 workflows=[OtherCollectEpoch],
                 activities=self.activities(threads, limits).activities,
                 workflow_runner=SandboxedWorkflowRunner(),
+                interceptors=[DomainFailures()],
             ):
                 yield await Client.connect(server.address), queue
 
