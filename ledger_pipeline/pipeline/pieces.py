@@ -113,7 +113,9 @@ class PiecewiseScan:
         if not self.is_complete or not grown or self.back_to is None:
             return self
         start = min([self.back_to, *(part.covered_from for part in self.coverage)])
-        return replace(self.once_more(reading_from(self.streams, start)), accounted={}, back_to=None)
+        again = self.once_more(reading_from(self.streams, start))
+        # It comes by all that was met so far once more, and no receipt counts that twice.
+        return replace(again, sightings={}, updates={}, elsewhere={}, accounted={}, back_to=None)
 
     def once_more(self, coverage: tuple[StreamCoverage, ...]) -> "PiecewiseScan":
         """A further round that reads `coverage`; what was met so far is kept."""
@@ -250,6 +252,8 @@ def read_piece(
     """Go on with `scan` until the piece is full or the scan complete; `on_page` is told after each page.
 
     `measure` says how many bytes a page takes where the piece goes.
+    What fails behind the first page ends the piece, and is raised by the next one if it fails still: so each piece that
+    is handed out has gone on.
     Raises SourceError as `ActivitySource.scan` does, SourceRefused for a stream that is refused, ConfigurationError
     for a page that no piece can hold, and what `on_page` raises.
     """
@@ -261,29 +265,34 @@ def read_piece(
     floors = {part.stream: part.floor for part in scan.coverage}
     known = frozenset(item.key for item in scan.unread)
     request = ScanRequest(scan.source_scope, floors, scan.position, scan.to_ask, scan.collected, known)
-    for page in (usable(page, scan.calendar) for page in _pages(source, request)):
-        if pages == 0 and scan.is_stale(page):
-            return read_piece(source, scan.from_the_front(), limits, measure, on_page)
-        if page.refused:
-            raise SourceRefused(scan.source, scan.source_scope, "; ".join(dict.fromkeys(page.refused.values())))
-        if scan.is_of_another(page):
-            scan = scan.anew(page)
-            if pages == 0:
-                return read_piece(source, scan, limits, measure, on_page)
-            break
-        page_size = measure(page)
-        if size + page_size > limits.largest:
-            if pages == 0:
-                raise _too_large(scan, page, page_size, limits)
-            break  # the next piece begins with it
-        scan, pages, size = scan.after(page).explained(), pages + 1, size + page_size
-        if len(scan.unread) > MOST_UNREAD:
-            raise _too_many_unread(scan)
-        events += page.events
-        skipped += page.skipped
-        on_page(scan)
-        if len(events) + len(skipped) >= limits.items or size >= limits.size:
-            break
+    try:
+        for page in (usable(page, scan.calendar) for page in _pages(source, request)):
+            if pages == 0 and scan.is_stale(page):
+                return read_piece(source, scan.from_the_front(), limits, measure, on_page)
+            if page.refused:
+                raise SourceRefused(scan.source, scan.source_scope, "; ".join(dict.fromkeys(page.refused.values())))
+            if scan.is_of_another(page):
+                scan = scan.anew(page)
+                if pages == 0:
+                    return read_piece(source, scan, limits, measure, on_page)
+                break
+            page_size = measure(page)
+            if size + page_size > limits.largest:
+                if pages == 0:
+                    raise _too_large(scan, page, page_size, limits)
+                break  # the next piece begins with it
+            scan, pages, size = scan.after(page).explained(), pages + 1, size + page_size
+            if len(scan.unread) > MOST_UNREAD:
+                raise _too_many_unread(scan)
+            events += page.events
+            skipped += page.skipped
+            on_page(scan)
+            if len(events) + len(skipped) >= limits.items or size >= limits.size:
+                break
+    except SourceError:
+        # What was read before it is handed out: the next piece begins with what failed, and says so.
+        if pages == 0:
+            raise
     return Piece(scan, tuple(events), tuple(skipped), scan.saved_at)
 
 

@@ -6,13 +6,15 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ledger_pipeline.core.errors import ConfigurationError
+from ledger_pipeline.core.errors import ConfigurationError, SourceRefused
 from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.finish import is_recorded, record
 from ledger_pipeline.pipeline.pieces import Piece, PieceLimits, PiecewiseScan, begin_scan, read_piece
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage
+from ledger_pipeline.sources.simulator.faults import Failure, HeavyItem
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, World
 from ledger_pipeline.store.port import WindowReceipt
@@ -190,3 +192,40 @@ def test_who_asks_can_only_have_it_read_more(
 
 def _receipts(ledger: PostgresLedger) -> list[WindowReceipt]:
     return ledger.receipts(SCOPE_ID, "github", [THIS_WEEK])
+
+
+def test_items_in_a_row_that_nobody_can_list_stop_no_scan_in_pieces(
+    github: Simulator, source: GitHubSource, ledger: PostgresLedger
+) -> None:
+    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 31))))
+    for number in range(3, 28):
+        github.faults.for_repository(NAME, HeavyItem(number, is_unlisted=True))
+    pieces = read_all(source, begin(source, ledger), EVERYTHING)
+    assert {f"github:pr:{NAME}:{number}" for number in (1, 2, 28, 29, 30)} <= set(ids(pieces))
+    assert {item.key for item in pieces[-1].scan.unread} == {ItemKey("pull_request", 0)}
+    assert len(pieces) < 6
+
+
+def test_what_fails_behind_a_page_that_was_read_is_for_the_next_piece(
+    github: Simulator, source: GitHubSource, ledger: PostgresLedger
+) -> None:
+    scan = begin(source, ledger)
+    github.faults.when(lambda asked: asked.number > 2, Failure.NOT_FOUND)
+    piece = read_piece(source, scan, EVERYTHING, items)
+    assert (piece.scan.pages > 0, piece.scan.is_complete) == (True, False)
+    with pytest.raises(SourceRefused):
+        read_piece(source, piece.scan, EVERYTHING, items)
+
+
+def test_what_a_scan_in_pieces_reads_twice_to_read_back_counts_once_in_its_receipts(
+    github: Simulator, source: GitHubSource, ledger: PostgresLedger, run: Collect
+) -> None:
+    github.replace_world(world(merged(1, NOW - HOUR)))
+    run([LAST_WEEK, THIS_WEEK])
+    updated = merged(1, NOW - HOUR, touched_at=(NOW + HOUR,))
+    came_back, made = merged(2, THIS_WEEK.start + HOUR), merged(9, NOW + HOUR, created_at=NOW + HOUR)
+    github.replace_world(world(updated, came_back, made))
+    github.set_clock(NOW + 2 * HOUR)
+    scan = read_all(source, begin(source, ledger, read_from=NOW), EVERYTHING)[-1].scan
+    assert scan.back_to is None, "it has read back"
+    assert scan.sightings["pull_requests"].seen == 3
