@@ -78,8 +78,9 @@ def collect(
 
     known_time = max((cursor.watermark for cursor in cursors.values()), default=None)
     planning = Planning(open_epochs(store, scope), source.name, wanted_streams, ordered, known_time, full_refresh)
-    collection = Collection(source, store, scope, planning, _one_at_a_time(on_progress), stop)
-    heads = _ask_heads(source, planning, report)
+    heads = _ask_heads(source, store, scope, planning, report)
+    source_time = heads.began_at if heads else known_time
+    collection = Collection(source, store, scope, planning, _one_at_a_time(on_progress), stop, source_time)
     scans = []
     for part in report.source_scopes:
         if part.failure is None:
@@ -109,19 +110,23 @@ def _to_scan(collection: Collection, part: SourceScopeReport, heads: Heads | Non
     return [SourceScopeScan(collection, part, plan.coverage)]
 
 
-def _ask_heads(source: ActivitySource, planning: Planning, report: CollectReport) -> Heads | None:
+def _ask_heads(
+    source: ActivitySource, store: LedgerStore, scope: Scope, planning: Planning, report: CollectReport
+) -> Heads | None:
     """What changed last, asked at once of all that may have to be read; None where a scan tells as cheaply.
 
-    Nothing is asked where all is covered and no epoch is known to be due.
+    Nothing is asked where all is covered and no epoch is known to be due. Where a scan was interrupted, the answer says
+    what time it is by now: whether to go on there or from the front again.
     """
-    to_read = 0
+    to_read = []
     for part in report.source_scopes:
         with failing_alone(part):
-            to_read += bool(planning.plan(part.source_scope, part.before).coverage)
+            to_read += [part.source_scope] if planning.plan(part.source_scope, part.before).coverage else []
+    is_alone = len(to_read) == 1 and store.checkpoint(scope.scope_id, source.name, to_read[0]) is None
     waiting = [
         part.source_scope
         for part in report.source_scopes
-        if part.failure is None and planning.needs_head(part.source_scope, part.before, is_alone=to_read == 1)
+        if part.failure is None and planning.needs_head(part.source_scope, part.before, is_alone=is_alone)
     ]
     if not to_read or not waiting:
         return None

@@ -50,7 +50,10 @@ class ScanProgress:
 
 @dataclass(frozen=True)
 class Collection:
-    """What the scans of one collection share. Once `stop` is told, what a request in flight still brings is dropped."""
+    """What the scans of one collection share. Once `stop` is told, what a request in flight still brings is dropped.
+
+    `source_time` is the latest that is known when it begins, None where nothing was ever read.
+    """
 
     source: ActivitySource
     store: LedgerStore
@@ -58,6 +61,7 @@ class Collection:
     planning: Planning
     on_progress: Callable[[ScanProgress], None]
     stop: StopSignal
+    source_time: datetime | None
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -137,7 +141,7 @@ class SourceScopeScan:
     def _begin(self, *, resume: bool = True) -> Iterator[ScanPage]:
         store, scope_id = self._shared.store, self._shared.scope.scope_id
         stood = store.checkpoint(scope_id, self._shared.source.name, self._part.source_scope) if resume else None
-        if not can_resume(stood, self._plans) or self._is_of_another(stood):
+        if not can_resume(stood, self._plans) or self._is_of_another(stood) or self._is_too_old(stood):
             stood = None
         self._resumed, self._wanted = stood, self._plans
         if stood is not None:
@@ -213,6 +217,11 @@ class SourceScopeScan:
             saved_at=page.retrieved_at,
             source_scope_id=page.source_scope_id,
         )
+
+    def _is_too_old(self, checkpoint: Checkpoint | None) -> bool:
+        """Whether it is known to have expired before any page is read: the next one may be what nobody ever gives."""
+        now = self._shared.source_time
+        return checkpoint is not None and now is not None and has_expired(checkpoint, now)
 
     def _is_of_another(self, checkpoint: Checkpoint | None) -> bool:
         known = self._part.source_scope_id

@@ -1,5 +1,6 @@
 """Collection on real Postgres from the simulated GitHub: what is read, what it costs, and what it leaves behind."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,6 +11,8 @@ from ledger_pipeline.core.windows import EpochCalendar
 from ledger_pipeline.pipeline.collect import CollectEstimate, collect
 from ledger_pipeline.pipeline.report import ScanOutcome
 from ledger_pipeline.pipeline.scan import ScanProgress
+from ledger_pipeline.sources.github.source import GitHubSource
+from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -177,6 +180,29 @@ def test_a_checkpoint_older_than_a_day_is_not_trusted(github: Simulator, ledger:
     [part] = report.source_scopes
     assert (part.resumed, part.seen) == (False, 20)
     assert part.after["pull_requests"].watermark == NOW + 25 * HOUR
+
+
+def test_a_checkpoint_behind_which_no_page_is_ever_given_expires_too(
+    github: Simulator, ledger: PostgresLedger, run: Collect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
+    github.faults.when(lambda asked: asked.number > 4, Failure.MAINTENANCE)
+    run(page_size=2, streams=PULL_REQUESTS)
+    github.faults.clear()
+    scan = GitHubSource.scan
+
+    def stuck(source: GitHubSource, request: ScanRequest) -> Iterator[ScanPage]:
+        if request.position is not None:
+            raise SourceUnavailable("github", request.source_scope, "no answer")
+        return scan(source, request)
+
+    monkeypatch.setattr(GitHubSource, "scan", stuck)
+    github.set_clock(NOW + 23 * HOUR)
+    [failure] = run(page_size=2, streams=PULL_REQUESTS).failures
+    assert str(failure) == f"github {NAME}: no answer"
+    github.set_clock(NOW + 25 * HOUR)
+    [part] = run(page_size=2, streams=PULL_REQUESTS).source_scopes
+    assert (part.failure, part.resumed, part.seen) == (None, False, 20)
 
 
 def test_a_scan_that_asks_for_something_else_does_not_resume(
