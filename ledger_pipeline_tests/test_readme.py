@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -103,13 +104,13 @@ def test_every_line_of_the_threat_model_names_tests_that_there_are() -> None:
         "Who",
         "GitHub",
     }
+    files = (ROOT / "ledger_pipeline_tests").rglob("test_*.py")
+    tests = Counter(test for file in files for test in re.findall(r"^def (test_\w+)\(", file.read_text("utf-8"), re.M))
     for line in lines:
-        named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", line)
+        named = re.findall(r"`(test_\w+)`", line)
         assert named, line
         assert line.count("`, `") == len(named) - 1, line  # nothing else stands in the last column
-        for file, test in named:
-            text = (ROOT / "ledger_pipeline_tests" / file).read_text("utf-8")
-            assert re.search(rf"^def {test}\(", text, flags=re.MULTILINE), f"{file} has no {test}"
+        assert [test for test in named if tests[test] != 1] == []
 
 
 def test_every_subcommand_is_mentioned() -> None:
