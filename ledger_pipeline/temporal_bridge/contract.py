@@ -6,7 +6,6 @@ checked, and the first that is wrong is named.
 
 from collections.abc import Iterable
 from datetime import datetime
-from hashlib import sha256
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
@@ -27,7 +26,6 @@ from pydantic.alias_generators import to_camel
 
 from ledger_pipeline.core.errors import PayloadError
 from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
-from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 
 TASK_QUEUE = "ledger-tasks"
@@ -36,6 +34,7 @@ TASK_QUEUE = "ledger-tasks"
 FINALIZE_QUEUE = "ledger-tasks-finalize"
 CANCEL_QUEUE = "ledger-tasks-cancel"
 COLLECT_EPOCH_WORKFLOW = "CollectEpochWorkflow"
+FINALIZE_EPOCH_WORKFLOW = "FinalizeEpochWorkflow"
 PROGRESS_QUERY = "progress"
 RUN_FOUND_SIGNAL = "dagsterRunFound"
 
@@ -46,6 +45,7 @@ INSERT_EVENTS = "insertEvents"
 SAVE_CURSOR = "saveCursor"
 MATERIALIZE_PARTITION = "materializePartition"
 CANCEL_PARTITION_RUN = "cancelPartitionRun"
+FINALIZE_EPOCH = "finalizeEpoch"
 
 # The workflow's memo, and the schedule's: where the Dagster run is.
 MEMO_DAGSTER_RUN_ID = "dagsterRunId"
@@ -256,10 +256,6 @@ def _dotted(location: Iterable[int | str]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
 
 
-FINALIZE_EPOCH_WORKFLOW = "FinalizeEpochWorkflow"
-FINALIZE_EPOCH = "finalizeEpoch"
-
-
 class FinalizeEpochInput(Wire):
     """Which epoch, and an approver's signature of its message; `signerAddress` says whose it should be.
 
@@ -289,20 +285,3 @@ class FinalizeEpochResult(Wire):
     supersedes_statement_id: UUID | None = None
     users: int
     outcome: str | None = None
-
-
-def finalize_workflow_id(
-    scope_id: UUID,
-    epoch_id: int,
-    signature: str,
-    signer_address: str | None = None,
-    inputs_signature: str | None = None,
-    accept_pinned_spec: bool = False,
-) -> str:
-    """One finalization of an epoch by one signature at a time: whoever brings another waits for no result of this."""
-    asked = f"{canonical_signature(signature)} {(signer_address or '').lower()}"
-    if inputs_signature is not None:
-        asked += f" {canonical_signature(inputs_signature)}"
-    if accept_pinned_spec:
-        asked += " as pinned"
-    return f"ledger-finalize-{scope_id}-{epoch_id}-{sha256(asked.encode()).hexdigest()[:16]}"

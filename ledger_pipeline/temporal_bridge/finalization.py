@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable
+from hashlib import sha256
+from uuid import UUID
 
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
@@ -11,18 +13,35 @@ from temporalio.service import RPCError
 
 from ledger_pipeline.core import errors
 from ledger_pipeline.core.errors import LedgerError, SignatureError, TemporalUnavailable
+from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.temporal_bridge.contract import (
     FINALIZE_EPOCH_WORKFLOW,
     TASK_QUEUE,
     FinalizeEpochInput,
     FinalizeEpochResult,
-    finalize_workflow_id,
 )
 from ledger_pipeline.temporal_bridge.pollers import queue_pollers
 
 TIMEOUT_SECONDS = 60.0
 WAIT_SECONDS = 2.0
+
+
+def finalize_workflow_id(
+    scope_id: UUID,
+    epoch_id: int,
+    signature: str,
+    signer_address: str | None = None,
+    inputs_signature: str | None = None,
+    accept_pinned_spec: bool = False,
+) -> str:
+    """One finalization of an epoch by one signature at a time: whoever brings another waits for no result of this."""
+    asked = f"{canonical_signature(signature)} {(signer_address or '').lower()}"
+    if inputs_signature is not None:
+        asked += f" {canonical_signature(inputs_signature)}"
+    if accept_pinned_spec:
+        asked += " as pinned"
+    return f"ledger-finalize-{scope_id}-{epoch_id}-{sha256(asked.encode()).hexdigest()[:16]}"
 
 
 async def finalize_epoch(

@@ -10,7 +10,7 @@ from temporalio.testing import ActivityEnvironment
 
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.temporal_bridge.contract import finalize_workflow_id
+from ledger_pipeline.temporal_bridge.finalization import finalize_workflow_id
 from ledger_pipeline.temporal_bridge.ledger_activities.finalization import FinalizeActivities
 from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
 from ledger_pipeline.verification.verify import Examination

@@ -116,10 +116,9 @@ class DagsterClient:
 
     def run(self, run_id: str) -> DagsterRun:
         """The run as it is now. Raises DagsterError where it was deleted."""
-        found = self.find_run(run_id)
-        if found is None:
+        if (run := self.find_run(run_id)) is None:
             raise DagsterError(f"Dagster at {self.url} has no run {run_id}")
-        return found
+        return run
 
     def find_run(self, run_id: str) -> DagsterRun | None:
         """The run as it is now, None where it was deleted."""
@@ -175,8 +174,8 @@ class DagsterClient:
 
     def daemons(self) -> list[DaemonStatus]:
         """Its daemons, by their heartbeats."""
-        daemons = self._ask(DAEMONS, {})["instance"]["daemonHealth"]["allDaemonStatuses"]
-        return [daemon_status(daemon) for daemon in daemons]
+        health = self._ask(DAEMONS, {})["instance"]["daemonHealth"]
+        return [daemon_status(daemon) for daemon in health["allDaemonStatuses"]]
 
     def report(self, asset: tuple[str, ...], partition: str, metadata: Mapping[str, Any]) -> None:
         """Have Dagster show a partition of an asset as materialized now, without a run; `metadata` is plain JSON."""

@@ -1,4 +1,4 @@
-"""Core's and the pipeline's types <-> the wire shapes of `ledger_wire.py`. What comes in is checked: it was outside."""
+"""Core's and the pipeline's types <-> the wire shapes of `wire.py`. What comes in is checked: it was outside."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime

@@ -1,6 +1,6 @@
 """What of a Temporal schedule matters to us, wanted or found: when it starts what, with which argument and policies.
 
-Pure: how it looks in Temporal's own messages is `schedule_wire.py`'s.
+Pure: how it looks in Temporal's own messages is `messages.py`'s.
 """
 
 import json
