@@ -61,7 +61,7 @@ def set_aside_command(row_ids: RowIds, reason: Reason) -> None:
     can a component of an epoch that is finalized. An epoch whose only statement it was is in review again. So are
     corrections that no statement rests on (correction:12), and requests to sign that nobody signed (request:12).
     """
-    from ledger_pipeline.pipeline.settle import set_aside, set_numbered_aside
+    from ledger_pipeline.pipeline.set_aside import set_aside, set_numbered_aside
     from ledger_pipeline.store.postgres import open_ledger
 
     if not is_reason(reason):

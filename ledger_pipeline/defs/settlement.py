@@ -34,7 +34,7 @@ from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResour
 from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, curate, fill_pool
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.pipeline.settle import next_steps
+from ledger_pipeline.pipeline.next_step import next_steps
 from ledger_pipeline.store.port import Epoch, LedgerStore
 from ledger_pipeline.store.settlement_port import SettlingLedger, valued
 

@@ -14,7 +14,7 @@ from ledger_pipeline.pipeline.allocate import algo_of, base_issuance_to_come
 from ledger_pipeline.pipeline.chain import Fault, StatementChain, inputs_faults, stated_units, statement_chain
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.pipeline.settle import corrections_of, next_steps
+from ledger_pipeline.pipeline.next_step import corrections_of, next_steps
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_port import (
     Allocation,

@@ -15,7 +15,8 @@ from ledger_pipeline.core.errors import EpochNotReady, SignerNotApproved, StaleS
 from ledger_pipeline.core.signatures import ORDER, canonical_signature
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts
 from ledger_pipeline.pipeline.chain import StatementChain, message_of, statement_chain
-from ledger_pipeline.pipeline.settle import finalize, set_aside
+from ledger_pipeline.pipeline.set_aside import set_aside
+from ledger_pipeline.pipeline.settle import finalize
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Outcome
 from ledger_pipeline.verification.record import facts_of

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import EpochNotReady, StoreError
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash
-from ledger_pipeline.pipeline.settle import set_numbered_aside
+from ledger_pipeline.pipeline.set_aside import set_numbered_aside
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Numbered, NumberedRows
 from ledger_pipeline.verification.record import facts_of

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.errors import EpochNotReady, StoreError
 from ledger_pipeline.core.pool import BASE_ISSUANCE, MAX_CREDITS, TOP_UP, NewPoolComponent
-from ledger_pipeline.pipeline.settle import set_aside
+from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.verification.archive import archive_bytes, read_archive
 from ledger_pipeline.verification.inputs_root import inputs_root

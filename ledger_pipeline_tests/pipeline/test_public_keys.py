@@ -11,7 +11,7 @@ from ledger_pipeline.doctor.configuration import check_repo_spec
 from ledger_pipeline.doctor.findings import State
 from ledger_pipeline.pipeline.completeness import Completeness, StreamReach
 from ledger_pipeline.pipeline.epochs import close, close_due_epochs
-from ledger_pipeline.pipeline.settle import next_steps
+from ledger_pipeline.pipeline.next_step import next_steps
 from ledger_pipeline.settings import SIMULATED_CLOCK, Settings
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.store.port import EpochStatus

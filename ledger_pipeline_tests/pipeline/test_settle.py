@@ -23,7 +23,8 @@ from ledger_pipeline.core.statements import UserUnits, allocation_set_hash
 from ledger_pipeline.pipeline.allocate import add_to_pool
 from ledger_pipeline.pipeline.chain import message_of, stated_units
 from ledger_pipeline.pipeline.completeness import Completeness, StreamReach, window_completeness
-from ledger_pipeline.pipeline.settle import draft_statement, finalize, next_steps
+from ledger_pipeline.pipeline.next_step import next_steps
+from ledger_pipeline.pipeline.settle import draft_statement, finalize
 from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Judgement, Settlement

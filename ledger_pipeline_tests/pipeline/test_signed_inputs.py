@@ -8,7 +8,8 @@ from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.errors import EpochNotReady, WrongSignature
 from ledger_pipeline.core.statements import inputs_message
-from ledger_pipeline.pipeline.settle import SignedInputs, finalize, set_aside
+from ledger_pipeline.pipeline.set_aside import set_aside
+from ledger_pipeline.pipeline.settle import SignedInputs, finalize
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_port import Finalization, Judgement, Outcome
 from ledger_pipeline.verification.archive import archive_bytes, read_archive

@@ -22,7 +22,9 @@ from ledger_pipeline.core.pool import ALGORITHM_VERSIONS
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, MAX_WEIGHT_MILLI
 from ledger_pipeline.pipeline.epochs import close
-from ledger_pipeline.pipeline.settle import draft_statement, finalize, set_aside, spec_differences
+from ledger_pipeline.pipeline.next_step import spec_differences
+from ledger_pipeline.pipeline.set_aside import set_aside
+from ledger_pipeline.pipeline.settle import draft_statement, finalize
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.inspection import rights_of
 from ledger_pipeline.store.port import AppendOutcome, Epoch, EpochStatus

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.events import ActivityEvent
-from ledger_pipeline.pipeline.settle import set_aside
+from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.port import AppendOutcome, DayCount, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 from ledger_pipeline.core.errors import VerificationFailed
 from ledger_pipeline.core.stored_json import MAX_JSON_DEPTH, UnreadableJson, read_json
 from ledger_pipeline.pipeline.chain import statement_chain
-from ledger_pipeline.pipeline.settle import set_aside
+from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of
