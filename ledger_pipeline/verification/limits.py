@@ -90,8 +90,12 @@ class ArchiveLimits:
 
     def check_work(self, amounts: Amounts) -> None:
         """Raises ArchiveError for what takes more time than a file may."""
-        if amounts.signatures > MAX_SIGNATURES:
-            raise ArchiveError(f"{amounts.signatures} signatures are more than the {MAX_SIGNATURES} of an archive")
+        max_signatures = int(MAX_SIGNATURES * self._factor)
+        if amounts.signatures > max_signatures:
+            raise ArchiveError(
+                f"{amounts.signatures} signatures are more than the {max_signatures} of an archive of "
+                f"{self.megabytes} MB: {self.advice}"
+            )
         if amounts.seconds > _WORK_SECONDS * self._factor:
             raise ArchiveError(
                 f"{amounts.rows} rows with {amounts.values} values, {amounts.signatures} signatures, and "
@@ -114,6 +118,7 @@ def needed_megabytes(file_bytes: int, amounts: Amounts, longest_line: int, kept_
     """The `megabytes` whose limits take a file, whose lines take at most `longest_line` bytes of memory each."""
     shares = (
         amounts.seconds / _WORK_SECONDS,
+        amounts.signatures / MAX_SIGNATURES,
         longest_line / _LINE_MEMORY_BYTES,
         kept_bytes / _KEPT_BYTES,
     )

@@ -462,6 +462,12 @@ def test_an_archive_of_few_megabytes_and_much_work_needs_more() -> None:
         ArchiveLimits(megabytes).check_work(much)
         with pytest.raises(ArchiveError, match="to compute, would take"):
             ArchiveLimits(megabytes - 1).check_work(much)
+    # An epoch that was amended as often as it may be, with two signers each time.
+    signed = replace(few, signatures=600)
+    megabytes = needed_megabytes(10**6, signed, 1000, 1000)
+    ArchiveLimits(megabytes).check_work(signed)
+    with pytest.raises(ArchiveError, match="signatures are more than the 500 of an archive of 50 MB: if you know who"):
+        ArchiveLimits().check_work(signed)
 
 
 def test_statements_of_users_with_long_ids_are_counted_by_their_bytes(tmp_path: Path) -> None:
