@@ -235,6 +235,25 @@ def test_an_epoch_closes_only_after_it_was_read_once_more_past_its_grace(
     assert github.requests == ()
 
 
+def test_what_comes_back_beside_an_item_made_within_the_overlap_is_found_by_the_closing_scan(
+    github: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    just_before = merged(1, NOW - SCAN_OVERLAP / 2, created_at=NOW - SCAN_OVERLAP / 2)
+    known = (just_before, *(merged(n, NOW - n * HOUR) for n in range(2, 6)))
+    github.replace_world(world(*known))
+    run(page_size=2)
+    github.replace_world(world(*known, merged(9, THIS_WEEK.start + HOUR)))
+    github.set_clock(NOW + 2 * HOUR)
+    # The next scan reads `just_before` again and takes it for the one by which the total grew.
+    assert run(page_size=2).read_back == []
+    assert f"github:pr:{NAME}:9" not in stored_ids(ledger)
+    assert close_due_epochs(ledger, scope(NAME)) == []
+    github.set_clock(AFTER_GRACE)
+    run([NEXT_WEEK], page_size=2)
+    assert f"github:pr:{NAME}:9" in stored_ids(ledger, THIS_WEEK)
+    assert [epoch.window for epoch in close_due_epochs(ledger, scope(NAME))] == [THIS_WEEK]
+
+
 def test_a_repository_without_an_update_since_the_epochs_start_closes_by_its_head_alone(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
