@@ -20,7 +20,7 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.defs.charts import chart_metadata, windows_to_draw
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
-from ledger_pipeline.defs.metadata import Metadata, digest_metadata, stream_metadata
+from ledger_pipeline.defs.metadata import Metadata, added_to_other_epochs, digest_metadata, stream_metadata
 from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, partition_results, told_together
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.receipts import receipts_by_partition
@@ -52,7 +52,7 @@ def tell_of_other_epochs(
     shown = sorted({window for windows in of_streams.values() for window in windows})
     receipts = receipts_by_partition(store.receipts(scope.scope_id, source, shown) if shown else [])
     held = store.events_per_type(scope.scope_id, shown) if shown else {}
-    added = report.added_elsewhere()
+    added = added_to_other_epochs(report)
     for stream, windows_of_stream in of_streams.items():
         metadata = (
             (

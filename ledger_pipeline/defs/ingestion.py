@@ -25,7 +25,7 @@ from ledger_pipeline.defs.elsewhere import (
 )
 from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
-from ledger_pipeline.defs.metadata import Metadata, stream_metadata
+from ledger_pipeline.defs.metadata import Metadata, added_to_other_epochs, stream_metadata
 from ledger_pipeline.defs.partition_checks import (
     check_outputs,
     partition_check_specs,
@@ -170,7 +170,7 @@ def _stream_metadata(
 ) -> dict[str, dict[EpochWindow, Metadata]]:
     receipts = receipts_by_partition(store.receipts(scope.scope_id, source, report.windows))
     held = store.events_per_type(scope.scope_id, report.windows)
-    added = report.added_elsewhere()
+    added = added_to_other_epochs(report)
     return {
         stream: {
             window: stream_metadata(

@@ -40,6 +40,8 @@ _CURSOR_COLUMNS = {
     "api_requests": "int",
 }
 
+OTHER_EPOCHS_NAMED = 20
+
 Metadata: TypeAlias = dict[str, dg.MetadataValue | str | int | bool]
 
 
@@ -49,12 +51,12 @@ def stream_metadata(
     stream: str,
     receipts: Sequence[WindowReceipt],
     held: Mapping[str, int],
-    elsewhere: Mapping[EpochWindow, int],
+    added_to_others: Metadata,
     run_tags: Mapping[str, str],
 ) -> Metadata:
     """One stream of one window: what the ledger holds, what this run did, how far the cursors are, what the run cost.
 
-    `held` are the window's events in the ledger by type, `elsewhere` is the report's `added_elsewhere`.
+    `held` are the window's events in the ledger by type, `added_to_others` what `added_to_other_epochs` says.
     """
     tally = report.tally(window, [stream])
     counts = StreamCounts(
@@ -100,9 +102,22 @@ def stream_metadata(
         )
     if report.read_back:
         metadata["read_back_repositories"] = plain.json(report.read_back)
-    if elsewhere:
-        metadata["run_added_to_other_epochs"] = plain.json({other.key: count for other, count in elsewhere.items()})
-    return metadata
+    return {**metadata, **added_to_others}
+
+
+def added_to_other_epochs(report: CollectReport) -> Metadata:
+    """What the run added to epochs that it was not asked for, the latest by name: the same for each of its partitions.
+
+    Each of them has it, so it is made once, and no longer than somebody reads.
+    """
+    added = report.added_elsewhere()
+    if not added:
+        return {}
+    earlier = list(added)[:-OTHER_EPOCHS_NAMED]
+    named: dict[str, int | str] = {window.key: added[window] for window in list(added)[-OTHER_EPOCHS_NAMED:]}
+    if earlier:
+        named["before"] = f"{sum(added[window] for window in earlier)} in {len(earlier)} earlier epochs"
+    return {"run_added_to_other_epochs": plain.json(named)}
 
 
 def digest_metadata(

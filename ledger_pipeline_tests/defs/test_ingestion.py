@@ -119,6 +119,17 @@ def test_events_of_other_epochs_are_reported_where_they_were_found(deployment: D
     assert metadata["run_added_to_other_epochs"] == {"2026-02-09": 1}
 
 
+def test_of_many_other_epochs_the_latest_are_named_and_the_rest_is_summed(deployment: Deployment) -> None:
+    starts = [window("2026-02-16").start - timedelta(weeks=week) for week in range(1, 24)]
+    deployment.github.replace_world(
+        world(*(merged(number, start + HOUR, touched_at=(NOW,)) for number, start in enumerate(starts, start=1)))
+    )
+    deployment.materialize("2026-02-16")
+    named = deployment.metadata(PULL_REQUESTS, "2026-02-16|default")["run_added_to_other_epochs"]
+    assert list(named) == [*(f"{start:%Y-%m-%d}" for start in sorted(starts)[-20:]), "before"]
+    assert named["before"] == "3 in 3 earlier epochs"
+
+
 def test_a_late_event_is_counted_on_the_partition_that_refused_it(
     deployment: Deployment, ledger_engine: Engine
 ) -> None:
