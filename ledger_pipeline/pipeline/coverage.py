@@ -9,8 +9,9 @@ from ledger_pipeline.sources.port import SCAN_OVERLAP as SCAN_OVERLAP
 from ledger_pipeline.sources.port import Head
 from ledger_pipeline.store.port import Checkpoint, Cursor, StreamCoverage
 
-# A checkpoint older than this is not resumed: repeating the scan is safer than trusting the source's page cursor.
-CHECKPOINT_LIFETIME = timedelta(days=1)
+# A checkpoint older than this is not resumed: repeating the scan is safer than trusting the source's page cursor. One
+# of a daily collection that starts later than the day before, or misses a day, is: a long first scan has to end.
+CHECKPOINT_LIFETIME = timedelta(days=2, hours=2)
 
 
 def shown_whole_at(window: EpochWindow) -> datetime:

@@ -44,9 +44,10 @@ class PiecewiseScan:
     `streams` are those asked for, `coverage` has those of them that have to be read: none where all is covered.
     `watermark` is None until the first page; `position` is where to go on; `saved_at` is the source's time at the last
     page. `is_complete` once every page was handed out. `elsewhere` is what it met of other epochs that it covers.
-    `source_scope_id` is the id of what is read; `totals` what the source counted when the scan
-    began, and `accounted` how many items the cursors and the pages so far know of. `back_to` is from where it reads
-    where the source has more than that, or is another one; None once it does.
+    `source_scope_id` is the id of what is read; `totals` what the source counted when the scan began, and `accounted`
+    how many items the cursors and the pages so far know of. Nobody knows that once it `began_again` from the front: its
+    end then says no totals, so that the next scan compares with those of before. `back_to` is from where it reads where
+    the source has more than that, or is another one; None once it does.
     `to_ask` are items that could not be read before and are still to be asked for, for all that the scope collects,
     `collected`; `unread` and `settled` are what the pages so far said of items that cannot be read.
     """
@@ -74,6 +75,7 @@ class PiecewiseScan:
     to_ask: tuple[ItemKey, ...] = ()
     unread: tuple[UnreadItem, ...] = ()
     settled: tuple[ItemKey, ...] = ()
+    began_again: bool = False
 
     @property
     def calendar(self) -> EpochCalendar:
@@ -93,6 +95,7 @@ class PiecewiseScan:
             updates={},
             elsewhere={},
             accounted={},
+            began_again=True,
         )
 
     def is_of_another(self, page: ScanPage) -> bool:
@@ -105,7 +108,7 @@ class PiecewiseScan:
             problem = "its name passes from one repository to another while it is read: try again later"
             raise SourceUnavailable(self.source, self.source_scope, problem)
         again = self.once_more(reading_from(self.streams, self.back_to))
-        return replace(again, source_scope_id=page.source_scope_id, accounted={}, back_to=None)
+        return replace(again, source_scope_id=page.source_scope_id, accounted={}, back_to=None, began_again=False)
 
     def explained(self) -> "PiecewiseScan":
         """The scan itself, or once complete the one that reads back, where more has come back than it accounts for."""
@@ -172,7 +175,7 @@ class PiecewiseScan:
             },
             updates=self.updates,
             source_scope_id=self.source_scope_id,
-            totals=self.totals,
+            totals={} if self.began_again else self.totals,
         )
 
 

@@ -82,6 +82,7 @@ class SourceScopeReport:
     source_scope_id: str | None = None
     replaced: str | None = None
     reads_back: bool = False
+    caught_up: set[str] = field(default_factory=set)
 
     @property
     def renamed_to(self) -> str | None:
@@ -90,13 +91,18 @@ class SourceScopeReport:
         return name if name is not None and name.casefold() != self.source_scope.casefold() else None
 
     def has_read(self, window: EpochWindow, stream: str) -> bool:
-        """Whether `stream` of `window` is read: to its end, or as far as there was anything to read by now."""
-        before, after = self.before.get(stream), self.after.get(stream)
+        """Whether `stream` of `window` is read: to its end, or as far as there was anything to read by now.
+
+        A scan that goes on where it was interrupted has read no further than when it began.
+        """
+        after = self.after.get(stream)
         if self.failure is None:
             return True
+        if self.replaced is not None and stream not in self.caught_up:
+            return False
         if after is None or after.covered_from is None or after.covered_from > window.start:
             return False
-        return after != before or after.watermark >= shown_whole_at(window)
+        return stream in self.caught_up or after.watermark >= shown_whole_at(window)
 
     def fail(self, failure: SourceError) -> None:
         """Note why the source_scope could not be brought up to date."""

@@ -289,6 +289,8 @@ class SourceScopeScan:
             # What a resumed scan counted it did not count when it began.
             totals = self._totals if self._resumed is None else {}
             self._shared.finish(part, self._plans, self._watermark, self._pages_read(), totals)
+            if self._resumed is None:
+                part.caught_up.update(plan.stream for plan in self._plans)
         if self._resumed is None:
             return self._end()
         # What had to be looked for from far back has been, but for items without a number that were met before the

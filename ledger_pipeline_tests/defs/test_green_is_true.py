@@ -1,17 +1,20 @@
 """A square is green when, and only when, its week is in the ledger, and its numbers are the ledger's now."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import dagster as dg
 import pytest
 from dagster._core.storage.event_log import InMemoryEventLogStorage
 
+from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import SCOPE_ID_TAG
 from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
 from ledger_pipeline.defs.settlement_sensors import proposals
+from ledger_pipeline.sources.github.source import GitHubSource
+from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import Failure, Forbidden
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline.store.port import EpochStatus
@@ -77,6 +80,53 @@ def test_a_week_that_was_read_before_and_is_refused_now_is_green_only_where_it_w
     deployment.github.faults.for_repository(NAME, Failure.NOT_FOUND)
     assert not deployment.materialize(BETWEEN, LAST).success
     assert deployment.materialized(PULL_REQUESTS) == squares(BETWEEN)
+
+
+def test_a_week_is_not_green_by_an_interrupted_scan_that_went_on_and_came_no_further(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_PAGE_SIZE", "2")
+    sunday = window(LAST).end - HOUR
+    deployment.set_clock(sunday)
+    before = [merged(number, sunday - number * HOUR) for number in range(1, 13)]
+    deployment.github.replace_world(world(*before))
+    asked_before = len(deployment.github.requests)
+    deployment.github.faults.when(lambda asked: asked.number > asked_before + 4, Failure.MAINTENANCE)
+    assert not deployment.materialize(LAST).success
+    deployment.github.faults.clear()
+    deployment.github.replace_world(world(*before, merged(99, sunday + HOUR / 2)))
+    deployment.set_clock(window(LAST).end + 6 * HOUR)
+    scan = GitHubSource.scan
+
+    def no_news(source: GitHubSource, request: ScanRequest) -> Iterator[ScanPage]:
+        if request.position is None:
+            raise SourceUnavailable("github", request.source_scope, "no answer")
+        return scan(source, request)
+
+    monkeypatch.setattr(GitHubSource, "scan", no_news)
+    assert not deployment.materialize(LAST).success
+    assert len(list(deployment.ledger.events(SCOPE_ID, window(LAST)))) == 12
+    for asset in ASSETS:
+        assert deployment.materialized(asset) == set()
+
+
+def test_a_week_of_another_repository_that_took_the_name_and_cannot_be_read_is_not_green(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.set_clock(window(RUNNING).start + HOUR)
+    deployment.github.replace_world(world(merged(1, window(LAST).start + HOUR)))
+    assert deployment.materialize(LAST).success
+    deployment.instance.wipe_assets([dg.AssetKey(PULL_REQUESTS)])
+    another = repository(merged(7, window(LAST).start + HOUR), database_id=77)
+    deployment.github.replace_world(World((another,)))
+    deployment.set_clock(window(RUNNING).start + 30 * HOUR)
+
+    def no_answer(_: GitHubSource, request: ScanRequest) -> Iterator[ScanPage]:
+        raise SourceUnavailable("github", request.source_scope, "no answer")
+
+    monkeypatch.setattr(GitHubSource, "scan", no_answer)
+    assert not deployment.materialize(LAST, RUNNING).success
+    assert deployment.materialized(PULL_REQUESTS) == set()
 
 
 def test_a_scope_that_was_read_is_green_although_the_run_then_fails_at_another(deployment: Deployment) -> None:

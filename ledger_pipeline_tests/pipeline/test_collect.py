@@ -169,17 +169,17 @@ def test_an_interrupted_scan_is_resumed_where_it_stood_and_then_caught_up(
     assert ledger.checkpoint(SCOPE_ID, "github", NAME) is None
 
 
-def test_a_checkpoint_older_than_a_day_is_not_trusted(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
+def test_a_checkpoint_of_days_ago_is_not_trusted(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
     github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
     github.faults.when(lambda asked: asked.number > 4, Failure.MAINTENANCE)
     run(page_size=2, streams=PULL_REQUESTS)
     github.faults.clear()
     assert ledger.checkpoint(SCOPE_ID, "github", NAME) is not None
-    github.set_clock(NOW + 25 * HOUR)
+    github.set_clock(NOW + 51 * HOUR)
     report = run(page_size=2, streams=PULL_REQUESTS)
     [part] = report.source_scopes
     assert (part.resumed, part.seen) == (False, 20)
-    assert part.after["pull_requests"].watermark == NOW + 25 * HOUR
+    assert part.after["pull_requests"].watermark == NOW + 51 * HOUR
 
 
 def test_a_checkpoint_behind_which_no_page_is_ever_given_expires_too(
@@ -197,12 +197,28 @@ def test_a_checkpoint_behind_which_no_page_is_ever_given_expires_too(
         return scan(source, request)
 
     monkeypatch.setattr(GitHubSource, "scan", stuck)
-    github.set_clock(NOW + 23 * HOUR)
+    github.set_clock(NOW + 49 * HOUR)
     [failure] = run(page_size=2, streams=PULL_REQUESTS).failures
     assert str(failure) == f"github {NAME}: no answer"
-    github.set_clock(NOW + 25 * HOUR)
+    github.set_clock(NOW + 51 * HOUR)
     [part] = run(page_size=2, streams=PULL_REQUESTS).source_scopes
     assert (part.failure, part.resumed, part.seen) == (None, False, 20)
+
+
+def test_a_long_scan_that_is_interrupted_each_day_a_little_later_comes_to_its_end(
+    github: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 41))))
+    for day in range(8):
+        github.set_clock(NOW + day * timedelta(days=1, minutes=1))
+        github.faults.clear()
+        github.clear_requests()
+        github.faults.when(lambda asked: asked.number > 5, Failure.MAINTENANCE)
+        [part] = run(page_size=2, streams=PULL_REQUESTS).source_scopes
+        if part.failure is None:
+            break
+    assert part.failure is None
+    assert len(stored_ids(ledger)) == 40
 
 
 def test_a_scan_that_asks_for_something_else_does_not_resume(

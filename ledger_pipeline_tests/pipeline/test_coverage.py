@@ -148,7 +148,7 @@ def test_a_checkpoint_is_resumed_only_by_a_scan_that_reads_all_of_it_and_no_furt
     assert not can_resume(made, tuple(StreamCoverage(each.stream, FLOOR - SECOND, FLOOR) for each in NEWS))
 
 
-def test_a_checkpoint_expires_after_a_day_of_the_sources_time() -> None:
+def test_a_checkpoint_expires_after_two_days_and_two_hours_of_the_sources_time() -> None:
     made = checkpoint(coverage=tuple(NEWS))
     assert not has_expired(made, made.saved_at + CHECKPOINT_LIFETIME)
     assert has_expired(made, made.saved_at + CHECKPOINT_LIFETIME + SECOND)

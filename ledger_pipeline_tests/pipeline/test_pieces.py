@@ -140,11 +140,11 @@ def test_a_page_that_no_piece_can_hold_is_an_operators_matter(source: GitHubSour
         read_piece(source, begin(source, ledger), replace(EVERYTHING, largest=3), items)
 
 
-def test_a_scan_put_aside_for_more_than_a_day_begins_again_from_the_front(
+def test_a_scan_put_aside_for_days_begins_again_from_the_front(
     github: Simulator, source: GitHubSource, ledger: PostgresLedger
 ) -> None:
     scan = read_piece(source, begin(source, ledger), replace(EVERYTHING, items=1), items).scan
-    later = NOW + timedelta(hours=25)
+    later = NOW + timedelta(hours=51)
     github.set_clock(later)
     piece = read_piece(source, scan, EVERYTHING, items)
     assert (piece.scan.watermark, piece.scan.pages) == (later, 5)
@@ -229,3 +229,23 @@ def test_what_a_scan_in_pieces_reads_twice_to_read_back_counts_once_in_its_recei
     scan = read_all(source, begin(source, ledger, read_from=NOW), EVERYTHING)[-1].scan
     assert scan.back_to is None, "it has read back"
     assert scan.sightings["pull_requests"].seen == 3
+
+
+def test_what_came_back_is_noticed_although_a_scan_in_pieces_began_again_from_the_front(
+    github: Simulator, source: GitHubSource, ledger: PostgresLedger, run: Collect
+) -> None:
+    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 9))))
+    run([LAST_WEEK, THIS_WEEK])
+    updated = [merged(n, NOW - n * HOUR, touched_at=(NOW + HOUR,)) for n in range(1, 5)]
+    came_back = merged(50, THIS_WEEK.start + HOUR)
+    github.replace_world(world(*updated, *(merged(n, NOW - n * HOUR) for n in range(5, 9)), came_back))
+    github.set_clock(NOW + 2 * HOUR)
+    first = read_piece(source, begin(source, ledger, read_from=NOW), replace(EVERYTHING, items=1), items)
+    github.set_clock(NOW + 53 * HOUR)
+    rest = read_all(source, first.scan, EVERYTHING)
+    for stream in GITHUB_STREAMS:
+        finished = rest[-1].scan.finished(stream)
+        assert finished is not None
+        record(ledger, SCOPE_ID, finished)
+    following = read_all(source, begin(source, ledger, read_from=NOW), EVERYTHING)
+    assert f"github:pr:{NAME}:50" in ids([first, *rest, *following])

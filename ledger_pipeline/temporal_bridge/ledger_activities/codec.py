@@ -125,6 +125,7 @@ def scan_to_wire(scan: PiecewiseScan) -> ScanWire:
             for item in scan.unread
         ),
         settled=tuple(ItemWire(**vars(key)) for key in scan.settled),
+        began_again=scan.began_again,
     )
 
 
@@ -174,6 +175,7 @@ def scan_from_wire(scan: ScanWire) -> PiecewiseScan:
             for item in scan.unread
         ),
         settled=tuple(map(_key, scan.settled)),
+        began_again=scan.began_again,
     )
 
 

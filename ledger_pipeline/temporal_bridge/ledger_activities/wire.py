@@ -118,6 +118,7 @@ class ScanWire(Wire):
     to_ask: tuple[ItemWire, ...] = ()
     unread: tuple[UnreadWire, ...] = ()
     settled: tuple[ItemWire, ...] = ()
+    began_again: bool = False
 
 
 class CollectInput(SourceScopeInput):
