@@ -93,3 +93,15 @@ def test_every_function_of_the_ledger_says_where_it_looks(ledger_engine: Engine)
         looked_in = {str(name): path for name, path in connection.execute(text(LOOKED_IN))}
     assert looked_in
     assert looked_in == dict.fromkeys(looked_in, "search_path=pg_catalog, pg_temp")
+
+
+def test_no_function_that_catches_errors_is_given_to_parallel_workers(ledger_engine: Engine) -> None:
+    """Before Postgres 17 a worker that begins a subtransaction ends the whole statement."""
+    with ledger_engine.connect() as connection:
+        catching = connection.execute(
+            text(
+                "SELECT proname, proparallel FROM pg_proc WHERE prosrc ~* 'EXCEPTION\\s+WHEN' AND proname ~ '^ledger_'"
+            )
+        ).all()
+    assert len(catching) > 0
+    assert [name for name, parallel in catching if parallel == "s"] == []
