@@ -32,6 +32,7 @@ _COLOURS = {"pull_requests": "#0072b2", "reviews": "#e69f00", "issues": "#009e73
 _OTHERS = "#8c959f"
 _STACK = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 _LABELS_AT_MOST = 8
+_DATES_AT_MOST = 5  # of ten characters each, beside a legend
 _NAME_LENGTH = 26
 _PALETTE_COLOURS = 48
 
@@ -103,7 +104,7 @@ def credits_per_epoch_png(credits_by_epoch: Mapping[str, Mapping[str, int]]) -> 
         heights = [sum(credits_by_epoch[epoch].get(user, 0) for user in users) / largest for epoch in epochs]
         axes.bar(range(len(epochs)), heights, bottom=bottom, color=colour, width=0.8, label=label)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-    step = max(1, -(-len(epochs) // _LABELS_AT_MOST))
+    step = max(1, -(-len(epochs) // _DATES_AT_MOST))
     axes.set_xticks(range(0, len(epochs), step), epochs[::step])
     axes.set_xlim(-0.6, max(len(epochs), 1) - 0.4)
     axes.set_ylim(0, 1.08)

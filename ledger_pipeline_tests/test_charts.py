@@ -2,10 +2,19 @@
 
 import struct
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
+from matplotlib.figure import Figure
 
-from ledger_pipeline.charts import PEOPLE_SHOWN, events_per_day_png, payouts_png, units_per_contributor_png
+from ledger_pipeline import charts
+from ledger_pipeline.charts import (
+    PEOPLE_SHOWN,
+    credits_per_epoch_png,
+    events_per_day_png,
+    payouts_png,
+    units_per_contributor_png,
+)
 from ledger_pipeline.pipeline.contributions import Contribution
 from ledger_pipeline.store.port import DayCount
 from ledger_pipeline_tests.builders import window
@@ -83,3 +92,16 @@ def test_long_logins_that_begin_alike_are_told_apart() -> None:
 
 def test_a_login_is_text_even_where_it_looks_like_a_formula() -> None:
     assert units_per_contributor_png([person(1, login=r"$\frac{")], WEEK).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("epochs", [1, 5, 6, 9, 47, 520])
+def test_the_dates_of_epochs_stand_apart(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(charts, "_png", lambda figure: drawn.append(figure) or b"")
+    mondays = [(date(2026, 1, 5) + timedelta(weeks=week)).isoformat() for week in range(epochs)]
+    credits_per_epoch_png({monday: {"a-contributor-with-a-name": 10_000} for monday in mondays})
+    [figure] = drawn
+    figure.canvas.draw()
+    dates = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert dates
+    assert all(left.x1 + 4 < right.x0 for left, right in pairwise(dates))
