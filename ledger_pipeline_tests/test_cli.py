@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import psutil
 import pytest
 import requests
 
+from ledger_pipeline.cli import demo
 from ledger_pipeline.cli.events import COLUMNS
 from ledger_pipeline.core.windows import EpochCalendar
+from ledger_pipeline.local.demo_statement import SignedEpoch
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.faults import Failure, HeavyItem
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -353,3 +356,10 @@ def test_the_simulator_serves_a_recording_until_interrupted(tmp_path: Path) -> N
     assert answer.json()["data"]["repository"]["issues"]["nodes"] == [{"closedAt": "2024-01-02T00:00:00Z"}]
     # Its clock stands where the recording ends: it knows of nothing later.
     assert answer.headers["Date"] == "Wed, 03 Jan 2024 00:00:00 GMT"
+
+
+def test_the_demos_command_for_its_archive_is_pasted_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    archive = Path("/home/ana/Über dir mit spaces/it's/epoch.zip")
+    demo._print_signed(SignedEpoch("2026-01-05", [("ana", 300, "1.000000", 10)], 10, ["0x1"], archive, "0", True))
+    [pasted] = re.findall(r"verify: (ledger-pipeline .*)", capsys.readouterr().out)
+    assert shlex.split(pasted) == ["ledger-pipeline", "verify", "--archive", str(archive)]

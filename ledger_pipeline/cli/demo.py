@@ -1,5 +1,6 @@
 """`ledger-pipeline demo`: the whole path on this machine, with a summary."""
 
+import shlex
 from dataclasses import asdict
 
 import typer
@@ -83,7 +84,7 @@ def _print_signed(signed: SignedEpoch) -> None:
     print_table(title, ["user", "units", "share", "credits"], rows)
     when = "signed now" if signed.is_new else "signed by an earlier demo"
     say(f"{when} by {', '.join(signed.signers)}, the demo's key; every number of it verifies")
-    say(f"exported for anybody to verify: ledger-pipeline verify --archive {signed.archive}")
+    say(f"exported for anybody to verify: ledger-pipeline verify --archive {shlex.quote(str(signed.archive))}")
 
 
 def _print_scheduled(report: DemoReport) -> None:
