@@ -171,11 +171,14 @@ class ItemReader:
         return reader.reviews_of(reading, node)
 
     def _look(self, of: RepositoryPart, reading: Reading) -> None:
-        """See when the item was made, and whether it is there at all."""
-        problem = reading.problem
+        """See when the item was made, and whether it is there at all.
+
+        An item is gone where GitHub says so, or answers null for it twice in a row. One null may be a mistake.
+        """
+        problem, was_null = reading.problem, reading.lacks_nodes
         answered = self._ask(of, reading, whole=False)
         if answered is None:
-            if reading.lacks_nodes:
+            if was_null and reading.lacks_nodes:
                 raise _Gone
             return
         part, node = answered

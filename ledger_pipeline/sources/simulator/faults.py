@@ -147,9 +147,13 @@ class BadItem:
 
 @dataclass(frozen=True)
 class NullItem:
-    """This pull request or issue is null wherever more than its number and times is asked for."""
+    """This pull request or issue is null wherever more than its number and times is asked for.
+
+    With `is_unlisted`, also where no more is asked for.
+    """
 
     number: int
+    is_unlisted: bool = False
 
 
 @dataclass(frozen=True)

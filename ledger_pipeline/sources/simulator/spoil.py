@@ -36,7 +36,8 @@ def spoil(payload: Payload, fault: Odd) -> None:
                 del connection["nodes"][fault.keep :]
                 connection["pageInfo"]["hasNextPage"] &= fault.says_more
         case NullItem():
-            for _, replace in list(_whole(payload.get("data"), fault.number)):
+            least = frozenset[str]() if fault.is_unlisted else _LIGHT
+            for _, replace in list(_whole(payload.get("data"), fault.number, least)):
                 replace(None)
         case OddField():
             for node, _ in list(_whole(payload.get("data"), fault.number)):

@@ -338,6 +338,18 @@ def test_an_item_that_is_gone_is_settled(github: Simulator) -> None:
     assert (page.events, page.unread) == ((), ())
 
 
+def test_one_null_beside_an_answer_that_cannot_be_read_does_not_say_that_an_item_is_gone(github: Simulator) -> None:
+    # The whole item is too much for GitHub; asked for its number and times alone, GitHub answers null.
+    always(github, HeavyItem(8), NullItem(8, is_unlisted=True))
+    [page] = again(github, EIGHT)
+    assert (page.settled, [item.key for item in page.unread]) == ((), [EIGHT])
+
+
+def test_an_item_that_is_null_twice_in_a_row_is_gone(github: Simulator) -> None:
+    always(github, NullItem(8, is_unlisted=True))
+    assert again(github, EIGHT)[0].settled == (EIGHT,)
+
+
 @pytest.mark.parametrize("fault", [HeavyItem(7), NullItem(7), OddField(7, "mergedAt", 5)], ids=repr)
 def test_an_item_that_is_still_bad_is_unread_again(github: Simulator, fault: Fault) -> None:
     always(github, fault)
