@@ -20,6 +20,7 @@ SOURCE = Path(ledger_pipeline.__file__).parent
 # A module imports only from the lines above its own, and from its own part.
 LAYERS = (
     {"core"},
+    {"policies"},
     {"dagster_contract"},
     {"logs"},
     {"repo_spec_shape"},

@@ -3,10 +3,12 @@
 LedgerError
 ├── ConfigurationError          the operator must change a file or the environment
 │   ├── SpecError               .cogni/*.yaml: names file, key, value and what would be right
-│   └── SettingsError           the environment: names the variable
+│   ├── SettingsError           the environment: names the variable
+│   └── SelectionError          a selection policy that nobody has, or a setting of it that is wrong
 ├── WindowError                 an instant, length or epoch key that no epoch window answers to
 ├── UnknownScope                a scope key that the repo-spec does not have
 ├── EventError                  a payload that cannot become an activity event
+├── FactsError                  stored facts of an event that are malformed: names the field
 ├── AllocationError             weights, units or a pool that no number of credits can follow from
 ├── IdentityError               a binding of a person that contradicts one there is, or a list of them that is malformed
 ├── EpochNotReady               an epoch is not at the step that was asked for: says what blocks it
@@ -77,6 +79,10 @@ class SettingsError(ConfigurationError):
     """An environment variable is missing or wrong."""
 
 
+class SelectionError(ConfigurationError):
+    """A selection policy that is not installed, that has no such setting, or that does not decide what it was asked."""
+
+
 class WindowError(LedgerError):
     """An instant, length or epoch key that no epoch window answers to."""
 
@@ -87,6 +93,15 @@ class UnknownScope(LedgerError):
 
 class EventError(LedgerError):
     """A payload that cannot become an activity event; the message names the item."""
+
+
+class FactsError(LedgerError):
+    """Stored facts of an event that are malformed: `field` is the place, `problem` what would be right."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = plain_message(field, PROBLEM_CHARACTERS)
+        self.problem = plain_message(problem, PROBLEM_CHARACTERS)
+        super().__init__(f"{self.field} {self.problem}")
 
 
 class AllocationError(LedgerError):

@@ -1,0 +1,173 @@
+"""What a selection policy is: pinned facts of an epoch's events and the spec in, a decision for each event out.
+
+A policy is pure: it looks at its arguments and at nothing else, and the order of events never matters to it. It has a
+name and a version, which are pinned; the same version decides the same for ever.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from ledger_pipeline.core.allocations import event_kind
+from ledger_pipeline.core.errors import SelectionError
+from ledger_pipeline.core.events import REVIEW_SUBMITTED, ActivityEvent
+from ledger_pipeline.core.facts import Facts
+from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.plain_text import quoted, short_message
+
+WHOLE_FACTOR_MILLI = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An event that may count, and the facts of it that were pinned; None where nobody observed any.
+
+    `repository` is `owner/repo` as the event's id has it; `number` is the pull request's or the issue's, None for an
+    event that has none. `state` is a review's. `event_time` is aware, UTC.
+    """
+
+    event_id: str
+    source: str
+    event_type: str
+    repository: str
+    number: int | None
+    user_id: str
+    login: str
+    state: str | None
+    event_time: datetime
+    facts: Facts | None
+
+    @property
+    def kind(self) -> str:
+        """How weights name this kind of event."""
+        return event_kind(self.source, self.event_type)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether an event counts, and why: a code of the policy's `reasons`.
+
+    `weight_factor_milli` is what its weight is multiplied by (1000: once), None where nothing says so.
+    """
+
+    included: bool
+    reason: str
+    weight_factor_milli: int | None = None
+
+
+@dataclass(frozen=True)
+class SelectionSpec:
+    """What the spec says that a policy may decide by, pinned with the epoch.
+
+    `settings` are the policy's own. `source_refs` are the repositories that count, all of them where it is empty.
+    `excluded_logins` count for nothing, and neither do `excluded_ids`: the numeric ids, as decimal strings, that those
+    logins had when they were first seen (`ids_of_logins`), so that a rename lifts nothing.
+    """
+
+    weights_milli: Mapping[str, int]
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    source_refs: Sequence[str] = ()
+    excluded_logins: Sequence[str] = ()
+    excluded_ids: Sequence[str] = ()
+
+
+class SelectionPolicy(Protocol):
+    """A named, versioned, pure way to decide which events of an epoch count."""
+
+    @property
+    def name(self) -> str:
+        """How the spec names it."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever any decision may."""
+        ...
+
+    @property
+    def default_settings(self) -> Mapping[str, Json]:
+        """Every setting there is, with what holds where the spec does not say."""
+        ...
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Every reason code that it gives, with one plain sentence."""
+        ...
+
+    def decide(self, candidates: Sequence[Candidate], spec: SelectionSpec) -> Mapping[str, Decision]:
+        """A decision for each event, by its id. Raises SelectionError for a setting that is wrong."""
+        ...
+
+
+def candidate(event: ActivityEvent, facts: Facts | None) -> Candidate:
+    """An event with what is known beside it."""
+    number, state = event.metadata.get("number"), event.metadata.get("state")
+    return Candidate(
+        event_id=event.id,
+        source=event.source,
+        event_type=event.event_type,
+        repository=event.source_scope,
+        number=number if isinstance(number, int) else None,
+        user_id=event.platform_user_id,
+        login=event.platform_login,
+        state=state if event.event_type == REVIEW_SUBMITTED and isinstance(state, str) else None,
+        event_time=event.event_time,
+        facts=facts,
+    )
+
+
+def select(policy: SelectionPolicy, candidates: Iterable[Candidate], spec: SelectionSpec) -> dict[str, Decision]:
+    """What `policy` decides, by event id in code-point order, once it is seen to be a decision for each event alone.
+
+    Raises SelectionError for a wrong setting, and for a policy that does not keep its promise.
+    """
+    events = sorted(candidates, key=lambda event: event.event_id)
+    ids = [event.event_id for event in events]
+    if len(set(ids)) != len(ids):
+        raise SelectionError("an event is given to the selection twice")
+    for name in spec.settings:
+        if name not in policy.default_settings:
+            known = ", ".join(policy.default_settings) or "none"
+            raise SelectionError(f"selection policy {policy.name} has no setting {quoted(name)}: it has {known}")
+    decisions = policy.decide(events, spec)
+    if decisions.keys() != set(ids):
+        raise SelectionError(f"selection policy {policy.name} does not decide on exactly the events that it was given")
+    for event_id, decision in decisions.items():
+        factor = decision.weight_factor_milli
+        if decision.reason not in policy.reasons or (factor is not None and factor < 0):
+            raise SelectionError(
+                f"selection policy {policy.name} decides on {short_message(event_id)} by a reason or a factor that it "
+                f"must not have: {quoted(str(decision.reason))}, {factor}"
+            )
+    return {event_id: decisions[event_id] for event_id in ids}
+
+
+def units_of(event: Candidate, decision: Decision, weights_milli: Mapping[str, int]) -> int:
+    """The milli-units that an event is worth by a decision, rounded down: none where it is not included."""
+    return weighed(weights_milli.get(event.kind, 0), decision.weight_factor_milli) if decision.included else 0
+
+
+def weighed(weight_milli: int, factor_milli: int | None) -> int:
+    """A weight times a factor, rounded down to whole milli-units."""
+    return weight_milli if factor_milli is None else weight_milli * factor_milli // WHOLE_FACTOR_MILLI
+
+
+def is_excluded(event: Candidate, logins: frozenset[str], ids: frozenset[str]) -> bool:
+    """Whether the account that did it is excluded, by `logins` in lower case or by its numeric id."""
+    return event.user_id in ids or event.login.lower() in logins
+
+
+def excluded_accounts(spec: SelectionSpec) -> tuple[frozenset[str], frozenset[str]]:
+    """The spec's excluded logins, in lower case as GitHub compares them, and ids."""
+    return frozenset(login.lower() for login in spec.excluded_logins), frozenset(spec.excluded_ids)
+
+
+def ids_of_logins(seen: Iterable[tuple[str, str]], excluded_logins: Iterable[str]) -> tuple[str, ...]:
+    """The numeric ids of accounts that have, or ever had, one of `excluded_logins`, sorted as text.
+
+    `seen` is every (login, numeric id) that events tell. Whoever pins a spec resolves its logins by this once, so that
+    a policy itself never concludes from one event to another.
+    """
+    logins = {login.lower() for login in excluded_logins}
+    return tuple(sorted({user_id for login, user_id in seen if login.lower() in logins}))

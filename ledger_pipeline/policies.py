@@ -1,0 +1,80 @@
+"""Selection policies by name: our own, and those that a DAO installs beside them as entry points.
+
+A DAO's own policy is an object with what `SelectionPolicy` asks for, named in the metadata of its distribution:
+
+    [project.entry-points."ledger_pipeline.selection_policies"]
+    "acme.weighted.v2" = "acme_ledger.selection:POLICY"
+
+Only the policy that a spec names is loaded: what else is installed, and may be broken, is left alone. The names of our
+own are taken, and nothing that is installed stands in for one of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points, version
+
+from ledger_pipeline.core.errors import SelectionError
+from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.plain_text import quoted, short_message
+from ledger_pipeline.core.selection.known import OWN_POLICIES
+from ledger_pipeline.core.selection.policy import SelectionPolicy
+
+GROUP = "ledger_pipeline.selection_policies"
+
+_OWN_DISTRIBUTION = "ledger-pipeline"
+_MEMBERS = ("name", "version", "default_settings", "reasons", "decide")
+
+
+@dataclass(frozen=True)
+class InstalledPolicy:
+    """A policy, and the distribution that it is installed with."""
+
+    policy: SelectionPolicy
+    distribution: str
+    distribution_version: str
+
+    @property
+    def pin(self) -> Mapping[str, Json]:
+        """What is pinned of it, so that whoever recomputes knows what to install."""
+        return {
+            "policy": self.policy.name,
+            "version": self.policy.version,
+            "distribution": self.distribution,
+            "distribution_version": self.distribution_version,
+        }
+
+
+def installed_policy(name: str) -> InstalledPolicy:
+    """The policy of that name. Raises SelectionError where there is none, several, or one that cannot be loaded."""
+    if name in OWN_POLICIES:
+        return InstalledPolicy(OWN_POLICIES[name], _OWN_DISTRIBUTION, version(_OWN_DISTRIBUTION))
+    offered = {_distribution(entry): entry for entry in entry_points(group=GROUP, name=name)}
+    if not offered:
+        known = sorted({*OWN_POLICIES, *entry_points(group=GROUP).names})
+        raise SelectionError(
+            f"selection policy {quoted(name)} is not installed: there is {short_message(', '.join(known))}; one of "
+            f"your own is an entry point of the group {GROUP}"
+        )
+    if len(offered) > 1:
+        several = short_message(", ".join(sorted(of for of, _ in offered)))
+        raise SelectionError(f"selection policy {quoted(name)} is installed by several distributions: {several}")
+    [((distribution, distribution_version), entry)] = offered.items()
+    return InstalledPolicy(_loaded(entry, distribution), distribution, distribution_version)
+
+
+def _distribution(entry: EntryPoint) -> tuple[str, str]:
+    return ("unknown", "unknown") if entry.dist is None else (entry.dist.name, entry.dist.version)
+
+
+def _loaded(entry: EntryPoint, distribution: str) -> SelectionPolicy:
+    what = f"selection policy {quoted(entry.name)} of {short_message(distribution)}"
+    try:
+        policy = entry.load()
+    except Exception as error:
+        raise SelectionError(f"{what} cannot be loaded: {short_message(f'{type(error).__name__}: {error}')}") from error
+    lacking = [member for member in _MEMBERS if not hasattr(policy, member)]
+    if lacking:
+        raise SelectionError(f"{what} is no selection policy: it lacks {', '.join(lacking)}")
+    if policy.name != entry.name:
+        raise SelectionError(f"{what} calls itself {quoted(str(policy.name))}")
+    return policy  # type: ignore[no-any-return]

@@ -1,0 +1,122 @@
+"""Selection policies by name: our own, those that somebody installed, and clear errors for all else."""
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from ledger_pipeline.core.errors import SelectionError
+from ledger_pipeline.core.selection.known import OWN_POLICIES
+from ledger_pipeline.core.selection.policy import SelectionSpec, select
+from ledger_pipeline.policies import GROUP, installed_policy
+from ledger_pipeline_tests.core.selecting import merge, review
+
+POLICY = """
+from ledger_pipeline.core.events import PR_MERGED
+from ledger_pipeline.core.selection.policy import Decision
+
+
+class Merges:
+    name = "acme.merges.v2"
+    version = "2"
+    default_settings = {}
+    reasons = {"merge": "It is a merge.", "no_merge": "It is none."}
+
+    def decide(self, candidates, spec):
+        merges = {event.event_id: event.event_type == PR_MERGED for event in candidates}
+        return {id_: Decision(is_merge, "merge" if is_merge else "no_merge") for id_, is_merge in merges.items()}
+
+
+POLICY = Merges()
+"""
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Installs a distribution with one module and entry points of our group, as an installer lays it down."""
+
+    def installed(distribution: str, entry_points: str, module: str = POLICY) -> None:
+        folder = tmp_path / distribution
+        metadata = folder / f"{distribution}-1.4.dist-info"
+        metadata.mkdir(parents=True)
+        (folder / f"{distribution}.py").write_text(module)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.4\n")
+        (metadata / "entry_points.txt").write_text(f"[{GROUP}]\n{entry_points}\n")
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.delitem(sys.modules, distribution, raising=False)
+
+    return installed
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["include-all-v0", "cogni.main-merge-selection.v0", "cogni.promotion-selection.v0", "fair-v1"],
+)
+def test_our_own_are_known_by_name(name: str) -> None:
+    installed = installed_policy(name)
+    assert installed.policy is OWN_POLICIES[name]
+    assert installed.pin == {
+        "policy": name,
+        "version": installed.policy.version,
+        "distribution": "ledger-pipeline",
+        "distribution_version": version("ledger-pipeline"),
+    }
+
+
+def test_one_that_a_dao_installed_is_named_by_its_distribution(install: Install) -> None:
+    install("acme_ledger", "acme.merges.v2 = acme_ledger:POLICY")
+    installed = installed_policy("acme.merges.v2")
+    assert installed.pin == {
+        "policy": "acme.merges.v2",
+        "version": "2",
+        "distribution": "acme_ledger",
+        "distribution_version": "1.4",
+    }
+    decisions = select(installed.policy, [merge(), review()], SelectionSpec({}))
+    assert {event_id: decision.reason for event_id, decision in decisions.items()} == {"p": "merge", "r": "no_merge"}
+
+
+def test_an_unknown_one_is_one_clear_error(install: Install) -> None:
+    install("acme_ledger", "acme.merges.v2 = acme_ledger:POLICY")
+    with pytest.raises(SelectionError) as raised:
+        installed_policy("fair-v9")
+    assert str(raised.value) == (
+        "selection policy 'fair-v9' is not installed: there is acme.merges.v2, cogni.main-merge-selection.v0, "
+        "cogni.promotion-selection.v0, fair-v1, include-all-v0; one of your own is an entry point of the group "
+        "ledger_pipeline.selection_policies"
+    )
+
+
+def test_nothing_that_is_installed_stands_in_for_one_of_our_own(install: Install) -> None:
+    install("acme_ledger", "fair-v1 = acme_ledger:POLICY")
+    assert installed_policy("fair-v1").policy is OWN_POLICIES["fair-v1"]
+
+
+def test_one_name_of_two_distributions_is_nobodys(install: Install) -> None:
+    install("acme_ledger", "acme.merges.v2 = acme_ledger:POLICY")
+    install("other_ledger", "acme.merges.v2 = other_ledger:POLICY")
+    with pytest.raises(SelectionError, match="installed by several distributions: acme_ledger, other_ledger"):
+        installed_policy("acme.merges.v2")
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "module", "message"),
+    [
+        ("broken = acme_ledger:POLICY", "raise OSError('no disk')", "cannot be loaded: OSError: no disk"),
+        ("broken = acme_ledger:NOTHING", POLICY, "cannot be loaded: AttributeError"),
+        ("broken = acme_nowhere:POLICY", POLICY, "cannot be loaded: ModuleNotFoundError"),
+        ("broken = acme_ledger:POLICY", POLICY, "calls itself 'acme.merges.v2'"),
+        ("broken = acme_ledger:POLICY", "POLICY = 7", "lacks name, version, default_settings, reasons, decide"),
+    ],
+)
+def test_one_that_is_broken_is_an_error_of_its_own(
+    install: Install, entry_point: str, module: str, message: str
+) -> None:
+    install("acme_ledger", entry_point, module)
+    with pytest.raises(SelectionError, match=f"'broken' of acme_ledger .*{message}"):
+        installed_policy("broken")
+    assert installed_policy("fair-v1").policy.name == "fair-v1"
