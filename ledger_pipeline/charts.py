@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
 from io import BytesIO
+from itertools import cycle
 from typing import TYPE_CHECKING
 
-from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM
 from ledger_pipeline.core.plain_text import CUT, plain_text
+from ledger_pipeline.core.sources import StreamKind
 from ledger_pipeline.core.statements import UserUnits
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.contributions import Contribution, units_text
@@ -28,7 +29,6 @@ PEOPLE_SHOWN = 20
 _WIDTH_INCHES, _DPI = 6.0, 120
 _PANEL, _INK, _QUIET_INK, _GRID = "#fbfbfa", "#1f2328", "#59636e", "#d8dbdf"
 # Okabe and Ito's palette: told apart by colour-blind eyes, and by brightness alone.
-_COLOURS = {"pull_requests": "#0072b2", "reviews": "#e69f00", "issues": "#009e73"}
 _OTHERS = "#8c959f"
 _STACK = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 _LABELS_AT_MOST = 8
@@ -37,8 +37,8 @@ _NAME_LENGTH = 26
 _PALETTE_COLOURS = 48
 
 
-def events_per_day_png(counts: Sequence[DayCount], window: EpochWindow) -> bytes:
-    """Stacked bars, one a day of the window (UTC), by stream."""
+def events_per_day_png(counts: Sequence[DayCount], window: EpochWindow, streams: Sequence[StreamKind]) -> bytes:
+    """Stacked bars, one a day of the window (UTC), by stream: those of `streams`, each in the legend with its sum."""
     from matplotlib.ticker import MaxNLocator
 
     days = [window.start.date() + timedelta(n) for n in range((window.end - window.start).days)]
@@ -47,10 +47,10 @@ def events_per_day_png(counts: Sequence[DayCount], window: EpochWindow) -> bytes
         found[count.event_type][count.day] = count.events
     figure, axes = _panel(2.5, f"Events per day (UTC), epoch {window.key}")
     bottom = [0] * len(days)
-    for stream, event_type in EVENT_TYPE_OF_STREAM.items():
-        heights = [found[event_type].get(day, 0) for day in days]
-        label = f"{stream.replace('_', ' ')} ({sum(heights):,})"
-        axes.bar(range(len(days)), heights, bottom=bottom, color=_COLOURS[stream], label=label, width=0.8)
+    for stream, colour in zip(streams, cycle(_STACK)):
+        heights = [found[stream.event_type].get(day, 0) for day in days]
+        label = f"{stream.name.replace('_', ' ')} ({sum(heights):,})"
+        axes.bar(range(len(days)), heights, bottom=bottom, color=colour, label=label, width=0.8)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     step = -(-len(days) // _LABELS_AT_MOST)
     axes.set_xticks(range(0, len(days), step), [_day_label(day, len(days)) for day in days[::step]])
@@ -124,7 +124,7 @@ def _bars_png(title: str, amounts: Sequence[tuple[str, int]], text: Callable[[in
     shown, others = list(amounts[:PEOPLE_SHOWN]), amounts[PEOPLE_SHOWN:]
     names = [_label(name) for name, _ in shown]
     values = [amount for _, amount in shown]
-    colours = [_COLOURS["pull_requests"]] * len(shown)
+    colours = [_STACK[0]] * len(shown)
     if others:
         names.append(f"{len(others)} others")
         values.append(sum(amount for _, amount in others))

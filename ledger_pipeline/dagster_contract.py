@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from ledger_pipeline.core.errors import WindowError
-from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB, GITHUB_STREAMS
 from ledger_pipeline.core.spec import RepoSpec
 
 CODE_LOCATION = "ledger_pipeline"

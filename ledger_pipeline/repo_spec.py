@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ledger_pipeline.core.errors import SpecError, WindowError
-from ledger_pipeline.core.events import GITHUB
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.core.spec import RepoSpec, ScheduleSpec, Scope, SourceSpec
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.core.windows import EpochCalendar

@@ -14,8 +14,8 @@ from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
 from ledger_pipeline.core.errors import AllocationError, WindowError
-from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.core.pool import MAX_CREDITS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, check_weights
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, parse_epoch_key
 

@@ -8,7 +8,6 @@ from ledger_pipeline.core.events import (
     GITHUB,
     GITHUB_STREAMS,
     PULL_REQUESTS,
-    STREAM_OF_EVENT_TYPE,
     ActivityEvent,
     Actor,
     SkippedActivity,
@@ -173,7 +172,7 @@ def skipped(event: ActivityEvent | None = None, reason: str = "bot", *, source_s
     return SkippedActivity(
         event_id=item.id,
         source=item.source,
-        stream=STREAM_OF_EVENT_TYPE[item.event_type],
+        stream=item.stream,
         source_scope=source_scope,
         event_type=item.event_type,
         reason=reason,

@@ -79,6 +79,7 @@ CORE_LIBRARIES = {
     "base64",
     "bisect",
     "collections",
+    "contextlib",
     "dataclasses",
     "datetime",
     "enum",

@@ -15,6 +15,7 @@ from ledger_pipeline.charts import (
     payouts_png,
     units_per_contributor_png,
 )
+from ledger_pipeline.core.sources import source_kind
 from ledger_pipeline.pipeline.contributions import Contribution
 from ledger_pipeline.store.port import DayCount
 from ledger_pipeline_tests.builders import window
@@ -22,6 +23,7 @@ from ledger_pipeline_tests.hostile import HOSTILE
 
 BYTES_AT_MOST = 40_000
 WEEK = window()
+STREAMS = source_kind("github").streams
 
 
 def person(number: int, units_milli: int = 1000, login: str = "") -> Contribution:
@@ -40,17 +42,17 @@ def test_days_of_any_epoch_fit_one_picture(days: int) -> None:
     counts = [
         DayCount(epoch.start.date() + timedelta(n), kind, n * 7919 % 100_000) for n in range(days) for kind in types
     ]
-    png = events_per_day_png(counts, epoch)
+    png = events_per_day_png(counts, epoch, STREAMS)
     assert size(png) == (720, 300)
     assert len(png) < BYTES_AT_MOST
 
 
 def test_the_same_numbers_give_the_same_picture_and_others_another() -> None:
-    one = events_per_day_png([DayCount(date(2026, 2, 17), "pr_merged", 3)], WEEK)
-    assert one == events_per_day_png([DayCount(date(2026, 2, 17), "pr_merged", 3)], WEEK)
-    assert one != events_per_day_png([DayCount(date(2026, 2, 17), "issue_closed", 3)], WEEK)
-    assert one != events_per_day_png([DayCount(date(2026, 2, 18), "pr_merged", 3)], WEEK)
-    assert events_per_day_png([], WEEK) != one
+    one = events_per_day_png([DayCount(date(2026, 2, 17), "pr_merged", 3)], WEEK, STREAMS)
+    assert one == events_per_day_png([DayCount(date(2026, 2, 17), "pr_merged", 3)], WEEK, STREAMS)
+    assert one != events_per_day_png([DayCount(date(2026, 2, 17), "issue_closed", 3)], WEEK, STREAMS)
+    assert one != events_per_day_png([DayCount(date(2026, 2, 18), "pr_merged", 3)], WEEK, STREAMS)
+    assert events_per_day_png([], WEEK, STREAMS) != one
 
 
 def test_a_thousand_contributors_are_the_first_and_the_others_in_one_bar() -> None:

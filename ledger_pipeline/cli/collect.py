@@ -1,6 +1,5 @@
 """`ledger-pipeline collect`: epochs of a scope into the ledger, as one Dagster run."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -50,7 +49,7 @@ def command(
             spec, scope, windows, instance, trigger="cli", progress=progress, full_refresh=full_refresh
         )
     if as_json:
-        print_json(asdict(run))
+        print_json(run.columns())
     else:
         _print(run)
     if run.canceled:

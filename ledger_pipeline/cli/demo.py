@@ -31,6 +31,8 @@ def _plain(report: DemoReport) -> dict[str, object]:
     result = report.scheduled.result.model_dump(mode="json", by_alias=False)
     return {
         **asdict(report),
+        "backfill": None if report.backfill is None else report.backfill.columns(),
+        "partitions": [row.columns() for row in report.partitions],
         "scheduled": {**asdict(report.scheduled), "result": result},
         "home": str(report.home),
         "signed": _signed(report),
@@ -63,10 +65,18 @@ def _print(report: DemoReport) -> None:
 
 
 def _print_partitions(report: DemoReport) -> None:
-    columns = ["epoch", "scope", "pr_merged", "review_submitted", "issue_closed", "events", "rejected"]
     earlier, shown = report.partitions[:-EPOCHS_SHOWN], report.partitions[-EPOCHS_SHOWN:]
-    rows = [[*(getattr(row, column) for column in columns), row.set_hash[:16]] for row in shown]
-    print_table("Partitions in the ledger", [*columns, "set_hash"], rows)
+    event_types = list(dict.fromkeys(event_type for row in shown for event_type in row.events_by_type))
+    rows = [
+        [
+            *(row.epoch, row.scope),
+            *(row.events_by_type.get(event_type, 0) for event_type in event_types),
+            *(row.events, row.rejected, row.set_hash[:16]),
+        ]
+        for row in shown
+    ]
+    columns = ["epoch", "scope", *event_types, "events", "rejected", "set_hash"]
+    print_table("Partitions in the ledger", columns, rows)
     if earlier:
         events = sum(row.events for row in earlier)
         say(f"and {len(earlier)} earlier ones, {earlier[0].epoch} to {earlier[-1].epoch}, with {events} events")

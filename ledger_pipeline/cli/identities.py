@@ -10,9 +10,9 @@ from ledger_pipeline.bindings_file import binding_of, read_bindings
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Epoch, Json, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say
-from ledger_pipeline.core.events import GITHUB
 from ledger_pipeline.core.identifiers import broken_ids, case_twins, lookalikes, unknown_ids, why_not_an_account
 from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.settlement_port import UnresolvedAccount

@@ -14,27 +14,15 @@ from datetime import UTC, datetime
 from ledger_pipeline.core.errors import EventError
 from ledger_pipeline.core.hashing import Json, sha256_hex
 from ledger_pipeline.core.plain_text import quoted, short_message
-
-GITHUB = "github"
-
-PULL_REQUESTS = "pull_requests"
-REVIEWS = "reviews"
-ISSUES = "issues"
-GITHUB_STREAMS = (PULL_REQUESTS, REVIEWS, ISSUES)
-
-PR_MERGED = "pr_merged"
-REVIEW_SUBMITTED = "review_submitted"
-ISSUE_CLOSED = "issue_closed"
-
-EVENT_TYPE_OF_STREAM = {PULL_REQUESTS: PR_MERGED, REVIEWS: REVIEW_SUBMITTED, ISSUES: ISSUE_CLOSED}
-STREAM_OF_EVENT_TYPE = {event_type: stream for stream, event_type in EVENT_TYPE_OF_STREAM.items()}
-
-# The metadata keys whose values, with the author and the event's id, make up each type's payload hash.
-HASHED_METADATA = {
-    PR_MERGED: ("mergedAt",),
-    REVIEW_SUBMITTED: ("state", "submittedAt"),
-    ISSUE_CLOSED: ("closedAt",),
-}
+from ledger_pipeline.core.sources import GITHUB as GITHUB
+from ledger_pipeline.core.sources import GITHUB_STREAMS as GITHUB_STREAMS
+from ledger_pipeline.core.sources import ISSUE_CLOSED as ISSUE_CLOSED
+from ledger_pipeline.core.sources import ISSUES as ISSUES
+from ledger_pipeline.core.sources import PR_MERGED as PR_MERGED
+from ledger_pipeline.core.sources import PULL_REQUESTS as PULL_REQUESTS
+from ledger_pipeline.core.sources import REVIEW_SUBMITTED as REVIEW_SUBMITTED
+from ledger_pipeline.core.sources import REVIEWS as REVIEWS
+from ledger_pipeline.core.sources import streams_by_event_type
 
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})")
 
@@ -164,7 +152,7 @@ def payload_hash(event_id: str, event_type: str, platform_user_id: str, metadata
     Raises EventError when the event type is unknown or `metadata` lacks a hashed field.
     """
     try:
-        fields = {key: metadata[key] for key in HASHED_METADATA[event_type]}
+        fields = {key: metadata[key] for key in streams_by_event_type()[event_type].hashed_metadata}
     except KeyError as error:
         missing, of = quoted(str(error.args[0])), quoted(event_type)
         raise EventError(f"{short_message(event_id)}: no {missing} to hash for event type {of}") from None
@@ -187,7 +175,7 @@ def event_problems(
     if stored_hash != follows:
         yield "payload_hash", stored_hash, follows
     # The hashed instant is always the last of the hashed fields that holds one.
-    stated = parse_instant(str(metadata[HASHED_METADATA[event_type][-1]]))
+    stated = parse_instant(str(metadata[streams_by_event_type()[event_type].hashed_metadata[-1]]))
     if event_time != stated:
         yield "event_time", event_time.isoformat(), stated.isoformat()
 
@@ -217,7 +205,7 @@ def _event(
     return ActivityEvent(
         id=event_id,
         source=GITHUB,
-        stream=STREAM_OF_EVENT_TYPE[event_type],
+        stream=streams_by_event_type()[event_type].name,
         source_scope=repo,
         event_type=event_type,
         platform_user_id=user_id,

@@ -16,11 +16,11 @@ from unicodedata import category, is_normalized, normalize, unidata_version
 
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.plain_text import quoted
+from ledger_pipeline.core.sources import find_source_kind
 
 RULE = "v1"
 MAX_CHARACTERS = 128
 MAX_ACCOUNT_DIGITS = 19
-NUMERIC_PROVIDERS = frozenset({"github"})
 
 # First and last code points: colon, controls, format and bidi characters, separators, what shows nothing, private use.
 FORBIDDEN: tuple[tuple[int, int], ...] = (
@@ -100,7 +100,8 @@ def unknown_character(value: str) -> str | None:
 
 def why_not_an_account(provider: str, external_id: str) -> str | None:
     """What keeps `external_id` from being an account of `provider`; None where it is one."""
-    if provider in NUMERIC_PROVIDERS and _ACCOUNT.fullmatch(external_id) is None:
+    source = find_source_kind(provider)
+    if source is not None and source.has_numeric_accounts and _ACCOUNT.fullmatch(external_id) is None:
         return f"is not {provider}'s numeric id in decimal digits, the first not 0 (a login can change hands)"
     return why_not_an_id(external_id)
 

@@ -6,6 +6,7 @@ from datetime import date
 from uuid import UUID
 
 from ledger_pipeline.core.errors import UnknownScope, WindowError
+from ledger_pipeline.core.sources import SourceKind, StreamKind, source_kind, source_kinds
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 
 
@@ -54,6 +55,15 @@ class Scope:
         """The windows this scope's epochs are."""
         return EpochCalendar(self.epoch_length_days)
 
+    @property
+    def stream_kinds(self) -> tuple[StreamKind, ...]:
+        """Every stream of the sources that it collects from, also those streams that it leaves out."""
+        return tuple(stream for spec in self.sources for stream in source_kind(spec.source).streams)
+
+    def source_spec(self, source: str) -> SourceSpec | None:
+        """What it collects from `source`; None where that is nothing."""
+        return next((spec for spec in self.sources if spec.source == source), None)
+
     def window(self, day: date) -> EpochWindow:
         """The epoch window starting on `day`. Raises WindowError if none does, or it precedes the first epoch."""
         window = self.calendar.window_starting(day)
@@ -87,6 +97,12 @@ class RepoSpec:
     def first_epoch(self) -> date:
         """The first day any scope collects."""
         return min(scope.first_epoch for scope in self.scopes)
+
+    @property
+    def source_kinds(self) -> tuple[SourceKind, ...]:
+        """The sources that some scope collects from, in the order in which people see them."""
+        collected = {spec.source for scope in self.scopes for spec in scope.sources}
+        return tuple(kind for kind in source_kinds() if kind.name in collected)
 
     def scope(self, scope_key: str) -> Scope:
         """The scope called `scope_key`. Raises UnknownScope naming those there are."""

@@ -4,20 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
+from ledger_pipeline.core.sources import ISSUE as ISSUE
+from ledger_pipeline.core.sources import PULL_REQUEST as PULL_REQUEST
 from ledger_pipeline.core.windows import EpochWindow
-
-PULL_REQUEST = "pull_request"
-ISSUE = "issue"
-
-# A pull request that cannot be read hides its reviews with it.
-STREAMS_OF_KIND = {PULL_REQUEST: (PULL_REQUESTS, REVIEWS), ISSUE: (ISSUES,)}
-KIND_OF_STREAM = {stream: kind for kind, streams in STREAMS_OF_KIND.items() for stream in streams}
 
 
 @dataclass(frozen=True, order=True)
 class ItemKey:
-    """One item of a source_scope: `kind` is `pull_request` or `issue`; `number` is 0 where the source tells none."""
+    """One item of a source_scope: `kind` is one of a source's, `number` is 0 where it tells none."""
 
     kind: str
     number: int
@@ -26,7 +20,7 @@ class ItemKey:
         kind = self.kind.replace("_", " ")
         if self.number:
             return f"{kind} {self.number}"
-        return f"{'an' if self.kind == ISSUE else 'a'} {kind} without a number"
+        return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} without a number"
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,24 @@
 """What each kind of event weighs, in integer milli-units; pinned into an epoch when it is created."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ledger_pipeline.core.errors import AllocationError
-
-# The system we join pays these; an epoch keeps the weights it was created with.
-DEFAULT_WEIGHTS_MILLI: Mapping[str, int] = {
-    "github:pr_merged": 1000,
-    "github:review_submitted": 500,
-    "github:issue_closed": 300,
-}
+from ledger_pipeline.core.sources import GITHUB, source_kind
 
 # The largest integer that JSON keeps exact in every language: the system we join reads weights as JSON numbers.
 MAX_WEIGHT_MILLI = 2**53 - 1
+
+
+def default_weights_milli(sources: Iterable[str]) -> dict[str, int]:
+    """What each type of event of these sources weighs where the repo-spec does not say.
+
+    Of no other source, so that one more that can be collected changes nobody's weights. Raises ConfigurationError
+    where one of them is none.
+    """
+    return {name: weight for source in sources for name, weight in source_kind(source).default_weights_milli.items()}
+
+
+DEFAULT_WEIGHTS_MILLI: Mapping[str, int] = default_weights_milli([GITHUB])
 
 
 def check_weights(weights_milli: Mapping[str, object]) -> None:

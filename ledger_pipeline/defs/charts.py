@@ -28,7 +28,7 @@ def chart_metadata(
     people = contributions(store.events_per_person(scope.scope_id, window), weights)
     days = store.events_per_day(scope.scope_id, window)
     return {
-        "events_per_day": picture("Events per day and stream", events_per_day_png(days, window)),
+        "events_per_day": picture("Events per day and stream", events_per_day_png(days, window, scope.stream_kinds)),
         "units_per_contributor": picture("Units per contributor", units_per_contributor_png(people, window)),
     }
 

@@ -151,7 +151,7 @@ def held_metadata(
     for digest in store.digests(scope.scope_id, windows):
         window, epoch = digest.window, epochs.get(digest.window)
         charts = chart_metadata(store, scope, window, epoch) if window in drawn else {}
-        numbers = digest_metadata(digest, epoch, scope.weights_milli, completeness[window], now, run_tags)
+        numbers = digest_metadata(digest, epoch, scope, completeness[window], now, run_tags)
         yield window, {**numbers, **charts}
 
 

@@ -11,8 +11,8 @@ from datetime import datetime
 import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed, ConfigurationError, StoreError
-from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.core.plain_text import plain_message, plain_text
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import SCOPE_ID_TAG, deployment_labels

@@ -6,9 +6,9 @@ from typing import TypeAlias
 
 import dagster as dg
 
-from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM, STREAM_OF_EVENT_TYPE
 from ledger_pipeline.core.plain_text import plain_message, plain_text
-from ledger_pipeline.core.unread import KIND_OF_STREAM
+from ledger_pipeline.core.sources import streams_by_name
+from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import (
@@ -70,9 +70,9 @@ def stream_metadata(
         conflict=tally.outcomes[AppendOutcome.CONFLICT],
     )
     until = report.complete_until([stream])
-    in_ledger = held.get(EVENT_TYPE_OF_STREAM[stream], 0)
-    kind = KIND_OF_STREAM[stream]
-    unread = [row for row in report.unread if row.item.key.kind == kind and row.item.may_touch(window)]
+    kind = streams_by_name()[stream]
+    in_ledger = held.get(kind.event_type, 0)
+    unread = [row for row in report.unread if row.item.key.kind == kind.item_kind and row.item.may_touch(window)]
     metadata: Metadata = {
         **_window(window),
         "in_ledger": in_ledger,
@@ -123,13 +123,13 @@ def added_to_other_epochs(report: CollectReport) -> Metadata:
 def digest_metadata(
     digest: WindowDigest,
     epoch: Epoch | None,
-    weights_milli: Mapping[str, int],
+    scope: Scope,
     completeness: Completeness,
     now: datetime,
     run_tags: Mapping[str, str],
 ) -> Metadata:
     """What the ledger holds for a window, how whole that is at `now`, what it refused, and whether weights drifted."""
-    drift = {} if epoch is None else weight_drift(epoch.weights_milli, weights_milli)
+    drift = {} if epoch is None else weight_drift(epoch.weights_milli, scope.weights_milli)
     until = completeness.until
     return {
         "state": plain_message(completeness.state(now)),
@@ -142,7 +142,7 @@ def digest_metadata(
         "weights_drifted": bool(drift),
         **_where_any("weights_drift", drift),
         "events": digest.events,
-        **{event_type: digest.events_by_type.get(event_type, 0) for event_type in STREAM_OF_EVENT_TYPE},
+        **{stream.event_type: digest.events_by_type.get(stream.event_type, 0) for stream in scope.stream_kinds},
         "rejected": sum(digest.rejected_by_reason.values()),
         **_where_any("rejected_by_reason", dict(digest.rejected_by_reason)),
         "set_hash": digest.set_hash,

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ledger_pipeline.charts import credits_per_epoch_png, events_per_day_png, units_per_contributor_png
-from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM
 from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.web_links import is_linkable
@@ -27,8 +26,7 @@ def render_page(content: EpochContent) -> str:
         .get_template("epoch.html.j2")
         .render(
             content=content,
-            event_types=EVENT_TYPE_OF_STREAM,
-            days_picture=_data_url(events_per_day_png(content.days, content.window)),
+            days_picture=_data_url(events_per_day_png(content.days, content.window, content.scope.stream_kinds)),
             people_picture=_data_url(units_per_contributor_png(content.people, content.window)),
         )
     )

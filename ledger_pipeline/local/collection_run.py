@@ -3,15 +3,14 @@
 The numbers come from the materializations that Dagster stored: what a command prints is what the UI shows.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
-from ledger_pipeline.core.events import EVENT_TYPE_OF_STREAM, STREAM_OF_EVENT_TYPE
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import EPOCH_DIMENSION, RUN_UNREAD, TRIGGER_TAG, StreamCounts
@@ -61,16 +60,25 @@ class StreamRow:
 
 @dataclass(frozen=True)
 class DigestRow:
-    """What the ledger holds for one partition after the run."""
+    """What the ledger holds for one partition after the run; `events_by_type` has every type of the scope's sources."""
 
     epoch: str
     scope: str
     events: int
-    pr_merged: int
-    review_submitted: int
-    issue_closed: int
+    events_by_type: Mapping[str, int]
     rejected: int
     set_hash: str
+
+    def columns(self) -> dict[str, object]:
+        """The row as people and programs see it: each type of events is a column of its own."""
+        return {
+            "epoch": self.epoch,
+            "scope": self.scope,
+            "events": self.events,
+            **self.events_by_type,
+            "rejected": self.rejected,
+            "set_hash": self.set_hash,
+        }
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,10 @@ class CollectionRun:
     streams: list[StreamRow]
     digests: list[DigestRow]
     other_epochs: list[str]
+
+    def columns(self) -> dict[str, object]:
+        """The run as programs see it, its digests with a column for each type of events."""
+        return {**asdict(self), "digests": [row.columns() for row in self.digests]}
 
 
 def command_instance(folder: Path) -> dg.DagsterInstance:
@@ -151,7 +163,9 @@ def digest_row(digest: WindowDigest, scope: Scope) -> DigestRow:
         epoch=digest.window.key,
         scope=scope.scope_key,
         events=digest.events,
-        **{event_type: digest.events_by_type.get(event_type, 0) for event_type in STREAM_OF_EVENT_TYPE},
+        events_by_type={
+            stream.event_type: digest.events_by_type.get(stream.event_type, 0) for stream in scope.stream_kinds
+        },
         rejected=sum(digest.rejected_by_reason.values()),
         set_hash=digest.set_hash,
     )
@@ -165,7 +179,7 @@ def _recorded(
         event.step_materialization_data.materialization for event in result.all_events if event.is_step_materialization
     ]
     materializations = [materialization for materialization in recorded if _epoch(materialization) in asked_for]
-    by_stream = {stream_key(stream): stream for stream in EVENT_TYPE_OF_STREAM}
+    by_stream = {stream_key(stream.name): stream.name for stream in scope.stream_kinds}
     streams = [
         _stream_row(found, by_stream[found.asset_key], scope)
         for found in materializations
@@ -215,9 +229,7 @@ def _digest_row(found: dg.AssetMaterialization, scope: Scope) -> DigestRow:
         epoch=_epoch(found),
         scope=scope.scope_key,
         events=_number(found, "events"),
-        pr_merged=_number(found, "pr_merged"),
-        review_submitted=_number(found, "review_submitted"),
-        issue_closed=_number(found, "issue_closed"),
+        events_by_type={stream.event_type: _number(found, stream.event_type) for stream in scope.stream_kinds},
         rejected=_number(found, "rejected"),
         set_hash=str(found.metadata["set_hash"].value),
     )

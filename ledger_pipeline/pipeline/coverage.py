@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from ledger_pipeline.core.events import PULL_REQUESTS, REVIEWS
+from ledger_pipeline.core.sources import streams_by_item_kind, streams_by_name
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.sources.port import SCAN_OVERLAP as SCAN_OVERLAP
 from ledger_pipeline.sources.port import Head
@@ -64,7 +64,7 @@ def reads_back(plans: Iterable[StreamCoverage], cursors: Mapping[str, Cursor]) -
 def is_unchanged(head: Head, plans: Iterable[StreamCoverage]) -> bool:
     """Whether nothing was updated since the floors of `plans`, so that a scan would find nothing."""
     for plan in plans:
-        # A review moves its pull request's update, and has no list of its own to ask.
+        # What is counted with another stream moves its updates, and has no list of its own to ask.
         newest = head.newest.get(counted_with(plan.stream))
         if newest is not None and newest >= plan.floor:
             return False
@@ -73,7 +73,8 @@ def is_unchanged(head: Head, plans: Iterable[StreamCoverage]) -> bool:
 
 def counted_with(stream: str) -> str:
     """The stream whose items a source counts and lists: reviews come with their pull requests."""
-    return PULL_REQUESTS if stream == REVIEWS else stream
+    kind = streams_by_name().get(stream)
+    return stream if kind is None else streams_by_item_kind()[kind.item_kind][0].name
 
 
 def replaced_id(source_scope_id: str | None, cursors: Mapping[str, Cursor]) -> str | None:

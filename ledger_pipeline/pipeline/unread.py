@@ -14,9 +14,10 @@ from uuid import UUID
 from ledger_pipeline.core.errors import EpochNotReady, WindowError
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.core.sources import streams_by_item_kind, streams_by_name
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.storable_text import is_storable
-from ledger_pipeline.core.unread import KIND_OF_STREAM, STREAMS_OF_KIND, ItemKey, UnreadItem, item_name
+from ledger_pipeline.core.unread import ItemKey, UnreadItem, item_name
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP
 from ledger_pipeline.sources.port import ScanPage
@@ -78,7 +79,7 @@ def known_unread(store: LedgerStore, scope: Scope) -> KnownUnread:
 def collected_kinds(scope: Scope) -> frozenset[tuple[str, str, str]]:
     """What the scope collects: each a source, a source_scope and a kind of item."""
     return frozenset(
-        (spec.source, source_scope, KIND_OF_STREAM[stream])
+        (spec.source, source_scope, streams_by_name()[stream].item_kind)
         for spec in scope.sources
         for source_scope in spec.source_scopes
         for stream in spec.streams
@@ -94,7 +95,7 @@ def usable(page: ScanPage, calendar: EpochCalendar) -> ScanPage:
         if problem is not None:
             event_id = item.id if isinstance(item, ActivityEvent) else item.event_id
             numbered = _NUMBERED.match(event_id)
-            key = ItemKey(KIND_OF_STREAM[item.stream], int(numbered[1]) if numbered else 0)
+            key = ItemKey(streams_by_name()[item.stream].item_kind, int(numbered[1]) if numbered else 0)
             unread.append(UnreadItem(key, f"{event_id}: {problem}", None, page.retrieved_at))
         return problem is None
 
@@ -133,8 +134,8 @@ def passed_floors(coverage: Sequence[StreamCoverage], streams: Sequence[str]) ->
     """By kind of item, from where on a scan of `coverage` has read all that a scope of `streams` collects of them."""
     floors = {part.stream: part.floor for part in coverage}
     passed = {}
-    for kind, of_kind in STREAMS_OF_KIND.items():
-        wanted = [stream for stream in of_kind if stream in streams]
+    for kind, of_kind in streams_by_item_kind().items():
+        wanted = [stream.name for stream in of_kind if stream.name in streams]
         if wanted and all(stream in floors for stream in wanted):
             passed[kind] = max(floors[stream] for stream in wanted)
     return passed

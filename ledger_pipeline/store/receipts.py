@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, text
 
-from ledger_pipeline.core.events import STREAM_OF_EVENT_TYPE
 from ledger_pipeline.core.hashing import EventSetHash
+from ledger_pipeline.core.sources import streams_by_event_type
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.digests import bounds, streamed
 from ledger_pipeline.store.port import Receipt, WindowReceipt, WindowStream
@@ -149,11 +149,11 @@ def _count_items(
         called[name.lower()].add(source_scope)
     with streamed(connection, ITEMS, parameters) as rows:
         for number, fate, event_type, name, event_id, detail in rows:
-            stream = STREAM_OF_EVENT_TYPE.get(event_type)
+            stream = streams_by_event_type().get(event_type)
             if stream is None or name is None:
                 continue
             for source_scope in called.get(name.lower(), ()):
-                held = holdings.get((number, stream, source_scope))
+                held = holdings.get((number, stream.name, source_scope))
                 if held is not None:
                     held.count(fate, event_id, detail)
 

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from ledger_pipeline.core.errors import PayloadError
-from ledger_pipeline.core.events import GITHUB, GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB, GITHUB_STREAMS
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 
 TASK_QUEUE = "ledger-tasks"

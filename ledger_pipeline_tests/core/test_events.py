@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import EventError
 from ledger_pipeline.core.events import (
-    EVENT_TYPE_OF_STREAM,
     GITHUB_STREAMS,
-    HASHED_METADATA,
-    STREAM_OF_EVENT_TYPE,
     ActivityEvent,
     Actor,
     parse_instant,
     payload_hash,
 )
+from ledger_pipeline.core.sources import source_kind, streams_by_event_type, streams_by_name
 from ledger_pipeline_tests.builders import ADA, instant, issue, pull_request, review, window
 
 MakeEvent = Callable[..., ActivityEvent]
@@ -110,7 +108,7 @@ def test_the_repository_stays_in_the_spelling_the_source_answers() -> None:
 def test_an_event_says_where_it_comes_from_and_whom_it_counts_for(make: MakeEvent) -> None:
     event = make(3, author=ADA, object_id="9007199254740993")
     assert event.source == "github"
-    assert event.event_type == EVENT_TYPE_OF_STREAM[event.stream]
+    assert event.event_type == streams_by_name()[event.stream].event_type
     assert (event.platform_user_id, event.platform_login) == ("583231", "ada")
     assert event.source_object_id == "9007199254740993"
     assert event.metadata["number"] == 3
@@ -119,8 +117,12 @@ def test_an_event_says_where_it_comes_from_and_whom_it_counts_for(make: MakeEven
 
 def test_streams_and_event_types_pair_up() -> None:
     assert GITHUB_STREAMS == ("pull_requests", "reviews", "issues")
-    assert tuple(EVENT_TYPE_OF_STREAM) == GITHUB_STREAMS
-    assert {STREAM_OF_EVENT_TYPE[event_type] for event_type in HASHED_METADATA} == set(GITHUB_STREAMS)
+    assert source_kind("github").stream_names == GITHUB_STREAMS
+    assert {event_type: stream.name for event_type, stream in streams_by_event_type().items()} == {
+        "pr_merged": "pull_requests",
+        "review_submitted": "reviews",
+        "issue_closed": "issues",
+    }
 
 
 # Hash and facts.
@@ -157,7 +159,7 @@ def test_details_cannot_override_what_is_hashed_nor_number_and_repository(make: 
     )
     event, honest = make(5, **forged), make(5)
     assert event.payload_hash == honest.payload_hash
-    for key in (*HASHED_METADATA[event.event_type], "number", "repository"):
+    for key in (*streams_by_event_type()[event.event_type].hashed_metadata, "number", "repository"):
         assert event.metadata[key] == honest.metadata[key]
 
 
@@ -174,10 +176,13 @@ def test_a_hash_of_an_unknown_event_type_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event_type", "missing"), [(event_type, key) for event_type, keys in HASHED_METADATA.items() for key in keys]
+    ("event_type", "missing"),
+    [(event_type, key) for event_type, stream in streams_by_event_type().items() for key in stream.hashed_metadata],
 )
 def test_a_hash_without_one_of_its_fields_is_refused_naming_the_field(event_type: str, missing: str) -> None:
-    metadata: dict[str, Any] = {key: "x" for key in HASHED_METADATA[event_type] if key != missing}
+    metadata: dict[str, Any] = {
+        key: "x" for key in streams_by_event_type()[event_type].hashed_metadata if key != missing
+    }
     with pytest.raises(EventError, match=f"^some:id: no '{missing}' to hash for event type '{event_type}'"):
         payload_hash("some:id", event_type, "1", metadata)
 

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.errors import EpochNotReady, EventError, StoreError
-from ledger_pipeline.core.events import HASHED_METADATA, event_problems, payload_hash
+from ledger_pipeline.core.events import event_problems, payload_hash
+from ledger_pipeline.core.sources import streams_by_event_type
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.port import AppendOutcome
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -70,9 +71,9 @@ def parameters(junk: dict[str, Any]) -> dict[str, Any]:
     """Of an insert; the hash follows, where it is not given and anything does."""
     event = {**EVENT, **junk}
     if "hash" not in event:
-        keys = HASHED_METADATA.get(event["event_type"])
+        stream = streams_by_event_type().get(event["event_type"])
         event["hash"] = (
-            "x" if keys is None else payload_hash(*(event[key] for key in ("id", "event_type", "user", "metadata")))
+            "x" if stream is None else payload_hash(*(event[key] for key in ("id", "event_type", "user", "metadata")))
         )
     return {**event, "metadata": json.dumps(event["metadata"]), "node": NODE_ID, "scope": SCOPE_ID}
 

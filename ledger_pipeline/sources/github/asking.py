@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
-from ledger_pipeline.core.events import GITHUB
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.sources.github.capabilities import FULL_ID, ServerSchema
 from ledger_pipeline.sources.github.client import (
     Answer,

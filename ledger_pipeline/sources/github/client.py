@@ -15,7 +15,7 @@ from typing import Any
 from github.Requester import Requester
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
-from ledger_pipeline.core.events import GITHUB
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.settings_credentials import GitHubApp, GitHubTokens
 from ledger_pipeline.settings_variables import CLOCK_TOLERANCE_SECONDS
 from ledger_pipeline.sources.github.app import AppInstallations

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ledger_pipeline.core.errors import SourceUnavailable
-from ledger_pipeline.core.events import GITHUB
+from ledger_pipeline.core.sources import GITHUB
 
 LONGEST_AGE_SECONDS = 3600
 """An answer that a cache has kept for longer is none to go by: a watermark so old would have all be read again."""

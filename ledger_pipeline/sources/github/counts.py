@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from ledger_pipeline.core.errors import SourceUnavailable
-from ledger_pipeline.core.events import GITHUB, ISSUES, PULL_REQUESTS
+from ledger_pipeline.core.sources import GITHUB, ISSUES, PULL_REQUESTS
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.sources.github.client import GitHubClient, QueryTooHeavyError
 from ledger_pipeline.sources.github.payloads import RepositoryAnswer, Searched, UnusablePayload, read

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS, ActivityEvent, SkippedActivity
+from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
+from ledger_pipeline.core.sources import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey, UnreadItem, earliest_of
 from ledger_pipeline.sources.github.asking import RepositoryPart
 from ledger_pipeline.sources.github.payloads import Counted, Listed, Page, UnusablePayload, read

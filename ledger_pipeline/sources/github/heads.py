@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from ledger_pipeline.core.errors import SourceError, SourceRefused
-from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
+from ledger_pipeline.core.sources import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.sources.github.client import GitHubClient, QueryTooHeavyError
 from ledger_pipeline.sources.github.envelope import GraphQLError
 from ledger_pipeline.sources.github.failures import is_limit

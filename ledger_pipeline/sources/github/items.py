@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from ledger_pipeline.core.events import REVIEWS
-from ledger_pipeline.core.unread import PULL_REQUEST, ItemKey
+from ledger_pipeline.core.sources import PULL_REQUEST, REVIEWS
+from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.github import queries
 from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_below_the_repository, without_failed_nodes
 from ledger_pipeline.sources.github.client import QueryTooHeavyError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
-from ledger_pipeline.core.events import GITHUB
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.sources.github.failures import (
     LIMIT_WAIT_SECONDS,
     NO_INSTALLATION,

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, ActivityEvent
+from ledger_pipeline.core.events import ActivityEvent
 from ledger_pipeline.core.plain_text import plain_message
-from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST, ItemKey, UnreadItem
+from ledger_pipeline.core.sources import ISSUE, ISSUES, PULL_REQUEST, PULL_REQUESTS
+from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.sources.github.mapping import Item, issue_item, pull_request_item, review_item
 from ledger_pipeline.sources.github.payloads import (
     REASON_CHARACTERS,

@@ -26,17 +26,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
-from ledger_pipeline.core.events import (
+from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
+from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.core.sources import (
     GITHUB,
     GITHUB_STREAMS,
+    ISSUE,
     ISSUES,
+    PULL_REQUEST,
     PULL_REQUESTS,
     REVIEWS,
-    ActivityEvent,
-    SkippedActivity,
+    streams_by_item_kind,
 )
-from ledger_pipeline.core.plain_text import plain_message
-from ledger_pipeline.core.unread import KIND_OF_STREAM, STREAMS_OF_KIND, ItemKey, UnreadItem
+from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_of_a_node, without_failed_nodes
 from ledger_pipeline.sources.github.capabilities import ServerSchema
 from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryTooHeavyError
@@ -81,7 +83,7 @@ class Scan:
         self._sizes = PageSizes(page_size)
         again = frozenset(request.streams or GITHUB_STREAMS)
         self._wanted = frozenset(
-            key for key in request.unread if again.intersection(STREAMS_OF_KIND[key.kind]) <= self._streams
+            key for key in request.unread if again.intersection(_streams_of(key.kind)) <= self._streams
         )
         self._known = request.known.union(request.unread)
         self._asker = Asker(client, request.source_scope, schema or ServerSchema(), is_patient=not self._known)
@@ -366,7 +368,7 @@ class Scan:
         for connection in refused:
             connection.done = True
             self._forbidden[connection.name] = forbidden[connection.name]
-            for stream in self._streams.intersection(STREAMS_OF_KIND[_kind_of(connection)]):
+            for stream in self._streams.intersection(_streams_of(_kind_of(connection))):
                 self._refused[stream] = refusal([connection.name], scope, forbidden[connection.name])
         if refused and self._refused.keys() == self._streams:
             raise self._asker.refused(refusal([*self._forbidden], scope, forbidden[refused[-1].name]))
@@ -459,8 +461,12 @@ def _lacking(connection: Connection, page: Page, items: Sequence[Listed], missed
 
 
 def _kind_of(connection: Connection) -> str:
-    return KIND_OF_STREAM[ISSUES if connection.name == "issues" else PULL_REQUESTS]
+    return ISSUE if connection.name == "issues" else PULL_REQUEST
 
 
 def _github_time(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _streams_of(item_kind: str) -> list[str]:
+    return [stream.name for stream in streams_by_item_kind()[item_kind]]

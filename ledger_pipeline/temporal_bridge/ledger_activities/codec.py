@@ -6,15 +6,13 @@ from typing import Any, TypeVar
 
 from ledger_pipeline.core.errors import EventError, PayloadError, WindowError
 from ledger_pipeline.core.events import (
-    EVENT_TYPE_OF_STREAM,
-    GITHUB,
-    HASHED_METADATA,
     ActivityEvent,
     SkippedActivity,
     parse_instant,
     payload_hash,
 )
 from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.core.sources import find_source_kind, source_kinds, streams_by_name
 from ledger_pipeline.core.storable_text import is_storable
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.core.windows import EpochWindow
@@ -58,7 +56,7 @@ def event_from_wire(field: str, event: EventWire) -> ActivityEvent:
     _check_kind(field, event.id, event)
     if not is_storable(_values(event)):
         raise PayloadError(field, f"{event.id!a} holds NUL or half a surrogate pair, which no ledger can hold")
-    time_key = HASHED_METADATA[event.event_type][-1]
+    time_key = streams_by_name()[event.stream].hashed_metadata[-1]
     try:
         expected = payload_hash(event.id, event.event_type, event.platform_user_id, event.metadata)
         stated = parse_instant(event.metadata[time_key])
@@ -213,9 +211,14 @@ def _check_states(scan: ScanWire) -> None:
 
 
 def _check_kind(field: str, item_id: str, item: EventWire | SkippedWire) -> None:
-    if item.source != GITHUB:
-        raise PayloadError(f"{field}.source", f"{item_id}: {item.source!r} is no source of this ledger: {GITHUB}")
-    expected = EVENT_TYPE_OF_STREAM[item.stream]
+    source = find_source_kind(item.source)
+    if source is None:
+        names = ", ".join(kind.name for kind in source_kinds())
+        raise PayloadError(f"{field}.source", f"{item_id}: {item.source!r} is no source of this ledger: {names}")
+    if item.stream not in source.stream_names:
+        names = ", ".join(source.stream_names)
+        raise PayloadError(f"{field}.stream", f"{item_id}: {item.stream} is no stream of {source.name}: {names}")
+    expected = streams_by_name()[item.stream].event_type
     if item.event_type != expected:
         raise PayloadError(f"{field}.eventType", f"{item_id}: of {item.stream}, so {expected}, not {item.event_type}")
 
