@@ -15,15 +15,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ledger_pipeline.core.errors import SpecError, WindowError
-from ledger_pipeline.core.sources import GITHUB
+from ledger_pipeline.core.sources import source_kinds
 from ledger_pipeline.core.spec import RepoSpec, ScheduleSpec, Scope, SourceSpec
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
+from ledger_pipeline.core.weights import default_weights_milli
 from ledger_pipeline.core.windows import EpochCalendar
 from ledger_pipeline.repo_spec_shape import (
     GovernanceSection,
     ProjectFile,
     RepoSpecFile,
     ScopeFile,
+    over_sources,
     unique_ignoring_case,
 )
 
@@ -37,9 +38,9 @@ def load_repo_spec(path: Path) -> RepoSpec:
     it is; where each can, for the first of what does not go together.
     """
     problems: list[SpecError] = []
-    shape = _parse(path, RepoSpecFile, problems)
+    shape = _parse(path, over_sources(RepoSpecFile, source_kinds()), problems)
     files = sorted((path.parent / PROJECTS_FOLDER).glob("*.y*ml"))
-    projects = [(file, _parse(file, ProjectFile, problems)) for file in files]
+    projects = [(file, _parse(file, over_sources(ProjectFile, source_kinds()), problems)) for file in files]
     if shape is None or problems:
         raise _all_of(problems)
     schedules = _schedules(path, shape.governance)
@@ -179,17 +180,23 @@ def _scope(path: Path, shape: ScopeFile, inherited: tuple[ScheduleSpec, ...]) ->
         EpochCalendar(ledger.epoch_length_days).window_starting(ledger.first_epoch)
     except WindowError as error:
         raise SpecError(str(path), "activity_ledger.first_epoch", str(error)) from error
-    github = ledger.activity_sources.github
+    sections = ledger.activity_sources.by_source()
+    if len({section.credit_estimate_algo for section in sections.values()}) > 1:
+        problem = "have different credit_estimate_algo, and an epoch is allocated by one"
+        raise SpecError(str(path), "activity_ledger.activity_sources", f"{', '.join(sections)} {problem}")
     return Scope(
         scope_id=shape.scope_id,
         scope_key=shape.scope_key,
         epoch_length_days=ledger.epoch_length_days,
         first_epoch=ledger.first_epoch,
-        sources=(SourceSpec(GITHUB, github.credit_estimate_algo, github.source_refs, github.streams),),
+        sources=tuple(
+            SourceSpec(source, section.credit_estimate_algo, section.source_refs, section.streams)
+            for source, section in sections.items()
+        ),
         approvers=shape.ledger.approvers if ledger.approvers is None else ledger.approvers,
         base_issuance_credits=ledger.pool_config.base_issuance_credits if ledger.pool_config else None,
         auto_close_grace_hours=ledger.auto_close_grace_hours,
-        weights_milli={**DEFAULT_WEIGHTS_MILLI, **ledger.weights_milli},
+        weights_milli={**default_weights_milli(sections), **ledger.weights_milli},
         schedules=inherited if shape.governance is None else _schedules(path, shape.governance),
         file=str(path),
     )

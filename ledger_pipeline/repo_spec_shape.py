@@ -1,27 +1,27 @@
 """The shape of the repo-spec's files: field names are the YAML keys, annotations what each key must hold.
 
 Sections of others are ignored (SharedSection); inside those we own an unknown key is an error (OwnedSection).
-What a wrong value is told lives beside the key; reading files and naming places is `repo_spec.py`'s.
+What a wrong value is told lives beside the key; reading files and naming places is `repo_spec.py`'s. The sections of
+`activity_sources` are those of the sources there are, so `over_sources` completes the shape of a file when it is read.
 """
 
 import re
 from datetime import UTC, date, datetime
-from typing import Annotated, TypeAlias
+from functools import cache
+from typing import Annotated, Any, TypeAlias, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, create_model
 
 from ledger_pipeline.core.errors import AllocationError, WindowError
 from ledger_pipeline.core.pool import MAX_CREDITS
-from ledger_pipeline.core.sources import GITHUB_STREAMS
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, check_weights
+from ledger_pipeline.core.sources import SourceKind, source_kinds
+from ledger_pipeline.core.weights import check_weights, default_weights_milli
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, parse_epoch_key
 
 _SCOPE_KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
-# Only what cannot be a name at all is refused: which names there are, GitHub says. Managed users have an underscore.
-_REPOSITORY = re.compile(r"[A-Za-z0-9_-]{1,100}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
 _WALLET = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
@@ -90,10 +90,6 @@ def _epoch_day(value: object) -> object:
 
 _Wallet: TypeAlias = Annotated[StrictStr, _checked(_WALLET, "a wallet address: 0x and 40 hexadecimal digits")]
 _Approvers: TypeAlias = Annotated[tuple[_Wallet, ...], AfterValidator(unique_ignoring_case)]
-_Repository: TypeAlias = Annotated[StrictStr, _checked(_REPOSITORY, "owner/repo, as cogni-dao/ledger")]
-_Stream: TypeAlias = Annotated[
-    StrictStr, _checked(re.compile("|".join(GITHUB_STREAMS)), f"one of {', '.join(GITHUB_STREAMS)}")
-]
 _NonEmpty: TypeAlias = Annotated[StrictStr, Field(min_length=1)]
 
 
@@ -109,18 +105,21 @@ class SharedSection(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
-class GithubSourceSection(OwnedSection):
-    """activity_ledger.activity_sources.github."""
+class SourceSection(OwnedSection):
+    """A section of activity_ledger.activity_sources; what its source takes is the source's to say."""
 
     credit_estimate_algo: _NonEmpty
-    source_refs: Annotated[tuple[_Repository, ...], Field(min_length=1), AfterValidator(unique_ignoring_case)]
-    streams: Annotated[tuple[_Stream, ...], Field(min_length=1), AfterValidator(unique_ignoring_case)] = GITHUB_STREAMS
+    source_refs: tuple[str, ...]
+    streams: tuple[str, ...]
 
 
 class ActivitySourcesSection(OwnedSection):
     """activity_ledger.activity_sources: one key per source."""
 
-    github: GithubSourceSection
+    def by_source(self) -> dict[str, SourceSection]:
+        """The sections that are there."""
+        sections = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: section for name, section in sections.items() if section is not None}
 
 
 class PoolConfigSection(OwnedSection):
@@ -130,9 +129,10 @@ class PoolConfigSection(OwnedSection):
 
 
 def _check_weights(weights: dict[str, int]) -> dict[str, int]:
+    known = default_weights_milli(source.name for source in source_kinds())
     for kind in weights:
-        if kind not in DEFAULT_WEIGHTS_MILLI:
-            raise ValueError(f"kinds of events are {', '.join(DEFAULT_WEIGHTS_MILLI)}, not {kind!r}")
+        if kind not in known:
+            raise ValueError(f"kinds of events are {', '.join(known)}, not {kind!r}")
     try:
         check_weights(weights)
     except AllocationError as error:
@@ -195,3 +195,40 @@ class ProjectFile(ScopeFile):
     """A file of `projects/`: one more scope of the node."""
 
     node_id: UUID | None = None
+
+
+_FileT = TypeVar("_FileT", bound=ScopeFile)
+
+
+@cache
+def over_sources(shape: type[_FileT], kinds: tuple[SourceKind, ...]) -> type[_FileT]:
+    """The shape of a file whose `activity_sources` may have a section of each of `kinds`, and must have one."""
+    sections: dict[str, Any] = {kind.name: (_section_of(kind) | None, None) for kind in kinds}
+    if len(kinds) == 1:
+        sections = {kind.name: (_section_of(kind), ...) for kind in kinds}
+    sources: Any = create_model("ActivitySourcesSection", __base__=ActivitySourcesSection, **sections)
+    any_source = Annotated[sources, AfterValidator(_with_a_source)]
+    ledger = create_model("ActivityLedgerSection", __base__=ActivityLedgerSection, activity_sources=(any_source, ...))
+    return create_model(shape.__name__, __base__=shape, activity_ledger=(ledger, ...))
+
+
+def _section_of(kind: SourceKind) -> type[SourceSection]:
+    source_ref = Annotated[StrictStr, _checked(kind.source_ref, kind.source_ref_form)]
+    expected = f"one of {', '.join(kind.stream_names)}"
+    stream = Annotated[StrictStr, _checked(re.compile("|".join(map(re.escape, kind.stream_names))), expected)]
+    return create_model(
+        "SourceSection",
+        __base__=SourceSection,
+        source_refs=(_some(source_ref), ...),
+        streams=(_some(stream), kind.stream_names),
+    )
+
+
+def _some(item: Any) -> Any:
+    return Annotated[tuple[item, ...], Field(min_length=1), AfterValidator(unique_ignoring_case)]
+
+
+def _with_a_source(sources: ActivitySourcesSection) -> ActivitySourcesSection:
+    if not sources.by_source():
+        raise ValueError(f"at least one of {', '.join(type(sources).model_fields)}")
+    return sources
