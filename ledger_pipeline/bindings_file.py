@@ -10,7 +10,7 @@ import yaml
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.identifiers import check_binding
 from ledger_pipeline.core.sources import GITHUB
-from ledger_pipeline.store.settlement_port import NewBinding
+from ledger_pipeline.store.settlement_records import NewBinding
 
 KEYS = ("provider", "external_id", "user_id")
 

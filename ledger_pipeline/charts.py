@@ -18,7 +18,7 @@ from ledger_pipeline.core.sources import StreamKind
 from ledger_pipeline.core.statements import UserUnits
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.contributions import Contribution, units_text
-from ledger_pipeline.store.port import DayCount
+from ledger_pipeline.store.records import DayCount
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

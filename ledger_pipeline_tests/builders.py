@@ -20,16 +20,8 @@ from ledger_pipeline.core.spec import Scope, SourceSpec
 from ledger_pipeline.core.unread import PULL_REQUEST, ItemKey, UnreadItem
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
-from ledger_pipeline.store.port import (
-    Checkpoint,
-    Cursor,
-    Epoch,
-    EpochStatus,
-    LedgerStore,
-    Producer,
-    Receipt,
-    StreamCoverage,
-)
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import Checkpoint, Cursor, Epoch, EpochStatus, Producer, Receipt, StreamCoverage
 
 NODE_ID = UUID("4ff8eac1-4eba-4ed0-931b-b1fe4f64713d")
 SCOPE_ID = UUID("4ff8eac1-0000-0000-0000-000000000001")
@@ -250,7 +242,7 @@ def unread(
 
 
 def note_unread(
-    ledger: LedgerStore,
+    ledger: PostgresLedger,
     *items: UnreadItem,
     settled: Iterable[ItemKey] = (),
     at: str | datetime = "2026-02-18",

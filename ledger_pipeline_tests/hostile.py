@@ -7,7 +7,7 @@ from ledger_pipeline.core.identifiers import why_not_an_id
 from ledger_pipeline.core.pool import KPI_BONUS_V0, TOP_UP, NewPoolComponent
 from ledger_pipeline.pipeline.allocate import add_to_pool
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import Judgement
+from ledger_pipeline.store.settlement_records import Judgement
 from ledger_pipeline_tests.builders import cursor, instant, issue, pull_request, receipt
 from ledger_pipeline_tests.store.settlement import Books, collected
 

@@ -21,8 +21,8 @@ from sqlalchemy import Engine, make_url, text
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import NODE_ID
 
 OWN_SERVER = "TEST_POSTGRES_URL"

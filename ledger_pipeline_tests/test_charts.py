@@ -17,7 +17,7 @@ from ledger_pipeline.charts import (
 )
 from ledger_pipeline.core.sources import source_kind
 from ledger_pipeline.pipeline.contributions import Contribution
-from ledger_pipeline.store.port import DayCount
+from ledger_pipeline.store.records import DayCount
 from ledger_pipeline_tests.builders import window
 from ledger_pipeline_tests.hostile import HOSTILE
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from ledger_pipeline.dagster_contract import StreamCounts
-from ledger_pipeline.store.port import REJECTED, AppendOutcome
+from ledger_pipeline.store.records import REJECTED, AppendOutcome
 
 COUNTS = StreamCounts(seen=21, new=1, duplicate=2, renamed=3, skipped=4, late=5, replaced=6, conflict=7)
 

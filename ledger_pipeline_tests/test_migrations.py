@@ -15,8 +15,8 @@ from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store import migrations, schema
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import AppendOutcome, EpochStatus, Exclusion
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import AppendOutcome, EpochStatus, Exclusion
 from ledger_pipeline_tests.builders import (
     NODE_ID,
     PRODUCER,

@@ -19,8 +19,8 @@ from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.recorded import load_recording
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline.store.port import AppendOutcome
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import AppendOutcome
 from ledger_pipeline_tests.builders import SCOPE_ID, scope
 from ledger_pipeline_tests.command_line import Command
 from ledger_pipeline_tests.defs.deployment import write_repo_spec

@@ -12,9 +12,9 @@ from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.epoch_page.content import epoch_content
 from ledger_pipeline.epoch_page.index import index_content
 from ledger_pipeline.epoch_page.render import render_index, render_page
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import Judgement
+from ledger_pipeline.store.records import EpochStatus
+from ledger_pipeline.store.settlement_records import Judgement
 from ledger_pipeline_tests.builders import (
     ADA,
     PRODUCER,

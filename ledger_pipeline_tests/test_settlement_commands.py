@@ -13,10 +13,10 @@ from ledger_pipeline.core.unread import ISSUE
 from ledger_pipeline.pipeline.chain import message_of
 from ledger_pipeline.pipeline.settle import SignedInputs, finalize
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO
-from ledger_pipeline.store.port import AppendOutcome, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import AppendOutcome, EpochStatus
 from ledger_pipeline.store.roles import WRITER, ensure_logins
-from ledger_pipeline.store.settlement_port import Judgement, NewBinding
+from ledger_pipeline.store.settlement_records import Judgement, NewBinding
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline_tests.builders import (

@@ -14,8 +14,8 @@ from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.pipeline.allocate import propose
 from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.store.port import Epoch, EpochStatus
-from ledger_pipeline.store.settlement_port import Allocation
+from ledger_pipeline.store.records import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_records import Allocation
 
 app = typer.Typer(help="Units per user of an epoch.", no_args_is_help=True)
 

@@ -14,8 +14,8 @@ from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.weights import check_weights
 from ledger_pipeline.pipeline.allocate import propose
 from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.store.port import EpochStatus
-from ledger_pipeline.store.settlement_port import Judgement
+from ledger_pipeline.store.records import EpochStatus
+from ledger_pipeline.store.settlement_records import Judgement
 
 EventId = Annotated[str, typer.Option("--event", help="The event's id, as github:pr:owner/repo:7.")]
 Note = Annotated[str, typer.Option("--note", help="Why; whoever recomputes the statement reads it.")]

@@ -11,7 +11,7 @@ from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.local.environment import databases, migrate
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.store import migrations
-from ledger_pipeline.store.settlement_port import Numbered, NumberedRows
+from ledger_pipeline.store.statement_records import Numbered, NumberedRows
 
 app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 

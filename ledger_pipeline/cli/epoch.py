@@ -23,7 +23,7 @@ from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.next_step import spec_differences
 from ledger_pipeline.pipeline.unread import exclusion_of, left_out_text
-from ledger_pipeline.store.port import Epoch, EpochStatus
+from ledger_pipeline.store.records import Epoch, EpochStatus
 
 if TYPE_CHECKING:
     pass

@@ -10,8 +10,8 @@ from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import percent_text, units_text
 from ledger_pipeline.pipeline.review import Review, ReviewLine, review
-from ledger_pipeline.store.port import Epoch, EpochStatus
-from ledger_pipeline.store.settlement_port import Statement
+from ledger_pipeline.store.records import Epoch, EpochStatus
+from ledger_pipeline.store.statement_records import Statement
 
 LINE_COLUMNS = ("user", "events", "proposed units", "units", "decided because", "share", "credits")
 # Of decisions and of accounts; `--json` has all.

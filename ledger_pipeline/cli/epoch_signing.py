@@ -14,8 +14,8 @@ from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.statements import inputs_message
 from ledger_pipeline.pipeline.settle import correct, draft_statement
-from ledger_pipeline.store.port import Epoch
-from ledger_pipeline.store.settlement_port import Outcome
+from ledger_pipeline.store.records import Epoch
+from ledger_pipeline.store.statement_records import Outcome
 
 if TYPE_CHECKING:
     from ledger_pipeline.temporal_bridge.contract import FinalizeEpochResult

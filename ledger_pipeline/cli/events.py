@@ -8,8 +8,8 @@ from ledger_pipeline.cli.output import note, print_json_array, print_table
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.local.environment import databases
 from ledger_pipeline.settings import read_settings
-from ledger_pipeline.store.port import StoredEvent
 from ledger_pipeline.store.postgres import open_ledger
+from ledger_pipeline.store.records import StoredEvent
 
 COLUMNS = tuple(field.name for field in fields(StoredEvent))
 

@@ -14,8 +14,8 @@ from ledger_pipeline.core.identifiers import broken_ids, case_twins, lookalikes,
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.store.port import EpochStatus
-from ledger_pipeline.store.settlement_port import UnresolvedAccount
+from ledger_pipeline.store.records import EpochStatus
+from ledger_pipeline.store.settlement_records import UnresolvedAccount
 
 app = typer.Typer(help="Which account belongs to which user of the DAO.", no_args_is_help=True)
 

@@ -11,8 +11,8 @@ from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import span
 from ledger_pipeline.local.environment import databases
 from ledger_pipeline.settings import Settings, read_settings
-from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
+from ledger_pipeline.store.records import Epoch
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.unread import ItemKey, item_name
 from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.verification.archive import read_archive, write_archive
 from ledger_pipeline.verification.differences import Difference
 from ledger_pipeline.verification.limits import DEFAULT_MEGABYTES, MEGABYTE, ArchiveLimits

@@ -9,7 +9,8 @@ from ledger_pipeline.charts import events_per_day_png, units_per_contributor_png
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.contributions import contributions
-from ledger_pipeline.store.port import Epoch, LedgerStore
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import Epoch
 
 # Of a run over more windows only the latest are drawn: nobody looks at 1,300 pictures, and each is stored.
 WINDOWS_DRAWN = 13
@@ -21,7 +22,7 @@ def windows_to_draw(windows: Sequence[EpochWindow]) -> frozenset[EpochWindow]:
 
 
 def chart_metadata(
-    store: LedgerStore, scope: Scope, window: EpochWindow, epoch: Epoch | None
+    store: PostgresLedger, scope: Scope, window: EpochWindow, epoch: Epoch | None
 ) -> Mapping[str, dg.MetadataValue]:
     """Events per day and stream, and units per contributor by the weights that are pinned in `epoch`."""
     weights = scope.weights_milli if epoch is None else epoch.weights_milli

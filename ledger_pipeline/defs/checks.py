@@ -16,7 +16,7 @@ from ledger_pipeline.defs.partition_checks import check_outputs
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource
 from ledger_pipeline.sources.port import ActivitySource
-from ledger_pipeline.store.port import WindowReceipt
+from ledger_pipeline.store.records import WindowReceipt
 
 COUNTS_MATCH_GITHUB = "counts_match_github"
 

@@ -27,14 +27,14 @@ from ledger_pipeline.defs.receipts import receipts_by_partition
 from ledger_pipeline.pipeline.completeness import Completeness, StreamReach, window_completeness
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.report import CollectReport
-from ledger_pipeline.store.port import LedgerStore
+from ledger_pipeline.store.postgres import PostgresLedger
 
 EPOCHS_NAMED = 5
 
 
 def tell_of_other_epochs(
     context: dg.AssetExecutionContext,
-    store: LedgerStore,
+    store: PostgresLedger,
     source: str,
     scope: Scope,
     report: CollectReport,
@@ -71,7 +71,7 @@ def tell_of_other_epochs(
 
 def tell_of_what_was_read(
     context: dg.AssetExecutionContext,
-    store: LedgerStore,
+    store: PostgresLedger,
     scope: Scope,
     report: CollectReport,
     metadata: Mapping[str, Mapping[EpochWindow, Metadata]],
@@ -122,7 +122,7 @@ def _is_read_to_its_end(window: EpochWindow, part: StreamReach) -> bool:
 
 def tell_state(
     context: dg.AssetExecutionContext,
-    store: LedgerStore,
+    store: PostgresLedger,
     scope: Scope,
     read: Mapping[EpochWindow, Completeness],
     now: datetime,
@@ -138,7 +138,7 @@ def tell_state(
 
 
 def held_metadata(
-    store: LedgerStore,
+    store: PostgresLedger,
     scope: Scope,
     completeness: Mapping[EpochWindow, Completeness],
     now: datetime,

@@ -46,7 +46,8 @@ from ledger_pipeline.pipeline.epochs import close_due_epochs
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.pipeline.unread import unread_summary
 from ledger_pipeline.sources.stopping import StopSignal
-from ledger_pipeline.store.port import LedgerStore, UnsettledRejections
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import UnsettledRejections
 
 GROUP = "ingestion"
 OWNERS = ["team:ledger"]
@@ -166,7 +167,7 @@ class _Collected:
 
 
 def _stream_metadata(
-    store: LedgerStore, source: str, scope: Scope, report: CollectReport, run_tags: Mapping[str, str]
+    store: PostgresLedger, source: str, scope: Scope, report: CollectReport, run_tags: Mapping[str, str]
 ) -> dict[str, dict[EpochWindow, Metadata]]:
     receipts = receipts_by_partition(store.receipts(scope.scope_id, source, report.windows))
     held = store.events_per_type(scope.scope_id, report.windows)
@@ -198,7 +199,7 @@ def _warn(log: dg.DagsterLogManager, report: CollectReport) -> None:
 
 
 def _told_of_what_was_read(
-    context: dg.AssetExecutionContext, store: LedgerStore, collected: Sequence[_Collected], now: datetime
+    context: dg.AssetExecutionContext, store: PostgresLedger, collected: Sequence[_Collected], now: datetime
 ) -> Iterator[dg.DagsterEvent]:
     """What a run that fails has read all the same, and the checks of what it has not: nobody else of it tells them."""
     for one in collected:

@@ -27,7 +27,7 @@ from ledger_pipeline.defs.metadata import Metadata
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, left_out_text, unread_summary
-from ledger_pipeline.store.port import AppendOutcome, UnsettledRejections
+from ledger_pipeline.store.records import AppendOutcome, UnsettledRejections
 
 EVERY_SOURCE_SCOPE_READ = "every_source_scope_read"
 NOTHING_REJECTED = "nothing_rejected"

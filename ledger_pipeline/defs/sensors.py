@@ -22,7 +22,8 @@ from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResour
 from ledger_pipeline.defs.retries import due_retries
 from ledger_pipeline.defs.run_log import log_run
 from ledger_pipeline.pipeline.coverage import shown_whole_at
-from ledger_pipeline.store.port import EpochStatus, LedgerStore
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import EpochStatus
 
 CHECK_SECONDS = 300
 RETRY_CHECK_SECONDS = 30
@@ -105,7 +106,7 @@ def log_failed_runs(context: dg.RunFailureSensorContext) -> None:
 _Statuses = dict[EpochWindow, EpochStatus]
 
 
-def _statuses(store: LedgerStore, scope: Scope, now: datetime) -> _Statuses:
+def _statuses(store: PostgresLedger, scope: Scope, now: datetime) -> _Statuses:
     first = datetime.combine(scope.first_epoch, datetime.min.time(), UTC)
     if first >= now:
         return {}

@@ -19,7 +19,7 @@ from ledger_pipeline.defs.jobs import allocate_epoch, state_payouts
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partitions import partition_key, partition_range_tags, partition_run
 from ledger_pipeline.defs.resources import LedgerResource, SettingsResource
-from ledger_pipeline.store.port import LedgerStore
+from ledger_pipeline.store.postgres import PostgresLedger
 
 CHECK_SECONDS = 60
 _BEFORE_ALL = f"{datetime(1, 1, 2, tzinfo=UTC).isoformat()} {UUID(int=0)}"
@@ -107,7 +107,9 @@ def _known(cursor: str | None, latest: Mapping[str, int]) -> dict[str, int]:
     return seen if isinstance(seen, dict) else {key: number for key, number in latest.items() if number <= seen}
 
 
-def _rows(spec: RepoSpec, store: LedgerStore, keys: Iterable[str]) -> Iterator[tuple[Scope, EpochWindow, EpochWindow]]:
+def _rows(
+    spec: RepoSpec, store: PostgresLedger, keys: Iterable[str]
+) -> Iterator[tuple[Scope, EpochWindow, EpochWindow]]:
     """The partitions as rows of epochs without a gap: scope, first, last.
 
     What the spec has no more is left out, and so are weeks that are no epoch of the ledger.

@@ -19,8 +19,8 @@ from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
 from ledger_pipeline.pipeline.chain import statement_chain
-from ledger_pipeline.store.port import Epoch
-from ledger_pipeline.store.settlement_port import Statement
+from ledger_pipeline.store.records import Epoch
+from ledger_pipeline.store.statement_records import Statement
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import verify
 

@@ -6,8 +6,9 @@ import dagster as dg
 
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.store.port import StoredUnread, UnsettledRejections
-from ledger_pipeline.store.settlement_port import Allocation, PoolComponent, Statement, UnresolvedAccount
+from ledger_pipeline.store.records import StoredUnread, UnsettledRejections
+from ledger_pipeline.store.settlement_records import Allocation, PoolComponent, UnresolvedAccount
+from ledger_pipeline.store.statement_records import Statement
 
 _ACCOUNTS = {"account": "string", "login": "string", "events": "int", "units": "string"}
 _ALLOCATIONS = {

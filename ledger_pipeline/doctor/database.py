@@ -7,8 +7,8 @@ from ledger_pipeline.pipeline.unread import WHAT_TO_DO, known_unread, unread_sum
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.inspection import DatabaseFacts, look_at, rights_of
-from ledger_pipeline.store.port import StoredUnread
 from ledger_pipeline.store.postgres import open_ledger
+from ledger_pipeline.store.records import StoredUnread
 from ledger_pipeline.store.roles import WRITER
 
 DATABASE = "database"

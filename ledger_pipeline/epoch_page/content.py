@@ -10,8 +10,9 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.completeness import Completeness, window_completeness
 from ledger_pipeline.pipeline.contributions import Contribution, contributions
 from ledger_pipeline.pipeline.review import Review, review
-from ledger_pipeline.store.port import Cursor, DayCount, Epoch, RejectedEvent, WindowDigest, WindowReceipt
-from ledger_pipeline.store.settlement_port import CurationSummary, SettlingLedger
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import Cursor, DayCount, Epoch, RejectedEvent, WindowDigest, WindowReceipt
+from ledger_pipeline.store.settlement_records import CurationSummary
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class EpochContent:
         return self.scope.weights_milli if self.epoch is None else self.epoch.weights_milli
 
 
-def epoch_content(store: SettlingLedger, scope: Scope, window: EpochWindow, now: datetime) -> EpochContent:
+def epoch_content(store: PostgresLedger, scope: Scope, window: EpochWindow, now: datetime) -> EpochContent:
     """The epoch of `window` as the ledger has it. Raises StoreUnavailable."""
     epoch = next((each for each in store.epochs(scope.scope_id, window) if each.window == window), None)
     weights = scope.weights_milli if epoch is None else epoch.weights_milli

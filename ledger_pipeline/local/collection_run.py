@@ -19,7 +19,7 @@ from ledger_pipeline.defs.jobs import collect_epoch
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.partitions import partition_range_tags
 from ledger_pipeline.defs.progress import ProgressListener
-from ledger_pipeline.store.port import WindowDigest
+from ledger_pipeline.store.records import WindowDigest
 
 # The command shows progress and failure itself; Dagster's console would repeat every event of the run.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -10,8 +10,8 @@ from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.pipeline.allocate import propose
 from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
-from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.verification.archive import read_archive, write_archive
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import verify

@@ -1,23 +1,21 @@
 """From an epoch's events to its proposed allocations and its pool: each step safe to repeat until it is finalized."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.allocations import compute_proposed_allocations
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.pins import allocation_algo_ref, pinned_base_issuance
 from ledger_pipeline.core.pool import BASE_ISSUANCE, NewPoolComponent, base_issuance
 from ledger_pipeline.core.spec import Scope
-from ledger_pipeline.store.port import Epoch, EpochStatus
-from ledger_pipeline.store.settlement_port import (
-    Allocation,
-    CurationSummary,
-    PoolComponent,
-    Resolution,
-    SettlingLedger,
-)
+from ledger_pipeline.store.records import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_records import Allocation, CurationSummary, PoolComponent, Resolution
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 
-def curate(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> tuple[Resolution, CurationSummary]:
+def curate(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> tuple[Resolution, CurationSummary]:
     """A row for each event of the epoch, with the user where one is bound; what a person set stays.
 
     Of a finalized epoch nothing is written: what it was paid by is what it was.
@@ -30,7 +28,7 @@ def curate(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> tuple[Resoluti
     return done, ledger.curation.summary(epoch)
 
 
-def allocate(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> list[Allocation]:
+def allocate(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> list[Allocation]:
     """The epoch's allocations, proposed anew from its curation by its pinned weights; of a finalized one as stored.
 
     Raises AllocationError for weights or units that cannot be, ConfigurationError for an unknown
@@ -43,7 +41,7 @@ def allocate(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> list[Allocat
     return ledger.allocations.propose(epoch, proposals)
 
 
-def propose(ledger: SettlingLedger, scope: Scope, epoch: Epoch) -> list[Allocation]:
+def propose(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> list[Allocation]:
     """Curation, pool and allocations brought up to date, as the Dagster job allocate_epoch does. Raises as they do."""
     curate(ledger, scope, epoch)
     fill_pool(ledger, epoch)
@@ -57,7 +55,7 @@ def algo_of(scope: Scope, epoch: Epoch) -> str:
     return allocation_algo_ref(scope.sources[0].credit_estimate_algo)
 
 
-def fill_pool(ledger: SettlingLedger, epoch: Epoch) -> list[PoolComponent]:
+def fill_pool(ledger: "PostgresLedger", epoch: Epoch) -> list[PoolComponent]:
     """The epoch's pool. In review, a base issuance that the epoch closed with and that is missing joins it.
 
     An open epoch's joins when it closes (`base_issuance_to_come`): until then the repo-spec may change. What an epoch
@@ -78,7 +76,7 @@ def base_issuance_to_come(scope: Scope, epoch: Epoch, pool: Sequence[PoolCompone
     return scope.base_issuance_credits
 
 
-def add_to_pool(ledger: SettlingLedger, epoch: Epoch, component: NewPoolComponent) -> bool:
+def add_to_pool(ledger: "PostgresLedger", epoch: Epoch, component: NewPoolComponent) -> bool:
     """Add what a person brings; False where the very same is there.
 
     Raises EpochNotReady once the pool is locked, and for the base issuance of an open epoch, which joins by itself.

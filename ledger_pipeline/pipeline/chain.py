@@ -20,8 +20,8 @@ from ledger_pipeline.core.statements import (
     inputs_message,
     statement_message,
 )
-from ledger_pipeline.store.port import Epoch
-from ledger_pipeline.store.settlement_port import (
+from ledger_pipeline.store.records import Epoch
+from ledger_pipeline.store.statement_records import (
     SetAside,
     Statement,
     StatementHistory,

@@ -8,12 +8,16 @@ as long as an item is unread whose events may belong to the epoch.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.unread import KnownUnread, known_unread
-from ledger_pipeline.store.port import Epoch, LedgerStore, WindowStream
+from ledger_pipeline.store.records import Epoch, WindowStream
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 
 def closes_at(scope: Scope, window: EpochWindow) -> datetime:
@@ -76,7 +80,7 @@ class OpenEpochs:
         return began_at is not None and began_at >= closes_at(self.scope, window)
 
 
-def open_epochs(store: LedgerStore, scope: Scope, within: Sequence[EpochWindow] | None = None) -> OpenEpochs:
+def open_epochs(store: "PostgresLedger", scope: Scope, within: Sequence[EpochWindow] | None = None) -> OpenEpochs:
     """The open epochs of `scope`; where `within` is given, only those of these windows."""
     epochs = [epoch for epoch in store.open_epochs(scope.scope_id) if within is None or epoch.window in within]
     read_whole = store.whole_scans(scope.scope_id, [epoch.window for epoch in epochs])

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.spec import Scope, SourceSpec
@@ -18,7 +19,9 @@ from ledger_pipeline.pipeline.scan import Collection, ScanProgress, SourceScopeS
 from ledger_pipeline.pipeline.unread import known_unread
 from ledger_pipeline.sources.port import ActivitySource, Heads
 from ledger_pipeline.sources.stopping import StopSignal
-from ledger_pipeline.store.port import LedgerStore
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 CONCURRENCY = 4
 
@@ -40,7 +43,7 @@ class CollectEstimate:
 
 def collect(
     source: ActivitySource,
-    store: LedgerStore,
+    store: "PostgresLedger",
     scope: Scope,
     windows: Sequence[EpochWindow],
     *,
@@ -111,7 +114,7 @@ def _to_scan(collection: Collection, part: SourceScopeReport, heads: Heads | Non
 
 
 def _ask_heads(
-    source: ActivitySource, store: LedgerStore, scope: Scope, planning: Planning, report: CollectReport
+    source: ActivitySource, store: "PostgresLedger", scope: Scope, planning: Planning, report: CollectReport
 ) -> Heads | None:
     """What changed last, asked at once of all that may have to be read; None where a scan tells as cheaply.
 

@@ -6,13 +6,17 @@ Cursors tell, and the items that could not be read.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.unread import item_name
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.unread import known_unread
-from ledger_pipeline.store.port import Cursor, EpochStatus, LedgerStore, LeftOut, StoredUnread
+from ledger_pipeline.store.records import Cursor, EpochStatus, LeftOut, StoredUnread
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 # A daily collection, and two hours for it to be late.
 RUNNING_EPOCH_MAX_AGE = timedelta(hours=26)
@@ -85,7 +89,7 @@ class Completeness:
 
 
 def window_completeness(
-    store: LedgerStore, scope: Scope, windows: Iterable[EpochWindow]
+    store: "PostgresLedger", scope: Scope, windows: Iterable[EpochWindow]
 ) -> dict[EpochWindow, Completeness]:
     """How far each of `windows` is read. A closed epoch lacks no item: it was read whole, or somebody decided."""
     windows = list(windows)
@@ -115,7 +119,7 @@ def utc_text(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
-def _closed(store: LedgerStore, scope: Scope, windows: Sequence[EpochWindow]) -> set[EpochWindow]:
+def _closed(store: "PostgresLedger", scope: Scope, windows: Sequence[EpochWindow]) -> set[EpochWindow]:
     epochs = store.epochs(scope.scope_id, span(windows))
     return {epoch.window for epoch in epochs if epoch.status is not EpochStatus.OPEN}
 

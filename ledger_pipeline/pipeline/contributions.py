@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ledger_pipeline.store.port import PersonCount
+from ledger_pipeline.store.records import PersonCount
 
 MILLI = 1000
 

@@ -7,7 +7,7 @@ from ledger_pipeline.core.sources import streams_by_item_kind, streams_by_name
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.sources.port import SCAN_OVERLAP as SCAN_OVERLAP
 from ledger_pipeline.sources.port import Head
-from ledger_pipeline.store.port import Checkpoint, Cursor, StreamCoverage
+from ledger_pipeline.store.records import Checkpoint, Cursor, StreamCoverage
 
 # A checkpoint older than this is not resumed: repeating the scan is safer than trusting the source's page cursor. One
 # of a daily collection that starts later than the day before, or misses a day, is: a long first scan has to end.

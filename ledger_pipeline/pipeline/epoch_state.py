@@ -17,7 +17,7 @@ from ledger_pipeline.dagster_contract import (
 )
 from ledger_pipeline.pipeline.contributions import percent_text, units_text
 from ledger_pipeline.pipeline.review import Review
-from ledger_pipeline.store.settlement_port import CurationSummary
+from ledger_pipeline.store.settlement_records import CurationSummary
 
 Numbers = Mapping[tuple[str, ...], dict[str, Json]]
 

@@ -1,5 +1,7 @@
 """Closing epochs: an open one goes to review by itself once nothing more is expected for it."""
 
+from typing import TYPE_CHECKING
+
 from ledger_pipeline.core.errors import ConfigurationError, EpochNotReady, StoreError, StoreUnavailable
 from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.pool import base_issuance
@@ -7,10 +9,13 @@ from ledger_pipeline.core.public_keys import why_no_approvers
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.closing import open_epochs
 from ledger_pipeline.pipeline.unread import collected_kinds
-from ledger_pipeline.store.port import Epoch, Exclusion, LedgerStore
+from ledger_pipeline.store.records import Epoch, Exclusion
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 
-def close_due_epochs(store: LedgerStore, scope: Scope) -> list[Epoch]:
+def close_due_epochs(store: "PostgresLedger", scope: Scope) -> list[Epoch]:
     """Move to review every open epoch of `scope` whose closing scans are all made; those moved, oldest first.
 
     No clock but the sources' decides. Algorithm, weights and approvers are pinned in the same statement. Raises
@@ -35,7 +40,7 @@ def close_due_epochs(store: LedgerStore, scope: Scope) -> list[Epoch]:
     return closed
 
 
-def close(store: LedgerStore, scope: Scope, epoch: Epoch, exclusion: Exclusion | None = None) -> bool:
+def close(store: "PostgresLedger", scope: Scope, epoch: Epoch, exclusion: Exclusion | None = None) -> bool:
     """Move `epoch` to review with what it is paid by, its base issuance with it; False where it was not open.
 
     The items of `exclusion` are written down as what it lacks. Raises ConfigurationError for an unknown

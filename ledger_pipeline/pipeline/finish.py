@@ -3,12 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import counted_with
 from ledger_pipeline.sources.port import UpdateSpan
-from ledger_pipeline.store.port import Cursor, LedgerStore, Receipt, StreamCoverage
+from ledger_pipeline.store.records import Cursor, Receipt, StreamCoverage
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class FinishedScan:
         )
 
 
-def record(store: LedgerStore, scope_id: UUID, scan: FinishedScan) -> list[Cursor]:
+def record(store: "PostgresLedger", scope_id: UUID, scan: FinishedScan) -> list[Cursor]:
     """Move the cursors and keep the receipts, in one transaction; the cursors the ledger then holds.
 
     None where nothing of any window was looked at (the source's clock is just behind the first one's start): the ledger
@@ -102,7 +106,7 @@ def record(store: LedgerStore, scope_id: UUID, scan: FinishedScan) -> list[Curso
     return store.advance_cursors(scope_id, scan.cursors(), scan.watermark, scan.receipts())
 
 
-def is_recorded(store: LedgerStore, scope_id: UUID, scan: FinishedScan) -> bool:
+def is_recorded(store: "PostgresLedger", scope_id: UUID, scan: FinishedScan) -> bool:
     """Whether the ledger says already all that `record` would add: a call that is repeated adds no second receipt."""
     stored = store.cursors(scope_id, scan.source)
     for cursor in scan.cursors():

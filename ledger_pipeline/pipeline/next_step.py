@@ -23,14 +23,9 @@ from ledger_pipeline.pipeline.chain import (
 from ledger_pipeline.pipeline.completeness import Completeness, utc_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, unread_summary
-from ledger_pipeline.store.port import Epoch, EpochStatus
-from ledger_pipeline.store.settlement_port import (
-    DoubtfulEvent,
-    PoolComponent,
-    Settlement,
-    Statement,
-    valued,
-)
+from ledger_pipeline.store.records import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_records import DoubtfulEvent, PoolComponent, valued
+from ledger_pipeline.store.statement_records import Settlement, Statement
 
 EVENTS_NAMED = 3
 

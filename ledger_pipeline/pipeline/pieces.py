@@ -7,6 +7,7 @@ stands, and all that its end will say. What has to be read is decided from the s
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ledger_pipeline.core.errors import ConfigurationError, SourceError, SourceRefused, SourceUnavailable
@@ -28,7 +29,10 @@ from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, joined
 from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.unread import usable
 from ledger_pipeline.sources.port import ActivitySource, Heads, ScanPage, ScanRequest, UpdateSpan
-from ledger_pipeline.store.port import Cursor, LedgerStore, StreamCoverage
+from ledger_pipeline.store.records import Cursor, StreamCoverage
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 # What a scan takes along from call to call.
 MOST_UNREAD = 500
@@ -200,7 +204,7 @@ class Piece:
 
 def begin_scan(
     source: ActivitySource,
-    store: LedgerStore,
+    store: "PostgresLedger",
     scope: Scope,
     source_scope: str,
     window: EpochWindow,
@@ -210,7 +214,7 @@ def begin_scan(
     """A scan that brings `window` into the ledger, complete at once where there is nothing to read.
 
     `read_from` can only make it read further back than the store's cursors say it has to.
-    Raises as `LedgerStore.cursors` does; a source that cannot be asked says so when it is read.
+    Raises StoreError and StoreUnavailable; a source that cannot be asked says so when it is read.
     """
     stored = store.cursors(scope.scope_id, source.name)
     cursors = {stream: stored[stream, source_scope] for stream in streams if (stream, source_scope) in stored}

@@ -11,7 +11,7 @@ from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.finish import joined
 from ledger_pipeline.sources.port import RequestUsage, ScanPage, UpdateSpan
-from ledger_pipeline.store.port import REJECTED, AppendOutcome, Cursor, StoredUnread
+from ledger_pipeline.store.records import REJECTED, AppendOutcome, Cursor, StoredUnread
 
 
 @dataclass

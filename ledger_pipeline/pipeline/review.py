@@ -6,6 +6,7 @@ Read only. The numbers are those of `settle`: what is shown here is what `draft_
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.allocations import compute_proposed_allocations
 from ledger_pipeline.core.spec import Scope
@@ -15,19 +16,12 @@ from ledger_pipeline.pipeline.chain import Fault, StatementChain, inputs_faults,
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.next_step import corrections_of, next_steps
-from ledger_pipeline.store.port import Epoch, EpochStatus
-from ledger_pipeline.store.settlement_port import (
-    Allocation,
-    Correction,
-    Decision,
-    PoolComponent,
-    Reopening,
-    SetAside,
-    Settlement,
-    SettlingLedger,
-    UnresolvedAccount,
-    valued,
-)
+from ledger_pipeline.store.records import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_records import Allocation, Decision, PoolComponent, UnresolvedAccount, valued
+from ledger_pipeline.store.statement_records import Correction, Reopening, SetAside, Settlement
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 
 @dataclass(frozen=True)
@@ -101,7 +95,7 @@ class Review:
         return "in review" if self.epoch.status is EpochStatus.REVIEW else self.epoch.status.value
 
 
-def review(ledger: SettlingLedger, scope: Scope, epoch: Epoch, read: Completeness, now: datetime) -> Review:
+def review(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, read: Completeness, now: datetime) -> Review:
     """The epoch as it is at `now`, `read` as far as that says. Raises as the store does."""
     settlement = ledger.statements.settlement(epoch)
     chain = statement_chain(ledger.node_id, scope, epoch, settlement.history, audited=True)

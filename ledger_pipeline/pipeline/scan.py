@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavailable
 from ledger_pipeline.core.spec import Scope
@@ -21,7 +22,10 @@ from ledger_pipeline.pipeline.report import ScanOutcome, SourceScopeReport
 from ledger_pipeline.pipeline.unread import known_unread, note, passed_floors, usable
 from ledger_pipeline.sources.port import ActivitySource, ScanPage, ScanRequest
 from ledger_pipeline.sources.stopping import StopSignal
-from ledger_pipeline.store.port import Checkpoint, LedgerStore, Producer, StreamCoverage
+from ledger_pipeline.store.records import Checkpoint, Producer, StreamCoverage
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 # A name that passes on so often during one scan is nobody's to read now.
 TIMES_REPLACED = 3
@@ -56,7 +60,7 @@ class Collection:
     """
 
     source: ActivitySource
-    store: LedgerStore
+    store: "PostgresLedger"
     scope: Scope
     planning: Planning
     on_progress: Callable[[ScanProgress], None]

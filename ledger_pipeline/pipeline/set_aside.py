@@ -1,5 +1,6 @@
 """What the owner of the ledger takes out on record: rows that do not verify, corrections and requests nobody made."""
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ledger_pipeline.core.errors import (
@@ -12,15 +13,14 @@ from ledger_pipeline.pipeline.chain import (
     statement_chain,
 )
 from ledger_pipeline.pipeline.signers import scope_of
-from ledger_pipeline.store.port import EpochStatus
-from ledger_pipeline.store.settlement_port import (
-    NumberedRows,
-    SettlingLedger,
-    StatementHistory,
-)
+from ledger_pipeline.store.records import EpochStatus
+from ledger_pipeline.store.statement_records import NumberedRows, StatementHistory
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 
-def set_aside(ledger: SettlingLedger, spec: RepoSpec, row_id: UUID, reason: str) -> None:
+def set_aside(ledger: "PostgresLedger", spec: RepoSpec, row_id: UUID, reason: str) -> None:
     """Take out a statement that does not verify, a signature that counts for nothing, or a component of a pool.
 
     Who did, when and why stays on record. `ledger` is the owner's. Raises EpochNotReady for what verifies, for a
@@ -60,7 +60,7 @@ def set_aside(ledger: SettlingLedger, spec: RepoSpec, row_id: UUID, reason: str)
     ledger.statements.set_aside(epoch, row_id, reason, check)
 
 
-def set_numbered_aside(ledger: SettlingLedger, rows: NumberedRows, reason: str) -> int:
+def set_numbered_aside(ledger: "PostgresLedger", rows: NumberedRows, reason: str) -> int:
     """Take out corrections that no statement rests on, or requests to sign; of the epoch of the first, how many.
 
     Who did, when and why stays on record. What was handed out by a request may be stated again then, whoever signed it:

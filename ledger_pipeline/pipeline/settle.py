@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ledger_pipeline.core.errors import (
@@ -29,8 +30,9 @@ from ledger_pipeline.pipeline.chain import (
 )
 from ledger_pipeline.pipeline.next_step import blocks_chain, blocks_statement, corrections_of
 from ledger_pipeline.pipeline.signers import OfSomethingElse, check_approvers, check_signer, meant_for, scope_of
-from ledger_pipeline.store.port import Epoch
-from ledger_pipeline.store.settlement_port import (
+from ledger_pipeline.store.records import Epoch
+from ledger_pipeline.store.settlement_records import valued
+from ledger_pipeline.store.statement_records import (
     EpochRows,
     Finalization,
     InputsSignature,
@@ -38,13 +40,14 @@ from ledger_pipeline.store.settlement_port import (
     NumberedRows,
     SameStatement,
     Settlement,
-    SettlingLedger,
     SignedStatement,
     StatedNumbers,
     Statement,
-    valued,
 )
 from ledger_pipeline.wallets import is_among, recover_signer
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 BROKEN_NAMED = 3
 _CORRECT_MORE = "correct somebody's units to others, by a thousandth at least"
@@ -75,7 +78,7 @@ class SignedInputs:
     root_of: Callable[[EpochRows], str]
 
 
-def draft_statement(ledger: SettlingLedger, scope: Scope, epoch: Epoch, *, accept_pinned_spec: bool = False) -> Draft:
+def draft_statement(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, *, accept_pinned_spec: bool = False) -> Draft:
     """What an approver is to sign now: the epoch's statement, or once that is there its amendment.
 
     An epoch that closed with other weights, algorithm or base issuance than the repo-spec has now is drafted only with
@@ -91,7 +94,7 @@ def draft_statement(ledger: SettlingLedger, scope: Scope, epoch: Epoch, *, accep
     return draft
 
 
-def correct(ledger: SettlingLedger, scope: Scope, epoch: Epoch, user_id: str, units: int, reason: str) -> None:
+def correct(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, user_id: str, units: int, reason: str) -> None:
     """Put a user's units right, in milli, for the statement that shall supersede the one in force.
 
     Raises EpochNotReady for an epoch without a statement, or with one behind it that does not verify.
@@ -108,7 +111,7 @@ def correct(ledger: SettlingLedger, scope: Scope, epoch: Epoch, user_id: str, un
 
 
 def finalize(
-    ledger: SettlingLedger,
+    ledger: "PostgresLedger",
     spec: RepoSpec,
     epoch: Epoch,
     signature: str,

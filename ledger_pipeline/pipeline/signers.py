@@ -16,10 +16,8 @@ from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.statements import (
     statement_message,
 )
-from ledger_pipeline.store.port import Epoch
-from ledger_pipeline.store.settlement_port import (
-    SigningRequest,
-)
+from ledger_pipeline.store.records import Epoch
+from ledger_pipeline.store.statement_records import SigningRequest
 from ledger_pipeline.wallets import is_among, recover_signer
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ledger_pipeline.core.errors import EpochNotReady, WindowError
@@ -21,7 +22,10 @@ from ledger_pipeline.core.unread import ItemKey, UnreadItem, item_name
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP
 from ledger_pipeline.sources.port import ScanPage
-from ledger_pipeline.store.port import Exclusion, LedgerStore, LeftOut, StoredUnread, StreamCoverage
+from ledger_pipeline.store.records import Exclusion, LeftOut, StoredUnread, StreamCoverage
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 # Of one source_scope, by one scan.
 ASKED_AT_ONCE = 50
@@ -69,7 +73,7 @@ class KnownUnread:
         return [row for row in self.rows if (row.source, row.source_scope) == (source, source_scope)]
 
 
-def known_unread(store: LedgerStore, scope: Scope) -> KnownUnread:
+def known_unread(store: "PostgresLedger", scope: Scope) -> KnownUnread:
     """What the ledger knows of; left out is what the scope does not collect any more."""
     collected = collected_kinds(scope)
     rows = store.unread_items(scope.scope_id)
@@ -105,7 +109,7 @@ def usable(page: ScanPage, calendar: EpochCalendar) -> ScanPage:
 
 
 def note(
-    store: LedgerStore,
+    store: "PostgresLedger",
     scope_id: UUID,
     source: str,
     source_scope: str,

@@ -1,1 +1,1 @@
-"""The ledger's storage: the port the pipeline speaks to, and its Postgres implementation."""
+"""The ledger's storage: its records, and the verbs that read and write them in Postgres."""

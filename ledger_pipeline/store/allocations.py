@@ -6,9 +6,9 @@ from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.allocations import ProposedAllocation
 from ledger_pipeline.core.identifiers import check_id
-from ledger_pipeline.store.port import Epoch
+from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
-from ledger_pipeline.store.settlement_port import Allocation
+from ledger_pipeline.store.settlement_records import Allocation
 
 PROPOSE = text("""
     INSERT INTO epoch_allocations AS stored (node_id, epoch_id, user_id, proposed_units, activity_count)

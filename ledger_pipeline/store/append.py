@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, text
 
 from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.events import ActivityEvent, payload_hash
-from ledger_pipeline.store.port import REJECTED, AppendOutcome, Producer
+from ledger_pipeline.store.records import REJECTED, AppendOutcome, Producer
 
 FACT = (
     "source, event_type, platform_user_id, platform_login, artifact_url, metadata, payload_hash, "

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from ledger_pipeline.store.port import Checkpoint, StreamCoverage
+from ledger_pipeline.store.records import Checkpoint, StreamCoverage
 
 FIND = text("""
     SELECT source, source_scope, watermark, coverage, position, pages, saved_at, source_scope_id

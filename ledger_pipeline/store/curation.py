@@ -5,9 +5,9 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
-from ledger_pipeline.store.port import Epoch
+from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
-from ledger_pipeline.store.settlement_port import CurationSummary, Decision, DoubtfulEvent, Judgement, Resolution
+from ledger_pipeline.store.settlement_records import CurationSummary, Decision, DoubtfulEvent, Judgement, Resolution
 
 # New rows for events that have none; the user where it was missing. Nothing that a person set is written here.
 RESOLVE_IDENTITIES = text("""

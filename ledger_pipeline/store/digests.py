@@ -8,7 +8,7 @@ from sqlalchemy import Connection, CursorResult, Executable, text
 
 from ledger_pipeline.core.hashing import EventSetHash
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.store.port import WindowDigest
+from ledger_pipeline.store.records import WindowDigest
 
 ROWS_PER_FETCH = 1000
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from ledger_pipeline.store.settlement_port import EpochRows
+from ledger_pipeline.store.statement_records import EpochRows
 
 _OF_EPOCH: Mapping[str, str] = {
     "epoch": """

@@ -6,9 +6,9 @@ from sqlalchemy import text
 
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.identifiers import check_binding, check_id
-from ledger_pipeline.store.port import Epoch
+from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
-from ledger_pipeline.store.settlement_port import Binding, NewBinding, UnresolvedAccount
+from ledger_pipeline.store.settlement_records import Binding, NewBinding, UnresolvedAccount
 
 BIND = text("""
     INSERT INTO user_bindings (node_id, provider, external_id, user_id)

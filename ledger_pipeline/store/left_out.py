@@ -10,7 +10,7 @@ from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.digests import bounds
-from ledger_pipeline.store.port import Exclusion, LeftOut
+from ledger_pipeline.store.records import Exclusion, LeftOut
 
 # What is known of an item is taken over from its row, as it stands in the very transaction.
 _KEEP = text("""

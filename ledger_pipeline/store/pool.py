@@ -5,9 +5,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.pool import NewPoolComponent
-from ledger_pipeline.store.port import Epoch
+from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
-from ledger_pipeline.store.settlement_port import PoolComponent
+from ledger_pipeline.store.settlement_records import PoolComponent
 
 ADD = text("""
     INSERT INTO epoch_pool_components

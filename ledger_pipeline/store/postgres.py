@@ -1,4 +1,4 @@
-"""The ledger in Postgres: every verb of the port as one statement or one short transaction."""
+"""The ledger in Postgres: every verb is one statement or one short transaction, all of it stored or none."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +28,8 @@ from ledger_pipeline.store.failures import translated
 from ledger_pipeline.store.identities import Identities
 from ledger_pipeline.store.overlap import epoch_overlap
 from ledger_pipeline.store.pool import Pool, add_component
-from ledger_pipeline.store.port import (
+from ledger_pipeline.store.receipts import keep_receipts, whole_scans, window_receipts
+from ledger_pipeline.store.records import (
     AppendOutcome,
     Checkpoint,
     Cursor,
@@ -48,7 +49,6 @@ from ledger_pipeline.store.port import (
     WindowReceipt,
     WindowStream,
 )
-from ledger_pipeline.store.receipts import keep_receipts, whole_scans, window_receipts
 from ledger_pipeline.store.schema import activity_events, epochs, rejected_events
 from ledger_pipeline.store.skipped import keep_skipped
 from ledger_pipeline.store.statements import Statements
@@ -92,7 +92,7 @@ def open_ledger(url: str, node_id: UUID, limits: DatabaseLimits | None = None) -
 
 
 class PostgresLedger:
-    """A LedgerStore on the database behind `engine`; `store/engine.py` makes one. Safe to share between threads.
+    """The ledger of one node in the database behind `engine`, made by `store/engine.py`. Safe to share between threads.
 
     What follows collection are sections of their own: identities, curation, allocations, pool, statements.
     """
@@ -262,7 +262,10 @@ class PostgresLedger:
         tried_at: datetime,
         read_from: datetime,
     ) -> None:
-        """Remember items that could not be read, and forget those `settled`, as the port promises."""
+        """Remember items that could not be read at `tried_at`, by a scan from `read_from` on; forget those `settled`.
+
+        One that is in both stays, and so does a settled one that could not be read later than `tried_at`.
+        """
         if not unread and not settled:
             return
         where = {**self._scope(scope_id), "source": source, "source_scope": source_scope}
@@ -273,7 +276,10 @@ class PostgresLedger:
     def forget_unread_passed(
         self, scope_id: UUID, source: str, source_scope: str, floors: Mapping[str, datetime], began_at: datetime
     ) -> None:
-        """Forget items without a number that a finished scan did not meet again, as the port promises."""
+        """Forget items without a number that a finished scan, begun at `began_at`, did not meet again.
+
+        `floors` says by kind from where on it has read everything.
+        """
         where = {**self._scope(scope_id), "source": source, "source_scope": source_scope}
         with translated(self._engine), self._engine.begin() as connection:
             unread_rows.forget_passed(connection, where, floors, began_at)
@@ -297,7 +303,9 @@ class PostgresLedger:
             return window_receipts(_snapshot(connection), self._scope(scope_id), source, windows)
 
     def whole_scans(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> dict[WindowStream, datetime]:
-        """When the latest scan began that read a window in one go from its start on, as the port promises."""
+        """When the latest scan began that read a window in one go from its start on, by (window, source, stream,
+        source_scope); what was never read so is left out, and so are scans of a repository that had the name before.
+        """
         if not windows:
             return {}
         with translated(self._engine), self._engine.connect() as connection:
@@ -316,7 +324,8 @@ class PostgresLedger:
 
         A watermark only moves forward and coverage only grows; a scan that does not touch what is covered already
         (it starts after the stored watermark) leaves the stored cursor as it is. A scan of another source_scope_id
-        than the stored one, begun no earlier, takes the cursor's place.
+        than the stored one, begun no earlier, takes the cursor's place: what was covered was another repository.
+
         Raises ValueError when a scan does not say what it covered, two are of one stream of a source_scope, or a
         receipt is of none of them.
         """

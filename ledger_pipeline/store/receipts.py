@@ -17,7 +17,7 @@ from ledger_pipeline.core.hashing import EventSetHash
 from ledger_pipeline.core.sources import streams_by_event_type
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.digests import bounds, streamed
-from ledger_pipeline.store.port import Receipt, WindowReceipt, WindowStream
+from ledger_pipeline.store.records import Receipt, WindowReceipt, WindowStream
 from ledger_pipeline.store.schema import scan_receipts
 
 LOOKED_AT = text("""
@@ -129,7 +129,7 @@ def window_receipts(
 def whole_scans(
     connection: Connection, scope: Mapping[str, object], windows: Iterable[EpochWindow]
 ) -> dict[WindowStream, datetime]:
-    """When the latest scan began that read a window in one go from its start on; see the port."""
+    """When the latest scan began that read a window in one go from its start on, by what it is of."""
     rows = connection.execute(WHOLE_SCANS, {**scope, **bounds(sorted(set(windows)))})
     return {(EpochWindow(start, end), *stream): began_at for start, end, *stream, began_at in rows}
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from ledger_pipeline.store.failures import translated
-from ledger_pipeline.store.port import Epoch
+from ledger_pipeline.store.records import Epoch
 
 
 class LedgerSection:

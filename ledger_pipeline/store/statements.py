@@ -14,9 +14,9 @@ from ledger_pipeline.store.allocations import stored_allocations
 from ledger_pipeline.store.curation import doubtful_events, uncurated_events, weighed_events
 from ledger_pipeline.store.epoch_rows import epoch_rows
 from ledger_pipeline.store.pool import components
-from ledger_pipeline.store.port import Epoch, EpochStatus
+from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.section import LedgerSection
-from ledger_pipeline.store.settlement_port import (
+from ledger_pipeline.store.statement_records import (
     Correction,
     Decide,
     EpochRows,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.digests import bounds
-from ledger_pipeline.store.port import AppendOutcome, DayCount, PersonCount, RejectedEvent, UnsettledRejections
+from ledger_pipeline.store.records import AppendOutcome, DayCount, PersonCount, RejectedEvent, UnsettledRejections
 
 REJECTIONS_LISTED = 20
 
@@ -74,7 +74,7 @@ UNSETTLED_REJECTIONS = text("""
 def events_per_type(
     connection: Connection, scope: Mapping[str, object], windows: Sequence[EpochWindow]
 ) -> dict[EpochWindow, dict[str, int]]:
-    """How many events each window holds, by event type; see the port."""
+    """How many events each window holds, by event type; a type without an event is not there."""
     held: dict[EpochWindow, dict[str, int]] = {window: {} for window in windows}
     for number, event_type, events in connection.execute(EVENTS_PER_TYPE, {**scope, **bounds(windows)}):
         held[windows[number - 1]][event_type] = events

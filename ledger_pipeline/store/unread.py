@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.unread import ItemKey, UnreadItem, one_by_key
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.store.port import StoredUnread
+from ledger_pipeline.store.records import StoredUnread
 
 # What is known of when an item was made stays known. Without a number several items share a row, so that it holds
 # whatever any of them may.

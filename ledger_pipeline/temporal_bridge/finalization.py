@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 from ledger_pipeline.core import errors
 from ledger_pipeline.core.errors import LedgerError, SignatureError, TemporalUnavailable
 from ledger_pipeline.core.signatures import canonical_signature
-from ledger_pipeline.store.port import Epoch
+from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.temporal_bridge.contract import (
     FINALIZE_EPOCH_WORKFLOW,
     TASK_QUEUE,

@@ -23,7 +23,7 @@ from ledger_pipeline.core.errors import VerificationFailed
 from ledger_pipeline.core.hashing import canonical_json
 from ledger_pipeline.core.stored_json import UnreadableJson
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.store.settlement_port import EpochRows
+from ledger_pipeline.store.statement_records import EpochRows
 
 # Far beyond every total of the ledger's, and far below what Python refuses to print.
 MAX_DIGITS = 78

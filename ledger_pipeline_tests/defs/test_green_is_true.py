@@ -17,7 +17,7 @@ from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import Failure, Forbidden
 from ledger_pipeline.sources.simulator.world import World
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, window
 from ledger_pipeline_tests.defs.deployment import Deployment, write_project, write_repo_spec
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, merged, repository, world

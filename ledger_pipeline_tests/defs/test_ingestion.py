@@ -12,7 +12,7 @@ from ledger_pipeline.defs.keys import stream_key
 from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ
 from ledger_pipeline.sources.simulator.faults import Failure
 from ledger_pipeline.sources.simulator.world import Closure, World
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, window
 from ledger_pipeline_tests.defs.conftest import NOW
 from ledger_pipeline_tests.defs.deployment import Deployment, write_project

@@ -12,7 +12,7 @@ from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHI
 from ledger_pipeline.pipeline.unread import WHAT_TO_DO
 from ledger_pipeline.sources.simulator.faults import Failure, HeavyItem
 from ledger_pipeline.sources.simulator.world import Closure, World
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
 from ledger_pipeline_tests.defs.conftest import NOW
 from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec

@@ -16,7 +16,7 @@ from ledger_pipeline.defs.sensors import closed_epochs, log_failed_runs, log_suc
 from ledger_pipeline.logs import FIELDS, JsonFormatter
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.sources.simulator.faults import Failure
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import SCOPE_ID, window
 from ledger_pipeline_tests.defs.deployment import Deployment
 from ledger_pipeline_tests.postgres import set_status

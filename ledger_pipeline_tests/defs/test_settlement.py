@@ -17,8 +17,8 @@ from ledger_pipeline.defs.settlement_sensors import proposals, signed_statements
 from ledger_pipeline.defs.statement import STATEMENT_RECOMPUTES
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
 from ledger_pipeline.sources.simulator.world import Closure
-from ledger_pipeline.store.port import Epoch, EpochStatus
-from ledger_pipeline.store.settlement_port import Judgement, NewBinding
+from ledger_pipeline.store.records import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_records import Judgement, NewBinding
 from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
 from ledger_pipeline_tests.defs.deployment import QUIET, Deployment, write_repo_spec
 from ledger_pipeline_tests.postgres import fresh_database

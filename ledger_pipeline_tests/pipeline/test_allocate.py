@@ -10,9 +10,9 @@ from ledger_pipeline.core.errors import AllocationError, ConfigurationError, Epo
 from ledger_pipeline.core.pool import BASE_ISSUANCE, TOP_UP, NewPoolComponent, base_issuance
 from ledger_pipeline.pipeline.allocate import add_to_pool, algo_of, allocate, curate, fill_pool
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import Allocation, Judgement, Resolution
+from ledger_pipeline.store.records import EpochStatus
+from ledger_pipeline.store.settlement_records import Allocation, Judgement, Resolution
 from ledger_pipeline_tests.builders import ADA, issue, pull_request, review
 from ledger_pipeline_tests.store.settlement import (
     ADA_USER,

@@ -16,8 +16,8 @@ from ledger_pipeline.pipeline.pieces import PieceLimits, begin_scan, read_piece
 from ledger_pipeline.pipeline.report import ScanOutcome
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import PullRequest, World
-from ledger_pipeline.store.port import AppendOutcome, Producer
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import AppendOutcome, Producer
 from ledger_pipeline_tests.builders import SCOPE_ID, cursor, scope
 from ledger_pipeline_tests.pipeline.collecting import ALWAYS, HOUR, LAST_WEEK, NOW, THIS_WEEK, Collect, stored_ids
 from ledger_pipeline_tests.sources.github.github_source import github_source

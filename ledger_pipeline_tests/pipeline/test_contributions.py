@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_pipeline.pipeline.contributions import contributions, units_text
-from ledger_pipeline.store.port import PersonCount
+from ledger_pipeline.store.records import PersonCount
 from ledger_pipeline_tests.builders import instant
 
 WEIGHTS = {"github:pr_merged": 1000, "github:review_submitted": 500}

@@ -16,7 +16,7 @@ from ledger_pipeline.pipeline.coverage import (
     reads_back,
 )
 from ledger_pipeline.sources.port import Head
-from ledger_pipeline.store.port import Checkpoint, StreamCoverage
+from ledger_pipeline.store.records import Checkpoint, StreamCoverage
 from ledger_pipeline_tests.builders import cursor, instant, window
 
 STREAM = "pull_requests"

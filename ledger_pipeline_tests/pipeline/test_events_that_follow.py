@@ -11,10 +11,10 @@ from ledger_pipeline.core.errors import EpochNotReady, EventError, StoreError
 from ledger_pipeline.core.events import event_problems, payload_hash
 from ledger_pipeline.core.sources import streams_by_event_type
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import AppendOutcome
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import AppendOutcome
 from ledger_pipeline.store.roles import WRITER, ensure_logins
-from ledger_pipeline.store.settlement_port import Judgement
+from ledger_pipeline.store.settlement_records import Judgement
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import Examination
 from ledger_pipeline_tests.builders import NODE_ID, NOON, PRODUCER, SCOPE_ID, instant, issue, pull_request, review

@@ -11,7 +11,7 @@ from ledger_pipeline.core.errors import EpochNotReady, StoreError
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash
 from ledger_pipeline.pipeline.set_aside import set_numbered_aside
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import Numbered, NumberedRows
+from ledger_pipeline.store.statement_records import Numbered, NumberedRows
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import NODE_ID, weeks

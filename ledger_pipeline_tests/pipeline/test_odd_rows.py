@@ -23,7 +23,7 @@ from ledger_pipeline.store import schema
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import EVER, PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
-from ledger_pipeline.store.settlement_port import StatedNumbers
+from ledger_pipeline.store.statement_records import StatedNumbers
 from ledger_pipeline.verification.archive import archive_bytes
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of

@@ -14,8 +14,8 @@ from ledger_pipeline.pipeline.epochs import close, close_due_epochs
 from ledger_pipeline.pipeline.next_step import next_steps
 from ledger_pipeline.settings import SIMULATED_CLOCK, Settings
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import NODE_ID, REPO
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.store.settlement import APPROVER, collected

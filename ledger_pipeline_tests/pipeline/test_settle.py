@@ -25,9 +25,10 @@ from ledger_pipeline.pipeline.chain import message_of, stated_units
 from ledger_pipeline.pipeline.completeness import Completeness, StreamReach, window_completeness
 from ledger_pipeline.pipeline.next_step import next_steps
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
-from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import Judgement, Settlement
+from ledger_pipeline.store.records import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_records import Judgement
+from ledger_pipeline.store.statement_records import Settlement
 from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, REPO, SCOPE_ID, pull_request, weeks
 from ledger_pipeline_tests.postgres import set_status
 from ledger_pipeline_tests.store.settlement import (

@@ -11,7 +11,8 @@ from ledger_pipeline.core.statements import inputs_message
 from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.pipeline.settle import SignedInputs, finalize
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import Finalization, Judgement, Outcome
+from ledger_pipeline.store.settlement_records import Judgement
+from ledger_pipeline.store.statement_records import Finalization, Outcome
 from ledger_pipeline.verification.archive import archive_bytes, read_archive
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import EpochFacts, facts_of

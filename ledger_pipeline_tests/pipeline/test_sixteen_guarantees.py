@@ -17,8 +17,8 @@ from ledger_pipeline.sources.simulator.faults import After, Failure, NullItem
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, ReviewState, World
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import AppendOutcome, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
+from ledger_pipeline.store.records import AppendOutcome, EpochStatus
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, scope, weeks
 from ledger_pipeline_tests.pipeline.collecting import (
     ALWAYS,

@@ -20,8 +20,8 @@ from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import Failure, Fault, HeavyItem, NullItem, NullNode, OddField
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
-from ledger_pipeline.store.port import AppendOutcome, EpochStatus, StoredUnread
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import AppendOutcome, EpochStatus, StoredUnread
 from ledger_pipeline_tests.builders import SCOPE_ID, instant, note_unread, scope, unread, window
 from ledger_pipeline_tests.pipeline.collecting import ALWAYS, HOUR, LAST_WEEK, NOW, THIS_WEEK, Collect, stored_ids
 from ledger_pipeline_tests.postgres import set_status

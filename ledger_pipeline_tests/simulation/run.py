@@ -24,8 +24,8 @@ from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import NODE_ID, scope
 from ledger_pipeline_tests.postgres import fresh_database, running_postgres
 from ledger_pipeline_tests.simulation.faulty_store import Crash, FaultyStore, Turns, TurnTakingSource

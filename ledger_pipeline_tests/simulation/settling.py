@@ -14,9 +14,10 @@ from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.settle import correct, draft_statement, finalize
-from ledger_pipeline.store.port import Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import Judgement, NewBinding, Statement
+from ledger_pipeline.store.records import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_records import Judgement, NewBinding
+from ledger_pipeline.store.statement_records import Statement
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import NODE_ID

@@ -24,9 +24,10 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.settle import Draft, correct, draft_statement, finalize
-from ledger_pipeline.store.port import Epoch
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import Allocation, NewBinding, Statement
+from ledger_pipeline.store.records import Epoch
+from ledger_pipeline.store.settlement_records import Allocation, NewBinding
+from ledger_pipeline.store.statement_records import Statement
 from ledger_pipeline_tests.builders import (
     ADA,
     GRACE,

@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 from ledger_pipeline.core.allocations import ProposedAllocation
 from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import Allocation
+from ledger_pipeline.store.settlement_records import Allocation
 from ledger_pipeline_tests.builders import weeks
 from ledger_pipeline_tests.store.settlement import ADA_USER, Books, collected, finalized, refused
 

@@ -16,8 +16,8 @@ from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.store import schema
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.failures import translated
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, pull_request, window
 from ledger_pipeline_tests.postgres import fresh_database, set_status

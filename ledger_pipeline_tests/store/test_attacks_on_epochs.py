@@ -27,10 +27,10 @@ from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.inspection import rights_of
-from ledger_pipeline.store.port import AppendOutcome, Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import AppendOutcome, Epoch, EpochStatus
 from ledger_pipeline.store.roles import WRITER, ensure_logins
-from ledger_pipeline.store.settlement_port import Judgement
+from ledger_pipeline.store.settlement_records import Judgement
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline_tests.builders import (

@@ -10,9 +10,9 @@ from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.events import GITHUB, Actor
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import CurationSummary, Judgement, NewBinding, Resolution
+from ledger_pipeline.store.records import EpochStatus
+from ledger_pipeline.store.settlement_records import CurationSummary, Judgement, NewBinding, Resolution
 from ledger_pipeline_tests.builders import ADA, GRACE, NODE_ID, OTHER_SCOPE_ID, issue, pull_request, review, weeks
 from ledger_pipeline_tests.store.settlement import ADA_USER, GRACE_USER, Books, bound, collected, finalized, refused
 

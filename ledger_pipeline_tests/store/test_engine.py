@@ -9,7 +9,6 @@ from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import ConfigurationError, StoreUnavailable
 from ledger_pipeline.store.engine import describe, make_engine
-from ledger_pipeline.store.port import LedgerStore
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, window
 
@@ -64,8 +63,3 @@ def test_an_error_does_not_print_the_rows_it_is_about(ledger_url: str) -> None:
     with connected(ledger_url) as connection, pytest.raises(DBAPIError) as raised:
         connection.execute(text("SELECT CAST(:value AS integer) / 0"), {"value": "41"})
     assert "41" not in str(raised.value)
-
-
-def test_the_postgres_ledger_is_a_ledger_store(ledger: PostgresLedger) -> None:
-    store: LedgerStore = ledger
-    assert store.node_id == NODE_ID

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.events import GITHUB, Actor
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import Judgement, NewBinding, UnresolvedAccount
+from ledger_pipeline.store.settlement_records import Judgement, NewBinding, UnresolvedAccount
 from ledger_pipeline_tests.builders import ADA, GRACE, issue, pull_request, review, weeks
 from ledger_pipeline_tests.store.settlement import ADA_USER, GRACE_USER, Books, bound, collected, finalized, reviewed
 

@@ -7,13 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
+from ledger_pipeline.core.allocations import ProposedAllocation
 from ledger_pipeline.core.errors import EpochNotReady, IdentityError, StoreError
 from ledger_pipeline.core.identifiers import FORBIDDEN, why_not_an_account, why_not_an_id
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash
 from ledger_pipeline.pipeline.allocate import curate
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.settlement_port import Judgement, NewBinding, ProposedAllocation
+from ledger_pipeline.store.settlement_records import Judgement, NewBinding
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline_tests.builders import ADA, GRACE, NODE_ID, weeks

@@ -7,8 +7,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import (
     NODE_ID,
     PRODUCER,

@@ -7,8 +7,8 @@ from sqlalchemy import Engine, event, text
 
 from ledger_pipeline.core.errors import AllocationError, EpochNotReady, StoreError
 from ledger_pipeline.core.pool import BASE_ISSUANCE, KPI_BONUS_V0, MAX_CREDITS, TOP_UP, NewPoolComponent, base_issuance
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.store.settlement import POOL, Books, collected, finalized, refused, rows_of
 from ledger_pipeline_tests.store.test_races import CLOSE, while_open
 

@@ -16,8 +16,8 @@ from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST
 from ledger_pipeline.store import unread as unread_rows
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import AppendOutcome, Epoch, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import AppendOutcome, Epoch, EpochStatus
 from ledger_pipeline_tests.builders import (
     GITHUB,
     NODE_ID,

@@ -10,8 +10,8 @@ from sqlalchemy import Engine, event, text
 from ledger_pipeline.core.hashing import event_set_hash
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.digests import ROWS_PER_FETCH
-from ledger_pipeline.store.port import AppendOutcome, EpochStatus, WindowDigest
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import AppendOutcome, EpochStatus, WindowDigest
 from ledger_pipeline_tests.builders import (
     OTHER_SCOPE_ID,
     PRODUCER,

@@ -10,8 +10,8 @@ from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, REVIEWS, ActivityEvent
 from ledger_pipeline.core.hashing import event_set_hash
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.store.port import AppendOutcome, Cursor, EpochStatus, Receipt, WindowReceipt
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import AppendOutcome, Cursor, EpochStatus, Receipt, WindowReceipt
 from ledger_pipeline_tests.builders import (
     NODE_ID,
     OTHER_SCOPE_ID,

@@ -14,10 +14,10 @@ from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.store import migrations, schema
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.inspection import rights_of
-from ledger_pipeline.store.port import EpochStatus, Exclusion
 from ledger_pipeline.store.postgres import EVER, PostgresLedger
+from ledger_pipeline.store.records import EpochStatus, Exclusion
 from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
-from ledger_pipeline.store.settlement_port import Judgement, NewBinding
+from ledger_pipeline.store.settlement_records import Judgement, NewBinding
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline_tests.builders import (
     GRACE,

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import Engine, text
 
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import weeks
 from ledger_pipeline_tests.store.settlement import ADA_USER, collected, finalized, refused, reviewed, rows_of
 

@@ -10,8 +10,8 @@ from sqlalchemy import Engine, make_url, text
 
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, window
 from ledger_pipeline_tests.postgres import OPEN_TO_ALL, set_status

@@ -17,10 +17,11 @@ from ledger_pipeline.core.statements import allocation_set_hash
 from ledger_pipeline.pipeline.chain import stated_units
 from ledger_pipeline.pipeline.settle import finalize
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.store.roles import WRITER, ensure_logins
-from ledger_pipeline.store.settlement_port import Finalization, NewBinding, valued
+from ledger_pipeline.store.settlement_records import NewBinding, valued
+from ledger_pipeline.store.statement_records import Finalization
 from ledger_pipeline_tests.builders import ADA, NODE_ID, pull_request, weeks
 from ledger_pipeline_tests.store.settlement import (
     ADA_USER,

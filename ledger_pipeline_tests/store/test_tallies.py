@@ -8,8 +8,8 @@ from sqlalchemy import Engine, text
 from ledger_pipeline.core.events import ActivityEvent
 from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.store.append import Append
-from ledger_pipeline.store.port import AppendOutcome, DayCount, EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import AppendOutcome, DayCount, EpochStatus
 from ledger_pipeline.store.statements import INSERT_STATEMENT, LOCK_EPOCH
 from ledger_pipeline.store.tallies import REJECTIONS_LISTED
 from ledger_pipeline_tests.builders import (

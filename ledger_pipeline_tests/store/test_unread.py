@@ -5,8 +5,8 @@ from sqlalchemy import Engine
 
 from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST
-from ledger_pipeline.store.port import StoredUnread
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import StoredUnread
 from ledger_pipeline_tests.builders import GITHUB, OTHER_SCOPE_ID, REPO, SCOPE_ID, instant, note_unread, unread
 
 FIRST, LATER, LAST = (instant(f"2026-02-{day}") for day in (18, 19, 20))

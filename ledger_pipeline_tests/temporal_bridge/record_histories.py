@@ -25,7 +25,7 @@ from ledger_pipeline.dagster_contract import partition_tags
 from ledger_pipeline.local.embedded_temporal import embedded_temporal
 from ledger_pipeline.sources.simulator.faults import Failure, Slow
 from ledger_pipeline.store import migrations
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import SCOPE_ID, pull_request
 from ledger_pipeline_tests.postgres import fresh_database, running_postgres, set_status
 from ledger_pipeline_tests.sources.simulator.worlds import NAME

@@ -26,8 +26,8 @@ from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, World
 from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.port import EpochStatus
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.temporal_bridge.ledger_activities.activities import BEAT_SECONDS, PIECE_LIMITS, LedgerActivities
 from ledger_pipeline.temporal_bridge.worker.threads import Threads, WorkerThreads
 from ledger_pipeline_tests.builders import (

@@ -16,7 +16,7 @@ from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.dagster_contract import TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG, partition_tags
 from ledger_pipeline.local.embedded_temporal import temporal_command
 from ledger_pipeline.sources.simulator.faults import Failure, NullItem, SecondaryLimit, Slow
-from ledger_pipeline.store.port import EpochStatus
+from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.temporal_bridge.contract import RUN_CANCELED, RUN_FAILED, RUN_FAILED_IN_PASSING
 from ledger_pipeline_tests.builders import SCOPE_ID
 from ledger_pipeline_tests.postgres import remove_epoch, set_status

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ledger_pipeline.pipeline.epochs import close
-from ledger_pipeline.store.port import Exclusion
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import Exclusion
 from ledger_pipeline.verification.archive import archive_bytes, read_archive
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import EpochFacts, facts_of

@@ -20,7 +20,8 @@ from ledger_pipeline.pipeline.pieces import PieceLimits, PiecewiseScan, begin_sc
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ActivitySource, ScanPage
 from ledger_pipeline.sources.stopping import StopSignal
-from ledger_pipeline.store.port import REJECTED, AppendOutcome, LedgerStore, Producer
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import REJECTED, AppendOutcome, Producer
 from ledger_pipeline.temporal_bridge import contract
 from ledger_pipeline.temporal_bridge.contract import EnsureEpochInput, EnsureEpochOutput, Wire, parse
 from ledger_pipeline.temporal_bridge.ledger_activities.codec import (
@@ -80,7 +81,7 @@ class LedgerActivities:
     def __init__(
         self,
         spec: RepoSpec,
-        store: LedgerStore,
+        store: PostgresLedger,
         open_source: Callable[[StopSignal], AbstractContextManager[ActivitySource]],
         now: Callable[[], datetime],
         threads: WorkerThreads,

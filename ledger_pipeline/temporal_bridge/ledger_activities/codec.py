@@ -19,7 +19,7 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.finish import Sighting
 from ledger_pipeline.pipeline.pieces import PiecewiseScan
 from ledger_pipeline.sources.port import UpdateSpan
-from ledger_pipeline.store.port import StreamCoverage
+from ledger_pipeline.store.records import StreamCoverage
 from ledger_pipeline.temporal_bridge.ledger_activities.wire import (
     CoverageWire,
     ElsewhereWire,

@@ -11,7 +11,8 @@ from ledger_pipeline.pipeline.epochs import close_due_epochs
 from ledger_pipeline.pipeline.finish import is_recorded, record
 from ledger_pipeline.pipeline.pieces import PiecewiseScan
 from ledger_pipeline.pipeline.unread import note, passed_floors
-from ledger_pipeline.store.port import Cursor, LedgerStore
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import Cursor
 from ledger_pipeline.temporal_bridge.ledger_activities.codec import scan_from_wire, utc
 from ledger_pipeline.temporal_bridge.ledger_activities.spec_agreement import Where
 from ledger_pipeline.temporal_bridge.ledger_activities.wire import ScanWire, exact_iso
@@ -20,7 +21,7 @@ from ledger_pipeline.temporal_bridge.ledger_activities.wire import ScanWire, exa
 FUTURE_TOLERANCE = timedelta(days=1)
 
 
-def stored_cursor(store: LedgerStore, where: Where, stream: str) -> Cursor | None:
+def stored_cursor(store: PostgresLedger, where: Where, stream: str) -> Cursor | None:
     """The cursor of one stream, None where it was never read."""
     return store.cursors(where.scope.scope_id, where.source.source).get((stream, where.source_scope))
 
@@ -33,7 +34,7 @@ def not_ahead(field: str, instant: datetime, now: datetime) -> datetime:
     return instant
 
 
-def next_cursor_value(store: LedgerStore, where: Where, scan: PiecewiseScan, read_from: datetime) -> datetime:
+def next_cursor_value(store: PostgresLedger, where: Where, scan: PiecewiseScan, read_from: datetime) -> datetime:
     """The latest instant to which the cursor of every stream of `scan` may be moved, even without its coverage.
 
     A stream that is not read to the end stays where its cursor is, at `read_from` where it has none; so do all where
@@ -63,7 +64,7 @@ def scan_to_go_on(
     return scan
 
 
-def advance(store: LedgerStore, where: Where, stream: str, cursor_value: datetime) -> None:
+def advance(store: PostgresLedger, where: Where, stream: str, cursor_value: datetime) -> None:
     """Move a cursor on without a scan: coverage grows from where it stands, for scans read from there.
 
     Where nothing is known to be covered, the new cursor covers nothing: the window is read again.
@@ -77,7 +78,7 @@ def advance(store: LedgerStore, where: Where, stream: str, cursor_value: datetim
 
 
 def finish(
-    store: LedgerStore, where: Where, stream: str, cursor_value: datetime, wire: ScanWire, now: datetime
+    store: PostgresLedger, where: Where, stream: str, cursor_value: datetime, wire: ScanWire, now: datetime
 ) -> None:
     """What a Dagster run does for `stream` once its scan is complete: what could not be read, cursor, receipts, epochs.
 

@@ -10,8 +10,8 @@ from temporalio import activity
 from ledger_pipeline.core.errors import PayloadError
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.pipeline.settle import SignedInputs, finalize
-from ledger_pipeline.store.port import Epoch
-from ledger_pipeline.store.settlement_port import SettlingLedger
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.temporal_bridge.contract import FINALIZE_EPOCH, FinalizeEpochInput, FinalizeEpochResult, parse
 from ledger_pipeline.temporal_bridge.worker.threads import Threads
 from ledger_pipeline.verification.inputs_root import inputs_root
@@ -21,7 +21,7 @@ from ledger_pipeline.verification.record import facts_of
 class FinalizeActivities:
     """`finalizeEpoch` over one ledger, in `threads`."""
 
-    def __init__(self, spec: RepoSpec, ledger: SettlingLedger, threads: Threads) -> None:
+    def __init__(self, spec: RepoSpec, ledger: PostgresLedger, threads: Threads) -> None:
         self._spec = spec
         self._ledger = ledger
         self._threads = threads
@@ -49,7 +49,7 @@ class FinalizeActivities:
 
 
 def finalize_signed(
-    ledger: SettlingLedger,
+    ledger: PostgresLedger,
     spec: RepoSpec,
     epoch: Epoch,
     signature: str,

@@ -1,0 +1,124 @@
+"""What the ledger holds of who earns how much: identities, curation, allocations and pool, as records."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.statements import UserUnits
+
+
+@dataclass(frozen=True)
+class NewBinding:
+    """An account at a provider (`github`, its numeric id as text) and the user it belongs to."""
+
+    provider: str
+    external_id: str
+    user_id: str
+
+
+@dataclass(frozen=True)
+class Binding(NewBinding):
+    """A binding as the ledger holds it; `created_at` aware, UTC."""
+
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class UnresolvedAccount:
+    """An account that counts for nobody yet: its latest login, its events, and the milli-units at stake."""
+
+    provider: str
+    external_id: str
+    login: str
+    events: int
+    units: int
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What one materialization did to the curation of an epoch: rows added, and users filled in where missing."""
+
+    added: int
+    resolved: int
+
+
+@dataclass(frozen=True)
+class CurationSummary:
+    """The curation of an epoch in numbers of events; `users` have at least one."""
+
+    events: int
+    unresolved: int
+    excluded: int
+    overridden: int
+    users: int
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a person says of one event: None leaves as it is. `clear_weight` takes an override away."""
+
+    note: str
+    included: bool | None = None
+    weight_override_milli: int | None = None
+    clear_weight: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person decided about one event: whether it counts, its weight where that is another, and why."""
+
+    event_id: str
+    artifact_url: str
+    login: str
+    user_id: str | None
+    included: bool
+    weight_override_milli: int | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """One user's units in an epoch, in milli: as proposed, and as a person decided where one did."""
+
+    user_id: str
+    proposed_units: int
+    final_units: int | None
+    override_reason: str | None
+    activity_count: int
+
+    @property
+    def units(self) -> int:
+        """What counts: the person's decision, else the proposal."""
+        return self.proposed_units if self.final_units is None else self.final_units
+
+
+@dataclass(frozen=True)
+class DoubtfulEvent:
+    """An event as it is stored, that may count and that the database cannot recompute; maybe others can."""
+
+    event_id: str
+    event_type: str
+    platform_user_id: str
+    metadata: Mapping[str, Json]
+    stored_hash: str
+    event_time: datetime
+
+
+def valued(allocations: Sequence[Allocation]) -> list[UserUnits]:
+    """What a statement shares the pool out by."""
+    return [UserUnits(each.user_id, each.units) for each in allocations]
+
+
+@dataclass(frozen=True)
+class PoolComponent:
+    """A component as the ledger holds it; `computed_at` aware, UTC; `id` is of its row."""
+
+    component_id: str
+    algorithm_version: str
+    inputs: Mapping[str, Json]
+    amount_credits: int
+    evidence_ref: str | None
+    computed_at: datetime
+    id: UUID
