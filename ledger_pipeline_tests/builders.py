@@ -21,7 +21,15 @@ from ledger_pipeline.core.unread import PULL_REQUEST, ItemKey, UnreadItem
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.records import Checkpoint, Cursor, Epoch, EpochStatus, Producer, Receipt, StreamCoverage
+from ledger_pipeline.store.records import (
+    Checkpoint,
+    Cursor,
+    Epoch,
+    EpochStatus,
+    PageContent,
+    Producer,
+    Receipt,
+)
 
 NODE_ID = UUID("4ff8eac1-4eba-4ed0-931b-b1fe4f64713d")
 SCOPE_ID = UUID("4ff8eac1-0000-0000-0000-000000000001")
@@ -209,23 +217,19 @@ def checkpoint(
     watermark: str | datetime = "2026-02-17",
     *,
     source_scope: str = REPO,
-    streams: tuple[str, ...] = (PULL_REQUESTS,),
-    covered_from: str | datetime = "2026-01-05",
-    position: Mapping[str, Json] | None = None,
-    pages: int = 1,
     saved_at: str | datetime | None = None,
+    **state: Json,
 ) -> Checkpoint:
-    """An unfinished scan of a GitHub source_scope, its floors ten minutes before `covered_from`."""
-    since = _instant(covered_from)
-    return Checkpoint(
-        source=GITHUB,
-        source_scope=source_scope,
-        watermark=_instant(watermark),
-        coverage=tuple(StreamCoverage(stream, since - timedelta(minutes=10), since) for stream in streams),
-        position={"after": "Y3Vyc29yOjE="} if position is None else position,
-        pages=pages,
-        saved_at=_instant(saved_at or watermark),
-    )
+    """Where an unfinished scan of a GitHub source_scope stands; `state` is the scan's own, of which the ledger knows
+    nothing."""
+    kept = state or {"pages": 1}
+    return Checkpoint(GITHUB, source_scope, _instant(watermark), _instant(saved_at or watermark), kept)
+
+
+def save_checkpoint(ledger: PostgresLedger, scope_id: UUID, saved: Checkpoint) -> None:
+    """Have the ledger hold `saved`, as a page without anything on it does."""
+    page = PageContent(saved.source, saved.source_scope, PRODUCER, saved.saved_at, checkpoint=saved)
+    ledger.store_page(scope_id, page)
 
 
 def unread(

@@ -28,6 +28,7 @@ from ledger_pipeline_tests.builders import (
     note_unread,
     pull_request,
     receipt,
+    save_checkpoint,
     scope,
     skipped,
     unread,
@@ -38,7 +39,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 68)]
+REVISIONS = [f"{number:04}" for number in range(10, 69)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
@@ -283,7 +284,7 @@ def test_skipped_activity_is_not_dropped_by_going_down(ledger: PostgresLedger, l
 
 def test_receipts_are_not_dropped_by_going_down_and_checkpoints_are(ledger: PostgresLedger, ledger_url: str) -> None:
     ledger.advance_cursors(ZERO, [cursor("2026-02-17")], NOW, [receipt()])
-    ledger.save_checkpoint(ZERO, checkpoint())
+    save_checkpoint(ledger, ZERO, checkpoint())
     with pytest.raises(StoreError, match="below 0022 refused: 1 scan receipts"):
         migrations.downgrade(ledger_url, "0021")
     assert ledger.checkpoint(ZERO, "github", checkpoint().source_scope) == checkpoint()

@@ -11,11 +11,11 @@ from ledger_pipeline.core.spec import Scope, SourceSpec
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.closing import open_epochs
 from ledger_pipeline.pipeline.containment import contained, failing_alone
-from ledger_pipeline.pipeline.coverage import is_unchanged
 from ledger_pipeline.pipeline.fairness import run_fairly
 from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.report import CollectReport, ScanOutcome, SourceScopeReport
 from ledger_pipeline.pipeline.scan import Collection, ScanProgress, SourceScopeScan
+from ledger_pipeline.pipeline.scan_state import begin
 from ledger_pipeline.pipeline.unread import known_unread
 from ledger_pipeline.sources.port import ActivitySource, Heads
 from ledger_pipeline.sources.stopping import StopSignal
@@ -95,22 +95,18 @@ def collect(
     return report
 
 
-def _to_scan(collection: Collection, part: SourceScopeReport, heads: Heads | None) -> list[SourceScopeScan]:
+def _to_scan(collection: Collection, report: SourceScopeReport, heads: Heads | None) -> list[SourceScopeScan]:
     """The scan that the source_scope needs; none where it is covered, or its head says that nothing has changed."""
     planning = collection.planning
-    plan = planning.plan(part.source_scope, part.before, heads)
-    part.replaced, part.reads_back = plan.replaced, plan.reads_back
-    head = heads.heads.get(part.source_scope) if heads else None
-    part.source_scope_id = head.source_scope_id if head else None
-    if planning.opened.unread.to_ask(part.source, part.source_scope):
-        return [SourceScopeScan(collection, part, plan.coverage)]
-    if not plan.coverage:
-        return []
-    if heads and head and not planning.full_refresh and is_unchanged(head, plan.coverage):
-        part.outcome = ScanOutcome.UNCHANGED
-        collection.finish(part, plan.coverage, heads.began_at, pages=0, totals=head.totals)
-        return []
-    return [SourceScopeScan(collection, part, plan.coverage)]
+    plan = planning.plan(report.source_scope, report.before, heads)
+    report.replaced, report.reads_back = plan.replaced, plan.reads_back
+    state = begin(collection.scope, planning, report.source_scope, report.before, plan, heads)
+    if not state.is_complete:
+        return [SourceScopeScan(collection, report, state)]
+    if state.watermark is not None:
+        report.outcome = ScanOutcome.UNCHANGED
+        collection.finish(report, state)
+    return []
 
 
 def _ask_heads(

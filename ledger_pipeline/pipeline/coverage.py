@@ -1,17 +1,13 @@
 """What a collection has to read: cursors and wanted windows -> where scans start, and what they then cover."""
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from ledger_pipeline.core.sources import streams_by_item_kind, streams_by_name
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.sources.port import SCAN_OVERLAP as SCAN_OVERLAP
 from ledger_pipeline.sources.port import Head
-from ledger_pipeline.store.records import Checkpoint, Cursor, StreamCoverage
-
-# A checkpoint older than this is not resumed: repeating the scan is safer than trusting the source's page cursor. One
-# of a daily collection that starts later than the day before, or misses a day, is: a long first scan has to end.
-CHECKPOINT_LIFETIME = timedelta(days=2, hours=2)
+from ledger_pipeline.store.records import Cursor, StreamCoverage
 
 
 def shown_whole_at(window: EpochWindow) -> datetime:
@@ -83,33 +79,31 @@ def replaced_id(source_scope_id: str | None, cursors: Mapping[str, Cursor]) -> s
     return None if source_scope_id is None else max((id_ for id_ in known if id_ is not None), default=None)
 
 
-def has_grown_unseen(
-    totals: Mapping[str, int], newer: Mapping[str, int], cursors: Mapping[str, Cursor], streams: Iterable[str]
-) -> bool:
-    """Whether a total grew by more than the items that were made since the floors, `newer`, explain.
+def known_totals(cursors: Mapping[str, Cursor]) -> dict[str, int]:
+    """How many items the source counted when `cursors` were last moved, the least where streams differ."""
+    totals: dict[str, int] = {}
+    for stream, cursor in cursors.items():
+        if cursor.source_total is not None:
+            counted = counted_with(stream)
+            totals[counted] = min(totals.get(counted, cursor.source_total), cursor.source_total)
+    return totals
+
+
+def has_grown_unseen(totals: Mapping[str, int], accounted: Mapping[str, int]) -> bool:
+    """Whether the source counts more items than are `accounted` for: those known before, and those made since.
 
     Then an older item has come back, with its old update maybe: an account or a spam flag was undone, a permission was
     given. That others were updated meanwhile explains nothing, for they were counted before.
     """
-    for stream in streams:
-        before = cursors[stream].source_total if stream in cursors else None
-        total = totals.get(counted_with(stream))
-        if before is not None and total is not None and total - before > newer.get(counted_with(stream), 0):
-            return True
-    return False
+    return any(total > accounted.get(stream, total) for stream, total in totals.items())
 
 
 def has_grown_without_update(head: Head, cursors: Mapping[str, Cursor], plans: Iterable[StreamCoverage]) -> bool:
     """Whether a total grew although nothing was updated since the floor of its plan."""
     idle = [plan.stream for plan in plans if is_unchanged(head, [plan])]
-    return has_grown_unseen(head.totals, {}, cursors, idle)
+    return has_grown_unseen(head.totals, known_totals({name: cursors[name] for name in idle if name in cursors}))
 
 
-def can_resume(checkpoint: Checkpoint | None, plans: tuple[StreamCoverage, ...]) -> bool:
-    """Whether the checkpoint is of a scan that reads nothing but what `plans` ask for, of some of their streams."""
-    return checkpoint is not None and bool(checkpoint.coverage) and set(checkpoint.coverage) <= set(plans)
-
-
-def has_expired(checkpoint: Checkpoint, now: datetime) -> bool:
-    """Whether the checkpoint is too old to trust at `now`, the source's time."""
-    return now - checkpoint.saved_at > CHECKPOINT_LIFETIME
+def can_go_on(begun: Sequence[StreamCoverage], plans: Sequence[StreamCoverage]) -> bool:
+    """Whether a scan of `begun` reads nothing but what `plans` ask for, of some of their streams."""
+    return bool(begun) and set(begun) <= set(plans)

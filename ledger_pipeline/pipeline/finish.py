@@ -22,6 +22,13 @@ class Sighting:
     seen: int = 0
     skipped_by_reason: Mapping[str, int] = field(default_factory=dict)
 
+    def with_one(self, skipped_for: str | None) -> "Sighting":
+        """One item more, which was skipped where a reason is given."""
+        if skipped_for is None:
+            return Sighting(self.seen + 1, self.skipped_by_reason)
+        count = self.skipped_by_reason.get(skipped_for, 0) + 1
+        return Sighting(self.seen + 1, {**self.skipped_by_reason, skipped_for: count})
+
 
 @dataclass(frozen=True)
 class FinishedScan:
@@ -38,7 +45,7 @@ class FinishedScan:
     coverage: Sequence[StreamCoverage]
     calendar: EpochCalendar
     pages: int
-    sightings: Mapping[tuple[EpochWindow, str], Sighting]
+    sightings: Mapping[EpochWindow, Mapping[str, Sighting]]
     updates: Mapping[str, UpdateSpan]
     source_scope_id: str | None = None
     totals: Mapping[str, int] = field(default_factory=dict)
@@ -75,7 +82,7 @@ class FinishedScan:
         return self.calendar.windows_between(first, last)
 
     def _receipt(self, part: StreamCoverage, window: EpochWindow) -> Receipt:
-        met = self.sightings.get((window, part.stream), Sighting())
+        met = self.sightings.get(window, {}).get(part.stream, Sighting())
         span = self.updates.get(part.stream)
         return Receipt(
             window=window,

@@ -9,8 +9,7 @@ from enum import StrEnum
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import shown_whole_at
-from ledger_pipeline.pipeline.finish import joined
-from ledger_pipeline.sources.port import RequestUsage, ScanPage, UpdateSpan
+from ledger_pipeline.sources.port import RequestUsage, ScanPage
 from ledger_pipeline.store.records import REJECTED, AppendOutcome, Cursor, StoredUnread
 
 
@@ -58,7 +57,7 @@ class ScanOutcome(StrEnum):
 
 @dataclass
 class SourceScopeReport:
-    """One source_scope's part. `before`, `after`: its cursors by stream; `updates`: what its pages spanned.
+    """One source_scope's part. `before`, `after`: its cursors by stream.
 
     `source_scope_id` is the id that the source answered with; `replaced` that of the repository which had the name
     before; `reads_back` says that items came back with an old update.
@@ -72,7 +71,6 @@ class SourceScopeReport:
     resumed: bool = False
     source_scope_name: str | None = None
     tallies: dict[tuple[EpochWindow, str], Tally] = field(default_factory=dict)
-    updates: dict[str, UpdateSpan] = field(default_factory=dict)
     seen: int = 0
     pages: int = 0
     requests: int = 0
@@ -118,13 +116,11 @@ class SourceScopeReport:
 
     def count(self, page: ScanPage, outcomes: Mapping[str, AppendOutcome], calendar: EpochCalendar) -> None:
         """Count a stored page's items, by the window that holds each one's own time."""
-        self.source_scope_name = page.source_scope_name
         self.seen += len(page.events) + len(page.skipped)
         for event in page.events:
             self.tally(calendar.window_at(event.event_time), event.stream).outcomes[outcomes[event.id]] += 1
         for item in page.skipped:
             self.tally(calendar.window_at(item.event_time), item.stream).skipped[item.reason] += 1
-        self.updates = joined(self.updates, page.updates)
 
     def tally(self, window: EpochWindow, stream: str) -> Tally:
         """The tally of a window and stream, made where there is none yet."""

@@ -1,34 +1,31 @@
-"""One source_scope's scan, page by page: append, note what was skipped and what cannot be read, remember where it
-stands; at the end, move the cursors and leave a receipt.
+"""The scan of a source_scope in the threads of a Dagster run: it stores a page a step, and in the end its receipts.
 
-The order is what makes it safe to die anywhere: a page is stored before the checkpoint passes it, and every page
-before the cursors move. A failed source_scope keeps its cursors and its checkpoint; the events of its pages stay. Where
-the source refuses only some streams, the others are read and their cursors move; then the source_scope has failed.
+It is safe to die anywhere: a page and the checkpoint behind it are one transaction, and every page is stored before
+the cursors move. A failed source_scope keeps its cursors and its checkpoint; the events of its pages stay. Where the
+source refuses only some streams, the others are read and their cursors move; then the source_scope has failed.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavailable
+from ledger_pipeline.core.errors import SourceError, SourceRefused
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.containment import contained
-from ledger_pipeline.pipeline.coverage import can_resume, has_expired, has_grown_unseen, replaced_id
-from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, record
+from ledger_pipeline.pipeline.coverage import can_go_on
+from ledger_pipeline.pipeline.finish import record
 from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.report import ScanOutcome, SourceScopeReport
-from ledger_pipeline.pipeline.unread import known_unread, note, passed_floors, usable
-from ledger_pipeline.sources.port import ActivitySource, ScanPage, ScanRequest
+from ledger_pipeline.pipeline.scan_codec import checkpoint_of, state_of
+from ledger_pipeline.pipeline.scan_state import ScanState, begin
+from ledger_pipeline.pipeline.unread import known_unread, noted_items, passed_floors, read_from, usable
+from ledger_pipeline.sources.port import ActivitySource, ScanPage
 from ledger_pipeline.sources.stopping import StopSignal
-from ledger_pipeline.store.records import Checkpoint, Producer, StreamCoverage
+from ledger_pipeline.store.records import PageContent, Producer
 
 if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger
-
-# A name that passes on so often during one scan is nobody's to read now.
-TIMES_REPLACED = 3
 
 
 @dataclass(frozen=True)
@@ -72,60 +69,53 @@ class Collection:
         """All that the scope collects of the source, whatever this collection was asked for."""
         return next(spec.streams for spec in self.scope.sources if spec.source == self.source.name)
 
-    def finish(
-        self,
-        part: SourceScopeReport,
-        plans: Sequence[StreamCoverage],
-        watermark: datetime,
-        pages: int,
-        totals: Mapping[str, int],
-    ) -> None:
-        """Everything from the floors of `plans` up to `watermark` is stored: say so, with receipts."""
-        scan = FinishedScan(
-            source=self.source.name,
-            source_scope=part.source_scope,
-            source_scope_name=part.source_scope_name,
-            watermark=watermark,
-            coverage=plans,
-            calendar=self.scope.calendar,
-            pages=pages,
-            sightings={key: Sighting(tally.seen, tally.skipped) for key, tally in part.tallies.items()},
-            updates=part.updates,
-            source_scope_id=part.source_scope_id,
-            totals=totals,
-        )
-        for cursor in record(self.store, self.scope.scope_id, scan):
-            part.after[cursor.stream] = cursor
-        if self.planning.opened.unread.back_to(self.source.name, part.source_scope) is not None:
-            floors = passed_floors(plans, self.streams)
+    def finish(self, report: SourceScopeReport, state: ScanState) -> None:
+        """Record what the complete scan says: cursors, receipts, and which items it has not met again."""
+        finished = state.finished()
+        if finished is None:
+            return
+        for cursor in record(self.store, self.scope.scope_id, finished):
+            report.after[cursor.stream] = cursor
+        if self.planning.opened.unread.back_to(state.source, state.source_scope) is not None:
+            floors = passed_floors(state.coverage, self.streams)
             self.store.forget_unread_passed(
-                self.scope.scope_id, self.source.name, part.source_scope, floors, began_at=watermark
+                self.scope.scope_id, state.source, state.source_scope, floors, began_at=finished.watermark
             )
+
+    def news(self, report: SourceScopeReport, state: ScanState) -> ScanState:
+        """The scan of what happened since `state` began, which went on where an earlier run was interrupted.
+
+        What had to be looked for from far back has been, but for items without a number that were met before the
+        interruption: it has not come by them again. Streams that the source refuses are left out.
+        """
+        unread = known_unread(self.store, self.scope)
+        planning = replace(self.planning, full_refresh=False, opened=replace(self.planning.opened, unread=unread))
+        plan = planning.plan(state.source_scope, report.after)
+        begun = begin(self.scope, planning, state.source_scope, report.after, plan)
+        coverage = tuple(stream for stream in begun.coverage if stream.stream not in state.refused)
+        return replace(begun, coverage=coverage, to_ask=state.to_ask, refused=state.refused)
 
 
 class SourceScopeScan:
-    """The scan of one source_scope as a task of fair steps, one page each; its outcome is in `part`."""
+    """The scan of one source_scope as a task of fair steps, one page each; what it did is in `report`.
 
-    def __init__(self, collection: Collection, part: SourceScopeReport, plans: tuple[StreamCoverage, ...]) -> None:
+    `state` is how it begins. Where an earlier run was interrupted in the same scan, it goes on there instead.
+    """
+
+    def __init__(self, collection: Collection, report: SourceScopeReport, state: ScanState) -> None:
         self.steps_done = 0
-        self._shared = collection
-        self._part = part
-        self._plans = self._wanted = plans
+        self._collection = collection
+        self._report = report
+        self._beginning = self._state = state
         self._pages: Iterator[ScanPage] | None = None
-        self._resumed: Checkpoint | None = None
-        self._watermark: datetime | None = None
-        self._totals: dict[str, int] = {}
-        self._newer: Counter[str] = Counter()
+        self._goes_on = False
         self._counted: set[str] = set()
-        self._times_replaced = 0
-        self._refused: dict[str, str] = {}
-        self._to_ask = collection.planning.opened.unread.to_ask(part.source, part.source_scope)
-        self._known = collection.planning.opened.unread.keys(part.source, part.source_scope)
+        self._known = collection.planning.opened.unread.keys(report.source, report.source_scope)
 
     @property
     def source_scope(self) -> str:
         """What it scans."""
-        return self._part.source_scope
+        return self._report.source_scope
 
     def step(self) -> bool:
         """Read and store the next page, or finish; whether there is more to do.
@@ -134,129 +124,95 @@ class SourceScopeScan:
         """
         self.steps_done += 1
         try:
-            with contained(self._part.source, self._part.source_scope):
+            with contained(self._report.source, self._report.source_scope):
                 page = next(self._pages or self._begin(), None)
-                self._shared.stop.check()
+                self._collection.stop.check()
                 return self._finish() if page is None else self._store(page)
         except SourceError as error:
-            self._part.fail(error)
+            self._report.fail(error)
             return False
 
-    def _begin(self, *, resume: bool = True) -> Iterator[ScanPage]:
-        store, scope_id = self._shared.store, self._shared.scope.scope_id
-        stood = store.checkpoint(scope_id, self._shared.source.name, self._part.source_scope) if resume else None
-        if not can_resume(stood, self._plans) or self._is_of_another(stood) or self._is_too_old(stood):
-            stood = None
-        self._resumed, self._wanted = stood, self._plans
-        if stood is not None:
-            # Streams that were refused then are read by the scan that follows.
-            self._plans = stood.coverage
-        self._totals, self._newer = {}, Counter()
-        self._watermark = self._resumed.watermark if self._resumed else None
-        self._part.outcome = ScanOutcome.SCANNED
-        self._part.resumed = self._resumed is not None
-        floors = {plan.stream: plan.floor for plan in self._plans}
-        position = self._resumed.position if self._resumed else None
-        request = ScanRequest(
-            self._part.source_scope, floors, position, self._to_ask, self._shared.streams, self._known
-        )
-        self._pages = self._shared.source.scan(request)
+    def _begin(self) -> Iterator[ScanPage]:
+        stood = self._stood_at()
+        self._goes_on = self._report.resumed = stood is not None
+        return self._ask(stood or self._beginning)
+
+    def _stood_at(self) -> ScanState | None:
+        """Where an earlier run stood in the same scan; None where it is of another repository, or too old."""
+        collection, beginning = self._collection, self._beginning
+        checkpoint = collection.store.checkpoint(beginning.scope_id, beginning.source, beginning.source_scope)
+        stood = None if checkpoint is None else state_of(checkpoint, beginning)
+        if stood is None or not can_go_on(stood.coverage, beginning.coverage):
+            return None
+        # The next page may be one that nobody is ever given: so it matters before that, where the time is known.
+        if collection.source_time is not None and stood.is_stale(collection.source_time):
+            return None
+        ids = {beginning.source_scope_id, stood.source_scope_id} - {None}
+        return stood if len(ids) < 2 else None
+
+    def _ask(self, state: ScanState) -> Iterator[ScanPage]:
+        self._state = state
+        self._report.outcome = ScanOutcome.SCANNED
+        self._pages = self._collection.source.scan(state.request(self._known))
         return self._pages
 
     def _store(self, page: ScanPage) -> bool:
-        shared, part = self._shared, self._part
-        part.use(page.usage)
-        if self._resumed is not None and has_expired(self._resumed, page.began_at):
-            shared.store.discard_checkpoint(shared.scope.scope_id, shared.source.name, part.source_scope)
-            self._plans = self._wanted
-            self._begin(resume=False)
+        collection, report = self._collection, self._report
+        report.use(page.usage)
+        if self._goes_on and self._state.is_stale(page.began_at):
+            self._goes_on = report.resumed = False
+            self._ask(self._beginning)
             return True
-        if self._is_replaced(page):
+        if self._state.is_of_another(page):
+            report.replaced = self._state.source_scope_id
+            self._counted.clear()
+            self._goes_on = report.resumed = False
+            self._ask(self._state.anew(page))
             return True
-        self._leave_out(page.refused)
-        page = usable(page, shared.scope.calendar)
-        self._watermark = self._watermark or page.began_at
-        self._totals = {**page.totals, **self._totals}
-        self._newer.update(page.newer)
-        producer = Producer(shared.source.producer, shared.source.producer_version)
-        outcomes = shared.store.append_events(shared.scope.scope_id, page.events, producer, page.retrieved_at)
-        shared.store.record_skipped(shared.scope.scope_id, page.skipped, page.retrieved_at)
-        part.count(self._not_counted(page), outcomes, shared.scope.calendar)
-        self._note_unread(page)
-        if page.position is not None and self._plans:
-            shared.store.save_checkpoint(shared.scope.scope_id, self._checkpoint(page, self._watermark))
-        floor = min((plan.floor for plan in self._plans), default=page.began_at)
-        reached = page.reached if page.position is not None else floor
-        if not shared.stop.is_told:  # else nobody may be there to hear of it
-            shared.on_progress(ScanProgress(part.source_scope, part.pages, part.seen, self._watermark, reached, floor))
+        page = usable(page, collection.scope.calendar)
+        state = self._state.after(page)
+        outcomes = collection.store.store_page(collection.scope.scope_id, self._content(page, state))
+        report.count(self._not_counted(page), outcomes, collection.scope.calendar)
+        report.source_scope_id, report.source_scope_name = state.source_scope_id, state.source_scope_name
+        if not collection.stop.is_told:  # else nobody may be there to hear of it
+            collection.on_progress(self._progress(page))
+        if page.position is None and not state.is_complete:
+            report.reads_back, self._goes_on = True, False
+            self._ask(state.noted())
+        else:
+            self._state = state.noted()
         return True
 
-    def _note_unread(self, page: ScanPage) -> None:
-        note(
-            self._shared.store,
-            self._shared.scope.scope_id,
-            self._part.source,
-            self._part.source_scope,
-            unread=page.unread,
+    def _content(self, page: ScanPage, state: ScanState) -> PageContent:
+        """What the ledger keeps of `page`, and where the scan then stands while there is more to read."""
+        source = self._collection.source
+        return PageContent(
+            source=source.name,
+            source_scope=self.source_scope,
+            producer=Producer(source.producer, source.producer_version),
+            events=page.events,
+            skipped=page.skipped,
+            unread=noted_items(page.unread),
             settled=page.settled,
-            tried_at=page.retrieved_at,
-            coverage=self._plans,
-        )
-        answered = {*page.settled, *(item.key for item in page.unread)}
-        self._to_ask = tuple(key for key in self._to_ask if key not in answered)
-
-    def _leave_out(self, refused: Mapping[str, str]) -> None:
-        """Cover nothing of streams that the source refuses; the others are read to the end all the same."""
-        self._refused |= refused
-        self._plans = tuple(plan for plan in self._plans if plan.stream not in refused)
-
-    def _checkpoint(self, page: ScanPage, watermark: datetime) -> Checkpoint:
-        return Checkpoint(
-            source=self._shared.source.name,
-            source_scope=self._part.source_scope,
-            watermark=watermark,
-            coverage=self._plans,
-            position=page.position or {},
-            pages=self._pages_read(),
-            saved_at=page.retrieved_at,
-            source_scope_id=page.source_scope_id,
+            retrieved_at=page.retrieved_at,
+            read_from=read_from(state.coverage, page.retrieved_at),
+            checkpoint=checkpoint_of(state.noted()) if state.position is not None and state.coverage else None,
         )
 
-    def _is_too_old(self, checkpoint: Checkpoint | None) -> bool:
-        """Whether it is known to have expired before any page is read: the next one may be what nobody ever gives."""
-        now = self._shared.source_time
-        return checkpoint is not None and now is not None and has_expired(checkpoint, now)
-
-    def _is_of_another(self, checkpoint: Checkpoint | None) -> bool:
-        known = self._part.source_scope_id
-        return (
-            checkpoint is not None
-            and None not in (known, checkpoint.source_scope_id)
-            and (known != checkpoint.source_scope_id)
+    def _progress(self, page: ScanPage) -> ScanProgress:
+        floor = min((stream.floor for stream in self._state.coverage), default=page.began_at)
+        return ScanProgress(
+            self.source_scope,
+            self._report.pages,
+            self._report.seen,
+            self._state.watermark or page.began_at,
+            page.reached if page.position is not None else floor,
+            floor,
         )
-
-    def _is_replaced(self, page: ScanPage) -> bool:
-        """Whether the page is of another repository than was read so far; then the scan begins anew, with its plan."""
-        part = self._part
-        before = part.source_scope_id or (self._resumed.source_scope_id if self._resumed else None)
-        replaced = before if before is not None else replaced_id(page.source_scope_id, part.before)
-        if page.source_scope_id is None or replaced in (None, page.source_scope_id):
-            part.source_scope_id = page.source_scope_id or before
-            return False
-        self._times_replaced += 1
-        if self._times_replaced == TIMES_REPLACED:
-            problem = "its name passes from one repository to another while it is read: try again later"
-            raise SourceUnavailable(self._shared.source.name, part.source_scope, problem)
-        plan = self._shared.planning.anew(replaced)
-        part.source_scope_id, part.replaced = page.source_scope_id, replaced
-        self._plans = plan.coverage
-        self._counted.clear()
-        self._begin()
-        return True
 
     def _not_counted(self, page: ScanPage) -> ScanPage:
         """`page` without what was counted before it turned out that the scan has to read back over the same items."""
-        if self._may_read_back():
+        if self._state.reads_back_to is not None:
             self._counted.update(event.id for event in page.events)
             self._counted.update(item.event_id for item in page.skipped)
             return page
@@ -264,55 +220,23 @@ class SourceScopeScan:
         skipped = tuple(item for item in page.skipped if item.event_id not in self._counted)
         return replace(page, events=events, skipped=skipped)
 
-    def _may_read_back(self) -> bool:
-        """Whether a total may yet show that there is more than this scan reads; then it has only news to read."""
-        part, planning = self._part, self._shared.planning
-        if self._resumed is not None or part.reads_back or part.replaced is not None:
-            return False
-        return not all(plan.covered_from <= planning.back_to for plan in self._plans)
-
-    def _has_more_come_back(self) -> bool:
-        """Whether there is more than the scan explains, so that it has to read back to the oldest open epoch."""
-        part = self._part
-        return self._may_read_back() and has_grown_unseen(
-            self._totals, self._newer, part.before, [plan.stream for plan in self._plans]
-        )
-
-    def _pages_read(self) -> int:
-        return self._part.pages + (self._resumed.pages if self._resumed else 0)
-
     def _finish(self) -> bool:
-        """Record the finished scan; a resumed one is followed by one of what happened since it began."""
-        planning, part = self._shared.planning, self._part
-        if self._has_more_come_back():
-            part.reads_back = True
-            self._plans = planning.all_open(part.after)
-            self._begin(resume=False)
-            return True
-        if self._watermark is not None:
-            # What a resumed scan counted it did not count when it began.
-            totals = self._totals if self._resumed is None else {}
-            self._shared.finish(part, self._plans, self._watermark, self._pages_read(), totals)
-            if self._resumed is None:
-                part.caught_up.update(plan.stream for plan in self._plans)
-        if self._resumed is None:
+        """Record the finished scan; one that went on is followed by one of what happened since it began."""
+        report, state = self._report, self._state
+        self._collection.finish(report, state)
+        if not self._goes_on:
+            report.caught_up.update(stream.stream for stream in state.coverage)
             return self._end()
-        # What had to be looked for from far back has been, but for items without a number that were met before the
-        # scan was interrupted: it has not come by them again.
-        unread = known_unread(self._shared.store, self._shared.scope)
-        news = replace(planning, full_refresh=False, opened=replace(planning.opened, unread=unread))
-        self._plans = news.plan(part.source_scope, part.after).coverage
-        self._leave_out(self._refused)
-        if not self._plans:
+        self._goes_on = False
+        news = self._collection.news(report, state)
+        if not news.coverage:
             return self._end()
-        self._begin(resume=False)
-        self._part.resumed = True
+        self._ask(news)
         return True
 
     def _end(self) -> bool:
         """There is nothing more to read; what the source refused is the source_scope's failure."""
-        if self._refused:
-            raise SourceRefused(
-                self._part.source, self._part.source_scope, "; ".join(dict.fromkeys(self._refused.values()))
-            )
+        if self._state.refused:
+            problem = "; ".join(dict.fromkeys(self._state.refused.values()))
+            raise SourceRefused(self._report.source, self._report.source_scope, problem)
         return False

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from ledger_pipeline.core.errors import EpochNotReady, WindowError
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
@@ -108,30 +107,14 @@ def usable(page: ScanPage, calendar: EpochCalendar) -> ScanPage:
     return replace(page, events=events, skipped=skipped, unread=(*page.unread, *unread)) if unread else page
 
 
-def note(
-    store: "PostgresLedger",
-    scope_id: UUID,
-    source: str,
-    source_scope: str,
-    *,
-    unread: Sequence[UnreadItem],
-    settled: Sequence[ItemKey],
-    tried_at: datetime,
-    coverage: Sequence[StreamCoverage],
-) -> None:
-    """Remember what a scan of `coverage` could not read at `tried_at`, and forget what is `settled`."""
-    if not unread and not settled:
-        return
-    store.note_unread(
-        scope_id,
-        source,
-        source_scope,
-        unread=[replace(item, reason=plain_message(item.reason, REASON_CHARACTERS)) for item in unread],
-        settled=settled,
-        tried_at=tried_at,
-        # Only a list holds items without a number, and it is read from here on.
-        read_from=min((part.floor for part in coverage), default=tried_at),
-    )
+def noted_items(unread: Sequence[UnreadItem]) -> list[UnreadItem]:
+    """`unread` as the ledger keeps them: each reason is plain text of bounded length."""
+    return [replace(item, reason=plain_message(item.reason, REASON_CHARACTERS)) for item in unread]
+
+
+def read_from(coverage: Sequence[StreamCoverage], tried_at: datetime) -> datetime:
+    """From where on a scan of `coverage` meets items without a number, which only a list holds."""
+    return min((stream.floor for stream in coverage), default=tried_at)
 
 
 def passed_floors(coverage: Sequence[StreamCoverage], streams: Sequence[str]) -> Mapping[str, datetime]:

@@ -1,32 +1,25 @@
 """Checkpoints: where the unfinished scan of a source_scope stands, one at a time and gone when it is finished."""
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
 
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from ledger_pipeline.store.records import Checkpoint, StreamCoverage
+from ledger_pipeline.store.records import Checkpoint
 
 FIND = text("""
-    SELECT source, source_scope, watermark, coverage, position, pages, saved_at, source_scope_id
+    SELECT source, source_scope, watermark, saved_at, state
     FROM scan_checkpoints
     WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source AND source_scope = :source_scope
 """)
 SAVE = text("""
-    INSERT INTO scan_checkpoints
-        (node_id, scope_id, source, source_scope, watermark, coverage, position, pages, saved_at,
-            source_scope_id)
-    VALUES (:node_id, :scope_id, :source, :source_scope, :watermark, :coverage, :position, :pages, :saved_at,
-        :source_scope_id)
+    INSERT INTO scan_checkpoints (node_id, scope_id, source, source_scope, watermark, saved_at, state)
+    VALUES (:node_id, :scope_id, :source, :source_scope, :watermark, :saved_at, :state)
     ON CONFLICT (node_id, scope_id, source, source_scope) DO UPDATE SET
         watermark = excluded.watermark,
-        coverage = excluded.coverage,
-        position = excluded.position,
-        pages = excluded.pages,
         saved_at = excluded.saved_at,
-        source_scope_id = excluded.source_scope_id
-""").bindparams(bindparam("coverage", type_=JSONB), bindparam("position", type_=JSONB))
+        state = excluded.state
+""").bindparams(bindparam("state", type_=JSONB))
 DISCARD = text("""
     DELETE FROM scan_checkpoints
     WHERE node_id = :node_id AND scope_id = :scope_id
@@ -35,36 +28,17 @@ DISCARD = text("""
 
 
 def find(connection: Connection, scope: Mapping[str, object], source: str, source_scope: str) -> Checkpoint | None:
-    """The checkpoint of a source_scope; None when it has none, or one that nothing of ours wrote."""
+    """The checkpoint of a source_scope; None when it has none."""
     row = connection.execute(FIND, {**scope, "source": source, "source_scope": source_scope}).one_or_none()
     if row is None:
         return None
-    try:
-        coverage = tuple(
-            StreamCoverage(
-                stream=stream["stream"],
-                floor=datetime.fromisoformat(stream["floor"]).astimezone(UTC),
-                covered_from=datetime.fromisoformat(stream["covered_from"]).astimezone(UTC),
-            )
-            for stream in row.coverage
-        )
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
-    return Checkpoint(**{**row._asdict(), "coverage": coverage})
+    state = row.state if isinstance(row.state, dict) else {}  # what nothing of ours wrote says nothing
+    return Checkpoint(row.source, row.source_scope, row.watermark, row.saved_at, state)
 
 
 def save(connection: Connection, scope: Mapping[str, object], checkpoint: Checkpoint) -> None:
     """Keep `checkpoint` in place of the source_scope's last one."""
-    coverage = [
-        {
-            "stream": stream.stream,
-            "floor": stream.floor.isoformat(),
-            "covered_from": stream.covered_from.isoformat(),
-        }
-        for stream in checkpoint.coverage
-    ]
-    values = {**vars(checkpoint), "coverage": coverage, "position": dict(checkpoint.position)}
-    connection.execute(SAVE, {**scope, **values})
+    connection.execute(SAVE, {**scope, **vars(checkpoint), "state": dict(checkpoint.state)})
 
 
 def discard(connection: Connection, scope: Mapping[str, object], of: Collection[tuple[str, str]]) -> None:

@@ -1,6 +1,6 @@
 """The ledger in Postgres: every verb is one statement or one short transaction, all of it stored or none."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -38,6 +38,7 @@ from ledger_pipeline.store.records import (
     EpochStatus,
     Exclusion,
     LeftOut,
+    PageContent,
     PersonCount,
     Producer,
     Receipt,
@@ -213,15 +214,46 @@ class PostgresLedger:
         if not events:
             return {}
 
-        def append() -> dict[str, AppendOutcome]:
+        return self._with_events(
+            lambda connection: Append(connection, self.node_id, scope_id, producer, retrieved_at).run(events)
+        )
+
+    def store_page(self, scope_id: UUID, page: PageContent) -> dict[str, AppendOutcome]:
+        """Store all of a page, or nothing, and say by event id what became of each event. Safe to repeat."""
+        scope = self._scope(scope_id)
+        where = {**scope, "source": page.source, "source_scope": page.source_scope}
+
+        def store(connection: Connection) -> dict[str, AppendOutcome]:
+            if page.unread or page.settled:
+                # Before the events, as whoever closes an epoch does: else each would wait for the other.
+                unread_rows.lock(connection, scope)
+            outcomes = {}
+            if page.events:
+                append = Append(connection, self.node_id, scope_id, page.producer, page.retrieved_at)
+                outcomes = append.run(page.events)
+            if page.skipped:
+                keep_skipped(connection, scope, page.skipped, page.retrieved_at)
+            if page.unread or page.settled:
+                read_from = page.read_from or page.retrieved_at
+                unread_rows.note(connection, where, page.unread, page.settled, page.retrieved_at, read_from)
+            if page.checkpoint is not None:
+                checkpoints.save(connection, scope, page.checkpoint)
+            return outcomes
+
+        return self._with_events(store)
+
+    def _with_events(self, write: Callable[[Connection], dict[str, AppendOutcome]]) -> dict[str, AppendOutcome]:
+        """What `write`, which stores events, gives in a transaction."""
+
+        def attempt() -> dict[str, AppendOutcome]:
             with translated(self._engine), self._engine.begin() as connection:
-                return Append(connection, self.node_id, scope_id, producer, retrieved_at).run(events)
+                return write(connection)
 
         try:
-            return append()
+            return attempt()
         except IngestionClosed:
             # An epoch closed after we had looked. Now it is closed for good, and its events are late.
-            return append()
+            return attempt()
 
     def cursors(self, scope_id: UUID, source: str) -> dict[tuple[str, str], Cursor]:
         """The cursors of a source, by (stream, source_scope)."""
@@ -240,16 +272,6 @@ class PostgresLedger:
         """Where an unfinished scan of the source_scope stands; None when there is none."""
         with translated(self._engine), self._engine.connect() as connection:
             return checkpoints.find(connection, self._scope(scope_id), source, source_scope)
-
-    def save_checkpoint(self, scope_id: UUID, checkpoint: Checkpoint) -> None:
-        """Remember where a scan stands, in place of what was remembered of the source_scope before."""
-        with translated(self._engine), self._engine.begin() as connection:
-            checkpoints.save(connection, self._scope(scope_id), checkpoint)
-
-    def discard_checkpoint(self, scope_id: UUID, source: str, source_scope: str) -> None:
-        """Forget where a scan stood; no error when there is nothing to forget."""
-        with translated(self._engine), self._engine.begin() as connection:
-            checkpoints.discard(connection, self._scope(scope_id), [(source, source_scope)])
 
     def note_unread(
         self,

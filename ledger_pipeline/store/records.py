@@ -1,12 +1,13 @@
 """What the ledger holds of collection: epochs, events, cursors, checkpoints, receipts and unread items, as records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import TypeAlias
 from uuid import UUID
 
+from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
@@ -125,20 +126,37 @@ class StreamCoverage:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a scan of a source_scope stands after a page that is stored, so that it can be resumed there.
+    """Where a scan of a source_scope stands behind a page that is stored, so that it can go on there.
 
-    `watermark` is the scan's, `position` the source's own (`ScanPage.position`), `saved_at` the source's time when it
-    answered the page.
+    `state` is the scan's own (`pipeline.scan_codec`); `watermark` is the scan's, and `saved_at` the source's time when
+    it answered the page.
     """
 
     source: str
     source_scope: str
     watermark: datetime
-    coverage: tuple[StreamCoverage, ...]
-    position: Mapping[str, Json]
-    pages: int
     saved_at: datetime
-    source_scope_id: str | None = None
+    state: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """All that one page of a scan adds to the ledger, in one transaction.
+
+    `unread` are items that could not be read at `retrieved_at` by a scan from `read_from` on, `settled` those that are
+    no longer unread. `checkpoint` takes the place of the source_scope's last one; None leaves that as it is.
+    """
+
+    source: str
+    source_scope: str
+    producer: Producer
+    retrieved_at: datetime
+    events: Sequence[ActivityEvent] = ()
+    skipped: Sequence[SkippedActivity] = ()
+    unread: Sequence[UnreadItem] = ()
+    settled: Sequence[ItemKey] = ()
+    read_from: datetime | None = None
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True)

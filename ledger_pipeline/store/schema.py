@@ -232,11 +232,8 @@ scan_checkpoints = Table(
     Column("source", Text, primary_key=True),
     Column("source_scope", Text, primary_key=True),
     _required("watermark", INSTANT),
-    _json("coverage", kind="array"),
-    _json("position", longest_kilobytes=1000),
-    _required("pages", Integer),
     _required("saved_at", INSTANT),
-    Column("source_scope_id", Text),
+    _json("state", longest_kilobytes=1900),
 )
 
 unread_items = Table(

@@ -107,7 +107,7 @@ def test_a_store_that_fails_stops_the_collection_and_moves_no_cursor(
         raise StoreUnavailable("the database went away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "append_events", fail)
+        patch.setattr(ledger, "store_page", fail)
         with pytest.raises(StoreUnavailable):
             run()
     assert ledger.cursors(SCOPE_ID, "github") == {}
@@ -155,7 +155,7 @@ def test_an_interrupted_scan_is_resumed_where_it_stood_and_then_caught_up(
     assert isinstance(failure, SourceUnavailable)
     assert len(stored_ids(ledger)) == 14
     github.faults.clear()
-    github.replace_world(world(*items, merged(99, NOW + HOUR)))
+    github.replace_world(world(*items, merged(99, NOW + HOUR, created_at=NOW + HOUR)))
     github.set_clock(NOW + 2 * HOUR)
     github.clear_requests()
     report = run(page_size=2, streams=PULL_REQUESTS)

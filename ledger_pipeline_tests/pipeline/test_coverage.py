@@ -7,26 +7,19 @@ from hypothesis import strategies as st
 
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.coverage import (
-    CHECKPOINT_LIFETIME,
     SCAN_OVERLAP,
-    can_resume,
-    has_expired,
+    can_go_on,
     is_unchanged,
     plan_scan,
     reads_back,
 )
 from ledger_pipeline.sources.port import Head
-from ledger_pipeline.store.records import Checkpoint, StreamCoverage
+from ledger_pipeline.store.records import StreamCoverage
 from ledger_pipeline_tests.builders import cursor, instant, window
 
 STREAM = "pull_requests"
 WANTED = window("2026-02-16")
 SECOND = timedelta(seconds=1)
-
-
-def checkpoint(coverage: tuple[StreamCoverage, ...]) -> Checkpoint:
-    now = instant("2026-02-18T13:00")
-    return Checkpoint("github", "cogni-dao/cogni", now, coverage, {"after": "x"}, 3, now)
 
 
 def plan(
@@ -138,17 +131,9 @@ def test_only_news_reads_no_further_back_than_the_cursor() -> None:
     assert reads_back(NEWS, known)
 
 
-def test_a_checkpoint_is_resumed_only_by_a_scan_that_reads_all_of_it_and_no_further() -> None:
-    made = checkpoint(coverage=tuple(NEWS))
-    assert can_resume(made, tuple(reversed(NEWS)))
-    assert can_resume(checkpoint(coverage=tuple(NEWS[:1])), tuple(NEWS))
-    assert not can_resume(checkpoint(coverage=()), tuple(NEWS))
-    assert not can_resume(None, tuple(NEWS))
-    assert not can_resume(made, tuple(NEWS[:2]))
-    assert not can_resume(made, tuple(StreamCoverage(each.stream, FLOOR - SECOND, FLOOR) for each in NEWS))
-
-
-def test_a_checkpoint_expires_after_two_days_and_two_hours_of_the_sources_time() -> None:
-    made = checkpoint(coverage=tuple(NEWS))
-    assert not has_expired(made, made.saved_at + CHECKPOINT_LIFETIME)
-    assert has_expired(made, made.saved_at + CHECKPOINT_LIFETIME + SECOND)
+def test_a_scan_is_gone_on_with_only_by_one_that_reads_all_of_it_and_no_further() -> None:
+    assert can_go_on(NEWS, tuple(reversed(NEWS)))
+    assert can_go_on(NEWS[:1], NEWS)
+    assert not can_go_on((), NEWS)
+    assert not can_go_on(NEWS, NEWS[:2])
+    assert not can_go_on(NEWS, [StreamCoverage(news.stream, FLOOR - SECOND, FLOOR) for news in NEWS])

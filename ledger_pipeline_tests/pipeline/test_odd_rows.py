@@ -38,6 +38,7 @@ from ledger_pipeline_tests.builders import (
     note_unread,
     pull_request,
     receipt,
+    save_checkpoint,
     skipped,
     unread,
     weeks,
@@ -176,7 +177,7 @@ def test_whatever_rows_the_database_takes_no_reader_breaks(
     ledger.append_events(scope_id, [issue(at="2026-02-19T00:00:00Z")], PRODUCER, now)
     ledger.record_skipped(scope_id, [skipped()], now)
     ledger.advance_cursors(scope_id, [cursor("2026-02-18")], now, [receipt("2026-02-18", "2026-01-05")])
-    ledger.save_checkpoint(scope_id, checkpoint())
+    save_checkpoint(ledger, scope_id, checkpoint())
     note_unread(ledger, unread(12))
     ledger.pool.add(running.epoch, NewPoolComponent(TOP_UP, 5, {}, "https://vote/7"))
     curate(ledger, running.scope, running.epoch)

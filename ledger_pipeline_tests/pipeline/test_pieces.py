@@ -11,7 +11,8 @@ from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.finish import is_recorded, record
-from ledger_pipeline.pipeline.pieces import Piece, PieceLimits, PiecewiseScan, begin_scan, read_piece
+from ledger_pipeline.pipeline.pieces import Piece, PieceLimits, begin_scan, read_piece
+from ledger_pipeline.pipeline.scan_state import ScanState
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage
 from ledger_pipeline.sources.simulator.faults import Failure, HeavyItem
@@ -44,11 +45,11 @@ def items(page: ScanPage) -> int:
 
 def begin(
     source: GitHubSource, ledger: PostgresLedger, window: EpochWindow = THIS_WEEK, read_from: datetime = THIS_WEEK.start
-) -> PiecewiseScan:
+) -> ScanState:
     return begin_scan(source, ledger, scope(NAME), NAME, window, GITHUB_STREAMS, read_from)
 
 
-def read_all(source: GitHubSource, scan: PiecewiseScan, limits: PieceLimits) -> list[Piece]:
+def read_all(source: GitHubSource, scan: ScanState, limits: PieceLimits) -> list[Piece]:
     pieces = [read_piece(source, scan, limits, items)]
     while not pieces[-1].scan.is_complete:
         pieces.append(read_piece(source, pieces[-1].scan, limits, items))
@@ -228,7 +229,7 @@ def test_what_a_scan_in_pieces_reads_twice_to_read_back_counts_once_in_its_recei
     github.set_clock(NOW + 2 * HOUR)
     scan = read_all(source, begin(source, ledger, read_from=NOW), EVERYTHING)[-1].scan
     assert scan.back_to is None, "it has read back"
-    assert scan.sightings["pull_requests"].seen == 3
+    assert scan.sightings[THIS_WEEK]["pull_requests"].seen == 3
 
 
 def test_what_came_back_is_noticed_although_a_scan_in_pieces_began_again_from_the_front(

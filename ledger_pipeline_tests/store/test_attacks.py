@@ -306,9 +306,8 @@ UNREADABLE = {
     "event_type, reason, event_time, retrieved_at) SELECT node_id, scope_id, 'x', source, stream, source_scope, "
     "event_type, reason, event_time, CAST({} AS timestamptz) FROM skipped_activity LIMIT 1",
     "an item unread": "UPDATE unread_items SET since = {}",
-    "a checkpoint": "INSERT INTO scan_checkpoints (node_id, scope_id, source, source_scope, watermark, coverage, "
-    "position, pages, saved_at) SELECT node_id, scope_id, source, 'x', cursor_value, '[]', '{{}}', 1, {} "
-    "FROM source_cursors",
+    "a checkpoint": "INSERT INTO scan_checkpoints (node_id, scope_id, source, source_scope, watermark, state, "
+    "saved_at) SELECT node_id, scope_id, source, 'x', cursor_value, '{{}}', {} FROM source_cursors",
     "an epoch closed": "UPDATE epochs SET closed_at = {} WHERE status = 'open'",
     "a receipt": "INSERT INTO scan_receipts (node_id, scope_id, period_start, period_end, source, stream, "
     "source_scope, source_scope_name, covered_from, covered_to, pages, seen, skipped_by_reason, recorded_at) SELECT "
@@ -352,9 +351,8 @@ TAKES_JSON = {
     "a component": "INSERT INTO epoch_pool_components (node_id, epoch_id, component_id, algorithm_version, "
     "inputs_json, amount_credits, evidence_ref) SELECT node_id, id, 'top_up', 'manual-v0', CAST({} AS jsonb), 1, 'x' "
     "FROM epochs WHERE status = 'open'",
-    "a checkpoint": "INSERT INTO scan_checkpoints (node_id, scope_id, source, source_scope, watermark, coverage, "
-    "position, pages, saved_at) SELECT node_id, scope_id, source, 'x', cursor_value, '[]', CAST({} AS jsonb), 1, "
-    "now() FROM source_cursors",
+    "a checkpoint": "INSERT INTO scan_checkpoints (node_id, scope_id, source, source_scope, watermark, state, "
+    "saved_at) SELECT node_id, scope_id, source, 'x', cursor_value, CAST({} AS jsonb), now() FROM source_cursors",
 }
 
 

@@ -45,6 +45,7 @@ from ledger_pipeline_tests.builders import (
     note_unread,
     pull_request,
     receipt,
+    save_checkpoint,
     scope,
     unread,
     window,
@@ -580,7 +581,7 @@ def test_nothing_was_read_up_to_a_time_that_is_to_come(
     writer: Engine, books_of_writer: PostgresLedger, table: str, change: str
 ) -> None:
     books_of_writer.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])
-    books_of_writer.save_checkpoint(SCOPE_ID, checkpoint())
+    save_checkpoint(books_of_writer, SCOPE_ID, checkpoint())
     note_unread(books_of_writer, unread(12))
     message = refused(writer, copied(table, change).replace("RETURNING id", ""))
     assert "is more than a day to come, and nothing was read up to then" in message

@@ -20,6 +20,7 @@ from ledger_pipeline_tests.builders import (
     instant,
     pull_request,
     receipt,
+    save_checkpoint,
     skipped,
     window,
 )
@@ -35,8 +36,7 @@ VERBS: dict[str, Callable[[PostgresLedger], object]] = {
     "advance_cursors": lambda ledger: ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-17")], NOW, [receipt()]),
     "record_skipped": lambda ledger: ledger.record_skipped(SCOPE_ID, [skipped()], NOW),
     "checkpoint": lambda ledger: ledger.checkpoint(SCOPE_ID, "github", REPO),
-    "save_checkpoint": lambda ledger: ledger.save_checkpoint(SCOPE_ID, checkpoint()),
-    "discard_checkpoint": lambda ledger: ledger.discard_checkpoint(SCOPE_ID, "github", REPO),
+    "save_checkpoint": lambda ledger: save_checkpoint(ledger, SCOPE_ID, checkpoint()),
     "receipts": lambda ledger: ledger.receipts(SCOPE_ID, "github", [window()]),
     "events": lambda ledger: list(ledger.events(SCOPE_ID, window())),
     "digests": lambda ledger: ledger.digests(SCOPE_ID, [window()]),

@@ -25,6 +25,7 @@ from ledger_pipeline_tests.builders import (
     pull_request,
     receipt,
     review,
+    save_checkpoint,
     skipped,
     weeks,
     window,
@@ -286,7 +287,7 @@ def test_sources_do_not_see_each_other(ledger: PostgresLedger) -> None:
 
 
 def test_a_refused_receipt_leaves_everything_as_it_was(ledger: PostgresLedger) -> None:
-    ledger.save_checkpoint(SCOPE_ID, checkpoint())
+    save_checkpoint(ledger, SCOPE_ID, checkpoint())
     good, bad = receipt(), receipt("2026-02-16", "2026-02-17", of=weeks(2)[1])
     with pytest.raises(StoreError, match="scan_receipts_coverage_check"):
         ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-17")], NOW, [good, bad])

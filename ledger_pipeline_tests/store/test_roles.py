@@ -31,6 +31,7 @@ from ledger_pipeline_tests.builders import (
     note_unread,
     pull_request,
     receipt,
+    save_checkpoint,
     scope,
     skipped,
     unread,
@@ -103,7 +104,7 @@ def fill(ledger: PostgresLedger) -> None:
     ledger.append_events(SCOPE_ID, [pull_request(), issue()], PRODUCER, NOW)
     ledger.append_events(SCOPE_ID, [issue(at="2026-02-18T00:00:00Z")], PRODUCER, NOW)
     ledger.record_skipped(SCOPE_ID, [skipped()], NOW)
-    ledger.save_checkpoint(SCOPE_ID, checkpoint())
+    save_checkpoint(ledger, SCOPE_ID, checkpoint())
     note_unread(ledger, unread(12), unread(13))
     note_unread(ledger, unread(12), settled=[unread(13).key])
     ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])

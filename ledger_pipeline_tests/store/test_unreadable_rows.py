@@ -13,7 +13,7 @@ from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import facts_of
-from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, checkpoint
+from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, checkpoint, save_checkpoint
 from ledger_pipeline_tests.store.settlement import finalized, reviewed
 
 UNREADABLE = {
@@ -79,15 +79,16 @@ def test_a_statement_that_nobody_can_read_is_taken_out_and_another_made(
     assert len(inputs_root(facts_of(ledger.statements.rows(books.epoch)))) == 64
 
 
-@pytest.mark.parametrize("coverage", ["[7]", '[{"stream": "issues"}]', "[" * 40 + "]" * 40, "{}", '[{"stream": 1.5}]'])
-def test_a_checkpoint_that_nothing_of_ours_wrote_begins_the_scan_anew(
-    ledger: PostgresLedger, ledger_engine: Engine, coverage: str
+@pytest.mark.parametrize("state", ["[7]", '{"version": 1}', "[" * 40 + "]" * 40, "{}", '{"coverage": 1.5}'])
+def test_a_checkpoint_that_nothing_of_ours_wrote_can_be_read(
+    ledger: PostgresLedger, ledger_engine: Engine, state: str
 ) -> None:
-    ledger.save_checkpoint(SCOPE_ID, checkpoint())
-    with as_before(ledger_engine, "scan_checkpoints", "coverage") as connection:
-        connection.execute(text("UPDATE scan_checkpoints SET coverage = CAST(:value AS jsonb)"), {"value": coverage})
-    found = ledger.checkpoint(SCOPE_ID, "github", checkpoint().source_scope)
-    assert found is None or found.coverage == ()
+    save_checkpoint(ledger, SCOPE_ID, checkpoint())
+    with as_before(ledger_engine, "scan_checkpoints", "state") as connection:
+        connection.execute(text("UPDATE scan_checkpoints SET state = CAST(:value AS jsonb)"), {"value": state})
+    kept = ledger.checkpoint(SCOPE_ID, "github", checkpoint().source_scope)
+    assert kept is not None
+    assert "pages" not in kept.state
 
 
 def test_json_of_ours_is_read_as_it_is() -> None:

@@ -16,7 +16,9 @@ from temporalio import activity
 
 from ledger_pipeline.core.errors import PayloadError
 from ledger_pipeline.core.spec import RepoSpec, Scope
-from ledger_pipeline.pipeline.pieces import PieceLimits, PiecewiseScan, begin_scan, read_piece
+from ledger_pipeline.pipeline.pieces import PieceLimits, begin_scan, read_piece
+from ledger_pipeline.pipeline.scan_codec import exact_iso, to_json
+from ledger_pipeline.pipeline.scan_state import ScanState
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ActivitySource, ScanPage
 from ledger_pipeline.sources.stopping import StopSignal
@@ -27,7 +29,6 @@ from ledger_pipeline.temporal_bridge.contract import EnsureEpochInput, EnsureEpo
 from ledger_pipeline.temporal_bridge.ledger_activities.codec import (
     event_from_wire,
     event_to_wire,
-    scan_to_wire,
     skipped_from_wire,
     skipped_to_wire,
     utc,
@@ -55,7 +56,6 @@ from ledger_pipeline.temporal_bridge.ledger_activities.wire import (
     InsertOutput,
     LoadCursorInput,
     SaveCursorInput,
-    exact_iso,
 )
 from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
 
@@ -202,7 +202,7 @@ class LedgerActivities:
                 next_cursor_value=next_cursor_value(self._store, where, piece.scan, read_from),
                 next_cursor_stream_id=streams[0],
                 producer_version=producer_version,
-                scan=scan_to_wire(piece.scan),
+                scan=to_json(piece.scan),
             )
         )
 
@@ -249,7 +249,7 @@ class _Reading:
         self.stop = StopSignal()
         self.progress: dict[str, Any] = {}
 
-    def on_page(self, scan: PiecewiseScan) -> None:
+    def on_page(self, scan: ScanState) -> None:
         self.progress = {"sourceRef": scan.source_scope, "pages": scan.pages}
 
 

@@ -9,13 +9,14 @@ from ledger_pipeline.core.errors import PayloadError
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.epochs import close_due_epochs
 from ledger_pipeline.pipeline.finish import is_recorded, record
-from ledger_pipeline.pipeline.pieces import PiecewiseScan
-from ledger_pipeline.pipeline.unread import note, passed_floors
+from ledger_pipeline.pipeline.scan_codec import exact_iso, from_shape
+from ledger_pipeline.pipeline.scan_shape import ScanShape
+from ledger_pipeline.pipeline.scan_state import ScanState
+from ledger_pipeline.pipeline.unread import noted_items, passed_floors, read_from
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import Cursor
-from ledger_pipeline.temporal_bridge.ledger_activities.codec import scan_from_wire, utc
+from ledger_pipeline.temporal_bridge.ledger_activities.codec import utc
 from ledger_pipeline.temporal_bridge.ledger_activities.spec_agreement import Where
-from ledger_pipeline.temporal_bridge.ledger_activities.wire import ScanWire, exact_iso
 
 # A cursor further ahead than clocks can differ would leave out what happens until then.
 FUTURE_TOLERANCE = timedelta(days=1)
@@ -34,7 +35,7 @@ def not_ahead(field: str, instant: datetime, now: datetime) -> datetime:
     return instant
 
 
-def next_cursor_value(store: PostgresLedger, where: Where, scan: PiecewiseScan, read_from: datetime) -> datetime:
+def next_cursor_value(store: PostgresLedger, where: Where, scan: ScanState, read_from: datetime) -> datetime:
     """The latest instant to which the cursor of every stream of `scan` may be moved, even without its coverage.
 
     A stream that is not read to the end stays where its cursor is, at `read_from` where it has none; so do all where
@@ -53,12 +54,12 @@ def next_cursor_value(store: PostgresLedger, where: Where, scan: PiecewiseScan, 
 
 
 def scan_to_go_on(
-    where: Where, window: EpochWindow, streams: tuple[str, ...], wire: ScanWire, now: datetime
-) -> PiecewiseScan:
+    where: Where, window: EpochWindow, streams: tuple[str, ...], wire: ScanShape, now: datetime
+) -> ScanState:
     """The scan handed back to go on reading. Raises PayloadError where it is of anything else than the request."""
     scan = _scan_of(where, wire, now)
-    if scan.window != window:
-        raise PayloadError("scan.periodStart", f"is of epoch {scan.window.key}, not of {window.key}")
+    if scan.windows != (window,):
+        raise PayloadError("scan.periodStart", f"is of epoch {scan.windows[0].key}, not of {window.key}")
     if scan.streams != streams:
         raise PayloadError("scan.streams", f"is of {', '.join(scan.streams)}, not of {', '.join(streams)}")
     return scan
@@ -78,7 +79,7 @@ def advance(store: PostgresLedger, where: Where, stream: str, cursor_value: date
 
 
 def finish(
-    store: PostgresLedger, where: Where, stream: str, cursor_value: datetime, wire: ScanWire, now: datetime
+    store: PostgresLedger, where: Where, stream: str, cursor_value: datetime, wire: ScanShape, now: datetime
 ) -> None:
     """What a Dagster run does for `stream` once its scan is complete: what could not be read, cursor, receipts, epochs.
 
@@ -91,15 +92,14 @@ def finish(
         raise PayloadError("scan.complete", "is false: call collectFromSource with this scan until it is true")
     scope_id = where.scope.scope_id
     if scan.saved_at is not None:
-        note(
-            store,
+        store.note_unread(
             scope_id,
             scan.source,
             scan.source_scope,
-            unread=scan.unread,
+            unread=noted_items(scan.unread),
             settled=scan.settled,
             tried_at=scan.saved_at,
-            coverage=scan.coverage,
+            read_from=read_from(scan.coverage, scan.saved_at),
         )
     finished = scan.finished(stream)
     if finished is not None:
@@ -113,7 +113,7 @@ def finish(
     close_due_epochs(store, where.scope)
 
 
-def _scan_of(where: Where, wire: ScanWire, now: datetime) -> PiecewiseScan:
+def _scan_of(where: Where, wire: ScanShape, now: datetime) -> ScanState:
     for field, has, wanted in (
         ("scopeId", wire.scope_id, where.scope.scope_id),
         ("source", wire.source, where.source.source),
@@ -123,4 +123,4 @@ def _scan_of(where: Where, wire: ScanWire, now: datetime) -> PiecewiseScan:
             raise PayloadError(f"scan.{field}", f"is of {has}, not of {wanted}")
     if wire.watermark is not None:
         not_ahead("scan.watermark", wire.watermark, now)
-    return scan_from_wire(wire)
+    return from_shape(wire, where.scope.calendar)
