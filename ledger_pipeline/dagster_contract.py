@@ -5,11 +5,11 @@ Plain strings and numbers, so that the Temporal bridge, which knows Dagster only
 do. The standard library only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 
 from ledger_pipeline.core.errors import WindowError
-from ledger_pipeline.core.sources import GITHUB, GITHUB_STREAMS
+from ledger_pipeline.core.sources import SourceKind, source_of_stream
 from ledger_pipeline.core.spec import RepoSpec
 
 CODE_LOCATION = "ledger_pipeline"
@@ -30,7 +30,6 @@ CURATION_ASSET = ("activity_curation",)
 ALLOCATIONS_ASSET = ("epoch_allocations",)
 POOL_ASSET = ("pool_components",)
 STATEMENT_ASSET = ("payout_statement",)
-STREAM_ASSETS: Mapping[str, tuple[str, str]] = {stream: (GITHUB, stream) for stream in GITHUB_STREAMS}
 
 # Under which the code location says whose it is: see `deployment_labels`.
 NODE_ID_LABEL = "node_id"
@@ -101,6 +100,16 @@ class StreamCounts:
         """What a materialization says; 0 of what it says nothing, as where the run did not ask for the stream."""
         stated = {field.name: metadata.get(field.name) for field in fields(cls)}
         return cls(**{label: count for label, count in stated.items() if isinstance(count, int)})
+
+
+def stream_asset(stream: str) -> tuple[str, str]:
+    """The asset of a stream, `github/issues` for `issues`."""
+    return source_of_stream(stream), stream
+
+
+def stream_assets(kinds: Iterable[SourceKind]) -> dict[str, tuple[str, str]]:
+    """The asset of every stream of `kinds`, by the stream's name."""
+    return {stream: stream_asset(stream) for kind in kinds for stream in kind.stream_names}
 
 
 def deployment_labels(spec: RepoSpec) -> dict[str, str]:

@@ -3,16 +3,17 @@
 import dagster as dg
 
 from ledger_pipeline.core.spec import RepoSpec
-from ledger_pipeline.defs.checks import counts_match_github
-from ledger_pipeline.defs.ingestion import activity_events, github_activity
+from ledger_pipeline.defs.activity_events import activity_events
+from ledger_pipeline.defs.checks import counts_match
+from ledger_pipeline.defs.ingestion import source_activity
 from ledger_pipeline.defs.jobs import allocate_epoch, backfill, check_counts, collect_epoch, state_payouts
 from ledger_pipeline.defs.partitions import activity_partitions
 from ledger_pipeline.defs.progress import ProgressListener, ProgressLog
 from ledger_pipeline.defs.resources import (
     Clock,
-    GitHubResource,
     LedgerResource,
     SettingsResource,
+    SourcesResource,
     SystemClock,
     fixed,
 )
@@ -37,24 +38,31 @@ def build_defs(
     `settings` swaps where the resources look, `progress` who hears of pages, `clock` what says which epochs are over.
     """
     settings = settings or SettingsResource()
-    partitions = activity_partitions(spec)
+    partitions, kinds = activity_partitions(spec), spec.source_kinds
     return dg.Definitions(
         assets=linked_to_source(
             [
-                github_activity(partitions),
+                *(source_activity(kind, partitions) for kind in kinds),
                 activity_events(partitions, spec),
                 *settlement_assets(partitions),
                 payout_statement(partitions),
             ]
         ),
-        asset_checks=[counts_match_github(partitions)],
+        asset_checks=[counts_match(kind, partitions) for kind in kinds],
         jobs=[collect_epoch, backfill, check_counts, allocate_epoch, state_payouts],
         schedules=[collect_running_epochs(spec)],
-        sensors=[closed_epochs, passed_limits, proposals, signed_statements, log_succeeded_runs, log_failed_runs],
+        sensors=[
+            closed_epochs,
+            passed_limits,
+            proposals,
+            signed_statements,
+            log_succeeded_runs,
+            log_failed_runs,
+        ],
         resources={
             "settings": fixed(settings),
             "ledger": fixed(LedgerResource(settings)),
-            "github": fixed(GitHubResource(settings)),
+            "sources": fixed(SourcesResource(settings)),
             "progress": fixed(progress or ProgressLog()),
             "clock": fixed(clock or SystemClock()),
         },

@@ -8,6 +8,7 @@ from ledger_pipeline.cli.console import INTERRUPTED
 from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
 from ledger_pipeline.cli.output import note, print_json, print_table, say, say_error
 from ledger_pipeline.cli.scan_progress import scan_progress
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.local.collection_run import CollectionRun, command_instance, run_collection
 from ledger_pipeline.local.environment import dagster_home, databases
 from ledger_pipeline.settings import read_settings
@@ -35,7 +36,8 @@ def command(
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
     windows = windows_of(scope, epoch_name, from_epoch, to_epoch)
-    settings.github_credentials()  # without them a run could only fail
+    if scope.source_spec(GITHUB) is not None:
+        settings.github_credentials()  # without them a run could only fail
     with (
         databases(settings, note) as settings,
         open_ledger(

@@ -22,7 +22,7 @@ from ledger_pipeline.core.sources import PR_MERGED as PR_MERGED
 from ledger_pipeline.core.sources import PULL_REQUESTS as PULL_REQUESTS
 from ledger_pipeline.core.sources import REVIEW_SUBMITTED as REVIEW_SUBMITTED
 from ledger_pipeline.core.sources import REVIEWS as REVIEWS
-from ledger_pipeline.core.sources import streams_by_event_type
+from ledger_pipeline.core.sources import source_of_stream, streams_by_event_type
 
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})")
 
@@ -89,7 +89,6 @@ def pull_request_merged(
         event_type=PR_MERGED,
         repo=repo,
         author=author,
-        time_text=merged_at,
         object_id=object_id,
         url=url,
         metadata={**details, "number": number, "mergedAt": merged_at},
@@ -116,7 +115,6 @@ def review_submitted(
         event_type=REVIEW_SUBMITTED,
         repo=repo,
         author=author,
-        time_text=submitted_at,
         object_id=object_id,
         url=url,
         metadata={**details, "number": number, "state": state, "submittedAt": submitted_at},
@@ -139,7 +137,6 @@ def issue_closed(
         event_type=ISSUE_CLOSED,
         repo=repo,
         author=author,
-        time_text=closed_at,
         object_id=object_id,
         url=url,
         metadata={**details, "number": number, "closedAt": closed_at},
@@ -190,29 +187,56 @@ def parse_instant(text: str) -> datetime:
         raise EventError(f"{quoted(text)} is not an instant: {error}") from error
 
 
+def activity_event(
+    *,
+    event_id: str,
+    event_type: str,
+    source_scope: str,
+    user_id: str,
+    login: str,
+    object_id: str,
+    url: str,
+    metadata: dict[str, Json],
+) -> ActivityEvent:
+    """An event of any source: source and stream are those of its type, hash and time follow from `metadata`.
+
+    Raises EventError where `metadata` lacks what the type's hash is of, or its last part is no instant.
+    """
+    stream = streams_by_event_type()[event_type]
+    return ActivityEvent(
+        id=event_id,
+        source=source_of_stream(stream.name),
+        stream=stream.name,
+        source_scope=source_scope,
+        event_type=event_type,
+        platform_user_id=user_id,
+        platform_login=login,
+        artifact_url=url,
+        payload_hash=payload_hash(event_id, event_type, user_id, metadata),
+        event_time=parse_instant(str(metadata[stream.hashed_metadata[-1]])),
+        source_object_id=object_id,
+        # By this key the ledger finds what it holds of a source_scope, whatever a source calls it.
+        metadata={**metadata, "repository": source_scope},
+    )
+
+
 def _event(
     *,
     event_id: str,
     event_type: str,
     repo: str,
     author: Actor,
-    time_text: str,
     object_id: str,
     url: str,
     metadata: dict[str, Json],
 ) -> ActivityEvent:
-    user_id = str(author.user_id)
-    return ActivityEvent(
-        id=event_id,
-        source=GITHUB,
-        stream=streams_by_event_type()[event_type].name,
-        source_scope=repo,
+    return activity_event(
+        event_id=event_id,
         event_type=event_type,
-        platform_user_id=user_id,
-        platform_login=author.login,
-        artifact_url=url,
-        event_time=parse_instant(time_text),
-        payload_hash=payload_hash(event_id, event_type, user_id, metadata),
-        source_object_id=object_id,
-        metadata={**metadata, "repository": repo},
+        source_scope=repo,
+        user_id=str(author.user_id),
+        login=author.login,
+        object_id=object_id,
+        url=url,
+        metadata=metadata,
     )

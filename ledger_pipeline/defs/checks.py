@@ -1,12 +1,13 @@
-"""The check that asks GitHub, and so runs only when asked for. Its result is of a run: metadata names partitions."""
+"""The checks that ask a source, and so run only when asked for. A result is of a run: metadata names partitions."""
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import dagster as dg
 
+from ledger_pipeline.core.sources import SourceKind
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
@@ -14,13 +15,14 @@ from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partition_checks import check_outputs
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
-from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource
+from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource, SourcesResource
 from ledger_pipeline.sources.port import ActivitySource
 from ledger_pipeline.store.records import WindowReceipt
 
-COUNTS_MATCH_GITHUB = "counts_match_github"
 
-_COLUMNS = {"partition": "string", "source_scope": "string", "stream": "string", "ledger": "int", "github": "int"}
+def counts_check(source: str) -> str:
+    """The name of the check that asks `source`."""
+    return f"counts_match_{source}"
 
 
 @dataclass(frozen=True)
@@ -29,30 +31,30 @@ class _Difference:
     source_scope: str
     stream: str
     ledger: int
-    github: int
+    source: int
 
-    def __str__(self) -> str:
-        return f"{self.partition} {self.source_scope} {self.stream}: ledger {self.ledger}, GitHub {self.github}"
+    def text(self, title: str) -> str:
+        return f"{self.partition} {self.source_scope} {self.stream}: ledger {self.ledger}, {title} {self.source}"
 
 
-def counts_match_github(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
-    """Merged pull requests and closed issues of each window, as the ledger has seen them and as GitHub's search counts.
+def counts_match(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+    """Events of each window, as the ledger has seen them and as the source itself counts them, where it can.
 
-    Asked for by itself: the job `check_counts`, or "Execute" in the UI. A warning, not an error: search is an index
-    that lags, and counts an issue closed again at its latest closing.
+    Asked for by itself: the job `check_counts`, or "Execute" in the UI. A warning, not an error: GitHub's search is an
+    index that lags, and counts an issue closed again at its latest closing.
     """
 
-    def counts_match_github(
+    def counts_match(
         context: dg.AssetCheckExecutionContext,
         settings: dg.ResourceParam[SettingsResource],
         ledger: dg.ResourceParam[LedgerResource],
-        github: dg.ResourceParam[GitHubResource],
+        sources: dg.ResourceParam[SourcesResource],
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.AssetCheckResult | dg.Output[None]]:
         if not _is_asked_for(context):
             yield from check_outputs(context)
             return
-        with domain_failures(), ledger.open() as store, github.open() as source:
+        with domain_failures(), ledger.open() as store, sources.open(kind.name) as source:
             selected = scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now())
             compared, differences = 0, []
             for scope, windows in selected:
@@ -60,16 +62,17 @@ def counts_match_github(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDe
                 seen = {(each.window, each.source_scope, each.stream): each for each in receipts}
                 for found in _compare(source, scope, windows, seen):
                     compared += 1
-                    if found.ledger != found.github:
+                    if found.ledger != found.source:
                         differences.append(found)
         yield dg.AssetCheckResult(
             passed=not differences,
             severity=dg.AssetCheckSeverity.WARN,
-            description=plain.description("; ".join(map(str, differences))) or f"{compared} counts agree",
+            description=plain.description("; ".join(difference.text(kind.title) for difference in differences))
+            or f"{compared} counts agree",
             metadata={
                 "partitions": [partition_key(window, scope) for scope, windows in selected for window in windows],
                 "compared": compared,
-                "differences": plain.table([asdict(each) for each in differences], _COLUMNS),
+                "differences": _table(kind, differences),
             },
         )
 
@@ -77,13 +80,24 @@ def counts_match_github(partitions: dg.PartitionsDefinition) -> dg.AssetChecksDe
         # A check's partitions are in preview; without them it could not be asked of one epoch.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         spec = dg.AssetCheckSpec(
-            COUNTS_MATCH_GITHUB,
+            counts_check(kind.name),
             asset=ACTIVITY_EVENTS,
             partitions_def=partitions,
-            description="Seen (kept, skipped, rejected) equals what GitHub's search counts, by window and repository.",
+            description=f"Seen (kept, skipped, rejected) equals what {kind.title} counts, by window and source_scope.",
         )
         # What can be a subset may also give no result.
-        return dg.multi_asset_check(name=COUNTS_MATCH_GITHUB, specs=[spec], can_subset=True)(counts_match_github)
+        return dg.multi_asset_check(name=counts_check(kind.name), specs=[spec], can_subset=True)(counts_match)
+
+
+def _table(kind: SourceKind, differences: Sequence[_Difference]) -> dg.MetadataValue:
+    columns = {"partition": "string", "source_scope": "string", "stream": "string", "ledger": "int", kind.name: "int"}
+    return plain.table(
+        [
+            dict(zip(columns, (row.partition, row.source_scope, row.stream, row.ledger, row.source), strict=True))
+            for row in differences
+        ],
+        columns,
+    )
 
 
 def _is_asked_for(context: dg.AssetCheckExecutionContext) -> bool:
@@ -101,8 +115,9 @@ def _compare(
     windows: list[EpochWindow],
     seen: dict[tuple[EpochWindow, str, str], WindowReceipt],
 ) -> Iterator[_Difference]:
-    """Both counts of every window, source_scope and stream that is complete in the ledger and that GitHub can count."""
-    for spec in scope.sources:
+    """Both counts of every window, source_scope and stream that is complete in the ledger and that `source` counts."""
+    spec = scope.source_spec(source.name)
+    if spec is not None:
         for source_scope in spec.source_scopes:
             complete = {
                 (window, stream): receipt

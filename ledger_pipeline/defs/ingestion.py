@@ -1,10 +1,10 @@
-"""The ingestion assets: GitHub's three streams, served by one scan, and what the ledger then holds of a window.
+"""The ingestion assets: the streams of each source, which one scan of it serves.
 
 A re-run is safe: events carry the source's own ids, so what is stored already is counted as duplicate and a covered
 window costs no request.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,42 +12,33 @@ import dagster as dg
 
 from ledger_pipeline.core.errors import CollectionFailed, ConfigurationError, StoreError
 from ledger_pipeline.core.plain_text import plain_message, plain_text
-from ledger_pipeline.core.sources import GITHUB_STREAMS
-from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.core.sources import SourceKind
+from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.dagster_contract import SCOPE_ID_TAG, deployment_labels
+from ledger_pipeline.dagster_contract import BACKFILL_JOB, SCOPE_ID_TAG
 from ledger_pipeline.defs.elsewhere import (
-    held_metadata,
-    refuse_never_read,
     tell_of_other_epochs,
     tell_of_what_was_read,
-    tell_state,
 )
 from ledger_pipeline.defs.failures import domain_failures
-from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
+from ledger_pipeline.defs.keys import stream_key
 from ledger_pipeline.defs.metadata import Metadata, added_to_other_epochs, stream_metadata
 from ledger_pipeline.defs.partition_checks import (
-    check_outputs,
-    partition_check_specs,
-    partition_results,
     source_scopes_failed,
     told_together,
 )
 from ledger_pipeline.defs.partition_metadata import add_partition_metadata
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
-from ledger_pipeline.defs.pools import GITHUB_POOL
 from ledger_pipeline.defs.progress import ProgressListener
 from ledger_pipeline.defs.receipts import receipts_by_partition
-from ledger_pipeline.defs.resources import Clock, GitHubResource, LedgerResource, SettingsResource
+from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource, SourcesResource
 from ledger_pipeline.defs.retries import remember_retry
 from ledger_pipeline.pipeline.collect import collect
-from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE, Completeness, window_completeness
-from ledger_pipeline.pipeline.epochs import close_due_epochs
+from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.pipeline.unread import unread_summary
 from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.records import UnsettledRejections
 
 GROUP = "ingestion"
 OWNERS = ["team:ledger"]
@@ -55,65 +46,71 @@ OWNERS = ["team:ledger"]
 # whatever partition; how far the running epoch itself is read, its `state` and its check say.
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=RUNNING_EPOCH_MAX_AGE)
 
-_STREAM_DESCRIPTIONS = {
-    "pull_requests": "A row is a merged pull request, counted for its author at the moment of the merge.",
-    "reviews": "A row is a submitted review, of a merged pull request or not, counted for the reviewer.",
-    "issues": "A row is a closed issue, counted for its author at the moment it was closed.",
-}
-
 
 class CollectConfig(dg.Config):
-    """`full_refresh` reads again what is covered already; the ledger stays as it is but for what was missed."""
+    """`full_refresh` reads again what is covered already; the ledger stays as it is but for what was missed.
+
+    A run of the job `backfill` does so whatever it says.
+    """
 
     full_refresh: bool = False
 
 
-def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
-    """The assets `github/pull_requests`, `github/reviews`, `github/issues`: one scan serves any of them."""
+def activity_op(kind: SourceKind) -> str:
+    """The name of the step that collects from a source."""
+    return f"{kind.name}_activity"
+
+
+def source_activity(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    """The assets of a source's streams, `github/issues` and the like: one scan serves any of them."""
 
     @dg.multi_asset(
-        name="github_activity",
+        name=activity_op(kind),
         specs=[
             dg.AssetSpec(
-                stream_key(stream),
-                description=_STREAM_DESCRIPTIONS[stream],
+                stream_key(stream.name),
+                description=stream.describes_rows,
                 group_name=GROUP,
-                kinds={"github", "postgres"},
+                kinds={kind.name, "postgres"},
                 owners=OWNERS,
                 freshness_policy=FRESHNESS,
                 skippable=True,
             )
-            for stream in GITHUB_STREAMS
+            for stream in kind.streams
         ],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
-        pool=GITHUB_POOL,
+        pool=kind.name,
     )
-    def github_activity(
+    def source_activity(
         context: dg.AssetExecutionContext,
         config: CollectConfig,
         settings: dg.ResourceParam[SettingsResource],
         ledger: dg.ResourceParam[LedgerResource],
-        github: dg.ResourceParam[GitHubResource],
+        sources: dg.ResourceParam[SourcesResource],
         clock: dg.ResourceParam[Clock],
         progress: dg.ResourceParam[ProgressListener],
     ) -> Iterator[dg.MaterializeResult[None] | dg.DagsterEvent]:
-        streams = [stream for stream in GITHUB_STREAMS if stream_key(stream) in context.selected_asset_keys]
+        streams = [stream for stream in kind.stream_names if stream_key(stream) in context.selected_asset_keys]
         collected: list[_Collected] = []
+        uncollected: list[tuple[Scope, list[EpochWindow]]] = []
         failed: Exception | None = None
         stop = StopSignal()
-        with domain_failures(), ledger.open() as store, github.open(stop) as source:
+        with domain_failures(), ledger.open() as store, sources.open(kind.name, stop) as source:
             try:
                 for scope, windows in scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now()):
                     _refuse_stranger(scope, context.run.tags.get(SCOPE_ID_TAG))
+                    if scope.source_spec(kind.name) is None:
+                        uncollected.append((scope, windows))
+                        continue
                     report = collect(
                         source,
                         store,
                         scope,
                         windows,
                         streams=streams,
-                        full_refresh=config.full_refresh,
+                        full_refresh=config.full_refresh or context.run.job_name == BACKFILL_JOB,
                         concurrency=settings.read().github_concurrency,
                         stop=stop,
                         on_estimate=lambda estimate: progress.on_estimate(context.log, estimate),
@@ -139,22 +136,25 @@ def github_activity(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                     stream_key(stream),
                     {partition_key(window, one.scope): metadata for window, metadata in of_windows.items()},
                 )
-            # Where another scope of the run collects a stream that this one does not, this one turns green too.
-            for stream in set(streams).difference(one.said):
-                nothing: Metadata = {
-                    "asked": False,
-                    "not_collected": f"scope {one.scope.scope_key} does not collect {stream}",
-                }
-                add_partition_metadata(
-                    context,
-                    stream_key(stream),
-                    {partition_key(window, one.scope): nothing for window in one.report.windows},
-                )
+            _add_not_collected(context, one.scope, one.report.windows, set(streams).difference(one.said))
+        for scope, windows in uncollected:
+            _add_not_collected(context, scope, windows, streams)
         for stream in streams:
             if any(stream in one.said for one in collected):
                 yield dg.MaterializeResult(asset_key=stream_key(stream))
 
-    return github_activity
+    return source_activity
+
+
+def _add_not_collected(
+    context: dg.AssetExecutionContext, scope: Scope, windows: Sequence[EpochWindow], streams: Iterable[str]
+) -> None:
+    """Where another scope of the run collects a stream that this one does not, this one turns green too."""
+    for stream in streams:
+        nothing: Metadata = {"asked": False, "not_collected": f"scope {scope.scope_key} does not collect {stream}"}
+        add_partition_metadata(
+            context, stream_key(stream), {partition_key(window, scope): nothing for window in windows}
+        )
 
 
 @dataclass(frozen=True)
@@ -220,80 +220,3 @@ def _refuse_stranger(scope: Scope, asked_for: str | None) -> None:
             f"the run was launched for scope {asked_for}, and {scope.scope_key} is {scope.scope_id} here: whoever "
             "launched it has the DAGSTER_URL of another deployment"
         )
-
-
-def activity_events(partitions: dg.PartitionsDefinition, spec: RepoSpec) -> dg.AssetsDefinition:
-    """The asset `activity_events`: what the ledger holds of each window, with the hash that others recompute."""
-
-    @dg.multi_asset(
-        name="activity_events",
-        specs=[
-            dg.AssetSpec(
-                ACTIVITY_EVENTS,
-                description="A row is an activity event of the append-only ledger: one fact, one person, one moment.",
-                group_name=GROUP,
-                kinds={"postgres"},
-                owners=OWNERS,
-                freshness_policy=FRESHNESS,
-                deps=[stream_key(stream) for stream in GITHUB_STREAMS],
-                skippable=True,
-                metadata=deployment_labels(spec),
-            )
-        ],
-        check_specs=partition_check_specs(partitions),
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        can_subset=True,
-    )
-    def activity_events(
-        context: dg.AssetExecutionContext,
-        settings: dg.ResourceParam[SettingsResource],
-        ledger: dg.ResourceParam[LedgerResource],
-        clock: dg.ResourceParam[Clock],
-    ) -> Iterator[dg.MaterializeResult[None] | dg.Output[None] | dg.DagsterEvent]:
-        now = clock.now()
-        checked: list[_Checked] = []
-        with domain_failures(), ledger.open() as store:
-            for scope, windows in scopes_and_windows(settings.repo_spec(), context.partition_keys, now):
-                completeness = window_completeness(store, scope, windows)
-                if ACTIVITY_EVENTS in context.selected_asset_keys:
-                    refuse_never_read(scope, completeness.values())
-                    closed = [epoch.window for epoch in close_due_epochs(store, scope)]
-                    if closed:
-                        context.log.info(f"closed for review: {_named(closed)} of {scope.scope_key}")
-                    held = held_metadata(store, scope, completeness, now, context.run.tags)
-                    add_partition_metadata(
-                        context,
-                        ACTIVITY_EVENTS,
-                        {partition_key(window, scope): metadata for window, metadata in held},
-                    )
-                    others = [window for window in closed if window not in completeness]
-                    yield from tell_state(context, store, scope, window_completeness(store, scope, others), now)
-                checked.append(_Checked(scope, completeness, store.unsettled_rejections(scope.scope_id, windows)))
-        # Before the checks: each result points at its partition's latest materialization.
-        if ACTIVITY_EVENTS in context.selected_asset_keys:
-            yield dg.MaterializeResult(asset_key=ACTIVITY_EVENTS)
-        selected = frozenset(key.name for key in context.selected_asset_check_keys)
-        for each in checked:
-            results = partition_results(context.instance, each.scope, each.read, each.rejections, selected, now)
-            yield from told_together(context, results)
-        yield from check_outputs(context)
-
-    return activity_events
-
-
-def _named(windows: Sequence[EpochWindow]) -> str:
-    """The epochs in one line, however many."""
-    first, *others = windows
-    if not others:
-        return f"epoch {first.key}"
-    return f"{len(windows)} epochs from {first.key} to {others[-1].key}"
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """What the checks of a scope's partitions are decided by."""
-
-    scope: Scope
-    read: Mapping[EpochWindow, Completeness]
-    rejections: Sequence[UnsettledRejections]

@@ -8,7 +8,6 @@ from ledger_pipeline.dagster_contract import (
     COLLECT_EPOCH_JOB,
     STATE_PAYOUTS_JOB,
 )
-from ledger_pipeline.defs.checks import COUNTS_MATCH_GITHUB
 from ledger_pipeline.defs.ingestion import GROUP
 from ledger_pipeline.defs.keys import (
     ACTIVITY_CURATION,
@@ -18,10 +17,11 @@ from ledger_pipeline.defs.keys import (
     PAYOUT_STATEMENT,
     POOL_COMPONENTS,
 )
+from ledger_pipeline.defs.partition_checks import DESCRIPTIONS
 
-_COUNTS = dg.AssetSelection.checks(dg.AssetCheckKey(ACTIVITY_EVENTS, COUNTS_MATCH_GITHUB))
-# Counting with GitHub costs requests, and collecting what is covered costs none; the other checks ask the ledger alone.
-_COLLECTION = dg.AssetSelection.groups(GROUP) - _COUNTS
+# Counting with a source costs requests, and collecting what is covered costs none; these checks ask the ledger alone.
+_LEDGER_CHECKS = dg.AssetSelection.checks(*(dg.AssetCheckKey(ACTIVITY_EVENTS, name) for name in DESCRIPTIONS))
+_COLLECTION = dg.AssetSelection.groups(GROUP).without_checks() | _LEDGER_CHECKS
 
 collect_epoch = dg.define_asset_job(
     COLLECT_EPOCH_JOB,
@@ -29,17 +29,18 @@ collect_epoch = dg.define_asset_job(
     description="Collects the selected epochs: one scan a repository for all of them, then the ledger's digest.",
 )
 
+
+# A run of this job reads anew by its name: which steps there would be to configure, the repo-spec decides.
 backfill = dg.define_asset_job(
     BACKFILL_JOB,
     selection=_COLLECTION,
-    config={"ops": {"github_activity": {"config": {"full_refresh": True}}}},
     description="Reads the selected epochs anew, covered or not, one run for each scope's range; adds what was missed.",
 )
 
 check_counts = dg.define_asset_job(
     "check_counts",
-    selection=_COUNTS,
-    description="Compares what the ledger has seen in the selected epochs with what GitHub's search counts.",
+    selection=dg.AssetSelection.checks_for_assets(ACTIVITY_EVENTS) - _LEDGER_CHECKS,
+    description="Compares what the ledger has seen in the selected epochs with what the sources count.",
 )
 
 allocate_epoch = dg.define_asset_job(

@@ -9,7 +9,7 @@ from ledger_pipeline.dagster_contract import (
     EPOCH_ASSET,
     POOL_ASSET,
     STATEMENT_ASSET,
-    STREAM_ASSETS,
+    stream_asset,
 )
 
 ACTIVITY_EVENTS = dg.AssetKey(ACTIVITY_EVENTS_ASSET)
@@ -21,5 +21,5 @@ PAYOUT_STATEMENT = dg.AssetKey(STATEMENT_ASSET)
 
 
 def stream_key(stream: str) -> dg.AssetKey:
-    """The asset of one of GitHub's streams."""
-    return dg.AssetKey(STREAM_ASSETS[stream])
+    """The asset of a stream, of whatever source."""
+    return dg.AssetKey(stream_asset(stream))

@@ -1,7 +1,8 @@
 """Concurrency: who waits for whom. The limits themselves are the instance's, in its dagster.yaml.
 
-Runs wait in the queue, holding no process, while a pool or their scope is full (`granularity: run`). A limit by tag
-needs a tag, and Dagster gives none of ours to the runs of a backfill: the run queue adds it to every run it is given.
+Each source has a pool of its name. Runs wait in the queue, holding no process, while a pool or their scope is full
+(`granularity: run`). A limit by tag needs a tag, and Dagster gives none of ours to the runs of a backfill: the run
+queue adds it to every run it is given.
 """
 
 from typing import Any
@@ -10,9 +11,8 @@ from dagster import DagsterRun, QueuedRunCoordinator, SubmitRunContext
 from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG, RETRY_STRATEGY_TAG
 
+from ledger_pipeline.core.sources import source_kinds
 from ledger_pipeline.dagster_contract import SCOPE_TAG, scope_of_run
-
-GITHUB_POOL = "github"
 
 # For an instance that retries runs (`run_retries`): a run whose process was stopped or killed is repeated as a whole,
 # which costs no request for what it had stored. One whose step failed is not: the step has said what is wrong.
@@ -35,9 +35,11 @@ class ScopedRunQueue(QueuedRunCoordinator[Any]):
         """Enqueue the run, tagged with its scope where it is of one."""
         run = context.dagster_run
         storage = self._instance.event_log_storage
-        if all(limit.name != GITHUB_POOL for limit in storage.get_pool_limits()):
-            # Dagster makes a pool's limit when it first looks for it, and lets everything pass that once.
-            storage.initialize_concurrency_limit_to_default(GITHUB_POOL)
+        limited = {limit.name for limit in storage.get_pool_limits()}
+        for source in source_kinds():
+            if source.name not in limited:
+                # Dagster makes a pool's limit when it first looks for it, and lets everything pass that once.
+                storage.initialize_concurrency_limit_to_default(source.name)
         scope_key = scope_of_run(run.tags)
         scope = {} if scope_key is None else {SCOPE_TAG: scope_key}
         # What whoever launched the run said of its retries stands.

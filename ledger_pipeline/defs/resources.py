@@ -1,4 +1,4 @@
-"""Thin shells that hand out ports: settings, the ledger, the source, the clock. Nothing is opened before an asset asks.
+"""Thin shells that hand out ports: settings, ledger, sources, clock. Nothing is opened before an asset asks.
 
 None of them is Dagster's configurable resource: whoever may launch a run must not decide whose ledger it writes, which
 repositories it reads, or who may sign.
@@ -16,10 +16,11 @@ import dagster as dg
 
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.sources.port import ActivitySource
+from ledger_pipeline.sources.registry import open_source
 from ledger_pipeline.sources.stopping import StopSignal
 
 if TYPE_CHECKING:
-    from ledger_pipeline.sources.github.source import GitHubSource
     from ledger_pipeline.store.postgres import PostgresLedger
 
 
@@ -76,18 +77,16 @@ class LedgerResource:
 
 
 @dataclass(frozen=True)
-class GitHubResource:
-    """GitHub at GITHUB_API_URL, with the credentials of the environment."""
+class SourcesResource:
+    """The sources that activity is collected from, each by its name."""
 
     settings: SettingsResource
 
     @contextmanager
-    def open(self, stop: StopSignal | None = None) -> "Iterator[GitHubSource]":
-        """GitHub as a source, asked nothing any more once `stop` is told.
+    def open(self, name: str, stop: StopSignal | None = None) -> Iterator[ActivitySource]:
+        """The source called `name` as the environment's settings say, asked nothing any more once `stop` is told.
 
-        Raises SettingsError without credentials, or with contradictory ones.
+        Raises ConfigurationError where there is none, SettingsError where the settings do not suffice to open it.
         """
-        from ledger_pipeline.sources.github.source import open_github
-
-        with open_github(self.settings.read(), stop=stop) as source:
+        with open_source(self.settings.read(), name, stop=stop) as source:
             yield source

@@ -2,6 +2,7 @@
 
 from ledger_pipeline.core.errors import ConfigurationError, LedgerError, SpecError
 from ledger_pipeline.core.public_keys import why_no_approvers
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.doctor.findings import Finding, failed, fine, skipped, warning
 from ledger_pipeline.repo_spec import load_repo_spec
@@ -36,10 +37,16 @@ def check_repo_spec(settings: Settings) -> tuple[Finding, RepoSpec | None]:
                     f"scope {scope.scope_key}: {problem}",
                     "name others in approvers: until then no epoch closes",
                 ), spec
-    repositories = source_scopes_of(spec)
+    repositories = source_scopes_of(spec, GITHUB)
+    of_others = [
+        f"{len(source_scopes_of(spec, kind.name))} source_refs of {kind.name}"
+        for kind in spec.source_kinds
+        if kind.name != GITHUB
+    ]
     keys = ", ".join(scope.scope_key for scope in spec.scopes)
-    seen = f"{path}: scopes {keys}; {len(repositories)} repositories, {len(schedules)} schedules"
-    if not repositories:
+    collected = ", ".join([f"{len(repositories)} repositories", *of_others])
+    seen = f"{path}: scopes {keys}; {collected}, {len(schedules)} schedules"
+    if not repositories and not of_others:
         return warning(REPO_SPEC, seen, "name repositories in activity_sources.github.source_refs"), spec
     return fine(REPO_SPEC, seen), spec
 
@@ -59,7 +66,9 @@ def check_identity(settings: Settings, spec: RepoSpec | None) -> Finding:
     return fine(IDENTITY, f"node {spec.node_id}, scope {spec.default_scope.scope_id}")
 
 
-def source_scopes_of(spec: RepoSpec) -> list[str]:
-    """Every repository of every scope, once."""
-    every = (source_scope for scope in spec.scopes for source in scope.sources for source_scope in source.source_scopes)
-    return list(dict.fromkeys(every))
+def source_scopes_of(spec: RepoSpec, source: str) -> list[str]:
+    """Every source_scope that any scope collects from `source`, once."""
+    collected = (scope.source_spec(source) for scope in spec.scopes)
+    return list(
+        dict.fromkeys(source_scope for part in collected if part is not None for source_scope in part.source_scopes)
+    )

@@ -10,13 +10,15 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from ledger_pipeline.core.errors import LedgerError
+from ledger_pipeline.core.sources import GITHUB, SourceKind
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.doctor.clocks import check_clock
 from ledger_pipeline.doctor.configuration import check_identity, check_repo_spec, source_scopes_of
 from ledger_pipeline.doctor.dagster import DAGSTER, check_daemon, check_dagster
 from ledger_pipeline.doctor.database import DATABASE, check_database, check_migration, check_rights, check_unread
-from ledger_pipeline.doctor.findings import Finding, failed
-from ledger_pipeline.doctor.github import GITHUB, check_budget, check_credentials, check_repositories
+from ledger_pipeline.doctor.findings import Finding, failed, skipped
+from ledger_pipeline.doctor.github import BUDGET, REPOSITORIES, check_budget, check_credentials, check_repositories
+from ledger_pipeline.doctor.sources import check_source
 from ledger_pipeline.doctor.temporal import TEMPORAL, check_schedules, check_temporal, check_worker
 from ledger_pipeline.settings import Settings
 
@@ -32,14 +34,19 @@ async def examine(settings: Settings, database_problem: LedgerError | None = Non
     `settings` have both databases; where one could not be had, `database_problem` says why.
     """
     repo_spec, spec = check_repo_spec(settings)
-    (database, database_skew), (temporal, _), (dagster, _), (github, github_skew) = await asyncio.gather(
+    kinds = () if spec is None else spec.source_kinds
+    others = [kind for kind in kinds if kind.name != GITHUB]
+    (database, database_skew), (temporal, _), (dagster, _), (github, github_skew), *of_others = await asyncio.gather(
         _part(DATABASE, _database(settings, spec, database_problem)),
         _part(TEMPORAL, _temporal(settings, spec)),
         _part(DAGSTER, _dagster(settings, spec)),
         _part(GITHUB, _github(settings, spec)),
+        *(_part(kind.name, _other_source(settings, spec, kind)) for kind in others),
     )
     clock = check_clock({"GitHub": github_skew, "the database": database_skew})
-    found = [repo_spec, check_identity(settings, spec), *database, *temporal, *dagster, *github, clock]
+    found = [repo_spec, check_identity(settings, spec), *database, *temporal, *dagster, *github]
+    found += [finding for findings, _ in of_others for finding in findings]
+    found.append(clock)
     return [_without_secrets(result, _secrets(settings)) for result in found]
 
 
@@ -65,12 +72,18 @@ async def _dagster(settings: Settings, spec: RepoSpec | None) -> _Part:
 
 
 async def _github(settings: Settings, spec: RepoSpec | None) -> _Part:
-    source_scopes = [] if spec is None else source_scopes_of(spec)
+    if spec is not None and all(kind.name != GITHUB for kind in spec.source_kinds):
+        return [skipped(check, "no scope collects from GitHub") for check in (GITHUB, BUDGET, REPOSITORIES)], None
+    source_scopes = [] if spec is None else source_scopes_of(spec, GITHUB)
     credentials, usable = await check_credentials(settings, source_scopes)
     budget = check_budget(settings, usable)
     repositories = await check_repositories(settings, source_scopes, (credentials, budget))
     skews = [reading.skew_seconds for reading in usable if reading.skew_seconds is not None]
     return [credentials, budget, repositories], min(skews, key=abs, default=None)
+
+
+async def _other_source(settings: Settings, spec: RepoSpec | None, kind: SourceKind) -> _Part:
+    return [] if spec is None else [await check_source(settings, spec, kind)], None
 
 
 async def _part(check: str, part: Awaitable[_Part]) -> _Part:

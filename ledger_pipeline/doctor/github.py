@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ledger_pipeline.core.errors import LedgerError, SettingsError
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.doctor.findings import Finding, State, answer_of, failed, fine, skipped, warning
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.settings_credentials import GitHubApp
@@ -10,7 +11,6 @@ from ledger_pipeline.sources.github.capabilities import needed
 from ledger_pipeline.sources.github.inspection import TIMEOUT_SECONDS, CredentialReport, inspect_credentials
 from ledger_pipeline.sources.github.source import open_github
 
-GITHUB = "github"
 BUDGET = "budget"
 REPOSITORIES = "repositories"
 

@@ -15,6 +15,7 @@ from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import EPOCH_DIMENSION, RUN_UNREAD, TRIGGER_TAG, StreamCounts
 from ledger_pipeline.definitions import build_defs
+from ledger_pipeline.defs.ingestion import activity_op
 from ledger_pipeline.defs.jobs import collect_epoch
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.partitions import partition_range_tags
@@ -127,7 +128,10 @@ def run_collection(
     instance.add_event_listener(run_id, _cancels_when_interrupted(instance))
     job = build_defs(spec, progress=progress).resolve_job_def(collect_epoch.name)
     result = job.execute_in_process(
-        run_config={**_QUIET, "ops": {"github_activity": {"config": {"full_refresh": full_refresh}}}},
+        run_config={
+            **_QUIET,
+            "ops": {activity_op(kind): {"config": {"full_refresh": full_refresh}} for kind in spec.source_kinds},
+        },
         instance=instance,
         tags={**partition_range_tags(windows[0], windows[-1], scope), TRIGGER_TAG: trigger},
         raise_on_error=False,
@@ -185,14 +189,18 @@ def _recorded(
         for found in materializations
         if found.asset_key in by_stream
     ]
-    first = next((found for found in materializations if found.asset_key in by_stream), None)
+    # What a run cost is the same of all streams of a source.
+    by_source = {found.asset_key.path[0]: found for found in materializations if found.asset_key in by_stream}
+    unread = dict.fromkeys(
+        str(found.metadata[RUN_UNREAD].value) for found in by_source.values() if RUN_UNREAD in found.metadata
+    )
     return CollectionRun(
         run_id=result.run_id,
         canceled=canceled,
         problem=CANCELED if canceled else None if result.success else _problem(result),
-        api_requests=_number(first, "run_api_requests") if first else 0,
-        api_points=_number(first, "run_api_points") if first else 0,
-        unread=str(first.metadata[RUN_UNREAD].value) if first and RUN_UNREAD in first.metadata else None,
+        api_requests=sum(_number(found, "run_api_requests") for found in by_source.values()),
+        api_points=sum(_number(found, "run_api_points") for found in by_source.values()),
+        unread="; ".join(unread) or None,
         streams=sorted(streams, key=lambda row: row.epoch),
         digests=sorted(
             (_digest_row(found, scope) for found in materializations if found.asset_key == ACTIVITY_EVENTS),

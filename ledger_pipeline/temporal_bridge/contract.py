@@ -6,7 +6,7 @@ checked, and the first that is wrong is named.
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -24,8 +24,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from ledger_pipeline.core.errors import PayloadError
-from ledger_pipeline.core.sources import GITHUB, GITHUB_STREAMS
+from ledger_pipeline.core.errors import ConfigurationError, PayloadError
+from ledger_pipeline.core.sources import source_kind, streams_by_name
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 
 TASK_QUEUE = "ledger-tasks"
@@ -74,16 +74,21 @@ def _is_written(value: object) -> object:
 Instant = Annotated[AwareDatetime, BeforeValidator(_is_written), PlainSerializer(iso_millis, return_type=str)]
 
 
-def _is_known_source(sources: dict[str, Any]) -> dict[str, Any]:
-    for name in sources:
-        if name != GITHUB:
-            raise ValueError(f"{name!r} is no source of this ledger: {GITHUB}")
+def _are_known_sources(sources: dict[str, "ActivitySource"]) -> dict[str, "ActivitySource"]:
+    for name, source in sources.items():
+        try:
+            kind = source_kind(name)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+        for stream in source.streams or ():
+            if stream not in kind.stream_names:
+                raise ValueError(f"{stream} is no stream of {name}: {', '.join(kind.stream_names)}")
     return sources
 
 
 def _is_known_stream(stream: str) -> str:
-    if stream not in GITHUB_STREAMS:
-        raise ValueError(f"one of {', '.join(GITHUB_STREAMS)}")
+    if stream not in streams_by_name():
+        raise ValueError(f"one of {', '.join(streams_by_name())}")
     return stream
 
 
@@ -121,7 +126,7 @@ class CollectEpochInput(Wire):
     scope_id: UUID
     scope_key: _NonEmpty
     epoch_length_days: StrictInt
-    activity_sources: Annotated[dict[str, ActivitySource], Field(min_length=1), AfterValidator(_is_known_source)]
+    activity_sources: Annotated[dict[str, ActivitySource], Field(min_length=1), AfterValidator(_are_known_sources)]
     base_issuance_credits: Annotated[StrictStr, Field(pattern=r"^(0|[1-9][0-9]*)$")] | None = None
     approvers: tuple[Annotated[StrictStr, Field(pattern=r"^0x[0-9a-fA-F]{40}$")], ...] | None = None
     auto_close_grace_period_ms: Annotated[StrictInt, Field(ge=0)] | None = None

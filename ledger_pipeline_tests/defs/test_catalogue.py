@@ -83,7 +83,7 @@ def test_every_asset_links_to_the_function_that_makes_it(specs: dict[str, dg.Ass
         [link] = spec.metadata["dagster/code_references"].code_references
         assert isinstance(link, dg.LocalFileCodeReference)
         line = Path(link.file_path).read_text().splitlines()[(link.line_number or 0) - 1 :]
-        made_by = "github_activity" if key.startswith("github/") else key
+        made_by = "source_activity" if key.startswith("github/") else key
         assert f"def {made_by}(" in "\n".join(line[:40])
 
 

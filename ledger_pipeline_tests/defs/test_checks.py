@@ -5,7 +5,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from ledger_pipeline.defs.checks import COUNTS_MATCH_GITHUB
+from ledger_pipeline.defs.checks import counts_check
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, PullRequest
 from ledger_pipeline_tests.builders import window
@@ -81,12 +81,12 @@ def test_materializing_from_the_ui_asks_github_nothing_about_a_covered_epoch(col
         .execute_in_process(run_config=QUIET, instance=collected.instance, tags=tags("2026-02-09"))
     )
     assert result.success
-    assert COUNTS_MATCH_GITHUB not in {found.check_name for found in result.get_asset_check_evaluations()}
+    assert counts_check("github") not in {found.check_name for found in result.get_asset_check_evaluations()}
     assert collected.github.requests == ()
 
 
 def test_the_check_alone_can_be_run_from_the_ui(collected: Deployment) -> None:
-    key = dg.AssetCheckKey(ACTIVITY_EVENTS, COUNTS_MATCH_GITHUB)
+    key = dg.AssetCheckKey(ACTIVITY_EVENTS, counts_check("github"))
     job = collected.definitions().resolve_implicit_global_asset_job_def()
     alone = job.get_subset(asset_selection=set(), asset_check_selection={key})
     result = alone.execute_in_process(run_config=QUIET, instance=collected.instance, tags=tags("2026-02-09"))
@@ -111,5 +111,5 @@ def check(deployment: Deployment, epoch: str = "2026-02-09", last: str = "") -> 
         )
     )
     [evaluation] = result.get_asset_check_evaluations()
-    assert (evaluation.asset_key, evaluation.check_name) == (ACTIVITY_EVENTS, COUNTS_MATCH_GITHUB)
+    assert (evaluation.asset_key, evaluation.check_name) == (ACTIVITY_EVENTS, counts_check("github"))
     return evaluation

@@ -13,7 +13,7 @@ OTHER_SPEC = {"overrides": {"ledger_repo_spec": "/tmp/other.yaml"}}
 CONFIGS = {
     "settings": OTHER_SPEC,
     "ledger": {"settings": OTHER_SPEC},
-    "github": {"settings": OTHER_SPEC},
+    "sources": {"settings": OTHER_SPEC},
     "clock": {"now": "2026-02-16"},
 }
 

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from ledger_pipeline.dagster_contract import ALLOCATE_EPOCH_JOB, STATE_PAYOUTS_JOB
-from ledger_pipeline.defs.checks import COUNTS_MATCH_GITHUB
+from ledger_pipeline.defs.checks import counts_check
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, EPOCH, EPOCH_ALLOCATIONS, PAYOUT_STATEMENT, stream_key
 from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, NOTHING_REJECTED
 from ledger_pipeline.defs.statement import STATEMENT_RECOMPUTES
@@ -67,7 +67,7 @@ KINDS: dict[str, tuple[str | None, Select]] = {
     "an asset with one check": (None, only(ACTIVITY_EVENTS, checks={ACTIVITY_EVENTS: {NOTHING_REJECTED}})),
     "an asset with all checks": (
         None,
-        only(ACTIVITY_EVENTS, checks={ACTIVITY_EVENTS: {*DESCRIPTIONS, COUNTS_MATCH_GITHUB}}),
+        only(ACTIVITY_EVENTS, checks={ACTIVITY_EVENTS: {*DESCRIPTIONS, counts_check("github")}}),
     ),
     "checks alone": (None, only(checks={ACTIVITY_EVENTS: set(DESCRIPTIONS)})),
     "counts alone": ("check_counts", lambda job: job),

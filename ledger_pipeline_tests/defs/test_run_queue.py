@@ -18,7 +18,6 @@ from sqlalchemy import make_url
 
 from ledger_pipeline.dagster_contract import CODE_LOCATION, SCOPE_TAG
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
-from ledger_pipeline.defs.pools import GITHUB_POOL
 from ledger_pipeline.local.environment import DAGSTER_YAML
 from ledger_pipeline_tests.defs.deployment import write_project, write_repo_spec
 from ledger_pipeline_tests.postgres import fresh_database
@@ -155,7 +154,7 @@ def test_the_job_backfill_is_one_run_for_a_range_and_reads_it_anew(queue: Queue)
     assert run.tags["dagster/asset_partition_range_start"] == "2026-02-02|docs"
     assert run.tags["dagster/asset_partition_range_end"] == "2026-02-16|docs"
     assert run.tags[SCOPE_TAG] == "docs"
-    assert run.run_config["ops"] == {"github_activity": {"config": {"full_refresh": True}}}
+    assert run.job_name == "backfill"
 
 
 def test_backfills_of_one_scope_wait_for_each_other(queue: Queue) -> None:
@@ -187,8 +186,8 @@ def test_the_pool_is_the_assets_that_ask_github(workspace: WorkspaceProcessConte
     graph = workspace.create_request_context().asset_graph
     pools = {key.to_user_string(): graph.get(key).pools for key in COLLECTED}
     assert pools == {
-        "github/pull_requests": {GITHUB_POOL},
-        "github/reviews": {GITHUB_POOL},
-        "github/issues": {GITHUB_POOL},
+        "github/pull_requests": {"github"},
+        "github/reviews": {"github"},
+        "github/issues": {"github"},
         "activity_events": set(),
     }

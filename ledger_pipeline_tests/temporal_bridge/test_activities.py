@@ -139,7 +139,7 @@ def connect(ledger: PostgresLedger, source: GitHubSource, threads: WorkerThreads
         *scopes: Scope, limits: PieceLimits = PIECE_LIMITS, to: PostgresLedger = ledger, now: datetime = NOW
     ) -> Calls:
         spec = spec_of(*(scopes or (scope(NAME),)))
-        activities = LedgerActivities(spec, to, lambda _: nullcontext(source), lambda: now, threads, limits)
+        activities = LedgerActivities(spec, to, lambda *_: nullcontext(source), lambda: now, threads, limits)
         return Calls(activities, ActivityEnvironment())
 
     return connected
@@ -418,7 +418,7 @@ def test_a_page_that_no_payload_can_hold_says_what_to_lower(connect: Connect) ->
 def test_a_cancelled_caller_asks_nothing_more_even_while_a_request_hangs(
     github: Simulator, ledger: PostgresLedger, threads: WorkerThreads
 ) -> None:
-    def opened(stop: StopSignal) -> AbstractContextManager[GitHubSource]:
+    def opened(_: str, stop: StopSignal) -> AbstractContextManager[GitHubSource]:
         return github_source(github.url, page_size=1, stop=stop)
 
     call = Calls(LedgerActivities(spec_of(scope(NAME)), ledger, opened, lambda: NOW, threads), ActivityEnvironment())
@@ -451,7 +451,7 @@ def test_a_cancelled_caller_asks_nothing_more_even_while_a_request_hangs(
 def test_a_cancelled_caller_does_not_wait_for_a_rate_limit_to_pass(
     github: Simulator, ledger: PostgresLedger, threads: WorkerThreads
 ) -> None:
-    def opened(stop: StopSignal) -> AbstractContextManager[GitHubSource]:
+    def opened(_: str, stop: StopSignal) -> AbstractContextManager[GitHubSource]:
         return github_source(github.url, retries=1, max_wait_seconds=60, stop=stop)
 
     call = Calls(LedgerActivities(spec_of(scope(NAME)), ledger, opened, lambda: NOW, threads), ActivityEnvironment())

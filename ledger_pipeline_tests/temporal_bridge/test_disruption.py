@@ -24,8 +24,9 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import ActivityEnvironment
 
+from ledger_pipeline.core.sources import source_kinds
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
-from ledger_pipeline.dagster_contract import WORKFLOW_RUN_ID_TAG, partition_tags
+from ledger_pipeline.dagster_contract import WORKFLOW_RUN_ID_TAG, partition_tags, stream_assets
 from ledger_pipeline.local.dagster_services import dagster_webserver
 from ledger_pipeline.local.embedded_temporal import TemporalServer, embedded_temporal
 from ledger_pipeline.local.processes import free_port
@@ -170,7 +171,9 @@ def attempt(stack: Stack, week: EpochWindow, workflow_run_id: str, *told: dict[s
             heartbeat_details=told,
         )
         with closing(WorkerThreads()) as threads:
-            activities = PartitionActivities(stack.dagster, client, lambda *_: None, threads)
+            activities = PartitionActivities(
+                stack.dagster, client, lambda *_: None, threads, stream_assets(source_kinds())
+            )
             return await run_activity(environment, activities.materialize_partition, payload)
 
     return with_client(stack, run)

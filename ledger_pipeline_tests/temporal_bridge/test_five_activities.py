@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -31,7 +30,7 @@ from ledger_pipeline.local.embedded_temporal import TemporalServer
 from ledger_pipeline.pipeline.pieces import PieceLimits
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
-from ledger_pipeline.sources.github.source import open_github
+from ledger_pipeline.sources.registry import open_source
 from ledger_pipeline.sources.simulator.faults import SecondaryLimit
 from ledger_pipeline.sources.simulator.generated import REPOSITORIES, generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -117,7 +116,7 @@ class Side:
         return LedgerActivities(
             settings.repo_spec(),
             self.ledger,
-            partial(open_github, settings, 25),
+            lambda name, stop: open_source(settings, name, 25, stop),
             lambda: datetime.now(UTC),
             threads,
             limits,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 
-from ledger_pipeline.core.sources import GITHUB, GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB, GITHUB_STREAMS, source_kind
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.sources.github.capabilities import ServerSchema, lacking_fields
@@ -23,7 +23,7 @@ class GitHubSource:
     """
 
     name = GITHUB
-    producer = "ledger-pipeline/github"
+    producer = source_kind(GITHUB).producer
     producer_version = version("ledger-pipeline")
     streams: tuple[str, ...] = GITHUB_STREAMS
 

@@ -27,7 +27,6 @@ from ledger_pipeline.dagster_contract import (
     RETRY_OF_TAG,
     RUN_UNREAD,
     SCOPE_ID_TAG,
-    STREAM_ASSETS,
     TRIGGER_TAG,
     WILL_RETRY_TAG,
     WORKFLOW_URL_TAG,
@@ -75,7 +74,8 @@ _T = TypeVar("_T")
 class PartitionActivities:
     """`materializePartition` and `cancelPartitionRun`, with Dagster's API and Temporal's client injected.
 
-    `workflow_url` gives the page of a workflow run, None where Temporal's UI is not known. Waiting holds no thread.
+    `workflow_url` gives the page of a workflow run, None where Temporal's UI is not known; `stream_assets` are the
+    assets that a collection materializes, by stream. Waiting holds no thread.
     """
 
     def __init__(
@@ -84,8 +84,10 @@ class PartitionActivities:
         temporal: Client,
         workflow_url: Callable[[str, str], str | None],
         threads: WorkerThreads,
+        stream_assets: Mapping[str, tuple[str, str]],
     ) -> None:
         self._dagster = dagster
+        self._stream_assets = stream_assets
         self._temporal = temporal
         self._workflow_url = workflow_url
         self._threads = threads
@@ -152,7 +154,7 @@ class PartitionActivities:
         if beat.attached_to is not None and (run := await self._ask(self._dagster.find_run, beat.attached_to)):
             return run, True
         for run in await self._ask(self._dagster.unfinished_runs):
-            if _materializes_all(run) and covers_partition(run.tags, epoch_key, request.scope_key):
+            if self._materializes_all(run) and covers_partition(run.tags, epoch_key, request.scope_key):
                 return run, True
         return await self._launch(own, tags), False
 
@@ -218,16 +220,16 @@ class PartitionActivities:
             if materialization.partition == key
         }
         status = metadata.get(ACTIVITY_EVENTS_ASSET, {}).get(EPOCH_STATUS)
-        unread = [
-            metadata[asset][RUN_UNREAD] for asset in STREAM_ASSETS.values() if RUN_UNREAD in metadata.get(asset, {})
-        ]
+        collected = {stream: metadata[asset] for stream, asset in self._stream_assets.items() if asset in metadata}
+        # All streams of a source say the same.
+        unread = dict.fromkeys(str(labels[RUN_UNREAD]) for labels in collected.values() if RUN_UNREAD in labels)
         return MaterializeOutput(
             run_id=run.run_id,
             url=self._dagster.run_url(run.run_id),
             attached=attached,
             epoch_status=None if status is None else str(status),
-            streams={stream: _counts(metadata[asset]) for stream, asset in STREAM_ASSETS.items() if asset in metadata},
-            unread=str(unread[0]) if unread else None,
+            streams={stream: _counts(labels) for stream, labels in collected.items()},
+            unread="; ".join(unread) or None,
         )
 
     async def _failure(self, run: DagsterRun) -> ApplicationError:
@@ -241,6 +243,12 @@ class PartitionActivities:
             return ApplicationError(problem, run.run_id, url, type=RUN_LATER, next_retry_delay=delay)
         kind = RUN_FAILED_IN_PASSING if failure.retryable else RUN_FAILED
         return ApplicationError(problem, run.run_id, url, type=kind)
+
+    def _materializes_all(self, run: DagsterRun) -> bool:
+        """Whether the run brings the whole partition into the ledger, not just one of its streams."""
+        if run.assets is None:
+            return run.job_name == COLLECT_EPOCH_JOB
+        return {ACTIVITY_EVENTS_ASSET, *self._stream_assets.values()} <= run.assets
 
     def _deleted(self, run_id: str) -> ApplicationError:
         """Deleting a run is a person's act, as canceling it is: launching it anew would undo what they wanted."""
@@ -274,13 +282,6 @@ def _refuse_shutdown() -> None:
             type="WorkerShutdown",
             next_retry_delay=timedelta(milliseconds=100),
         )
-
-
-def _materializes_all(run: DagsterRun) -> bool:
-    """Whether the run brings the whole partition into the ledger, not just one of its streams."""
-    if run.assets is None:
-        return run.job_name == COLLECT_EPOCH_JOB
-    return {ACTIVITY_EVENTS_ASSET, *STREAM_ASSETS.values()} <= run.assets
 
 
 def _counts(metadata: Mapping[str, int | str]) -> StreamCountsWire:

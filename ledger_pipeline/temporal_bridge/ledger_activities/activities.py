@@ -15,11 +15,11 @@ from typing import Any
 from temporalio import activity
 
 from ledger_pipeline.core.errors import PayloadError
+from ledger_pipeline.core.sources import source_kinds
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.pipeline.pieces import PieceLimits, begin_scan, read_piece
 from ledger_pipeline.pipeline.scan_codec import exact_iso, to_json
 from ledger_pipeline.pipeline.scan_state import ScanState
-from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ActivitySource, ScanPage
 from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -66,15 +66,13 @@ PIECE_LIMITS = PieceLimits(items=1000, size=500_000, largest=1_800_000)
 # How soon a page that is being waited for is given up once the activity is canceled: the server says so to a heartbeat.
 BEAT_SECONDS = 0.5
 
-_PRODUCERS = {GitHubSource.name: GitHubSource.producer}
-
 
 class LedgerActivities:
     """`ensureEpochForWindow`, `loadCursor`, `collectFromSource`, `insertEvents`, `saveCursor` over one ledger.
 
-    `store` is shared by all calls; `open_source` hands out the source, of its own or a shared one, with pages of
-    PAGE_SIZE, that sends nothing more once the signal is told; `now` is the real clock. Whatever a caller sends that is
-    not the contract fails as BAD_PAYLOAD naming the field, never to be retried; a domain error as
+    `store` is shared by all calls; `open_source` hands out the source of a name, of its own or a shared one, with
+    pages of PAGE_SIZE, that sends nothing more once the signal is told; `now` is the real clock. Whatever a caller
+    sends that is not the contract fails as BAD_PAYLOAD naming the field, never to be retried; a domain error as
     `interceptors.application_error` says.
     """
 
@@ -82,7 +80,7 @@ class LedgerActivities:
         self,
         spec: RepoSpec,
         store: PostgresLedger,
-        open_source: Callable[[StopSignal], AbstractContextManager[ActivitySource]],
+        open_source: Callable[[str, StopSignal], AbstractContextManager[ActivitySource]],
         now: Callable[[], datetime],
         threads: WorkerThreads,
         limits: PieceLimits = PIECE_LIMITS,
@@ -186,7 +184,7 @@ class LedgerActivities:
         window = find_window(where.scope, asked.period_start, asked.period_end, now)
         resumed = None if asked.scan is None else scan_to_go_on(where, window, streams, asked.scan, now)
         read_from = window.start if asked.cursor_value is None else utc("cursorValue", asked.cursor_value)
-        with self._open_source(reading.stop) as source:
+        with self._open_source(where.source.source, reading.stop) as source:
             scan = resumed or begin_scan(
                 source, self._store, where.scope, where.source_scope, window, streams, read_from
             )
@@ -213,9 +211,9 @@ class LedgerActivities:
         skipped = [skipped_from_wire(f"skipped[{number}]", item) for number, item in enumerate(asked.skipped)]
         retrieved_at = self._now() if asked.retrieved_at is None else utc("retrievedAt", asked.retrieved_at)
         outcomes: dict[str, AppendOutcome] = {}
-        for source, name in _PRODUCERS.items():
-            of_source = [event for event in events if event.source == source]
-            producer = Producer(name, asked.producer_version)
+        for kind in source_kinds():
+            of_source = [event for event in events if event.source == kind.name]
+            producer = Producer(kind.producer, asked.producer_version)
             outcomes |= self._store.append_events(scope.scope_id, of_source, producer, retrieved_at)
         kept = self._store.record_skipped(scope.scope_id, skipped, retrieved_at)
         became = list(outcomes.values())

@@ -10,6 +10,7 @@ from ledger_pipeline.core.events import (
     parse_instant,
     payload_hash,
 )
+from ledger_pipeline.core.identifiers import why_not_an_account
 from ledger_pipeline.core.sources import find_source_kind, source_kinds, streams_by_name
 from ledger_pipeline.core.storable_text import is_storable
 from ledger_pipeline.temporal_bridge.ledger_activities.wire import (
@@ -34,6 +35,9 @@ def event_to_wire(event: ActivityEvent) -> EventWire:
 def event_from_wire(field: str, event: EventWire) -> ActivityEvent:
     """The event a caller hands back. Raises PayloadError, naming its id, where its facts contradict each other."""
     _check_kind(field, event.id, event)
+    problem = why_not_an_account(event.source, event.platform_user_id)
+    if problem is not None:
+        raise PayloadError(f"{field}.platformUserId", f"{event.id}: {event.platform_user_id!r} {problem}")
     if not is_storable(_values(event)):
         raise PayloadError(field, f"{event.id!a} holds NUL or half a surrogate pair, which no ledger can hold")
     time_key = streams_by_name()[event.stream].hashed_metadata[-1]

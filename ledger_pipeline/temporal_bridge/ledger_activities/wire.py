@@ -51,7 +51,7 @@ class EventWire(Wire):
     source_scope: _Text
     source_object_id: _Text
     event_type: _Text
-    platform_user_id: Annotated[StrictStr, Field(pattern=r"^[1-9][0-9]{0,18}$")]
+    platform_user_id: _Text
     platform_login: _Text
     artifact_url: _Text
     metadata: _JsonObject

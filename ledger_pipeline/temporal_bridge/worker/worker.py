@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -17,8 +17,11 @@ from temporalio.client import Client
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import SettingsError, TemporalUnavailable
 from ledger_pipeline.core.spec import RepoSpec
+from ledger_pipeline.dagster_contract import stream_assets
 from ledger_pipeline.settings import Settings
-from ledger_pipeline.sources.github.source import open_github
+from ledger_pipeline.sources.port import ActivitySource
+from ledger_pipeline.sources.registry import open_source
+from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
 from ledger_pipeline.temporal_bridge.collection.dagster_client import DagsterClient, dagster_client
 from ledger_pipeline.temporal_bridge.collection.materialize import PartitionActivities
@@ -242,10 +245,14 @@ def run_ledger_worker(settings: Settings) -> None:
 def ledger_work(dagster: DagsterClient, parts: WorkerParts) -> Mapping[str, QueueWork]:
     """What a worker does, by task queue."""
     settings, threads = parts.settings, parts.threads
-    ledger = LedgerActivities(
-        parts.spec, parts.ledger, partial(open_github, settings, PAGE_SIZE), lambda: datetime.now(UTC), threads
+
+    def opened(name: str, stop: StopSignal) -> AbstractContextManager[ActivitySource]:
+        return open_source(settings, name, PAGE_SIZE, stop)
+
+    ledger = LedgerActivities(parts.spec, parts.ledger, opened, lambda: datetime.now(UTC), threads)
+    partition = PartitionActivities(
+        dagster, parts.client, partial(workflow_url, settings), threads, stream_assets(parts.spec.source_kinds)
     )
-    partition = PartitionActivities(dagster, parts.client, partial(workflow_url, settings), threads)
     settling = FinalizeActivities(parts.spec, parts.ledger, threads.settling)
     prompt: dict[str, Callable[..., Any]] = {
         FINALIZE_QUEUE: settling.finalize_epoch,

@@ -1,0 +1,233 @@
+"""A second source is a folder and one entry: collected, curated, allocated, signed and verified like the first one."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from ledger_pipeline.core.errors import SpecError
+from ledger_pipeline.core.sources import registered
+from ledger_pipeline.core.windows import EpochWindow, iso_millis
+from ledger_pipeline.pipeline.settle import draft_statement, finalize
+from ledger_pipeline.sources.registry import open_source
+from ledger_pipeline.sources.simulator.world import Closure
+from ledger_pipeline.store.records import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_records import NewBinding
+from ledger_pipeline.temporal_bridge.ledger_activities.activities import LedgerActivities
+from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
+from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.verify import verify
+from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
+from ledger_pipeline_tests.defs.conftest import NOW
+from ledger_pipeline_tests.defs.deployment import QUIET, Deployment, write_repo_spec
+from ledger_pipeline_tests.sources.chat import CHAT, SERVER
+from ledger_pipeline_tests.sources.simulator.worlds import ANA, NAME, issue, merged, world
+from ledger_pipeline_tests.store.settlement import APPROVER
+from ledger_pipeline_tests.temporal import run_activity
+
+WEEK = window("2026-02-02")
+PARTITION = "2026-02-02|default"
+IN_WEEK = instant("2026-02-03T12:00")
+CREDITS = 1000
+
+
+@pytest.fixture(autouse=True)
+def chat() -> Iterator[None]:
+    """The chat is a source of this process; Ada and Grace have written in two of its rooms."""
+    SERVER.now = NOW
+    SERVER.rooms = {
+        "general": [("ada", instant("2026-01-06T09:00")), *[("ada", IN_WEEK)] * 3, ("grace", IN_WEEK)],
+        "random": [("grace", IN_WEEK)],
+    }
+    with registered(CHAT):
+        yield
+
+
+def write_spec(
+    folder: Path, section: str = "{credit_estimate_algo: cogni-v0.0, source_refs: [general, random]}"
+) -> Path:
+    """A repo-spec that collects NAME from GitHub, and two rooms from the chat."""
+    path = write_repo_spec(folder, NAME, approvers=[APPROVER.address], base_issuance_credits=CREDITS)
+    path.write_text(path.read_text().replace("    github:\n", f"    chat: {section}\n    github:\n"))
+    return path
+
+
+@pytest.fixture
+def both(deployment: Deployment) -> Deployment:
+    """A deployment that collects from GitHub and from the chat."""
+    write_spec(deployment.folder)
+    deployment.github.replace_world(world(merged(1, IN_WEEK), issue(3, closures=(Closure(IN_WEEK),))))
+    return deployment
+
+
+def epoch_of(deployment: Deployment, of: EpochWindow = WEEK) -> Epoch:
+    [epoch] = deployment.ledger.epochs(SCOPE_ID, of)
+    return epoch
+
+
+def run_job(deployment: Deployment, job: str) -> dg.ExecuteInProcessResult:
+    tags = {"dagster/asset_partition_range_start": PARTITION, "dagster/asset_partition_range_end": PARTITION}
+    definition = deployment.definitions().resolve_job_def(job)
+    return definition.execute_in_process(run_config=QUIET, instance=deployment.instance, tags=tags)
+
+
+def settle(deployment: Deployment) -> dict[str, int]:
+    """Bind everybody, propose, sign and verify the epoch; the credits that each user gets."""
+    accounts = {
+        ("github", str(ANA.database_id)): "user-ana",
+        ("chat", "ada"): "user-ada",
+        ("chat", "grace"): "user-grace",
+    }
+    deployment.ledger.identities.bind([NewBinding(*account, user) for account, user in accounts.items()])
+    assert run_job(deployment, "allocate_epoch").success
+    epoch, spec = epoch_of(deployment), deployment.settings.repo_spec()
+    assert epoch.status is EpochStatus.REVIEW
+    draft = draft_statement(deployment.ledger, spec.default_scope, epoch)
+    statement = finalize(deployment.ledger, spec, epoch, APPROVER.sign(draft.message)).statement
+    assert run_job(deployment, "state_payouts").success
+    facts = facts_of(deployment.ledger.statements.rows(epoch_of(deployment)))
+    assert verify(facts) == []
+    assert {event.source for event in facts.events} >= {"chat"}
+    return {payout["userId"]: int(payout["amountCredits"]) for payout in statement.payouts}
+
+
+def test_both_sources_are_collected_by_one_run_settled_by_one_signature_and_every_number_verifies(
+    both: Deployment,
+) -> None:
+    assert both.materialize("2026-02-02").success
+    messages = both.metadata(["chat", "messages"], PARTITION)
+    assert (messages["seen"], messages["new"], messages["in_ledger"], messages["window_complete"]) == (5, 5, 5, True)
+    assert both.metadata(["github", "pull_requests"], PARTITION)["new"] == 1
+    events = both.metadata("activity_events", PARTITION)
+    assert {kind: events[kind] for kind in ("pr_merged", "review_submitted", "issue_closed", "message_sent")} == {
+        "pr_merged": 1,
+        "review_submitted": 0,
+        "issue_closed": 1,
+        "message_sent": 5,
+    }
+    # 1000 and 300 milli-units of GitHub's, 20 for each message.
+    assert settle(both) == {"user-ana": 929, "user-ada": 43, "user-grace": 28}
+
+
+def test_what_is_covered_is_not_read_again_and_the_sources_own_counts_agree(both: Deployment) -> None:
+    assert both.materialize("2026-02-02").success
+    assert both.materialize("2026-02-02").success
+    assert both.metadata(["chat", "messages"], PARTITION)["asked"] is False
+    result = run_job(both, "check_counts")
+    counted = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
+    assert sorted(counted) == ["counts_match_chat", "counts_match_github"]
+    assert all(evaluation.passed for evaluation in counted.values())
+    assert counted["counts_match_chat"].metadata["compared"].value == 2
+    SERVER.rooms["random"].append(("grace", IN_WEEK))
+    [chat] = [
+        evaluation
+        for evaluation in run_job(both, "check_counts").get_asset_check_evaluations()
+        if evaluation.check_name == "counts_match_chat"
+    ]
+    assert not chat.passed
+    assert chat.description == "2026-02-02|default random messages: ledger 1, Chat 2"
+
+
+def test_a_backfill_reads_every_source_anew(both: Deployment) -> None:
+    assert both.materialize("2026-02-02").success
+    SERVER.rooms["random"].append(("grace", IN_WEEK))
+    assert run_job(both, "backfill").success
+    messages = both.metadata(["chat", "messages"], PARTITION)
+    assert (messages["asked"], messages["seen"], messages["late"]) == (True, 6, 1)  # the epoch had closed
+
+
+def test_the_catalogue_has_its_assets_only_where_the_repo_spec_collects_from_it(
+    both: Deployment, deployment: Deployment
+) -> None:
+    assert dg.AssetKey(["chat", "messages"]) in both.definitions().resolve_asset_graph().get_all_asset_keys()
+    write_repo_spec(deployment.folder, NAME)
+    graph = deployment.definitions().resolve_asset_graph()
+    assert dg.AssetKey(["chat", "messages"]) not in graph.get_all_asset_keys()
+    assert deployment.settings.repo_spec().default_scope.weights_milli.keys() == {
+        "github:pr_merged",
+        "github:review_submitted",
+        "github:issue_closed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "problem"),
+    [
+        ("{credit_estimate_algo: x, source_refs: [Up]}", ".chat.source_refs[0]", "a room in lower case, as general"),
+        ("{credit_estimate_algo: x, source_refs: [a], streams: [issues]}", ".chat.streams[0]", "one of messages"),
+        ("{credit_estimate_algo: x, source_refs: [a]}", "", "github, chat have different credit_estimate_algo"),
+        ("{source_refs: [a]}", ".chat.credit_estimate_algo", "is missing"),
+    ],
+)
+def test_its_section_of_the_repo_spec_is_held_to_its_own_rules(
+    deployment: Deployment, section: str, key: str, problem: str
+) -> None:
+    write_spec(deployment.folder, section)
+    with pytest.raises(SpecError) as refused:
+        deployment.settings.repo_spec()
+    assert refused.value.key == f"activity_ledger.activity_sources{key}"
+    assert problem in refused.value.problem
+
+
+def test_a_repo_spec_without_any_source_is_refused_naming_those_there_are(deployment: Deployment) -> None:
+    path = write_spec(deployment.folder)
+    lines = path.read_text().splitlines()
+    first = lines.index("  activity_sources:")
+    last = next(number for number, line in enumerate(lines) if line.startswith("  approvers"))
+    path.write_text("\n".join([*lines[:first], "  activity_sources: {}", *lines[last:]]))
+    with pytest.raises(SpecError, match=r"activity_sources.*at least one of github, chat"):
+        deployment.settings.repo_spec()
+
+
+# In pieces, by another system's workflow.
+
+
+def test_it_is_collected_in_pieces_as_by_a_run_and_settled_the_same(both: Deployment) -> None:
+    settings, environment = both.settings.read(), ActivityEnvironment()
+    with closing(WorkerThreads()) as threads:
+        activities = LedgerActivities(
+            settings.repo_spec(),
+            both.ledger,
+            lambda name, stop: open_source(settings, name, 2, stop),
+            lambda: NOW,
+            threads,
+        )
+        by_name = {_name(activity): activity for activity in activities.activities}
+
+        def call(name: str, argument: dict[str, Any]) -> Any:
+            answer = asyncio.run(run_activity(environment, by_name[name], json.loads(json.dumps(argument))))
+            return json.loads(json.dumps(answer))
+
+        period = {"periodStart": iso_millis(WEEK.start), "periodEnd": iso_millis(WEEK.end)}
+        call("ensureEpochForWindow", period)
+        for room in ("general", "random"):
+            place = {"source": "chat", "sourceRef": room}
+            answer = call("collectFromSource", {**place, "streams": ["messages"], **period})
+            while True:
+                inserted = {"events": answer["events"], "producerVersion": answer["producerVersion"]}
+                call("insertEvents", inserted)
+                if answer["complete"]:
+                    break
+                again = {**place, "streams": ["messages"], **period, "scan": answer["scan"]}
+                answer = call("collectFromSource", again)
+            saved = {"cursorValue": answer["nextCursorValue"], "scan": answer["scan"]}
+            call("saveCursor", {**place, "stream": "messages", **saved})
+    stored = list(both.ledger.events(SCOPE_ID, WEEK))
+    assert sorted(event.id for event in stored) == [
+        *(f"chat:message:general:{number}" for number in (1, 2, 3, 4)),
+        "chat:message:random:0",
+    ]
+    # The run finds the chat covered, and reads GitHub alone.
+    assert both.materialize("2026-02-02").success
+    assert both.metadata(["chat", "messages"], PARTITION)["asked"] is False
+    assert settle(both) == {"user-ana": 929, "user-ada": 43, "user-grace": 28}
+
+
+def _name(activity: Any) -> str:
+    return str(activity.__temporal_activity_definition.name)

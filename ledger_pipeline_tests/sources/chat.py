@@ -1,0 +1,88 @@
+"""A second source, as its author writes one: rooms of a chat, whose messages count for who wrote them."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ledger_pipeline.core.events import ActivityEvent, activity_event
+from ledger_pipeline.core.sources import SourceKind, StreamKind
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.settings import Settings
+from ledger_pipeline.sources.port import Head, Heads, RequestUsage, ScanPage, ScanRequest
+from ledger_pipeline.sources.stopping import StopSignal
+
+CHAT = SourceKind(
+    name="chat",
+    title="Chat",
+    streams=(StreamKind("messages", "message_sent", ("sentAt",), 20, "message", "A row is a message of a room."),),
+    source_ref=re.compile("[a-z]+"),
+    source_ref_form="a room in lower case, as general",
+    has_numeric_accounts=False,
+    producer="tests/chat",
+    opened_by="ledger_pipeline_tests.sources.chat:open_chat",
+)
+
+
+@dataclass
+class Chat:
+    """What the chat holds: of each room who wrote and when, in the order of the messages; and its clock."""
+
+    now: datetime
+    rooms: dict[str, list[tuple[str, datetime]]]
+
+
+SERVER = Chat(datetime(2026, 1, 1, tzinfo=UTC), {})
+
+
+class ChatSource:
+    """Reads SERVER, at most `page_size` messages a page."""
+
+    name, producer, producer_version, streams = CHAT.name, CHAT.producer, "1", CHAT.stream_names
+
+    def __init__(self, page_size: int) -> None:
+        self.page_size = page_size
+
+    def heads(self, source_scopes: Sequence[str]) -> Heads:
+        newest = {room: max(at for _, at in SERVER.rooms[room]) for room in source_scopes if room in SERVER.rooms}
+        return Heads({room: Head({"messages": at}, {}) for room, at in newest.items()}, SERVER.now, _usage())
+
+    def scan(self, request: ScanRequest) -> Iterator[ScanPage]:
+        room, floor = request.source_scope, request.floors["messages"]
+        sent = [_event(room, n, *written) for n, written in enumerate(SERVER.rooms[room]) if written[1] >= floor]
+        sent.reverse()
+        begin = 0 if request.position is None else int(str(request.position["read"]))
+        for read in range(begin, max(len(sent), 1), self.page_size):
+            page, end = tuple(sent[read : read + self.page_size]), read + self.page_size
+            position = {"read": end} if end < len(sent) else None
+            yield ScanPage(room, page, (), SERVER.now, SERVER.now, {}, None, _usage(), position)
+
+    def count_events(
+        self, source_scope: str, windows: Sequence[EpochWindow]
+    ) -> Mapping[EpochWindow, Mapping[str, int]]:
+        sent = [at for _, at in SERVER.rooms[source_scope]]
+        return {window: {"messages": sum(at in window for at in sent)} for window in windows}
+
+
+def _event(room: str, number: int, author: str, at: datetime) -> ActivityEvent:
+    return activity_event(
+        event_id=f"chat:message:{room}:{number}",
+        event_type="message_sent",
+        source_scope=room,
+        user_id=author,
+        login=author,
+        object_id=f"{room} {number}",
+        url=f"https://chat.example/{room}/{number}",
+        metadata={"sentAt": at.isoformat()},
+    )
+
+
+def _usage() -> RequestUsage:
+    return RequestUsage(requests=1, points=0, points_left=None)
+
+
+@contextmanager
+def open_chat(settings: Settings, page_size: int | None = None, stop: StopSignal | None = None) -> Iterator[ChatSource]:
+    """The chat; a real one would read its address and its token from `settings`."""
+    yield ChatSource(page_size or 100)
