@@ -227,7 +227,7 @@ def tree(folder: Path, file: str, text: str) -> Path:
         "settings_variables.py": "import os\nHOME = os.environ\n",
         "store/records.py": "from ledger_pipeline.core.windows import at\n",
         "pipeline/collect.py": "from ledger_pipeline.store import records\nfrom ledger_pipeline.sources import port\n",
-        "defs/assets.py": "import dagster as dg\nfrom ledger_pipeline.defs import failures\n",
+        "defs/assets.py": "import dagster as dg\nfrom ledger_pipeline.defs import step_failures\n",
         "temporal_bridge/worker.py": "import temporalio.client\n",
         "local/environment.py": "import os\nos.environ.clear()\n",
     }

@@ -21,7 +21,7 @@ from ledger_pipeline.cli.events import COLUMNS
 from ledger_pipeline.core.windows import EpochCalendar
 from ledger_pipeline.local.demo_statement import SignedEpoch
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
-from ledger_pipeline.sources.simulator.faults import Failure, HeavyItem
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, HeavyItem
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline_tests.builders import SCOPE_ID, instant
@@ -154,7 +154,7 @@ def test_commands_run_from_any_folder_below_the_repo_spec(
 def test_a_failing_source_is_exit_1_and_one_line_naming_it(
     command: Command, environment: dict[str, str], github: Simulator
 ) -> None:
-    github.faults.for_repository(NAME, Failure.NOT_FOUND)
+    github.faults.for_repository(NAME, FailedAnswer.NOT_FOUND)
     ran = command("collect", "--epoch", "2026-02-16", **environment)
     assert ran.code == 1
     assert re.search(rf"^error: Dagster run \S+ failed: github {NAME}: no such repository.*$", ran.err, re.MULTILINE)

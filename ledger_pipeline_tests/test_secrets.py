@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import NullPool, inspect, make_url, text
 
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
-from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.faults import FailedAnswer
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline_tests.builders import instant
@@ -35,9 +35,11 @@ def everything_in(url: str) -> Iterator[str]:
                 yield f"{table}: {row}"
 
 
-@pytest.mark.parametrize("failure", [None, Failure.BLOCKED, Failure.BAD_CREDENTIALS, Failure.MAINTENANCE], ids=str)
+@pytest.mark.parametrize(
+    "failure", [None, FailedAnswer.BLOCKED, FailedAnswer.BAD_CREDENTIALS, FailedAnswer.MAINTENANCE], ids=str
+)
 def test_no_secret_is_in_anything_that_is_written(
-    command: Command, ledger_url: str, postgres_server: str, tmp_path: Path, failure: Failure | None
+    command: Command, ledger_url: str, postgres_server: str, tmp_path: Path, failure: FailedAnswer | None
 ) -> None:
     home = tmp_path / "home"
     with Simulator(world(merged(1, NOW)), as_of=NOW) as github, fresh_database(postgres_server) as dagster_url:

@@ -13,7 +13,6 @@ from ledger_pipeline.defs.elsewhere import (
     refuse_never_read,
     tell_state,
 )
-from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.ingestion import FRESHNESS, GROUP, OWNERS
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.partition_checks import (
@@ -25,6 +24,7 @@ from ledger_pipeline.defs.partition_checks import (
 from ledger_pipeline.defs.partition_metadata import add_partition_metadata
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
+from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.pipeline.completeness import Completeness, window_completeness
 from ledger_pipeline.pipeline.epochs import close_due_epochs
 from ledger_pipeline.store.records import UnsettledRejections

@@ -11,11 +11,11 @@ from ledger_pipeline.core.sources import SourceKind
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
-from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partition_checks import check_outputs
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource, SourcesResource
+from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.sources.port import ActivitySource
 from ledger_pipeline.store.records import WindowReceipt
 

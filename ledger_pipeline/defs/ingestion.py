@@ -20,7 +20,6 @@ from ledger_pipeline.defs.elsewhere import (
     tell_of_other_epochs,
     tell_of_what_was_read,
 )
-from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import stream_key
 from ledger_pipeline.defs.metadata import Metadata, added_to_other_epochs, stream_metadata
 from ledger_pipeline.defs.partition_checks import (
@@ -33,6 +32,7 @@ from ledger_pipeline.defs.progress import ProgressListener
 from ledger_pipeline.defs.receipts import receipts_by_partition
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource, SourcesResource
 from ledger_pipeline.defs.retries import remember_retry
+from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE
 from ledger_pipeline.pipeline.report import CollectReport

@@ -19,7 +19,6 @@ from ledger_pipeline.core.windows import span
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs import tables
 from ledger_pipeline.defs.charts import picture, windows_to_draw
-from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.keys import (
     ACTIVITY_CURATION,
     ACTIVITY_EVENTS,
@@ -31,6 +30,7 @@ from ledger_pipeline.defs.metadata import Metadata, run_trigger
 from ledger_pipeline.defs.partition_metadata import add_partition_metadata
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
+from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, curate, fill_pool
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import units_text

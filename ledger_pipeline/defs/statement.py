@@ -11,13 +11,13 @@ from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs import tables
 from ledger_pipeline.defs.charts import picture
-from ledger_pipeline.defs.failures import Failed, domain_failures
 from ledger_pipeline.defs.keys import EPOCH, PAYOUT_STATEMENT
 from ledger_pipeline.defs.metadata import Metadata, run_trigger
 from ledger_pipeline.defs.partition_checks import check_outputs, evaluation, latest_materializations
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
+from ledger_pipeline.defs.step_failures import Failed, domain_failures
 from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.statement_records import Statement

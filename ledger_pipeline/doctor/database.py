@@ -6,7 +6,7 @@ from ledger_pipeline.doctor.findings import Finding, State, answer_of, failed, f
 from ledger_pipeline.pipeline.unread import WHAT_TO_DO, known_unread, unread_summary
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store import migrations
-from ledger_pipeline.store.inspection import DatabaseFacts, look_at, rights_of
+from ledger_pipeline.store.database_condition import DatabaseFacts, look_at, rights_of
 from ledger_pipeline.store.postgres import open_ledger
 from ledger_pipeline.store.records import StoredUnread
 from ledger_pipeline.store.roles import WRITER

@@ -8,7 +8,7 @@ from ledger_pipeline.doctor.findings import Finding, State, answer_of, failed, f
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.settings_credentials import GitHubApp
 from ledger_pipeline.sources.github.capabilities import needed
-from ledger_pipeline.sources.github.inspection import TIMEOUT_SECONDS, CredentialReport, inspect_credentials
+from ledger_pipeline.sources.github.credential_reports import TIMEOUT_SECONDS, CredentialReport, inspect_credentials
 from ledger_pipeline.sources.github.source import open_github
 
 BUDGET = "budget"

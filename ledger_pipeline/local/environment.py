@@ -35,7 +35,7 @@ storage:
       postgres_url:
         env: DAGSTER_POSTGRES_URL
 run_coordinator:
-  module: ledger_pipeline.defs.pools
+  module: ledger_pipeline.defs.concurrency
   class: ScopedRunQueue  # Dagster's own queue, and a tag with the scope on every run
   config:
     dequeue_interval_seconds: 1  # the default of 5 is most of the time that a covered epoch's run takes

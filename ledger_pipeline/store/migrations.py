@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Engine, NullPool, text
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import LedgerNotMigrated, StoreError
+from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import describe, make_engine
-from ledger_pipeline.store.failures import translated
 
 if TYPE_CHECKING:
     from alembic.config import Config

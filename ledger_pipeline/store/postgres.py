@@ -22,9 +22,9 @@ from ledger_pipeline.store.allocations import Allocations
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.curation import Curation
 from ledger_pipeline.store.cursors import finished_scans, scan_of, store_scans, stored_cursors
+from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.digests import bounds, streamed, window_digests
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.failures import translated
 from ledger_pipeline.store.identities import Identities
 from ledger_pipeline.store.overlap import epoch_overlap
 from ledger_pipeline.store.pool import Pool, add_component

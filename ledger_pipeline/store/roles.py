@@ -11,8 +11,8 @@ from psycopg import sql
 from sqlalchemy import URL, Connection, NullPool, make_url, text
 
 from ledger_pipeline.core.errors import ConfigurationError, StoreError
+from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import describe, make_engine
-from ledger_pipeline.store.failures import translated
 
 WRITER = "ledger_writer"
 READER = "ledger_reader"

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
-from ledger_pipeline.store.failures import translated
+from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.records import Epoch
 
 

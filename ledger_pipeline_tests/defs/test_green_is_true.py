@@ -15,7 +15,7 @@ from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHI
 from ledger_pipeline.defs.settlement_sensors import proposals
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
-from ledger_pipeline.sources.simulator.faults import Failure, Forbidden
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, Forbidden
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, window
@@ -50,7 +50,7 @@ def test_a_week_of_which_one_repository_was_never_read_is_refused_by_its_name(de
     other = "cogni-dao/website"
     write_repo_spec(deployment.folder, NAME, other)
     deployment.github.replace_world(World((repository(), repository(name=other, database_id=2))))
-    deployment.github.faults.for_repository(other, Failure.NOT_FOUND)
+    deployment.github.faults.for_repository(other, FailedAnswer.NOT_FOUND)
     assert not deployment.materialize(LAST).success
     assert f"{other} pull_requests not read" in problem(
         deployment.materialize_asset("activity_events", f"{LAST}|default")
@@ -77,7 +77,7 @@ def test_a_week_that_was_read_before_and_is_refused_now_is_green_only_where_it_w
     assert deployment.materialize(BETWEEN, LAST).success
     deployment.instance.wipe_assets([dg.AssetKey(PULL_REQUESTS)])
     deployment.set_clock(window(RUNNING).start + HOUR)
-    deployment.github.faults.for_repository(NAME, Failure.NOT_FOUND)
+    deployment.github.faults.for_repository(NAME, FailedAnswer.NOT_FOUND)
     assert not deployment.materialize(BETWEEN, LAST).success
     assert deployment.materialized(PULL_REQUESTS) == squares(BETWEEN)
 
@@ -91,7 +91,7 @@ def test_a_week_is_not_green_by_an_interrupted_scan_that_went_on_and_came_no_fur
     before = [merged(number, sunday - number * HOUR) for number in range(1, 13)]
     deployment.github.replace_world(world(*before))
     asked_before = len(deployment.github.requests)
-    deployment.github.faults.when(lambda asked: asked.number > asked_before + 4, Failure.MAINTENANCE)
+    deployment.github.faults.when(lambda asked: asked.number > asked_before + 4, FailedAnswer.MAINTENANCE)
     assert not deployment.materialize(LAST).success
     deployment.github.faults.clear()
     deployment.github.replace_world(world(*before, merged(99, sunday + HOUR / 2)))

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from ledger_pipeline.core.hashing import event_set_hash
 from ledger_pipeline.defs.keys import stream_key
 from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ
-from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.faults import FailedAnswer
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, window
@@ -93,7 +93,7 @@ def test_one_stream_can_be_materialized_alone(deployment: Deployment) -> None:
 
 
 def test_a_failing_repository_fails_the_run_saying_why_and_materializes_nothing(deployment: Deployment) -> None:
-    deployment.github.faults.for_repository(NAME, Failure.NOT_FOUND)
+    deployment.github.faults.for_repository(NAME, FailedAnswer.NOT_FOUND)
     result = deployment.materialize("2026-02-16")
     assert not result.success
     [failed] = result.filter_events(lambda event: event.is_step_failure)
@@ -105,7 +105,7 @@ def test_a_failing_repository_fails_the_run_saying_why_and_materializes_nothing(
 
 
 def test_a_passing_outage_fails_the_run_as_worth_retrying(deployment: Deployment) -> None:
-    deployment.github.faults.for_repository(NAME, Failure.MAINTENANCE)
+    deployment.github.faults.for_repository(NAME, FailedAnswer.MAINTENANCE)
     [failed] = deployment.materialize("2026-02-16").filter_events(lambda event: event.is_step_failure)
     assert failed.step_failure_data.user_failure_data is not None
     assert failed.step_failure_data.user_failure_data.metadata["retryable"].value is True
@@ -205,7 +205,7 @@ def test_a_run_over_two_scopes_gives_every_partition_its_own_numbers(two_scopes:
 def test_a_missing_repository_of_one_scope_is_red_on_its_partitions_and_the_other_scope_is_stored(
     two_scopes: Deployment, missing: str, other: UUID, red: str
 ) -> None:
-    two_scopes.github.faults.for_repository(missing, Failure.NOT_FOUND)
+    two_scopes.github.faults.for_repository(missing, FailedAnswer.NOT_FOUND)
     result = two_scopes.materialize("2026-02-09", "2026-02-16", last_scope="website")
     [failed] = result.filter_events(lambda event: event.is_step_failure)
     assert failed.step_failure_data.user_failure_data is not None

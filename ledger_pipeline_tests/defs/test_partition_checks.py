@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
 from ledger_pipeline.pipeline.unread import WHAT_TO_DO
-from ledger_pipeline.sources.simulator.faults import Failure, HeavyItem
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, HeavyItem
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
@@ -105,7 +105,7 @@ def test_an_issue_closed_again_is_a_conflict_on_the_partition_of_its_second_clos
 def test_a_failing_repository_turns_every_partition_of_the_run_red_until_a_run_reads_it(deployment: Deployment) -> None:
     # Before the grace has passed, after which any run reads the older epoch to its end, and turns it green.
     deployment.set_clock(window("2026-02-16").start + HOUR)
-    deployment.github.faults.for_repository(NAME, Failure.NOT_FOUND)
+    deployment.github.faults.for_repository(NAME, FailedAnswer.NOT_FOUND)
     assert not deployment.materialize("2026-02-09", "2026-02-16").success
     found = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-09")
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
@@ -144,7 +144,7 @@ def test_an_item_that_cannot_be_read_is_red_by_name_and_turns_green_by_itself_on
 
 def test_a_failure_also_shows_on_a_partition_that_was_green(deployment: Deployment) -> None:
     assert deployment.materialize("2026-02-16").success
-    deployment.github.faults.for_repository(NAME, Failure.MAINTENANCE)
+    deployment.github.faults.for_repository(NAME, FailedAnswer.MAINTENANCE)
     assert not deployment.materialize("2026-02-16").success
     assert statuses(deployment, EVERY_SOURCE_SCOPE_READ) == {"2026-02-16": RED}
 
@@ -155,7 +155,7 @@ def test_a_window_that_is_over_is_red_while_one_repository_is_not_read_to_its_en
     deployment.github.replace_world(World((repository(), repository(name=other, database_id=2))))
     assert deployment.materialize("2026-02-16").success
     deployment.set_clock(window("2026-02-16").end + HOUR)
-    deployment.github.faults.for_repository(other, Failure.NOT_FOUND)
+    deployment.github.faults.for_repository(other, FailedAnswer.NOT_FOUND)
     assert not deployment.materialize("2026-02-16").success
     assert deployment.materialize("2026-02-16", selection=[ACTIVITY_EVENTS]).success
     found = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-16")

@@ -10,8 +10,8 @@ from markdown_it import MarkdownIt
 from ledger_pipeline.core.errors import CollectionFailed, SourceRefused
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.defs import plain_metadata as plain
-from ledger_pipeline.defs.failures import domain_failures
 from ledger_pipeline.defs.partition_checks import source_scopes_failed
+from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline_tests.builders import REPO, scope, window
 from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec
 from ledger_pipeline_tests.defs.test_settlement import run_job

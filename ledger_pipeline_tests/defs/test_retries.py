@@ -14,7 +14,7 @@ from ledger_pipeline.dagster_contract import (
     WORKFLOW_RUN_ID_TAG,
 )
 from ledger_pipeline.defs.sensors import passed_limits
-from ledger_pipeline.sources.simulator.faults import Failure, SecondaryLimit
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, SecondaryLimit
 from ledger_pipeline_tests.defs.conftest import NOW
 from ledger_pipeline_tests.defs.deployment import Deployment
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, merged, world
@@ -103,7 +103,7 @@ def test_what_a_workflow_launched_is_left_to_it(limited: Deployment) -> None:
 
 def test_an_outage_that_names_no_time_is_not_asked_for(limited: Deployment) -> None:
     limited.github.faults.clear()
-    limited.github.faults.for_repository(NAME, Failure.NOT_FOUND)
+    limited.github.faults.for_repository(NAME, FailedAnswer.NOT_FOUND)
     assert RETRY_AT_TAG not in collect(limited).tags
 
 

@@ -15,7 +15,7 @@ from ledger_pipeline.defs.run_log import LOGGER
 from ledger_pipeline.defs.sensors import closed_epochs, log_failed_runs, log_succeeded_runs
 from ledger_pipeline.logs import FIELDS, JsonFormatter
 from ledger_pipeline.pipeline.coverage import shown_whole_at
-from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.faults import FailedAnswer
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import SCOPE_ID, window
 from ledger_pipeline_tests.defs.deployment import Deployment
@@ -167,7 +167,7 @@ def failed(deployment: Deployment, result: dg.ExecuteInProcessResult) -> dg.RunF
 def test_a_run_that_failed_is_one_line_with_what_its_first_failing_step_said(
     deployment: Deployment, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deployment.github.faults.for_repository(NAME, Failure.NOT_FOUND)
+    deployment.github.faults.for_repository(NAME, FailedAnswer.NOT_FOUND)
     result = deployment.materialize("2026-02-16")
     line = logged(log_failed_runs, failed(deployment, result), caplog)
     assert (line["level"], line["message"], line["step"]) == ("ERROR", "run failed", "github_activity")

@@ -21,7 +21,7 @@ from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.repo_spec import load_repo_spec
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
-from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.faults import FailedAnswer
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
@@ -178,7 +178,7 @@ def launch_running_epoch(page: Page, url: str) -> None:
 
 
 def break_a_repository_and_see_it_red(page: Page, url: str, github: Simulator) -> None:
-    github.faults.for_repository("cogni-dao/website", Failure.NOT_FOUND)
+    github.faults.for_repository("cogni-dao/website", FailedAnswer.NOT_FOUND)
     launch_running_epoch(page, url)
     eventually(lambda: failed_runs(url) == 2, deadline_seconds=120)
     page.goto(f"{url}/assets/activity_events?view=checks")

@@ -11,8 +11,8 @@ from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.unread import PULL_REQUEST, ItemKey
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.report import CollectReport
-from ledger_pipeline.sources.github.scan import MOST_IN_A_ROW
-from ledger_pipeline.sources.simulator.faults import BadItem, Damage, Failure, Slow
+from ledger_pipeline.sources.github.repository_scan import MOST_IN_A_ROW
+from ledger_pipeline.sources.simulator.faults import BadItem, Damage, FailedAnswer, Slow
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -27,21 +27,21 @@ MOST_REQUESTS = 20
 MOST_REQUESTS_OF_AN_OUTAGE = 8
 
 # Each way to fail, and what the reason says of it.
-WAYS: dict[Failure | Damage | Slow, str] = {
-    Failure.NO_DATA: "GitHub answered without data",
-    Failure.INTERNAL: "GitHub could not finish the query: We could not serve you",
-    Failure.UNTYPED: "GitHub could not finish the query: We could not serve you",
-    Failure.SERVICE_UNAVAILABLE: "GitHub could not finish the query: We could not serve you",
-    Failure.NULL_CONNECTION: "GitHub could not finish the query: We could not serve you",
-    Failure.NULL_BELOW_A_NODE: "GitHub could not finish the query: We could not serve you",
-    Failure.FORBIDDEN_BELOW_A_NODE: "GitHub could not finish the query: We may not serve you",
-    Failure.MAINTENANCE_FOR_A_WHILE: "GitHub answers 503: no message",
-    Failure.SERVER_ERROR: "GitHub answers 500: no message",
+WAYS: dict[FailedAnswer | Damage | Slow, str] = {
+    FailedAnswer.NO_DATA: "GitHub answered without data",
+    FailedAnswer.INTERNAL: "GitHub could not finish the query: We could not serve you",
+    FailedAnswer.UNTYPED: "GitHub could not finish the query: We could not serve you",
+    FailedAnswer.SERVICE_UNAVAILABLE: "GitHub could not finish the query: We could not serve you",
+    FailedAnswer.NULL_CONNECTION: "GitHub could not finish the query: We could not serve you",
+    FailedAnswer.NULL_BELOW_A_NODE: "GitHub could not finish the query: We could not serve you",
+    FailedAnswer.FORBIDDEN_BELOW_A_NODE: "GitHub could not finish the query: We may not serve you",
+    FailedAnswer.MAINTENANCE_FOR_A_WHILE: "GitHub answers 503: no message",
+    FailedAnswer.SERVER_ERROR: "GitHub answers 500: no message",
     Damage.DROPPED: "no whole answer from {url}: ",
     Damage.CUT_SHORT: "no whole answer from {url}: ",
     Damage.TRUNCATED_JSON: "no whole answer from {url}: the body is no JSON",
     Damage.UNDATED: "an answer without a Date header",
-    Failure.HTML_PAGE: "no whole answer from {url}: the body is no JSON",
+    FailedAnswer.HTML_PAGE: "no whole answer from {url}: the body is no JSON",
     Slow(TIMEOUT_SECONDS + 0.2): "no whole answer from {url}: timed out",
 }
 
@@ -84,9 +84,9 @@ EACH_WAY = [pytest.param(way, 0, marks=pytest.mark.e2e if isinstance(way, Slow) 
 
 
 @pytest.mark.parametrize("bad", [PULL_REQUEST_SEVEN, REVIEW], ids=["pull request", "review"])
-@pytest.mark.parametrize(("way", "retries"), [*EACH_WAY, (Failure.SERVER_ERROR, 2), (Damage.DROPPED, 2)], ids=repr)
+@pytest.mark.parametrize(("way", "retries"), [*EACH_WAY, (FailedAnswer.SERVER_ERROR, 2), (Damage.DROPPED, 2)], ids=repr)
 def test_one_bad_item_holds_up_nothing_and_is_asked_for_again(
-    of_five: Simulator, ledger: PostgresLedger, way: Failure | Damage | Slow, bad: Bad, retries: int
+    of_five: Simulator, ledger: PostgresLedger, way: FailedAnswer | Damage | Slow, bad: Bad, retries: int
 ) -> None:
     of_five.faults.when(lambda _: True, BadItem(7, way, bad.review))
     report = run(of_five, ledger, retries)
@@ -112,7 +112,7 @@ def test_one_bad_item_holds_up_nothing_and_is_asked_for_again(
 
 @pytest.mark.parametrize("way", WAYS, ids=repr)
 def test_an_outage_that_fails_the_same_way_is_no_items_fault(
-    of_five: Simulator, ledger: PostgresLedger, way: Failure | Damage | Slow
+    of_five: Simulator, ledger: PostgresLedger, way: FailedAnswer | Damage | Slow
 ) -> None:
     for began_after in range(1 if isinstance(way, Slow) else 100):
         of_five.faults.clear()
@@ -123,7 +123,7 @@ def test_an_outage_that_fails_the_same_way_is_no_items_fault(
         if not failures:
             assert began_after > 5, "the collection was whole before the outage began"
             break
-        if way is Failure.FORBIDDEN_BELOW_A_NODE:
+        if way is FailedAnswer.FORBIDDEN_BELOW_A_NODE:
             assert "We may not serve you" in failures[0].problem
         else:
             assert isinstance(failures[0], SourceUnavailable)
@@ -138,7 +138,7 @@ def test_an_outage_of_all_but_lists_is_known_as_one_and_the_next_scan_goes_on_be
 ) -> None:
     github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 31))))
     for n in range(1, 26):
-        github.faults.when(lambda _: True, BadItem(n, Failure.SERVER_ERROR))
+        github.faults.when(lambda _: True, BadItem(n, FailedAnswer.SERVER_ERROR))
     for unread in (MOST_IN_A_ROW, 2 * MOST_IN_A_ROW):
         github.clear_requests()
         [failure] = run(github, ledger, retries=0).failures
@@ -151,7 +151,7 @@ def test_an_outage_of_all_but_lists_is_known_as_one_and_the_next_scan_goes_on_be
 
 
 def test_an_outage_that_names_a_time_is_left_alone_until_then(of_five: Simulator, ledger: PostgresLedger) -> None:
-    of_five.faults.when(lambda _: True, Failure.MAINTENANCE_FOR_A_WHILE)
+    of_five.faults.when(lambda _: True, FailedAnswer.MAINTENANCE_FOR_A_WHILE)
     [failure] = run(of_five, ledger, retries=2).failures
     assert isinstance(failure, SourceUnavailable)
     assert failure.retry_after_seconds == 60

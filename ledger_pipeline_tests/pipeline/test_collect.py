@@ -13,7 +13,7 @@ from ledger_pipeline.pipeline.report import ScanOutcome
 from ledger_pipeline.pipeline.scan import ScanProgress
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
-from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.faults import FailedAnswer
 from ledger_pipeline.sources.simulator.generated import generate_world
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, Repository, World
@@ -150,7 +150,7 @@ def test_an_interrupted_scan_is_resumed_where_it_stood_and_then_caught_up(
 ) -> None:
     items = [merged(n, NOW - n * HOUR) for n in range(1, 41)]
     github.replace_world(world(*items))
-    github.faults.when(lambda asked: asked.number > 8, Failure.MAINTENANCE)  # the head, and seven pages of two
+    github.faults.when(lambda asked: asked.number > 8, FailedAnswer.MAINTENANCE)  # the head, and seven pages of two
     [failure] = run(page_size=2, streams=PULL_REQUESTS).failures
     assert isinstance(failure, SourceUnavailable)
     assert len(stored_ids(ledger)) == 14
@@ -171,7 +171,7 @@ def test_an_interrupted_scan_is_resumed_where_it_stood_and_then_caught_up(
 
 def test_a_checkpoint_of_days_ago_is_not_trusted(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
     github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
-    github.faults.when(lambda asked: asked.number > 4, Failure.MAINTENANCE)
+    github.faults.when(lambda asked: asked.number > 4, FailedAnswer.MAINTENANCE)
     run(page_size=2, streams=PULL_REQUESTS)
     github.faults.clear()
     assert ledger.checkpoint(SCOPE_ID, "github", NAME) is not None
@@ -186,7 +186,7 @@ def test_a_checkpoint_behind_which_no_page_is_ever_given_expires_too(
     github: Simulator, ledger: PostgresLedger, run: Collect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
-    github.faults.when(lambda asked: asked.number > 4, Failure.MAINTENANCE)
+    github.faults.when(lambda asked: asked.number > 4, FailedAnswer.MAINTENANCE)
     run(page_size=2, streams=PULL_REQUESTS)
     github.faults.clear()
     scan = GitHubSource.scan
@@ -213,7 +213,7 @@ def test_a_long_scan_that_is_interrupted_each_day_a_little_later_comes_to_its_en
         github.set_clock(NOW + day * timedelta(days=1, minutes=1))
         github.faults.clear()
         github.clear_requests()
-        github.faults.when(lambda asked: asked.number > 5, Failure.MAINTENANCE)
+        github.faults.when(lambda asked: asked.number > 5, FailedAnswer.MAINTENANCE)
         [part] = run(page_size=2, streams=PULL_REQUESTS).source_scopes
         if part.failure is None:
             break
@@ -225,7 +225,7 @@ def test_a_scan_that_asks_for_something_else_does_not_resume(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
     github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
-    github.faults.when(lambda asked: asked.number > 4, Failure.MAINTENANCE)
+    github.faults.when(lambda asked: asked.number > 4, FailedAnswer.MAINTENANCE)
     run(page_size=2, streams=PULL_REQUESTS)
     github.faults.clear()
     report = run([LAST_WEEK, THIS_WEEK], page_size=2, streams=PULL_REQUESTS)
@@ -290,7 +290,7 @@ def test_a_failing_repository_leaves_those_beside_it_whole(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
     github.replace_world(World(repositories(6)))
-    github.faults.for_repository("dao/repo-3", Failure.BLOCKED)
+    github.faults.for_repository("dao/repo-3", FailedAnswer.BLOCKED)
     report = run(of=scope(*(each.name_with_owner for each in repositories(6))), concurrency=3)
     assert [failure.source_scope for failure in report.failures] == ["dao/repo-3"]
     assert len(stored_ids(ledger)) == 5

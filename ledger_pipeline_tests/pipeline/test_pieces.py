@@ -15,7 +15,7 @@ from ledger_pipeline.pipeline.pieces import Piece, PieceLimits, begin_scan, read
 from ledger_pipeline.pipeline.scan_state import ScanState
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage
-from ledger_pipeline.sources.simulator.faults import Failure, HeavyItem
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, HeavyItem
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, World
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -211,7 +211,7 @@ def test_what_fails_behind_a_page_that_was_read_is_for_the_next_piece(
     github: Simulator, source: GitHubSource, ledger: PostgresLedger
 ) -> None:
     scan = begin(source, ledger)
-    github.faults.when(lambda asked: asked.number > 2, Failure.NOT_FOUND)
+    github.faults.when(lambda asked: asked.number > 2, FailedAnswer.NOT_FOUND)
     piece = read_piece(source, scan, EVERYTHING, items)
     assert (piece.scan.pages > 0, piece.scan.is_complete) == (True, False)
     with pytest.raises(SourceRefused):

@@ -4,7 +4,7 @@ import pytest
 
 from ledger_pipeline.core.errors import SourceRefused
 from ledger_pipeline.pipeline.report import CollectReport, ScanOutcome
-from ledger_pipeline.sources.simulator.faults import Failure, Forbidden
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, Forbidden
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -59,7 +59,7 @@ def test_once_it_may_be_read_the_refused_stream_is_collected_whole(
 def test_a_scan_that_was_interrupted_still_ends_with_what_is_refused(
     forbidden: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
-    forbidden.faults.when(lambda asked: asked.number > 3, Failure.MAINTENANCE)  # the head, the refusal, a page
+    forbidden.faults.when(lambda asked: asked.number > 3, FailedAnswer.MAINTENANCE)  # the head, the refusal, a page
     assert run(page_size=1).failures[0].retryable
     forbidden.faults.clear()
     forbidden.faults.for_repository(NAME, Forbidden("issues"))
@@ -76,7 +76,7 @@ def test_a_scan_that_was_interrupted_still_ends_with_what_is_refused(
 def test_a_stream_that_may_be_read_by_the_time_the_scan_goes_on_is_read_whole(
     forbidden: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
-    forbidden.faults.when(lambda asked: asked.number > 3, Failure.MAINTENANCE)
+    forbidden.faults.when(lambda asked: asked.number > 3, FailedAnswer.MAINTENANCE)
     run(page_size=1)
     forbidden.faults.clear()
     assert run(page_size=1).failures == []

@@ -13,7 +13,7 @@ from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, weight_drift
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.epochs import close_due_epochs
-from ledger_pipeline.sources.simulator.faults import After, Failure, NullItem
+from ledger_pipeline.sources.simulator.faults import After, FailedAnswer, NullItem
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, ReviewState, World
 from ledger_pipeline.store.engine import make_engine
@@ -39,7 +39,7 @@ def test_01_the_cursor_moves_only_when_every_page_is_stored(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
     github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 7))))
-    github.faults.when(lambda asked: asked.number > 2, Failure.MAINTENANCE)
+    github.faults.when(lambda asked: asked.number > 2, FailedAnswer.MAINTENANCE)
     [failure] = run(page_size=2, streams=["pull_requests"]).failures
     assert isinstance(failure, SourceUnavailable)
     assert ledger.cursors(SCOPE_ID, "github") == {}
@@ -294,7 +294,7 @@ def test_15_an_item_that_cannot_be_read_blocks_neither_its_repository_nor_anothe
     odd = repository(malformed, merged(5, NOW), name="a/odd", database_id=3)
     github.replace_world(World((null, odd, repository(merged(2, NOW)))))
     github.faults.for_repository("a/null", NullItem(1))
-    github.faults.for_repository("a/down", Failure.MAINTENANCE)
+    github.faults.for_repository("a/down", FailedAnswer.MAINTENANCE)
     report = run(of=scope("a/null", "a/odd", "a/down", NAME))
     assert [failure.source_scope for failure in report.failures] == ["a/down"]
     assert stored_ids(ledger) == ["github:pr:a/null:4", "github:pr:a/odd:5", f"github:pr:{NAME}:2"]

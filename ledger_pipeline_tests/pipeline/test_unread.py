@@ -17,7 +17,7 @@ from ledger_pipeline.pipeline.report import ScanOutcome
 from ledger_pipeline.pipeline.unread import ASKED_AT_ONCE, KnownUnread, exclusion_of, unread_summary
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
-from ledger_pipeline.sources.simulator.faults import Failure, Fault, HeavyItem, NullItem, NullNode, OddField
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, Fault, HeavyItem, NullItem, NullNode, OddField
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -247,7 +247,7 @@ def test_one_met_before_an_interruption_is_looked_for_again_by_the_scan_that_goe
 ) -> None:
     first, second = (issue(n, closures=(Closure(NOW - n * HOUR),)) for n in (5, 6))
     github.replace_world(world(first, second))
-    for request, fault in ((2, NullNode("issues")), (3, NullNode("issues")), (4, Failure.NOT_FOUND)):
+    for request, fault in ((2, NullNode("issues")), (3, NullNode("issues")), (4, FailedAnswer.NOT_FOUND)):
         github.faults.on_request(request, fault)  # after the heads: a page, the light one, the next page
     assert run(page_size=1).failures
     assert known(ledger) == [ItemKey(ISSUE, 0)]

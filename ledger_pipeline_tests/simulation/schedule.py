@@ -12,7 +12,7 @@ from random import Random
 from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.sources.simulator.faults import (
     Damage,
-    Failure,
+    FailedAnswer,
     Fault,
     Forbidden,
     HeavyItem,
@@ -31,7 +31,7 @@ MAX_SKEW_SECONDS = 30
 SLACK = timedelta(seconds=MAX_LAG_SECONDS + 2 * MAX_SKEW_SECONDS + 1)
 
 MOODS: tuple[Fault, ...] = (
-    *Failure,
+    *FailedAnswer,
     *Damage,
     SecondaryLimit(),
     SecondaryLimit(retry_after_seconds=60),

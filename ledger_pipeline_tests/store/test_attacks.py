@@ -14,8 +14,8 @@ from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import StoreUnavailable
 from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.store import schema
+from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.failures import translated
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.store.roles import WRITER, ensure_logins

@@ -25,8 +25,8 @@ from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.next_step import spec_differences
 from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
+from ledger_pipeline.store.database_condition import rights_of
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.inspection import rights_of
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import AppendOutcome, Epoch, EpochStatus
 from ledger_pipeline.store.roles import WRITER, ensure_logins

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.store import migrations
+from ledger_pipeline.store.database_condition import rights_of
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.inspection import rights_of
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import NODE_ID
 from ledger_pipeline_tests.store.settlement import ADA_USER, collected, finalized

@@ -12,8 +12,8 @@ from ledger_pipeline.core.errors import StoreUnavailable
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.bounded_connection import BoundedConnection
+from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.failures import translated
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
 from ledger_pipeline.temporal_bridge.worker.worker import worker_limits

@@ -12,8 +12,8 @@ from ledger_pipeline.core.errors import ConfigurationError, EpochOverlap, StoreE
 from ledger_pipeline.core.events import GITHUB
 from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.store import migrations, schema
+from ledger_pipeline.store.database_condition import rights_of
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.inspection import rights_of
 from ledger_pipeline.store.postgres import EVER, PostgresLedger
 from ledger_pipeline.store.records import EpochStatus, Exclusion
 from ledger_pipeline.store.roles import READER, WRITER, ensure_logins

@@ -23,7 +23,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import partition_tags
 from ledger_pipeline.local.embedded_temporal import embedded_temporal
-from ledger_pipeline.sources.simulator.faults import Failure, Slow
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, Slow
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import SCOPE_ID, pull_request
@@ -119,12 +119,12 @@ async def _bad_payload(stack: Stack, client: Client, week: EpochWindow) -> Handl
 
 
 async def _failed_for_good(stack: Stack, client: Client, week: EpochWindow) -> Handle:
-    stack.github.faults.for_repository(NAME, Failure.NOT_FOUND)
+    stack.github.faults.for_repository(NAME, FailedAnswer.NOT_FOUND)
     return await start(client, stack.payload(week), "failed-for-good")
 
 
 async def _failed_in_passing(stack: Stack, client: Client, week: EpochWindow) -> Handle:
-    stack.github.faults.for_repository(NAME, Failure.MAINTENANCE)
+    stack.github.faults.for_repository(NAME, FailedAnswer.MAINTENANCE)
     return await start(client, stack.payload(week), "failed-in-passing")
 
 

@@ -21,7 +21,7 @@ from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.pipeline.pieces import PieceLimits
 from ledger_pipeline.sources.github.source import GitHubSource
-from ledger_pipeline.sources.simulator.faults import Asked, Failure, HeavyItem, NullNode, SecondaryLimit, Slow
+from ledger_pipeline.sources.simulator.faults import Asked, FailedAnswer, HeavyItem, NullNode, SecondaryLimit, Slow
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, World
 from ledger_pipeline.sources.stopping import StopSignal
@@ -393,17 +393,17 @@ def test_a_caller_can_only_make_it_read_more(call: Calls, ledger: PostgresLedger
 
 
 def test_an_unreachable_github_is_worth_retrying_and_a_blocked_one_is_not(github: Simulator, call: Calls) -> None:
-    github.faults.for_repository(NAME, Failure.MAINTENANCE)
+    github.faults.for_repository(NAME, FailedAnswer.MAINTENANCE)
     with pytest.raises(ApplicationError, match=NAME) as caught:
         call("collectFromSource", COLLECT)
     assert (caught.value.type, caught.value.non_retryable) == ("SourceUnavailable", False)
     github.faults.clear()
-    github.faults.for_repository(NAME, Failure.BLOCKED)
+    github.faults.for_repository(NAME, FailedAnswer.BLOCKED)
     assert call.refusal("collectFromSource", COLLECT).type == "SourceRefused"
 
 
 def test_a_failure_carries_no_cause_that_a_library_wrote(github: Simulator, call: Calls) -> None:
-    github.faults.for_repository(NAME, Failure.BLOCKED)
+    github.faults.for_repository(NAME, FailedAnswer.BLOCKED)
     failure = call.refusal("collectFromSource", COLLECT)
     assert failure.__cause__ is None
     assert failure.__suppress_context__

@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.dagster_contract import TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG, partition_tags
 from ledger_pipeline.local.embedded_temporal import temporal_command
-from ledger_pipeline.sources.simulator.faults import Failure, NullItem, SecondaryLimit, Slow
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, NullItem, SecondaryLimit, Slow
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.temporal_bridge.contract import RUN_CANCELED, RUN_FAILED, RUN_FAILED_IN_PASSING
 from ledger_pipeline_tests.builders import SCOPE_ID
@@ -258,7 +258,7 @@ def test_it_attaches_to_a_run_in_progress_for_the_partition(stack: Stack) -> Non
 @pytest.mark.e2e
 def test_where_the_run_it_attached_to_fails_it_launches_its_own(stack: Stack) -> None:
     week = stack.next_week()
-    stack.github.faults.for_repository(NAME, Failure.NOT_FOUND, times=2)
+    stack.github.faults.for_repository(NAME, FailedAnswer.NOT_FOUND, times=2)
     launched = stack.dagster.launch(partition_tags(week.key, "default"))
     result = collect(stack, week)
     assert result["attached"] is False
@@ -276,7 +276,7 @@ def test_a_run_of_another_partition_is_not_attached_to(stack: Stack) -> None:
 @pytest.mark.e2e
 def test_a_run_that_fails_for_good_fails_the_workflow_with_its_message_and_link(stack: Stack) -> None:
     week = stack.next_week()
-    stack.github.faults.for_repository(NAME, Failure.NOT_FOUND)
+    stack.github.faults.for_repository(NAME, FailedAnswer.NOT_FOUND)
     failure = failure_of(stack, week, retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=1)))
     [run] = stack.runs_of(week)
     assert (failure.type, failure.non_retryable) == (RUN_FAILED, True)
@@ -288,7 +288,7 @@ def test_a_run_that_fails_for_good_fails_the_workflow_with_its_message_and_link(
 @pytest.mark.e2e
 def test_a_run_that_fails_in_passing_fails_the_workflow_as_worth_retrying(stack: Stack) -> None:
     week = stack.next_week()
-    stack.github.faults.for_repository(NAME, Failure.MAINTENANCE)
+    stack.github.faults.for_repository(NAME, FailedAnswer.MAINTENANCE)
     failure = failure_of(stack, week, retry_policy=ONCE)
     [run] = stack.runs_of(week)
     assert (failure.type, failure.non_retryable) == (RUN_FAILED_IN_PASSING, False)

@@ -13,7 +13,7 @@ from temporalio.client import Client, ScheduleBackfill, ScheduleOverlapPolicy
 
 from ledger_pipeline.core.windows import iso_millis
 from ledger_pipeline.local.embedded_temporal import temporal_command
-from ledger_pipeline.sources.simulator.faults import Failure, Slow
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, Slow
 from ledger_pipeline_tests.builders import SCOPE_ID
 from ledger_pipeline_tests.command_line import Command
 from ledger_pipeline_tests.sources.simulator.worlds import NAME
@@ -88,7 +88,7 @@ def test_a_failed_collection_is_exit_1_and_says_why(
     stack: Stack, command: Command, environment: dict[str, str]
 ) -> None:
     week = stack.next_week()
-    stack.github.faults.for_repository(NAME, Failure.NOT_FOUND)
+    stack.github.faults.for_repository(NAME, FailedAnswer.NOT_FOUND)
     ran = command("trigger", "--as-of", week.key, "--wait", **environment)
     assert ran.code == 1
     assert re.search(

@@ -13,8 +13,8 @@ from github.InstallationAuthorization import InstallationAuthorization
 
 from ledger_pipeline.core.known_secrets import keep_secret
 from ledger_pipeline.sources.github.bounded_http import bind
-from ledger_pipeline.sources.github.credentials import Connection, Credential
-from ledger_pipeline.sources.github.failures import Failure
+from ledger_pipeline.sources.github.credentials import Credential, Endpoint
+from ledger_pipeline.sources.github.failed_tries import FailedTry
 from ledger_pipeline.sources.github.patience import Patience, refused
 from ledger_pipeline.sources.github.redaction import keep_tokens_out_of_logs
 
@@ -32,13 +32,13 @@ class AppInstallations:
         app_id: str,
         private_key: str,
         installation_id: int | None,
-        connection: Connection,
+        endpoint: Endpoint,
         patience: Patience,
         reserve: int,
     ) -> None:
         self.advice = f"check GITHUB_APP_ID ({app_id}) and its private key"
-        self._app = _App(Auth.AppAuth(app_id, private_key), connection, patience)
-        self._connection = connection
+        self._app = _App(Auth.AppAuth(app_id, private_key), endpoint, patience)
+        self._endpoint = endpoint
         self._reserve = reserve
         self._given = None if installation_id is None else self._installation(installation_id)
         self._by_owner: dict[str, _InstallationCredential] = {}
@@ -67,18 +67,18 @@ class AppInstallations:
         self._app.close()
 
     def _installation(self, installation_id: int) -> "_InstallationCredential":
-        return _InstallationCredential(self._app, installation_id, self._connection, self._reserve)
+        return _InstallationCredential(self._app, installation_id, self._endpoint, self._reserve)
 
 
 class _App:
     """Asks GitHub as the App itself, one thread at a time."""
 
-    def __init__(self, auth: Auth.AppAuth, connection: Connection, patience: Patience) -> None:
+    def __init__(self, auth: Auth.AppAuth, endpoint: Endpoint, patience: Patience) -> None:
         self.auth = auth
-        self._api_url = connection.api_url
+        self._api_url = endpoint.api_url
         self._patience = patience
-        self._stop = connection.stop
-        self._integration = GithubIntegration(**connection.requester(auth).kwargs)
+        self._stop = endpoint.stop
+        self._integration = GithubIntegration(**endpoint.requester(auth).kwargs)
         bind(self._integration.requester)
         self._lock = RLock()
         keep_tokens_out_of_logs()
@@ -87,7 +87,7 @@ class _App:
         """What the request answers. Raises SourceUnavailable, or SourceRefused when the App is the reason."""
         self._stop.check()
         answer = self._patience.ask(source_scope, self._api_url, request)
-        if isinstance(answer, Failure):
+        if isinstance(answer, FailedTry):
             raise refused(source_scope, f"GitHub App {self.auth.app_id}: {answer.problem}")
         return answer
 
@@ -169,12 +169,12 @@ class _InstallationAuth(Auth.AppInstallationAuth):
 class _InstallationCredential(Credential):
     """An installation; its token comes and goes, its budget stays."""
 
-    def __init__(self, app: _App, installation_id: int, connection: Connection, reserve: int) -> None:
+    def __init__(self, app: _App, installation_id: int, endpoint: Endpoint, reserve: int) -> None:
         self._app = app
         self._installation_id = installation_id
         self._is_proven = True
         self._installation_auth = _InstallationAuth(app, installation_id)
-        super().__init__(f"installation {installation_id}", connection, self._installation_auth, reserve)
+        super().__init__(f"installation {installation_id}", endpoint, self._installation_auth, reserve)
 
     def prepare(self, source_scope: str) -> None:
         """Have a token that is not about to expire."""

@@ -18,7 +18,7 @@ from ledger_pipeline.sources.github.client import (
     no_error,
 )
 from ledger_pipeline.sources.github.envelope import GraphQLError
-from ledger_pipeline.sources.github.failures import is_limit, quoted
+from ledger_pipeline.sources.github.failed_tries import is_limit, quoted
 from ledger_pipeline.sources.github.meter import Meter
 from ledger_pipeline.sources.github.payloads import RepositoryAnswer, UnusablePayload, read
 from ledger_pipeline.sources.github.queries import NAME

@@ -21,10 +21,10 @@ from ledger_pipeline.settings_variables import CLOCK_TOLERANCE_SECONDS
 from ledger_pipeline.sources.github.app import AppInstallations
 from ledger_pipeline.sources.github.budget import Budget
 from ledger_pipeline.sources.github.clock import Clock
-from ledger_pipeline.sources.github.credentials import Connection, Credential, Credentials, TokenPool
+from ledger_pipeline.sources.github.credentials import Credential, Credentials, Endpoint, TokenCredentials
 from ledger_pipeline.sources.github.envelope import Envelope, GraphQLError, UnreadableBody, read_envelope, read_json
-from ledger_pipeline.sources.github.failures import (
-    Failure,
+from ledger_pipeline.sources.github.failed_tries import (
+    FailedTry,
     Kind,
     of_status,
     understood,
@@ -116,16 +116,16 @@ class GitHubClient:
         stop = stop or StopSignal()
         self._clock = Clock(clock_tolerance_seconds, now)
         self._patience = Patience(max_wait_seconds, retries, sleep or stop.sleep, now)
-        connection = Connection(api_url, timeout_seconds, stop)
+        endpoint = Endpoint(api_url, timeout_seconds, stop)
         self._credentials: Credentials
         if isinstance(credentials, GitHubTokens):
-            self._credentials = TokenPool(credentials.values(), connection, points_reserve)
+            self._credentials = TokenCredentials(credentials.values(), endpoint, points_reserve)
         else:
             self._credentials = AppInstallations(
                 credentials.app_id,
                 credentials.private_key.get_secret_value(),
                 credentials.installation_id,
-                connection,
+                endpoint,
                 self._patience,
                 points_reserve,
             )
@@ -217,7 +217,7 @@ class GitHubClient:
                 self._patience.wait(source_scope, outcome, tried)
                 tried += 1
 
-    def _wait_for_the_server(self, source_scope: str, failure: Failure, tried: int | None) -> None:
+    def _wait_for_the_server(self, source_scope: str, failure: FailedTry, tried: int | None) -> None:
         """Wait before the next try, the first `tried` having failed too. Raises ServerFailedError; at once for None."""
         if tried is None:
             seconds = failure.wait_seconds
@@ -263,10 +263,10 @@ class GitHubClient:
         query: str,
         variables: Mapping[str, Any],
         allowed: Callable[[GraphQLError], bool],
-    ) -> Answer | Failure:
+    ) -> Answer | FailedTry:
         with credential.requester() as requester:
             outcome = self._outcome(credential, requester, query, variables, allowed)
-            if isinstance(outcome, Failure):
+            if isinstance(outcome, FailedTry):
                 # An answer that is odd may have left something behind, and the next one would begin with it.
                 requester.close()
         if isinstance(outcome, Answer) and outcome.points:
@@ -280,7 +280,7 @@ class GitHubClient:
         query: str,
         variables: Mapping[str, Any],
         allowed: Callable[[GraphQLError], bool],
-    ) -> Answer | Failure:
+    ) -> Answer | FailedTry:
         try:
             status, values, text = requester.requestJson(
                 "POST", requester.graphql_url, input={"query": query, "variables": dict(variables)}
@@ -306,13 +306,13 @@ class GitHubClient:
         if left is not None and reset is not None and answered_at is not None:
             budget.learn(left, reset, answered_at, self._patience.now())
 
-    def _remember(self, credential: Credential, failure: Failure, tried: int) -> None:
+    def _remember(self, credential: Credential, failure: FailedTry, tried: int) -> None:
         """That too much was asked at once is everybody's; a time that no such limit lasts or nobody can read is not."""
         seconds = self._patience.seconds(failure, tried)
         if failure.kind is Kind.PACED and not failure.is_garbled and seconds <= LONGEST_WINDOW.total_seconds():
             credential.budget.pause(self._patience.now() + seconds)
 
-    def _has_another(self, source_scope: str, credential: Credential, failure: Failure) -> bool:
+    def _has_another(self, source_scope: str, credential: Credential, failure: FailedTry) -> bool:
         """Whether to go on at once with points that are another's."""
         if failure.kind is not Kind.SPENT:
             return False
@@ -323,15 +323,15 @@ class GitHubClient:
         return any(other.budget.left(now) > other.budget.reserve for other in others)
 
 
-def _rejection(credential: Credential, known_in_seconds: float | None, failure: Failure) -> Failure:
+def _rejection(credential: Credential, known_in_seconds: float | None, failure: FailedTry) -> FailedTry:
     if known_in_seconds is None:
         _log.warning("GitHub rejects %s (401)", credential.name)
         return failure
     problem = f"GitHub does not know yet the token that it handed out to {credential.name} (401)"
-    return Failure(Kind.TOO_NEW, problem, known_in_seconds)
+    return FailedTry(Kind.TOO_NEW, problem, known_in_seconds)
 
 
-def _read(headers: AnswerHeaders, envelope: Envelope, allowed: Callable[[GraphQLError], bool]) -> Answer | Failure:
+def _read(headers: AnswerHeaders, envelope: Envelope, allowed: Callable[[GraphQLError], bool]) -> Answer | FailedTry:
     data, errors = envelope.data, [error for error in envelope.errors if not allowed(error)]
     if errors:
         return understood_errors(errors, headers, has_data=envelope.has_data)
@@ -340,7 +340,7 @@ def _read(headers: AnswerHeaders, envelope: Envelope, allowed: Callable[[GraphQL
     date, answered_at = headers.date, headers.answered_at
     if date is None or answered_at is None:
         problem = "an answer without a Date header, so the scan has no watermark; is a proxy between?"
-        return Failure(Kind.PASSING, problem)
+        return FailedTry(Kind.PASSING, problem)
     points = envelope.points
     points_left = headers.points_left if points.remaining is None else points.remaining
     return Answer(data or {}, answered_at, points.cost or 0, points_left, date, envelope.errors)

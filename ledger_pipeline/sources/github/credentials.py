@@ -15,7 +15,7 @@ from ledger_pipeline.sources.stopping import StopSignal
 
 
 @dataclass(frozen=True)
-class Connection:
+class Endpoint:
     """How GitHub is reached, whoever asks; nothing is sent once `stop` is told."""
 
     api_url: str
@@ -47,11 +47,11 @@ class Credential:
     `rejections` counts how often GitHub has rejected it since it last answered.
     """
 
-    def __init__(self, name: str, connection: Connection, auth: Auth.Auth, reserve: int) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, auth: Auth.Auth, reserve: int) -> None:
         self.name = name
         self.budget = Budget(reserve)
         self.rejections = 0
-        self._connection = connection
+        self._endpoint = endpoint
         self._auth = auth
         self._lock = Lock()
         self._idle: list[Requester] = []
@@ -80,12 +80,12 @@ class Credential:
     def requester(self) -> Iterator[Requester]:
         """A requester that nobody else uses meanwhile: PyGithub's mixes up the requests of two threads.
 
-        Raises Stopped once the connection was told to stop.
+        Raises Stopped once the endpoint was told to stop.
         """
-        self._connection.stop.check()
+        self._endpoint.stop.check()
         with self._lock:
             requester = self._idle.pop() if self._idle else None
-        requester = requester or self._connection.requester(self._auth)
+        requester = requester or self._endpoint.requester(self._auth)
         try:
             yield requester
         finally:
@@ -122,13 +122,13 @@ class Credentials(Protocol):
         ...
 
 
-class TokenPool:
+class TokenCredentials:
     """Tokens that may each read every source_scope."""
 
-    def __init__(self, tokens: Sequence[str], connection: Connection, reserve: int) -> None:
+    def __init__(self, tokens: Sequence[str], endpoint: Endpoint, reserve: int) -> None:
         self.advice = "renew GITHUB_TOKEN" if len(tokens) == 1 else "renew the tokens of GITHUB_TOKENS"
         self._credentials = [
-            Credential(f"token {number} of {len(tokens)}", connection, Auth.Token(token), reserve)
+            Credential(f"token {number} of {len(tokens)}", endpoint, Auth.Token(token), reserve)
             for number, token in enumerate(tokens, 1)
         ]
 

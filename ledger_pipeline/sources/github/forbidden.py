@@ -9,7 +9,7 @@ from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.sources.github.asking import is_of_a_node
 from ledger_pipeline.sources.github.client import Answer
 from ledger_pipeline.sources.github.envelope import GraphQLError
-from ledger_pipeline.sources.github.failures import is_limit, quoted
+from ledger_pipeline.sources.github.failed_tries import is_limit, quoted
 
 MESSAGE_CHARACTERS = 300
 

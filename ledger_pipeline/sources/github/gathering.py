@@ -9,7 +9,7 @@ from ledger_pipeline.core.sources import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey, UnreadItem, earliest_of
 from ledger_pipeline.sources.github.asking import RepositoryPart
 from ledger_pipeline.sources.github.payloads import Counted, Listed, Page, UnusablePayload, read
-from ledger_pipeline.sources.github.position import Connection
+from ledger_pipeline.sources.github.position import ConnectionProgress
 from ledger_pipeline.sources.github.reading import Reading
 from ledger_pipeline.sources.port import UpdateSpan
 
@@ -46,7 +46,7 @@ class Gathered:
 
     def note_updates(
         self,
-        connection: Connection,
+        connection: ConnectionProgress,
         items: Sequence[Listed],
         page: Page,
         part: RepositoryPart,

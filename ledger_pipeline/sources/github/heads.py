@@ -8,7 +8,7 @@ from ledger_pipeline.core.errors import SourceError, SourceRefused
 from ledger_pipeline.core.sources import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.sources.github.client import GitHubClient, QueryTooHeavyError
 from ledger_pipeline.sources.github.envelope import GraphQLError
-from ledger_pipeline.sources.github.failures import is_limit
+from ledger_pipeline.sources.github.failed_tries import is_limit
 from ledger_pipeline.sources.github.meter import Meter
 from ledger_pipeline.sources.github.payloads import RepositoryHead, UnusablePayload, read
 from ledger_pipeline.sources.github.queries import heads_query

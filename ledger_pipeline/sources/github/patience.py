@@ -6,10 +6,10 @@ from typing import TypeVar
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.sources import GITHUB
-from ledger_pipeline.sources.github.failures import (
+from ledger_pipeline.sources.github.failed_tries import (
     LIMIT_WAIT_SECONDS,
     NO_INSTALLATION,
-    Failure,
+    FailedTry,
     Kind,
     understood,
 )
@@ -26,7 +26,7 @@ class Patience:
     sleep: Callable[[float], None]
     now: Callable[[], float]
 
-    def wait(self, source_scope: str, failure: Failure, tried: int) -> None:
+    def wait(self, source_scope: str, failure: FailedTry, tried: int) -> None:
         """Wait for the failure to pass, `tried` tries after the first one failed.
 
         Raises SourceUnavailable, naming what was waited for, when the tries are used up or the wait is too long.
@@ -50,8 +50,8 @@ class Patience:
             )
         self.sleep(seconds)
 
-    def ask(self, source_scope: str, api_url: str, request: Callable[[], _T]) -> _T | Failure:
-        """The answer to an App's REST request, tried again while it may help; a Failure when refused or rejected.
+    def ask(self, source_scope: str, api_url: str, request: Callable[[], _T]) -> _T | FailedTry:
+        """The answer to an App's REST request, tried again while it may help; a FailedTry when refused or rejected.
 
         Raises SourceUnavailable as `wait` does.
         """
@@ -66,7 +66,7 @@ class Patience:
             self.wait(source_scope, failure, tried)
             tried += 1
 
-    def seconds(self, failure: Failure, tried: int) -> float:
+    def seconds(self, failure: FailedTry, tried: int) -> float:
         """How long the failure is waited for, `tried` tries after the first one failed."""
         if failure.wait_seconds is not None:
             return failure.wait_seconds

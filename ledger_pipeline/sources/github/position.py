@@ -60,7 +60,7 @@ class _Place(BaseModel):
 
 
 @dataclass
-class Connection:
+class ConnectionProgress:
     """How far one connection has been read; nothing is asked of it once it is done. Without a floor it is not read.
 
     `asked` is how many items its last page was asked for; `is_often_short` where asking again for a short page brought
@@ -175,7 +175,7 @@ class Connection:
         return {item.number for item in items if item.number is not None} - self._numbers
 
 
-def reached(connections: Sequence[Connection]) -> datetime | None:
+def reached(connections: Sequence[ConnectionProgress]) -> datetime | None:
     """Nothing newer than this is left to read; once all are done, the oldest update that was read."""
     still_open = [
         connection.reached for connection in connections if not connection.done and connection.reached is not None
@@ -184,12 +184,12 @@ def reached(connections: Sequence[Connection]) -> datetime | None:
     return max(still_open) if still_open else min(everywhere, default=None)
 
 
-def position_of(connections: Sequence[Connection]) -> Mapping[str, Json] | None:
+def position_of(connections: Sequence[ConnectionProgress]) -> Mapping[str, Json] | None:
     """Where these stand; None once all are done."""
     return {connection.name: connection.place() for connection in connections if not connection.done} or None
 
 
-def resume(connections: Sequence[Connection], position: Mapping[str, Json]) -> bool:
+def resume(connections: Sequence[ConnectionProgress], position: Mapping[str, Json]) -> bool:
     """Move connections that have not begun to `position`; False, and nothing moved, if it is not one of theirs."""
     theirs = {connection.name for connection in connections if not connection.done}
     if not position or not theirs.issuperset(position):

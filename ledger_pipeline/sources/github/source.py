@@ -11,7 +11,7 @@ from ledger_pipeline.sources.github.capabilities import ServerSchema, lacking_fi
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.counts import read_counts
 from ledger_pipeline.sources.github.heads import read_heads
-from ledger_pipeline.sources.github.scan import Scan
+from ledger_pipeline.sources.github.repository_scan import RepositoryScan
 from ledger_pipeline.sources.port import Heads, ScanPage, ScanRequest
 from ledger_pipeline.sources.stopping import StopSignal
 
@@ -44,7 +44,7 @@ class GitHubSource:
 
         A position that GitHub no longer accepts begins the scan again from the front.
         """
-        return Scan(self._client, request, self.page_size, self._schema).pages()
+        return RepositoryScan(self._client, request, self.page_size, self._schema).pages()
 
     def lacking_fields(self, source_scope: str) -> list[str]:
         """The fields that a scan asks for and this server does not have, as `Issue.fullDatabaseId`; one request."""

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ledger_pipeline.sources.simulator.budget import Standing
-from ledger_pipeline.sources.simulator.faults import Failure, SecondaryLimit
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, SecondaryLimit
 
 JSON_TYPE = "application/json; charset=utf-8"
 HTML_TYPE = "text/html; charset=utf-8"
@@ -93,50 +93,50 @@ def gave_up(status: int) -> Answer:
     return _page(status, f"{status} {HTTPStatus(status).phrase}")
 
 
-def failure(kind: Failure, standing: Standing, request_id: str) -> Answer:
+def failure(kind: FailedAnswer, standing: Standing, request_id: str) -> Answer:
     """The answer that stands for a failure."""
     match kind:
-        case Failure.BAD_GATEWAY:
+        case FailedAnswer.BAD_GATEWAY:
             return bad_gateway()
-        case Failure.SERVER_ERROR:
+        case FailedAnswer.SERVER_ERROR:
             return gave_up(500)
-        case Failure.MAINTENANCE:
+        case FailedAnswer.MAINTENANCE:
             return gave_up(503)
-        case Failure.MAINTENANCE_FOR_A_WHILE:
+        case FailedAnswer.MAINTENANCE_FOR_A_WHILE:
             return replace(gave_up(503), headers={"Retry-After": "60"})
-        case Failure.HTML_PAGE:
+        case FailedAnswer.HTML_PAGE:
             return _page(200, "Sign in")
-        case Failure.NO_DATA:
+        case FailedAnswer.NO_DATA:
             return json_answer(200, {"data": None})
-        case Failure.INTERNAL | Failure.SERVICE_UNAVAILABLE:
+        case FailedAnswer.INTERNAL | FailedAnswer.SERVICE_UNAVAILABLE:
             return _with_error(None, {"type": kind.name, "message": "We could not serve you"})
-        case Failure.UNTYPED:
+        case FailedAnswer.UNTYPED:
             return _with_error(None, {"message": "We could not serve you"})
-        case Failure.NULL_CONNECTION:
+        case FailedAnswer.NULL_CONNECTION:
             error = {"message": "We could not serve you", "path": ["repository", "pullRequests"]}
             return _with_error({"repository": None}, error)
-        case Failure.NULL_BELOW_A_NODE:
+        case FailedAnswer.NULL_BELOW_A_NODE:
             return _with_error({"repository": None}, {"message": "We could not serve you", "path": _AUTHOR})
-        case Failure.FORBIDDEN_BELOW_A_NODE:
+        case FailedAnswer.FORBIDDEN_BELOW_A_NODE:
             refusal = {"type": "FORBIDDEN", "message": "We may not serve you", "path": _AUTHOR}
             return _with_error({"repository": None}, refusal)
-        case Failure.GATEWAY_TIMEOUT:
+        case FailedAnswer.GATEWAY_TIMEOUT:
             return _page(504, "504 Gateway Time-out")
-        case Failure.QUERY_TIMEOUT:
+        case FailedAnswer.QUERY_TIMEOUT:
             return _timed_out(200, request_id)
-        case Failure.QUERY_TIMEOUT_502:
+        case FailedAnswer.QUERY_TIMEOUT_502:
             return _timed_out(502, request_id)
-        case Failure.RATE_LIMITED | Failure.RATE_LIMIT:
+        case FailedAnswer.RATE_LIMITED | FailedAnswer.RATE_LIMIT:
             return budget_spent(standing, kind.name)
-        case Failure.PRIMARY_LIMIT_403 | Failure.PRIMARY_LIMIT_429:
-            status = 403 if kind is Failure.PRIMARY_LIMIT_403 else 429
+        case FailedAnswer.PRIMARY_LIMIT_403 | FailedAnswer.PRIMARY_LIMIT_429:
+            status = 403 if kind is FailedAnswer.PRIMARY_LIMIT_403 else 429
             plain = message(status, _SPENT, f"{_LIMITS_DOCS}#primary-rate-limit")
             return Answer(plain.status, plain.body, headers=_nothing_left(standing))
-        case Failure.BAD_CREDENTIALS:
+        case FailedAnswer.BAD_CREDENTIALS:
             return bad_credentials()
-        case Failure.NOT_FOUND:
+        case FailedAnswer.NOT_FOUND:
             return not_found()
-        case Failure.BLOCKED:
+        case FailedAnswer.BLOCKED:
             block = {
                 "reason": "dmca",
                 "created_at": "2026-01-05T00:00:00Z",

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from threading import Lock
 
 
-class Failure(Enum):
+class FailedAnswer(Enum):
     """The request is not served; this is answered instead."""
 
     BAD_GATEWAY = auto()
@@ -141,7 +141,7 @@ class BadItem:
     """
 
     number: int
-    instead: Failure | Damage | Slow
+    instead: FailedAnswer | Damage | Slow
     review: str | None = None
 
 
@@ -191,7 +191,7 @@ class After:
 
 
 Odd = NullNode | ShortPage | PartialErrors | NullItem | OddField | Forbidden
-Fault = Failure | Damage | SecondaryLimit | Slow | HeavyPage | HeavyItem | BadItem | Odd | After
+Fault = FailedAnswer | Damage | SecondaryLimit | Slow | HeavyPage | HeavyItem | BadItem | Odd | After
 
 
 @dataclass(frozen=True)

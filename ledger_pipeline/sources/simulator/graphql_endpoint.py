@@ -16,7 +16,7 @@ from ledger_pipeline.sources.simulator.faults import (
     Asked,
     BadItem,
     Damage,
-    Failure,
+    FailedAnswer,
     Fault,
     HeavyItem,
     HeavyPage,
@@ -78,7 +78,7 @@ class GraphQLEndpoint:
         """The answer of a request that is not served; None for one that is."""
         standing = self._state.standing(token, RESOURCE)
         for fault in met:
-            if isinstance(fault, Failure):
+            if isinstance(fault, FailedAnswer):
                 return answers.failure(fault, standing, request_id)
             if isinstance(fault, SecondaryLimit):
                 return answers.secondary_limit(fault, request_id)
@@ -96,7 +96,7 @@ class GraphQLEndpoint:
         payload = query.run(query_root(self._state.view(token), _rate_limit(query.cost, standing)))
         bad: list[Fault] = [fault.instead for fault in met if isinstance(fault, BadItem) and holds(payload, fault)]
         for instead in bad:
-            if isinstance(instead, Failure):
+            if isinstance(instead, FailedAnswer):
                 return answers.failure(instead, standing, request_id), []
         for fault in met:
             if isinstance(fault, HeavyItem) and is_too_heavy(payload, fault):

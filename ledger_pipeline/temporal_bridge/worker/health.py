@@ -25,8 +25,8 @@ from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import PROBLEM_CHARACTERS, LedgerError, SettingsError
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.store import migrations
+from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.failures import translated
 
 HEALTH_SETTING = "WORKER_HEALTH_ADDRESS"
 CLOSE_TIMEOUT_SECONDS = 1

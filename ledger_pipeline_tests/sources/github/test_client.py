@@ -11,9 +11,9 @@ from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavai
 from ledger_pipeline.settings_credentials import GitHubTokens
 from ledger_pipeline.sources.github.client import QueryTooHeavyError
 from ledger_pipeline.sources.github.envelope import GraphQLError
-from ledger_pipeline.sources.github.failures import Kind, understood_errors
+from ledger_pipeline.sources.github.failed_tries import Kind, understood_errors
 from ledger_pipeline.sources.github.headers import read_headers
-from ledger_pipeline.sources.simulator.faults import Damage, Failure, Fault, PartialErrors, SecondaryLimit, Slow
+from ledger_pipeline.sources.simulator.faults import Damage, FailedAnswer, Fault, PartialErrors, SecondaryLimit, Slow
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline_tests.sources.github.patient_client import QUERY, Time, ask, chain, client
@@ -40,9 +40,14 @@ def github(running: Simulator) -> Simulator:
     return running
 
 
-PRIMARY = [Failure.PRIMARY_LIMIT_403, Failure.PRIMARY_LIMIT_429, Failure.RATE_LIMITED, Failure.RATE_LIMIT]
+PRIMARY = [
+    FailedAnswer.PRIMARY_LIMIT_403,
+    FailedAnswer.PRIMARY_LIMIT_429,
+    FailedAnswer.RATE_LIMITED,
+    FailedAnswer.RATE_LIMIT,
+]
 PASSING: list[Fault] = [
-    Failure.MAINTENANCE,
+    FailedAnswer.MAINTENANCE,
     Damage.DROPPED,
     Damage.CUT_SHORT,
     Damage.TRUNCATED_JSON,
@@ -79,7 +84,7 @@ def test_tries_are_counted_and_the_last_failure_is_named(github: Simulator, faul
 
 
 def test_the_pause_doubles_with_every_try(github: Simulator) -> None:
-    github.faults.next(*[Failure.MAINTENANCE] * 5)
+    github.faults.next(*[FailedAnswer.MAINTENANCE] * 5)
     time = Time()
     with client(github.url, time, retries=5, max_wait_seconds=5) as asked:
         ask(asked, NAME)
@@ -107,10 +112,10 @@ def test_a_limit_that_lasts_too_long_is_given_up_and_named(github: Simulator, fa
 @pytest.mark.parametrize(
     "fault",
     [
-        Failure.BAD_GATEWAY,
-        Failure.GATEWAY_TIMEOUT,
-        Failure.QUERY_TIMEOUT,
-        Failure.QUERY_TIMEOUT_502,
+        FailedAnswer.BAD_GATEWAY,
+        FailedAnswer.GATEWAY_TIMEOUT,
+        FailedAnswer.QUERY_TIMEOUT,
+        FailedAnswer.QUERY_TIMEOUT_502,
         PartialErrors(),
         PartialErrors("Timeout on validation"),
         PartialErrors("Too much", "RESOURCE_LIMITS_EXCEEDED"),
@@ -128,9 +133,9 @@ def test_a_heavy_query_comes_back_at_once_to_be_made_lighter(github: Simulator, 
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (Failure.BAD_CREDENTIALS, "renew GITHUB_TOKEN"),
-        (Failure.NOT_FOUND, "check source_refs"),
-        (Failure.BLOCKED, "451: Repository access blocked"),
+        (FailedAnswer.BAD_CREDENTIALS, "renew GITHUB_TOKEN"),
+        (FailedAnswer.NOT_FOUND, "check source_refs"),
+        (FailedAnswer.BLOCKED, "451: Repository access blocked"),
         (PartialErrors("Resource not accessible", "FORBIDDEN"), "Resource not accessible"),
     ],
     ids=repr,
@@ -229,7 +234,9 @@ def test_of_several_errors_the_one_that_decides(types: list[str | None], kind: K
 
 
 @pytest.mark.parametrize(
-    "fault", [None, Failure.MAINTENANCE, Damage.DROPPED, Damage.TRUNCATED_JSON, Failure.RATE_LIMITED], ids=repr
+    "fault",
+    [None, FailedAnswer.MAINTENANCE, Damage.DROPPED, Damage.TRUNCATED_JSON, FailedAnswer.RATE_LIMITED],
+    ids=repr,
 )
 def test_neither_errors_nor_logs_show_the_token(
     github: Simulator, fault: Fault | None, caplog: pytest.LogCaptureFixture
@@ -248,7 +255,7 @@ def test_neither_errors_nor_logs_show_the_token(
 
 
 def test_the_clock_of_github_decides_how_long(github: Simulator) -> None:
-    github.faults.next(Failure.RATE_LIMITED)
+    github.faults.next(FailedAnswer.RATE_LIMITED)
     time = Time(seconds=0)  # ours is far behind
     with client(github.url, time) as asked:
         ask(asked, NAME)

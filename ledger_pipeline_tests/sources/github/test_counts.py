@@ -12,7 +12,7 @@ import pytest
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
-from ledger_pipeline.sources.simulator.faults import Failure
+from ledger_pipeline.sources.simulator.faults import FailedAnswer
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, World
 from ledger_pipeline_tests.sources.github.canned import Respond, canned, serving
@@ -83,14 +83,14 @@ def test_of_no_window_nothing_is_asked(github: Simulator) -> None:
 
 
 def test_a_query_too_heavy_for_github_asks_for_fewer_windows(github: Simulator) -> None:
-    github.faults.next(Failure.BAD_GATEWAY)
+    github.faults.next(FailedAnswer.BAD_GATEWAY)
     with github_source(github.url) as source:
         assert source.count_events(NAME, WEEKS[-25:])[WEEK] == {PULL_REQUESTS: 3, ISSUES: 1}
     assert len(github.requests) == 1 + 3  # 25 refused; 12, 12 and 1
 
 
 def test_one_window_that_is_too_heavy_is_no_count(github: Simulator) -> None:
-    github.faults.when(lambda _: True, Failure.BAD_GATEWAY)
+    github.faults.when(lambda _: True, FailedAnswer.BAD_GATEWAY)
     with github_source(github.url) as source, pytest.raises(SourceUnavailable, match=NAME):
         source.count_events(NAME, WEEKS[-25:])
 

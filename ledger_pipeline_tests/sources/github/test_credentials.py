@@ -13,7 +13,7 @@ from ledger_pipeline.settings_credentials import GitHubApp, GitHubTokens
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.credentials import REJECTIONS_IN_A_ROW
 from ledger_pipeline.sources.simulator.apps import App
-from ledger_pipeline.sources.simulator.faults import Damage, Failure, Fault, SecondaryLimit
+from ledger_pipeline.sources.simulator.faults import Damage, FailedAnswer, Fault, SecondaryLimit
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline_tests.sources.github.patient_client import Time, ask, chain, client, key_pair
@@ -50,7 +50,7 @@ def test_the_token_with_most_points_left_is_used(github: Simulator) -> None:
 
 
 def test_a_spent_token_is_passed_over_without_a_wait(github: Simulator) -> None:
-    github.faults.next(Failure.RATE_LIMITED, Failure.PRIMARY_LIMIT_403)
+    github.faults.next(FailedAnswer.RATE_LIMITED, FailedAnswer.PRIMARY_LIMIT_403)
     time = Time()
     with client(github.url, time, credentials=POOL, retries=0) as asked:
         ask(asked, NAME)
@@ -60,7 +60,7 @@ def test_a_spent_token_is_passed_over_without_a_wait(github: Simulator) -> None:
 
 
 def test_when_all_tokens_are_spent_the_first_reset_is_waited_for(github: Simulator) -> None:
-    github.faults.next(*[Failure.RATE_LIMITED] * 3)
+    github.faults.next(*[FailedAnswer.RATE_LIMITED] * 3)
     time = Time()
     with client(github.url, time, credentials=POOL, retries=1) as asked:
         ask(asked, NAME)
@@ -77,7 +77,7 @@ def test_a_rejected_token_is_passed_over_for_good(github: Simulator, caplog: pyt
 
 def test_one_rejection_ends_one_question_and_some_in_a_row_are_the_tokens(github: Simulator) -> None:
     def rejected(asked: GitHubClient) -> None:
-        github.faults.next(Failure.BAD_CREDENTIALS)
+        github.faults.next(FailedAnswer.BAD_CREDENTIALS)
         with pytest.raises(SourceRefused, match="renew GITHUB_TOKEN"):
             ask(asked, NAME)
 
@@ -234,7 +234,7 @@ def test_a_token_that_is_revoked_or_expired_by_githubs_clock_is_renewed(apps: Si
 
 
 def test_a_new_token_that_is_rejected_too_is_the_end(apps: Simulator) -> None:
-    apps.faults.when(lambda _: True, Failure.BAD_CREDENTIALS)
+    apps.faults.when(lambda _: True, FailedAnswer.BAD_CREDENTIALS)
     time = Time()
     with (
         client(apps.url, time, credentials=app()) as asked,
@@ -246,7 +246,7 @@ def test_a_new_token_that_is_rejected_too_is_the_end(apps: Simulator) -> None:
 
 
 def test_a_token_that_github_does_not_know_in_its_first_seconds_is_used_again(apps: Simulator) -> None:
-    apps.faults.next(Failure.BAD_CREDENTIALS, Failure.BAD_CREDENTIALS, Failure.BAD_CREDENTIALS)
+    apps.faults.next(FailedAnswer.BAD_CREDENTIALS, FailedAnswer.BAD_CREDENTIALS, FailedAnswer.BAD_CREDENTIALS)
     time = Time()
     with client(apps.url, time, credentials=app(), retries=0) as asked:
         assert ask(asked, NAME) == NAME
@@ -256,7 +256,7 @@ def test_a_token_that_github_does_not_know_in_its_first_seconds_is_used_again(ap
 
 
 def test_a_token_that_github_does_not_know_yet_is_worth_retrying_where_nobody_may_wait(apps: Simulator) -> None:
-    apps.faults.next(Failure.BAD_CREDENTIALS)
+    apps.faults.next(FailedAnswer.BAD_CREDENTIALS)
     with (
         client(apps.url, credentials=app(), max_wait_seconds=0) as asked,
         pytest.raises(SourceUnavailable, match=r"does not know yet the token that it handed out to installation 11"),
@@ -279,14 +279,14 @@ def test_github_out_of_reach_is_unavailable_and_waited_for() -> None:
     assert time.slept == [1, 2]
 
 
-@pytest.mark.parametrize("fault", [None, Failure.BAD_CREDENTIALS, Damage.TRUNCATED_JSON], ids=repr)
+@pytest.mark.parametrize("fault", [None, FailedAnswer.BAD_CREDENTIALS, Damage.TRUNCATED_JSON], ids=repr)
 def test_neither_key_nor_jwt_nor_token_is_ever_shown(
     apps: Simulator, fault: Fault | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     shown = ""
     with caplog.at_level(logging.DEBUG), client(apps.url, credentials=app(), retries=0) as asked:
         ask(asked, NAME)
-        apps.faults.when(lambda _: True, fault or Failure.NOT_FOUND)
+        apps.faults.when(lambda _: True, fault or FailedAnswer.NOT_FOUND)
         with pytest.raises(SourceError) as raised:
             ask(asked, NAME)
         shown += chain(raised.value) + repr(asked) + repr(app())

@@ -15,7 +15,7 @@ from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.github.endless import IDLE_PAGES
 from ledger_pipeline.sources.github.payloads import PageInfo, UnusablePayload, read
-from ledger_pipeline.sources.github.scan import Scan
+from ledger_pipeline.sources.github.repository_scan import RepositoryScan
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline_tests.sources.github.canned import Respond, canned, serving
 from ledger_pipeline_tests.sources.github.patient_client import client
@@ -64,7 +64,7 @@ class Endless:
 def scanned(answers: Endless, request: ScanRequest | None = None) -> list[ScanPage]:
     floors = dict.fromkeys((PULL_REQUESTS, REVIEWS, ISSUES), datetime(2026, 1, 1, tzinfo=UTC))
     with serving(answers) as url, client(url) as asking:
-        return list(Scan(asking, request or ScanRequest(NAME, floors), 100).pages())
+        return list(RepositoryScan(asking, request or ScanRequest(NAME, floors), 100).pages())
 
 
 def fresh() -> Iterator[str]:
@@ -152,7 +152,7 @@ def test_a_refusal_of_what_was_not_asked_is_not_asked_about_for_ever(streams: tu
     asked, answer = forbidding_issues("Resource not accessible by personal access token")
     floors = dict.fromkeys(streams, datetime(2026, 1, 1, tzinfo=UTC))
     with serving(answer) as url, client(url) as asking, pytest.raises(SourceError, match=NAME):
-        list(Scan(asking, ScanRequest(NAME, floors), 100).pages())
+        list(RepositoryScan(asking, ScanRequest(NAME, floors), 100).pages())
     assert asked[0] <= 4
 
 
@@ -160,7 +160,7 @@ def test_a_limit_that_calls_itself_forbidden_refuses_no_stream() -> None:
     _, answer = forbidding_issues("You have exceeded a secondary rate limit", **{"Retry-After": "3600"})
     floors = dict.fromkeys((PULL_REQUESTS, REVIEWS, ISSUES), datetime(2026, 1, 1, tzinfo=UTC))
     with serving(answer) as url, client(url) as asking, pytest.raises(SourceUnavailable, match="rate limit") as limited:
-        list(Scan(asking, ScanRequest(NAME, floors), 100).pages())
+        list(RepositoryScan(asking, ScanRequest(NAME, floors), 100).pages())
     assert limited.value.retry_after_seconds == pytest.approx(3600, abs=60)
 
 

@@ -8,7 +8,7 @@ from ledger_pipeline.core.errors import SourceRefused
 from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.port import ScanRequest
-from ledger_pipeline.sources.simulator.faults import Failure, Forbidden
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, Forbidden
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline_tests.sources.github.github_source import event_ids, scan, scan_on
@@ -87,7 +87,7 @@ def test_where_everything_is_forbidden_of_a_long_name_both_permissions_are_named
 
 
 def test_a_refusal_that_follows_another_tells_of_both(github: Simulator) -> None:
-    github.faults.next(Forbidden("issues"), Failure.BLOCKED)
+    github.faults.next(Forbidden("issues"), FailedAnswer.BLOCKED)
     with pytest.raises(SourceRefused, match=r"Issues: read.*451"):
         scan(github.url, MONDAY)
 

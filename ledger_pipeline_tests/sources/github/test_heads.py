@@ -13,7 +13,7 @@ from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.heads import read_heads
 from ledger_pipeline.sources.github.payloads import RepositoryHead, UnusablePayload, read
 from ledger_pipeline.sources.port import Head, Heads
-from ledger_pipeline.sources.simulator.faults import After, Asked, Failure, NullNode
+from ledger_pipeline.sources.simulator.faults import After, Asked, FailedAnswer, NullNode
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline_tests.sources.github.canned import canned, serving
@@ -125,8 +125,10 @@ def test_one_of_which_something_is_forbidden_is_left_out_by_the_same_question(pl
     assert found.usage.requests == 1
 
 
-@pytest.mark.parametrize("failure", [Failure.BAD_GATEWAY, Failure.GATEWAY_TIMEOUT, Failure.QUERY_TIMEOUT])
-def test_too_many_at_once_are_asked_by_halves(github: Simulator, failure: Failure) -> None:
+@pytest.mark.parametrize(
+    "failure", [FailedAnswer.BAD_GATEWAY, FailedAnswer.GATEWAY_TIMEOUT, FailedAnswer.QUERY_TIMEOUT]
+)
+def test_too_many_at_once_are_asked_by_halves(github: Simulator, failure: FailedAnswer) -> None:
     github.faults.when(lambda asked: len(asked.repositories) > 30, failure)
     found = heads(github, *NAMES[:100])
     assert list(found.heads) == NAMES[:100]
@@ -134,8 +136,8 @@ def test_too_many_at_once_are_asked_by_halves(github: Simulator, failure: Failur
     assert max(len(each.repositories) for each in github.requests if each.status == 200 and each.cost_points) >= 25
 
 
-@pytest.mark.parametrize("failure", [Failure.BAD_GATEWAY, Failure.BLOCKED])
-def test_one_that_spoils_every_question_is_left_out_and_no_other(github: Simulator, failure: Failure) -> None:
+@pytest.mark.parametrize("failure", [FailedAnswer.BAD_GATEWAY, FailedAnswer.BLOCKED])
+def test_one_that_spoils_every_question_is_left_out_and_no_other(github: Simulator, failure: FailedAnswer) -> None:
     github.faults.for_repository(NAMES[42], failure)
     found = heads(github, *NAMES[:100])
     assert set(NAMES[:100]) - set(found.heads) == {NAMES[42]}
@@ -143,9 +145,10 @@ def test_one_that_spoils_every_question_is_left_out_and_no_other(github: Simulat
 
 
 @pytest.mark.parametrize(
-    ("failure", "raises"), [(Failure.BAD_GATEWAY, SourceUnavailable), (Failure.BAD_CREDENTIALS, SourceRefused)]
+    ("failure", "raises"),
+    [(FailedAnswer.BAD_GATEWAY, SourceUnavailable), (FailedAnswer.BAD_CREDENTIALS, SourceRefused)],
 )
-def test_an_outage_is_raised_soon(github: Simulator, failure: Failure, raises: type[Exception]) -> None:
+def test_an_outage_is_raised_soon(github: Simulator, failure: FailedAnswer, raises: type[Exception]) -> None:
     github.faults.when(lambda asked: True, failure)
     with pytest.raises(raises):
         heads(github, *NAMES[:100])
@@ -173,7 +176,7 @@ def test_a_group_that_fails_is_left_out_while_another_answers(
         return NAMES[3] in asked.repositories
 
     monkeypatch.setattr(GitHubClient, "group_key", group_key)
-    github.faults.when(asks_for_odd, Failure.MAINTENANCE)
+    github.faults.when(asks_for_odd, FailedAnswer.MAINTENANCE)
     assert set(heads(github, *NAMES[:10]).heads) == {*NAMES[:10]} - {NAMES[3], NAMES[9]}
 
 
@@ -183,7 +186,7 @@ def test_an_update_after_the_question_is_not_in_the_heads(github: Simulator) -> 
 
 
 def test_an_outage_is_asked_less_and_less_often_and_given_up(github: Simulator) -> None:
-    github.faults.when(lambda _: True, Failure.BAD_GATEWAY)
+    github.faults.when(lambda _: True, FailedAnswer.BAD_GATEWAY)
     time = Time()
     with client(github.url, time) as asking, pytest.raises(SourceUnavailable):
         read_heads(asking, NAMES[:100])
@@ -194,7 +197,7 @@ def test_an_outage_is_asked_less_and_less_often_and_given_up(github: Simulator) 
 
 def test_a_group_that_was_too_much_at_once_is_halved_without_waiting(github: Simulator) -> None:
     time = Time()
-    github.faults.next(Failure.BAD_GATEWAY)
+    github.faults.next(FailedAnswer.BAD_GATEWAY)
     with client(github.url, time) as asking:
         assert list(read_heads(asking, NAMES[:100]).heads) == NAMES[:100]
     assert time.slept == []

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from ledger_pipeline.settings_credentials import GitHubTokens
-from ledger_pipeline.sources.github.inspection import inspect_credentials
+from ledger_pipeline.sources.github.credential_reports import inspect_credentials
 from ledger_pipeline.sources.simulator.apps import App
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline_tests.sources.github.patient_client import key_pair

@@ -9,7 +9,7 @@ import pytest
 from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.events import PULL_REQUESTS
 from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST, ItemKey
-from ledger_pipeline.sources.github.scan import Scan
+from ledger_pipeline.sources.github.repository_scan import RepositoryScan
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline_tests.sources.github.canned import Asked, canned, serving
 from ledger_pipeline_tests.sources.github.patient_client import client
@@ -36,7 +36,7 @@ def scanned(name: str, ids: dict[str, int | None]) -> tuple[list[ScanPage], int]
 
     request = ScanRequest(NAME, {PULL_REQUESTS: datetime(2026, 1, 1, tzinfo=UTC)})
     with serving(lambda: respond) as url, client(url) as asking:
-        return list(Scan(asking, request, 100).pages()), asked
+        return list(RepositoryScan(asking, request, 100).pages()), asked
 
 
 @pytest.mark.parametrize("of_both", [1, None])

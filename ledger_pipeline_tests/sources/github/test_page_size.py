@@ -8,9 +8,9 @@ import pytest
 from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.sources.github.page_size import PageSizes
-from ledger_pipeline.sources.github.scan import Scan
+from ledger_pipeline.sources.github.repository_scan import RepositoryScan
 from ledger_pipeline.sources.port import ScanRequest
-from ledger_pipeline.sources.simulator.faults import Failure, HeavyPage
+from ledger_pipeline.sources.simulator.faults import FailedAnswer, HeavyPage
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline_tests.sources.github.github_source import event_ids, scan
@@ -41,9 +41,15 @@ def asked(github: Simulator, size: str = "pullRequestsFirst") -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "failure", [Failure.BAD_GATEWAY, Failure.GATEWAY_TIMEOUT, Failure.QUERY_TIMEOUT, Failure.QUERY_TIMEOUT_502]
+    "failure",
+    [
+        FailedAnswer.BAD_GATEWAY,
+        FailedAnswer.GATEWAY_TIMEOUT,
+        FailedAnswer.QUERY_TIMEOUT,
+        FailedAnswer.QUERY_TIMEOUT_502,
+    ],
 )
-def test_the_page_is_asked_for_ever_smaller_until_github_can_serve_it(github: Simulator, failure: Failure) -> None:
+def test_the_page_is_asked_for_ever_smaller_until_github_can_serve_it(github: Simulator, failure: FailedAnswer) -> None:
     github.faults.next(failure, failure, failure)
     pages = scan(github.url, MONDAY, streams=[PULL_REQUESTS], page_size=40)
     assert asked(github)[:4] == [40, 10, 2, 1]
@@ -51,14 +57,14 @@ def test_the_page_is_asked_for_ever_smaller_until_github_can_serve_it(github: Si
 
 
 def test_failed_requests_count(github: Simulator) -> None:
-    github.faults.next(Failure.BAD_GATEWAY, Failure.BAD_GATEWAY)
+    github.faults.next(FailedAnswer.BAD_GATEWAY, FailedAnswer.BAD_GATEWAY)
     pages = scan(github.url, MONDAY, page_size=40)
     assert pages[0].usage.requests == 3
     assert sum(page.usage.requests for page in pages) == len(github.requests)
 
 
 def test_pages_grow_again_up_to_the_size_configured(github: Simulator) -> None:
-    github.faults.next(Failure.BAD_GATEWAY, Failure.BAD_GATEWAY)
+    github.faults.next(FailedAnswer.BAD_GATEWAY, FailedAnswer.BAD_GATEWAY)
     scan(github.url, MONDAY, streams=[PULL_REQUESTS], page_size=12)
     assert asked(github) == [12, 3, 1, 1, 2, 2, 4, 4, 8, 8, 12, 12, 12]
 
@@ -89,14 +95,14 @@ def test_one_that_is_too_heavy_alone_has_its_reviews_read_in_smaller_pages(githu
 
 def test_pages_of_issues_alone_are_made_smaller_too(github: Simulator) -> None:
     github.replace_world(world(*(issue(n, closures=(Closure(MONDAY),)) for n in range(1, 9))))
-    github.faults.next(Failure.BAD_GATEWAY)
+    github.faults.next(FailedAnswer.BAD_GATEWAY)
     assert len(event_ids(scan(github.url, MONDAY, streams=[ISSUES], page_size=8))) == 8
     assert asked(github, "issuesFirst") == [8, 2, 2, 4]
 
 
 @pytest.mark.parametrize("streams", [[PULL_REQUESTS], [ISSUES]])
 def test_it_is_given_up_where_even_the_lightest_page_gets_no_answer(github: Simulator, streams: Sequence[str]) -> None:
-    github.faults.when(lambda _: True, Failure.BAD_GATEWAY)
+    github.faults.when(lambda _: True, FailedAnswer.BAD_GATEWAY)
     with pytest.raises(SourceUnavailable, match="gives up even on the lightest page, 2 times"):
         scan(github.url, MONDAY, streams=streams, page_size=4)
     assert len(github.requests) == 2 + 2 + 1  # pages, light pages, and the place behind the next item
@@ -147,10 +153,10 @@ def test_sizes_grow_back_to_where_they_were() -> None:
 
 def test_an_outage_is_asked_less_and_less_often(github: Simulator) -> None:
     time = Time()
-    github.faults.next(*[Failure.BAD_GATEWAY] * 20)
+    github.faults.next(*[FailedAnswer.BAD_GATEWAY] * 20)
     request = ScanRequest(NAME, {PULL_REQUESTS: MONDAY})
     with client(github.url, time) as asking, pytest.raises(SourceUnavailable, match="lightest page"):
-        list(Scan(asking, request, 40).pages())
+        list(RepositoryScan(asking, request, 40).pages())
     github.faults.clear()
     # 40, 10, 2, 1, a light page twice, and a place: first at once, for one page alone may have been too heavy.
     assert len(github.requests) == 7

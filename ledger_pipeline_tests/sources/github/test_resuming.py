@@ -12,7 +12,7 @@ from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.sources.github.endless import LeadsNowhere
 from ledger_pipeline.sources.github.payloads import PageInfo
-from ledger_pipeline.sources.github.position import Connection
+from ledger_pipeline.sources.github.position import ConnectionProgress
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import PartialErrors
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -104,7 +104,7 @@ def test_the_item_the_position_stands_at_may_have_moved(github: Simulator) -> No
     assert event_ids([*before, *rest]) == event_ids(scan_on(github.url, FULL))
 
 
-PLACE: Mapping[str, Json] = {**Connection("pullRequests", MONDAY).place(), "after": "x", "counted": 1}
+PLACE: Mapping[str, Json] = {**ConnectionProgress("pullRequests", MONDAY).place(), "after": "x", "counted": 1}
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_another_refusal_of_a_resumed_scan_does_not_begin_it_again(github: Simul
 
 @pytest.mark.parametrize("cursor", [None, "here"])
 def test_a_page_whose_cursor_does_not_move_on_is_an_error_not_a_loop(cursor: str | None) -> None:
-    connection = Connection("issues", MONDAY)
+    connection = ConnectionProgress("issues", MONDAY)
     connection.move_behind(PageInfo.model_validate({"hasNextPage": True, "endCursor": "here"}), [])
     with pytest.raises(LeadsNowhere, match=rf"issues .* does not move on: {cursor}"):
         connection.move_behind(PageInfo.model_validate({"hasNextPage": True, "endCursor": cursor}), [])

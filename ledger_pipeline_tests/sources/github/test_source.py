@@ -11,7 +11,7 @@ import pytest
 from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.sources.port import ScanRequest, UpdateSpan
-from ledger_pipeline.sources.simulator.faults import After, Failure
+from ledger_pipeline.sources.simulator.faults import After, FailedAnswer
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, ReviewState, World
 from ledger_pipeline_tests.sources.github.github_source import event_ids, github_source, scan
@@ -248,7 +248,7 @@ def test_four_hundred_merges_and_reviews_and_two_hundred_issues_take_four_reques
 
 def test_pages_before_a_bad_one_are_given_and_nothing_of_it(github: Simulator) -> None:
     github.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, 7))))
-    github.faults.when(lambda asked: asked.number > 1, Failure.MAINTENANCE)
+    github.faults.when(lambda asked: asked.number > 1, FailedAnswer.MAINTENANCE)
     with github_source(github.url, page_size=2) as source:
         pages = source.scan(ScanRequest(NAME, {PULL_REQUESTS: MONDAY}))
         assert event_ids([next(pages)]) == [f"github:pr:{NAME}:5", f"github:pr:{NAME}:6"]

@@ -10,13 +10,13 @@ from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.sources.github.items import MOST_REQUESTS
-from ledger_pipeline.sources.github.scan import MOST_IN_A_ROW, Scan
+from ledger_pipeline.sources.github.repository_scan import MOST_IN_A_ROW, RepositoryScan
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import (
     After,
     BadItem,
     Damage,
-    Failure,
+    FailedAnswer,
     Fault,
     HeavyItem,
     NullItem,
@@ -184,7 +184,7 @@ def test_one_bad_pull_request_costs_a_bounded_number_of_requests_and_waits_in_be
     always(github, HeavyItem(50))
     time = Time()
     with client(github.url, time) as asking:
-        pages = list(Scan(asking, ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY)), 100).pages())
+        pages = list(RepositoryScan(asking, ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY)), 100).pages())
     assert len(event_ids(pages)) == 99
     assert unread(pages).keys() == {ItemKey("pull_request", 50)}
     refused = [request for request in github.requests if request.status == 502]
@@ -207,7 +207,7 @@ def test_wherever_it_stands_it_costs_a_handful_of_refused_requests(github: Simul
     always(github, HeavyItem(bad, status=status))
     time = Time()
     with client(github.url, time) as asking:
-        pages = list(Scan(asking, ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY)), 100).pages())
+        pages = list(RepositoryScan(asking, ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY)), 100).pages())
     assert len(event_ids(pages)) == 99
     assert unread(pages).keys() == {ItemKey("pull_request", bad)}
     refused = [request for request in github.requests if request.status == status]
@@ -223,8 +223,8 @@ def test_wherever_it_stands_it_costs_a_handful_of_refused_requests(github: Simul
         HeavyItem(10),
         HeavyItem(10, status=500),
         BadItem(10, Damage.DROPPED),
-        BadItem(10, Failure.NO_DATA),
-        BadItem(10, Failure.SERVER_ERROR, review="4000000010"),
+        BadItem(10, FailedAnswer.NO_DATA),
+        BadItem(10, FailedAnswer.SERVER_ERROR, review="4000000010"),
     ],
     ids=repr,
 )
@@ -235,7 +235,7 @@ def test_an_item_that_is_known_to_be_bad_is_not_waited_for(github: Simulator, fa
     time, key = Time(), ItemKey("pull_request", 10)
     floors = dict.fromkeys(GITHUB_STREAMS, MONDAY if is_listed else LATER - HOUR)
     with client(github.url, time, retries=4, max_wait_seconds=60) as asking:
-        pages = list(Scan(asking, ScanRequest(NAME, floors, unread=(key,)), 100).pages())
+        pages = list(RepositoryScan(asking, ScanRequest(NAME, floors, unread=(key,)), 100).pages())
     assert unread(pages).keys() == {key}
     assert sum(time.slept) <= (4 if is_listed else 1)
     assert len(github.requests) <= (20 if is_listed else 9)
@@ -244,11 +244,11 @@ def test_an_item_that_is_known_to_be_bad_is_not_waited_for(github: Simulator, fa
 
 
 def test_a_short_outage_is_sat_out_where_an_item_is_known_to_be_bad(github: Simulator) -> None:
-    github.faults.next(*[Failure.SERVER_ERROR] * 3)
+    github.faults.next(*[FailedAnswer.SERVER_ERROR] * 3)
     time = Time()
     with client(github.url, time, retries=4, max_wait_seconds=60) as asking:
         request = ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY), unread=(SEVEN,))
-        pages = list(Scan(asking, request, 100).pages())
+        pages = list(RepositoryScan(asking, request, 100).pages())
     assert event_ids(pages) == ALL
     assert settled(pages) == [SEVEN]
     assert time.slept[:2] == [1.0, 2.0]
@@ -263,7 +263,7 @@ def test_items_that_are_known_to_be_bad_are_no_outage_however_many_stand_in_a_ro
     always(github, *(HeavyItem(n) for n in bad))
     known = frozenset(ItemKey("pull_request", n) for n in bad) if is_known else frozenset[ItemKey]()
     with client(github.url) as asking:
-        scan_of_all = Scan(asking, ScanRequest(NAME, {PULL_REQUESTS: MONDAY}, known=known), 100).pages()
+        scan_of_all = RepositoryScan(asking, ScanRequest(NAME, {PULL_REQUESTS: MONDAY}, known=known), 100).pages()
         if is_known:
             assert event_ids(list(scan_of_all)) == [f"github:pr:{NAME}:1", f"github:pr:{NAME}:{MOST_IN_A_ROW + 3}"]
         else:
@@ -276,7 +276,7 @@ def test_bad_items_in_a_row_cost_less_each(github: Simulator) -> None:
     always(github, *(HeavyItem(n) for n in range(31, 41)))
     time = Time()
     with client(github.url, time) as asking:
-        pages = list(Scan(asking, ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY)), 100).pages())
+        pages = list(RepositoryScan(asking, ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY)), 100).pages())
     assert len(event_ids(pages)) == 50
     assert len(unread(pages)) == 10
     assert sum(request.status == 502 for request in github.requests) <= 16 + 3 * 9
@@ -310,14 +310,14 @@ def test_of_an_issue_too(github: Simulator) -> None:
 
 def test_a_null_whose_light_page_never_comes_is_unread_without_a_number(github: Simulator) -> None:
     github.faults.on_request(1, NullNode("issues"))
-    github.faults.when(lambda asked: asked.number in (2, 3), Failure.BAD_GATEWAY)
+    github.faults.when(lambda asked: asked.number in (2, 3), FailedAnswer.BAD_GATEWAY)
     pages = scan(github.url, MONDAY)
     assert event_ids(pages) == ALL[1:]
     assert unread(pages).keys() == {ItemKey("issue", 0)}
 
 
 def test_an_outage_is_no_items_fault(github: Simulator) -> None:
-    always(github, Failure.BAD_GATEWAY)
+    always(github, FailedAnswer.BAD_GATEWAY)
     with pytest.raises(SourceUnavailable, match="lightest page"):
         scan(github.url, MONDAY)
     with pytest.raises(SourceUnavailable, match="GitHub gives up"):

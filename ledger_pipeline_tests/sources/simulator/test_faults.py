@@ -12,7 +12,7 @@ from ledger_pipeline.sources.simulator.faults import (
     After,
     Asked,
     Damage,
-    Failure,
+    FailedAnswer,
     Fault,
     Faults,
     Forbidden,
@@ -52,17 +52,22 @@ def simulator(running: Simulator) -> Simulator:
 @pytest.mark.parametrize(
     ("fault", "status", "says", "raised"),
     [
-        (Failure.BAD_GATEWAY, 502, "502 Bad Gateway", github.GithubException),
-        (Failure.MAINTENANCE, 503, "503 Service Unavailable", github.GithubException),
-        (Failure.GATEWAY_TIMEOUT, 504, "504 Gateway Time-out", github.GithubException),
-        (Failure.QUERY_TIMEOUT_502, 502, "Something went wrong while executing your query", github.GithubException),
-        (Failure.PRIMARY_LIMIT_403, 403, "API rate limit exceeded", github.RateLimitExceededException),
-        (Failure.PRIMARY_LIMIT_429, 429, "API rate limit exceeded", github.GithubException),
+        (FailedAnswer.BAD_GATEWAY, 502, "502 Bad Gateway", github.GithubException),
+        (FailedAnswer.MAINTENANCE, 503, "503 Service Unavailable", github.GithubException),
+        (FailedAnswer.GATEWAY_TIMEOUT, 504, "504 Gateway Time-out", github.GithubException),
+        (
+            FailedAnswer.QUERY_TIMEOUT_502,
+            502,
+            "Something went wrong while executing your query",
+            github.GithubException,
+        ),
+        (FailedAnswer.PRIMARY_LIMIT_403, 403, "API rate limit exceeded", github.RateLimitExceededException),
+        (FailedAnswer.PRIMARY_LIMIT_429, 429, "API rate limit exceeded", github.GithubException),
         (SecondaryLimit(), 403, "secondary rate limit", github.RateLimitExceededException),
         (SecondaryLimit(60, status=429), 429, "secondary rate limit", github.GithubException),
-        (Failure.BAD_CREDENTIALS, 401, "Bad credentials", github.BadCredentialsException),
-        (Failure.NOT_FOUND, 404, "Not Found", github.UnknownObjectException),
-        (Failure.BLOCKED, 451, "Repository access blocked", github.GithubException),
+        (FailedAnswer.BAD_CREDENTIALS, 401, "Bad credentials", github.BadCredentialsException),
+        (FailedAnswer.NOT_FOUND, 404, "Not Found", github.UnknownObjectException),
+        (FailedAnswer.BLOCKED, 451, "Repository access blocked", github.GithubException),
     ],
 )
 def test_a_failure_with_a_status(
@@ -80,9 +85,13 @@ def test_a_failure_with_a_status(
 
 @pytest.mark.parametrize(
     ("fault", "type_"),
-    [(Failure.RATE_LIMITED, "RATE_LIMITED"), (Failure.RATE_LIMIT, "RATE_LIMIT"), (Failure.QUERY_TIMEOUT, None)],
+    [
+        (FailedAnswer.RATE_LIMITED, "RATE_LIMITED"),
+        (FailedAnswer.RATE_LIMIT, "RATE_LIMIT"),
+        (FailedAnswer.QUERY_TIMEOUT, None),
+    ],
 )
-def test_a_failure_behind_status_200(simulator: Simulator, fault: Failure, type_: str | None) -> None:
+def test_a_failure_behind_status_200(simulator: Simulator, fault: FailedAnswer, type_: str | None) -> None:
     simulator.faults.next(fault, fault)
     answer = post(simulator.url)
     [error] = answer.json()["errors"]
@@ -92,8 +101,10 @@ def test_a_failure_behind_status_200(simulator: Simulator, fault: Failure, type_
     assert raised.value.data["errors"][0].get("type") == type_
 
 
-@pytest.mark.parametrize("fault", [Failure.PRIMARY_LIMIT_403, Failure.PRIMARY_LIMIT_429, Failure.RATE_LIMITED])
-def test_a_spent_primary_limit_says_until_when(simulator: Simulator, fault: Failure) -> None:
+@pytest.mark.parametrize(
+    "fault", [FailedAnswer.PRIMARY_LIMIT_403, FailedAnswer.PRIMARY_LIMIT_429, FailedAnswer.RATE_LIMITED]
+)
+def test_a_spent_primary_limit_says_until_when(simulator: Simulator, fault: FailedAnswer) -> None:
     simulator.faults.next(fault)
     headers = post(simulator.url).headers
     assert (headers["X-RateLimit-Remaining"], headers["X-RateLimit-Reset"]) == ("0", RESET)
@@ -219,7 +230,7 @@ def test_a_stream_that_the_token_may_not_read_takes_the_repository_with_it(simul
 
 def test_faults_for_one_repository_spare_the_others(simulator: Simulator) -> None:
     simulator.replace_world(World((repository(pull_request(1)), repository(name="cogni-dao/website", database_id=2))))
-    simulator.faults.for_repository("Cogni-DAO/website", Failure.BAD_GATEWAY, times=1)
+    simulator.faults.for_repository("Cogni-DAO/website", FailedAnswer.BAD_GATEWAY, times=1)
     other = NUMBERS.replace("ledger", "website")
     assert [post(simulator.url, query).status_code for query in (NUMBERS, other, other)] == [200, 502, 200]
 
@@ -240,10 +251,10 @@ def test_time_moves_after_a_request(simulator: Simulator) -> None:
 
 def test_one_request_meets_the_queue_and_every_rule() -> None:
     faults, asked = Faults(), Asked(3, ("o/r",), 100)
-    faults.next(None, Failure.BLOCKED)
+    faults.next(None, FailedAnswer.BLOCKED)
     faults.on_request(3, Slow(1))
     faults.for_repository("o/r", Damage.DROPPED)
     assert faults.take(asked) == [Slow(1), Damage.DROPPED]
-    assert faults.take(asked) == [Failure.BLOCKED, Damage.DROPPED]
+    assert faults.take(asked) == [FailedAnswer.BLOCKED, Damage.DROPPED]
     faults.clear()
     assert faults.take(asked) == []

@@ -11,8 +11,8 @@ from github import Auth, GithubException, GithubIntegration
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.settings_credentials import GitHubApp, GitHubTokens
 from ledger_pipeline.sources.github.app import AppInstallations
-from ledger_pipeline.sources.github.credentials import Connection, Credential, TokenPool
-from ledger_pipeline.sources.github.failures import Kind, understood
+from ledger_pipeline.sources.github.credentials import Credential, Endpoint, TokenCredentials
+from ledger_pipeline.sources.github.failed_tries import Kind, understood
 from ledger_pipeline.sources.github.headers import read_headers
 from ledger_pipeline.sources.github.patience import Patience
 
@@ -55,22 +55,22 @@ def inspect_credentials(
 
     Raises nothing for one that does not work: its report says so.
     """
-    connection = Connection(api_url, TIMEOUT_SECONDS)
+    endpoint = Endpoint(api_url, TIMEOUT_SECONDS)
     if isinstance(credentials, GitHubTokens):
-        pool = TokenPool(credentials.values(), connection, reserve=0)
+        tokens = TokenCredentials(credentials.values(), endpoint, reserve=0)
         try:
-            return [_report(credential, "", connection, is_person=True) for credential in pool.of("")]
+            return [_report(credential, "", endpoint, is_person=True) for credential in tokens.of("")]
         finally:
-            pool.close()
-    return list(_installations(credentials, connection, source_scopes))
+            tokens.close()
+    return list(_installations(credentials, endpoint, source_scopes))
 
 
-def _installations(app: GitHubApp, connection: Connection, source_scopes: Sequence[str]) -> Iterator[CredentialReport]:
+def _installations(app: GitHubApp, endpoint: Endpoint, source_scopes: Sequence[str]) -> Iterator[CredentialReport]:
     patience = Patience(max_wait_seconds=0, retries=0, sleep=time.sleep, now=time.time)
     key = app.private_key.get_secret_value()
-    installations = AppInstallations(app.app_id, key, app.installation_id, connection, patience, 0)
+    installations = AppInstallations(app.app_id, key, app.installation_id, endpoint, patience, 0)
     try:
-        known = _known_installations(Auth.AppAuth(app.app_id, key), connection)
+        known = _known_installations(Auth.AppAuth(app.app_id, key), endpoint)
         one_of_each = {installations.group_key(source_scope): source_scope for source_scope in reversed(source_scopes)}
         wanted = sorted(one_of_each.values())[: 1 if app.installation_id else None]
         for source_scope in wanted:
@@ -79,7 +79,7 @@ def _installations(app: GitHubApp, connection: Connection, source_scopes: Sequen
             except SourceError as error:
                 yield CredentialReport(f"App {app.app_id}", problem=error.problem)
                 continue
-            report = _report(credential, source_scope, connection, is_person=False)
+            report = _report(credential, source_scope, endpoint, is_person=False)
             installation = known.get(credential.name, {})
             yield CredentialReport(
                 name=f"{credential.name} ({installation.get('account', {}).get('login', source_scope)})",
@@ -91,7 +91,7 @@ def _installations(app: GitHubApp, connection: Connection, source_scopes: Sequen
                 rejected=report.rejected,
             )
     except Exception as error:  # noqa: BLE001 (see `understood`: PyGithub may raise anything)
-        failure = understood(error, connection.api_url)
+        failure = understood(error, endpoint.api_url)
         yield CredentialReport(
             f"App {app.app_id}", problem=failure.problem, rejected=failure.kind in (Kind.REJECTED, Kind.REFUSED)
         )
@@ -99,15 +99,15 @@ def _installations(app: GitHubApp, connection: Connection, source_scopes: Sequen
         installations.close()
 
 
-def _known_installations(auth: Auth.AppAuth, connection: Connection) -> dict[str, dict[str, Any]]:
+def _known_installations(auth: Auth.AppAuth, endpoint: Endpoint) -> dict[str, dict[str, Any]]:
     """What GitHub tells the App of its installations, by the name of their credential."""
-    with GithubIntegration(**connection.requester(auth).kwargs) as integration:
+    with GithubIntegration(**endpoint.requester(auth).kwargs) as integration:
         return {
             f"installation {installation.id}": installation.raw_data for installation in integration.get_installations()
         }
 
 
-def _report(credential: Credential, source_scope: str, connection: Connection, *, is_person: bool) -> CredentialReport:
+def _report(credential: Credential, source_scope: str, endpoint: Endpoint, *, is_person: bool) -> CredentialReport:
     try:
         credential.prepare(source_scope)
         asked = time.time()
@@ -117,7 +117,7 @@ def _report(credential: Credential, source_scope: str, connection: Connection, *
     except SourceError as error:
         return CredentialReport(credential.name, problem=error.problem)
     except Exception as error:  # noqa: BLE001 (see `understood`: PyGithub may raise anything)
-        failure = understood(error, connection.api_url)
+        failure = understood(error, endpoint.api_url)
         return CredentialReport(credential.name, problem=failure.problem, rejected=failure.kind is Kind.REJECTED)
     known = read_headers(headers)
     there, scopes = known.date, known.scopes

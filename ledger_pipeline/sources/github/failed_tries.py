@@ -77,7 +77,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedTry:
     """One failed try.
 
     `wait_seconds` is what GitHub asks for, None where it names no time; `is_garbled` where it does, and nobody can read
@@ -92,7 +92,7 @@ class Failure:
     is_garbled: bool = False
 
 
-def understood(error: Exception, api_url: str, missing: str = NO_REPOSITORY) -> Failure:
+def understood(error: Exception, api_url: str, missing: str = NO_REPOSITORY) -> FailedTry:
     """What an exception of a request means, `missing` being what a 404 says; its problem holds no secret.
 
     PyGithub reads answers without asking for their shape first: anything it raises is an answer that makes no sense.
@@ -101,36 +101,36 @@ def understood(error: Exception, api_url: str, missing: str = NO_REPOSITORY) -> 
         headers = read_headers(error.headers if isinstance(error.headers, Mapping) else {})
         return of_status(error.status, headers, error.data, missing)
     if isinstance(error, InvalidHeader | UnicodeEncodeError):
-        return Failure(Kind.REFUSED, "the token holds characters that no header can")  # their text shows the token
+        return FailedTry(Kind.REFUSED, "the token holds characters that no header can")  # their text shows the token
     if isinstance(error, AnswerTooLarge):
-        return Failure(Kind.TOO_HEAVY, str(error))
+        return FailedTry(Kind.TOO_HEAVY, str(error))
     if isinstance(error, RequestException | UnreadableBody | ValueError):
-        return Failure(Kind.PASSING, f"no whole answer from {api_url}: {quoted(_root_cause(error))}")
+        return FailedTry(Kind.PASSING, f"no whole answer from {api_url}: {quoted(_root_cause(error))}")
     if isinstance(error, RuntimeError) and not isinstance(error, RecursionError):
-        return Failure(Kind.REFUSED, f"GITHUB_API_URL: {quoted(error)}")  # it redirects elsewhere
-    return Failure(Kind.PASSING, f"{api_url} answers what is none of GitHub's answers ({type(error).__name__})")
+        return FailedTry(Kind.REFUSED, f"GITHUB_API_URL: {quoted(error)}")  # it redirects elsewhere
+    return FailedTry(Kind.PASSING, f"{api_url} answers what is none of GitHub's answers ({type(error).__name__})")
 
 
-def of_status(status: int, headers: AnswerHeaders, body: object, missing: str = NO_REPOSITORY) -> Failure:
+def of_status(status: int, headers: AnswerHeaders, body: object, missing: str = NO_REPOSITORY) -> FailedTry:
     """What an answer that is no 200 means, `missing` being what a 404 says."""
     envelope = read_envelope(body)
     said = _message(envelope)
     if status == 404:
-        return Failure(Kind.REFUSED, missing)
+        return FailedTry(Kind.REFUSED, missing)
     if status == 401:
-        return Failure(Kind.REJECTED, f"GitHub rejects the credentials (401): {quoted(said)}")
+        return FailedTry(Kind.REJECTED, f"GitHub rejects the credentials (401): {quoted(said)}")
     asks_to_wait = status == 403 and (headers.has_retry_after or headers.points_left == 0)
     if status == 429 or asks_to_wait or _speaks_of_a_limit(said):
         return _limit(headers, said)
     problem = f"GitHub answers {status}: {quoted(said)}"
     if status in (502, 504):
-        return Failure(Kind.TOO_HEAVY, problem)
+        return FailedTry(Kind.TOO_HEAVY, problem)
     if status >= 500 or status < 400:  # below 400 it is a proxy's: a page to log in, nothing at all
-        return Failure(Kind.PASSING, problem, _wait(headers))
-    return Failure(Kind.REFUSED, problem)
+        return FailedTry(Kind.PASSING, problem, _wait(headers))
+    return FailedTry(Kind.REFUSED, problem)
 
 
-def understood_errors(errors: Sequence[GraphQLError], headers: AnswerHeaders, *, has_data: bool) -> Failure:
+def understood_errors(errors: Sequence[GraphQLError], headers: AnswerHeaders, *, has_data: bool) -> FailedTry:
     """What the errors of a GraphQL answer mean; `has_data` when it has the key at all, be it null."""
     types = {error.type for error in errors}
     text = "; ".join(error.message for error in errors)
@@ -139,7 +139,7 @@ def understood_errors(errors: Sequence[GraphQLError], headers: AnswerHeaders, *,
         return _limit(headers, text)
     is_of_parts = all(len(error.path) > 1 and error.path[0] == "repository" for error in errors)
     kind, problem = _of_types(types, text, has_begun=has_data or is_of_parts, is_of_parts=is_of_parts)
-    return Failure(kind, problem, errors=tuple(errors))
+    return FailedTry(kind, problem, errors=tuple(errors))
 
 
 def is_limit(error: GraphQLError) -> bool:
@@ -147,12 +147,12 @@ def is_limit(error: GraphQLError) -> bool:
     return error.type in _LIMIT_TYPES or _speaks_of_a_limit(error.message)
 
 
-def without_data(envelope: Envelope, headers: AnswerHeaders) -> Failure:
+def without_data(envelope: Envelope, headers: AnswerHeaders) -> FailedTry:
     """What an answer means that has neither data nor errors."""
     if envelope.message is not None and _speaks_of_a_limit(envelope.message):
         return _limit(headers, envelope.message)
     said = "" if envelope.message is None else f": {quoted(envelope.message)}"
-    return Failure(Kind.PASSING, f"GitHub answered without data{said}", _wait(headers))
+    return FailedTry(Kind.PASSING, f"GitHub answered without data{said}", _wait(headers))
 
 
 def quoted(text: object) -> str:
@@ -174,19 +174,19 @@ def _of_types(types: set[str | None], text: str, *, has_begun: bool, is_of_parts
     return Kind.PASSING, f"GitHub could not finish the query: {quoted(text)}"
 
 
-def _limit(headers: AnswerHeaders, message: str) -> Failure:
+def _limit(headers: AnswerHeaders, message: str) -> FailedTry:
     is_primary = headers.points_left == 0 or _says(message, _PRIMARY_WORDS)
     if headers.has_retry_after or _says(message, _SECONDARY_WORDS) or not is_primary:
         wait = _wait(headers)
         is_garbled = headers.has_retry_after and wait is None
-        return Failure(Kind.PACED, "GitHub's secondary rate limit, too much at once", wait, is_garbled=is_garbled)
+        return FailedTry(Kind.PACED, "GitHub's secondary rate limit, too much at once", wait, is_garbled=is_garbled)
     reset = headers.resets_at
     if reset is None:
-        return Failure(Kind.SPENT, "GitHub's rate limit is spent")
+        return FailedTry(Kind.SPENT, "GitHub's rate limit is spent")
     # By GitHub's own clock, ours may differ; a second more, as the reset comes somewhere within its second.
     wait = (reset - (headers.date or datetime.now(UTC))).total_seconds() + 1
     problem = f"GitHub's rate limit is spent, until {reset:%Y-%m-%dT%H:%M:%SZ}"
-    return Failure(Kind.SPENT, problem, max(wait, SHORTEST_WAIT_SECONDS))
+    return FailedTry(Kind.SPENT, problem, max(wait, SHORTEST_WAIT_SECONDS))
 
 
 def _wait(headers: AnswerHeaders) -> float | None:

@@ -49,7 +49,7 @@ from ledger_pipeline.sources.github.gathering import Gathered
 from ledger_pipeline.sources.github.items import ItemReader
 from ledger_pipeline.sources.github.page_size import PageSizes
 from ledger_pipeline.sources.github.payloads import REASON_CHARACTERS, Listed, Page, UnusablePayload, listed, read
-from ledger_pipeline.sources.github.position import Connection, position_of, reached, resume
+from ledger_pipeline.sources.github.position import ConnectionProgress, position_of, reached, resume
 from ledger_pipeline.sources.github.queries import ACTIVITY, PLACE
 from ledger_pipeline.sources.port import SCAN_OVERLAP, ScanPage, ScanRequest
 
@@ -68,7 +68,7 @@ class _CannotList(SourceUnavailable):
     """GitHub gives up even on the lightest page."""
 
 
-class Scan:
+class RepositoryScan:
     """Reads what `request` asks for, in pages of up to `page_size` items. One thread uses it.
 
     A position that is not of this scan, or that GitHub no longer accepts, begins the scan again from the front: more
@@ -120,8 +120,8 @@ class Scan:
         floors = self._request.floors
         # Reviews come inside their pull request, whose updatedAt a review moves: one floor serves both.
         both = [floors[stream] for stream in (PULL_REQUESTS, REVIEWS) if stream in floors]
-        self._pull_requests = Connection("pullRequests", min(both, default=None))
-        self._issues = Connection("issues", floors.get(ISSUES))
+        self._pull_requests = ConnectionProgress("pullRequests", min(both, default=None))
+        self._issues = ConnectionProgress("issues", floors.get(ISSUES))
         self._connections = (self._pull_requests, self._issues)
 
     def _read_page(self, gathered: Gathered) -> RepositoryPart:
@@ -165,7 +165,7 @@ class Scan:
         if self._given_up_in_a_row > MOST_IN_A_ROW:
             raise self._asker.unavailable(f"GitHub gives up on more than {MOST_IN_A_ROW} items in a row")
 
-    def _light_page(self, connection: Connection) -> tuple[RepositoryPart, Page]:
+    def _light_page(self, connection: ConnectionProgress) -> tuple[RepositoryPart, Page]:
         """The page of a connection with hardly anything of its items. Raises _CannotList if there is none."""
         for _ in range(LIGHT_TRIES):
             try:
@@ -175,7 +175,7 @@ class Scan:
         problem = f"GitHub gives up even on the lightest page, {LIGHT_TRIES} times: {last.problem}"
         raise _CannotList(GITHUB, self._request.source_scope, problem, retry_after_seconds=last.retry_after_seconds)
 
-    def _place(self, connection: Connection, error: _CannotList) -> tuple[RepositoryPart, Page]:
+    def _place(self, connection: ConnectionProgress, error: _CannotList) -> tuple[RepositoryPart, Page]:
         """The place of the next item as a page that holds null, or nothing at the end. Raises `error` without one."""
         try:
             part = self._part(self._asker.ask(PLACE, self._places([connection])))
@@ -185,22 +185,22 @@ class Scan:
         return part, page if page.page_info.is_empty else page.model_copy(update={"nodes": [None]})
 
     def _note_unlisted(
-        self, connection: Connection, part: RepositoryPart, error: _CannotList, gathered: Gathered
+        self, connection: ConnectionProgress, part: RepositoryPart, error: _CannotList, gathered: Gathered
     ) -> None:
         key = ItemKey(_kind_of(connection), 0)
         gathered.cannot_read(UnreadItem(key, plain_message(error.problem, REASON_CHARACTERS), None, part.answer.date))
 
-    def _page_alone(self, connection: Connection, *, whole: bool = True) -> tuple[RepositoryPart, Page]:
+    def _page_alone(self, connection: ConnectionProgress, *, whole: bool = True) -> tuple[RepositoryPart, Page]:
         """The page of one connection. Raises QueryTooHeavyError."""
         part = self._part(self._ask_once([connection], whole=whole))
         return part, self._page_of(part, connection)
 
     def _unless_short(
         self,
-        connection: Connection,
+        connection: ConnectionProgress,
         part: RepositoryPart,
         page: Page,
-        ask: Callable[[Connection], tuple[RepositoryPart, Page]],
+        ask: Callable[[ConnectionProgress], tuple[RepositoryPart, Page]],
     ) -> tuple[RepositoryPart, Page]:
         """The page, or what `ask` gives in its place where it ends the list too early: GitHub may be behind itself.
 
@@ -217,12 +217,12 @@ class Scan:
         connection.is_often_short |= is_short and len(again.nodes) <= len(page.nodes)
         return (part, page) if is_short and len(again.nodes) < len(page.nodes) else (part_again, again)
 
-    def _missed(self, connection: Connection) -> int:
+    def _missed(self, connection: ConnectionProgress) -> int:
         """How many items the scan has not come by that have been updated since it began, and stand at the front.
 
         As far as GitHub lists them: who stands behind one that it cannot list is none of them.
         """
-        front, missed = Connection(connection.name, connection.floor), set[int]()
+        front, missed = ConnectionProgress(connection.name, connection.floor), set[int]()
         while not front.done:
             try:
                 part, page = self._light_page(front)
@@ -236,7 +236,7 @@ class Scan:
         return len(missed)
 
     def _read_listed(
-        self, part: RepositoryPart, connection: Connection, page: Page, known: set[int], gathered: Gathered
+        self, part: RepositoryPart, connection: ConnectionProgress, page: Page, known: set[int], gathered: Gathered
     ) -> list[Listed]:
         """Read by number what a light page lists, but for the numbers that are `known`; what it tells of them."""
         kind, answered_at, read_here = _kind_of(connection), part.answer.date, []
@@ -256,7 +256,9 @@ class Scan:
                 read_here.append(item)
         return read_here
 
-    def _read_connections(self, part: RepositoryPart, connections: Sequence[Connection], gathered: Gathered) -> None:
+    def _read_connections(
+        self, part: RepositoryPart, connections: Sequence[ConnectionProgress], gathered: Gathered
+    ) -> None:
         """Read the page that an answer holds of each of these, and move behind it."""
         for connection in connections:
             of, page = self._unless_short(connection, part, self._page_of(part, connection), self._page_alone)
@@ -276,7 +278,7 @@ class Scan:
             self._move(of, connection, page, beside, gathered)
 
     def _read_beside(
-        self, of: RepositoryPart, connection: Connection, known: set[int], nulls: int, gathered: Gathered
+        self, of: RepositoryPart, connection: ConnectionProgress, known: set[int], nulls: int, gathered: Gathered
     ) -> list[Listed]:
         """Read what the light page lists in the place of so many `nulls`; what it tells of them."""
         try:
@@ -291,7 +293,12 @@ class Scan:
         return beside
 
     def _move(
-        self, part: RepositoryPart, connection: Connection, page: Page, beside: Sequence[Listed], gathered: Gathered
+        self,
+        part: RepositoryPart,
+        connection: ConnectionProgress,
+        page: Page,
+        beside: Sequence[Listed],
+        gathered: Gathered,
     ) -> None:
         """Move behind a page that has been read, with items that were read `beside` it, noting what a list lacks."""
         items = _listed(part, page)
@@ -309,7 +316,7 @@ class Scan:
         gathered.note_updates(connection, [*items, *beside], page, part, self._streams)
 
     def _move_behind(
-        self, connection: Connection, page: Page, items: Sequence[Listed], beside: Sequence[Listed] = ()
+        self, connection: ConnectionProgress, page: Page, items: Sequence[Listed], beside: Sequence[Listed] = ()
     ) -> None:
         try:
             connection.move_behind(page.page_info, items, beside)
@@ -376,7 +383,7 @@ class Scan:
 
     def _ask_once(
         self,
-        connections: Sequence[Connection],
+        connections: Sequence[ConnectionProgress],
         *,
         whole: bool,
         allowed: Callable[[GraphQLError], bool] = is_of_a_node,
@@ -392,7 +399,7 @@ class Scan:
         }
         return self._asker.ask(ACTIVITY, variables, allowed)
 
-    def _places(self, connections: Sequence[Connection]) -> dict[str, Any]:
+    def _places(self, connections: Sequence[ConnectionProgress]) -> dict[str, Any]:
         """What a query needs to know of these, and that it is not to ask for others."""
         pull_requests, issues = (
             next((connection for connection in connections if connection.name == of.name), None)
@@ -410,7 +417,7 @@ class Scan:
         without_failed_nodes(answer)
         return self._asker.part(answer)
 
-    def _page_of(self, part: RepositoryPart, connection: Connection, **also: object) -> Page:
+    def _page_of(self, part: RepositoryPart, connection: ConnectionProgress, **also: object) -> Page:
         payload: object = (
             part.repository.issues if connection.name == self._issues.name else part.repository.pull_requests
         )
@@ -420,7 +427,7 @@ class Scan:
             # Malformed now and, as far as we can tell, on every further try: a person has to look.
             raise self._asker.refused(f"a page of {connection.name} is malformed: {error}") from None
 
-    def _open(self) -> list[Connection]:
+    def _open(self) -> list[ConnectionProgress]:
         return [connection for connection in self._connections if not connection.done]
 
     def _page(self, part: RepositoryPart, gathered: Gathered, began_at: datetime) -> ScanPage:
@@ -447,7 +454,7 @@ def _listed(part: RepositoryPart, page: Page) -> list[Listed]:
     return [listed(node, part.answer.date) for node in page.nodes]
 
 
-def _lacking(connection: Connection, page: Page, items: Sequence[Listed], missed: int = 0) -> str | None:
+def _lacking(connection: ConnectionProgress, page: Page, items: Sequence[Listed], missed: int = 0) -> str | None:
     """What a list lacks that a page of `items` ends, with so many that were `missed`; None: nothing, or it goes on."""
     if page.page_info.has_next_page:
         return None
@@ -460,7 +467,7 @@ def _lacking(connection: Connection, page: Page, items: Sequence[Listed], missed
     return f"GitHub counts {total} {connection.name} and lists {count} of them, asked twice"
 
 
-def _kind_of(connection: Connection) -> str:
+def _kind_of(connection: ConnectionProgress) -> str:
     return ISSUE if connection.name == "issues" else PULL_REQUEST
 
 

@@ -10,7 +10,7 @@ from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.port import ScanRequest
 from ledger_pipeline.sources.simulator.faults import (
     Damage,
-    Failure,
+    FailedAnswer,
     Fault,
     PartialErrors,
     SecondaryLimit,
@@ -39,15 +39,15 @@ def github(running: Simulator) -> Simulator:
 @pytest.mark.parametrize(
     "fault",
     [
-        Failure.BAD_GATEWAY,
-        Failure.MAINTENANCE,
-        Failure.GATEWAY_TIMEOUT,
-        Failure.QUERY_TIMEOUT,
-        Failure.QUERY_TIMEOUT_502,
-        Failure.RATE_LIMIT,
-        Failure.RATE_LIMITED,
-        Failure.PRIMARY_LIMIT_403,
-        Failure.PRIMARY_LIMIT_429,
+        FailedAnswer.BAD_GATEWAY,
+        FailedAnswer.MAINTENANCE,
+        FailedAnswer.GATEWAY_TIMEOUT,
+        FailedAnswer.QUERY_TIMEOUT,
+        FailedAnswer.QUERY_TIMEOUT_502,
+        FailedAnswer.RATE_LIMIT,
+        FailedAnswer.RATE_LIMITED,
+        FailedAnswer.PRIMARY_LIMIT_403,
+        FailedAnswer.PRIMARY_LIMIT_429,
         SecondaryLimit(),
         SecondaryLimit(status=429),
         Damage.CUT_SHORT,
@@ -69,9 +69,9 @@ def test_a_passing_failure_is_worth_retrying(github: Simulator, fault: Fault) ->
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (Failure.BAD_CREDENTIALS, "renew GITHUB_TOKEN"),
-        (Failure.NOT_FOUND, "check source_refs"),
-        (Failure.BLOCKED, "451"),
+        (FailedAnswer.BAD_CREDENTIALS, "renew GITHUB_TOKEN"),
+        (FailedAnswer.NOT_FOUND, "check source_refs"),
+        (FailedAnswer.BLOCKED, "451"),
         (PartialErrors("Resource not accessible", "FORBIDDEN"), "Resource not accessible"),
     ],
     ids=repr,
@@ -90,7 +90,7 @@ def test_a_repository_that_is_not_there_is_refused_by_name(github: Simulator) ->
 
 
 def test_a_server_error_is_retried_and_then_goes_unnoticed(github: Simulator) -> None:
-    github.faults.next(Failure.MAINTENANCE)
+    github.faults.next(FailedAnswer.MAINTENANCE)
     with github_source(github.url, retries=1) as source:
         pages = list(source.scan(ScanRequest(NAME, {"pull_requests": MONDAY})))
     assert len(event_ids(pages)) == 2

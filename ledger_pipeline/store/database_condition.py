@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, NullPool, text
 
 from ledger_pipeline.store import migrations
+from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import describe, make_engine
-from ledger_pipeline.store.failures import translated
 
 # As migrations grant them to `ledger_writer`.
 FACTS = (

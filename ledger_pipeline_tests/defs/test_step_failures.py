@@ -42,7 +42,7 @@ def test_so_is_where_a_bug_is_and_what_it_says(deployment: Deployment, monkeypat
     assert deployment.materialize(WEEK).success
     break_it(monkeypatch, ZeroDivisionError("of all things"))
     first, shown = failure(deployment)
-    assert first.startswith("Failed: ZeroDivisionError at test_failures.py:")
+    assert first.startswith("Failed: ZeroDivisionError at test_step_failures.py:")
     assert first.endswith(": of all things\n")
     assert "held_metadata" in shown
 
@@ -54,7 +54,7 @@ def test_a_bug_whose_words_show_a_secret_says_where_it_is_alone(
     keep_secret(SECRET)
     break_it(monkeypatch, ZeroDivisionError(f"with {SECRET}"))
     first, shown = failure(deployment)
-    assert first.startswith("Failed: ZeroDivisionError at test_failures.py:")
+    assert first.startswith("Failed: ZeroDivisionError at test_step_failures.py:")
     assert "it shows a secret" in first
     assert SECRET not in shown
 

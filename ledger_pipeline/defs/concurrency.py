@@ -1,8 +1,8 @@
 """Concurrency: who waits for whom. The limits themselves are the instance's, in its dagster.yaml.
 
-Each source has a pool of its name. Runs wait in the queue, holding no process, while a pool or their scope is full
-(`granularity: run`). A limit by tag needs a tag, and Dagster gives none of ours to the runs of a backfill: the run
-queue adds it to every run it is given.
+Each source has a concurrency pool of its name. Runs wait in the queue, holding no process, while a concurrency pool or
+their scope is full (`granularity: run`). A limit by tag needs a tag, and Dagster gives none of ours to the runs of a
+backfill: the run queue adds it to every run it is given.
 """
 
 from typing import Any
@@ -25,8 +25,8 @@ RETRIES = {
 class ScopedRunQueue(QueuedRunCoordinator[Any]):
     """Dagster's run queue; each run says in SCOPE_TAG whose epochs it is about and, in RETRIES, when it is retried.
 
-    A run over several scopes says nothing, for a tag has one value: it waits for a free pool alone. Beside a run of one
-    of its scopes it reads some pages twice, which the ledger counts as duplicates.
+    A run over several scopes has no such tag, for a tag has one value: it waits for a free concurrency pool alone.
+    Beside a run of one of its scopes it reads some pages twice, which the ledger counts as duplicates.
 
     Named in dagster.yaml as `run_coordinator`, with the same configuration as Dagster's own.
     """
@@ -38,7 +38,7 @@ class ScopedRunQueue(QueuedRunCoordinator[Any]):
         limited = {limit.name for limit in storage.get_pool_limits()}
         for source in source_kinds():
             if source.name not in limited:
-                # Dagster makes a pool's limit when it first looks for it, and lets everything pass that once.
+                # Dagster makes a concurrency pool's limit when it first looks for it, and lets everything pass that once.
                 storage.initialize_concurrency_limit_to_default(source.name)
         scope_key = scope_of_run(run.tags)
         scope = {} if scope_key is None else {SCOPE_TAG: scope_key}
