@@ -100,7 +100,7 @@ def _to_scan(collection: Collection, report: SourceScopeReport, heads: Heads | N
     planning = collection.planning
     plan = planning.plan(report.source_scope, report.before, heads)
     report.replaced, report.reads_back = plan.replaced, plan.reads_back
-    state = begin(collection.scope, planning, report.source_scope, report.before, plan, heads)
+    report.state = state = begin(collection.scope, planning, report.source_scope, report.before, plan, heads)
     if not state.is_complete:
         return [SourceScopeScan(collection, report, state)]
     if state.watermark is not None:

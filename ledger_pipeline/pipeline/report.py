@@ -9,6 +9,7 @@ from enum import StrEnum
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import shown_whole_at
+from ledger_pipeline.pipeline.scan_state import ScanState
 from ledger_pipeline.sources.port import RequestUsage, ScanPage
 from ledger_pipeline.store.records import REJECTED, AppendOutcome, Cursor, StoredUnread
 
@@ -59,8 +60,9 @@ class ScanOutcome(StrEnum):
 class SourceScopeReport:
     """One source_scope's part. `before`, `after`: its cursors by stream.
 
-    `source_scope_id` is the id that the source answered with; `replaced` that of the repository which had the name
-    before; `reads_back` says that items came back with an old update.
+    `state` is where its scan stands, the last one where several followed each other; None where none was begun.
+    `replaced` is the id of the repository which had the name before; `reads_back` says that items came back with an old
+    update. The tallies are of what this collection read, whatever an interrupted one had read before.
     """
 
     source: str
@@ -69,7 +71,7 @@ class SourceScopeReport:
     after: dict[str, Cursor] = field(default_factory=dict)
     outcome: ScanOutcome = ScanOutcome.COVERED
     resumed: bool = False
-    source_scope_name: str | None = None
+    state: ScanState | None = None
     tallies: dict[tuple[EpochWindow, str], Tally] = field(default_factory=dict)
     seen: int = 0
     pages: int = 0
@@ -77,15 +79,19 @@ class SourceScopeReport:
     points: int = 0
     points_left: int | None = None
     failure: SourceError | None = None
-    source_scope_id: str | None = None
     replaced: str | None = None
     reads_back: bool = False
     caught_up: set[str] = field(default_factory=set)
 
     @property
+    def source_scope_id(self) -> str | None:
+        """The id that the source answered with, as far as it is known."""
+        return None if self.state is None else self.state.source_scope_id
+
+    @property
     def renamed_to(self) -> str | None:
         """The name the source answers by now, where it is not the one that was asked for (case apart)."""
-        name = self.source_scope_name
+        name = None if self.state is None else self.state.source_scope_name
         return name if name is not None and name.casefold() != self.source_scope.casefold() else None
 
     def has_read(self, window: EpochWindow, stream: str) -> bool:

@@ -173,7 +173,7 @@ class SourceScopeScan:
         state = self._state.after(page)
         outcomes = collection.store.store_page(collection.scope.scope_id, self._content(page, state))
         report.count(self._not_counted(page), outcomes, collection.scope.calendar)
-        report.source_scope_id, report.source_scope_name = state.source_scope_id, state.source_scope_name
+        report.state = state
         if not collection.stop.is_told:  # else nobody may be there to hear of it
             collection.on_progress(self._progress(page))
         if page.position is None and not state.is_complete:
