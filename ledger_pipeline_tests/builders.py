@@ -229,7 +229,7 @@ def checkpoint(
 def save_checkpoint(ledger: PostgresLedger, scope_id: UUID, saved: Checkpoint) -> None:
     """Have the ledger hold `saved`, as a page without anything on it does."""
     page = PageContent(saved.source, saved.source_scope, PRODUCER, saved.saved_at, checkpoint=saved)
-    ledger.store_page(scope_id, page)
+    ledger.scans.store_page(scope_id, page)
 
 
 def unread(
@@ -254,7 +254,7 @@ def note_unread(
     read_from: str | datetime = "2026-02-16",
 ) -> None:
     """What a page of a scan from `read_from` on said at `at` of items that cannot be read."""
-    ledger.note_unread(
+    ledger.unread.note(
         SCOPE_ID,
         GITHUB,
         source_scope,

@@ -87,7 +87,7 @@ def hostile_scans(books: Books) -> None:
     now = instant("2026-02-24")
     cursors = [cursor(now, source_scope=value) for value in HOSTILE]
     receipts = [receipt(now, source_scope=value, skipped_by_reason={"bot": 1}) for value in HOSTILE]
-    books.ledger.advance_cursors(books.scope.scope_id, cursors, now, receipts)
+    books.ledger.scans.finish(books.scope.scope_id, cursors, now, receipts)
 
 
 def hostile_rejections(books: Books) -> None:

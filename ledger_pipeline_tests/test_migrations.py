@@ -213,28 +213,28 @@ def test_a_database_from_before_scopes_is_upgraded_with_its_rows(empty_database_
     ledger.check_migrated()
     finalized, running = weeks(2)
     both = EpochWindow(finalized.start, running.end)
-    assert [(epoch.scope_id, epoch.window, epoch.status) for epoch in ledger.epochs(ZERO, both)] == [
+    assert [(epoch.scope_id, epoch.window, epoch.status) for epoch in ledger.epochs.within(ZERO, both)] == [
         (ZERO, finalized, EpochStatus.FINALIZED),
         (ZERO, running, EpochStatus.OPEN),
     ]
-    rows = list(ledger.events(ZERO, both))
+    rows = list(ledger.events.within(ZERO, both))
     assert [(row.id, row.scope_id, row.source_object_id) for row in rows] == [
         (pull_request(1).id, ZERO, None),
         (pull_request(2).id, ZERO, None),
     ]
     inherited = cursor(instant("2026-02-17T11:22:33.444"), None)
-    assert ledger.cursors(ZERO, "github") == {("pull_requests", "cogni-dao/cogni"): inherited}
+    assert ledger.scans.cursors(ZERO, "github") == {("pull_requests", "cogni-dao/cogni"): inherited}
     with empty_engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM activity_curation")) == 1
         assert connection.scalar(text("SELECT proposed_units FROM epoch_allocations")) == 1000
         defaults = "SELECT column_default FROM information_schema.columns WHERE column_name = 'scope_id'"
         assert set(connection.scalars(text(defaults))) == {None}
 
-    outcomes = ledger.append_events(
+    outcomes = ledger.events.append(
         ZERO, [pull_request(1), pull_request(3), issue(1, at="2026-02-24T00:00:00Z")], PRODUCER, NOW
     )
     assert sorted(outcomes.values()) == [AppendOutcome.DUPLICATE, AppendOutcome.LATE, AppendOutcome.NEW]
-    assert ledger.advance_cursors(ZERO, [cursor("2026-02-18")], NOW) == [cursor("2026-02-18")]
+    assert ledger.scans.finish(ZERO, [cursor("2026-02-18")], NOW) == [cursor("2026-02-18")]
 
 
 def test_the_rows_of_before_survive_the_way_down_and_up(empty_database_url: str, empty_engine: Engine) -> None:
@@ -261,7 +261,7 @@ def contents(engine: Engine) -> dict[str, object]:
 def test_going_below_scopes_is_refused_while_there_are_any_and_changes_nothing(
     ledger: PostgresLedger, ledger_url: str
 ) -> None:
-    ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    ledger.epochs.ensure(SCOPE_ID, [window()], {})
     before = shape_of(ledger_url)
     with pytest.raises(StoreError, match="below 0012 refused: 1 rows of epochs belong to scopes"):
         migrations.downgrade(ledger_url, "0011")
@@ -270,24 +270,24 @@ def test_going_below_scopes_is_refused_while_there_are_any_and_changes_nothing(
 
 
 def test_rejected_events_are_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:
-    ledger.append_events(ZERO, [issue(1), issue(1, at="2026-02-18T00:00:00Z")], PRODUCER, NOW)
+    ledger.events.append(ZERO, [issue(1), issue(1, at="2026-02-18T00:00:00Z")], PRODUCER, NOW)
     with pytest.raises(StoreError, match="below 0019 refused: 1 rejected events"):
         migrations.downgrade(ledger_url, "0018")
 
 
 def test_skipped_activity_is_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:
-    ledger.record_skipped(ZERO, [skipped()], NOW)
+    ledger.scans.record_skipped(ZERO, [skipped()], NOW)
     with pytest.raises(StoreError, match="below 0021 refused: 1 skipped activities"):
         migrations.downgrade(ledger_url, "0020")
     assert migrations.current(ledger_url) == migrations.head()
 
 
 def test_receipts_are_not_dropped_by_going_down_and_checkpoints_are(ledger: PostgresLedger, ledger_url: str) -> None:
-    ledger.advance_cursors(ZERO, [cursor("2026-02-17")], NOW, [receipt()])
+    ledger.scans.finish(ZERO, [cursor("2026-02-17")], NOW, [receipt()])
     save_checkpoint(ledger, ZERO, checkpoint())
     with pytest.raises(StoreError, match="below 0022 refused: 1 scan receipts"):
         migrations.downgrade(ledger_url, "0021")
-    assert ledger.checkpoint(ZERO, "github", checkpoint().source_scope) == checkpoint()
+    assert ledger.scans.checkpoint(ZERO, "github", checkpoint().source_scope) == checkpoint()
     migrations.downgrade(ledger_url, "0022")
     assert migrations.current(ledger_url) == "0022"
 
@@ -302,16 +302,16 @@ def test_unread_items_are_not_dropped_by_going_down(ledger: PostgresLedger, ledg
 
 
 def test_what_an_epoch_was_closed_without_is_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:
-    [epoch] = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    [epoch] = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
     note_unread(ledger, unread(12))
-    exclusion = Exclusion(tuple(ledger.unread_items(SCOPE_ID)), "ada", "why")
-    assert ledger.close_epoch(epoch.id, epoch_pins(scope(), {}), exclusion=exclusion)
+    exclusion = Exclusion(tuple(ledger.unread.items(SCOPE_ID)), "ada", "why")
+    assert ledger.epochs.close(epoch.id, epoch_pins(scope(), {}), exclusion=exclusion)
     with pytest.raises(StoreError, match="below 0036 refused: 1 items that epochs were closed without"):
         migrations.downgrade(ledger_url, "0035")
 
 
 def test_a_total_beyond_32_bits_is_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:
-    ledger.advance_cursors(ZERO, [cursor("2026-02-17")], NOW, [receipt(source_total=2**31)])
+    ledger.scans.finish(ZERO, [cursor("2026-02-17")], NOW, [receipt(source_total=2**31)])
     with pytest.raises(StoreError, match="below 0033 refused: 1 receipts have a total beyond 32 bits"):
         migrations.downgrade(ledger_url, "0032")
 

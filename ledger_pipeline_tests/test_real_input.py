@@ -88,7 +88,7 @@ def test_three_years_arrive_in_one_dagster_run_and_one_scan(
     assert [row["events"] for row in ran.json["digests"] if row["epoch"] == "2023-05-08"] == [91]
     recent = {
         event.id: event.payload_hash
-        for event in ledger.events(SCOPE_ID, span(WINDOWS))
+        for event in ledger.events.within(SCOPE_ID, span(WINDOWS))
         if event.event_time.date().isoformat() >= RECENT
     }
     assert recent == expected(recordings / "latest", since=RECENT)
@@ -101,10 +101,10 @@ def test_twelve_years_arrive_in_one_scan(recordings: Path, ledger: PostgresLedge
         assert _collect(github, ledger, WINDOWS).requests <= 40
     assert len(WINDOWS) == 650
     totals: Counter[str] = Counter()
-    for digest in ledger.digests(SCOPE_ID, WINDOWS):
+    for digest in ledger.events.digests(SCOPE_ID, WINDOWS):
         totals.update(digest.events_by_type)
     assert totals == {"pr_merged": 943, "review_submitted": 2562, "issue_closed": 436}
-    stored = {event.id: event.payload_hash for event in ledger.events(SCOPE_ID, span(WINDOWS))}
+    stored = {event.id: event.payload_hash for event in ledger.events.within(SCOPE_ID, span(WINDOWS))}
     assert stored == expected(recordings / "latest")
 
 
@@ -121,10 +121,12 @@ def test_collecting_as_the_years_go_by_gives_the_same_and_costs_little_more(
             report = _collect(github, ledger, WINDOWS)
             requests.append(report.requests)
             seen |= set(expected(recordings / recording))
-    stored = [event.id for event in ledger.events(SCOPE_ID, span(WINDOWS))]
+    stored = [event.id for event in ledger.events.within(SCOPE_ID, span(WINDOWS))]
     assert len(stored) == len(set(stored))
     assert set(stored) == seen >= set(expected(recordings / "latest"))
-    conflicts = [each for each in ledger.rejected(SCOPE_ID, span(WINDOWS)) if each.reason is AppendOutcome.CONFLICT]
+    conflicts = [
+        each for each in ledger.events.rejected(SCOPE_ID, span(WINDOWS)) if each.reason is AppendOutcome.CONFLICT
+    ]
     assert {each.event_id for each in conflicts} <= set(stored)
     once = -(-max(len(repository.pull_requests) for repository in worlds[-1].repositories) // 100)
     assert sum(requests) <= once + 6, requests

@@ -80,8 +80,8 @@ class Cells(HTMLParser):
 
 
 def append(ledger: PostgresLedger, *events: ActivityEvent) -> None:
-    ledger.ensure_epochs(SCOPE_ID, [WEEK], scope().weights_milli)
-    ledger.append_events(SCOPE_ID, events, PRODUCER, NOW)
+    ledger.epochs.ensure(SCOPE_ID, [WEEK], scope().weights_milli)
+    ledger.events.append(SCOPE_ID, events, PRODUCER, NOW)
 
 
 def page(ledger: PostgresLedger) -> str:
@@ -92,7 +92,7 @@ def page(ledger: PostgresLedger) -> str:
 def collected(ledger: PostgresLedger) -> PostgresLedger:
     """Two events by two people, read up to NOW."""
     append(ledger, pull_request(1), review(2))
-    ledger.advance_cursors(
+    ledger.scans.finish(
         SCOPE_ID,
         [cursor(NOW, "2026-02-09", stream=stream) for stream in STREAMS],
         NOW,
@@ -109,7 +109,7 @@ def test_it_says_the_state_the_counts_the_people_the_cursors_and_the_receipts(co
     assert "grace github:1024025 1 0.5" in text
     assert f"{REPO} pull_requests 2026-02-09 00:00:00Z 2026-02-18 12:00:00Z" in text
     assert f"{REPO} reviews 2026-02-16 00:00:00Z 2026-02-18 12:00:00Z 1 3 1 0" in text
-    [digest] = collected.digests(SCOPE_ID, [WEEK])
+    [digest] = collected.events.digests(SCOPE_ID, [WEEK])
     assert digest.set_hash in text
 
 

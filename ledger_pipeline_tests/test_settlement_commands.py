@@ -147,7 +147,7 @@ def test_an_epoch_that_lacks_an_item_does_not_close_and_says_which(run: Run, led
     collected(ledger)
     streams = ("pull_requests", "reviews", "issues")
     read = [cursor("2026-02-24", "2026-02-16", stream=each) for each in streams]
-    ledger.advance_cursors(SCOPE_ID, read, instant("2026-02-24"))
+    ledger.scans.finish(SCOPE_ID, read, instant("2026-02-24"))
     note_unread(ledger, unread(12, latest="2026-03-01"))
     shown = run("epoch", "show", *EPOCH).out
     assert f"blocked: 1 item cannot be read: {REPO}#12 (pull request 12), unread since 2026-02-18T00:00Z: " in shown
@@ -163,7 +163,7 @@ def read_to_its_end(ledger: PostgresLedger) -> None:
     collected(ledger)
     streams = ("pull_requests", "reviews", "issues")
     read = [cursor("2026-02-24", "2026-02-16", stream=stream) for stream in streams]
-    ledger.advance_cursors(SCOPE_ID, read, instant("2026-02-24"))
+    ledger.scans.finish(SCOPE_ID, read, instant("2026-02-24"))
 
 
 def test_an_epoch_closes_without_items_that_nobody_ever_reads_and_names_them(run: Run, ledger: PostgresLedger) -> None:
@@ -189,7 +189,7 @@ def test_an_epoch_closes_without_items_that_nobody_ever_reads_and_names_them(run
         "GitHub support: lost",
         "its author is nobody",
     )
-    late = ledger.append_events(SCOPE_ID, [pull_request(12)], PRODUCER, instant("2026-03-02"))
+    late = ledger.events.append(SCOPE_ID, [pull_request(12)], PRODUCER, instant("2026-03-02"))
     assert set(late.values()) == {AppendOutcome.LATE}
 
 
@@ -250,7 +250,7 @@ def test_an_epoch_is_closed_by_hand_once_it_is_read_to_its_end(run: Run, ledger:
     books = collected(ledger)
     assert "is not read to its end" in said(run("epoch", "close", *EPOCH))
     streams = ("pull_requests", "reviews", "issues")
-    ledger.advance_cursors(
+    ledger.scans.finish(
         books.scope.scope_id, [cursor("2026-02-23T01:00", stream=each) for each in streams], instant("2026-02-23T01:00")
     )
     assert "is in review" in run("epoch", "close", *EPOCH).out

@@ -74,7 +74,7 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
         epoch = access.epoch(epoch_name)
         epoch_review = review_of(access, epoch)
         differences = spec_differences(access.scope, epoch)
-        left_out = access.ledger.left_out(access.scope.scope_id, [epoch.window]).get(epoch.window, ())
+        left_out = access.ledger.unread.left_out(access.scope.scope_id, [epoch.window]).get(epoch.window, ())
     if as_json:
         print_json(
             {

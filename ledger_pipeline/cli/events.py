@@ -30,7 +30,7 @@ def command(
         databases(settings, note) as settings,
         open_ledger(settings.ledger_url(), spec.node_id, settings.database_limits) as ledger,
     ):
-        stored = ledger.events(scope.scope_id, within)
+        stored = ledger.events.within(scope.scope_id, within)
         if as_json:
             print_json_array(_rows(stored))
         else:

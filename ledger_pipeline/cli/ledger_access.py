@@ -27,7 +27,7 @@ class LedgerAccess:
     def epoch(self, name: str) -> Epoch:
         """The epoch of the scope that `--epoch` names. Raises EpochNotReady where it was never collected."""
         [window] = windows_of(self.scope, name, None, None)
-        for epoch in self.ledger.epochs(self.scope.scope_id, window):
+        for epoch in self.ledger.epochs.within(self.scope.scope_id, window):
             if epoch.window == window:
                 return epoch
         raise EpochNotReady(
@@ -45,7 +45,7 @@ class LedgerAccess:
             )
         else:
             windows = list(windows_of(self.scope, None, first, last))
-        return self.ledger.epochs(self.scope.scope_id, span(windows))
+        return self.ledger.epochs.within(self.scope.scope_id, span(windows))
 
 
 @contextmanager

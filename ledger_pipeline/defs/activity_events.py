@@ -77,7 +77,9 @@ def activity_events(partitions: dg.PartitionsDefinition, spec: RepoSpec) -> dg.A
                     )
                     others = [window for window in closed if window not in completeness]
                     yield from tell_state(context, store, scope, window_completeness(store, scope, others), now)
-                checked.append(_Checked(scope, completeness, store.unsettled_rejections(scope.scope_id, windows)))
+                checked.append(
+                    _Checked(scope, completeness, store.events.unsettled_rejections(scope.scope_id, windows))
+                )
         # Before the checks: each result points at its partition's latest materialization.
         if ACTIVITY_EVENTS in context.selected_asset_keys:
             yield dg.MaterializeResult(asset_key=ACTIVITY_EVENTS)

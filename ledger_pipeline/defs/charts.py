@@ -26,8 +26,8 @@ def chart_metadata(
 ) -> Mapping[str, dg.MetadataValue]:
     """Events per day and stream, and units per contributor by the weights that are pinned in `epoch`."""
     weights = scope.weights_milli if epoch is None else epoch.weights_milli
-    people = contributions(store.events_per_person(scope.scope_id, window), weights)
-    days = store.events_per_day(scope.scope_id, window)
+    people = contributions(store.events.per_person(scope.scope_id, window), weights)
+    days = store.events.per_day(scope.scope_id, window)
     return {
         "events_per_day": picture("Events per day and stream", events_per_day_png(days, window, scope.stream_kinds)),
         "units_per_contributor": picture("Units per contributor", units_per_contributor_png(people, window)),

@@ -58,7 +58,7 @@ def counts_match(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg.As
             selected = scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now())
             compared, differences = 0, []
             for scope, windows in selected:
-                receipts = store.receipts(scope.scope_id, source.name, windows)
+                receipts = store.scans.receipts(scope.scope_id, source.name, windows)
                 seen = {(each.window, each.source_scope, each.stream): each for each in receipts}
                 for found in _compare(source, scope, windows, seen):
                     compared += 1

@@ -50,8 +50,8 @@ def tell_of_other_epochs(
     news = _News(context.instance, scope, report.changed_elsewhere(), window_completeness(store, scope, others))
     of_streams = {stream: news.windows(stream_key(stream), [stream]) for stream in report.streams}
     shown = sorted({window for windows in of_streams.values() for window in windows})
-    receipts = receipts_by_partition(store.receipts(scope.scope_id, source, shown) if shown else [])
-    held = store.events_per_type(scope.scope_id, shown) if shown else {}
+    receipts = receipts_by_partition(store.scans.receipts(scope.scope_id, source, shown) if shown else [])
+    held = store.events.per_type(scope.scope_id, shown) if shown else {}
     added = added_to_other_epochs(report)
     for stream, windows_of_stream in of_streams.items():
         metadata = (
@@ -132,7 +132,7 @@ def tell_state(
         return
     held = held_metadata(store, scope, read, now, context.run.tags)
     yield from materialized_together(context, ACTIVITY_EVENTS, scope, held)
-    rejections = store.unsettled_rejections(scope.scope_id, list(read))
+    rejections = store.events.unsettled_rejections(scope.scope_id, list(read))
     results = partition_results(context.instance, scope, read, rejections, frozenset(DESCRIPTIONS), now)
     yield from told_together(context, results)
 
@@ -146,9 +146,9 @@ def held_metadata(
 ) -> Iterator[tuple[EpochWindow, Metadata]]:
     """What the ledger holds of every window: numbers, and charts of the latest."""
     windows = list(completeness)
-    epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
+    epochs = {epoch.window: epoch for epoch in store.epochs.within(scope.scope_id, span(windows))}
     drawn = windows_to_draw(windows)
-    for digest in store.digests(scope.scope_id, windows):
+    for digest in store.events.digests(scope.scope_id, windows):
         window, epoch = digest.window, epochs.get(digest.window)
         charts = chart_metadata(store, scope, window, epoch) if window in drawn else {}
         numbers = digest_metadata(digest, epoch, scope, completeness[window], now, run_tags)

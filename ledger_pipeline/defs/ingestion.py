@@ -169,8 +169,8 @@ class _Collected:
 def _stream_metadata(
     store: PostgresLedger, source: str, scope: Scope, report: CollectReport, run_tags: Mapping[str, str]
 ) -> dict[str, dict[EpochWindow, Metadata]]:
-    receipts = receipts_by_partition(store.receipts(scope.scope_id, source, report.windows))
-    held = store.events_per_type(scope.scope_id, report.windows)
+    receipts = receipts_by_partition(store.scans.receipts(scope.scope_id, source, report.windows))
+    held = store.events.per_type(scope.scope_id, report.windows)
     added = added_to_other_epochs(report)
     return {
         stream: {

@@ -110,7 +110,7 @@ def _statuses(store: PostgresLedger, scope: Scope, now: datetime) -> _Statuses:
     first = datetime.combine(scope.first_epoch, datetime.min.time(), UTC)
     if first >= now:
         return {}
-    return {epoch.window: epoch.status for epoch in store.epochs(scope.scope_id, EpochWindow(first, now))}
+    return {epoch.window: epoch.status for epoch in store.epochs.within(scope.scope_id, EpochWindow(first, now))}
 
 
 def _unfinished(statuses: _Statuses) -> dict[str, str]:

@@ -52,7 +52,7 @@ def epochs_of_run(
     """The epochs that a run's partition keys name, by scope. Raises EpochNotReady for one that was never collected."""
     epochs_by_scope = []
     for scope, windows in scopes_and_windows(spec, keys, now):
-        epochs = {epoch.window: epoch for epoch in store.epochs(scope.scope_id, span(windows))}
+        epochs = {epoch.window: epoch for epoch in store.epochs.within(scope.scope_id, span(windows))}
         missing = [window.key for window in windows if window not in epochs]
         if missing:
             raise EpochNotReady(

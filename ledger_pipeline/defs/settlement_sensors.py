@@ -124,7 +124,9 @@ def _rows(
     for scope in spec.scopes:
         row: list[EpochWindow] = []
         wanted = windows.get(scope.scope_key, set())
-        epochs = {epoch.window for epoch in store.epochs(scope.scope_id, span(list(wanted)))} if wanted else set()
+        epochs = (
+            {epoch.window for epoch in store.epochs.within(scope.scope_id, span(list(wanted)))} if wanted else set()
+        )
         for window in sorted(wanted & epochs):
             if row and row[-1].end != window.start:
                 yield scope, row[0], row[-1]

@@ -51,16 +51,16 @@ class EpochContent:
 
 def epoch_content(store: PostgresLedger, scope: Scope, window: EpochWindow, now: datetime) -> EpochContent:
     """The epoch of `window` as the ledger has it. Raises StoreUnavailable."""
-    epoch = next((each for each in store.epochs(scope.scope_id, window) if each.window == window), None)
+    epoch = next((each for each in store.epochs.within(scope.scope_id, window) if each.window == window), None)
     weights = scope.weights_milli if epoch is None else epoch.weights_milli
-    [digest] = store.digests(scope.scope_id, [window])
+    [digest] = store.events.digests(scope.scope_id, [window])
     cursors: list[Cursor] = []
     receipts: list[WindowReceipt] = []
     for spec in scope.sources:
-        known = store.cursors(scope.scope_id, spec.source)
+        known = store.scans.cursors(scope.scope_id, spec.source)
         wanted = [(stream, source_scope) for source_scope in spec.source_scopes for stream in spec.streams]
         cursors += [known[key] for key in wanted if key in known]
-        receipts += store.receipts(scope.scope_id, spec.source, [window])
+        receipts += store.scans.receipts(scope.scope_id, spec.source, [window])
     completeness = window_completeness(store, scope, [window])[window]
     return EpochContent(
         node_id=store.node_id,
@@ -70,11 +70,11 @@ def epoch_content(store: PostgresLedger, scope: Scope, window: EpochWindow, now:
         epoch=epoch,
         completeness=completeness,
         digest=digest,
-        days=store.events_per_day(scope.scope_id, window),
-        people=contributions(store.events_per_person(scope.scope_id, window), weights),
+        days=store.events.per_day(scope.scope_id, window),
+        people=contributions(store.events.per_person(scope.scope_id, window), weights),
         cursors=cursors,
         receipts=receipts,
-        rejected=store.rejected(scope.scope_id, window),
+        rejected=store.events.rejected(scope.scope_id, window),
         review=None if epoch is None else review(store, scope, epoch, completeness, now),
         curation=None if epoch is None else store.curation.summary(epoch),
     )

@@ -62,7 +62,7 @@ class IndexContent:
 def index_content(ledger: PostgresLedger, scope: Scope, epochs: Sequence[Epoch], now: datetime) -> IndexContent:
     """`epochs` of `scope` as the ledger has them. Raises as the store does."""
     windows = [epoch.window for epoch in epochs]
-    counts = ledger.events_per_type(scope.scope_id, windows) if windows else {}
+    counts = ledger.events.per_type(scope.scope_id, windows) if windows else {}
     rows = [_row(ledger, scope, epoch, sum(counts[epoch.window].values())) for epoch in epochs]
     return IndexContent(scope, now, rows)
 

@@ -115,9 +115,9 @@ def run_demo(progress: ProgressListener, say: Callable[[str], None]) -> DemoRepo
             backfill = run_collection(spec, scope, before, instance, trigger="demo", progress=progress)
         if backfill is not None and backfill.problem is None:
             say(f"signing epoch {before[0].key} with the demo's key, verifying and exporting it")
-            epochs = ledger.epochs(scope.scope_id, before[0])
+            epochs = ledger.epochs.within(scope.scope_id, before[0])
             signed = sign_oldest_epoch(ledger, demo_settings.repo_spec(), epochs, home)
-        partitions = [digest_row(digest, scope) for digest in ledger.digests(scope.scope_id, [*before, running])]
+        partitions = [digest_row(digest, scope) for digest in ledger.events.digests(scope.scope_id, [*before, running])]
         return DemoReport(scheduled, backfill, partitions, rows_before, _rows(ledger, spec), signed, home)
 
 
@@ -175,5 +175,5 @@ def _windows(spec: RepoSpec) -> tuple[EpochWindow, list[EpochWindow]]:
 
 
 def _rows(ledger: PostgresLedger, spec: RepoSpec) -> int:
-    [digest] = ledger.digests(spec.default_scope.scope_id, [_ALL_TIME])
+    [digest] = ledger.events.digests(spec.default_scope.scope_id, [_ALL_TIME])
     return digest.events

@@ -82,7 +82,7 @@ class OpenEpochs:
 
 def open_epochs(store: "PostgresLedger", scope: Scope, within: Sequence[EpochWindow] | None = None) -> OpenEpochs:
     """The open epochs of `scope`; where `within` is given, only those of these windows."""
-    epochs = [epoch for epoch in store.open_epochs(scope.scope_id) if within is None or epoch.window in within]
-    read_whole = store.whole_scans(scope.scope_id, [epoch.window for epoch in epochs])
+    epochs = [epoch for epoch in store.epochs.still_open(scope.scope_id) if within is None or epoch.window in within]
+    read_whole = store.scans.whole_scans(scope.scope_id, [epoch.window for epoch in epochs])
     # Asked last: whatever a scan could not read is in the ledger before the receipt of that scan.
     return OpenEpochs(scope, tuple(epochs), read_whole, known_unread(store, scope))

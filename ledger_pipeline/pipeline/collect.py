@@ -70,8 +70,8 @@ def collect(
     spec = _source_spec(scope, source.name)
     wanted_streams = tuple(stream for stream in spec.streams if streams is None or stream in streams)
     ordered = tuple(sorted(windows))
-    store.ensure_epochs(scope.scope_id, ordered, scope.weights_milli)
-    cursors = store.cursors(scope.scope_id, source.name)
+    store.epochs.ensure(scope.scope_id, ordered, scope.weights_milli)
+    cursors = store.scans.cursors(scope.scope_id, source.name)
     report = CollectReport(ordered, wanted_streams)
     for source_scope in spec.source_scopes:
         before = {
@@ -121,7 +121,7 @@ def _ask_heads(
     for part in report.source_scopes:
         with failing_alone(part):
             to_read += [part.source_scope] if planning.plan(part.source_scope, part.before).coverage else []
-    is_alone = len(to_read) == 1 and store.checkpoint(scope.scope_id, source.name, to_read[0]) is None
+    is_alone = len(to_read) == 1 and store.scans.checkpoint(scope.scope_id, source.name, to_read[0]) is None
     waiting = [
         part.source_scope
         for part in report.source_scopes

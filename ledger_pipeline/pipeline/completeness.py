@@ -95,14 +95,14 @@ def window_completeness(
     windows = list(windows)
     streams: list[tuple[str, str, Cursor | None]] = []
     for spec in scope.sources:
-        cursors = store.cursors(scope.scope_id, spec.source)
+        cursors = store.scans.cursors(scope.scope_id, spec.source)
         for source_scope in spec.source_scopes:
             streams += [(source_scope, stream, cursors.get((stream, source_scope))) for stream in spec.streams]
     # Asked after the cursors: whatever a scan could not read is in the ledger before its cursors pass it.
     unread = known_unread(store, scope)
     touched = [window for window in windows if unread.touching(window)]
     closed = _closed(store, scope, touched) if touched else set()
-    left_out = store.left_out(scope.scope_id, windows) if windows else {}
+    left_out = store.unread.left_out(scope.scope_id, windows) if windows else {}
     return {
         window: Completeness(
             window,
@@ -120,7 +120,7 @@ def utc_text(instant: datetime) -> str:
 
 
 def _closed(store: "PostgresLedger", scope: Scope, windows: Sequence[EpochWindow]) -> set[EpochWindow]:
-    epochs = store.epochs(scope.scope_id, span(windows))
+    epochs = store.epochs.within(scope.scope_id, span(windows))
     return {epoch.window for epoch in epochs if epoch.status is not EpochStatus.OPEN}
 
 

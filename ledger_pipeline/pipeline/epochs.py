@@ -53,4 +53,4 @@ def close(store: "PostgresLedger", scope: Scope, epoch: Epoch, exclusion: Exclus
         raise ConfigurationError(f"epoch {epoch.window.key} of {scope.scope_key} is not closed: {problem}")
     credits_ = scope.base_issuance_credits
     pool = None if credits_ is None else base_issuance(credits_)
-    return store.close_epoch(epoch.id, epoch_pins(scope, epoch.weights_milli), pool, exclusion, collected_kinds(scope))
+    return store.epochs.close(epoch.id, epoch_pins(scope, epoch.weights_milli), pool, exclusion, collected_kinds(scope))

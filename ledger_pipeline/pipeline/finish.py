@@ -110,12 +110,12 @@ def record(store: "PostgresLedger", scope_id: UUID, scan: FinishedScan) -> list[
     """
     if not scan.receipts():
         return []
-    return store.advance_cursors(scope_id, scan.cursors(), scan.watermark, scan.receipts())
+    return store.scans.finish(scope_id, scan.cursors(), scan.watermark, scan.receipts())
 
 
 def is_recorded(store: "PostgresLedger", scope_id: UUID, scan: FinishedScan) -> bool:
     """Whether the ledger says already all that `record` would add: a call that is repeated adds no second receipt."""
-    stored = store.cursors(scope_id, scan.source)
+    stored = store.scans.cursors(scope_id, scan.source)
     for cursor in scan.cursors():
         known = stored.get((cursor.stream, cursor.source_scope))
         if known is None or cursor.source_scope_id not in (None, known.source_scope_id):
@@ -124,7 +124,7 @@ def is_recorded(store: "PostgresLedger", scope_id: UUID, scan: FinishedScan) -> 
             return False
     kept = {
         (receipt.window, receipt.stream, receipt.source_scope): receipt
-        for receipt in store.receipts(scope_id, scan.source, scan.windows)
+        for receipt in store.scans.receipts(scope_id, scan.source, scan.windows)
     }
     for receipt in scan.receipts():
         same = kept.get((receipt.window, receipt.stream, receipt.source_scope))

@@ -63,7 +63,7 @@ def begin_scan(
     `read_from` can only make it read further back than the store's cursors say it has to.
     Raises StoreError and StoreUnavailable; a source that cannot be asked says so when it is read.
     """
-    stored = store.cursors(scope.scope_id, source.name)
+    stored = store.scans.cursors(scope.scope_id, source.name)
     cursors = {stream: stored[stream, source_scope] for stream in streams if (stream, source_scope) in stored}
     known_time = max((cursor.watermark for cursor in stored.values()), default=None)
     planning = Planning(open_epochs(store, scope), source.name, tuple(streams), [window], known_time)

@@ -78,7 +78,7 @@ class Collection:
             report.after[cursor.stream] = cursor
         if self.planning.opened.unread.back_to(state.source, state.source_scope) is not None:
             floors = passed_floors(state.coverage, self.streams)
-            self.store.forget_unread_passed(
+            self.store.unread.forget_passed(
                 self.scope.scope_id, state.source, state.source_scope, floors, began_at=finished.watermark
             )
 
@@ -140,7 +140,7 @@ class SourceScopeScan:
     def _stood_at(self) -> ScanState | None:
         """Where an earlier run stood in the same scan; None where it is of another repository, or too old."""
         collection, beginning = self._collection, self._beginning
-        checkpoint = collection.store.checkpoint(beginning.scope_id, beginning.source, beginning.source_scope)
+        checkpoint = collection.store.scans.checkpoint(beginning.scope_id, beginning.source, beginning.source_scope)
         stood = None if checkpoint is None else state_of(checkpoint, beginning)
         if stood is None or not can_go_on(stood.coverage, beginning.coverage):
             return None
@@ -171,7 +171,7 @@ class SourceScopeScan:
             return True
         page = usable(page, collection.scope.calendar)
         state = self._state.after(page)
-        outcomes = collection.store.store_page(collection.scope.scope_id, self._content(page, state))
+        outcomes = collection.store.scans.store_page(collection.scope.scope_id, self._content(page, state))
         report.count(self._not_counted(page), outcomes, collection.scope.calendar)
         report.state = state
         if not collection.stop.is_told:  # else nobody may be there to hear of it

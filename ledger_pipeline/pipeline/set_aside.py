@@ -27,7 +27,7 @@ def set_aside(ledger: "PostgresLedger", spec: RepoSpec, row_id: UUID, reason: st
     component of an epoch that is finalized, and for an id that is none of these.
     """
     epoch_id = ledger.statements.epoch_of(row_id)
-    epoch = None if epoch_id is None else ledger.epoch(epoch_id)
+    epoch = None if epoch_id is None else ledger.epochs.of_id(epoch_id)
     if epoch is None:
         raise EpochNotReady(f"{row_id} is no statement, no signature of one and no component of a pool, of this node")
     # Whoever may write makes epochs of any scope.

@@ -75,7 +75,7 @@ class KnownUnread:
 def known_unread(store: "PostgresLedger", scope: Scope) -> KnownUnread:
     """What the ledger knows of; left out is what the scope does not collect any more."""
     collected = collected_kinds(scope)
-    rows = store.unread_items(scope.scope_id)
+    rows = store.unread.items(scope.scope_id)
     return KnownUnread(tuple(row for row in rows if (row.source, row.source_scope, row.item.key.kind) in collected))
 
 

@@ -39,8 +39,16 @@ class Epoch:
     pool_total_credits: int | None = None
 
 
+@dataclass(frozen=True)
+class EnsuredEpochs:
+    """The epochs of the windows that were asked for, oldest first; `created` are the ids of those that are new."""
+
+    epochs: list[Epoch]
+    created: frozenset[int]
+
+
 class AppendOutcome(StrEnum):
-    """What became of one event handed to `append_events`."""
+    """What became of one event handed to `events.append`."""
 
     NEW = "new"
     DUPLICATE = "duplicate"  # the very same fact is stored already

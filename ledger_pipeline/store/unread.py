@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.unread import ItemKey, UnreadItem, one_by_key
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.store.records import StoredUnread
+from ledger_pipeline.store import left_out
+from ledger_pipeline.store.records import LeftOut, StoredUnread
+from ledger_pipeline.store.section import LedgerSection
 
 # What is known of when an item was made stays known. Without a number several items share a row, so that it holds
 # whatever any of them may.
@@ -55,6 +58,54 @@ FIND = text("""
 """)
 
 
+class Unread(LedgerSection):
+    """What could not be read of a node's scopes, and what epochs were closed without."""
+
+    def note(
+        self,
+        scope_id: UUID,
+        source: str,
+        source_scope: str,
+        *,
+        unread: Sequence[UnreadItem],
+        settled: Sequence[ItemKey],
+        tried_at: datetime,
+        read_from: datetime,
+    ) -> None:
+        """Remember items that could not be read at `tried_at`, by a scan from `read_from` on; forget those `settled`.
+
+        One that is in both stays, and so does a settled one that could not be read later than `tried_at`.
+        """
+        if not unread and not settled:
+            return
+        where = {**self._scope(scope_id), "source": source, "source_scope": source_scope}
+        with self._transaction() as connection:
+            lock(connection, self._scope(scope_id))
+            note(connection, where, unread, settled, tried_at, read_from)
+
+    def forget_passed(
+        self, scope_id: UUID, source: str, source_scope: str, floors: Mapping[str, datetime], began_at: datetime
+    ) -> None:
+        """Forget items without a number that a finished scan, begun at `began_at`, did not meet again.
+
+        `floors` says by kind from where on it has read everything.
+        """
+        where = {**self._scope(scope_id), "source": source, "source_scope": source_scope}
+        parameters = {"kinds": list(floors), "floors": list(floors.values()), "began_at": began_at}
+        with self._transaction() as connection:
+            connection.execute(FORGET_PASSED, {**where, **parameters})
+
+    def items(self, scope_id: UUID) -> list[StoredUnread]:
+        """Every item that nobody could read yet, longest untried first."""
+        with self._transaction() as connection:
+            return _find(connection, self._scope(scope_id))
+
+    def left_out(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> dict[EpochWindow, tuple[LeftOut, ...]]:
+        """What the epochs of `windows` were closed without; a window whose epoch lacks nothing is not there."""
+        with self._transaction() as connection:
+            return left_out.find(connection, self._scope(scope_id), windows)
+
+
 def lock(connection: Connection, scope: Mapping[str, object]) -> None:
     """Until the transaction ends, nobody else notes unread items of the scope, nor closes an epoch of it."""
     connection.execute(LOCK, {"node_id": str(scope["node_id"]), "scope_id": str(scope["scope_id"])})
@@ -85,21 +136,12 @@ def note(
         connection.execute(KEEP, {**where, **columns, "tried_at": tried_at, "read_from": read_from})
 
 
-def forget_passed(
-    connection: Connection, where: Mapping[str, object], floors: Mapping[str, datetime], began_at: datetime
-) -> None:
-    """Forget items without a number that a scan from `floors` on, begun at `began_at`, has not met again."""
-    parameters = {"kinds": list(floors), "floors": list(floors.values()), "began_at": began_at}
-    connection.execute(FORGET_PASSED, {**where, **parameters})
-
-
 def touching(connection: Connection, scope: Mapping[str, object], window: EpochWindow) -> list[StoredUnread]:
     """Those whose events may belong to `window`, longest untried first."""
-    return [row for row in find(connection, scope) if row.item.may_touch(window)]
+    return [row for row in _find(connection, scope) if row.item.may_touch(window)]
 
 
-def find(connection: Connection, scope: Mapping[str, object]) -> list[StoredUnread]:
-    """All of the scope, longest untried first."""
+def _find(connection: Connection, scope: Mapping[str, object]) -> list[StoredUnread]:
     return [
         StoredUnread(
             row.source,

@@ -57,7 +57,7 @@ def allocate_over_aggregate() -> Figure:
         migrations.upgrade(url)
         engine = make_engine(url)
         ledger, benchmarked = PostgresLedger(engine, NODE_ID), scope()
-        [epoch] = ledger.ensure_epochs(SCOPE_ID, [window()], benchmarked.weights_milli)
+        [epoch] = ledger.epochs.ensure(SCOPE_ID, [window()], benchmarked.weights_milli).epochs
         parameters = {
             "node_id": NODE_ID,
             "scope_id": SCOPE_ID,

@@ -44,7 +44,7 @@ def append_over_copy() -> Figure:
         def append(url: str) -> None:
             with open_ledger(url, NODE_ID) as ledger:
                 for batch in _batches(events):
-                    ledger.append_events(SCOPE_ID, batch, PRODUCER, now)
+                    ledger.events.append(SCOPE_ID, batch, PRODUCER, now)
 
         bare = append_seconds = float("inf")
         for _ in range(ROUNDS):

@@ -93,7 +93,7 @@ def _fill(url: str, events: int) -> None:
         )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE activity_events"))
-    PostgresLedger(engine, NODE_ID).advance_cursors(
+    PostgresLedger(engine, NODE_ID).scans.finish(
         SCOPE_ID,
         [cursor(READ_AT, WINDOWS[0].start, stream=stream) for stream in GITHUB_STREAMS],
         READ_AT,

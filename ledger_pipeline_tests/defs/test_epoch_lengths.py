@@ -23,11 +23,11 @@ SECOND = timedelta(seconds=1)
 
 def epochs(deployment: Deployment) -> list[EpochWindow]:
     """What the ledger has."""
-    return [epoch.window for epoch in deployment.ledger.epochs(SCOPE_ID, EVER)]
+    return [epoch.window for epoch in deployment.ledger.epochs.within(SCOPE_ID, EVER)]
 
 
 def event_ids(deployment: Deployment, epoch: EpochWindow) -> list[str]:
-    return [event.id for event in deployment.ledger.events(SCOPE_ID, epoch)]
+    return [event.id for event in deployment.ledger.events.within(SCOPE_ID, epoch)]
 
 
 def failure(deployment: Deployment, first: str, last: str | None = None) -> str:
@@ -76,7 +76,7 @@ def test_a_changed_epoch_length_is_refused_in_one_line_that_says_the_way_out(dep
     weekly = epochs(deployment)
     write_repo_spec(deployment.folder, NAME, length_days=14)
     said = failure(deployment, "2026-02-02", "2026-02-16")
-    first = deployment.ledger.epochs(SCOPE_ID, EVER)[0]
+    first = deployment.ledger.epochs.within(SCOPE_ID, EVER)[0]
     assert said == (
         f"no epoch 2026-02-02 to 2026-02-16: epoch {first.id} of the scope, 2026-02-02 to 2026-02-09, covers part of "
         "it. Put epoch_length_days back to 7; or for epochs of 14 days set activity_ledger.first_epoch to 2026-03-02, "

@@ -105,7 +105,7 @@ def test_a_week_is_not_green_by_an_interrupted_scan_that_went_on_and_came_no_fur
 
     monkeypatch.setattr(GitHubSource, "scan", no_news)
     assert not deployment.materialize(LAST).success
-    assert len(list(deployment.ledger.events(SCOPE_ID, window(LAST)))) == 12
+    assert len(list(deployment.ledger.events.within(SCOPE_ID, window(LAST)))) == 12
     for asset in ASSETS:
         assert deployment.materialized(asset) == set()
 
@@ -133,7 +133,7 @@ def test_a_scope_that_was_read_is_green_although_the_run_then_fails_at_another(d
     write_project(deployment.folder, "website", NAME)
     week = window(LAST)
     fortnight = EpochWindow(week.start - 7 * 24 * HOUR, week.end)
-    deployment.ledger.ensure_epochs(OTHER_SCOPE_ID, [fortnight], DEFAULT_WEIGHTS_MILLI)
+    deployment.ledger.epochs.ensure(OTHER_SCOPE_ID, [fortnight], DEFAULT_WEIGHTS_MILLI)
     result = deployment.materialize(LAST, last_scope="website")
     assert "covers part of it" in problem(result)
     for asset in ASSETS:
@@ -158,7 +158,7 @@ def test_every_week_that_a_scan_read_to_its_end_is_green_and_no_other(deployment
     assert (said["state"], said["events"], said["epoch_status"]) == ("complete", 1, "none yet")
     assert deployment.check_evaluation(EVERY_SOURCE_SCOPE_READ, f"{LAST}|default").passed
     # Nobody asked for them: no epoch is made, and nothing is proposed for one that is not there.
-    assert [epoch.window.key for epoch in deployment.ledger.epochs(SCOPE_ID, window(BETWEEN))] == []
+    assert [epoch.window.key for epoch in deployment.ledger.epochs.within(SCOPE_ID, window(BETWEEN))] == []
     assert proposed(deployment) == [f"{OLD}|default"]
 
 
@@ -210,7 +210,7 @@ def test_an_epoch_that_another_run_closes_says_so_at_once(deployment: Deployment
     assert deployment.materialize(LAST, RUNNING).success
     deployment.set_clock(window(RUNNING).end + 25 * HOUR)
     assert deployment.materialize("2026-02-23").success
-    [epoch] = deployment.ledger.epochs(SCOPE_ID, window(RUNNING))
+    [epoch] = deployment.ledger.epochs.within(SCOPE_ID, window(RUNNING))
     assert epoch.status is EpochStatus.REVIEW
     assert deployment.metadata("activity_events", f"{RUNNING}|default")["epoch_status"] == "review"
 

@@ -53,7 +53,7 @@ def test_activity_events_says_what_the_ledger_holds_with_a_hash_others_can_recom
     deployment.github.replace_world(world(merged(1, NOW), issue(2, closures=(Closure(NOW),))))
     deployment.materialize("2026-02-16")
     metadata = deployment.metadata("activity_events", "2026-02-16|default")
-    events = list(deployment.ledger.events(SCOPE_ID, window("2026-02-16")))
+    events = list(deployment.ledger.events.within(SCOPE_ID, window("2026-02-16")))
     assert metadata["set_hash"] == event_set_hash((event.id, event.payload_hash) for event in events)
     assert (metadata["events"], metadata["pr_merged"], metadata["issue_closed"]) == (2, 1, 1)
 
@@ -89,7 +89,9 @@ def test_one_stream_can_be_materialized_alone(deployment: Deployment) -> None:
     assert deployment.materialize("2026-02-16", selection=[stream_key("issues")]).success
     assert deployment.materialized(["github", "issues"]) == {"2026-02-16|default"}
     assert deployment.materialized(PULL_REQUESTS) == set()
-    assert [event.event_type for event in deployment.ledger.events(SCOPE_ID, window("2026-02-16"))] == ["issue_closed"]
+    assert [event.event_type for event in deployment.ledger.events.within(SCOPE_ID, window("2026-02-16"))] == [
+        "issue_closed"
+    ]
 
 
 def test_a_failing_repository_fails_the_run_saying_why_and_materializes_nothing(deployment: Deployment) -> None:
@@ -190,7 +192,7 @@ def test_a_run_over_two_scopes_gives_every_partition_its_own_numbers(two_scopes:
     ):
         for epoch in epochs:
             key = f"{epoch}|{scope}"
-            stored = list(two_scopes.ledger.events(scope_id, window(epoch)))
+            stored = list(two_scopes.ledger.events.within(scope_id, window(epoch)))
             assert [event.id for event in stored] == [f"github:pr:{name}:{numbers[epoch]}"]
             assert two_scopes.metadata(PULL_REQUESTS, key)["new"] == 1
             [cursor] = two_scopes.metadata(PULL_REQUESTS, key)["cursors"].records
@@ -219,7 +221,9 @@ def test_a_missing_repository_of_one_scope_is_red_on_its_partitions_and_the_othe
         assert two_scopes.materialized(asset) == {f"{epoch}|{green}" for epoch in epochs}
     assert two_scopes.metadata(PULL_REQUESTS, f"2026-02-09|{green}")["new"] == 1
     assert two_scopes.metadata("activity_events", f"2026-02-09|{green}")["events"] == 1
-    stored = [len(list(two_scopes.ledger.events(other, window(epoch)))) for epoch in ("2026-02-09", "2026-02-16")]
+    stored = [
+        len(list(two_scopes.ledger.events.within(other, window(epoch)))) for epoch in ("2026-02-09", "2026-02-16")
+    ]
     assert stored == [1, 1]
 
 

@@ -60,7 +60,7 @@ def run_job(deployment: Deployment, job: str, first: str, last: str | None = Non
 
 
 def epoch_of(deployment: Deployment, first_day: str = "2026-02-02") -> Epoch:
-    [epoch] = deployment.ledger.epochs(SCOPE_ID, window(first_day))
+    [epoch] = deployment.ledger.epochs.within(SCOPE_ID, window(first_day))
     return epoch
 
 

@@ -19,7 +19,7 @@ Collect = Callable[..., CollectReport]
 
 def stored_ids(ledger: PostgresLedger, within: EpochWindow = ALWAYS) -> list[str]:
     """The ids the ledger holds, by time."""
-    return [event.id for event in ledger.events(SCOPE_ID, within)]
+    return [event.id for event in ledger.events.within(SCOPE_ID, within)]
 
 
 def counts(report: CollectReport, of: EpochWindow = THIS_WEEK) -> tuple[int, int, int]:

@@ -92,12 +92,12 @@ def test_one_bad_item_holds_up_nothing_and_is_asked_for_again(
     report = run(of_five, ledger, retries)
     assert report.failures == []
     assert sorted(stored_ids(ledger)) == sorted(set(all_ids()) - bad.lost)
-    [row] = ledger.unread_items(SCOPE_ID)
+    [row] = ledger.unread.items(SCOPE_ID)
     assert row.item.key == SEVEN
     assert row.item.reason.startswith(WAYS[way].format(url=of_five.url))
     words = row.item.reason.split(": ")
     assert len(words) == len(set(words)), "the reason says nothing twice"
-    assert {cursor.watermark for cursor in ledger.cursors(SCOPE_ID, "github").values()} == {NOW}
+    assert {cursor.watermark for cursor in ledger.scans.cursors(SCOPE_ID, "github").values()} == {NOW}
     assert len(of_five.requests) <= MOST_REQUESTS + retries
 
     of_five.clear_requests()
@@ -107,7 +107,7 @@ def test_one_bad_item_holds_up_nothing_and_is_asked_for_again(
     of_five.faults.clear()
     run(of_five, ledger, retries)
     assert sorted(stored_ids(ledger)) == all_ids()
-    assert ledger.unread_items(SCOPE_ID) == []
+    assert ledger.unread.items(SCOPE_ID) == []
 
 
 @pytest.mark.parametrize("way", WAYS, ids=repr)
@@ -129,8 +129,8 @@ def test_an_outage_that_fails_the_same_way_is_no_items_fault(
             assert isinstance(failures[0], SourceUnavailable)
         assert NAME in str(failures[0])
         assert len(of_five.requests) <= began_after + MOST_REQUESTS_OF_AN_OUTAGE
-        passed = ledger.checkpoint(SCOPE_ID, "github", NAME) or ledger.cursors(SCOPE_ID, "github")
-        assert passed or ledger.unread_items(SCOPE_ID) == []
+        passed = ledger.scans.checkpoint(SCOPE_ID, "github", NAME) or ledger.scans.cursors(SCOPE_ID, "github")
+        assert passed or ledger.unread.items(SCOPE_ID) == []
 
 
 def test_an_outage_of_all_but_lists_is_known_as_one_and_the_next_scan_goes_on_behind_it(
@@ -143,10 +143,10 @@ def test_an_outage_of_all_but_lists_is_known_as_one_and_the_next_scan_goes_on_be
         github.clear_requests()
         [failure] = run(github, ledger, retries=0).failures
         assert failure.problem == f"GitHub gives up on more than {MOST_IN_A_ROW} items in a row"
-        assert len(ledger.unread_items(SCOPE_ID)) == unread
+        assert len(ledger.unread.items(SCOPE_ID)) == unread
         assert len(github.requests) <= 10 * MOST_IN_A_ROW
     assert run(github, ledger, retries=0).failures == []
-    assert len(ledger.unread_items(SCOPE_ID)) == 25
+    assert len(ledger.unread.items(SCOPE_ID)) == 25
     assert len(stored_ids(ledger)) == 5
 
 

@@ -49,7 +49,7 @@ def test_an_answer_dated_otherwise_fails_the_repository_and_loses_nothing(
     github.replace_world(world(merged(1, NOW - HOUR)))
     with source_at(github, NOW) as source:
         collect(source, ledger, SCOPE, [THIS_WEEK])
-        before = ledger.cursors(SCOPE_ID, "github")
+        before = ledger.scans.cursors(SCOPE_ID, "github")
         github.replace_world(world(merged(1, NOW - HOUR), merged(2, NOW - HOUR / 2)))
         github.set_clock(dated)
         report = collect(source, ledger, SCOPE, [LAST_WEEK, THIS_WEEK])
@@ -57,8 +57,10 @@ def test_an_answer_dated_otherwise_fails_the_repository_and_loses_nothing(
     assert failure.retryable
     for named in (f"{dated:%Y-%m-%dT%H:%M}", f"{NOW:%Y-%m-%dT%H:%M}", "GITHUB_CLOCK_TOLERANCE_SECONDS is 300", NAME):
         assert named in str(failure)
-    assert ledger.cursors(SCOPE_ID, "github") == before
-    assert {receipt.covered_to for receipt in ledger.receipts(SCOPE_ID, "github", [LAST_WEEK, THIS_WEEK])} == {NOW}
+    assert ledger.scans.cursors(SCOPE_ID, "github") == before
+    assert {receipt.covered_to for receipt in ledger.scans.receipts(SCOPE_ID, "github", [LAST_WEEK, THIS_WEEK])} == {
+        NOW
+    }
     github.set_clock(NOW + HOUR)
     with source_at(github, NOW + HOUR) as source:
         assert collect(source, ledger, SCOPE, [THIS_WEEK]).failures == []
@@ -71,10 +73,10 @@ def test_one_odd_answer_in_the_middle_of_a_scan_does_no_harm_either(github: Simu
     with source_at(github, NOW) as source:
         [failure] = collect(source, ledger, SCOPE, [THIS_WEEK]).failures
     assert failure.retryable
-    assert {cursor.watermark for cursor in ledger.cursors(SCOPE_ID, "github").values()} <= {NOW}
+    assert {cursor.watermark for cursor in ledger.scans.cursors(SCOPE_ID, "github").values()} <= {NOW}
 
 
 def test_clocks_that_differ_within_the_tolerance_go_by_githubs(github: Simulator, ledger: PostgresLedger) -> None:
     with source_at(github, NOW + timedelta(minutes=4)) as source:
         assert collect(source, ledger, SCOPE, [THIS_WEEK]).failures == []
-    assert {cursor.watermark for cursor in ledger.cursors(SCOPE_ID, "github").values()} == {NOW}
+    assert {cursor.watermark for cursor in ledger.scans.cursors(SCOPE_ID, "github").values()} == {NOW}

@@ -39,12 +39,12 @@ def collect_in_pieces(ledger: PostgresLedger, github: Simulator, window: EpochWi
     """As callers of the five activities do, the pieces as small as can be."""
     limits = PieceLimits(items=1, size=1, largest=10**9)
     with github_source(github.url, page_size=2) as source:
-        ledger.ensure_epochs(SCOPE_ID, [window], scope(NAME).weights_milli)
+        ledger.epochs.ensure(SCOPE_ID, [window], scope(NAME).weights_milli)
         scan = begin_scan(source, ledger, scope(NAME), NAME, window, GITHUB_STREAMS, window.start)
         while not scan.is_complete:
             piece = read_piece(source, scan, limits, lambda _: 1)
             if piece.retrieved_at is not None:
-                ledger.append_events(SCOPE_ID, piece.events, Producer("p", "1"), piece.retrieved_at)
+                ledger.events.append(SCOPE_ID, piece.events, Producer("p", "1"), piece.retrieved_at)
             scan = piece.scan
         for stream in GITHUB_STREAMS:
             finished = scan.finished(stream)
@@ -66,7 +66,7 @@ def test_another_repository_under_the_name_is_read_from_the_oldest_open_epoch_an
     report = run()
     assert report.replaced == {NAME: ("1", "2")}
     assert stored_ids(ledger) == [f"github:pr:{NAME}:{number}" for number in (2, 3, 1)]
-    stored = ledger.cursors(SCOPE_ID, "github").values()
+    stored = ledger.scans.cursors(SCOPE_ID, "github").values()
     assert {(each.source_scope_id, each.covered_from) for each in stored} == {("2", LAST_WEEK.start)}
     assert run().replaced == {}
 
@@ -94,27 +94,27 @@ def test_an_event_whose_id_belongs_to_another_repositorys_is_kept_aside_as_repla
     github.set_clock(NOW + HOUR)
     report = run()
     assert report.tally(THIS_WEEK, report.streams).outcomes == {AppendOutcome.REPLACED: 1}
-    assert [each.reason for each in ledger.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.REPLACED]
+    assert [each.reason for each in ledger.events.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.REPLACED]
 
 
 def test_a_cursor_from_before_ids_were_kept_takes_the_first_id_it_meets(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
-    ledger.advance_cursors(
+    ledger.scans.finish(
         SCOPE_ID, [cursor(NOW - HOUR, stream=stream, source_scope=NAME) for stream in GITHUB_STREAMS], NOW
     )
     github.replace_world(world(merged(1, LAST_WEEK.start), merged(2, NOW)))
     report = run()
     assert report.replaced == {}
-    assert {each.source_scope_id for each in ledger.cursors(SCOPE_ID, "github").values()} == {"1"}
+    assert {each.source_scope_id for each in ledger.scans.cursors(SCOPE_ID, "github").values()} == {"1"}
     assert report.source_scopes[0].before["issues"].watermark == NOW - HOUR
 
 
 def test_a_late_scan_of_the_repository_before_does_not_take_the_cursor_back(ledger: PostgresLedger) -> None:
     now_read = replace(cursor("2026-02-18", "2026-02-16"), source_scope_id="2")
-    ledger.advance_cursors(SCOPE_ID, [now_read], NOW)
+    ledger.scans.finish(SCOPE_ID, [now_read], NOW)
     before = replace(cursor("2026-02-17", "2026-01-05"), source_scope_id="1")
-    assert ledger.advance_cursors(SCOPE_ID, [before], NOW) == [now_read]
+    assert ledger.scans.finish(SCOPE_ID, [before], NOW) == [now_read]
 
 
 # Names that pass from one collected repository to another.
@@ -136,11 +136,11 @@ def test_names_that_change_hands_lose_nothing_and_double_nothing(
     github.set_clock(NOW + 2 * HOUR)
     report = run(of=of)
     assert report.replaced == {NAME: ("1", "2")}
-    objects = [each.source_object_id for each in ledger.events(SCOPE_ID, ALWAYS)]
+    objects = [each.source_object_id for each in ledger.events.within(SCOPE_ID, ALWAYS)]
     wanted = {first.database_id, second.database_id, fourth.database_id}
     wanted |= {third.database_id} if NEW_NAME in names else set()
     assert sorted(objects) == sorted(str(each) for each in wanted)
-    assert ledger.rejected(SCOPE_ID, ALWAYS) == []
+    assert ledger.events.rejected(SCOPE_ID, ALWAYS) == []
 
 
 # Items that come back with their old update.
@@ -228,7 +228,7 @@ def test_an_epoch_closes_only_after_it_was_read_once_more_past_its_grace(
     assert len(github.requests) <= 2
     assert f"github:pr:{NAME}:3" in stored_ids(ledger, THIS_WEEK)
     assert [epoch.window for epoch in close_due_epochs(ledger, scope(NAME))] == [THIS_WEEK]
-    whole = ledger.whole_scans(SCOPE_ID, [THIS_WEEK])
+    whole = ledger.scans.whole_scans(SCOPE_ID, [THIS_WEEK])
     assert set(whole.values()) == {AFTER_GRACE}
     github.clear_requests()
     assert run([THIS_WEEK]).asked_nothing
@@ -291,7 +291,7 @@ def test_a_scan_of_the_repository_before_is_no_closing_scan_of_the_one_that_took
     github.set_clock(AFTER_GRACE + HOUR)
     run([NEXT_WEEK])
     assert stored_ids(ledger, THIS_WEEK) == [f"github:pr:{NAME}:1"]
-    assert set(ledger.whole_scans(SCOPE_ID, [THIS_WEEK]).values()) == {AFTER_GRACE + HOUR}
+    assert set(ledger.scans.whole_scans(SCOPE_ID, [THIS_WEEK]).values()) == {AFTER_GRACE + HOUR}
 
 
 def test_scans_in_pieces_close_begin_anew_and_read_back_as_a_collection_does(

@@ -80,12 +80,12 @@ def test_streams_can_be_collected_one_by_one_and_each_has_its_own_cursor(
     for stream, size in (("issues", 1), ("reviews", 2), ("pull_requests", 3)):
         run(streams=[stream])
         assert len(stored_ids(ledger)) == size
-        assert len(ledger.cursors(SCOPE_ID, "github")) == size
+        assert len(ledger.scans.cursors(SCOPE_ID, "github")) == size
 
 
 def test_epochs_are_created_for_the_windows_asked_for_and_no_others(ledger: PostgresLedger, run: Collect) -> None:
     run(weeks(3, "2026-02-02"))
-    epochs = ledger.epochs(SCOPE_ID, ALWAYS)
+    epochs = ledger.epochs.within(SCOPE_ID, ALWAYS)
     assert [epoch.window for epoch in epochs] == weeks(3, "2026-02-02")
     assert {epoch.status for epoch in epochs} == {EpochStatus.OPEN}
     assert epochs[0].weights_milli["github:pr_merged"] == 1000
@@ -107,10 +107,10 @@ def test_a_store_that_fails_stops_the_collection_and_moves_no_cursor(
         raise StoreUnavailable("the database went away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "store_page", fail)
+        patch.setattr(ledger.scans, "store_page", fail)
         with pytest.raises(StoreUnavailable):
             run()
-    assert ledger.cursors(SCOPE_ID, "github") == {}
+    assert ledger.scans.cursors(SCOPE_ID, "github") == {}
 
 
 def test_progress_is_told_page_by_page_and_ends_at_the_whole(github: Simulator, run: Collect) -> None:
@@ -137,8 +137,8 @@ def test_merges_and_reviews_arrive_the_same_in_daily_steps_as_in_one_backfill(
         day += timedelta(days=1)
     with github_source(github.url) as source:
         collect(source, other_ledger, of, windows)
-    digests = ledger.digests(SCOPE_ID, windows)
-    assert digests == other_ledger.digests(SCOPE_ID, windows)
+    digests = ledger.events.digests(SCOPE_ID, windows)
+    assert digests == other_ledger.events.digests(SCOPE_ID, windows)
     assert sum(digest.events for digest in digests) > 30
 
 
@@ -166,7 +166,7 @@ def test_an_interrupted_scan_is_resumed_where_it_stood_and_then_caught_up(
     # a single item below the floor ends no list.
     assert len(github.requests) == 1 + 13 + 2
     assert part.after["pull_requests"].watermark == NOW + 2 * HOUR
-    assert ledger.checkpoint(SCOPE_ID, "github", NAME) is None
+    assert ledger.scans.checkpoint(SCOPE_ID, "github", NAME) is None
 
 
 def test_a_checkpoint_of_days_ago_is_not_trusted(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
@@ -174,7 +174,7 @@ def test_a_checkpoint_of_days_ago_is_not_trusted(github: Simulator, ledger: Post
     github.faults.when(lambda asked: asked.number > 4, FailedAnswer.MAINTENANCE)
     run(page_size=2, streams=PULL_REQUESTS)
     github.faults.clear()
-    assert ledger.checkpoint(SCOPE_ID, "github", NAME) is not None
+    assert ledger.scans.checkpoint(SCOPE_ID, "github", NAME) is not None
     github.set_clock(NOW + 51 * HOUR)
     report = run(page_size=2, streams=PULL_REQUESTS)
     [part] = report.source_scopes
@@ -248,7 +248,7 @@ def test_repositories_that_did_not_change_are_not_read_and_their_cursors_move(
     again = run(of=of)
     assert {part.outcome for part in again.source_scopes} == {ScanOutcome.UNCHANGED}
     assert len(github.requests) == again.requests <= 2
-    assert {cursor.watermark for cursor in ledger.cursors(SCOPE_ID, "github").values()} == {NOW + 2 * HOUR}
+    assert {cursor.watermark for cursor in ledger.scans.cursors(SCOPE_ID, "github").values()} == {NOW + 2 * HOUR}
 
 
 def test_the_one_of_many_that_changed_is_read(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
@@ -283,7 +283,7 @@ def test_repositories_read_side_by_side_give_the_same_as_one_by_one(
     run(windows, scope(*names), page_size=7, concurrency=4)
     with github_source(github.url) as source:
         collect(source, other_ledger, scope(*names), windows, concurrency=1)
-    assert ledger.digests(SCOPE_ID, windows) == other_ledger.digests(SCOPE_ID, windows)
+    assert ledger.events.digests(SCOPE_ID, windows) == other_ledger.events.digests(SCOPE_ID, windows)
 
 
 def test_a_failing_repository_leaves_those_beside_it_whole(
@@ -301,7 +301,7 @@ def test_a_failing_repository_leaves_those_beside_it_whole(
 
 def test_zero_events_and_did_not_look_are_never_the_same(ledger: PostgresLedger, run: Collect) -> None:
     run([THIS_WEEK])
-    looked = ledger.receipts(SCOPE_ID, "github", [LAST_WEEK, THIS_WEEK])
+    looked = ledger.scans.receipts(SCOPE_ID, "github", [LAST_WEEK, THIS_WEEK])
     assert {receipt.window for receipt in looked} == {THIS_WEEK}
     assert [(receipt.stream, receipt.seen, receipt.scans) for receipt in looked] == [
         ("issues", 0, 1),
@@ -317,7 +317,9 @@ def test_a_receipt_sums_up_all_scans_of_a_window(github: Simulator, ledger: Post
     github.set_clock(NOW + 4 * HOUR)
     github.replace_world(world(merged(1, NOW - HOUR), merged(2, NOW + HOUR)))
     run()
-    [receipt] = [each for each in ledger.receipts(SCOPE_ID, "github", [THIS_WEEK]) if each.stream == "pull_requests"]
+    [receipt] = [
+        each for each in ledger.scans.receipts(SCOPE_ID, "github", [THIS_WEEK]) if each.stream == "pull_requests"
+    ]
     assert (receipt.scans, receipt.kept, receipt.seen, receipt.source_total) == (2, 2, 2, 2)
     assert (receipt.covered_from, receipt.covered_to) == (THIS_WEEK.start, NOW + 4 * HOUR)
     assert (receipt.first_updated_at, receipt.last_updated_at) == (NOW - HOUR, NOW + HOUR)

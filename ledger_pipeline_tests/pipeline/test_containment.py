@@ -54,7 +54,7 @@ def test_an_error_nobody_foresaw_fails_the_repository_it_came_with_and_no_other(
     assert failure.source_scope == "dao/two"
     assert "ZeroDivisionError at test_containment.py" in str(failure)
     assert SECRET not in str(failure)
-    assert {name for _, name in ledger.cursors(scope(*names).scope_id, "github")} == {"dao/one", "dao/three"}
+    assert {name for _, name in ledger.scans.cursors(scope(*names).scope_id, "github")} == {"dao/one", "dao/three"}
 
 
 def test_what_is_everybodys_passes_as_it_is() -> None:
@@ -71,7 +71,7 @@ def test_text_that_no_database_takes_is_stored_with_replacements(
     github.replace_world(world(odd, replace(issue(2, closures=(Closure(NOW),)), title="\0")))
     assert not run().failures
     assert len(stored_ids(ledger)) == 2
-    titles = [event.metadata["title"] for event in ledger.events(scope(NAME).scope_id, ALWAYS)]
+    titles = [event.metadata["title"] for event in ledger.events.within(scope(NAME).scope_id, ALWAYS)]
     assert sorted(map(str, titles)) == ["a\ufffdb", "\ufffd"]
 
 
@@ -88,6 +88,6 @@ def test_text_without_an_end_keeps_nothing_else_from_being_read(
         )
     )
     run()
-    titles = [event.metadata["title"] for event in ledger.events(scope(NAME).scope_id, ALWAYS)]
+    titles = [event.metadata["title"] for event in ledger.events.within(scope(NAME).scope_id, ALWAYS)]
     assert sorted(len(str(title)) for title in titles) == [2000, 2000, 2000]
-    assert [row.item.key.number for row in ledger.unread_items(scope(NAME).scope_id)] == [3]
+    assert [row.item.key.number for row in ledger.unread.items(scope(NAME).scope_id)] == [3]

@@ -54,11 +54,11 @@ def test_an_epoch_has_a_receipt_exactly_where_it_is_covered(
         collect(source, ledger, of, [week for week in windows if week.start <= now])
     covered = {
         (week, stream)
-        for (stream, _), cursor in ledger.cursors(of.scope_id, source.name).items()
+        for (stream, _), cursor in ledger.scans.cursors(of.scope_id, source.name).items()
         for week in WEEKS
         if cursor.covered_from is not None and cursor.covered_from < week.end and week.start <= cursor.watermark
     }
-    receipts = ledger.receipts(of.scope_id, source.name, WEEKS)
+    receipts = ledger.scans.receipts(of.scope_id, source.name, WEEKS)
     assert {(receipt.window, receipt.stream) for receipt in receipts} == covered
     for receipt in receipts:
         merges = FIRST.start <= receipt.window.start and receipt.window.start + HOUR <= receipt.covered_to
@@ -71,7 +71,7 @@ def test_a_scan_of_an_old_epoch_leaves_receipts_of_all_weeks_since(
     old, between = window("2026-01-12"), window("2026-01-26")
     github.replace_world(world(merged(1, between.start + HOUR)))
     run([old])
-    [receipt] = [row for row in ledger.receipts(SCOPE_ID, "github", [between]) if row.stream == "pull_requests"]
+    [receipt] = [row for row in ledger.scans.receipts(SCOPE_ID, "github", [between]) if row.stream == "pull_requests"]
     assert (receipt.covered_from, receipt.scans, receipt.kept) == (old.start, 1, 1)
 
 

@@ -101,7 +101,7 @@ def test_whoever_may_write_writes_no_event_that_nobody_can_recompute(writer: Eng
     with writer.begin() as connection:
         connection.execute(text(WRITE), parameters({}))
     honest = PostgresLedger(writer, NODE_ID)
-    outcomes = honest.append_events(SCOPE_ID, HONEST, PRODUCER, instant("2026-02-24"))
+    outcomes = honest.events.append(SCOPE_ID, HONEST, PRODUCER, instant("2026-02-24"))
     assert set(outcomes.values()) == {AppendOutcome.NEW}
 
 

@@ -147,7 +147,7 @@ class Case:
         assert held(rows) <= set.union(*self.truth.values())
         assert held(rows) >= self.truth[HEALTHY]
         assert rows.rejected == []
-        for row in self.ledger.unread_items(self.scope.scope_id):
+        for row in self.ledger.unread.items(self.scope.scope_id):
             assert row.source_scope == SICK
             assert len(row.item.reason) <= 300
             assert row.item.reason.isprintable()

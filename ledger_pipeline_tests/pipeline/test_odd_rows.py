@@ -21,7 +21,8 @@ from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.review import review
 from ledger_pipeline.store import schema
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.postgres import EVER, PostgresLedger
+from ledger_pipeline.store.epochs import EVER
+from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline.store.statement_records import StatedNumbers
 from ledger_pipeline.verification.archive import archive_bytes
@@ -129,10 +130,10 @@ def read_everything(finished: Books, waiting: Books, running: Books) -> list[str
 
     def of_window() -> None:
         for window in windows:
-            list(ledger.events(scope.scope_id, window))
-            ledger.rejected(scope.scope_id, window)
-            ledger.events_per_day(scope.scope_id, window)
-            ledger.events_per_person(scope.scope_id, window)
+            list(ledger.events.within(scope.scope_id, window))
+            ledger.events.rejected(scope.scope_id, window)
+            ledger.events.per_day(scope.scope_id, window)
+            ledger.events.per_person(scope.scope_id, window)
 
     readers = {
         "facts": facts,
@@ -144,16 +145,16 @@ def read_everything(finished: Books, waiting: Books, running: Books) -> list[str
         "amendment": finished.draft,
         "curate": lambda: curate(ledger, scope, running.epoch),
         "allocate": lambda: allocate(ledger, scope, running.epoch),
-        "receipts": lambda: ledger.receipts(scope.scope_id, "github", windows),
-        "rejections": lambda: ledger.unsettled_rejections(scope.scope_id, windows),
-        "digests": lambda: ledger.digests(scope.scope_id, windows),
+        "receipts": lambda: ledger.scans.receipts(scope.scope_id, "github", windows),
+        "rejections": lambda: ledger.events.unsettled_rejections(scope.scope_id, windows),
+        "digests": lambda: ledger.events.digests(scope.scope_id, windows),
         "closable": lambda: open_epochs(ledger, scope).closable(),
         "people": people,
         "windows": of_window,
-        "cursors": lambda: ledger.cursors(scope.scope_id, "github"),
-        "checkpoint": lambda: ledger.checkpoint(scope.scope_id, "github", REPO),
-        "left out": lambda: ledger.left_out(scope.scope_id, windows),
-        "epochs": lambda: ledger.epochs(scope.scope_id, EVER),
+        "cursors": lambda: ledger.scans.cursors(scope.scope_id, "github"),
+        "checkpoint": lambda: ledger.scans.checkpoint(scope.scope_id, "github", REPO),
+        "left out": lambda: ledger.unread.left_out(scope.scope_id, windows),
+        "epochs": lambda: ledger.epochs.within(scope.scope_id, EVER),
         "requests": ledger.statements.recent_requests,
     }
     broken = []
@@ -173,10 +174,10 @@ def test_whatever_rows_the_database_takes_no_reader_breaks(
     finished, waiting = finalized(ledger, of=FIRST), reviewed(ledger, of=SECOND)
     running = collected(ledger, of=THIRD)
     scope_id, now = running.scope.scope_id, instant("2026-02-24")
-    ledger.append_events(scope_id, [issue(at="2026-02-18T00:00:00Z"), pull_request(900)], PRODUCER, now)
-    ledger.append_events(scope_id, [issue(at="2026-02-19T00:00:00Z")], PRODUCER, now)
-    ledger.record_skipped(scope_id, [skipped()], now)
-    ledger.advance_cursors(scope_id, [cursor("2026-02-18")], now, [receipt("2026-02-18", "2026-01-05")])
+    ledger.events.append(scope_id, [issue(at="2026-02-18T00:00:00Z"), pull_request(900)], PRODUCER, now)
+    ledger.events.append(scope_id, [issue(at="2026-02-19T00:00:00Z")], PRODUCER, now)
+    ledger.scans.record_skipped(scope_id, [skipped()], now)
+    ledger.scans.finish(scope_id, [cursor("2026-02-18")], now, [receipt("2026-02-18", "2026-01-05")])
     save_checkpoint(ledger, scope_id, checkpoint())
     note_unread(ledger, unread(12))
     ledger.pool.add(running.epoch, NewPoolComponent(TOP_UP, 5, {}, "https://vote/7"))
@@ -197,7 +198,7 @@ def test_whatever_rows_the_database_takes_no_reader_breaks(
             uncurated = [
                 pull_request(number, at=THIRD.start.strftime("%Y-%m-%dT12:00:00Z")) for number in range(1001, 1200)
             ]
-            ledger.append_events(scope_id, uncurated, PRODUCER, now)
+            ledger.events.append(scope_id, uncurated, PRODUCER, now)
         for row in [odd for template in of_epochs.values() for odd in odd_rows(table, template)]:
             names = ", ".join(row)
             insert = f"INSERT INTO {table} ({names}) SELECT {names} FROM jsonb_populate_record(NULL::{table}, :row)"

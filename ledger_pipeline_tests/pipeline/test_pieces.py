@@ -97,7 +97,7 @@ def test_what_its_end_says_is_what_a_collection_records(
         finished = scan.finished(stream)
         assert finished is not None
         record(other_ledger, SCOPE_ID, finished)
-    assert other_ledger.cursors(SCOPE_ID, "github") == ledger.cursors(SCOPE_ID, "github")
+    assert other_ledger.scans.cursors(SCOPE_ID, "github") == ledger.scans.cursors(SCOPE_ID, "github")
     assert [receipt.pages for receipt in _receipts(other_ledger)] == [5, 5, 5]
     spans = [
         (each.stream, each.first_updated_at, each.last_updated_at, each.source_total) for each in _receipts(ledger)
@@ -113,7 +113,7 @@ def test_a_scan_is_recorded_once_it_was_and_not_before(source: GitHubSource, led
     assert finished is not None
     assert not is_recorded(ledger, SCOPE_ID, finished)
     # The cursor alone is not enough: nobody left a receipt for the window.
-    ledger.advance_cursors(SCOPE_ID, finished.cursors(), NOW)
+    ledger.scans.finish(SCOPE_ID, finished.cursors(), NOW)
     assert not is_recorded(ledger, SCOPE_ID, finished)
     record(ledger, SCOPE_ID, finished)
     assert is_recorded(ledger, SCOPE_ID, finished)
@@ -185,14 +185,14 @@ def test_who_asks_can_only_have_it_read_more(
     source: GitHubSource, ledger: PostgresLedger, read_from: str, floor: str
 ) -> None:
     stored = [cursor(NOW - HOUR, "2026-02-16", stream=stream, source_scope=NAME) for stream in GITHUB_STREAMS]
-    ledger.advance_cursors(SCOPE_ID, stored, NOW)
+    ledger.scans.finish(SCOPE_ID, stored, NOW)
     scan = begin(source, ledger, read_from=instant(read_from))
     assert {part.floor for part in scan.coverage} == {instant(floor)}
     assert {part.covered_from for part in scan.coverage} == {NOW - HOUR}
 
 
 def _receipts(ledger: PostgresLedger) -> list[WindowReceipt]:
-    return ledger.receipts(SCOPE_ID, "github", [THIS_WEEK])
+    return ledger.scans.receipts(SCOPE_ID, "github", [THIS_WEEK])
 
 
 def test_items_in_a_row_that_nobody_can_list_stop_no_scan_in_pieces(

@@ -26,7 +26,7 @@ def forbidden(github: Simulator) -> Simulator:
 
 
 def streams_with_a_cursor(ledger: PostgresLedger) -> set[str]:
-    return {stream for stream, source_scope in ledger.cursors(SCOPE_ID, "github") if source_scope == NAME}
+    return {stream for stream, source_scope in ledger.scans.cursors(SCOPE_ID, "github") if source_scope == NAME}
 
 
 def check_refused(report: CollectReport) -> None:

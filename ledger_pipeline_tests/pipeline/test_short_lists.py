@@ -51,7 +51,7 @@ def test_a_list_that_is_short_twice_is_unread_holds_up_nothing_and_is_read_once_
     two.set_clock(NOW + HOUR)
     assert run(of=SCOPE, page_size=page_size).unread == ()
     assert sorted(stored_ids(ledger)) == sorted([*OF_NAME, *OF_OTHER])
-    assert ledger.unread_items(SCOPE_ID) == []
+    assert ledger.unread.items(SCOPE_ID) == []
 
 
 def test_a_list_that_is_short_in_news_is_read_again_from_where_it_lacked_something(

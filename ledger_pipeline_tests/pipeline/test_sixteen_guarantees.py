@@ -42,11 +42,11 @@ def test_01_the_cursor_moves_only_when_every_page_is_stored(
     github.faults.when(lambda asked: asked.number > 2, FailedAnswer.MAINTENANCE)
     [failure] = run(page_size=2, streams=["pull_requests"]).failures
     assert isinstance(failure, SourceUnavailable)
-    assert ledger.cursors(SCOPE_ID, "github") == {}
+    assert ledger.scans.cursors(SCOPE_ID, "github") == {}
     github.faults.clear()
     run(page_size=2, streams=["pull_requests"])
     assert len(stored_ids(ledger)) == 6
-    assert {cursor.watermark for cursor in ledger.cursors(SCOPE_ID, "github").values()} == {NOW}
+    assert {cursor.watermark for cursor in ledger.scans.cursors(SCOPE_ID, "github").values()} == {NOW}
 
 
 def test_02_a_tie_at_the_cursor_is_found(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
@@ -68,7 +68,7 @@ def test_03_a_repository_named_badly_fails_alone_and_by_name(
     assert isinstance(failure, SourceRefused)
     assert failure.source_scope == "cogni-dao/gone"
     assert sorted(stored_ids(ledger)) == ["github:pr:a/b:2", f"github:pr:{NAME}:1"]
-    assert {source_scope for _, source_scope in ledger.cursors(SCOPE_ID, "github")} == {NAME, "a/b"}
+    assert {source_scope for _, source_scope in ledger.scans.cursors(SCOPE_ID, "github")} == {NAME, "a/b"}
     assert report.complete_until(report.streams) is None
 
 
@@ -126,7 +126,7 @@ def test_08_a_week_in_review_does_not_block_the_next_and_epochs_never_overlap(
     assert counts(run([THIS_WEEK]))[1] == 1
     skewed = EpochWindow(LAST_WEEK.start + 24 * HOUR, LAST_WEEK.end + 24 * HOUR)
     with pytest.raises(EpochOverlap):
-        ledger.ensure_epochs(SCOPE_ID, [skewed], DEFAULT_WEIGHTS_MILLI)
+        ledger.epochs.ensure(SCOPE_ID, [skewed], DEFAULT_WEIGHTS_MILLI)
     with pytest.raises(DBAPIError, match="forward"):
         set_status(ledger_engine, SCOPE_ID, LAST_WEEK, EpochStatus.OPEN)
 
@@ -140,7 +140,7 @@ def test_09_a_late_event_is_kept_aside_with_its_reason_and_a_stored_one_is_no_er
     github.replace_world(world(merged(1, LAST_WEEK.start), merged(2, LAST_WEEK.start, touched_at=(NOW,))))
     report = run()
     assert report.tally(LAST_WEEK, report.streams).outcomes == {AppendOutcome.LATE: 1, AppendOutcome.DUPLICATE: 1}
-    [rejected] = ledger.rejected(SCOPE_ID, LAST_WEEK)
+    [rejected] = ledger.events.rejected(SCOPE_ID, LAST_WEEK)
     assert (rejected.event_id, rejected.reason) == (f"github:pr:{NAME}:2", AppendOutcome.LATE)
 
 
@@ -153,7 +153,9 @@ def test_10_authors_that_are_no_users_are_counted_by_reason_and_never_fatal(
     report = run()
     assert report.tally(THIS_WEEK, ["pull_requests"]).skipped == {"bot": 1, "mannequin": 1, "deleted_account": 1}
     assert stored_ids(ledger) == [f"github:pr:{NAME}:9"]
-    [receipt] = [each for each in ledger.receipts(SCOPE_ID, "github", [THIS_WEEK]) if each.stream == "pull_requests"]
+    [receipt] = [
+        each for each in ledger.scans.receipts(SCOPE_ID, "github", [THIS_WEEK]) if each.stream == "pull_requests"
+    ]
     assert (receipt.seen, receipt.kept, receipt.skipped_by_reason["bot"]) == (4, 1, 1)
 
 
@@ -163,7 +165,7 @@ def test_08_an_epoch_closes_by_itself_after_its_grace_once_the_cursors_have_pass
     of = replace(scope(NAME), approvers=("0xB0", "0xa1"))
 
     def statuses() -> list[EpochStatus]:
-        return [epoch.status for epoch in ledger.epochs(SCOPE_ID, ALWAYS)]
+        return [epoch.status for epoch in ledger.epochs.within(SCOPE_ID, ALWAYS)]
 
     run([LAST_WEEK, THIS_WEEK], of)
     assert [epoch.window for epoch in close_due_epochs(ledger, of)] == [LAST_WEEK]
@@ -237,7 +239,7 @@ def test_12_weights_are_pinned_when_an_epoch_is_created_and_drift_is_reported(
     run()
     heavier = replace(scope(NAME), weights_milli={**DEFAULT_WEIGHTS_MILLI, "github:pr_merged": 9000})
     run(of=heavier)
-    [epoch] = ledger.epochs(SCOPE_ID, THIS_WEEK)
+    [epoch] = ledger.epochs.within(SCOPE_ID, THIS_WEEK)
     assert epoch.weights_milli == DEFAULT_WEIGHTS_MILLI
     assert weight_drift(epoch.weights_milli, heavier.weights_milli) == {"github:pr_merged": "1000 -> 9000"}
 
@@ -254,7 +256,9 @@ def test_13_a_renamed_repository_pays_nobody_twice_and_says_so(
     assert report.tally(THIS_WEEK, report.streams).outcomes == {AppendOutcome.RENAMED: 1, AppendOutcome.NEW: 1}
     assert report.renamed == {NAME: "cogni-dao/renamed"}
     assert stored_ids(ledger) == [f"github:pr:{NAME}:1", "github:pr:cogni-dao/renamed:2"]
-    [receipt] = [each for each in ledger.receipts(SCOPE_ID, "github", [THIS_WEEK]) if each.stream == "pull_requests"]
+    [receipt] = [
+        each for each in ledger.scans.receipts(SCOPE_ID, "github", [THIS_WEEK]) if each.stream == "pull_requests"
+    ]
     assert receipt.kept == 2
 
 
@@ -268,8 +272,8 @@ def test_14_an_issue_closed_again_keeps_its_first_fact_and_the_other_aside(
     github.replace_world(world(issue(1, closures=again)))
     report = run()
     assert report.tally(THIS_WEEK, ["issues"]).outcomes == {AppendOutcome.CONFLICT: 1}
-    assert [event.event_time for event in ledger.events(SCOPE_ID, ALWAYS)] == [once.closed_at]
-    assert [each.reason for each in ledger.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.CONFLICT]
+    assert [event.event_time for event in ledger.events.within(SCOPE_ID, ALWAYS)] == [once.closed_at]
+    assert [each.reason for each in ledger.events.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.CONFLICT]
 
 
 def test_14_an_issue_closed_again_after_its_repository_was_renamed_is_a_conflict_too(
@@ -283,7 +287,7 @@ def test_14_an_issue_closed_again_after_its_repository_was_renamed_is_a_conflict
     github.replace_world(World((renamed,)))
     assert run().tally(THIS_WEEK, ["issues"]).outcomes == {AppendOutcome.CONFLICT: 1}
     assert stored_ids(ledger) == [f"github:issue:{NAME}:1"]
-    assert [each.reason for each in ledger.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.CONFLICT]
+    assert [each.reason for each in ledger.events.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.CONFLICT]
 
 
 def test_15_an_item_that_cannot_be_read_blocks_neither_its_repository_nor_another(

@@ -61,7 +61,7 @@ def mended(github: Simulator, at: datetime) -> None:
 
 
 def known(ledger: PostgresLedger) -> list[ItemKey]:
-    return [row.item.key for row in ledger.unread_items(SCOPE_ID)]
+    return [row.item.key for row in ledger.unread.items(SCOPE_ID)]
 
 
 def completeness(ledger: PostgresLedger, of: EpochWindow = THIS_WEEK) -> Completeness:
@@ -77,8 +77,8 @@ def test_an_unread_item_holds_up_nothing_else_and_is_remembered(
     report = run()
     assert not report.failures
     assert stored_ids(ledger) == OF_GOOD
-    assert {cursor.watermark for cursor in ledger.cursors(SCOPE_ID, "github").values()} == {NOW}
-    [row] = ledger.unread_items(SCOPE_ID)
+    assert {cursor.watermark for cursor in ledger.scans.cursors(SCOPE_ID, "github").values()} == {NOW}
+    [row] = ledger.unread.items(SCOPE_ID)
     assert (row.source_scope, row.item.key, row.since, row.item.latest) == (NAME, SEVEN, NOW, NOW)
     assert row.item.earliest == instant("2026-01-05")
     assert report.unread == (row,)
@@ -96,11 +96,11 @@ def test_wherever_a_collection_dies_the_item_is_read_in_the_end(
             with github_source(broken.url, page_size=1) as source:
                 collect(source, store, scope(NAME), [THIS_WEEK], concurrency=1)  # type: ignore[arg-type]
         except Crash:
-            passed = ledger.cursors(SCOPE_ID, "github") or ledger.checkpoint(SCOPE_ID, "github", NAME)
+            passed = ledger.scans.cursors(SCOPE_ID, "github") or ledger.scans.checkpoint(SCOPE_ID, "github", NAME)
             assert not passed or known(ledger) == [SEVEN]
         else:
             break
-    assert "advance_cursors" in store.calls
+    assert "finish" in store.calls
     mended(broken, NOW + HOUR)
     run()
     assert stored_ids(ledger) == [*OF_GOOD, *OF_BAD]
@@ -121,7 +121,7 @@ def test_it_is_asked_for_again_even_where_all_is_covered_and_forgotten_once_it_i
     assert [part.outcome for part in report.source_scopes] == [ScanOutcome.SCANNED]
     assert report.unread == ()
     assert stored_ids(ledger) == [*OF_GOOD, *OF_BAD]
-    assert {cursor.watermark for cursor in ledger.cursors(SCOPE_ID, "github").values()} == {THIS_WEEK.end + HOUR}
+    assert {cursor.watermark for cursor in ledger.scans.cursors(SCOPE_ID, "github").values()} == {THIS_WEEK.end + HOUR}
     broken.clear_requests()
     assert run().asked_nothing
     assert broken.requests == ()
@@ -213,10 +213,10 @@ def test_an_item_without_a_number_is_looked_for_where_it_was_met_until_it_is_rea
     always(github, NullNode("issues"))
     run([LAST_WEEK, THIS_WEEK])
     assert known(ledger) == [ItemKey(ISSUE, 0)]
-    [before] = ledger.unread_items(SCOPE_ID)
+    [before] = ledger.unread.items(SCOPE_ID)
     github.set_clock(NOW + HOUR)
     run()  # has news to read only, and does not forget what it did not look for
-    [still] = ledger.unread_items(SCOPE_ID)
+    [still] = ledger.unread.items(SCOPE_ID)
     assert (still.since, still.last_tried_at, still.read_from) == (NOW, NOW + HOUR, before.read_from)
     mended(github, NOW + 2 * HOUR)
     run()
@@ -235,7 +235,9 @@ def test_an_item_that_cannot_even_be_listed_holds_up_nothing_and_is_read_once_it
         assert report.failures == []
         assert stored_ids(ledger) == OF_GOOD
         assert known(ledger) == [ItemKey(PULL_REQUEST, 0)]
-        assert {cursor.watermark for cursor in ledger.cursors(SCOPE_ID, "github").values()} == {NOW + hours * HOUR}
+        assert {cursor.watermark for cursor in ledger.scans.cursors(SCOPE_ID, "github").values()} == {
+            NOW + hours * HOUR
+        }
     mended(github, NOW + 2 * HOUR)
     run()
     assert stored_ids(ledger) == [*OF_GOOD, *OF_BAD]
@@ -303,7 +305,7 @@ def test_what_an_epoch_was_closed_without_is_told_and_late_once_it_is_read(
 ) -> None:
     broken.set_clock(AFTER_GRACE)
     run()
-    [epoch] = ledger.epochs(SCOPE_ID, THIS_WEEK)
+    [epoch] = ledger.epochs.within(SCOPE_ID, THIS_WEEK)
     exclusion = exclusion_of(completeness(ledger).unread, [f"{NAME}#7"], "ada", "it never comes")
     assert close(ledger, scope(NAME), epoch, exclusion)
     assert completeness(ledger).state(AFTER_GRACE) == f"complete: closed without {NAME}#7"
@@ -314,8 +316,8 @@ def test_what_an_epoch_was_closed_without_is_told_and_late_once_it_is_read(
     run()
     assert known(ledger) == []
     assert stored_ids(ledger) == OF_GOOD
-    assert sorted(row.event_id for row in ledger.rejected(SCOPE_ID, ALWAYS)) == sorted(OF_BAD)
-    assert {row.reason for row in ledger.rejected(SCOPE_ID, ALWAYS)} == {AppendOutcome.LATE}
+    assert sorted(row.event_id for row in ledger.events.rejected(SCOPE_ID, ALWAYS)) == sorted(OF_BAD)
+    assert {row.reason for row in ledger.events.rejected(SCOPE_ID, ALWAYS)} == {AppendOutcome.LATE}
 
 
 def test_an_epoch_does_not_close_without_an_item_that_has_been_read_meanwhile(
@@ -323,13 +325,13 @@ def test_an_epoch_does_not_close_without_an_item_that_has_been_read_meanwhile(
 ) -> None:
     broken.set_clock(AFTER_GRACE)
     run()
-    [epoch] = ledger.epochs(SCOPE_ID, THIS_WEEK)
+    [epoch] = ledger.epochs.within(SCOPE_ID, THIS_WEEK)
     exclusion = exclusion_of(completeness(ledger).unread, [f"{NAME}#7"], "ada", "it never comes")
     mended(broken, AFTER_GRACE + HOUR)
     run()
     with pytest.raises(StoreError, match="has been read meanwhile"):
         close(ledger, scope(NAME), epoch, exclusion)
-    assert [epoch.status for epoch in ledger.epochs(SCOPE_ID, THIS_WEEK)] == [EpochStatus.OPEN]
+    assert [epoch.status for epoch in ledger.epochs.within(SCOPE_ID, THIS_WEEK)] == [EpochStatus.OPEN]
 
 
 @pytest.mark.parametrize(
@@ -395,7 +397,7 @@ def test_one_event_that_cannot_be_held_is_unread_and_the_rest_of_its_page_is_sto
         report = collect(Odd(source, **changes), ledger, scope(NAME), [THIS_WEEK])  # type: ignore[arg-type]
     assert not report.failures
     assert stored_ids(ledger) == [*OF_GOOD, OF_BAD[0]]
-    [row] = ledger.unread_items(SCOPE_ID)
+    [row] = ledger.unread.items(SCOPE_ID)
     assert row.item.key == SEVEN
     assert reason in row.item.reason
     assert OF_BAD[1] in row.item.reason
@@ -417,6 +419,6 @@ def test_a_reason_is_kept_as_plain_text(github: Simulator, ledger: PostgresLedge
     github.replace_world(world(BAD))
     always(github, OddField(7, "mergedAt", "\x1b[31m" + "x" * 999))
     run()
-    [row] = ledger.unread_items(SCOPE_ID)
+    [row] = ledger.unread.items(SCOPE_ID)
     assert "\x1b" not in row.item.reason
     assert len(row.item.reason) <= 300

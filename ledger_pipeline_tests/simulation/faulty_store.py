@@ -6,6 +6,7 @@ from random import Random
 from threading import Condition
 from typing import Any
 
+from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline_tests.simulation.schedule import CrashPoint
 
 TURN_TIMEOUT_SECONDS = 60
@@ -47,16 +48,20 @@ class Turns:
 
 
 class FaultyStore:
-    """`store`, with `before_call` before each verb and a crash at `crash`."""
+    """`store`, with `before_call` before each verb and a crash at `crash`; `calls` are those of all its sections."""
 
-    def __init__(self, store: Any, crash: CrashPoint | None, before_call: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Any, crash: CrashPoint | None, before_call: Callable[[], None], calls: list[str] | None = None
+    ) -> None:
         self._store = store
         self._crash = crash
         self._before_call = before_call
-        self.calls: list[str] = []
+        self.calls = [] if calls is None else calls
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._store, name)
+        if isinstance(attribute, LedgerSection):
+            return FaultyStore(attribute, self._crash, self._before_call, self.calls)
         if not callable(attribute):
             return attribute
 

@@ -243,12 +243,12 @@ class Simulation:
         ledger = read_ledger(self.stage.engine, self.scope.scope_id)
         if window.start in ledger.epochs:
             store = PostgresLedger(self.stage.engine, NODE_ID)
-            for epoch in store.epochs(self.scope.scope_id, window):
+            for epoch in store.epochs.within(self.scope.scope_id, window):
                 try:
                     close(store, self.scope, epoch)
                 except EpochNotReady:
                     # Only an item that may be the epoch's keeps it open.
-                    assert any(row.item.may_touch(window) for row in store.unread_items(self.scope.scope_id))
+                    assert any(row.item.may_touch(window) for row in store.unread.items(self.scope.scope_id))
                     return
             # What a collection was storing when the epoch closed is in it, or was refused: look only now.
             self.truth.close(window, read_ledger(self.stage.engine, self.scope.scope_id))
@@ -357,9 +357,9 @@ class Simulation:
         calendar = self.history.calendar
         windows = list(calendar.windows_between(calendar.window_at(START), calendar.window_at(self.github.now)))
         Settling(self.stage.engine, self.scope, self.random, self.done.append).run(
-            ledger.epochs(self.scope.scope_id, span(windows))
+            ledger.epochs.within(self.scope.scope_id, span(windows))
         )
-        for epoch in ledger.epochs(self.scope.scope_id, span(windows)):
+        for epoch in ledger.epochs.within(self.scope.scope_id, span(windows)):
             if epoch.status is not EpochStatus.OPEN and epoch.window not in self.truth.closed:
                 self.truth.close(epoch.window, read_ledger(self.stage.engine, self.scope.scope_id))
         self._collect_whole(windows, full_refresh=True)

@@ -25,14 +25,18 @@ OVERWRITE = text("""
 
 
 class Other:
-    """`one`, but for the methods given."""
+    """`one`, but for the attributes given."""
 
-    def __init__(self, one: Any, **methods: Any) -> None:
+    def __init__(self, one: Any, **attributes: Any) -> None:
         self._one = one
-        self.__dict__.update(methods)
+        self.__dict__.update(attributes)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._one, name)
+
+
+def _finishing(store: Any, finish: Callable[..., Any]) -> Any:
+    return Other(store, scans=Other(store.scans, finish=finish))
 
 
 def _scanning(scan: Callable[[Collector, Any], Iterator[Any]]) -> Sabotage:
@@ -74,7 +78,7 @@ def _cursor_first(collector: Collector, request: Any) -> Iterator[Any]:
         Cursor(collector.source.name, stream, request.source_scope, now, min(floor, now))
         for stream, floor in request.floors.items()
     ]
-    collector.store.advance_cursors(collector.scope_id, cursors, now)
+    collector.store.scans.finish(collector.scope_id, cursors, now)
     yield first
     yield from pages
 
@@ -96,22 +100,22 @@ def _with_cursors(change: Callable[[Collector, Cursor], Cursor]) -> Sabotage:
     def sabotaged(collector: Collector) -> Collector:
         def advance(scope_id: Any, cursors: Any, *arguments: Any, **options: Any) -> Any:
             changed = [change(collector, cursor) for cursor in cursors]
-            return collector.store.advance_cursors(scope_id, changed, *arguments, **options)
+            return collector.store.scans.finish(scope_id, changed, *arguments, **options)
 
-        return replace(collector, store=Other(collector.store, advance_cursors=advance))
+        return replace(collector, store=_finishing(collector.store, advance))
 
     return sabotaged
 
 
 def _last_cursor_wins(collector: Collector) -> Collector:
     def advance(scope_id: Any, cursors: Any, *arguments: Any, **options: Any) -> Any:
-        answer = collector.store.advance_cursors(scope_id, cursors, *arguments, **options)
+        answer = collector.store.scans.finish(scope_id, cursors, *arguments, **options)
         with collector.engine.begin() as connection:
             for cursor in cursors:
                 connection.execute(OVERWRITE, {**asdict(cursor), "scope_id": scope_id})
         return answer
 
-    return replace(collector, store=Other(collector.store, advance_cursors=advance))
+    return replace(collector, store=_finishing(collector.store, advance))
 
 
 COLLECTORS: dict[str, Sabotage] = {

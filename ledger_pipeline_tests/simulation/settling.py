@@ -82,7 +82,7 @@ class Settling:
         assert not differences, f"a finalized epoch does not recompute: {differences}"
 
     def _now(self, epoch: Epoch) -> Epoch:
-        found = self._ledger.epoch(epoch.id)
+        found = self._ledger.epochs.of_id(epoch.id)
         assert found is not None
         return found
 
@@ -100,7 +100,7 @@ class Settling:
         self._ledger.identities.bind(bindings)
 
     def _judge(self, epoch: Epoch) -> None:
-        for stored in self._ledger.events(self._scope.scope_id, epoch.window):
+        for stored in self._ledger.events.within(self._scope.scope_id, epoch.window):
             draw = self._random.random()
             if draw < 0.1:
                 judgement = Judgement("drawn", included=False)
@@ -162,7 +162,7 @@ class Settling:
 
     def _check_proposals(self, epoch: Epoch) -> None:
         units: defaultdict[str, int] = defaultdict(int)
-        for stored in self._ledger.events(self._scope.scope_id, epoch.window):
+        for stored in self._ledger.events.within(self._scope.scope_id, epoch.window):
             judged = self._judged.get(stored.id)
             if judged is not None and judged.included is False:
                 continue

@@ -101,7 +101,7 @@ def read_to_end(ledger: PostgresLedger, of_scope: Scope, of: EpochWindow) -> Non
         for source_scope in spec.source_scopes
         for stream in spec.streams
     ]
-    ledger.advance_cursors(
+    ledger.scans.finish(
         of_scope.scope_id,
         [cursor(until, of.start, **part) for part in parts],
         until,
@@ -125,7 +125,7 @@ class Books:
     @property
     def epoch(self) -> Epoch:
         """As the ledger holds it now; made where missing."""
-        [epoch] = self.ledger.ensure_epochs(self.scope.scope_id, [self.of], self.scope.weights_milli)
+        [epoch] = self.ledger.epochs.ensure(self.scope.scope_id, [self.of], self.scope.weights_milli).epochs
         return epoch
 
     def seen_by(self, engine: Engine) -> "Books":
@@ -137,7 +137,7 @@ class Books:
         return replace(self, scope=replace(self.scope, **changes))
 
     def append(self, *events: ActivityEvent) -> "Books":
-        self.ledger.append_events(self.scope.scope_id, events, PRODUCER, instant("2026-02-24"))
+        self.ledger.events.append(self.scope.scope_id, events, PRODUCER, instant("2026-02-24"))
         return self
 
     def bind(self, users: Mapping[int, str] = USERS) -> "Books":

@@ -32,13 +32,13 @@ RETRIEVED_AT = instant("2026-02-18T09:30")
 
 def append(ledger: PostgresLedger, *events: ActivityEvent) -> list[AppendOutcome]:
     """The outcomes, in the order of the first occurrence of each id."""
-    outcomes = ledger.append_events(SCOPE_ID, events, PRODUCER, RETRIEVED_AT)
+    outcomes = ledger.events.append(SCOPE_ID, events, PRODUCER, RETRIEVED_AT)
     assert set(outcomes) == {event.id for event in events}
     return [outcomes[event_id] for event_id in dict.fromkeys(event.id for event in events)]
 
 
 def stored(ledger: PostgresLedger) -> list[StoredEvent]:
-    return list(ledger.events(SCOPE_ID, EVER))
+    return list(ledger.events.within(SCOPE_ID, EVER))
 
 
 def test_what_is_stored_is_what_was_handed_over_with_its_provenance(ledger: PostgresLedger) -> None:
@@ -64,11 +64,11 @@ def test_appending_again_stores_nothing_and_says_duplicate(ledger: PostgresLedge
     before = stored(ledger)
     assert append(ledger, *events, pull_request(2)) == [DUPLICATE, DUPLICATE, DUPLICATE, NEW]
     assert [row for row in stored(ledger) if row.id != pull_request(2).id] == before
-    assert ledger.rejected(SCOPE_ID, EVER) == []
+    assert ledger.events.rejected(SCOPE_ID, EVER) == []
 
 
 def test_no_events_are_no_work(ledger: PostgresLedger) -> None:
-    assert ledger.append_events(SCOPE_ID, [], PRODUCER, RETRIEVED_AT) == {}
+    assert ledger.events.append(SCOPE_ID, [], PRODUCER, RETRIEVED_AT) == {}
 
 
 def test_the_same_event_twice_in_one_batch_is_stored_once(ledger: PostgresLedger) -> None:
@@ -83,7 +83,7 @@ def test_a_fact_told_differently_is_a_conflict_and_the_first_stays(ledger: Postg
     assert append(ledger, again) == [CONFLICT]
     assert append(ledger, again) == [CONFLICT]
     assert [row.payload_hash for row in stored(ledger)] == [first.payload_hash]
-    (kept,) = ledger.rejected(SCOPE_ID, EVER)
+    (kept,) = ledger.events.rejected(SCOPE_ID, EVER)
     assert (kept.event_id, kept.reason, kept.payload_hash) == (again.id, CONFLICT, again.payload_hash)
     assert (kept.event_time, kept.platform_login) == (again.event_time, again.platform_login)
 
@@ -92,7 +92,7 @@ def test_one_id_told_in_two_ways_in_one_batch_keeps_the_first_and_reports_the_wo
     first, again = issue(at="2026-02-17T12:00:00Z"), issue(at="2026-02-16T08:00:00Z")
     assert append(ledger, first, again, first, again) == [CONFLICT]
     assert [row.payload_hash for row in stored(ledger)] == [first.payload_hash]
-    assert [kept.payload_hash for kept in ledger.rejected(SCOPE_ID, EVER)] == [again.payload_hash]
+    assert [kept.payload_hash for kept in ledger.events.rejected(SCOPE_ID, EVER)] == [again.payload_hash]
 
 
 @pytest.mark.parametrize("one_batch", [True, False])
@@ -104,7 +104,7 @@ def test_an_object_known_under_another_name_is_renamed_and_paid_once(ledger: Pos
         assert append(ledger, before) == [NEW]
         assert append(ledger, after) == [RENAMED]
     assert [row.id for row in stored(ledger)] == [before.id]
-    assert ledger.rejected(SCOPE_ID, EVER) == []
+    assert ledger.events.rejected(SCOPE_ID, EVER) == []
 
 
 def test_one_object_id_may_be_a_pull_request_and_an_issue(ledger: PostgresLedger) -> None:
@@ -113,14 +113,14 @@ def test_one_object_id_may_be_a_pull_request_and_an_issue(ledger: PostgresLedger
 
 def test_one_event_may_count_for_two_scopes(ledger: PostgresLedger) -> None:
     assert append(ledger, pull_request()) == [NEW]
-    assert ledger.append_events(OTHER_SCOPE_ID, [pull_request()], PRODUCER, RETRIEVED_AT) == {pull_request().id: NEW}
+    assert ledger.events.append(OTHER_SCOPE_ID, [pull_request()], PRODUCER, RETRIEVED_AT) == {pull_request().id: NEW}
 
 
 @pytest.mark.parametrize("status", [EpochStatus.REVIEW, EpochStatus.FINALIZED])
 def test_a_new_event_of_a_closed_epoch_is_late_and_kept_with_its_epoch(
     ledger: PostgresLedger, ledger_engine: Engine, status: EpochStatus
 ) -> None:
-    (closed,) = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    (closed,) = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
     known = pull_request(1)
     assert append(ledger, known) == [NEW]
     set_status(ledger_engine, SCOPE_ID, window(), status)
@@ -130,7 +130,7 @@ def test_a_new_event_of_a_closed_epoch_is_late_and_kept_with_its_epoch(
     assert append(ledger, known, late, renamed) == [DUPLICATE, LATE, RENAMED]
     assert append(ledger, told_differently, late) == [CONFLICT, LATE]
     assert [row.id for row in stored(ledger)] == [known.id]
-    assert [(kept.event_id, kept.reason) for kept in ledger.rejected(SCOPE_ID, window())] == [
+    assert [(kept.event_id, kept.reason) for kept in ledger.events.rejected(SCOPE_ID, window())] == [
         (known.id, CONFLICT),
         (late.id, LATE),
     ]
@@ -144,7 +144,7 @@ def test_only_the_closed_epoch_itself_refuses_events_to_the_microsecond(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
     before, closed, after = weeks(3, "2026-02-09")
-    ledger.ensure_epochs(SCOPE_ID, [before, closed, after], {})
+    ledger.epochs.ensure(SCOPE_ID, [before, closed, after], {})
     set_status(ledger_engine, SCOPE_ID, closed, EpochStatus.REVIEW)
     assert append(
         ledger,
@@ -157,7 +157,7 @@ def test_only_the_closed_epoch_itself_refuses_events_to_the_microsecond(
 
 
 def test_another_scopes_closed_epoch_is_no_obstacle(ledger: PostgresLedger, ledger_engine: Engine) -> None:
-    ledger.ensure_epochs(OTHER_SCOPE_ID, [window()], {})
+    ledger.epochs.ensure(OTHER_SCOPE_ID, [window()], {})
     set_status(ledger_engine, OTHER_SCOPE_ID, window(), EpochStatus.REVIEW)
     assert append(ledger, pull_request()) == [NEW]
 
@@ -165,17 +165,17 @@ def test_another_scopes_closed_epoch_is_no_obstacle(ledger: PostgresLedger, ledg
 def test_an_id_that_comes_late_and_then_in_time_counts_as_late_and_is_shown(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
-    ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    ledger.epochs.ensure(SCOPE_ID, [window()], {})
     set_status(ledger_engine, SCOPE_ID, window(), EpochStatus.REVIEW)
     assert append(ledger, issue(at="2026-02-17T12:00:00Z"), issue(at="2026-02-24T12:00:00Z")) == [LATE]
-    assert len(ledger.rejected(SCOPE_ID, EVER)) == 1
+    assert len(ledger.events.rejected(SCOPE_ID, EVER)) == 1
     assert len(stored(ledger)) == 1
 
 
 def test_a_rejection_for_which_there_is_no_room_is_an_error_and_is_not_told_as_kept(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
-    ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    ledger.epochs.ensure(SCOPE_ID, [window()], {})
     set_status(ledger_engine, SCOPE_ID, window(), EpochStatus.REVIEW)
     assert append(ledger, pull_request(1)) == [LATE]
     with ledger_engine.begin() as connection:  # as somebody with the writer's login may: the next row's number is taken

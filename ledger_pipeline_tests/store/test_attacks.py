@@ -449,12 +449,12 @@ def test_a_row_or_a_scope_that_the_writer_holds_is_waited_for_within_the_limit(
 ) -> None:
     engine = make_engine(ledger_url, limits=DatabaseLimits(lock_seconds=1))
     ledger = PostgresLedger(engine, NODE_ID)
-    [epoch] = ledger.open_epochs(SCOPE_ID)
+    [epoch] = ledger.epochs.still_open(SCOPE_ID)
     for holding, wanted in (
-        ("SELECT FROM epochs FOR UPDATE", lambda: ledger.close_epoch(epoch.id, EpochPins("a", "b", "c", {}))),
+        ("SELECT FROM epochs FOR UPDATE", lambda: ledger.epochs.close(epoch.id, EpochPins("a", "b", "c", {}))),
         (
             f"SELECT pg_advisory_xact_lock(hashtextextended('activity_events {NODE_ID} {SCOPE_ID}', 0))",
-            lambda: ledger.ensure_epochs(SCOPE_ID, [window("2026-03-02")], {}),
+            lambda: ledger.epochs.ensure(SCOPE_ID, [window("2026-03-02")], {}).epochs,
         ),
     ):
         with writer.connect() as connection:

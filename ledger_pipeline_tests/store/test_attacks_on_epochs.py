@@ -116,8 +116,8 @@ def test_the_number_of_a_row_is_the_ledgers_whatever_the_writer_says(
 ) -> None:
     books = finalized(books_of_writer)
     books.correct(ADA_USER, 1, "counted again")
-    books_of_writer.append_events(SCOPE_ID, [pull_request(9)], PRODUCER, NOW)
-    books_of_writer.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])
+    books_of_writer.events.append(SCOPE_ID, [pull_request(9)], PRODUCER, NOW)
+    books_of_writer.scans.finish(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])
     for table, changes in COPIES.items():
         taken = {written(writer, f"SELECT max(id) FROM {table}")}
         for number in (2**63 - 1, 1, -1):
@@ -136,12 +136,12 @@ def test_no_correction_is_the_last_word_for_ever(writer: Engine, books_of_writer
 
 
 def test_numbers_taken_ahead_stop_no_cursor(writer: Engine, books_of_writer: PostgresLedger) -> None:
-    books_of_writer.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])
+    books_of_writer.scans.finish(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])
     for ahead in range(1, 6):
         written(writer, copied("scan_receipts", f"'id', id + {ahead}"))
     for day in range(19, 23):
         scan = cursor(f"2026-02-{day}")
-        assert books_of_writer.advance_cursors(SCOPE_ID, [scan], NOW, [receipt(f"2026-02-{day}", "2026-01-05")])
+        assert books_of_writer.scans.finish(SCOPE_ID, [scan], NOW, [receipt(f"2026-02-{day}", "2026-01-05")])
 
 
 SQUATS: Mapping[str, str] = {
@@ -156,15 +156,15 @@ SQUATS: Mapping[str, str] = {
 def test_a_rejection_is_kept_whatever_was_put_in_its_place(
     writer: Engine, books_of_writer: PostgresLedger, ledger_engine: Engine, changes: str
 ) -> None:
-    books_of_writer.ensure_epochs(SCOPE_ID, [window()], {})
+    books_of_writer.epochs.ensure(SCOPE_ID, [window()], {})
     set_status(ledger_engine, SCOPE_ID, window(), EpochStatus.REVIEW)
     late = pull_request(9)
-    books_of_writer.append_events(SCOPE_ID, [pull_request(8)], PRODUCER, NOW)
+    books_of_writer.events.append(SCOPE_ID, [pull_request(8)], PRODUCER, NOW)
     of_late = f"'event_id', '{late.id}', 'payload_hash', '{late.payload_hash}'"
     written(writer, copied("rejected_events", f"{of_late}, {changes}"))
     for _ in range(2):
-        books_of_writer.append_events(SCOPE_ID, [late], PRODUCER, NOW)
-    kept = [row for row in books_of_writer.rejected(SCOPE_ID, window()) if row.event_id == late.id]
+        books_of_writer.events.append(SCOPE_ID, [late], PRODUCER, NOW)
+    kept = [row for row in books_of_writer.events.rejected(SCOPE_ID, window()) if row.event_id == late.id]
     assert [row.artifact_url for row in kept if row.event_type == late.event_type][-1:] == [late.artifact_url]
     assert written(writer, f"SELECT count(*) FROM rejected_events WHERE event_id = '{late.id}'") == 2
 
@@ -172,9 +172,9 @@ def test_a_rejection_is_kept_whatever_was_put_in_its_place(
 def test_no_rejection_is_of_an_epoch_that_does_not_hold_it(
     writer: Engine, books_of_writer: PostgresLedger, ledger_engine: Engine
 ) -> None:
-    books_of_writer.ensure_epochs(SCOPE_ID, [window()], {})
+    books_of_writer.epochs.ensure(SCOPE_ID, [window()], {})
     set_status(ledger_engine, SCOPE_ID, window(), EpochStatus.REVIEW)
-    books_of_writer.append_events(SCOPE_ID, [pull_request(9)], PRODUCER, NOW)
+    books_of_writer.events.append(SCOPE_ID, [pull_request(9)], PRODUCER, NOW)
     for changes in ("'event_time', timestamptz '1999-01-01Z'", "'node_id', gen_random_uuid()"):
         assert " does not hold " in refused(writer, copied("rejected_events", changes))
 
@@ -251,12 +251,12 @@ def test_no_epoch_closes_before_its_end_or_unread(writer: Engine, books_of_write
         close(books_of_writer, of_today.scope, of_today.epoch)
     # Elsewhere, or up to less than its end, is not read; nor is what has no stream.
     for reach in (cursor("2026-02-22", "2026-02-16"), cursor("2026-03-01", "2026-02-16", source_scope="other/one")):
-        books_of_writer.advance_cursors(
+        books_of_writer.scans.finish(
             SCOPE_ID, [reach], NOW, [receipt(reach.watermark, "2026-02-16", source_scope=reach.source_scope)]
         )
         with pytest.raises(StoreError, match="was not read to its end"):
             close(books_of_writer, unread.scope, unread.epoch)
-    assert [epoch.status for epoch in books_of_writer.open_epochs(SCOPE_ID)] == [EpochStatus.OPEN] * 2
+    assert [epoch.status for epoch in books_of_writer.epochs.still_open(SCOPE_ID)] == [EpochStatus.OPEN] * 2
 
 
 @pytest.mark.parametrize("change", ["'finalized'", "'finalized', pool_total_credits = 0"])
@@ -551,7 +551,7 @@ def test_no_event_is_taken_for_the_one_whose_hash_it_has(
     forgery: dict[str, object],
     renamed: bool,
 ) -> None:
-    books_of_writer.append_events(SCOPE_ID, [pull_request(8)], PRODUCER, NOW)
+    books_of_writer.events.append(SCOPE_ID, [pull_request(8)], PRODUCER, NOW)
     honest = pull_request(9)
     stored_id = honest.id.replace("cogni-dao/", "elsewhere/") if renamed else honest.id
     true = {
@@ -563,8 +563,8 @@ def test_no_event_is_taken_for_the_one_whose_hash_it_has(
     }
     assert "nobody could recompute it" in refused(writer, EVENT, **{**true, **forgery})
     written(ledger_engine, EVENT, **{**true, **forgery})  # as an earlier release let it in
-    assert list(books_of_writer.append_events(SCOPE_ID, [honest], PRODUCER, NOW).values()) == [AppendOutcome.CONFLICT]
-    [kept] = books_of_writer.rejected(SCOPE_ID, window())
+    assert list(books_of_writer.events.append(SCOPE_ID, [honest], PRODUCER, NOW).values()) == [AppendOutcome.CONFLICT]
+    [kept] = books_of_writer.events.rejected(SCOPE_ID, window())
     assert (kept.event_id, kept.event_time) == (honest.id, honest.event_time)
 
 
@@ -580,7 +580,7 @@ def test_no_event_is_taken_for_the_one_whose_hash_it_has(
 def test_nothing_was_read_up_to_a_time_that_is_to_come(
     writer: Engine, books_of_writer: PostgresLedger, table: str, change: str
 ) -> None:
-    books_of_writer.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])
+    books_of_writer.scans.finish(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])
     save_checkpoint(books_of_writer, SCOPE_ID, checkpoint())
     note_unread(books_of_writer, unread(12))
     message = refused(writer, copied(table, change).replace("RETURNING id", ""))

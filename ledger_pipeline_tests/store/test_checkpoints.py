@@ -14,7 +14,7 @@ ODD = instant("2026-02-17T12:34:56.000001")
 
 
 def found(ledger: PostgresLedger, source_scope: str = REPO) -> Checkpoint | None:
-    return ledger.checkpoint(SCOPE_ID, "github", source_scope)
+    return ledger.scans.checkpoint(SCOPE_ID, "github", source_scope)
 
 
 def test_a_checkpoint_comes_back_exactly(ledger: PostgresLedger) -> None:
@@ -39,9 +39,9 @@ def test_the_last_one_saved_is_the_one_found(ledger: PostgresLedger) -> None:
 def test_scopes_sources_and_nodes_have_checkpoints_of_their_own(ledger: PostgresLedger, ledger_engine: Engine) -> None:
     neighbour = PostgresLedger(ledger_engine, OTHER_SCOPE_ID)
     save_checkpoint(ledger, SCOPE_ID, checkpoint())
-    assert ledger.checkpoint(OTHER_SCOPE_ID, "github", REPO) is None
-    assert ledger.checkpoint(SCOPE_ID, "gitlab", REPO) is None
-    assert neighbour.checkpoint(SCOPE_ID, "github", REPO) is None
+    assert ledger.scans.checkpoint(OTHER_SCOPE_ID, "github", REPO) is None
+    assert ledger.scans.checkpoint(SCOPE_ID, "gitlab", REPO) is None
+    assert neighbour.scans.checkpoint(SCOPE_ID, "github", REPO) is None
     assert found(ledger) == checkpoint()
 
 
@@ -51,8 +51,8 @@ def test_a_finished_scan_forgets_where_its_source_scope_stood_and_no_other(ledge
     for saved in (checkpoint(), elsewhere, of_gitlab):
         save_checkpoint(ledger, SCOPE_ID, saved)
     save_checkpoint(ledger, OTHER_SCOPE_ID, checkpoint())
-    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-17", stream=stream) for stream in GITHUB_STREAMS], NOW)
+    ledger.scans.finish(SCOPE_ID, [cursor("2026-02-17", stream=stream) for stream in GITHUB_STREAMS], NOW)
     assert found(ledger) is None
     assert found(ledger, elsewhere.source_scope) == elsewhere
-    assert ledger.checkpoint(SCOPE_ID, "gitlab", REPO) == of_gitlab
-    assert ledger.checkpoint(OTHER_SCOPE_ID, "github", REPO) == checkpoint()
+    assert ledger.scans.checkpoint(SCOPE_ID, "gitlab", REPO) == of_gitlab
+    assert ledger.scans.checkpoint(OTHER_SCOPE_ID, "github", REPO) == checkpoint()

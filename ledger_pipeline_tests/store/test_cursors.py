@@ -17,8 +17,8 @@ NOW = instant("2026-02-18")
 
 def advance(ledger: PostgresLedger, scan: Cursor) -> Cursor:
     """What the ledger holds after one finished scan."""
-    (stored,) = ledger.advance_cursors(SCOPE_ID, [scan], NOW)
-    assert ledger.cursors(SCOPE_ID, "github")[scan.stream, scan.source_scope] == stored
+    (stored,) = ledger.scans.finish(SCOPE_ID, [scan], NOW)
+    assert ledger.scans.cursors(SCOPE_ID, "github")[scan.stream, scan.source_scope] == stored
     return stored
 
 
@@ -60,7 +60,7 @@ def test_an_inherited_cursor_gives_way_to_the_first_scan(
             """),
             {"node": ledger.node_id, "scope": SCOPE_ID},
         )
-    assert list(ledger.cursors(SCOPE_ID, "github").values()) == [cursor("2026-02-01", None)]
+    assert list(ledger.scans.cursors(SCOPE_ID, "github").values()) == [cursor("2026-02-01", None)]
     scan = cursor(watermark, "2025-12-01")
     assert advance(ledger, scan) == scan
 
@@ -71,16 +71,16 @@ def test_many_cursors_come_back_in_the_order_given(ledger: PostgresLedger) -> No
         for repo in ("z/z", "a/a")
         for stream in ("reviews", "issues")
     ]
-    assert ledger.advance_cursors(SCOPE_ID, scans, NOW) == scans
-    assert ledger.advance_cursors(SCOPE_ID, [], NOW) == []
-    assert ledger.cursors(SCOPE_ID, "github") == {(scan.stream, scan.source_scope): scan for scan in scans}
+    assert ledger.scans.finish(SCOPE_ID, scans, NOW) == scans
+    assert ledger.scans.finish(SCOPE_ID, [], NOW) == []
+    assert ledger.scans.cursors(SCOPE_ID, "github") == {(scan.stream, scan.source_scope): scan for scan in scans}
 
 
 def test_scopes_sources_and_nodes_have_cursors_of_their_own(ledger: PostgresLedger, ledger_engine: Engine) -> None:
     advance(ledger, cursor("2026-02-17"))
-    assert ledger.cursors(SCOPE_ID, "gitlab") == {}
-    assert ledger.cursors(OTHER_SCOPE_ID, "github") == {}
-    assert PostgresLedger(ledger_engine, OTHER_SCOPE_ID).cursors(SCOPE_ID, "github") == {}
+    assert ledger.scans.cursors(SCOPE_ID, "gitlab") == {}
+    assert ledger.scans.cursors(OTHER_SCOPE_ID, "github") == {}
+    assert PostgresLedger(ledger_engine, OTHER_SCOPE_ID).scans.cursors(SCOPE_ID, "github") == {}
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_scopes_sources_and_nodes_have_cursors_of_their_own(ledger: PostgresLedg
 )
 def test_what_is_no_finished_scan_is_refused(ledger: PostgresLedger, scans: list[Cursor]) -> None:
     with pytest.raises(ValueError, match="finished scan"):
-        ledger.advance_cursors(SCOPE_ID, scans, NOW)
-    assert ledger.cursors(SCOPE_ID, "github") == {}
+        ledger.scans.finish(SCOPE_ID, scans, NOW)
+    assert ledger.scans.cursors(SCOPE_ID, "github") == {}
 
 
 FRESH = count(1)

@@ -29,18 +29,18 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, collected, reviewed
 NOW = instant("2026-02-18")
 VERBS: dict[str, Callable[[PostgresLedger], object]] = {
     "check_migrated": lambda ledger: ledger.check_migrated(),
-    "ensure_epochs": lambda ledger: ledger.ensure_epochs(SCOPE_ID, [window()], {}),
-    "epochs": lambda ledger: ledger.epochs(SCOPE_ID, window()),
-    "append_events": lambda ledger: ledger.append_events(SCOPE_ID, [pull_request()], PRODUCER, NOW),
-    "cursors": lambda ledger: ledger.cursors(SCOPE_ID, "github"),
-    "advance_cursors": lambda ledger: ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-17")], NOW, [receipt()]),
-    "record_skipped": lambda ledger: ledger.record_skipped(SCOPE_ID, [skipped()], NOW),
-    "checkpoint": lambda ledger: ledger.checkpoint(SCOPE_ID, "github", REPO),
+    "ensure_epochs": lambda ledger: ledger.epochs.ensure(SCOPE_ID, [window()], {}),
+    "epochs": lambda ledger: ledger.epochs.within(SCOPE_ID, window()),
+    "append_events": lambda ledger: ledger.events.append(SCOPE_ID, [pull_request()], PRODUCER, NOW),
+    "cursors": lambda ledger: ledger.scans.cursors(SCOPE_ID, "github"),
+    "advance_cursors": lambda ledger: ledger.scans.finish(SCOPE_ID, [cursor("2026-02-17")], NOW, [receipt()]),
+    "record_skipped": lambda ledger: ledger.scans.record_skipped(SCOPE_ID, [skipped()], NOW),
+    "checkpoint": lambda ledger: ledger.scans.checkpoint(SCOPE_ID, "github", REPO),
     "save_checkpoint": lambda ledger: save_checkpoint(ledger, SCOPE_ID, checkpoint()),
-    "receipts": lambda ledger: ledger.receipts(SCOPE_ID, "github", [window()]),
-    "events": lambda ledger: list(ledger.events(SCOPE_ID, window())),
-    "digests": lambda ledger: ledger.digests(SCOPE_ID, [window()]),
-    "rejected": lambda ledger: ledger.rejected(SCOPE_ID, window()),
+    "receipts": lambda ledger: ledger.scans.receipts(SCOPE_ID, "github", [window()]),
+    "events": lambda ledger: list(ledger.events.within(SCOPE_ID, window())),
+    "digests": lambda ledger: ledger.events.digests(SCOPE_ID, [window()]),
+    "rejected": lambda ledger: ledger.events.rejected(SCOPE_ID, window()),
 }
 
 
@@ -68,8 +68,8 @@ def test_a_ledger_survives_a_restart_of_the_server(ledger: PostgresLedger, ledge
 
 
 def test_a_connection_lost_in_the_middle_is_worth_retrying(ledger: PostgresLedger, ledger_engine: Engine) -> None:
-    ledger.append_events(SCOPE_ID, [pull_request(n) for n in range(3000)], PRODUCER, NOW)
-    rows = ledger.events(SCOPE_ID, window())
+    ledger.events.append(SCOPE_ID, [pull_request(n) for n in range(3000)], PRODUCER, NOW)
+    rows = ledger.events.within(SCOPE_ID, window())
     next(rows)
     with ledger_engine.connect() as other:
         other.execute(
@@ -90,7 +90,7 @@ def test_a_database_without_a_ledger_is_not_migrated(empty_database_url: str) ->
     assert f"needs {migrations.head()}" in str(raised.value)
     assert "`ledger-pipeline db upgrade`" in str(raised.value)
     with pytest.raises(StoreError, match="epochs"):
-        PostgresLedger(engine, NODE_ID).epochs(SCOPE_ID, window())
+        PostgresLedger(engine, NODE_ID).epochs.within(SCOPE_ID, window())
     engine.dispose()
 
 

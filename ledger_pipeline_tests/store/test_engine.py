@@ -45,7 +45,7 @@ def test_the_url_may_name_the_application_and_set_options(ledger_url: str) -> No
 def test_the_password_is_in_no_repr_and_no_error(url: str) -> None:
     engine = make_engine(url)
     with pytest.raises(StoreUnavailable) as raised:
-        PostgresLedger(engine, NODE_ID).epochs(SCOPE_ID, window())
+        PostgresLedger(engine, NODE_ID).epochs.within(SCOPE_ID, window())
     assert "127.0.0.1/ledger" in str(raised.value)
     assert raised.value.retryable
     assert "s3cret" not in f"{engine!r} {engine.url} {describe(engine.url)} {raised.value} {raised.value.__cause__}"

@@ -49,13 +49,13 @@ def own_filled_engine(ledger_engine: Engine) -> Engine:
 def fill(engine: Engine) -> None:
     """One row in every table; the epoch of CLOSED finalized, that of OPEN open."""
     ledger = PostgresLedger(engine, NODE_ID)
-    closed, running = ledger.ensure_epochs(SCOPE_ID, [CLOSED, OPEN], {})
-    ledger.append_events(
+    closed, running = ledger.epochs.ensure(SCOPE_ID, [CLOSED, OPEN], {}).epochs
+    ledger.events.append(
         SCOPE_ID, [pull_request(), issue(), OF_CLOSED, ALSO_OF_CLOSED], PRODUCER, instant("2026-02-18")
     )
-    ledger.append_events(SCOPE_ID, [issue(at="2026-02-18T00:00:00Z")], PRODUCER, instant("2026-02-18"))
-    ledger.record_skipped(SCOPE_ID, [skipped()], instant("2026-02-18"))
-    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], instant("2026-02-18"), [receipt()])
+    ledger.events.append(SCOPE_ID, [issue(at="2026-02-18T00:00:00Z")], PRODUCER, instant("2026-02-18"))
+    ledger.scans.record_skipped(SCOPE_ID, [skipped()], instant("2026-02-18"))
+    ledger.scans.finish(SCOPE_ID, [cursor("2026-02-18")], instant("2026-02-18"), [receipt()])
     with engine.begin() as connection:
         for statement in (
             "INSERT INTO activity_curation (node_id, epoch_id, event_id) "
@@ -157,7 +157,7 @@ def test_curation_of_an_open_epoch_may_change(own_filled_engine: Engine) -> None
 def test_status_only_moves_forward(
     ledger: PostgresLedger, ledger_engine: Engine, before: EpochStatus, after: EpochStatus
 ) -> None:
-    ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    ledger.epochs.ensure(SCOPE_ID, [window()], {})
     set_status(ledger_engine, SCOPE_ID, window(), before)
     if STAGES.index(after) >= STAGES.index(before):
         with ledger_engine.begin() as connection:
@@ -165,7 +165,7 @@ def test_status_only_moves_forward(
     else:
         message = refused(ledger_engine, f"UPDATE epochs SET status = '{after}'")
         assert f"status only moves forward, not from {before} to {after}" in message
-    assert ledger.epochs(SCOPE_ID, window())[0].status is max(before, after, key=STAGES.index)
+    assert ledger.epochs.within(SCOPE_ID, window())[0].status is max(before, after, key=STAGES.index)
 
 
 @pytest.mark.parametrize(
@@ -179,12 +179,12 @@ def test_status_only_moves_forward(
     ],
 )
 def test_what_an_epoch_is_of_never_changes(ledger: PostgresLedger, ledger_engine: Engine, change: str) -> None:
-    ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    ledger.epochs.ensure(SCOPE_ID, [window()], {})
     assert "node, scope and period never change" in refused(ledger_engine, f"UPDATE epochs SET {change}")
 
 
 def test_an_epoch_can_be_deleted_only_while_open(ledger: PostgresLedger, ledger_engine: Engine) -> None:
-    ledger.ensure_epochs(SCOPE_ID, [CLOSED, OPEN], {})
+    ledger.epochs.ensure(SCOPE_ID, [CLOSED, OPEN], {})
     set_status(ledger_engine, SCOPE_ID, CLOSED, EpochStatus.REVIEW)
     assert "it is in review" in refused(ledger_engine, "DELETE FROM epochs WHERE status = 'review'")
     with ledger_engine.begin() as connection:
@@ -203,7 +203,7 @@ def test_an_epoch_can_be_deleted_only_while_open(ledger: PostgresLedger, ledger_
 def test_empty_reversed_and_overlapping_periods_are_refused(
     ledger: PostgresLedger, ledger_engine: Engine, bounds: str, constraint: str
 ) -> None:
-    ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    ledger.epochs.ensure(SCOPE_ID, [window()], {})
     assert constraint in refused(
         ledger_engine,
         "INSERT INTO epochs (node_id, scope_id, period_start, period_end, weight_config) "

@@ -52,10 +52,10 @@ def test_a_verb_ends_when_the_connection_goes_silent(ledger_url: str) -> None:
     with silent_proxy(ledger_url) as proxy:
         engine = make_engine(proxy.url, limits=SHORT)
         ledger = PostgresLedger(engine, NODE_ID)
-        ledger.ensure_epochs(SCOPE_ID, [window()], {})
+        ledger.epochs.ensure(SCOPE_ID, [window()], {})
         proxy.go_silent()
         with ending_in_time(), pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1/") as raised:
-            ledger.epochs(SCOPE_ID, window())
+            ledger.epochs.within(SCOPE_ID, window())
         assert raised.value.retryable
         engine.dispose()
 
@@ -64,8 +64,8 @@ def test_a_stream_ends_when_the_connection_goes_silent_in_the_middle(ledger_url:
     with silent_proxy(ledger_url) as proxy:
         engine = make_engine(proxy.url, limits=SHORT)
         ledger = PostgresLedger(engine, NODE_ID)
-        ledger.append_events(SCOPE_ID, [pull_request(n) for n in range(3000)], PRODUCER, NOW)
-        rows = ledger.events(SCOPE_ID, window())
+        ledger.events.append(SCOPE_ID, [pull_request(n) for n in range(3000)], PRODUCER, NOW)
+        rows = ledger.events.within(SCOPE_ID, window())
         next(rows)
         proxy.go_silent()
         with ending_in_time(), pytest.raises(StoreUnavailable, match="no answer for 2 s"):
@@ -91,20 +91,20 @@ def test_a_statement_that_takes_too_long_is_ended_and_its_limit_named(short: Eng
 
 
 def test_a_lock_is_not_waited_for_without_end(ledger: PostgresLedger, ledger_engine: Engine, short: Engine) -> None:
-    (epoch,) = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    (epoch,) = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
     with ledger_engine.begin() as other:
         other.execute(text("LOCK TABLE epochs"))
         with pytest.raises(StoreUnavailable, match=r"DATABASE_(LOCK|STATEMENT)_SECONDS"):
-            PostgresLedger(short, NODE_ID).epoch(epoch.id)
+            PostgresLedger(short, NODE_ID).epochs.of_id(epoch.id)
 
 
 def test_a_transaction_that_does_nothing_gives_its_locks_back(ledger: PostgresLedger, short: Engine) -> None:
-    (epoch,) = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    (epoch,) = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
 
     def idle() -> None:
         with translated(short), short.begin() as connection:
             connection.execute(text("LOCK TABLE epochs"))
-            assert ledger.epoch(epoch.id) == epoch  # waits until the server has ended the idle one
+            assert ledger.epochs.of_id(epoch.id) == epoch  # waits until the server has ended the idle one
             connection.execute(text("SELECT 1"))
 
     with pytest.raises(StoreUnavailable, match="DATABASE_IDLE_IN_TRANSACTION_SECONDS"):
@@ -112,8 +112,8 @@ def test_a_transaction_that_does_nothing_gives_its_locks_back(ledger: PostgresLe
 
 
 def test_a_slow_reader_of_a_stream_is_not_cut_off(ledger: PostgresLedger, ledger_engine: Engine, short: Engine) -> None:
-    ledger.append_events(SCOPE_ID, [pull_request(n) for n in range(3000)], PRODUCER, NOW)
-    rows = PostgresLedger(short, NODE_ID).events(SCOPE_ID, window())
+    ledger.events.append(SCOPE_ID, [pull_request(n) for n in range(3000)], PRODUCER, NOW)
+    rows = PostgresLedger(short, NODE_ID).events.within(SCOPE_ID, window())
     next(rows)
     with ledger_engine.connect() as other:
         other.execute(text("SELECT pg_sleep(1.5)"))  # the reader's pause, longer than an idle transaction may take

@@ -17,7 +17,7 @@ from ledger_pipeline.store import unread as unread_rows
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.records import AppendOutcome, Epoch, EpochStatus
+from ledger_pipeline.store.records import AppendOutcome, EnsuredEpochs, Epoch, EpochStatus
 from ledger_pipeline_tests.builders import (
     GITHUB,
     NODE_ID,
@@ -54,7 +54,7 @@ def until_someone_waits(engine: Engine, waiting: Future[object] | None = None) -
 
 
 def append(ledger: PostgresLedger, *events: ActivityEvent) -> dict[str, AppendOutcome]:
-    return ledger.append_events(SCOPE_ID, events, PRODUCER, NOW)
+    return ledger.events.append(SCOPE_ID, events, PRODUCER, NOW)
 
 
 def while_open(engine: Engine, hold: Callable[[Connection], object], then: Callable[[], object]) -> object:
@@ -68,19 +68,19 @@ def while_open(engine: Engine, hold: Callable[[Connection], object], then: Calla
 
 
 def test_an_event_that_meets_an_epoch_just_closing_is_late(ledger: PostgresLedger, ledger_engine: Engine) -> None:
-    (epoch,) = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    (epoch,) = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
     outcome = while_open(
         ledger_engine,
         lambda connection: connection.execute(CLOSE, {"id": epoch.id}),
         lambda: append(ledger, pull_request()),
     )
     assert outcome == {pull_request().id: LATE}
-    assert list(ledger.events(SCOPE_ID, window())) == []
-    assert [kept.reason for kept in ledger.rejected(SCOPE_ID, window())] == [LATE]
+    assert list(ledger.events.within(SCOPE_ID, window())) == []
+    assert [kept.reason for kept in ledger.events.rejected(SCOPE_ID, window())] == [LATE]
 
 
 def test_an_epoch_closes_only_after_the_append_under_way(ledger: PostgresLedger, ledger_engine: Engine) -> None:
-    (epoch,) = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    (epoch,) = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
 
     def close() -> list[str]:
         with ledger_engine.begin() as connection:
@@ -100,7 +100,7 @@ def test_an_epoch_is_made_only_after_the_append_that_is_under_way_in_its_scope(
         Append(connection, NODE_ID, SCOPE_ID, PRODUCER, NOW).run([pull_request()])
 
     def make_and_close() -> list[str]:
-        (epoch,) = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+        (epoch,) = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
         with ledger_engine.begin() as connection:
             connection.execute(CLOSE, {"id": epoch.id})
             return list(connection.scalars(text("SELECT id FROM activity_events")))
@@ -111,14 +111,14 @@ def test_an_epoch_is_made_only_after_the_append_that_is_under_way_in_its_scope(
 def test_appends_of_other_scopes_keep_no_epoch_waiting(ledger: PostgresLedger, ledger_engine: Engine) -> None:
     with ledger_engine.begin() as connection:
         Append(connection, NODE_ID, OTHER_SCOPE_ID, PRODUCER, NOW).run([pull_request()])
-        assert ledger.ensure_epochs(SCOPE_ID, [window()], {})
+        assert ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
 
 
 def test_making_epochs_that_are_there_waits_for_nobody(ledger: PostgresLedger, ledger_engine: Engine) -> None:
-    made = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    made = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
     with ledger_engine.begin() as connection:
         Append(connection, NODE_ID, SCOPE_ID, PRODUCER, NOW).run([pull_request()])
-        assert ledger.ensure_epochs(SCOPE_ID, [window()], {}) == made
+        assert ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs == made
 
 
 LATE_ROWS = {
@@ -148,7 +148,7 @@ def test_nothing_joins_a_finalized_epoch_from_a_snapshot_in_which_it_was_not_the
 ) -> None:
     with ledger_engine.connect().execution_options(isolation_level=isolation) as older:
         assert older.scalar(text("SELECT count(*) FROM epochs")) == 0
-        (epoch,) = ledger.ensure_epochs(SCOPE_ID, [window()], {})
+        (epoch,) = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
         set_status(ledger_engine, SCOPE_ID, window(), EpochStatus.FINALIZED)
         values = {"node": NODE_ID, "scope": SCOPE_ID, "epoch": epoch.id}
         values = {name: value for name, value in values.items() if f":{name}" in LATE_ROWS[table]}
@@ -181,7 +181,7 @@ def test_what_another_append_is_just_storing_is_recognised(
         Append(connection, NODE_ID, SCOPE_ID, PRODUCER, NOW).run([pull_request()])
 
     assert while_open(ledger_engine, start_appending, lambda: append(ledger, other)) == {other.id: outcome}
-    assert [row.payload_hash for row in ledger.events(SCOPE_ID, window())] == [pull_request().payload_hash]
+    assert [row.payload_hash for row in ledger.events.within(SCOPE_ID, window())] == [pull_request().payload_hash]
 
 
 def test_two_appends_of_the_same_events_store_each_once(ledger: PostgresLedger) -> None:
@@ -195,7 +195,7 @@ def test_two_appends_of_the_same_events_store_each_once(ledger: PostgresLedger) 
     with ThreadPoolExecutor(2) as pool:
         one, two = pool.map(both_at_once, (events, events[::-1]))
     assert {frozenset((one[event.id], two[event.id])) for event in events} == {frozenset((NEW, DUPLICATE))}
-    assert ledger.digests(SCOPE_ID, [window()])[0].events == len(events)
+    assert ledger.events.digests(SCOPE_ID, [window()])[0].events == len(events)
 
 
 def test_of_two_overlapping_epochs_made_at_once_one_is_refused(ledger: PostgresLedger) -> None:
@@ -204,17 +204,17 @@ def test_of_two_overlapping_epochs_made_at_once_one_is_refused(ledger: PostgresL
     def both_at_once(days: int) -> list[Epoch] | EpochOverlap:
         barrier.wait()
         try:
-            return ledger.ensure_epochs(SCOPE_ID, [window(days=days)], {})
+            return ledger.epochs.ensure(SCOPE_ID, [window(days=days)], {}).epochs
         except EpochOverlap as error:
             return error
 
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(both_at_once, (7, 14)))
     assert [isinstance(answer, EpochOverlap) for answer in answers].count(True) == 1
-    assert len(ledger.epochs(SCOPE_ID, window(days=14))) == 1
+    assert len(ledger.epochs.within(SCOPE_ID, window(days=14))) == 1
 
 
-def test_an_epoch_waits_for_the_one_being_made_and_then_answers_it(
+def test_an_epoch_waits_for_the_one_being_made_and_then_answers_it_as_not_its_own(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
     def make(connection: Connection) -> None:
@@ -226,22 +226,23 @@ def test_an_epoch_waits_for_the_one_being_made_and_then_answers_it(
             {"node": NODE_ID, "scope": SCOPE_ID, "start": window().start, "end": window().end},
         )
 
-    epochs = while_open(ledger_engine, make, lambda: ledger.ensure_epochs(SCOPE_ID, [window()], {}))
-    assert isinstance(epochs, list)
-    assert epochs[0].weights_milli == {"pinned": 7}
+    ensured = while_open(ledger_engine, make, lambda: ledger.epochs.ensure(SCOPE_ID, [window()], {}))
+    assert isinstance(ensured, EnsuredEpochs)
+    assert [epoch.weights_milli for epoch in ensured.epochs] == [{"pinned": 7}]
+    assert ensured.created == frozenset()
 
 
 def test_two_finished_scans_at_once_both_count(ledger: PostgresLedger) -> None:
-    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-10", "2026-02-01")], NOW)
+    ledger.scans.finish(SCOPE_ID, [cursor("2026-02-10", "2026-02-01")], NOW)
     barrier = Barrier(2)
 
     def both_at_once(bounds: tuple[str, str]) -> None:
         barrier.wait()
-        ledger.advance_cursors(SCOPE_ID, [cursor(*bounds)], NOW)
+        ledger.scans.finish(SCOPE_ID, [cursor(*bounds)], NOW)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(both_at_once, (("2026-02-20", "2026-02-10"), ("2026-02-01", "2026-01-05"))))
-    assert list(ledger.cursors(SCOPE_ID, "github").values()) == [cursor("2026-02-20", "2026-01-05")]
+    assert list(ledger.scans.cursors(SCOPE_ID, "github").values()) == [cursor("2026-02-20", "2026-01-05")]
 
 
 PINS = EpochPins("weight-sum-v0", "a", "b", {"scope_key": "x"})
@@ -251,15 +252,15 @@ WHERE = {"node_id": NODE_ID, "scope_id": SCOPE_ID, "source": GITHUB, "source_sco
 def test_an_epoch_is_not_closed_over_an_item_that_is_being_noted_as_unread(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
-    [epoch] = ledger.ensure_epochs(SCOPE_ID, [window("2026-02-16")], {})
+    [epoch] = ledger.epochs.ensure(SCOPE_ID, [window("2026-02-16")], {}).epochs
 
     def note(connection: Connection) -> None:
         unread_rows.lock(connection, WHERE)
         unread_rows.note(connection, WHERE, [unread(12)], [], NOW, NOW)
 
     with pytest.raises(EpochNotReady, match=rf"still open: 1 became unread meanwhile, such as {REPO}#12"):
-        while_open(ledger_engine, note, lambda: ledger.close_epoch(epoch.id, PINS))
-    [still] = ledger.epochs(SCOPE_ID, window("2026-02-16"))
+        while_open(ledger_engine, note, lambda: ledger.epochs.close(epoch.id, PINS))
+    [still] = ledger.epochs.within(SCOPE_ID, window("2026-02-16"))
     assert still.status is EpochStatus.OPEN
 
 
@@ -267,13 +268,13 @@ def test_whoever_notes_an_unread_item_waits_for_the_closing(ledger: PostgresLedg
     while_open(
         ledger_engine, lambda connection: unread_rows.lock(connection, WHERE), lambda: note_unread(ledger, unread(12))
     )
-    [row] = ledger.unread_items(SCOPE_ID)
+    [row] = ledger.unread.items(SCOPE_ID)
     assert row.item == unread(12)
 
 
 def test_only_what_is_collected_and_may_be_the_epochs_keeps_it_open(ledger: PostgresLedger) -> None:
-    [epoch] = ledger.ensure_epochs(SCOPE_ID, [window("2026-02-16")], {})
+    [epoch] = ledger.epochs.ensure(SCOPE_ID, [window("2026-02-16")], {}).epochs
     note_unread(ledger, unread(12), unread(13, kind=ISSUE, earliest="2026-02-23", latest="2026-02-24"))
     with pytest.raises(EpochNotReady, match="1 became unread"):
-        ledger.close_epoch(epoch.id, PINS, collected={(GITHUB, REPO, PULL_REQUEST)})
-    assert ledger.close_epoch(epoch.id, PINS, collected={(GITHUB, REPO, ISSUE)})
+        ledger.epochs.close(epoch.id, PINS, collected={(GITHUB, REPO, PULL_REQUEST)})
+    assert ledger.epochs.close(epoch.id, PINS, collected={(GITHUB, REPO, ISSUE)})

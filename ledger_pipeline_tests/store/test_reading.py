@@ -45,10 +45,10 @@ def test_an_event_at_a_windows_end_belongs_to_the_next(ledger: PostgresLedger) -
     start = pull_request(1, at="2026-02-16T00:00:00Z")
     last = pull_request(2, at="2026-02-22T23:59:59.999999Z")
     end = pull_request(3, at="2026-02-23T00:00:00Z")
-    ledger.append_events(SCOPE_ID, [end, last, start], PRODUCER, NOW)
-    assert [row.id for row in ledger.events(SCOPE_ID, first)] == [start.id, last.id]
-    assert [row.id for row in ledger.events(SCOPE_ID, second)] == [end.id]
-    assert [digest.events for digest in ledger.digests(SCOPE_ID, [first, second])] == [2, 1]
+    ledger.events.append(SCOPE_ID, [end, last, start], PRODUCER, NOW)
+    assert [row.id for row in ledger.events.within(SCOPE_ID, first)] == [start.id, last.id]
+    assert [row.id for row in ledger.events.within(SCOPE_ID, second)] == [end.id]
+    assert [digest.events for digest in ledger.events.digests(SCOPE_ID, [first, second])] == [2, 1]
 
 
 def test_events_come_by_time_and_ties_by_id_of_one_scope_and_node(
@@ -56,19 +56,19 @@ def test_events_come_by_time_and_ties_by_id_of_one_scope_and_node(
 ) -> None:
     same_time = [pull_request(number) for number in (3, 1, 2)]
     earlier = issue(9, at="2026-02-16T08:00:00Z")
-    ledger.append_events(SCOPE_ID, [*same_time, earlier], PRODUCER, NOW)
-    ledger.append_events(OTHER_SCOPE_ID, [pull_request(5)], PRODUCER, NOW)
-    PostgresLedger(ledger_engine, OTHER_SCOPE_ID).append_events(SCOPE_ID, [pull_request(6)], PRODUCER, NOW)
+    ledger.events.append(SCOPE_ID, [*same_time, earlier], PRODUCER, NOW)
+    ledger.events.append(OTHER_SCOPE_ID, [pull_request(5)], PRODUCER, NOW)
+    PostgresLedger(ledger_engine, OTHER_SCOPE_ID).events.append(SCOPE_ID, [pull_request(6)], PRODUCER, NOW)
     expected = [earlier.id, *(pull_request(number).id for number in (1, 2, 3))]
-    assert [row.id for row in ledger.events(SCOPE_ID, window())] == expected
+    assert [row.id for row in ledger.events.within(SCOPE_ID, window())] == expected
 
 
 def test_events_are_streamed(ledger: PostgresLedger) -> None:
     count = 20 * ROWS_PER_FETCH
-    ledger.append_events(SCOPE_ID, [pull_request(n, at="2026-02-17T12:00:00Z") for n in range(count)], PRODUCER, NOW)
+    ledger.events.append(SCOPE_ID, [pull_request(n, at="2026-02-17T12:00:00Z") for n in range(count)], PRODUCER, NOW)
     seen = 0
     with traced_memory() as peak_bytes:
-        for _ in ledger.events(SCOPE_ID, window()):
+        for _ in ledger.events.within(SCOPE_ID, window()):
             seen += 1
         assert peak_bytes() < count * 1000  # one row weighs about 2,000 bytes; all of them at once would be 40 MB
     assert seen == count
@@ -77,13 +77,13 @@ def test_events_are_streamed(ledger: PostgresLedger) -> None:
 def test_digests_and_receipts_hold_no_window_in_memory(ledger: PostgresLedger) -> None:
     count = 20 * ROWS_PER_FETCH
     events = [pull_request(n, at="2026-02-17T12:00:00Z") for n in range(count)]
-    ledger.append_events(SCOPE_ID, events, PRODUCER, NOW)
-    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-24", "2026-02-16")], NOW, [receipt()])
+    ledger.events.append(SCOPE_ID, events, PRODUCER, NOW)
+    ledger.scans.finish(SCOPE_ID, [cursor("2026-02-24", "2026-02-16")], NOW, [receipt()])
     expected = event_set_hash((event.id, event.payload_hash) for event in events)
     del events
     with traced_memory() as peak_bytes:
-        [digest] = ledger.digests(SCOPE_ID, [window()])
-        [found] = ledger.receipts(SCOPE_ID, "github", [window()])
+        [digest] = ledger.events.digests(SCOPE_ID, [window()])
+        [found] = ledger.scans.receipts(SCOPE_ID, "github", [window()])
         assert peak_bytes() < count * 100  # id and payload hash alone weigh more than 200 bytes
     assert (digest.events, digest.set_hash) == (found.kept, found.set_hash) == (count, expected)
 
@@ -91,14 +91,14 @@ def test_digests_and_receipts_hold_no_window_in_memory(ledger: PostgresLedger) -
 def test_a_set_hash_is_by_code_point_whatever_order_the_ledger_has(ledger: PostgresLedger) -> None:
     names = ("zeta", "Zeta", "_", "Ünï", "e\u0301", "\U0001f680", "\uffee", "a-b", "a/b", "ab", '"\\\n')
     events = [pull_request(n, repo=f"cogni-dao/{name}") for n, name in enumerate(names)]
-    ledger.append_events(SCOPE_ID, events, PRODUCER, NOW)
-    [digest] = ledger.digests(SCOPE_ID, [window()])
+    ledger.events.append(SCOPE_ID, events, PRODUCER, NOW)
+    [digest] = ledger.events.digests(SCOPE_ID, [window()])
     assert digest.set_hash == event_set_hash((event.id, event.payload_hash) for event in events)
 
 
 def test_a_reader_that_stops_early_gives_its_connection_back(ledger: PostgresLedger, ledger_engine: Engine) -> None:
-    ledger.append_events(SCOPE_ID, [pull_request(n) for n in range(3)], PRODUCER, NOW)
-    rows = ledger.events(SCOPE_ID, window())
+    ledger.events.append(SCOPE_ID, [pull_request(n) for n in range(3)], PRODUCER, NOW)
+    rows = ledger.events.within(SCOPE_ID, window())
     assert len(list(islice(rows, 1))) == 1
     rows.close()  # type: ignore[attr-defined]
     assert ledger_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
@@ -107,13 +107,13 @@ def test_a_reader_that_stops_early_gives_its_connection_back(ledger: PostgresLed
 def test_a_digest_tells_what_a_window_holds(ledger: PostgresLedger, ledger_engine: Engine) -> None:
     closed, running, empty = weeks(3)
     held = [pull_request(1), pull_request(2), review(1)]
-    ledger.ensure_epochs(SCOPE_ID, [closed], {})
-    ledger.append_events(SCOPE_ID, [*held, issue(1, at="2026-02-24T00:00:00Z")], PRODUCER, NOW)
+    ledger.epochs.ensure(SCOPE_ID, [closed], {})
+    ledger.events.append(SCOPE_ID, [*held, issue(1, at="2026-02-24T00:00:00Z")], PRODUCER, NOW)
     set_status(ledger_engine, SCOPE_ID, closed, EpochStatus.REVIEW)
     refused = [issue(2), issue(3), review(1, state="COMMENTED")]
-    ledger.append_events(SCOPE_ID, refused, PRODUCER, NOW)
+    ledger.events.append(SCOPE_ID, refused, PRODUCER, NOW)
 
-    assert ledger.digests(SCOPE_ID, [empty, closed, running]) == [
+    assert ledger.events.digests(SCOPE_ID, [empty, closed, running]) == [
         WindowDigest(empty, {}, event_set_hash([]), {}),
         WindowDigest(
             closed,
@@ -131,41 +131,41 @@ def test_a_digest_tells_what_a_window_holds(ledger: PostgresLedger, ledger_engin
 
 
 def test_digests_of_no_windows_are_none(ledger: PostgresLedger) -> None:
-    assert ledger.digests(SCOPE_ID, []) == []
+    assert ledger.events.digests(SCOPE_ID, []) == []
 
 
 def test_six_hundred_windows_are_digested_in_two_queries(ledger: PostgresLedger, ledger_engine: Engine) -> None:
     windows = weeks(650, "2014-01-06")
     events = [pull_request(n, at=f"{w.key}T12:00:00Z") for n, w in enumerate(windows)]
-    ledger.append_events(SCOPE_ID, events, PRODUCER, NOW)
+    ledger.events.append(SCOPE_ID, events, PRODUCER, NOW)
     statements: list[str] = []
 
     def note(conn: object, cursor: object, statement: str, *rest: object) -> None:
         statements.append(statement)
 
     event.listen(ledger_engine, "before_cursor_execute", note)
-    assert {digest.events for digest in ledger.digests(SCOPE_ID, windows)} == {1}
+    assert {digest.events for digest in ledger.events.digests(SCOPE_ID, windows)} == {1}
     assert len(statements) == 2
 
 
 def test_digests_are_of_one_snapshot(ledger: PostgresLedger, ledger_engine: Engine) -> None:
     """What another connection commits between the two queries is not seen by the second."""
-    ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    ledger.epochs.ensure(SCOPE_ID, [window()], {})
     set_status(ledger_engine, SCOPE_ID, window(), EpochStatus.REVIEW)
     late = [pull_request(1)]
 
     def write_meanwhile(conn: object, cursor: object, statement: str, *rest: object) -> None:
         if late and "WITH ORDINALITY" in statement:
-            ledger.append_events(SCOPE_ID, [late.pop()], PRODUCER, NOW)
+            ledger.events.append(SCOPE_ID, [late.pop()], PRODUCER, NOW)
 
     event.listen(ledger_engine, "after_cursor_execute", write_meanwhile)
-    assert ledger.digests(SCOPE_ID, [window()])[0].rejected_by_reason == {}
-    assert ledger.digests(SCOPE_ID, [window()])[0].rejected_by_reason == {"late": 1}
+    assert ledger.events.digests(SCOPE_ID, [window()])[0].rejected_by_reason == {}
+    assert ledger.events.digests(SCOPE_ID, [window()])[0].rejected_by_reason == {"late": 1}
 
 
 def test_rejected_events_come_by_time_within_the_window(ledger: PostgresLedger, ledger_engine: Engine) -> None:
     first, second = weeks(2)
-    ledger.ensure_epochs(SCOPE_ID, [first, second], {})
+    ledger.epochs.ensure(SCOPE_ID, [first, second], {})
     for closed in (first, second):
         set_status(ledger_engine, SCOPE_ID, closed, EpochStatus.FINALIZED)
     events = [
@@ -173,12 +173,12 @@ def test_rejected_events_come_by_time_within_the_window(ledger: PostgresLedger, 
         pull_request(3, at="2026-02-17T12:00:00Z"),
         pull_request(2, at="2026-02-17T12:00:00Z"),
     ]
-    ledger.append_events(SCOPE_ID, events, PRODUCER, NOW)
-    rejected = ledger.rejected(SCOPE_ID, first)
+    ledger.events.append(SCOPE_ID, events, PRODUCER, NOW)
+    rejected = ledger.events.rejected(SCOPE_ID, first)
     assert [kept.event_id for kept in rejected] == [pull_request(2).id, pull_request(3).id]
     assert rejected[0].reason is AppendOutcome.LATE
     assert rejected[0].rejected_at.tzname() == "UTC"
-    assert ledger.rejected(OTHER_SCOPE_ID, EpochWindow(first.start, second.end)) == []
+    assert ledger.events.rejected(OTHER_SCOPE_ID, EpochWindow(first.start, second.end)) == []
 
 
 def test_an_event_without_an_object_id_is_read_back_as_such(ledger: PostgresLedger, ledger_engine: Engine) -> None:
@@ -193,4 +193,4 @@ def test_an_event_without_an_object_id_is_read_back_as_such(ledger: PostgresLedg
             """),
             {"node": ledger.node_id, "scope": SCOPE_ID},
         )
-    assert [row.source_object_id for row in ledger.events(SCOPE_ID, window())] == [None, None]
+    assert [row.source_object_id for row in ledger.events.within(SCOPE_ID, window())] == [None, None]

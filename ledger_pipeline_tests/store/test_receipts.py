@@ -44,15 +44,15 @@ def finish(ledger: PostgresLedger, *receipts: Receipt) -> None:
         )
         for given in receipts
     }
-    ledger.advance_cursors(SCOPE_ID, list(scans.values()), NOW, receipts)
+    ledger.scans.finish(SCOPE_ID, list(scans.values()), NOW, receipts)
 
 
 def append(ledger: PostgresLedger, *events: ActivityEvent) -> None:
-    ledger.append_events(SCOPE_ID, events, PRODUCER, NOW)
+    ledger.events.append(SCOPE_ID, events, PRODUCER, NOW)
 
 
 def read(ledger: PostgresLedger, *windows: EpochWindow) -> list[WindowReceipt]:
-    return ledger.receipts(SCOPE_ID, "github", windows or [window()])
+    return ledger.scans.receipts(SCOPE_ID, "github", windows or [window()])
 
 
 def only(ledger: PostgresLedger) -> WindowReceipt:
@@ -116,7 +116,7 @@ def test_what_was_never_looked_at_is_absent_whatever_is_stored_of_it(ledger: Pos
     assert [(row.window, row.stream, row.source_scope, row.kept) for row in found] == [
         (looked_at, PULL_REQUESTS, REPO, 1)
     ]
-    assert ledger.receipts(SCOPE_ID, "github", []) == []
+    assert ledger.scans.receipts(SCOPE_ID, "github", []) == []
     assert read(ledger, never) == []
 
 
@@ -201,8 +201,8 @@ def test_what_was_skipped_is_counted_by_reason(ledger: PostgresLedger) -> None:
         skipped(pull_request(5, at=NEXT_WEEK)),
         skipped(pull_request(6, repo="new/name"), source_scope=REPO),
     ]
-    ledger.record_skipped(SCOPE_ID, items, NOW)
-    ledger.record_skipped(SCOPE_ID, items, NOW)
+    ledger.scans.record_skipped(SCOPE_ID, items, NOW)
+    ledger.scans.record_skipped(SCOPE_ID, items, NOW)
     append(ledger, pull_request(7))
     issues, pull_requests = read(ledger)
     assert issues.skipped_by_reason == {"bot": 1}
@@ -213,7 +213,7 @@ def test_what_was_skipped_is_counted_by_reason(ledger: PostgresLedger) -> None:
 @pytest.fixture
 def closed(ledger: PostgresLedger, ledger_engine: Engine) -> PostgresLedger:
     """A ledger that looked at the week of `window()`, holds one issue of it, and then closed it."""
-    ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    ledger.epochs.ensure(SCOPE_ID, [window()], {})
     append(ledger, issue(1))
     finish(ledger, receipt(stream=ISSUES))
     set_status(ledger_engine, SCOPE_ID, window(), EpochStatus.REVIEW)
@@ -223,13 +223,13 @@ def closed(ledger: PostgresLedger, ledger_engine: Engine) -> PostgresLedger:
 def test_a_late_event_is_rejected_once_however_often_it_was_told(closed: PostgresLedger) -> None:
     append(closed, issue(2), issue(3, repo="cogni-dao/other"))
     append(closed, issue(2, at="2026-02-18T00:00:00Z"))
-    assert [row.reason for row in closed.rejected(SCOPE_ID, window())] == [AppendOutcome.LATE] * 3
+    assert [row.reason for row in closed.events.rejected(SCOPE_ID, window())] == [AppendOutcome.LATE] * 3
     assert (only(closed).kept, only(closed).rejected, only(closed).seen) == (1, 1, 2)
 
 
 def test_a_conflict_with_what_the_window_keeps_is_kept_only(closed: PostgresLedger) -> None:
     append(closed, issue(1, at="2026-02-18T00:00:00Z"))
-    assert [row.reason for row in closed.rejected(SCOPE_ID, window())] == [AppendOutcome.CONFLICT]
+    assert [row.reason for row in closed.events.rejected(SCOPE_ID, window())] == [AppendOutcome.CONFLICT]
     assert (only(closed).kept, only(closed).rejected, only(closed).set_hash) == (1, 0, hash_of([issue(1)]))
 
 
@@ -244,7 +244,7 @@ def test_a_conflict_with_what_another_window_keeps_is_rejected(closed: PostgresL
 def test_what_is_skipped_later_counts_as_what_it_was_before(closed: PostgresLedger) -> None:
     """The account was deleted between two scans: the event of the first stays, and is not counted twice."""
     append(closed, issue(2))
-    closed.record_skipped(SCOPE_ID, [skipped(issue(number), "deleted_account") for number in (1, 2, 3)], NOW)
+    closed.scans.record_skipped(SCOPE_ID, [skipped(issue(number), "deleted_account") for number in (1, 2, 3)], NOW)
     found = only(closed)
     assert (found.kept, found.rejected, found.skipped_by_reason) == (1, 1, {"deleted_account": 1})
 
@@ -261,12 +261,12 @@ def test_scopes_and_nodes_do_not_see_each_other(ledger: PostgresLedger, ledger_e
     neighbour = PostgresLedger(ledger_engine, OTHER_SCOPE_ID)
     finish(ledger, receipt())
     for store, scope_id in ((ledger, OTHER_SCOPE_ID), (neighbour, SCOPE_ID)):
-        assert store.receipts(scope_id, "github", [window()]) == []
-        store.append_events(scope_id, [pull_request(1, repo="new/name"), pull_request(2)], PRODUCER, NOW)
-        store.append_events(scope_id, [pull_request(2, at="2026-02-18T00:00:00Z")], PRODUCER, NOW)
-        store.record_skipped(scope_id, [skipped(pull_request(3))], NOW)
+        assert store.scans.receipts(scope_id, "github", [window()]) == []
+        store.events.append(scope_id, [pull_request(1, repo="new/name"), pull_request(2)], PRODUCER, NOW)
+        store.events.append(scope_id, [pull_request(2, at="2026-02-18T00:00:00Z")], PRODUCER, NOW)
+        store.scans.record_skipped(scope_id, [skipped(pull_request(3))], NOW)
         renamed = receipt("2026-03-01", name="new/name")
-        store.advance_cursors(scope_id, [cursor("2026-03-01")], NOW, [renamed])
+        store.scans.finish(scope_id, [cursor("2026-03-01")], NOW, [renamed])
     append(ledger, pull_request(1, repo="new/name"))
     found = only(ledger)
     assert (found.scans, found.covered_to, found.seen) == (1, instant("2026-02-24"), 0)
@@ -276,12 +276,12 @@ def test_sources_do_not_see_each_other(ledger: PostgresLedger) -> None:
     finish(ledger, receipt())
     for item in (pull_request(1), pull_request(2, at=NEXT_WEEK), pull_request(2)):  # one kept, one a conflict
         append(ledger, replace(item, source="gitlab"))
-    ledger.record_skipped(SCOPE_ID, [replace(skipped(pull_request(3)), source="gitlab")], NOW)
-    assert ledger.receipts(SCOPE_ID, "gitlab", [window()]) == []
+    ledger.scans.record_skipped(SCOPE_ID, [replace(skipped(pull_request(3)), source="gitlab")], NOW)
+    assert ledger.scans.receipts(SCOPE_ID, "gitlab", [window()]) == []
     of_gitlab = replace(receipt(name="new/name"), source="gitlab")
-    ledger.advance_cursors(SCOPE_ID, [replace(cursor("2026-02-24"), source="gitlab")], NOW, [of_gitlab])
+    ledger.scans.finish(SCOPE_ID, [replace(cursor("2026-02-24"), source="gitlab")], NOW, [of_gitlab])
     append(ledger, pull_request(4, repo="new/name"))
-    (found,) = ledger.receipts(SCOPE_ID, "gitlab", [window()])
+    (found,) = ledger.scans.receipts(SCOPE_ID, "gitlab", [window()])
     assert (found.kept, found.rejected, found.skipped_by_reason) == (1, 1, {"bot": 1})
     assert only(ledger).seen == 0
 
@@ -290,17 +290,17 @@ def test_a_refused_receipt_leaves_everything_as_it_was(ledger: PostgresLedger) -
     save_checkpoint(ledger, SCOPE_ID, checkpoint())
     good, bad = receipt(), receipt("2026-02-16", "2026-02-17", of=weeks(2)[1])
     with pytest.raises(StoreError, match="scan_receipts_coverage_check"):
-        ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-17")], NOW, [good, bad])
-    assert ledger.cursors(SCOPE_ID, "github") == {}
+        ledger.scans.finish(SCOPE_ID, [cursor("2026-02-17")], NOW, [good, bad])
+    assert ledger.scans.cursors(SCOPE_ID, "github") == {}
     assert read(ledger, *weeks(2)) == []
-    assert ledger.checkpoint(SCOPE_ID, "github", REPO) == checkpoint()
+    assert ledger.scans.checkpoint(SCOPE_ID, "github", REPO) == checkpoint()
 
 
 @pytest.mark.parametrize("scans", [[], [cursor("2026-02-17", stream=ISSUES)]])
 def test_a_receipt_of_no_finished_scan_is_refused(ledger: PostgresLedger, scans: list[Cursor]) -> None:
     with pytest.raises(ValueError, match="none of the finished scans"):
-        ledger.advance_cursors(SCOPE_ID, scans, NOW, [receipt()])
-    assert ledger.cursors(SCOPE_ID, "github") == {}
+        ledger.scans.finish(SCOPE_ID, scans, NOW, [receipt()])
+    assert ledger.scans.cursors(SCOPE_ID, "github") == {}
     assert read(ledger) == []
 
 
@@ -345,6 +345,6 @@ def test_twelve_years_of_five_repositories_are_read_in_three_queries(
 
 
 def test_a_sources_total_may_be_beyond_32_bits(ledger: PostgresLedger) -> None:
-    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-24")], NOW, [receipt(source_total=2**40)])
-    [found] = ledger.receipts(SCOPE_ID, "github", [window()])
+    ledger.scans.finish(SCOPE_ID, [cursor("2026-02-24")], NOW, [receipt(source_total=2**40)])
+    [found] = ledger.scans.receipts(SCOPE_ID, "github", [window()])
     assert found.source_total == 2**40

@@ -14,7 +14,8 @@ from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.store import migrations, schema
 from ledger_pipeline.store.database_condition import rights_of
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.postgres import EVER, PostgresLedger
+from ledger_pipeline.store.epochs import EVER
+from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus, Exclusion
 from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
 from ledger_pipeline.store.settlement_records import Judgement, NewBinding
@@ -100,14 +101,14 @@ def owner_engine(filled_url: str) -> Iterator[Engine]:
 
 
 def fill(ledger: PostgresLedger) -> None:
-    ledger.ensure_epochs(SCOPE_ID, [CLOSED, OPEN], {})
-    ledger.append_events(SCOPE_ID, [pull_request(), issue()], PRODUCER, NOW)
-    ledger.append_events(SCOPE_ID, [issue(at="2026-02-18T00:00:00Z")], PRODUCER, NOW)
-    ledger.record_skipped(SCOPE_ID, [skipped()], NOW)
+    ledger.epochs.ensure(SCOPE_ID, [CLOSED, OPEN], {})
+    ledger.events.append(SCOPE_ID, [pull_request(), issue()], PRODUCER, NOW)
+    ledger.events.append(SCOPE_ID, [issue(at="2026-02-18T00:00:00Z")], PRODUCER, NOW)
+    ledger.scans.record_skipped(SCOPE_ID, [skipped()], NOW)
     save_checkpoint(ledger, SCOPE_ID, checkpoint())
     note_unread(ledger, unread(12), unread(13))
     note_unread(ledger, unread(12), settled=[unread(13).key])
-    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])
+    ledger.scans.finish(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])
 
 
 @pytest.fixture(scope="module")
@@ -138,33 +139,33 @@ def test_the_writer_does_all_that_the_pipeline_does(ledger_url: str) -> None:
         ledger = PostgresLedger(writer, NODE_ID)
         ledger.check_migrated()
         fill(ledger)
-        new = ledger.append_events(SCOPE_ID, [pull_request(7)], PRODUCER, NOW)
+        new = ledger.events.append(SCOPE_ID, [pull_request(7)], PRODUCER, NOW)
         assert [outcome.value for outcome in new.values()] == ["new"]
-        assert len(list(ledger.events(SCOPE_ID, OPEN))) == 3
-        [epoch] = ledger.epochs(SCOPE_ID, OPEN)
-        without = Exclusion(tuple(ledger.unread_items(SCOPE_ID)), "ada", "it never comes")
+        assert len(list(ledger.events.within(SCOPE_ID, OPEN))) == 3
+        [epoch] = ledger.epochs.within(SCOPE_ID, OPEN)
+        without = Exclusion(tuple(ledger.unread.items(SCOPE_ID)), "ada", "it never comes")
         read_to_end(ledger, scope(), OPEN)
-        assert ledger.close_epoch(epoch.id, epoch_pins(scope(), {}), exclusion=without)
-        assert ledger.epochs(SCOPE_ID, OPEN)[0].status is EpochStatus.REVIEW
+        assert ledger.epochs.close(epoch.id, epoch_pins(scope(), {}), exclusion=without)
+        assert ledger.epochs.within(SCOPE_ID, OPEN)[0].status is EpochStatus.REVIEW
 
 
 def test_the_writer_makes_epochs_of_the_scopes_calendar_and_closes_them(ledger_url: str) -> None:
     ensure_logins(ledger_url, urls(ledger_url))
     with connected(urls(ledger_url)[WRITER]) as writer:
         ledger = PostgresLedger(writer, NODE_ID)
-        [first, second] = ledger.ensure_epochs(SCOPE_ID, weeks(2, "2026-03-02"), {"github:pr_merged": 1000})
+        [first, second] = ledger.epochs.ensure(SCOPE_ID, weeks(2, "2026-03-02"), {"github:pr_merged": 1000}).epochs
         assert [epoch.status for epoch in (first, second)] == [EpochStatus.OPEN] * 2
-        assert ledger.ensure_epochs(SCOPE_ID, weeks(2, "2026-03-02"), {}) == [first, second]
+        assert ledger.epochs.ensure(SCOPE_ID, weeks(2, "2026-03-02"), {}).epochs == [first, second]
         read_to_end(ledger, scope(), first.window)
-        assert ledger.close_epoch(first.id, epoch_pins(scope(), first.weights_milli))
+        assert ledger.epochs.close(first.id, epoch_pins(scope(), first.weights_milli))
         two_weeks = window("2026-03-16", days=14)
         with pytest.raises(StoreError, match="have 7 days, not 14; to change it, as the owner: UPDATE scope_cal"):
-            ledger.ensure_epochs(SCOPE_ID, [two_weeks], {})
+            ledger.epochs.ensure(SCOPE_ID, [two_weeks], {})
         with pytest.raises(EpochOverlap, match="Put epoch_length_days back to 7"):
-            ledger.ensure_epochs(SCOPE_ID, [window("2026-03-02", days=14)], {})
+            ledger.epochs.ensure(SCOPE_ID, [window("2026-03-02", days=14)], {})
         with connected(ledger_url) as owner, owner.begin() as connection:
             connection.execute(text("UPDATE scope_calendars SET epoch_length_days = 14"))
-        assert [epoch.window for epoch in ledger.ensure_epochs(SCOPE_ID, [two_weeks], {})] == [two_weeks]
+        assert [epoch.window for epoch in ledger.epochs.ensure(SCOPE_ID, [two_weeks], {}).epochs] == [two_weeks]
 
 
 def test_the_writer_settles_an_epoch_from_its_events_to_an_amendment(ledger_url: str) -> None:
@@ -180,20 +181,20 @@ def test_the_writer_settles_an_epoch_from_its_events_to_an_amendment(ledger_url:
         books.close()
         books.finalize(books.signature())
         books.amend("grace", 800)
-        assert [epoch.status for epoch in ledger.epochs(SCOPE_ID, window())] == [EpochStatus.FINALIZED]
+        assert [epoch.status for epoch in ledger.epochs.within(SCOPE_ID, window())] == [EpochStatus.FINALIZED]
 
 
 def test_the_owner_changes_the_calendar_by_making_epochs_of_another(ledger: PostgresLedger) -> None:
     for made in (window("2026-03-02"), window("2026-03-16", days=14)):
-        assert [epoch.window for epoch in ledger.ensure_epochs(SCOPE_ID, [made], {})] == [made]
+        assert [epoch.window for epoch in ledger.epochs.ensure(SCOPE_ID, [made], {}).epochs] == [made]
 
 
 def test_an_id_that_is_taken_is_told_by_name(ledger: PostgresLedger, ledger_engine: Engine) -> None:
-    ledger.ensure_epochs(SCOPE_ID, [window("2026-03-02")], {})
+    ledger.epochs.ensure(SCOPE_ID, [window("2026-03-02")], {})
     with ledger_engine.begin() as connection:
         connection.execute(text("SELECT setval('epochs_id_seq', (SELECT max(id) FROM epochs), false)"))
     with pytest.raises(EpochOverlap, match="or else the id is taken: set the sequence epochs_id_seq higher"):
-        ledger.ensure_epochs(SCOPE_ID, [window("2026-03-09")], {})
+        ledger.epochs.ensure(SCOPE_ID, [window("2026-03-09")], {})
 
 
 ODD_EPOCHS = {
@@ -210,7 +211,7 @@ ODD_EPOCHS = {
 def test_an_odd_epoch_of_before_is_named_and_stops_no_reader(
     ledger: PostgresLedger, ledger_engine: Engine, ledger_url: str, values: str
 ) -> None:
-    ledger.ensure_epochs(SCOPE_ID, [CLOSED], {})
+    ledger.epochs.ensure(SCOPE_ID, [CLOSED], {})
     with ledger_engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE epochs DISABLE TRIGGER epochs_born_open")
         for rule in ("period_start_instant", "period_end_instant", "weight_config_json"):
@@ -221,9 +222,9 @@ def test_an_odd_epoch_of_before_is_named_and_stops_no_reader(
         )
         connection.exec_driver_sql("ALTER TABLE epochs ENABLE TRIGGER epochs_born_open")
         odd = connection.scalar(text("SELECT max(id) FROM epochs"))
-    assert CLOSED in [epoch.window for epoch in ledger.epochs(SCOPE_ID, EVER)]
-    assert CLOSED in [epoch.window for epoch in ledger.open_epochs(SCOPE_ID)]
-    found = ledger.epoch(odd)
+    assert CLOSED in [epoch.window for epoch in ledger.epochs.within(SCOPE_ID, EVER)]
+    assert CLOSED in [epoch.window for epoch in ledger.epochs.still_open(SCOPE_ID)]
+    found = ledger.epochs.of_id(odd)
     if "[]" in values or "much" in values:
         assert found is not None
         assert found.weights_milli == {}
@@ -233,7 +234,7 @@ def test_an_odd_epoch_of_before_is_named_and_stops_no_reader(
     assert named.startswith(f"{odd} (")
     if "infinity" in values:
         with pytest.raises(EpochOverlap, match="a row of epochs is in its way that nothing of ours made"):
-            ledger.ensure_epochs(SCOPE_ID, [window("2026-03-09"), window("2025-12-22")], {})
+            ledger.epochs.ensure(SCOPE_ID, [window("2026-03-09"), window("2025-12-22")], {})
 
 
 def test_new_tables_have_their_rights(owner_engine: Engine) -> None:
@@ -265,7 +266,7 @@ def test_the_reader_reads_everything(reader: Engine) -> None:
     assert rows["activity_events"] == 2
     ledger = PostgresLedger(reader, NODE_ID)
     ledger.check_migrated()
-    assert len(list(ledger.events(SCOPE_ID, OPEN))) == 2
+    assert len(list(ledger.events.within(SCOPE_ID, OPEN))) == 2
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -354,7 +355,7 @@ def test_an_owner_who_is_no_superuser_migrates_and_lets_the_writer_in(own_databa
     engine = make_engine(login[WRITER], poolclass=NullPool)
     ledger = PostgresLedger(engine, NODE_ID)
     ledger.check_migrated()
-    ledger.ensure_epochs(SCOPE_ID, [window()], {})
+    ledger.epochs.ensure(SCOPE_ID, [window()], {})
     assert refusal(engine, "DELETE FROM activity_events") == "permission denied for table activity_events"
     with engine.connect() as connection:
         owner = connection.scalar(text("SELECT tableowner FROM pg_tables WHERE tablename = 'activity_events'"))

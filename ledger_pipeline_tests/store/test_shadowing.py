@@ -68,7 +68,7 @@ def test_a_finalized_epoch_is_not_opened_by_operators_of_the_writers_own(
 ) -> None:
     migrations.upgrade(empty_database_url)
     ledger = PostgresLedger(upgraded_engine, NODE_ID)
-    ledger.ensure_epochs(SCOPE_ID, [window()], {"github:pr_merged": 1})
+    ledger.epochs.ensure(SCOPE_ID, [window()], {"github:pr_merged": 1})
     set_status(upgraded_engine, SCOPE_ID, window(), EpochStatus.FINALIZED)
     assert "status only moves forward, not from finalized to open" in refused(upgraded_writer, BACK)
     assert "permission denied" in refused(upgraded_writer, """UPDATE epochs SET weight_config = '{"x": 2}'""")

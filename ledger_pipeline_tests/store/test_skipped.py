@@ -22,7 +22,7 @@ MICROSECONDS = "2026-02-17T12:00:00.000001Z"
 
 
 def record(ledger: PostgresLedger, items: Sequence[SkippedActivity]) -> int:
-    return ledger.record_skipped(SCOPE_ID, items, NOW)
+    return ledger.scans.record_skipped(SCOPE_ID, items, NOW)
 
 
 def test_what_is_kept_is_what_was_handed_over(ledger: PostgresLedger, ledger_engine: Engine) -> None:
@@ -46,8 +46,8 @@ def test_only_what_is_new_is_counted_and_the_first_word_stays(ledger: PostgresLe
 
 def test_scopes_and_nodes_keep_their_own(ledger: PostgresLedger, ledger_engine: Engine) -> None:
     assert record(ledger, [skipped()]) == 1
-    assert ledger.record_skipped(OTHER_SCOPE_ID, [skipped()], NOW) == 1
-    assert PostgresLedger(ledger_engine, OTHER_SCOPE_ID).record_skipped(SCOPE_ID, [skipped()], NOW) == 1
+    assert ledger.scans.record_skipped(OTHER_SCOPE_ID, [skipped()], NOW) == 1
+    assert PostgresLedger(ledger_engine, OTHER_SCOPE_ID).scans.record_skipped(SCOPE_ID, [skipped()], NOW) == 1
 
 
 def test_thousands_are_one_statement(ledger: PostgresLedger, ledger_engine: Engine) -> None:

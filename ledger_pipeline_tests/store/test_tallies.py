@@ -44,9 +44,9 @@ def test_events_are_counted_by_utc_day_and_type_within_the_window(ledger: Postgr
         pull_request(5, at="2026-02-15T23:59:59Z"),
         issue(6, at="2026-02-16T12:00:00Z"),
     ]
-    ledger.append_events(SCOPE_ID, events, PRODUCER, AT)
-    ledger.append_events(OTHER_SCOPE_ID, [pull_request(7, at="2026-02-16T12:00:00Z")], PRODUCER, AT)
-    assert ledger.events_per_day(SCOPE_ID, WEEK) == [
+    ledger.events.append(SCOPE_ID, events, PRODUCER, AT)
+    ledger.events.append(OTHER_SCOPE_ID, [pull_request(7, at="2026-02-16T12:00:00Z")], PRODUCER, AT)
+    assert ledger.events.per_day(SCOPE_ID, WEEK) == [
         DayCount(date(2026, 2, 16), "issue_closed", 1),
         DayCount(date(2026, 2, 16), "pr_merged", 2),
         DayCount(date(2026, 2, 22), "pr_merged", 1),
@@ -60,8 +60,8 @@ def test_events_are_counted_by_person_who_goes_by_their_latest_login(ledger: Pos
         pull_request(2, at="2026-02-17T08:00:00Z", author=renamed),
         review(3, author=GRACE),
     ]
-    ledger.append_events(SCOPE_ID, events, PRODUCER, AT)
-    found = ledger.events_per_person(SCOPE_ID, WEEK)
+    ledger.events.append(SCOPE_ID, events, PRODUCER, AT)
+    found = ledger.events.per_person(SCOPE_ID, WEEK)
     assert [(each.user_id, each.login, each.event_type, each.events) for each in found] == [
         (str(GRACE.user_id), "grace", "review_submitted", 1),
         (str(ADA.user_id), "countess", "pr_merged", 2),
@@ -70,9 +70,9 @@ def test_events_are_counted_by_person_who_goes_by_their_latest_login(ledger: Pos
 
 
 def test_an_empty_window_has_no_counts(ledger: PostgresLedger) -> None:
-    assert ledger.events_per_day(SCOPE_ID, WEEK) == []
-    assert ledger.events_per_person(SCOPE_ID, WEEK) == []
-    [found] = ledger.unsettled_rejections(SCOPE_ID, [WEEK])
+    assert ledger.events.per_day(SCOPE_ID, WEEK) == []
+    assert ledger.events.per_person(SCOPE_ID, WEEK) == []
+    [found] = ledger.events.unsettled_rejections(SCOPE_ID, [WEEK])
     assert (found.window, found.events, found.first) == (WEEK, 0, ())
 
 
@@ -80,15 +80,15 @@ def test_rejections_are_all_counted_and_the_first_listed_by_window(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
     before = window("2026-02-09")
-    ledger.ensure_epochs(SCOPE_ID, [before, WEEK], {})
+    ledger.epochs.ensure(SCOPE_ID, [before, WEEK], {})
     set_status(ledger_engine, SCOPE_ID, WEEK, EpochStatus.REVIEW)
     late = [pull_request(number) for number in range(REJECTIONS_LISTED + 5)]
-    ledger.append_events(SCOPE_ID, late, PRODUCER, AT)
-    quiet, loud = ledger.unsettled_rejections(SCOPE_ID, [before, WEEK])
+    ledger.events.append(SCOPE_ID, late, PRODUCER, AT)
+    quiet, loud = ledger.events.unsettled_rejections(SCOPE_ID, [before, WEEK])
     assert (quiet.window, quiet.events) == (before, 0)
     assert loud.by_reason == {AppendOutcome.LATE: REJECTIONS_LISTED + 5}
     assert len(loud.first) == REJECTIONS_LISTED
-    assert loud.first == tuple(ledger.rejected(SCOPE_ID, WEEK)[:REJECTIONS_LISTED])
+    assert loud.first == tuple(ledger.events.rejected(SCOPE_ID, WEEK)[:REJECTIONS_LISTED])
 
 
 def late_event(books: Books) -> ActivityEvent:
@@ -97,7 +97,7 @@ def late_event(books: Books) -> ActivityEvent:
 
 
 def unsettled(books: Books) -> int:
-    [found] = books.ledger.unsettled_rejections(SCOPE_ID, [books.of])
+    [found] = books.ledger.events.unsettled_rejections(SCOPE_ID, [books.of])
     return found.events
 
 
@@ -144,7 +144,7 @@ def test_a_rejection_waits_for_a_statement_under_way_and_is_unsettled(
     with ThreadPoolExecutor(1) as threads:
         with ledger_engine.begin() as finalizing:
             finalizing.execute(LOCK_EPOCH, {"epoch_id": books.epoch.id, "node_id": NODE_ID})
-            appending = threads.submit(ledger.append_events, SCOPE_ID, [late_event(books)], PRODUCER, AT)
+            appending = threads.submit(ledger.events.append, SCOPE_ID, [late_event(books)], PRODUCER, AT)
             eventually(lambda: waiting_for_locks(ledger_engine))
             assert not appending.done()
             numbers = {"epoch_id": books.epoch.id, "node_id": NODE_ID, "pool_total_credits": 1}

@@ -14,7 +14,7 @@ UNNUMBERED = 0
 
 
 def only(ledger: PostgresLedger) -> StoredUnread:
-    [row] = ledger.unread_items(SCOPE_ID)
+    [row] = ledger.unread.items(SCOPE_ID)
     return row
 
 
@@ -51,7 +51,7 @@ def test_settled_items_are_forgotten_and_no_others(ledger: PostgresLedger) -> No
     for source_scope in (REPO, "cogni-dao/other"):
         note_unread(ledger, unread(1), unread(2), unread(1, kind=ISSUE), source_scope=source_scope)
     note_unread(ledger, settled=[unread(1).key, unread(9).key])
-    left = [(row.source_scope, row.item.key.kind, row.item.key.number) for row in ledger.unread_items(SCOPE_ID)]
+    left = [(row.source_scope, row.item.key.kind, row.item.key.number) for row in ledger.unread.items(SCOPE_ID)]
     assert left == [
         (REPO, ISSUE, 1),
         (REPO, PULL_REQUEST, 2),
@@ -81,21 +81,21 @@ def test_an_item_without_a_number_is_forgotten_by_a_scan_that_read_past_it(
     ledger: PostgresLedger, floor: object, began_at: object, is_kept: bool
 ) -> None:
     note_unread(ledger, unread(UNNUMBERED), unread(12), unread(UNNUMBERED, kind=ISSUE), at=LATER, read_from=FIRST)
-    ledger.forget_unread_passed(SCOPE_ID, GITHUB, REPO, {PULL_REQUEST: floor}, began_at)  # type: ignore[dict-item, arg-type]
-    left = [(row.item.key.kind, row.item.key.number) for row in ledger.unread_items(SCOPE_ID)]
+    ledger.unread.forget_passed(SCOPE_ID, GITHUB, REPO, {PULL_REQUEST: floor}, began_at)  # type: ignore[dict-item, arg-type]
+    left = [(row.item.key.kind, row.item.key.number) for row in ledger.unread.items(SCOPE_ID)]
     assert left == [(ISSUE, UNNUMBERED), *([(PULL_REQUEST, UNNUMBERED)] if is_kept else []), (PULL_REQUEST, 12)]
 
 
 def test_the_longest_untried_come_first(ledger: PostgresLedger) -> None:
     note_unread(ledger, unread(1), at=LATER)
     note_unread(ledger, unread(2), at=FIRST)
-    assert [row.item.key.number for row in ledger.unread_items(SCOPE_ID)] == [2, 1]
+    assert [row.item.key.number for row in ledger.unread.items(SCOPE_ID)] == [2, 1]
 
 
 def test_scopes_and_nodes_have_unread_items_of_their_own(ledger: PostgresLedger, ledger_engine: Engine) -> None:
     note_unread(ledger, unread())
-    assert ledger.unread_items(OTHER_SCOPE_ID) == []
-    assert PostgresLedger(ledger_engine, OTHER_SCOPE_ID).unread_items(SCOPE_ID) == []
+    assert ledger.unread.items(OTHER_SCOPE_ID) == []
+    assert PostgresLedger(ledger_engine, OTHER_SCOPE_ID).unread.items(SCOPE_ID) == []
 
 
 def test_a_number_is_never_negative(ledger: PostgresLedger) -> None:

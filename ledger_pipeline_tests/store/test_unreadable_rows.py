@@ -86,7 +86,7 @@ def test_a_checkpoint_that_nothing_of_ours_wrote_can_be_read(
     save_checkpoint(ledger, SCOPE_ID, checkpoint())
     with as_before(ledger_engine, "scan_checkpoints", "state") as connection:
         connection.execute(text("UPDATE scan_checkpoints SET state = CAST(:value AS jsonb)"), {"value": state})
-    kept = ledger.checkpoint(SCOPE_ID, "github", checkpoint().source_scope)
+    kept = ledger.scans.checkpoint(SCOPE_ID, "github", checkpoint().source_scope)
     assert kept is not None
     assert "pages" not in kept.state
 

@@ -109,7 +109,7 @@ async def _collected(stack: Stack, client: Client, week: EpochWindow) -> Handle:
 
 
 async def _nothing_to_do(stack: Stack, client: Client, week: EpochWindow) -> Handle:
-    stack.ledger.ensure_epochs(SCOPE_ID, [week], {"github:pr_merged": 1000})
+    stack.ledger.epochs.ensure(SCOPE_ID, [week], {"github:pr_merged": 1000})
     set_status(stack.engine, SCOPE_ID, week, EpochStatus.REVIEW)
     return await start(client, stack.payload(week), "nothing-to-do")
 

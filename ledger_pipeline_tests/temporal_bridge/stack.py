@@ -120,7 +120,7 @@ class Stack:
 
     def event_ids(self, of: EpochWindow) -> list[str]:
         """What the ledger holds of the epoch."""
-        return [event.id for event in self.ledger.events(SCOPE_ID, of)]
+        return [event.id for event in self.ledger.events.within(SCOPE_ID, of)]
 
 
 def _week(number: int) -> EpochWindow:

@@ -203,13 +203,17 @@ def test_an_epoch_is_created_once_with_the_weights_of_the_first_call(call: Calls
     assert again == {**first, "isNew": False}
 
 
-def test_of_several_calls_at_once_one_is_told_that_the_epoch_is_new(call: Calls) -> None:
-    def ensure(_: int) -> bool:
-        is_new: bool = Calls(call.of, ActivityEnvironment())("ensureEpochForWindow", WINDOW)["isNew"]
+def test_of_several_workers_at_once_one_is_told_that_the_epoch_is_new(connect: Connect) -> None:
+    workers = [connect() for _ in range(8)]
+    barrier = threading.Barrier(len(workers))
+
+    def ensure(worker: Calls) -> bool:
+        barrier.wait()
+        is_new: bool = worker("ensureEpochForWindow", WINDOW)["isNew"]
         return is_new
 
-    with ThreadPoolExecutor(8) as executor:
-        assert sorted(executor.map(ensure, range(8))) == [False] * 7 + [True]
+    with ThreadPoolExecutor(len(workers)) as executor:
+        assert sorted(executor.map(ensure, workers)) == [False] * 7 + [True]
 
 
 def test_weights_left_out_are_the_scopes(call: Calls) -> None:
@@ -272,8 +276,8 @@ def test_a_payload_of_another_scope_creates_that_scopes_epoch(connect: Connect, 
     connect(scope(NAME), other)(
         "ensureEpochForWindow", requested(scopeId=str(OTHER_SCOPE_ID), scopeKey="other", epochLengthDays=7)
     )
-    assert ledger.epochs(SCOPE_ID, window()) == []
-    assert len(ledger.epochs(OTHER_SCOPE_ID, window())) == 1
+    assert ledger.epochs.within(SCOPE_ID, window()) == []
+    assert len(ledger.epochs.within(OTHER_SCOPE_ID, window())) == 1
 
 
 # loadCursor and saveCursor, without a scan.
@@ -300,22 +304,22 @@ def test_a_cursor_comes_back_as_it_was_saved_and_never_goes_back(call: Calls) ->
 
 def test_a_first_cursor_without_a_scan_covers_nothing(call: Calls, ledger: PostgresLedger) -> None:
     save(call, "2026-02-17T00:00:00Z")
-    assert list(ledger.cursors(SCOPE_ID, "github").values()) == [
+    assert list(ledger.scans.cursors(SCOPE_ID, "github").values()) == [
         cursor("2026-02-17", "2026-02-17", stream="issues", source_scope=NAME)
     ]
 
 
 def test_a_cursor_without_a_scan_grows_the_coverage_it_goes_on_from(call: Calls, ledger: PostgresLedger) -> None:
-    ledger.advance_cursors(SCOPE_ID, [cursor("2026-02-16", "2026-02-02", stream="issues", source_scope=NAME)], NOW)
+    ledger.scans.finish(SCOPE_ID, [cursor("2026-02-16", "2026-02-02", stream="issues", source_scope=NAME)], NOW)
     save(call, "2026-02-17T00:00:00Z")
-    assert list(ledger.cursors(SCOPE_ID, "github").values()) == [
+    assert list(ledger.scans.cursors(SCOPE_ID, "github").values()) == [
         cursor("2026-02-17", "2026-02-02", stream="issues", source_scope=NAME)
     ]
 
 
 def test_another_spelling_of_a_repository_is_the_repo_specs(call: Calls, ledger: PostgresLedger) -> None:
     call("saveCursor", {**PLACE, "sourceRef": NAME.upper(), "stream": "issues", "cursorValue": iso_millis(NOW)})
-    assert list(ledger.cursors(SCOPE_ID, "github")) == [("issues", NAME)]
+    assert list(ledger.scans.cursors(SCOPE_ID, "github")) == [("issues", NAME)]
 
 
 # collectFromSource.
@@ -372,14 +376,14 @@ def test_a_covered_stream_beside_one_that_is_read_holds_the_cursor_value_back(
 ) -> None:
     until = "2026-02-16T12:00:00.000Z"
     covered = cursor("2026-02-16T12:00", "2026-02-09", stream="pull_requests", source_scope=NAME)
-    ledger.advance_cursors(SCOPE_ID, [covered], NOW)
+    ledger.scans.finish(SCOPE_ID, [covered], NOW)
     found = call("collectFromSource", {**COLLECT, **LAST_WINDOW})
     assert (found["complete"], found["nextCursorValue"]) == (True, until)
 
 
 def test_a_caller_can_only_make_it_read_more(call: Calls, ledger: PostgresLedger) -> None:
     stored = [cursor(NOW - HOUR, "2026-02-16", stream=stream, source_scope=NAME) for stream in STREAMS]
-    ledger.advance_cursors(SCOPE_ID, stored, NOW)
+    ledger.scans.finish(SCOPE_ID, stored, NOW)
 
     def floors(value: str | None) -> set[str]:
         found = call("collectFromSource", {**COLLECT, "cursorValue": value})
@@ -445,7 +449,7 @@ def test_a_cancelled_caller_asks_nothing_more_even_while_a_request_hangs(
     # The thread is back for others once the request that hung is answered; it has sent no further one.
     asyncio.run(idle(threads.reading))
     assert len(arrived) == SWIFT_REQUESTS + 1
-    assert ledger.cursors(SCOPE_ID, "github") == {}
+    assert ledger.scans.cursors(SCOPE_ID, "github") == {}
 
 
 def test_a_cancelled_caller_does_not_wait_for_a_rate_limit_to_pass(
@@ -504,7 +508,7 @@ def test_events_are_stored_once_and_counted(call: Calls, ledger: PostgresLedger)
     count = len(found["events"])
     assert call("insertEvents", inserted) == {"new": count, "duplicate": 0, "rejected": 0, "skipped": 1}
     assert call("insertEvents", inserted) == {"new": 0, "duplicate": count, "rejected": 0, "skipped": 0}
-    stored = list(ledger.events(SCOPE_ID, EpochWindow(weeks(1, "2026-02-09")[0].start, window().end)))
+    stored = list(ledger.events.within(SCOPE_ID, EpochWindow(weeks(1, "2026-02-09")[0].start, window().end)))
     assert {(event.producer, event.producer_version) for event in stored} == {("ledger-pipeline/github", "9.9")}
     assert {event.retrieved_at for event in stored} == {NOW}
 
@@ -515,7 +519,7 @@ def test_a_late_event_is_kept_aside_and_counted(call: Calls, ledger: PostgresLed
     found = call("collectFromSource", COLLECT)
     of_week = [event for event in found["events"] if event["eventTime"] >= WINDOW["periodStart"]]
     answer = call("insertEvents", {"events": of_week, "producerVersion": "1"})
-    assert answer["rejected"] == len(of_week) == len(ledger.rejected(SCOPE_ID, window()))
+    assert answer["rejected"] == len(of_week) == len(ledger.events.rejected(SCOPE_ID, window()))
 
 
 def changed(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -560,7 +564,7 @@ def test_an_event_that_is_not_what_it_says_refuses_them_all(
     failure = call.refusal("insertEvents", {"events": events, "producerVersion": "1"})
     assert failure.type == "BadPayload"
     assert failure.message.startswith(f"events[{place}].{field}: ")
-    assert list(ledger.events(SCOPE_ID, EpochWindow(weeks(1, "2026-02-09")[0].start, window().end))) == []
+    assert list(ledger.events.within(SCOPE_ID, EpochWindow(weeks(1, "2026-02-09")[0].start, window().end))) == []
 
 
 def test_an_event_with_another_hash_is_named(call: Calls) -> None:
@@ -653,7 +657,7 @@ def test_a_stream_the_scope_does_not_collect_is_refused(connect: Connect) -> Non
 
 
 def test_an_epoch_across_another_is_a_domain_error_by_its_name(connect: Connect, ledger: PostgresLedger) -> None:
-    ledger.ensure_epochs(SCOPE_ID, [window("2026-02-17", days=1)], {})
+    ledger.epochs.ensure(SCOPE_ID, [window("2026-02-17", days=1)], {})
     assert connect().refusal("ensureEpochForWindow", WINDOW).type == "EpochOverlap"
 
 
@@ -685,7 +689,7 @@ def test_a_scan_that_is_not_complete_or_of_something_else_moves_no_cursor(
     failure = call.refusal("saveCursor", saved)
     assert failure.type == "BadPayload"
     assert failure.message.startswith(f"{field}: ")
-    assert ledger.cursors(SCOPE_ID, "github") == {}
+    assert ledger.scans.cursors(SCOPE_ID, "github") == {}
 
 
 @pytest.mark.parametrize(
@@ -794,8 +798,8 @@ def test_two_scopes_are_kept_apart(connect: Connect, ledger: PostgresLedger) -> 
 
 
 def _holds(ledger: PostgresLedger, scope_id: UUID) -> tuple[int, int]:
-    events = ledger.events(scope_id, EpochWindow(weeks(1, "2026-02-02")[0].start, window().end))
-    return len(list(events)), len(ledger.cursors(scope_id, "github"))
+    events = ledger.events.within(scope_id, EpochWindow(weeks(1, "2026-02-02")[0].start, window().end))
+    return len(list(events)), len(ledger.scans.cursors(scope_id, "github"))
 
 
 def test_a_repository_without_news_is_told_by_its_head_alone(github: Simulator, connect: Connect) -> None:
@@ -809,11 +813,11 @@ def test_a_repository_without_news_is_told_by_its_head_alone(github: Simulator, 
 
 
 def known_unread(ledger: PostgresLedger) -> list[int]:
-    return [row.item.key.number for row in ledger.unread_items(SCOPE_ID)]
+    return [row.item.key.number for row in ledger.unread.items(SCOPE_ID)]
 
 
 def stored(ledger: PostgresLedger) -> set[str]:
-    return {event.id for event in ledger.events(SCOPE_ID, window())}
+    return {event.id for event in ledger.events.within(SCOPE_ID, window())}
 
 
 def test_an_item_that_cannot_be_read_is_remembered_with_the_cursor_and_asked_for_again(
@@ -824,7 +828,7 @@ def test_an_item_that_cannot_be_read_is_remembered_with_the_cursor_and_asked_for
         pass
     assert known_unread(ledger) == [1]
     assert f"github:pr:{NAME}:1" not in stored(ledger)
-    assert {each.watermark for each in ledger.cursors(SCOPE_ID, "github").values()} == {NOW}
+    assert {each.watermark for each in ledger.scans.cursors(SCOPE_ID, "github").values()} == {NOW}
     github.faults.clear()
     github.set_clock(NOW + HOUR)
     calls = list(everything(call, times=2))
@@ -837,7 +841,7 @@ def test_a_covered_window_is_asked_for_nothing_but_what_could_not_be_read(
     call: Calls, github: Simulator, ledger: PostgresLedger
 ) -> None:
     covered = [cursor("2026-03-01", stream=stream, source_scope=NAME) for stream in STREAMS]
-    ledger.advance_cursors(SCOPE_ID, covered, NOW)
+    ledger.scans.finish(SCOPE_ID, covered, NOW)
     note_unread(ledger, unread(1), source_scope=NAME)
     found = call("collectFromSource", COLLECT)
     assert {event["metadata"]["number"] for event in found["events"]} == {1}

@@ -50,7 +50,7 @@ def test_the_result_says_what_happened_and_links_the_run(stack: Stack) -> None:
     week = stack.next_week()
     result = collect(stack, week)
     [run] = stack.runs_of(week)
-    [epoch] = stack.ledger.epochs(SCOPE_ID, week)
+    [epoch] = stack.ledger.epochs.within(SCOPE_ID, week)
     one = {"seen": 1, "new": 1, "duplicate": 0, "skipped": 0, "rejected": 0}
     assert result == {
         "epochId": str(epoch.id),
@@ -221,7 +221,7 @@ def test_a_workflow_started_without_a_payload_fails_at_once(stack: Stack) -> Non
 @pytest.mark.parametrize("status", [EpochStatus.REVIEW, EpochStatus.FINALIZED])
 def test_an_epoch_that_is_not_open_is_a_clean_no_op(stack: Stack, status: EpochStatus) -> None:
     week = stack.next_week()
-    stack.ledger.ensure_epochs(SCOPE_ID, [week], {"github:pr_merged": 1000})
+    stack.ledger.epochs.ensure(SCOPE_ID, [week], {"github:pr_merged": 1000})
     for step in EpochStatus:
         if step is not EpochStatus.OPEN:
             set_status(stack.engine, SCOPE_ID, week, step)

@@ -79,7 +79,7 @@ def assert_pages_stay(stack: Stack) -> None:
     """Some of the pages are stored, and every scan can be gone on with."""
     stored = len(stack.event_ids(stack.running_week))
     assert 0 < stored < PULL_REQUESTS_EACH * len(REPOSITORIES)
-    checkpoints = [stack.ledger.checkpoint(SCOPE_ID, "github", repository) for repository in REPOSITORIES]
+    checkpoints = [stack.ledger.scans.checkpoint(SCOPE_ID, "github", repository) for repository in REPOSITORIES]
     assert None not in checkpoints
 
 

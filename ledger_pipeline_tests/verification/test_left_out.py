@@ -18,7 +18,7 @@ def closed_without(ledger: PostgresLedger, *numbers: int) -> EpochFacts:
     books = collected(ledger)
     books.materialize()
     note_unread(ledger, *(unread(number) for number in numbers))
-    exclusion = Exclusion(tuple(ledger.unread_items(SCOPE_ID)), "grace", "it never comes")
+    exclusion = Exclusion(tuple(ledger.unread.items(SCOPE_ID)), "grace", "it never comes")
     assert close(ledger, books.scope, books.epoch, exclusion)
     books.finalize(books.signature())
     return facts_of(ledger.statements.rows(books.epoch))

@@ -6,7 +6,6 @@ threads; what has begun there is carried out though the activity be canceled, ex
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -91,7 +90,6 @@ class LedgerActivities:
         self._now = now
         self._threads = threads
         self._limits = limits
-        self._creating = threading.Lock()
 
     @property
     def activities(self) -> list[Callable[..., Any]]:
@@ -108,8 +106,7 @@ class LedgerActivities:
     async def ensure_epoch_for_window(self, payload: Any = None) -> dict[str, Any]:
         """EnsureEpochInput -> EnsureEpochOutput: the epoch of a window, whatever its status, created where missing.
 
-        `isNew` is true for one of several concurrent calls to one worker; two workers that create the same epoch in
-        the same instant may both say so, for the ledger does not tell who was first.
+        Of several calls at once, to whichever workers, one is told `isNew`.
         """
         return await self._threads.ledger.run_to_end(self._ensure_epoch, payload)
 
@@ -159,14 +156,13 @@ class LedgerActivities:
         scope = self._scope_of(asked)
         window = find_window(scope, asked.period_start, asked.period_end, self._now())
         weights = scope.weights_milli if asked.weight_config is None else asked.weight_config
-        with self._creating:
-            is_new = not any(epoch.window == window for epoch in self._store.epochs(scope.scope_id, window))
-            [epoch] = self._store.ensure_epochs(scope.scope_id, [window], weights)
+        ensured = self._store.epochs.ensure(scope.scope_id, [window], weights)
+        [epoch] = ensured.epochs
         return _json(
             EnsureEpochOutput(
                 epoch_id=str(epoch.id),
                 status=epoch.status.value,
-                is_new=is_new,
+                is_new=epoch.id in ensured.created,
                 weight_config=dict(epoch.weights_milli),
                 drift=drift(scope, asked.requested) if asked.requested else (),
             )
@@ -214,8 +210,8 @@ class LedgerActivities:
         for kind in source_kinds():
             of_source = [event for event in events if event.source == kind.name]
             producer = Producer(kind.producer, asked.producer_version)
-            outcomes |= self._store.append_events(scope.scope_id, of_source, producer, retrieved_at)
-        kept = self._store.record_skipped(scope.scope_id, skipped, retrieved_at)
+            outcomes |= self._store.events.append(scope.scope_id, of_source, producer, retrieved_at)
+        kept = self._store.scans.record_skipped(scope.scope_id, skipped, retrieved_at)
         became = list(outcomes.values())
         rejected = sum(outcome in REJECTED for outcome in became)
         new = became.count(AppendOutcome.NEW)

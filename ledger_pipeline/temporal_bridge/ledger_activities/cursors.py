@@ -24,7 +24,7 @@ FUTURE_TOLERANCE = timedelta(days=1)
 
 def stored_cursor(store: PostgresLedger, where: Where, stream: str) -> Cursor | None:
     """The cursor of one stream, None where it was never read."""
-    return store.cursors(where.scope.scope_id, where.source.source).get((stream, where.source_scope))
+    return store.scans.cursors(where.scope.scope_id, where.source.source).get((stream, where.source_scope))
 
 
 def not_ahead(field: str, instant: datetime, now: datetime) -> datetime:
@@ -41,7 +41,7 @@ def next_cursor_value(store: PostgresLedger, where: Where, scan: ScanState, read
     A stream that is not read to the end stays where its cursor is, at `read_from` where it has none; so do all where
     items could not be read, which only the scan handed to `finish` tells of.
     """
-    stored = store.cursors(where.scope.scope_id, where.source.source)
+    stored = store.scans.cursors(where.scope.scope_id, where.source.source)
     to_read = {part.stream for part in scan.coverage}
     values = []
     for stream in scan.streams:
@@ -75,7 +75,7 @@ def advance(store: PostgresLedger, where: Where, stream: str, cursor_value: date
         return
     covered_from = stored.watermark if stored is not None and stored.covered_from is not None else cursor_value
     cursor = Cursor(where.source.source, stream, where.source_scope, cursor_value, covered_from)
-    store.advance_cursors(where.scope.scope_id, [cursor], cursor_value)
+    store.scans.finish(where.scope.scope_id, [cursor], cursor_value)
 
 
 def finish(
@@ -92,7 +92,7 @@ def finish(
         raise PayloadError("scan.complete", "is false: call collectFromSource with this scan until it is true")
     scope_id = where.scope.scope_id
     if scan.saved_at is not None:
-        store.note_unread(
+        store.unread.note(
             scope_id,
             scan.source,
             scan.source_scope,
@@ -109,7 +109,7 @@ def finish(
         if not is_recorded(store, scope_id, finished):
             record(store, scope_id, finished)
         floors = passed_floors(scan.coverage, where.source.streams)
-        store.forget_unread_passed(scope_id, scan.source, scan.source_scope, floors, finished.watermark)
+        store.unread.forget_passed(scope_id, scan.source, scan.source_scope, floors, finished.watermark)
     close_due_epochs(store, where.scope)
 
 

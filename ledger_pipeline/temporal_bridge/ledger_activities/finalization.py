@@ -33,7 +33,7 @@ class FinalizeActivities:
 
     def _finalize(self, payload: Any) -> dict[str, Any]:
         asked = parse(FinalizeEpochInput, payload)
-        epoch = self._ledger.epoch(int(asked.epoch_id))
+        epoch = self._ledger.epochs.of_id(int(asked.epoch_id))
         if epoch is None or epoch.scope_id not in {scope.scope_id for scope in self._spec.scopes}:
             raise PayloadError("epochId", f"{asked.epoch_id} is no epoch of this node's scopes")
         result = finalize_signed(
