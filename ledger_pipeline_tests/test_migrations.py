@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from ledger_pipeline.core.errors import StoreError, StoreUnavailable
 from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.store import migrations, schema
+from ledger_pipeline.store import migrations, settlement_schema
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import AppendOutcome, EpochStatus, Exclusion
@@ -119,7 +119,7 @@ def test_the_tables_in_code_are_those_of_the_database(ledger_engine: Engine, emp
             "ledger_is_reason(text)",
         ):
             connection.execute(text(f"CREATE FUNCTION {function} RETURNS boolean LANGUAGE sql IMMUTABLE RETURN true"))
-        schema.metadata.create_all(connection)
+        settlement_schema.metadata.create_all(connection)
         believed = shape(connection, COLUMNS, CONSTRAINTS, INDEXES)
     with ledger_engine.connect() as connection:
         found = shape(connection, COLUMNS, CONSTRAINTS, INDEXES)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.identifiers import check_id
+from ledger_pipeline.store import set_asides, signing_requests
 from ledger_pipeline.store.allocations import stored_allocations
 from ledger_pipeline.store.curation import doubtful_events, uncurated_events, weighed_events
 from ledger_pipeline.store.epoch_rows import epoch_rows
@@ -21,12 +23,10 @@ from ledger_pipeline.store.statement_records import (
     Decide,
     EpochRows,
     Finalization,
-    Numbered,
     NumberedRows,
     Outcome,
     Reopening,
     SameStatement,
-    SetAside,
     Settlement,
     SignedStatement,
     SigningRequest,
@@ -51,75 +51,6 @@ SIGNATURES = text("""
     WHERE signature.node_id = :node_id AND statement.node_id = :node_id AND statement.epoch_id = :epoch_id
     ORDER BY signed_at, signer_wallet
 """)
-SET_ASIDES = text("""
-    SELECT statement_id, signature_id, pool_component_id, inputs_signature_id, reason, actor, set_aside_at
-    FROM set_asides
-    WHERE node_id = :node_id AND epoch_id = :epoch_id AND num_nonnulls(correction_id, signing_request_id) = 0
-    ORDER BY id
-""")
-# A command is one transaction, and so one instant.
-NUMBERED_ASIDE = text("""
-    SELECT CASE WHEN correction_id IS NULL THEN 'request' ELSE 'correction' END AS kind, reason, actor, set_aside_at,
-        min(COALESCE(correction_id, signing_request_id)) AS first,
-        max(COALESCE(correction_id, signing_request_id)) AS last
-    FROM set_asides
-    WHERE node_id = :node_id AND epoch_id = :epoch_id AND num_nonnulls(correction_id, signing_request_id) = 1
-    GROUP BY 1, reason, actor, set_aside_at ORDER BY set_aside_at, first
-""")
-SET_ASIDE = text("""
-    INSERT INTO set_asides
-        (node_id, epoch_id, statement_id, signature_id, pool_component_id, inputs_signature_id, reason)
-    SELECT node_id, epoch_id, id, CAST(NULL AS uuid), CAST(NULL AS uuid), CAST(NULL AS uuid), :reason
-        FROM payout_statements WHERE id = :row_id AND node_id = :node_id AND epoch_id = :epoch_id
-    UNION ALL
-    SELECT statement.node_id, statement.epoch_id, statement.id, signature.id, NULL, NULL, :reason
-        FROM statement_signatures AS signature JOIN payout_statements AS statement ON statement.id = statement_id
-        WHERE signature.id = :row_id AND statement.node_id = :node_id AND statement.epoch_id = :epoch_id
-    UNION ALL
-    SELECT node_id, epoch_id, NULL, NULL, id, NULL, :reason FROM epoch_pool_components
-        WHERE id = :row_id AND node_id = :node_id AND epoch_id = :epoch_id
-    UNION ALL
-    SELECT node_id, epoch_id, NULL, NULL, NULL, id, :reason FROM statement_inputs_signatures
-        WHERE id = :row_id AND node_id = :node_id AND epoch_id = :epoch_id
-""")
-# Of each kind its table, and what names a row of it that was set aside.
-NUMBERED = {
-    Numbered.CORRECTION: ("statement_corrections", "correction_id"),
-    Numbered.REQUEST: ("signing_requests", "signing_request_id"),
-}
-LOCK_EPOCH_OF_NUMBER = """
-    SELECT id FROM epochs WHERE id = (
-        SELECT epoch_id FROM {table} AS numbered
-        WHERE node_id = :node_id AND id BETWEEN :first AND :last AND NOT EXISTS (
-            SELECT FROM set_asides WHERE {column} = numbered.id
-        )
-        ORDER BY id LIMIT 1
-    ) FOR UPDATE
-"""
-SET_NUMBERED_ASIDE = """
-    INSERT INTO set_asides (node_id, epoch_id, {column}, reason)
-    SELECT node_id, epoch_id, id, :reason FROM {table} AS numbered
-    WHERE node_id = :node_id AND epoch_id = :epoch_id AND id BETWEEN :first AND :last AND NOT EXISTS (
-        SELECT FROM set_asides WHERE {column} = numbered.id
-    )
-    ORDER BY id
-"""
-EPOCH_OF = text("""
-    SELECT epoch_id FROM payout_statements WHERE id = :row_id AND node_id = :node_id
-    UNION ALL
-    SELECT epoch_id FROM statement_signatures AS signature
-        JOIN payout_statements AS statement ON statement.id = signature.statement_id
-        WHERE signature.id = :row_id AND statement.node_id = :node_id
-    UNION ALL
-    SELECT epoch_id FROM epoch_pool_components WHERE id = :row_id AND node_id = :node_id
-    UNION ALL
-    SELECT epoch_id FROM statement_inputs_signatures WHERE id = :row_id AND node_id = :node_id
-""")
-REOPEN = text("INSERT INTO reopenings (node_id, epoch_id, reason) VALUES (:node_id, :epoch_id, :reason)")
-REOPENINGS = text("""
-    SELECT closed_at, reason, actor, reopened_at FROM reopenings
-    WHERE node_id = :node_id AND epoch_id = :epoch_id ORDER BY id
-""")
 INPUTS_SIGNATURES = text("""
     SELECT inputs_root, signature, id, statement_id, signer_wallet FROM statement_inputs_signatures AS signature
     WHERE node_id = :node_id AND epoch_id = :epoch_id AND NOT EXISTS (
@@ -139,37 +70,6 @@ CORRECTIONS = text("""
 CORRECT = text("""
     INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason)
     VALUES (:node_id, :epoch_id, :statement_id, :user_id, :units, :reason)
-""")
-REQUEST = text("""
-    INSERT INTO signing_requests
-        (node_id, epoch_id, allocation_set_hash, pool_total_credits, supersedes_statement_id)
-    VALUES (:node_id, :epoch_id, :allocation_set_hash, :pool_total_credits, CAST(:supersedes AS uuid))
-    ON CONFLICT DO NOTHING
-""")
-IS_REMEMBERED = text("""
-    SELECT EXISTS (
-        SELECT FROM signing_requests AS request
-        WHERE node_id = :node_id AND epoch_id = :epoch_id AND allocation_set_hash = :allocation_set_hash
-            AND pool_total_credits = :pool_total_credits
-            AND supersedes_statement_id IS NOT DISTINCT FROM CAST(:supersedes AS uuid)
-            AND NOT EXISTS (SELECT FROM set_asides WHERE signing_request_id = request.id)
-    )
-""")
-HANDED_OUT_ELSEWHERE = text("""
-    SELECT id FROM signing_requests AS request
-    WHERE node_id = :node_id AND epoch_id = :epoch_id AND allocation_set_hash = :allocation_set_hash
-        AND pool_total_credits = :pool_total_credits
-        AND supersedes_statement_id IS DISTINCT FROM CAST(:supersedes AS uuid) AND NOT EXISTS (
-            SELECT FROM set_asides
-            WHERE signing_request_id = request.id
-                OR (statement_id = request.supersedes_statement_id AND signature_id IS NULL)
-        )
-    ORDER BY id LIMIT :at_most
-""")
-RECENT_REQUESTS = text("""
-    SELECT request.epoch_id, epoch.scope_id, request.allocation_set_hash, request.pool_total_credits
-    FROM signing_requests AS request JOIN epochs AS epoch ON epoch.id = request.epoch_id
-    WHERE request.node_id = :node_id ORDER BY request.id DESC LIMIT :at_most
 """)
 # Held to the commit by whoever makes a statement of the node: so statements are stamped in the order in which they can
 # be seen, and whoever asks for those made after one that was seen misses none.
@@ -204,9 +104,6 @@ STATED_SINCE = text("""
     ORDER BY statement.created_at, statement.id LIMIT :at_most
 """)
 
-# A signature is tried against the latest messages that were handed out, to say what it was for if not for this.
-REQUESTS_REMEMBERED = 200
-REQUESTS_NAMED = 10
 STATEMENTS_LISTED = 100
 
 
@@ -268,8 +165,7 @@ class Statements(LedgerSection):
     def epoch_of(self, row_id: UUID) -> int | None:
         """The epoch that a statement, signature or component of that id belongs to; None where the node has none."""
         with self._transaction() as connection:
-            found: int | None = connection.scalar(EPOCH_OF, {"row_id": row_id, "node_id": self.node_id})
-            return found
+            return set_asides.epoch_of_row(connection, self.node_id, row_id)
 
     def set_aside(self, epoch: Epoch, row_id: UUID, reason: str, check: Callable[[StatementHistory], None]) -> None:
         """Take a row of the epoch's out, on record, unless `check` of the chain raises.
@@ -279,20 +175,15 @@ class Statements(LedgerSection):
         with self._transaction() as connection:
             connection.execute(LOCK_EPOCH, self._of(epoch))
             check(self._history(connection, epoch))
-            connection.execute(SET_ASIDE, {**self._of(epoch), "row_id": row_id, "reason": reason})
+            set_asides.set_row_aside(connection, self._of(epoch), row_id, reason)
 
     def set_numbered_aside(self, rows: NumberedRows, reason: str) -> int:
         """Take those rows of the node out, on record, that are of the epoch of the first there is; how many.
 
         Only the owner of the ledger may, and none that a statement rests on: StoreError.
         """
-        table, column = NUMBERED[rows.kind]
-        parameters = {"node_id": self.node_id, "first": rows.first, "last": rows.last, "reason": reason}
         with self._transaction() as connection:
-            lock = text(LOCK_EPOCH_OF_NUMBER.format(table=table, column=column))
-            epoch_id = connection.scalar(lock, parameters)
-            set_aside = text(SET_NUMBERED_ASIDE.format(table=table, column=column))
-            return connection.execute(set_aside, {**parameters, "epoch_id": epoch_id}).rowcount
+            return set_asides.set_numbers_aside(connection, self.node_id, rows, reason)
 
     def reopen(self, epoch: Epoch, reason: str) -> None:
         """Open an epoch in review again, on record: what it had closed with is kept, its base issuance is set aside.
@@ -300,12 +191,12 @@ class Statements(LedgerSection):
         Only the owner of the ledger may, and only as long as no statement of it stands: StoreError.
         """
         with self._transaction() as connection:
-            connection.execute(REOPEN, {**self._of(epoch), "reason": reason})
+            set_asides.reopen(connection, self._of(epoch), reason)
 
     def reopenings(self, epoch: Epoch) -> list[Reopening]:
         """When the epoch was opened again, by whom and why, oldest first."""
         with self._transaction() as connection:
-            return [Reopening(**row._mapping) for row in connection.execute(REOPENINGS, self._of(epoch))]
+            return set_asides.stored_reopenings(connection, self._of(epoch))
 
     def inputs_signatures(self, epoch: Epoch) -> list[StoredInputsSignature]:
         """The signatures of what the epoch's statements follow from, but those set aside."""
@@ -326,10 +217,8 @@ class Statements(LedgerSection):
 
     def remember_request(self, epoch: Epoch, numbers: StatedNumbers) -> None:
         """Keep what is handed out to be signed, once. Raises StoreError where it is not kept: nobody signs it then."""
-        parameters = {**self._of(epoch), **vars(numbers)}
         with self._transaction() as connection:
-            connection.execute(REQUEST, parameters)
-            if not connection.scalar(IS_REMEMBERED, parameters):
+            if not signing_requests.remember(connection, self._of(epoch), numbers):
                 raise StoreError(
                     f"the ledger did not keep what was to be signed of epoch {epoch.window.key}, so nothing is handed "
                     "out: another row of signing_requests is in its place; ask the owner of the ledger"
@@ -341,13 +230,12 @@ class Statements(LedgerSection):
         By their numbers, REQUESTS_NAMED of them at most.
         """
         with self._transaction() as connection:
-            return self._handed_out_elsewhere(connection, epoch, numbers)
+            return signing_requests.handed_out_elsewhere(connection, self._of(epoch), numbers)
 
     def recent_requests(self) -> list[SigningRequest]:
         """The node's latest REQUESTS_REMEMBERED signing requests, latest first."""
-        parameters = {"node_id": self.node_id, "at_most": REQUESTS_REMEMBERED}
         with self._transaction() as connection:
-            return [SigningRequest(**row._mapping) for row in connection.execute(RECENT_REQUESTS, parameters)]
+            return signing_requests.recent_requests(connection, self.node_id)
 
     def stated_since(self, created_at: datetime, statement_id: UUID) -> list[Stated]:
         """Statements made after that one, oldest first, at most STATEMENTS_LISTED."""
@@ -371,22 +259,15 @@ class Statements(LedgerSection):
             history=self._history(connection, epoch),
             corrections=[Correction(**row._mapping) for row in connection.execute(CORRECTIONS, self._of(epoch))],
             rows=lambda: epoch_rows(connection, self.node_id, epoch.id),
-            handed_out_elsewhere=lambda numbers: self._handed_out_elsewhere(connection, epoch, numbers),
+            handed_out_elsewhere=partial(signing_requests.handed_out_elsewhere, connection, self._of(epoch)),
         )
-
-    def _handed_out_elsewhere(self, connection: Connection, epoch: Epoch, numbers: StatedNumbers) -> list[int]:
-        parameters = {**self._of(epoch), **vars(numbers), "at_most": REQUESTS_NAMED}
-        return list(connection.scalars(HANDED_OUT_ELSEWHERE, parameters))
 
     def _history(self, connection: Connection, epoch: Epoch) -> StatementHistory:
         parameters = self._of(epoch)
         return StatementHistory(
             [Statement(**row._mapping) for row in connection.execute(STATEMENTS, parameters)],
             [StatementSignature(**row._mapping) for row in connection.execute(SIGNATURES, parameters)],
-            [
-                *(SetAside(**row._mapping) for row in connection.execute(SET_ASIDES, parameters)),
-                *(_numbered_aside(**row._mapping) for row in connection.execute(NUMBERED_ASIDE, parameters)),
-            ],
+            set_asides.stored_set_asides(connection, parameters),
         )
 
     def _sign(
@@ -403,13 +284,9 @@ class Statements(LedgerSection):
             connection.execute(INSERT_INPUTS_SIGNATURE, {**parameters, "epoch_id": epoch.id, **vars(signed.inputs)})
 
 
-def _numbered_aside(kind: str, first: int, last: int, **decided: Any) -> SetAside:
-    return SetAside(None, None, None, None, numbered=NumberedRows(Numbered(kind), first, last), **decided)
-
-
 def _in_order(statements: Sequence[Statement]) -> list[Statement]:
     """Along the chain, whatever the clocks said: the original, then what supersedes it, and so on."""
-    following = {each.supersedes_statement_id: each for each in statements}
+    following = {statement.supersedes_statement_id: statement for statement in statements}
     chain: list[Statement] = []
     after: UUID | None = None
     while after in following:

@@ -11,8 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from ledger_pipeline.core.errors import ConfigurationError, EpochOverlap, StoreError, VerificationFailed
 from ledger_pipeline.core.events import GITHUB
 from ledger_pipeline.core.pins import epoch_pins
-from ledger_pipeline.store import migrations, schema
-from ledger_pipeline.store.database_condition import rights_of
+from ledger_pipeline.store import migrations, settlement_schema
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.epochs import EVER
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -44,7 +43,7 @@ from ledger_pipeline_tests.store.settlement import collected, read_to_end
 
 NOW = instant("2026-02-18")
 CLOSED, OPEN = weeks(2, "2026-02-09")
-TABLES = sorted(schema.metadata.tables)
+TABLES = sorted(settlement_schema.metadata.tables)
 FACTS = [
     "activity_events",
     "rejected_events",

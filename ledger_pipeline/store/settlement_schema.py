@@ -1,0 +1,233 @@
+"""The tables of settlement as the migrations leave them: who is who, what counts, who is paid."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from ledger_pipeline.store.columns import INSTANT, json, required, row_id, since, table
+from ledger_pipeline.store.schema import epochs
+
+WALLET = "signer_wallet ~ '^0x[0-9a-fA-F]{40}$'"
+# As `core.signatures.canonical_signature` spells it: s is no more than half of the order of the curve.
+HALF = "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0"
+SIGNATURE = f"""signature ~ '^0x[0-9a-f]{{128}}1[bc]$' AND substr(signature, 67, 64) COLLATE "C" <= '{HALF}'"""
+
+# With the tables of `schema`, where `epochs` is from, every table of the ledger.
+metadata = epochs.metadata
+
+activity_curation = table(
+    "activity_curation",
+    row_id(),
+    required("node_id", Uuid),
+    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    required("event_id"),
+    Column("user_id", Text),
+    required("included", Boolean, server_default=text("true")),
+    Column("weight_override_milli", BigInteger),
+    Column("note", Text),
+    since("created_at"),
+    since("updated_at"),
+    UniqueConstraint("epoch_id", "event_id"),
+    CheckConstraint("weight_override_milli BETWEEN 0 AND 9007199254740991", name="weight_override_milli"),
+)
+
+epoch_allocations = table(
+    "epoch_allocations",
+    row_id(),
+    required("node_id", Uuid),
+    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    required("user_id"),
+    required("proposed_units", BigInteger),
+    Column("final_units", BigInteger),
+    Column("override_reason", Text),
+    required("activity_count", Integer),
+    since("created_at"),
+    since("updated_at"),
+    UniqueConstraint("epoch_id", "user_id"),
+)
+
+epoch_pool_components = table(
+    "epoch_pool_components",
+    row_id(),
+    required("node_id", Uuid),
+    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    required("component_id"),
+    required("algorithm_version"),
+    json("inputs_json"),
+    required("amount_credits", BigInteger),
+    Column("evidence_ref", Text),
+    since("computed_at"),
+    required("attempt", Integer, server_default=text("0")),
+    UniqueConstraint("epoch_id", "component_id", "attempt"),
+    CheckConstraint("amount_credits BETWEEN 0 AND 1000000000000000000", name="amount_credits"),
+)
+
+payout_statements = table(
+    "payout_statements",
+    row_id(),
+    required("node_id", Uuid),
+    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    required("allocation_set_hash"),
+    required("pool_total_credits", BigInteger),
+    json("payouts_json", kind="payouts"),
+    Column("supersedes_statement_id", Uuid),
+    since("created_at"),
+    required("attempt", Integer, server_default=text("0")),
+    CheckConstraint("pool_total_credits >= 0", name="pool_total_credits"),
+    UniqueConstraint("id", "epoch_id"),
+    UniqueConstraint("supersedes_statement_id", "attempt"),
+    ForeignKeyConstraint(
+        ["supersedes_statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]
+    ),
+    Index(
+        "payout_statements_one_original",
+        *("node_id", "epoch_id", "attempt"),
+        unique=True,
+        postgresql_where=text("supersedes_statement_id IS NULL"),
+    ),
+)
+
+statement_inputs_signatures = table(
+    "statement_inputs_signatures",
+    row_id(),
+    required("node_id", Uuid),
+    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    required("statement_id", Uuid),
+    required("signer_wallet"),
+    required("inputs_root"),
+    required("signature"),
+    since("signed_at"),
+    UniqueConstraint(
+        *("statement_id", "signer_wallet", "inputs_root", "signature"), name="statement_inputs_signatures_once"
+    ),
+    CheckConstraint("inputs_root ~ '^[0-9a-f]{64}$'", name="inputs_root"),
+    CheckConstraint(WALLET, name="signer_wallet"),
+    CheckConstraint(SIGNATURE, name="signature"),
+    ForeignKeyConstraint(["statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]),
+)
+
+statement_corrections = table(
+    "statement_corrections",
+    Column("id", BigInteger, primary_key=True),
+    required("node_id", Uuid),
+    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    required("supersedes_statement_id", Uuid),
+    required("user_id"),
+    required("units", BigInteger),
+    required("reason"),
+    since("created_at"),
+    CheckConstraint("units >= 0", name="units"),
+    CheckConstraint("ledger_is_reason(reason)", name="reason"),
+    ForeignKeyConstraint(
+        ["supersedes_statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]
+    ),
+    Index("statement_corrections_statement", "supersedes_statement_id"),
+)
+
+signing_requests = table(
+    "signing_requests",
+    Column("id", BigInteger, primary_key=True),
+    required("node_id", Uuid),
+    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    required("allocation_set_hash"),
+    required("pool_total_credits", BigInteger),
+    since("requested_at"),
+    Column("supersedes_statement_id", Uuid),
+    required("attempt", Integer, server_default=text("0")),
+    ForeignKeyConstraint(
+        ["supersedes_statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]
+    ),
+    Index("signing_requests_numbers", "epoch_id", "allocation_set_hash", "pool_total_credits"),
+    Index("signing_requests_latest", "node_id", "id"),
+    Index(
+        "signing_requests_once",
+        *("epoch_id", "allocation_set_hash", "pool_total_credits", "supersedes_statement_id", "attempt"),
+        unique=True,
+        postgresql_where=text("supersedes_statement_id IS NOT NULL"),
+    ),
+    Index(
+        "signing_requests_first_once",
+        *("epoch_id", "allocation_set_hash", "pool_total_credits", "attempt"),
+        unique=True,
+        postgresql_where=text("supersedes_statement_id IS NULL"),
+    ),
+)
+
+statement_signatures = table(
+    "statement_signatures",
+    row_id(),
+    required("node_id", Uuid),
+    required("statement_id", Uuid, ForeignKey("payout_statements.id")),
+    required("signer_wallet"),
+    required("signature"),
+    since("signed_at"),
+    UniqueConstraint("statement_id", "signer_wallet", "signature"),
+    CheckConstraint(WALLET, name="signer_wallet"),
+    CheckConstraint(SIGNATURE, name="signature"),
+    Index("statement_signatures_key", text("\"left\"(replace(lower(signature), '0x', ''), 64)")),
+)
+
+set_asides = table(
+    "set_asides",
+    Column("id", BigInteger, primary_key=True),
+    required("node_id", Uuid),
+    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    Column("statement_id", Uuid),
+    Column("signature_id", Uuid, ForeignKey("statement_signatures.id"), unique=True),
+    required("reason"),
+    required("actor", server_default=text("session_user")),
+    since("set_aside_at"),
+    Column("pool_component_id", Uuid, ForeignKey("epoch_pool_components.id"), unique=True),
+    Column("inputs_signature_id", Uuid, ForeignKey("statement_inputs_signatures.id"), unique=True),
+    Column("correction_id", BigInteger, ForeignKey("statement_corrections.id"), unique=True),
+    Column("signing_request_id", BigInteger, ForeignKey("signing_requests.id"), unique=True),
+    CheckConstraint(
+        "num_nonnulls(statement_id, pool_component_id, inputs_signature_id, correction_id, signing_request_id) = 1",
+        name="one_row",
+    ),
+    CheckConstraint("ledger_is_reason(reason)", name="reason"),
+    ForeignKeyConstraint(["statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]),
+    Index("set_asides_statement", "statement_id", unique=True, postgresql_where=text("signature_id IS NULL")),
+)
+
+reopenings = table(
+    "reopenings",
+    Column("id", BigInteger, primary_key=True),
+    required("node_id", Uuid),
+    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    Column("closed_at", INSTANT),
+    Column(
+        "pinned",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'::jsonb"),
+        info={"kind": "object", "longest_bytes": 128_000},
+    ),
+    required("reason"),
+    required("actor", server_default=text("session_user")),
+    since("reopened_at"),
+    CheckConstraint("ledger_is_reason(reason)", name="reason"),
+)
+
+user_bindings = table(
+    "user_bindings",
+    row_id(),
+    required("node_id", Uuid),
+    required("user_id"),
+    required("provider"),
+    required("external_id"),
+    since("created_at"),
+    UniqueConstraint("node_id", "provider", "external_id"),
+)
