@@ -21,13 +21,11 @@ from ledger_pipeline.core.unread import PULL_REQUEST, ItemKey, UnreadItem
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.records import (
+from ledger_pipeline.store.records import Epoch, EpochStatus, Producer
+from ledger_pipeline.store.scan_records import (
     Checkpoint,
     Cursor,
-    Epoch,
-    EpochStatus,
     PageContent,
-    Producer,
     Receipt,
 )
 

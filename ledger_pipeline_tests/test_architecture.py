@@ -43,7 +43,7 @@ LAYERS = (
     {"cli"},
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
-RECORDS = ("store.records", "store.settlement_records", "store.statement_records")
+RECORDS = ("store.records", "store.scan_records", "store.settlement_records", "store.statement_records")
 # Pipeline imports the ledger's type for the type checker alone: it brings SQLAlchemy, and pipeline runs without.
 LEDGER = (*RECORDS, "store.postgres.PostgresLedger")
 NARROWER = {

@@ -17,7 +17,7 @@ from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource, SourcesResource
 from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.sources.port import ActivitySource
-from ledger_pipeline.store.records import WindowReceipt
+from ledger_pipeline.store.scan_records import WindowReceipt
 
 
 def counts_check(source: str) -> str:

@@ -28,7 +28,8 @@ from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.pipeline.unread import left_out_text, unread_summary
-from ledger_pipeline.store.records import AppendOutcome, Cursor, Epoch, WindowDigest, WindowReceipt
+from ledger_pipeline.store.records import AppendOutcome, Epoch, WindowDigest
+from ledger_pipeline.store.scan_records import Cursor, WindowReceipt
 
 _CURSOR_COLUMNS = {
     "source_scope": "string",

@@ -7,7 +7,7 @@ import dagster as dg
 
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
-from ledger_pipeline.store.records import WindowReceipt
+from ledger_pipeline.store.scan_records import WindowReceipt
 
 _COLUMNS = {
     "source_scope": "string",

@@ -11,7 +11,13 @@ from ledger_pipeline.pipeline.completeness import Completeness, window_completen
 from ledger_pipeline.pipeline.contributions import Contribution, contributions
 from ledger_pipeline.pipeline.review import Review, review
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.records import Cursor, DayCount, Epoch, RejectedEvent, WindowDigest, WindowReceipt
+from ledger_pipeline.store.records import (
+    DayCount,
+    Epoch,
+    RejectedEvent,
+    WindowDigest,
+)
+from ledger_pipeline.store.scan_records import Cursor, WindowReceipt
 from ledger_pipeline.store.settlement_records import CurationSummary
 
 

@@ -14,7 +14,8 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.unread import KnownUnread, known_unread
-from ledger_pipeline.store.records import Epoch, WindowStream
+from ledger_pipeline.store.records import Epoch
+from ledger_pipeline.store.scan_records import WindowStream
 
 if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger

@@ -13,7 +13,8 @@ from ledger_pipeline.core.unread import item_name
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.unread import known_unread
-from ledger_pipeline.store.records import Cursor, EpochStatus, LeftOut, StoredUnread
+from ledger_pipeline.store.records import EpochStatus, LeftOut, StoredUnread
+from ledger_pipeline.store.scan_records import Cursor
 
 if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger

@@ -7,7 +7,7 @@ from ledger_pipeline.core.sources import streams_by_item_kind, streams_by_name
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.sources.port import SCAN_OVERLAP as SCAN_OVERLAP
 from ledger_pipeline.sources.port import Head
-from ledger_pipeline.store.records import Cursor, StreamCoverage
+from ledger_pipeline.store.scan_records import Cursor, StreamCoverage
 
 
 def shown_whole_at(window: EpochWindow) -> datetime:

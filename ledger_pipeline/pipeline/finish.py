@@ -9,7 +9,7 @@ from uuid import UUID
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import counted_with
 from ledger_pipeline.sources.port import UpdateSpan
-from ledger_pipeline.store.records import Cursor, Receipt, StreamCoverage
+from ledger_pipeline.store.scan_records import Cursor, Receipt, StreamCoverage
 
 if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger

@@ -19,7 +19,7 @@ from ledger_pipeline.pipeline.coverage import (
     replaced_id,
 )
 from ledger_pipeline.sources.port import Heads
-from ledger_pipeline.store.records import Cursor, StreamCoverage
+from ledger_pipeline.store.scan_records import Cursor, StreamCoverage
 
 
 @dataclass(frozen=True)

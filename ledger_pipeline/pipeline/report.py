@@ -11,7 +11,8 @@ from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.scan_state import ScanState
 from ledger_pipeline.sources.port import RequestUsage, ScanPage
-from ledger_pipeline.store.records import REJECTED, AppendOutcome, Cursor, StoredUnread
+from ledger_pipeline.store.records import REJECTED, AppendOutcome, StoredUnread
+from ledger_pipeline.store.scan_records import Cursor
 
 
 @dataclass

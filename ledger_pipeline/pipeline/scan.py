@@ -22,7 +22,8 @@ from ledger_pipeline.pipeline.scan_state import ScanState, begin
 from ledger_pipeline.pipeline.unread import known_unread, noted_items, passed_floors, read_from, usable
 from ledger_pipeline.sources.port import ActivitySource, ScanPage
 from ledger_pipeline.sources.stopping import StopSignal
-from ledger_pipeline.store.records import PageContent, Producer
+from ledger_pipeline.store.records import Producer
+from ledger_pipeline.store.scan_records import PageContent
 
 if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger

@@ -20,7 +20,7 @@ from ledger_pipeline.pipeline.finish import Sighting
 from ledger_pipeline.pipeline.scan_shape import ItemShape, ScanShape, SightingShape
 from ledger_pipeline.pipeline.scan_state import ScanState
 from ledger_pipeline.sources.port import UpdateSpan
-from ledger_pipeline.store.records import Checkpoint, StreamCoverage
+from ledger_pipeline.store.scan_records import Checkpoint, StreamCoverage
 
 _HAND_BACK = "hand back `scan` as it was given"
 

@@ -20,7 +20,7 @@ from ledger_pipeline.pipeline.coverage import has_grown_unseen, is_unchanged, kn
 from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, joined
 from ledger_pipeline.pipeline.planning import Planning, ScanPlan
 from ledger_pipeline.sources.port import Heads, ScanPage, ScanRequest, UpdateSpan
-from ledger_pipeline.store.records import Cursor, StreamCoverage
+from ledger_pipeline.store.scan_records import Cursor, StreamCoverage
 
 # A state older than this is not gone on with: repeating the scan is safer than trusting the source's page cursor. One
 # of a daily collection that starts later than the day before, or misses a day, is: a long first scan has to end.

@@ -21,7 +21,8 @@ from ledger_pipeline.core.unread import ItemKey, UnreadItem, item_name
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP
 from ledger_pipeline.sources.port import ScanPage
-from ledger_pipeline.store.records import Exclusion, LeftOut, StoredUnread, StreamCoverage
+from ledger_pipeline.store.records import Exclusion, LeftOut, StoredUnread
+from ledger_pipeline.store.scan_records import StreamCoverage
 
 if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from ledger_pipeline.store.records import Checkpoint
+from ledger_pipeline.store.scan_records import Checkpoint
 
 FIND = text("""
     SELECT source, source_scope, watermark, saved_at, state

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from ledger_pipeline.store.records import Cursor, Receipt
+from ledger_pipeline.store.scan_records import Cursor, Receipt
 
 # A scan counts when it touches what is covered already; an inherited cursor covers nothing known, and gives way. So
 # does the cursor of another repository under the name. An id that is not known is no reason to begin anew.

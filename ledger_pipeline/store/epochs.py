@@ -18,7 +18,12 @@ from ledger_pipeline.store import unread as unread_rows
 from ledger_pipeline.store.digests import bounds
 from ledger_pipeline.store.overlap import epoch_overlap
 from ledger_pipeline.store.pool import add_component
-from ledger_pipeline.store.records import EnsuredEpochs, Epoch, EpochStatus, Exclusion
+from ledger_pipeline.store.records import (
+    EnsuredEpochs,
+    Epoch,
+    EpochStatus,
+    Exclusion,
+)
 from ledger_pipeline.store.schema import epochs
 from ledger_pipeline.store.section import LedgerSection
 

@@ -17,7 +17,7 @@ from ledger_pipeline.core.hashing import EventSetHash
 from ledger_pipeline.core.sources import streams_by_event_type
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.digests import bounds, streamed
-from ledger_pipeline.store.records import Receipt, WindowReceipt, WindowStream
+from ledger_pipeline.store.scan_records import Receipt, WindowReceipt, WindowStream
 from ledger_pipeline.store.schema import scan_receipts
 
 LOOKED_AT = text("""

@@ -12,8 +12,8 @@ from ledger_pipeline.store import checkpoints, unread
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.cursors import finished_scans, scan_of, store_scans, stored_cursors
 from ledger_pipeline.store.receipts import keep_receipts, whole_scans, window_receipts
-from ledger_pipeline.store.records import (
-    AppendOutcome,
+from ledger_pipeline.store.records import AppendOutcome
+from ledger_pipeline.store.scan_records import (
     Checkpoint,
     Cursor,
     PageContent,

@@ -10,7 +10,13 @@ from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.digests import bounds
-from ledger_pipeline.store.records import AppendOutcome, DayCount, PersonCount, RejectedEvent, UnsettledRejections
+from ledger_pipeline.store.records import (
+    AppendOutcome,
+    DayCount,
+    PersonCount,
+    RejectedEvent,
+    UnsettledRejections,
+)
 
 REJECTIONS_LISTED = 20
 

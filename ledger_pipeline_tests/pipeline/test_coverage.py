@@ -14,7 +14,7 @@ from ledger_pipeline.pipeline.coverage import (
     reads_back,
 )
 from ledger_pipeline.sources.port import Head
-from ledger_pipeline.store.records import StreamCoverage
+from ledger_pipeline.store.scan_records import StreamCoverage
 from ledger_pipeline_tests.builders import cursor, instant, window
 
 STREAM = "pull_requests"

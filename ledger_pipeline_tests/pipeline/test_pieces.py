@@ -19,7 +19,7 @@ from ledger_pipeline.sources.simulator.faults import FailedAnswer, HeavyItem
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, World
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.records import WindowReceipt
+from ledger_pipeline.store.scan_records import WindowReceipt
 from ledger_pipeline_tests.builders import SCOPE_ID, cursor, instant, scope
 from ledger_pipeline_tests.pipeline.collecting import HOUR, LAST_WEEK, NOW, THIS_WEEK, Collect
 from ledger_pipeline_tests.sources.github.github_source import github_source

@@ -23,7 +23,7 @@ from ledger_pipeline.pipeline.scan_codec import (
 from ledger_pipeline.pipeline.scan_shape import ScanShape
 from ledger_pipeline.pipeline.scan_state import STATE_LIFETIME, TIMES_REPLACED, ScanState
 from ledger_pipeline.sources.port import RequestUsage, ScanPage, UpdateSpan
-from ledger_pipeline.store.records import StreamCoverage
+from ledger_pipeline.store.scan_records import StreamCoverage
 from ledger_pipeline_tests.builders import REPO, SCOPE_ID, instant, issue, pull_request, skipped, weeks, window
 
 WEEK = EpochCalendar(7)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.events import REVIEWS
-from ledger_pipeline.store.records import Cursor
+from ledger_pipeline.store.scan_records import Cursor
 from ledger_pipeline_tests.simulation.run import Collector, Sabotage
 
 WEEK = timedelta(weeks=1)

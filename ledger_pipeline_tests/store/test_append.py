@@ -9,7 +9,12 @@ from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.events import ActivityEvent
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.records import AppendOutcome, EpochStatus, Producer, StoredEvent
+from ledger_pipeline.store.records import (
+    AppendOutcome,
+    EpochStatus,
+    Producer,
+    StoredEvent,
+)
 from ledger_pipeline_tests.builders import (
     GRACE,
     NODE_ID,

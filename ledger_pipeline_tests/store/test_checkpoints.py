@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.records import Checkpoint
+from ledger_pipeline.store.scan_records import Checkpoint
 from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, REPO, SCOPE_ID, checkpoint, cursor, instant, save_checkpoint
 
 NOW = instant("2026-02-18")

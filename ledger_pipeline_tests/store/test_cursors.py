@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.records import Cursor
+from ledger_pipeline.store.scan_records import Cursor
 from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, cursor, instant
 
 NOW = instant("2026-02-18")

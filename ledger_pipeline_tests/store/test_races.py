@@ -17,7 +17,12 @@ from ledger_pipeline.store import unread as unread_rows
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.records import AppendOutcome, EnsuredEpochs, Epoch, EpochStatus
+from ledger_pipeline.store.records import (
+    AppendOutcome,
+    EnsuredEpochs,
+    Epoch,
+    EpochStatus,
+)
 from ledger_pipeline_tests.builders import (
     GITHUB,
     NODE_ID,

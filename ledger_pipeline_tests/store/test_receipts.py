@@ -11,7 +11,8 @@ from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, R
 from ledger_pipeline.core.hashing import event_set_hash
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.records import AppendOutcome, Cursor, EpochStatus, Receipt, WindowReceipt
+from ledger_pipeline.store.records import AppendOutcome, EpochStatus
+from ledger_pipeline.store.scan_records import Cursor, Receipt, WindowReceipt
 from ledger_pipeline_tests.builders import (
     NODE_ID,
     OTHER_SCOPE_ID,

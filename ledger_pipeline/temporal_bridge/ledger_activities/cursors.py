@@ -14,7 +14,7 @@ from ledger_pipeline.pipeline.scan_shape import ScanShape
 from ledger_pipeline.pipeline.scan_state import ScanState
 from ledger_pipeline.pipeline.unread import noted_items, passed_floors, read_from
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline.store.records import Cursor
+from ledger_pipeline.store.scan_records import Cursor
 from ledger_pipeline.temporal_bridge.ledger_activities.codec import utc
 from ledger_pipeline.temporal_bridge.ledger_activities.spec_agreement import Where
 
