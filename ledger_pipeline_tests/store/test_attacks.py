@@ -14,6 +14,7 @@ from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import StoreUnavailable
 from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.store import settlement_schema
+from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus

@@ -12,6 +12,7 @@ from ledger_pipeline.core.errors import ConfigurationError, EpochOverlap, StoreE
 from ledger_pipeline.core.events import GITHUB
 from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.store import migrations, settlement_schema
+from ledger_pipeline.store.database_condition import rights_of
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.epochs import EVER
 from ledger_pipeline.store.postgres import PostgresLedger
