@@ -30,6 +30,8 @@ ISSUE_CLOSED = "issue_closed"
 PULL_REQUEST = "pull_request"
 ISSUE = "issue"
 
+_REPOSITORY = "[!-.0-9;-~]+/[!-.0-9;-~]+"  # printable ASCII but for the slash and the colon, which separate
+
 
 @dataclass(frozen=True)
 class StreamKind:
@@ -37,7 +39,8 @@ class StreamKind:
 
     `hashed_metadata` are the metadata keys whose values, with the author and the event's id, make up the payload hash;
     the value of the last one is the instant of the event, as the source wrote it. `item_kind` is the kind of item that
-    the source lists and that events of the stream come from; `describes_rows` says what one event is, as a sentence.
+    the source lists and that events of the stream come from; `event_id` is what the id of an event looks like, a
+    regular expression that Python and Postgres read alike; `describes_rows` says what one event is, as a sentence.
     """
 
     name: str
@@ -45,6 +48,7 @@ class StreamKind:
     hashed_metadata: tuple[str, ...]
     default_weight_milli: int
     item_kind: str
+    event_id: str
     describes_rows: str
 
 
@@ -91,6 +95,7 @@ SOURCES: tuple[SourceKind, ...] = (
                 ("mergedAt",),
                 1000,
                 PULL_REQUEST,
+                f"^github:pr:{_REPOSITORY}:[1-9][0-9]*$",
                 "A row is a merged pull request, counted for its author at the moment of the merge.",
             ),
             # A pull request that cannot be read hides its reviews with it.
@@ -100,6 +105,7 @@ SOURCES: tuple[SourceKind, ...] = (
                 ("state", "submittedAt"),
                 500,
                 PULL_REQUEST,
+                f"^github:review:{_REPOSITORY}:[1-9][0-9]*:[1-9][0-9]*$",
                 "A row is a submitted review, of a merged pull request or not, counted for the reviewer.",
             ),
             StreamKind(
@@ -108,6 +114,7 @@ SOURCES: tuple[SourceKind, ...] = (
                 ("closedAt",),
                 300,
                 ISSUE,
+                f"^github:issue:{_REPOSITORY}:[1-9][0-9]*$",
                 "A row is a closed issue, counted for its author at the moment it was closed.",
             ),
         ),

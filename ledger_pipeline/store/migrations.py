@@ -15,6 +15,7 @@ from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import LedgerNotMigrated, StoreError
 from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import describe, make_engine
+from ledger_pipeline.store.event_rules import bring_event_rules
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -27,8 +28,8 @@ ADVISORY_LOCK = 0x6C656467_65720001  # "ledger", 1
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the database up to `revision`, each migration committed together with its record.
 
-    Safe when several processes do so at once: they take turns. Raises LedgerNotMigrated when the database is at a
-    migration this code does not know.
+    At the newest one, the database knows the sources that this code knows. Safe when several processes do so at once:
+    they take turns. Raises LedgerNotMigrated when the database is at a migration this code does not know.
     """
     from alembic import command
 
@@ -38,6 +39,9 @@ def upgrade(url: str, revision: str = "head") -> None:
         if at is not None and at not in _known():
             raise not_migrated(connection.engine, at)
         command.upgrade(config, revision)
+        if _revision(connection) == head():
+            bring_event_rules(connection)
+        connection.commit()
 
 
 def downgrade(url: str, revision: str) -> None:

@@ -24,7 +24,9 @@ from ledger_pipeline.core.sources import (
 )
 from ledger_pipeline.core.weights import default_weights_milli
 
-MESSAGES = StreamKind("messages", "message_sent", ("room", "sentAt"), 20, "message", "A row is a message.")
+MESSAGES = StreamKind(
+    "messages", "message_sent", ("room", "sentAt"), 20, "message", "^chat:message:[1-9][0-9]*$", "A row is a message."
+)
 CHAT = SourceKind(
     name="chat",
     title="Chat",

@@ -16,7 +16,13 @@ from ledger_pipeline.sources.stopping import StopSignal
 CHAT = SourceKind(
     name="chat",
     title="Chat",
-    streams=(StreamKind("messages", "message_sent", ("sentAt",), 20, "message", "A row is a message of a room."),),
+    streams=(
+        StreamKind(
+            *("messages", "message_sent", ("sentAt",), 20, "message"),
+            event_id="^chat:message:[a-z]+:[0-9]+$",
+            describes_rows="A row is a message of a room.",
+        ),
+    ),
     source_ref=re.compile("[a-z]+"),
     source_ref_form="a room in lower case, as general",
     has_numeric_accounts=False,
