@@ -42,13 +42,13 @@ def events_per_day_png(counts: Sequence[DayCount], window: EpochWindow, streams:
     from matplotlib.ticker import MaxNLocator
 
     days = [window.start.date() + timedelta(n) for n in range((window.end - window.start).days)]
-    found: defaultdict[str, dict[date, int]] = defaultdict(dict)
+    events_of_type: defaultdict[str, dict[date, int]] = defaultdict(dict)
     for count in counts:
-        found[count.event_type][count.day] = count.events
+        events_of_type[count.event_type][count.day] = count.events
     figure, axes = _panel(2.5, f"Events per day (UTC), epoch {window.key}")
     bottom = [0] * len(days)
     for stream, colour in zip(streams, cycle(_STACK)):
-        heights = [found[stream.event_type].get(day, 0) for day in days]
+        heights = [events_of_type[stream.event_type].get(day, 0) for day in days]
         label = f"{stream.name.replace('_', ' ')} ({sum(heights):,})"
         axes.bar(range(len(days)), heights, bottom=bottom, color=colour, label=label, width=0.8)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
@@ -73,14 +73,14 @@ def units_per_contributor_png(people: Sequence[Contribution], window: EpochWindo
 
 def units_per_user_png(units: Sequence[UserUnits], window: EpochWindow) -> bytes:
     """Horizontal bars of an epoch's allocations, most units first: the first PEOPLE_SHOWN, and all others as one."""
-    ordered = sorted(units, key=lambda each: (-each.units, each.user_id))
+    ordered = sorted(units, key=lambda user: (-user.units, user.user_id))
     title = f"Units per user, epoch {window.key}"
-    return _bars_png(title, [(each.user_id, each.units) for each in ordered], units_text, "Nobody has units.")
+    return _bars_png(title, [(user.user_id, user.units) for user in ordered], units_text, "Nobody has units.")
 
 
 def payouts_png(credits_by_user: Mapping[str, int], window: EpochWindow) -> bytes:
     """Horizontal bars of a statement's credits, most first: the first PEOPLE_SHOWN, and all others as one."""
-    ordered = sorted(credits_by_user.items(), key=lambda each: (-each[1], each[0]))
+    ordered = sorted(credits_by_user.items(), key=lambda account: (-account[1], account[0]))
     return _bars_png(f"Credits per user, epoch {window.key}", ordered, lambda credits_: f"{credits_:,}", "No payouts.")
 
 
@@ -133,9 +133,9 @@ def _bars_png(title: str, amounts: Sequence[tuple[str, int]], text: Callable[[in
     places = range(len(names))
     widest = max([*values, 1])
     # By fractions of the widest: amounts are exact integers, larger than a picture's arithmetic takes.
-    axes.barh(places, [each / widest for each in values], color=colours, height=0.72)
-    for place, each in zip(places, values, strict=True):
-        axes.text(each / widest + 0.01, place, text(each), va="center", fontsize=8, color=_INK)
+    axes.barh(places, [value / widest for value in values], color=colours, height=0.72)
+    for place, value in zip(places, values, strict=True):
+        axes.text(value / widest + 0.01, place, text(value), va="center", fontsize=8, color=_INK)
     for label in axes.set_yticks(places, names):
         label.label1.set_parse_math(False)  # a login is text, whatever it holds
     axes.set_ylim(max(len(names), 2) - 0.4, -0.6)

@@ -135,12 +135,12 @@ def _instant(created: float) -> str:
 
 def _said(record: logging.LogRecord) -> dict[str, str]:
     message = record.getMessage()
-    said = getattr(record, _DAGSTER, {}).get("orig_message")
-    if not said:
+    original_message = getattr(record, _DAGSTER, {}).get("orig_message")
+    if not original_message:
         return {"message": message}
     # Dagster puts job, run and step before what was said, and an event's error behind it.
-    error = message.rpartition(said)[2].strip()
-    return {"message": said, "exception": error} if error else {"message": said}
+    error = message.rpartition(original_message)[2].strip()
+    return {"message": original_message, "exception": error} if error else {"message": original_message}
 
 
 def _left_by_dagster(record: logging.LogRecord) -> dict[str, str]:

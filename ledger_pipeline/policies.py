@@ -50,10 +50,10 @@ def installed_policy(name: str) -> InstalledPolicy:
         return InstalledPolicy(OWN_POLICIES[name], _OWN_DISTRIBUTION, version(_OWN_DISTRIBUTION))
     offered = {_distribution(entry): entry for entry in entry_points(group=GROUP, name=name)}
     if not offered:
-        known = sorted({*OWN_POLICIES, *entry_points(group=GROUP).names})
+        policy_names = sorted({*OWN_POLICIES, *entry_points(group=GROUP).names})
         raise SelectionError(
-            f"selection policy {quoted(name)} is not installed: there is {short_message(', '.join(known))}; one of "
-            f"your own is an entry point of the group {GROUP}"
+            f"selection policy {quoted(name)} is not installed: there is {short_message(', '.join(policy_names))}; "
+            f"one of your own is an entry point of the group {GROUP}"
         )
     if len(offered) > 1:
         several = short_message(", ".join(sorted(of for of, _ in offered)))

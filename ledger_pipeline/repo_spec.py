@@ -108,14 +108,14 @@ def _shaped(path: Path, shape: type[_FileT]) -> _FileT:
 
 
 def _spec_error(path: Path, shape: type[BaseModel], error: ValidationError) -> SpecError:
-    found = error.errors()
-    unknown = [details for details in found if details["type"] == "extra_forbidden"]
+    all_errors = error.errors()
+    unknown = [details for details in all_errors if details["type"] == "extra_forbidden"]
     # A misspelt key shows up twice, as unknown and as missing: the unknown one carries the suggestion.
     meant = {(*details["loc"][:-1], key) for details in unknown for key in _close_keys(shape, details)}
-    others = [details for details in found if details["type"] != "extra_forbidden"]
-    told = [details for details in others if details["type"] != "missing" or details["loc"] not in meant]
+    others = [details for details in all_errors if details["type"] != "extra_forbidden"]
+    reported = [details for details in others if details["type"] != "missing" or details["loc"] not in meant]
     first, *more = (
-        SpecError(str(path), _dotted(details["loc"]), _problem(shape, details)) for details in (*unknown, *told)
+        SpecError(str(path), _dotted(details["loc"]), _problem(shape, details)) for details in (*unknown, *reported)
     )
     also = (f"{problem.key}: {problem.problem}" if problem.key else problem.problem for problem in more)
     return SpecError(first.file, first.key, _ALSO.join((first.problem, *also)))
@@ -135,7 +135,7 @@ _WANTED = {"tuple_type": "a list", "model_type": "a section with keys of its own
 
 
 def _dotted(location: Iterable[int | str]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).lstrip(".")
 
 
 def _problem(shape: type[BaseModel], details: ErrorDetails) -> str:
@@ -143,8 +143,8 @@ def _problem(shape: type[BaseModel], details: ErrorDetails) -> str:
         return "is missing"
     if details["type"] == "extra_forbidden":
         close = _close_keys(shape, details)
-        known = _known_keys(shape, details["loc"][:-1])
-        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        known_keys = _known_keys(shape, details["loc"][:-1])
+        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known_keys)}"
         return f"is not a key of this section; {hint}"
     wanted = _WANTED.get(details["type"], details["msg"].removeprefix("Value error, "))
     return f"{details['input']!r} is not valid: {wanted}"
@@ -157,9 +157,9 @@ def _close_keys(shape: type[BaseModel], unknown: ErrorDetails) -> list[str]:
 
 
 def _known_keys(shape: type[BaseModel], parents: Iterable[int | str]) -> list[str]:
-    for part in parents:
-        if isinstance(part, str):
-            annotation = shape.model_fields[part].annotation
+    for step in parents:
+        if isinstance(step, str):
+            annotation = shape.model_fields[step].annotation
             shape = next(kind for kind in _models(annotation))
     return list(shape.model_fields)
 
@@ -220,14 +220,14 @@ def _schedules(path: Path, governance: GovernanceSection | None) -> tuple[Schedu
 
 
 def _refuse_clash(scope: Scope, others: Iterable[Scope]) -> None:
-    for other in others:
+    for sibling in others:
         for key in ("scope_id", "scope_key"):
-            if getattr(scope, key) == getattr(other, key):
-                raise SpecError(scope.file, key, f"{getattr(scope, key)} is taken by {other.file}")
-        if scope.epoch_length_days != other.epoch_length_days:
+            if getattr(scope, key) == getattr(sibling, key):
+                raise SpecError(scope.file, key, f"{getattr(scope, key)} is taken by {sibling.file}")
+        if scope.epoch_length_days != sibling.epoch_length_days:
             raise SpecError(
                 scope.file,
                 "activity_ledger.epoch_length_days",
-                f"{scope.epoch_length_days} differs from the {other.epoch_length_days} of {other.file}: "
+                f"{scope.epoch_length_days} differs from the {sibling.epoch_length_days} of {sibling.file}: "
                 "the scopes of a node share their epoch windows",
             )

@@ -129,10 +129,10 @@ class PoolConfigSection(OwnedSection):
 
 
 def _check_weights(weights: dict[str, int]) -> dict[str, int]:
-    known = default_weights_milli(source.name for source in source_kinds())
+    event_kinds = default_weights_milli(source.name for source in source_kinds())
     for kind in weights:
-        if kind not in known:
-            raise ValueError(f"kinds of events are {', '.join(known)}, not {kind!r}")
+        if kind not in event_kinds:
+            raise ValueError(f"kinds of events are {', '.join(event_kinds)}, not {kind!r}")
     try:
         check_weights(weights)
     except AllocationError as error:

@@ -79,7 +79,7 @@ def dagster_headers(variables: Variables) -> dict[str, SecretStr]:
     for line in [] if variables.dagster_headers is None else _lines(variables.dagster_headers):
         if not line.strip():
             continue
-        name, colon, value = (part.strip() for part in line.partition(":"))
+        name, colon, value = (text.strip() for text in line.partition(":"))
         if not colon or not re.fullmatch(HEADER_NAME, name) or not re.fullmatch(_HEADER_VALUE, value):
             raise SettingsError("DAGSTER_HEADERS holds a line that is no header: write each as `Name: value`")
         if name.lower() == "authorization":

@@ -46,4 +46,4 @@ def recover_signer(message: str, signature: str) -> str:
 
 def is_among(address: str, addresses: tuple[str, ...]) -> bool:
     """Whether `addresses` hold `address`, whatever their case: the checksum is in the case."""
-    return address.lower() in {each.lower() for each in addresses}
+    return address.lower() in {listed.lower() for listed in addresses}

@@ -33,7 +33,7 @@ def command(
 
 
 def _show(parts: Sequence[Part]) -> None:
-    rows = [[part.name, part.where, part.state] for part in parts]
+    rows = [[service.name, service.where, service.state] for service in parts]
     print_table("Running; Ctrl-C stops everything", ["part", "where", "state"], rows)
 
 

@@ -173,9 +173,9 @@ def _other_spec(facts: EpochFacts, file: Path | None) -> Iterator[Difference]:
     # As the ledger's libraries: an archive is verified without.
     from ledger_pipeline.repo_spec import load_repo_spec
 
-    known = load_repo_spec(file)
-    scope = next((scope for scope in known.scopes if scope.scope_id == facts.epoch.scope_id), None)
-    if scope is None or known.node_id != facts.epoch.node_id:
+    spec = load_repo_spec(file)
+    scope = next((scope for scope in spec.scopes if scope.scope_id == facts.epoch.scope_id), None)
+    if scope is None or spec.node_id != facts.epoch.node_id:
         yield Difference("epoch", f"it is of no scope of {file}")
         return
     for difference in _pinned_otherwise(facts, scope)[:PINS_SHOWN]:
@@ -222,10 +222,10 @@ def _other_approvers(facts: EpochFacts, given: str | None) -> Iterator[Differenc
     """Whether the epoch was closed with the approvers that whoever verifies knows, as addresses or as their hash."""
     if given is None:
         return
-    known = given.lower() if _HASH.fullmatch(given.lower()) else approver_set_hash(_addresses(given))
+    approver_hash = given.lower() if _HASH.fullmatch(given.lower()) else approver_set_hash(_addresses(given))
     pinned = facts.epoch.approver_set_hash
-    if known != pinned:
-        yield Difference("epoch approver_set_hash", f"stored {pinned}, but {known} follows from --approvers")
+    if approver_hash != pinned:
+        yield Difference("epoch approver_set_hash", f"stored {pinned}, but {approver_hash} follows from --approvers")
 
 
 def _addresses(given: str) -> list[str]:

@@ -52,8 +52,8 @@ def compute_proposed_allocations(
     try:
         compute = _ALGORITHMS[algo_ref]
     except KeyError:
-        known = ", ".join(_ALGORITHMS)
-        raise AllocationError(f"allocation algorithm {quoted(algo_ref)} is not known: {known}") from None
+        algorithm_names = ", ".join(_ALGORITHMS)
+        raise AllocationError(f"allocation algorithm {quoted(algo_ref)} is not known: {algorithm_names}") from None
     check_weights(weights_milli)
     return compute(events, weights_milli)
 

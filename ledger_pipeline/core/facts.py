@@ -237,8 +237,8 @@ def facts_from_json(event_type: str, stored: object) -> Facts:
         raise FactsError(_EVENT_TYPE, f"there are no facts of event type {quoted(event_type)}")
     members = read_object(stored, "facts", (_EVENT_TYPE, *_names(class_).values()))
     if members.get(_EVENT_TYPE) != event_type:
-        told = quoted(str(members.get(_EVENT_TYPE)))
-        raise FactsError(_EVENT_TYPE, f"is {told} for an event of type {event_type}")
+        stated_type = quoted(str(members.get(_EVENT_TYPE)))
+        raise FactsError(_EVENT_TYPE, f"is {stated_type} for an event of type {event_type}")
     facts = class_(
         **{name: _READERS[class_][name](members[key], key) for name, key in _names(class_).items() if key in members}
     )
@@ -250,8 +250,8 @@ def facts_from_json(event_type: str, stored: object) -> Facts:
 
 
 def _members(value: Any) -> dict[str, Json]:
-    known = ((key, getattr(value, name)) for name, key in _names(type(value)).items())
-    return {key: _json(member) for key, member in known if member is not None}
+    keys_and_values = ((key, getattr(value, name)) for name, key in _names(type(value)).items())
+    return {key: _json(member) for key, member in keys_and_values if member is not None}
 
 
 def _json(value: Any) -> Json:
@@ -273,7 +273,7 @@ _NAMES: dict[type, dict[str, str]] = {}
 
 def _camel_case(name: str) -> str:
     first, *others = name.split("_")
-    return first + "".join(other.capitalize() for other in others)
+    return first + "".join(word.capitalize() for word in others)
 
 
 def _order(value: Any) -> tuple[str, ...]:

@@ -82,7 +82,9 @@ def keep_secret(*values: str) -> None:
 
     A value of several lines, as a key is, is withheld line by line as well.
     """
-    _KNOWN.add(part for value in values for part in (value, *value.splitlines()) if len(part) >= SHORTEST_CHARACTERS)
+    _KNOWN.add(
+        secret for value in values for secret in (value, *value.splitlines()) if len(secret) >= SHORTEST_CHARACTERS
+    )
 
 
 def without_secrets(text: str, first_characters: int | None = None) -> str:

@@ -38,8 +38,8 @@ class NewPoolComponent:
 
     def __post_init__(self) -> None:
         if self.component_id not in ALGORITHM_VERSIONS:
-            known = ", ".join(ALGORITHM_VERSIONS)
-            raise AllocationError(f"pool component {quoted(self.component_id)} is not known: {known}")
+            component_ids = ", ".join(ALGORITHM_VERSIONS)
+            raise AllocationError(f"pool component {quoted(self.component_id)} is not known: {component_ids}")
         if not 0 <= self.amount_credits <= MAX_CREDITS:
             raise AllocationError(f"{self.component_id}: {self.amount_credits} credits are not 0 to {MAX_CREDITS}")
         problem = why_unfounded(self.component_id, self.inputs, self.evidence_ref)

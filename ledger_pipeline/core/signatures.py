@@ -15,7 +15,7 @@ def canonical_signature(signature: str) -> str:
     parts = _SHAPE.fullmatch(signature)
     if parts is None:
         return signature
-    r, s, v = (int(part, 16) for part in parts.groups())
+    r, s, v = (int(digits, 16) for digits in parts.groups())
     if not 0 < s < ORDER:
         return signature
     odd = (v - 27 if v >= 27 else v) == 1

@@ -165,7 +165,9 @@ def registered(kind: SourceKind) -> Iterator[None]:
     try:
         yield
     finally:
-        _registry = _Registry(tuple(other for other in _registry.kinds.values() if other.name != kind.name))
+        _registry = _Registry(
+            tuple(registered for registered in _registry.kinds.values() if registered.name != kind.name)
+        )
 
 
 def source_kinds() -> tuple[SourceKind, ...]:

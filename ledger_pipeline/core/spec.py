@@ -109,5 +109,5 @@ class RepoSpec:
         for scope in self.scopes:
             if scope.scope_key == scope_key:
                 return scope
-        known = ", ".join(scope.scope_key for scope in self.scopes)
-        raise UnknownScope(f"no scope {scope_key!r} in {self.file} or its projects: there is {known}")
+        scope_keys = ", ".join(scope.scope_key for scope in self.scopes)
+        raise UnknownScope(f"no scope {scope_key!r} in {self.file} or its projects: there is {scope_keys}")

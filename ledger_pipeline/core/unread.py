@@ -46,9 +46,9 @@ def item_name(source_scope: str, key: ItemKey) -> str:
     return f"{source_scope}#{key.number or key.kind.replace('_', '-')}"
 
 
-def earliest_of(one: UnreadItem, other: UnreadItem) -> datetime | None:
+def earliest_of(first: UnreadItem, second: UnreadItem) -> datetime | None:
     """From when on events of either may be; None: at any time."""
-    return None if one.earliest is None or other.earliest is None else min(one.earliest, other.earliest)
+    return None if first.earliest is None or second.earliest is None else min(first.earliest, second.earliest)
 
 
 def one_by_key(items: Iterable[UnreadItem]) -> list[UnreadItem]:

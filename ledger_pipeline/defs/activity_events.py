@@ -84,8 +84,10 @@ def activity_events(partitions: dg.PartitionsDefinition, spec: RepoSpec) -> dg.A
         if ACTIVITY_EVENTS in context.selected_asset_keys:
             yield dg.MaterializeResult(asset_key=ACTIVITY_EVENTS)
         selected = frozenset(key.name for key in context.selected_asset_check_keys)
-        for each in checked:
-            results = partition_results(context.instance, each.scope, each.read, each.rejections, selected, now)
+        for checked_scope in checked:
+            results = partition_results(
+                context.instance, checked_scope.scope, checked_scope.read, checked_scope.rejections, selected, now
+            )
             yield from told_together(context, results)
         yield from check_outputs(context)
 

@@ -59,11 +59,11 @@ def counts_match(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg.As
             compared, differences = 0, []
             for scope, windows in selected:
                 receipts = store.scans.receipts(scope.scope_id, source.name, windows)
-                seen = {(each.window, each.source_scope, each.stream): each for each in receipts}
-                for found in _compare(source, scope, windows, seen):
+                seen = {(receipt.window, receipt.source_scope, receipt.stream): receipt for receipt in receipts}
+                for comparison in _compare(source, scope, windows, seen):
                     compared += 1
-                    if found.ledger != found.source:
-                        differences.append(found)
+                    if comparison.ledger != comparison.source:
+                        differences.append(comparison)
         yield dg.AssetCheckResult(
             passed=not differences,
             severity=dg.AssetCheckSeverity.WARN,

@@ -38,7 +38,7 @@ class ScopedRunQueue(QueuedRunCoordinator[Any]):
         limited = {limit.name for limit in storage.get_pool_limits()}
         for source in source_kinds():
             if source.name not in limited:
-                # Dagster makes a pool's limit when it first looks for it, and lets everything pass that once.
+                # Dagster makes a concurrency pool's limit when it first looks for it, and lets all pass that once.
                 storage.initialize_concurrency_limit_to_default(source.name)
         scope_key = scope_of_run(run.tags)
         scope = {} if scope_key is None else {SCOPE_TAG: scope_key}

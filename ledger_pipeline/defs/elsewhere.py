@@ -82,13 +82,13 @@ def tell_of_what_was_read(
     `metadata` is what the materializations of each stream say.
     """
     for stream, of_windows in metadata.items():
-        read = ((window, said) for window, said in of_windows.items() if report.has_read(window, [stream]))
+        read = ((window, of_window) for window, of_window in of_windows.items() if report.has_read(window, [stream]))
         yield from materialized_together(context, stream_key(stream), scope, read)
     candidates = [window for window in report.windows if report.has_read(window, report.streams)]
     whole = {
         window: completeness
         for window, completeness in window_completeness(store, scope, candidates).items()
-        if all(part.stream in report.streams or _is_read_to_its_end(window, part) for part in completeness.parts)
+        if all(reach.stream in report.streams or _is_read_to_its_end(window, reach) for reach in completeness.parts)
     }
     yield from tell_state(context, store, scope, whole, now)
 
@@ -111,13 +111,13 @@ class _News:
             if (
                 window in self.changed
                 if partition_key(window, self.scope) in green
-                else all(_is_read_to_its_end(window, part) for part in completeness.parts if part.stream in streams)
+                else all(_is_read_to_its_end(window, reach) for reach in completeness.parts if reach.stream in streams)
             )
         ]
 
 
-def _is_read_to_its_end(window: EpochWindow, part: StreamReach) -> bool:
-    return part.until is not None and part.until >= shown_whole_at(window)
+def _is_read_to_its_end(window: EpochWindow, reach: StreamReach) -> bool:
+    return reach.until is not None and reach.until >= shown_whole_at(window)
 
 
 def tell_state(
@@ -166,7 +166,7 @@ def refuse_never_read(scope: Scope, completeness: Iterable[Completeness]) -> Non
         return
     epochs = ", ".join(window.window.key for window in missing[:EPOCHS_NAMED])
     more = len(missing) - EPOCHS_NAMED
-    parts = [str(part) for part in missing[0].parts if part.until is None]
+    parts = [str(reach) for reach in missing[0].parts if reach.until is None]
     raise EpochNotReady(
         f"never collected: epochs {epochs}{f' and {more} more' if more > 0 else ''} of {scope.scope_key} "
         f"({parts[0]}): collect them with job collect_epoch, or select the github assets too"
@@ -180,11 +180,11 @@ def materialized_together(
     metadata_of_windows: Iterable[tuple[EpochWindow, Metadata]],
 ) -> Iterator[dg.DagsterEvent]:
     """The events of these materializations, stored in batches as those of the run's own partitions are."""
-    step, told = context.get_step_execution_context(), list(metadata_of_windows)
+    step, windows_with_metadata = context.get_step_execution_context(), list(metadata_of_windows)
     batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]  # Dagster's
-    for number, (window, metadata) in enumerate(told, 1):
+    for number, (window, metadata) in enumerate(windows_with_metadata, 1):
         materialization = dg.AssetMaterialization(
             asset_key=asset_key, partition=partition_key(window, scope), metadata=metadata
         )
-        batch = DagsterEventBatchMetadata(batch_id, is_end=number == len(told))
+        batch = DagsterEventBatchMetadata(batch_id, is_end=number == len(windows_with_metadata))
         yield dg.DagsterEvent.asset_materialization(step, materialization, batch)

@@ -117,30 +117,35 @@ def source_activity(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg
                         on_progress=lambda scan: progress.on_page(context.log, scan),
                     )
                     _warn(context.log, report)
-                    said = _stream_metadata(store, source.name, scope, report, context.run.tags)
-                    collected.append(_Collected(scope, report, said))
+                    metadata_by_stream = _stream_metadata(store, source.name, scope, report, context.run.tags)
+                    collected.append(_Collected(scope, report, metadata_by_stream))
                     yield from tell_of_other_epochs(context, store, source.name, scope, report, clock.now())
             except Exception as error:  # noqa: BLE001 (raised below, once what was read is told)
                 failed = error
-            failures = [failure for one in collected for failure in one.report.failures]
+            failures = [failure for collection in collected for failure in collection.report.failures]
             if failures and failed is None:
                 failed = CollectionFailed(failures)
                 remember_retry(context.instance, context.run.run_id, failed, clock.now())
             if failed is not None:
                 yield from _told_of_what_was_read(context, store, collected, clock.now())
                 raise failed
-        for one in collected:
-            for stream, of_windows in one.said.items():
+        for collection in collected:
+            for stream, of_windows in collection.metadata_by_stream.items():
                 add_partition_metadata(
                     context,
                     stream_key(stream),
-                    {partition_key(window, one.scope): metadata for window, metadata in of_windows.items()},
+                    {partition_key(window, collection.scope): metadata for window, metadata in of_windows.items()},
                 )
-            _add_not_collected(context, one.scope, one.report.windows, set(streams).difference(one.said))
+            _add_not_collected(
+                context,
+                collection.scope,
+                collection.report.windows,
+                set(streams).difference(collection.metadata_by_stream),
+            )
         for scope, windows in uncollected:
             _add_not_collected(context, scope, windows, streams)
         for stream in streams:
-            if any(stream in one.said for one in collected):
+            if any(stream in collection.metadata_by_stream for collection in collected):
                 yield dg.MaterializeResult(asset_key=stream_key(stream))
 
     return source_activity
@@ -163,7 +168,7 @@ class _Collected:
 
     scope: Scope
     report: CollectReport
-    said: Mapping[str, Mapping[EpochWindow, Metadata]]
+    metadata_by_stream: Mapping[str, Mapping[EpochWindow, Metadata]]
 
 
 def _stream_metadata(
@@ -202,15 +207,21 @@ def _told_of_what_was_read(
     context: dg.AssetExecutionContext, store: PostgresLedger, collected: Sequence[_Collected], now: datetime
 ) -> Iterator[dg.DagsterEvent]:
     """What a run that fails has read all the same, and the checks of what it has not: nobody else of it tells them."""
-    for one in collected:
+    for collection in collected:
         try:
-            yield from tell_of_what_was_read(context, store, one.scope, one.report, one.said, now)
+            yield from tell_of_what_was_read(
+                context, store, collection.scope, collection.report, collection.metadata_by_stream, now
+            )
         except StoreError as error:  # what the run fails with is said all the same
-            context.log.warning(plain_message(f"not said of scope {one.scope.scope_key}, what was read: {error}"))
+            context.log.warning(
+                plain_message(f"not said of scope {collection.scope.scope_key}, what was read: {error}")
+            )
     # People are to see last what failed.
-    for one in collected:
-        if one.report.failures:
-            failed = source_scopes_failed(context.instance, one.scope, one.report.windows, one.report.failures)
+    for collection in collected:
+        if collection.report.failures:
+            failed = source_scopes_failed(
+                context.instance, collection.scope, collection.report.windows, collection.report.failures
+            )
             yield from told_together(context, failed)
 
 

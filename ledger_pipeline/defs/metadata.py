@@ -190,15 +190,15 @@ def _cursors(report: CollectReport, stream: str) -> dg.MetadataValue:
     """A table: for each source_scope, from where to where its cursor moved, and what reading it cost."""
     rows = [
         {
-            "source_scope": part.source_scope,
-            "cursor_from": _watermark(part.before.get(stream)),
-            "cursor_to": _watermark(part.after.get(stream)),
-            "covered_from": _covered_from(part.after.get(stream)),
-            "outcome": f"{part.outcome}, resumed" if part.resumed else part.outcome.value,
-            "pages": part.pages,
-            "api_requests": part.requests,
+            "source_scope": scope_report.source_scope,
+            "cursor_from": _watermark(scope_report.before.get(stream)),
+            "cursor_to": _watermark(scope_report.after.get(stream)),
+            "covered_from": _covered_from(scope_report.after.get(stream)),
+            "outcome": f"{scope_report.outcome}, resumed" if scope_report.resumed else scope_report.outcome.value,
+            "pages": scope_report.pages,
+            "api_requests": scope_report.requests,
         }
-        for part in report.source_scopes
+        for scope_report in report.source_scopes
     ]
     return plain.table(rows, _CURSOR_COLUMNS)
 

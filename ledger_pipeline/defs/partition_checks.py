@@ -90,7 +90,7 @@ def partition_results(
     if EVERY_SOURCE_SCOPE_READ in selected:
         for window, completeness in read.items():
             key = partition_key(window, scope)
-            problems = [str(part) for part in completeness.missing(now)]
+            problems = [str(reach) for reach in completeness.missing(now)]
             metadata: Metadata = {}
             if problems:
                 metadata["missing"] = plain.json(problems)
@@ -111,20 +111,20 @@ def partition_results(
                 metadata=metadata,
             )
     if NOTHING_REJECTED in selected:
-        for found in rejections:
-            key = partition_key(found.window, scope)
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(found.by_reason.items()))
+        for unsettled in rejections:
+            key = partition_key(unsettled.window, scope)
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(unsettled.by_reason.items()))
             yield evaluation(
                 ACTIVITY_EVENTS,
                 NOTHING_REJECTED,
                 key,
                 targets,
-                passed=not found.events,
+                passed=not unsettled.events,
                 severity=dg.AssetCheckSeverity.WARN,
-                description=f"{key}: {reasons or 'nothing rejected'}{_advice(found)}",
+                description=f"{key}: {reasons or 'nothing rejected'}{_advice(unsettled)}",
                 metadata={
-                    "rejected": found.events,
-                    **({"first_rejected": tables.rejected(found)} if found.first else {}),
+                    "rejected": unsettled.events,
+                    **({"first_rejected": tables.rejected(unsettled)} if unsettled.first else {}),
                 },
             )
 
@@ -207,9 +207,9 @@ def latest_materializations(
     }
 
 
-def _advice(found: UnsettledRejections) -> str:
+def _advice(unsettled: UnsettledRejections) -> str:
     """What a person can do about events whose id is another repository's, of which nobody else is told."""
-    if AppendOutcome.REPLACED not in found.by_reason:
+    if AppendOutcome.REPLACED not in unsettled.by_reason:
         return ""
     return (
         ". replaced: a repository has taken over the name of another, and these ids are stored as events of that one. "

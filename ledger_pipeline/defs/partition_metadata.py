@@ -25,8 +25,8 @@ def add_partition_metadata(
     if strangers:
         raise dg.DagsterInvariantViolationError(f"{asset_key.to_user_string()}: not of this run: {strangers[0]}")
     step = context.get_step_execution_context()
-    told = dict(step._metadata_accumulator.per_output_metadata)
+    metadata_by_output = dict(step._metadata_accumulator.per_output_metadata)
     for partition, of_partition in metadata.items():
         handle = AssetMetadataHandle(asset_key=asset_key, partition_key=partition)
-        told[handle] = {**told.get(handle, {}), **of_partition}
-    step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=told)
+        metadata_by_output[handle] = {**metadata_by_output.get(handle, {}), **of_partition}
+    step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=metadata_by_output)

@@ -33,10 +33,10 @@ def receipts_table(receipts: Sequence[WindowReceipt]) -> dg.MetadataValue:
 
 def receipts_by_partition(receipts: Sequence[WindowReceipt]) -> dict[tuple[EpochWindow, str], list[WindowReceipt]]:
     """Receipts by the window and stream they are of, each list in the order given."""
-    found: dict[tuple[EpochWindow, str], list[WindowReceipt]] = {}
+    by_window_and_stream: dict[tuple[EpochWindow, str], list[WindowReceipt]] = {}
     for receipt in receipts:
-        found.setdefault((receipt.window, receipt.stream), []).append(receipt)
-    return found
+        by_window_and_stream.setdefault((receipt.window, receipt.stream), []).append(receipt)
+    return by_window_and_stream
 
 
 def _row(receipt: WindowReceipt) -> dict[str, str | int | None]:

@@ -41,4 +41,7 @@ def collect_running_epochs(spec: RepoSpec) -> dg.ScheduleDefinition:
 
 
 def _ingest_schedule(spec: RepoSpec) -> ScheduleSpec | None:
-    return next((each for each in spec.default_scope.schedules if each.charter.casefold() == CHARTER.casefold()), None)
+    return next(
+        (schedule for schedule in spec.default_scope.schedules if schedule.charter.casefold() == CHARTER.casefold()),
+        None,
+    )

@@ -47,10 +47,12 @@ def closed_epochs(
     try:
         spec = settings.repo_spec()
         with ledger.open() as store:
-            known = {scope.scope_key: _statuses(store, scope, now) for scope in spec.scopes}
+            statuses_by_scope = {scope.scope_key: _statuses(store, scope, now) for scope in spec.scopes}
     except LedgerError as error:
         return dg.SkipReason(plain_message(str(error)))
-    cursor = json.dumps({"at": now.isoformat(), "statuses": {key: _unfinished(each) for key, each in known.items()}})
+    cursor = json.dumps(
+        {"at": now.isoformat(), "statuses": {key: _unfinished(statuses) for key, statuses in statuses_by_scope.items()}}
+    )
     if context.cursor is None:
         return dg.SensorResult(skip_reason="the first look: epochs that close from now on are asked for", cursor=cursor)
     before = json.loads(context.cursor)
@@ -58,7 +60,7 @@ def closed_epochs(
         partition_run(window, scope, run_key_suffix=event)
         for scope in spec.scopes
         for window, event in _changes(
-            known[scope.scope_key],
+            statuses_by_scope[scope.scope_key],
             before["statuses"].get(scope.scope_key, {}),
             datetime.fromisoformat(before["at"]),
             now,

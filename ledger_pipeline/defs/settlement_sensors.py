@@ -48,19 +48,19 @@ def proposals(
     latest = dict(
         context.instance.get_latest_storage_id_by_partition(ACTIVITY_EVENTS, dg.DagsterEventType.ASSET_MATERIALIZATION)
     )
-    known = _known(context.cursor, latest)
-    found = {key: number for key, number in latest.items() if known.get(key) != number}
-    if not found:
+    numbers_before = _known(context.cursor, latest)
+    changed = {key: number for key, number in latest.items() if numbers_before.get(key) != number}
+    if not changed:
         return dg.SkipReason("no activity was materialized since")
     try:
         spec = settings.repo_spec()
         with ledger.open() as store:
-            rows = list(_rows(spec, store, found))
+            rows = list(_rows(spec, store, changed))
     except LedgerError as error:
         return dg.SkipReason(plain_message(str(error)))
     requests = [
         dg.RunRequest(
-            run_key=f"{partition_key(first, scope)}...{partition_key(final, scope)} {max(found.values())}",
+            run_key=f"{partition_key(first, scope)}...{partition_key(final, scope)} {max(changed.values())}",
             tags=partition_range_tags(first, final, scope),
         )
         for scope, first, final in rows
@@ -85,20 +85,24 @@ def signed_statements(
     try:
         spec = settings.repo_spec()
         with ledger.open() as store:
-            found = store.statements.stated_since(datetime.fromisoformat(created_at), UUID(statement_id))
+            statements = store.statements.stated_since(datetime.fromisoformat(created_at), UUID(statement_id))
     except LedgerError as error:
         return dg.SkipReason(plain_message(str(error)))
-    if not found:
+    if not statements:
         return dg.SkipReason("no statement was signed since")
     scopes = {scope.scope_id: scope for scope in spec.scopes}
     requests = [
         partition_run(
-            spec.calendar.window_at(each.period_start), scopes[each.scope_id], run_key_suffix=str(each.statement_id)
+            spec.calendar.window_at(statement.period_start),
+            scopes[statement.scope_id],
+            run_key_suffix=str(statement.statement_id),
         )
-        for each in found
-        if each.scope_id in scopes
+        for statement in statements
+        if statement.scope_id in scopes
     ]
-    return dg.SensorResult(run_requests=requests, cursor=f"{found[-1].created_at.isoformat()} {found[-1].statement_id}")
+    return dg.SensorResult(
+        run_requests=requests, cursor=f"{statements[-1].created_at.isoformat()} {statements[-1].statement_id}"
+    )
 
 
 def _known(cursor: str | None, latest: Mapping[str, int]) -> dict[str, int]:

@@ -17,13 +17,14 @@ _EFFECT = (
 
 def check_clock(skews: Mapping[str, float | None]) -> Finding:
     """Our clock agrees with others'; `skews` says by how many seconds each is ahead of ours, None where not known."""
-    known = {name: seconds for name, seconds in skews.items() if seconds is not None}
-    if not known:
+    known_skews = {name: seconds for name, seconds in skews.items() if seconds is not None}
+    if not known_skews:
         return skipped(CLOCK, "nobody to compare it with answers")
     seen = ", ".join(
-        f"{name}'s is {abs(skew_seconds):.1f} s {_side(skew_seconds)} ours" for name, skew_seconds in known.items()
+        f"{name}'s is {abs(skew_seconds):.1f} s {_side(skew_seconds)} ours"
+        for name, skew_seconds in known_skews.items()
     )
-    worst = max(map(abs, known.values()))
+    worst = max(map(abs, known_skews.values()))
     if worst <= WARNING_SECONDS:
         return fine(CLOCK, seen)
     remedy = "synchronize this machine's clock by NTP (or the database's, where that one differs)"

@@ -70,5 +70,5 @@ def source_scopes_of(spec: RepoSpec, source: str) -> list[str]:
     """Every source_scope that any scope collects from `source`, once."""
     collected = (scope.source_spec(source) for scope in spec.scopes)
     return list(
-        dict.fromkeys(source_scope for part in collected if part is not None for source_scope in part.source_scopes)
+        dict.fromkeys(source_scope for spec in collected if spec is not None for source_scope in spec.source_scopes)
     )

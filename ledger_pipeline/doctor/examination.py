@@ -44,10 +44,10 @@ async def examine(settings: Settings, database_problem: LedgerError | None = Non
         *(_part(kind.name, _other_source(settings, spec, kind)) for kind in others),
     )
     clock = check_clock({"GitHub": github_skew, "the database": database_skew})
-    found = [repo_spec, check_identity(settings, spec), *database, *temporal, *dagster, *github]
-    found += [finding for findings, _ in of_others for finding in findings]
-    found.append(clock)
-    return [_without_secrets(result, _secrets(settings)) for result in found]
+    results = [repo_spec, check_identity(settings, spec), *database, *temporal, *dagster, *github]
+    results += [finding for findings, _ in of_others for finding in findings]
+    results.append(clock)
+    return [_without_secrets(result, _secrets(settings)) for result in results]
 
 
 async def _database(settings: Settings, spec: RepoSpec | None, problem: LedgerError | None) -> _Part:
@@ -86,10 +86,10 @@ async def _other_source(settings: Settings, spec: RepoSpec | None, kind: SourceK
     return [] if spec is None else [await check_source(settings, spec, kind)], None
 
 
-async def _part(check: str, part: Awaitable[_Part]) -> _Part:
+async def _part(check: str, pending: Awaitable[_Part]) -> _Part:
     """The part; a bug in it is a finding too, and hides no other part's."""
     try:
-        return await part
+        return await pending
     except Exception as error:
         _logger.exception("the check of %s is broken", check)
         return [failed(check, f"the check itself failed: {type(error).__name__}", "report it, with this log")], None

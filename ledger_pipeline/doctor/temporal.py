@@ -72,15 +72,15 @@ async def check_worker(settings: Settings, spec: RepoSpec | None, temporal: Find
         seen = await within_limit(pollers(settings))
     except LedgerError as error:
         return failed(WORKER, error, remedy)
-    missing = [kind for kind, found in seen.items() if not found]
+    missing = [kind for kind, pollers in seen.items() if not pollers]
     if missing:
         return failed(WORKER, f"nobody polls {TASK_QUEUE} for {' and '.join(missing)} tasks", remedy)
-    pollers_seen = {poller.identity for found in seen.values() for poller in found}
+    pollers_seen = {poller.identity for pollers in seen.values() for poller in pollers}
     strangers = [stranger(identity, spec, spec.scopes) for identity in sorted(pollers_seen)] if spec else []
     foreign = [problem for problem in strangers if problem is not None]
     if foreign:
         return failed(WORKER, f"not ours polls {TASK_QUEUE}: {'; '.join(foreign)}", REMEDY)
-    latest = min((found[0] for found in seen.values()), key=lambda poller: poller.seconds_ago)
+    latest = min((pollers[0] for pollers in seen.values()), key=lambda poller: poller.seconds_ago)
     return fine(WORKER, f"{latest.identity} polled {TASK_QUEUE} {max(0.0, latest.seconds_ago):.0f} s ago")
 
 

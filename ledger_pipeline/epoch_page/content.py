@@ -57,15 +57,15 @@ class EpochContent:
 
 def epoch_content(store: PostgresLedger, scope: Scope, window: EpochWindow, now: datetime) -> EpochContent:
     """The epoch of `window` as the ledger has it. Raises StoreUnavailable."""
-    epoch = next((each for each in store.epochs.within(scope.scope_id, window) if each.window == window), None)
+    epoch = next((epoch for epoch in store.epochs.within(scope.scope_id, window) if epoch.window == window), None)
     weights = scope.weights_milli if epoch is None else epoch.weights_milli
     [digest] = store.events.digests(scope.scope_id, [window])
     cursors: list[Cursor] = []
     receipts: list[WindowReceipt] = []
     for spec in scope.sources:
-        known = store.scans.cursors(scope.scope_id, spec.source)
+        stored_cursors = store.scans.cursors(scope.scope_id, spec.source)
         wanted = [(stream, source_scope) for source_scope in spec.source_scopes for stream in spec.streams]
-        cursors += [known[key] for key in wanted if key in known]
+        cursors += [stored_cursors[key] for key in wanted if key in stored_cursors]
         receipts += store.scans.receipts(scope.scope_id, spec.source, [window])
     completeness = window_completeness(store, scope, [window])[window]
     return EpochContent(

@@ -47,7 +47,7 @@ class IndexContent:
     def contributors(self) -> list[Contributor]:
         """Everybody with credits or units in any epoch, most signed credits first."""
         users = {user for row in self.epochs for user in (*row.units_milli, *row.credits)}
-        found = [
+        people = [
             Contributor(
                 user_id=user,
                 signed_credits=sum(row.credits.get(user, 0) for row in self.epochs if row.is_signed),
@@ -56,7 +56,7 @@ class IndexContent:
             )
             for user in users
         ]
-        return sorted(found, key=lambda person: (-person.signed_credits, -person.proposed_credits, person.user_id))
+        return sorted(people, key=lambda person: (-person.signed_credits, -person.proposed_credits, person.user_id))
 
 
 def index_content(ledger: PostgresLedger, scope: Scope, epochs: Sequence[Epoch], now: datetime) -> IndexContent:

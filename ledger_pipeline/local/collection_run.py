@@ -185,71 +185,83 @@ def _recorded(
     materializations = [materialization for materialization in recorded if _epoch(materialization) in asked_for]
     by_stream = {stream_key(stream.name): stream.name for stream in scope.stream_kinds}
     streams = [
-        _stream_row(found, by_stream[found.asset_key], scope)
-        for found in materializations
-        if found.asset_key in by_stream
+        _stream_row(materialization, by_stream[materialization.asset_key], scope)
+        for materialization in materializations
+        if materialization.asset_key in by_stream
     ]
     # What a run cost is the same of all streams of a source.
-    by_source = {found.asset_key.path[0]: found for found in materializations if found.asset_key in by_stream}
+    by_source = {
+        materialization.asset_key.path[0]: materialization
+        for materialization in materializations
+        if materialization.asset_key in by_stream
+    }
     unread = dict.fromkeys(
-        str(found.metadata[RUN_UNREAD].value) for found in by_source.values() if RUN_UNREAD in found.metadata
+        str(materialization.metadata[RUN_UNREAD].value)
+        for materialization in by_source.values()
+        if RUN_UNREAD in materialization.metadata
     )
     return CollectionRun(
         run_id=result.run_id,
         canceled=canceled,
         problem=CANCELED if canceled else None if result.success else _problem(result),
-        api_requests=sum(_number(found, "run_api_requests") for found in by_source.values()),
-        api_points=sum(_number(found, "run_api_points") for found in by_source.values()),
+        api_requests=sum(_number(materialization, "run_api_requests") for materialization in by_source.values()),
+        api_points=sum(_number(materialization, "run_api_points") for materialization in by_source.values()),
         unread="; ".join(unread) or None,
         streams=sorted(streams, key=lambda row: row.epoch),
         digests=sorted(
-            (_digest_row(found, scope) for found in materializations if found.asset_key == ACTIVITY_EVENTS),
+            (
+                _digest_row(materialization, scope)
+                for materialization in materializations
+                if materialization.asset_key == ACTIVITY_EVENTS
+            ),
             key=lambda row: row.epoch,
         ),
         other_epochs=sorted({_epoch(materialization) for materialization in recorded} - asked_for),
     )
 
 
-def _stream_row(found: dg.AssetMaterialization, stream: str, scope: Scope) -> StreamRow:
-    counts = StreamCounts.of_metadata({label: value.value for label, value in found.metadata.items()})
-    cursors = found.metadata["cursors"]
+def _stream_row(materialization: dg.AssetMaterialization, stream: str, scope: Scope) -> StreamRow:
+    counts = StreamCounts.of_metadata({label: value.value for label, value in materialization.metadata.items()})
+    cursors = materialization.metadata["cursors"]
     assert isinstance(cursors, dg.TableMetadataValue)  # noqa: S101 (as `stream_metadata` writes it)
     return StreamRow(
-        epoch=_epoch(found),
+        epoch=_epoch(materialization),
         scope=scope.scope_key,
         stream=stream,
-        in_ledger_before=_number(found, "in_ledger_before_this_run"),
-        in_ledger=_number(found, "in_ledger"),
-        asked=bool(found.metadata["asked"].value),
+        in_ledger_before=_number(materialization, "in_ledger_before_this_run"),
+        in_ledger=_number(materialization, "in_ledger"),
+        asked=bool(materialization.metadata["asked"].value),
         seen=counts.seen,
         new=counts.new,
         duplicate=counts.duplicate,
         skipped=counts.skipped,
         rejected=counts.rejected,
         cursor=min(str(record.data["cursor_to"]) for record in cursors.records),
-        window_complete=bool(found.metadata["window_complete"].value),
-        run_api_requests=_number(found, "run_api_requests"),
+        window_complete=bool(materialization.metadata["window_complete"].value),
+        run_api_requests=_number(materialization, "run_api_requests"),
     )
 
 
-def _digest_row(found: dg.AssetMaterialization, scope: Scope) -> DigestRow:
+def _digest_row(materialization: dg.AssetMaterialization, scope: Scope) -> DigestRow:
     return DigestRow(
-        epoch=_epoch(found),
+        epoch=_epoch(materialization),
         scope=scope.scope_key,
-        events=_number(found, "events"),
-        events_by_type={stream.event_type: _number(found, stream.event_type) for stream in scope.stream_kinds},
-        rejected=_number(found, "rejected"),
-        set_hash=str(found.metadata["set_hash"].value),
+        events=_number(materialization, "events"),
+        events_by_type={
+            stream.event_type: _number(materialization, stream.event_type) for stream in scope.stream_kinds
+        },
+        rejected=_number(materialization, "rejected"),
+        set_hash=str(materialization.metadata["set_hash"].value),
     )
 
 
-def _epoch(found: dg.AssetMaterialization) -> str:
-    assert isinstance(found.partition, dg.MultiPartitionKey)  # noqa: S101 (every asset of the job has the grid)
-    return found.partition.keys_by_dimension[EPOCH_DIMENSION]
+def _epoch(materialization: dg.AssetMaterialization) -> str:
+    assert isinstance(materialization.partition, dg.MultiPartitionKey)  # noqa: S101 (every asset of the job has the grid)
+    return materialization.partition.keys_by_dimension[EPOCH_DIMENSION]
 
 
-def _number(found: dg.AssetMaterialization, key: str) -> int:
-    value = found.metadata[key].value if key in found.metadata else 0
+def _number(materialization: dg.AssetMaterialization, key: str) -> int:
+    value = materialization.metadata[key].value if key in materialization.metadata else 0
     assert isinstance(value, int)  # noqa: S101
     return value
 

@@ -170,6 +170,6 @@ def _ensure_database(server: URL, name: str) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         # Two processes that find it missing at once would both create it: they take turns.
         connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": name})
-        found = connection.execute(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
-        if found.scalar() is None:
+        result = connection.execute(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
+        if result.scalar() is None:
             connection.execute(text(f'CREATE DATABASE "{name}"'))

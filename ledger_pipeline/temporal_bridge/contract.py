@@ -258,7 +258,7 @@ def _problem(kind: str, message: str) -> str:
 
 
 def _dotted(location: Iterable[int | str]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).lstrip(".")
 
 
 class FinalizeEpochInput(Wire):

@@ -63,8 +63,8 @@ async def pollers(settings: Settings) -> Mapping[str, list[Poller]]:
 
 async def queue_pollers(client: Client) -> Mapping[str, list[Poller]]:
     """The same for whoever is connected already. Raises RPCError."""
-    found = await asyncio.gather(*(_pollers(client, kind) for kind in KINDS))
-    return dict(zip(KINDS, found, strict=True))
+    pollers_of_kinds = await asyncio.gather(*(_pollers(client, kind) for kind in KINDS))
+    return dict(zip(KINDS, pollers_of_kinds, strict=True))
 
 
 async def _pollers(client: Client, kind: str) -> list[Poller]:

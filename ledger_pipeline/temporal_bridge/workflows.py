@@ -101,11 +101,11 @@ class CollectEpochWorkflow:
         return self._progress
 
     @workflow.signal(name=RUN_FOUND_SIGNAL)
-    def dagster_run_found(self, found: DagsterRunFound) -> None:
+    def dagster_run_found(self, run: DagsterRunFound) -> None:
         """The Dagster run is known: the memo links to it from now on."""
-        if self._progress.dagster_run_id != found.run_id:
-            workflow.upsert_memo({MEMO_DAGSTER_RUN_ID: found.run_id, MEMO_DAGSTER_RUN_URL: found.url})
-            self._now(dagster_run_id=found.run_id, dagster_run_url=found.url)
+        if self._progress.dagster_run_id != run.run_id:
+            workflow.upsert_memo({MEMO_DAGSTER_RUN_ID: run.run_id, MEMO_DAGSTER_RUN_URL: run.url})
+            self._now(dagster_run_id=run.run_id, dagster_run_url=run.url)
 
     async def _collect(self, request: CollectEpochInput) -> CollectEpochResult:
         window = _window(request)

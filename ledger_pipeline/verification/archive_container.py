@@ -42,7 +42,7 @@ def members_of(file: Path, content: bytes) -> dict[str, Member]:
             f"{file}: no epoch's archive: missing {', '.join(missing) or 'nothing'}, "
             f"strange {', '.join(strange) or 'nothing'}"
         )
-    found, end = {}, 0
+    members, end = {}, 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         start = entry.header_offset + _HEADER_BYTES + len(entry.filename.encode())
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
@@ -50,9 +50,9 @@ def members_of(file: Path, content: bytes) -> dict[str, Member]:
         if entry.header_offset < end or start + entry.file_size > len(content):
             raise ArchiveError(f"{file}: no epoch's archive: {entry.filename} overlaps what stands before or after it")
         end = start + entry.file_size
-        found[entry.filename] = Member(content, start, end)
-    optional = [name for name in OPTIONAL_MEMBERS if name in found]
-    return {name: found[name] for name in (*MEMBERS[:-2], *optional, *MEMBERS[-2:])}
+        members[entry.filename] = Member(content, start, end)
+    optional = [name for name in OPTIONAL_MEMBERS if name in members]
+    return {name: members[name] for name in (*MEMBERS[:-2], *optional, *MEMBERS[-2:])}
 
 
 def _directory_problem(content: bytes) -> str | None:
@@ -73,9 +73,9 @@ def damaged_frame(content: bytes, members: Mapping[str, Member]) -> Iterator[Dif
     again = zipped(members)
     if content == again:
         return
-    for offset, (found, written) in enumerate(zip(content, again, strict=False)):
-        if found != written:
-            yield Difference("archive", f"byte {offset} is {found:#04x}, not {written:#04x} as it is written")
+    for offset, (actual, written) in enumerate(zip(content, again, strict=False)):
+        if actual != written:
+            yield Difference("archive", f"byte {offset} is {actual:#04x}, not {written:#04x} as it is written")
             return
     yield Difference("archive", f"it has {len(content)} bytes, not {len(again)}")
 

@@ -170,21 +170,23 @@ def _users(facts: EpochFacts) -> set[str]:
 
 
 def _event_differences(examined: ExaminedEpoch) -> _EventDifferences:
-    found = _EventDifferences([], [])
+    differences = _EventDifferences([], [])
     try:
         window = examined.facts.epoch.window
     except WindowError as error:
-        found.counted.append(Difference("epoch", str(error)))
-        return found
+        differences.counted.append(Difference("epoch", str(error)))
+        return differences
     for event in examined.facts.events:
         where = f"events {short(event.id)}"
         if event.event_time not in window:
             outside = f"{event.event_time.isoformat()} is outside of the epoch"
-            found.counted.extend([Difference(where, outside)] if len(found.counted) < MAX_DIFFERENCES else [])
-        kept = found.left_out if event.id in examined.curation.left_out else found.counted
+            differences.counted.extend(
+                [Difference(where, outside)] if len(differences.counted) < MAX_DIFFERENCES else []
+            )
+        kept = differences.left_out if event.id in examined.curation.left_out else differences.counted
         if len(kept) < MAX_DIFFERENCES:
             kept.extend(_problems_of(event, where))
-    return found
+    return differences
 
 
 def _problems_of(event: EventRecord, where: str) -> Iterator[Difference]:

@@ -87,8 +87,8 @@ def allocation_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     yield from duplicates("allocations", (row.user_id for row in facts.allocations))
     try:
         follows = {
-            each.user_id: (each.proposed_units, each.activity_count)
-            for each in compute_proposed_allocations(
+            allocation.user_id: (allocation.proposed_units, allocation.activity_count)
+            for allocation in compute_proposed_allocations(
                 facts.epoch.allocation_algo_ref or "", _curated(examined), facts.epoch.weights_milli
             )
         }

@@ -110,11 +110,11 @@ def inputs_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     roots: defaultdict[tuple[UUID, str], set[str]] = defaultdict(set)
     for row in signed:
         roots[row.statement_id, examined.address_of(row)].add(row.inputs_root)
-    for (statement_id, wallet), known in roots.items():
-        if root not in known:
+    for (statement_id, wallet), signed_roots in roots.items():
+        if root not in signed_roots:
             yield Difference(
                 f"inputs_signatures {wallet} of {statement_id}",
-                f"signed were events and decisions of root {', '.join(sorted(known))}, but these are of {root}",
+                f"signed were events and decisions of root {', '.join(sorted(signed_roots))}, but these are of {root}",
             )
 
 

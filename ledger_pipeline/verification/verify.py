@@ -76,10 +76,12 @@ class Examination(ExaminedEpoch):
         unexplained += [f"ids: {problem}" for problem in islice(unknown_ids(self.ids), MAX_DIFFERENCES)]
         if row_laws.RULE_KEY in self.facts.pinned_spec:
             return unexplained
-        found = [str(difference) for difference in bounded(row_laws.against_the_rule(self))]
-        if found:
-            found[0] = f"it closed before there was a rule for ids and for numbers that are stated again: {found[0]}"
-        return [*found, *unexplained]
+        differences = [str(difference) for difference in bounded(row_laws.against_the_rule(self))]
+        if differences:
+            differences[0] = (
+                f"it closed before there was a rule for ids and for numbers that are stated again: {differences[0]}"
+            )
+        return [*differences, *unexplained]
 
     def statement_signatures(self) -> list[SignatureRecord]:
         """The signatures of statements that are what they say, an approver's. Others are nobody's."""
@@ -107,14 +109,14 @@ class Examination(ExaminedEpoch):
             return []
         weighed = _weighed_by_user(self)
         proposed = {row.user_id: row.proposed_units for row in self.facts.allocations}
-        found = []
+        accounts = []
         for line in self.facts.statements[in_force.row].payouts:
             try:
                 user_id, units, share = line["userId"], int(line["totalUnits"]), line["share"]
                 amount_credits = int(line["amountCredits"])
             except (KeyError, ValueError):
                 continue
-            found.append(
+            accounts.append(
                 ContributorAccount(
                     user_id=user_id,
                     events=weighed.get(user_id, ()),
@@ -124,7 +126,7 @@ class Examination(ExaminedEpoch):
                     amount_credits=amount_credits,
                 )
             )
-        return sorted(found, key=lambda account: (-account.amount_credits, account.user_id))
+        return sorted(accounts, key=lambda account: (-account.amount_credits, account.user_id))
 
 
 def verify(facts: EpochFacts) -> list[Difference]:
@@ -134,13 +136,13 @@ def verify(facts: EpochFacts) -> list[Difference]:
 
 def _weighed_by_user(examined: ExaminedEpoch) -> dict[str, tuple[WeighedEvents, ...]]:
     kinds_by_id, weights_milli = examined.events.kinds, examined.facts.epoch.weights_milli
-    found: defaultdict[str, defaultdict[tuple[str, int], list[str]]] = defaultdict(lambda: defaultdict(list))
+    events_by_user: defaultdict[str, defaultdict[tuple[str, int], list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in examined.facts.curation:
         if row.included and row.user_id is not None and row.event_id in kinds_by_id:
             kind, override = kinds_by_id[row.event_id], row.weight_override_milli
             weight = weights_milli.get(kind, 0) if override is None else override
-            found[row.user_id][kind, weight].append(row.event_id)
+            events_by_user[row.user_id][kind, weight].append(row.event_id)
     return {
         user_id: tuple(WeighedEvents(kind, weight, tuple(ids)) for (kind, weight), ids in sorted(kinds.items()))
-        for user_id, kinds in found.items()
+        for user_id, kinds in events_by_user.items()
     }

@@ -128,8 +128,10 @@ def select(policy: SelectionPolicy, candidates: Iterable[Candidate], spec: Selec
         raise SelectionError("an event is given to the selection twice")
     for name in spec.settings:
         if name not in policy.default_settings:
-            known = ", ".join(policy.default_settings) or "none"
-            raise SelectionError(f"selection policy {policy.name} has no setting {quoted(name)}: it has {known}")
+            setting_names = ", ".join(policy.default_settings) or "none"
+            raise SelectionError(
+                f"selection policy {policy.name} has no setting {quoted(name)}: it has {setting_names}"
+            )
     decisions = policy.decide(events, spec)
     if decisions.keys() != set(ids):
         raise SelectionError(f"selection policy {policy.name} does not decide on exactly the events that it was given")

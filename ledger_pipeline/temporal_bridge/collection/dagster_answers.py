@@ -221,12 +221,13 @@ def _step_problem(event: Mapping[str, Any]) -> tuple[str, bool]:
     """A failed step's own words, and whether it says that a retry may help; one that says neither is a bug."""
     if event["errorSource"] == _INTERRUPTED:
         return f"step {event['stepKey']} was interrupted: its process was told to stop", True
-    told = event["failureMetadata"] or {}
+    failure_metadata = event["failureMetadata"] or {}
     retryable = any(
-        entry["label"] == RETRYABLE and entry.get("boolValue") is True for entry in told.get("metadataEntries", ())
+        entry["label"] == RETRYABLE and entry.get("boolValue") is True
+        for entry in failure_metadata.get("metadataEntries", ())
     )
-    if told.get("description"):
-        return str(told["description"]), retryable
+    if failure_metadata.get("description"):
+        return str(failure_metadata["description"]), retryable
     error = event["error"] or {}
     causes = error.get("causes") or [error]
     return f"step {event['stepKey']}: {(causes[-1].get('message') or 'no message').strip()}", retryable

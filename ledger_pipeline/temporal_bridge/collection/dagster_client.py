@@ -96,13 +96,13 @@ class DagsterClient:
         """
         selector = {"repositoryLocationName": self._location, "repositoryName": REPOSITORY}
         answer = self._ask(LOCATION, {"selector": selector})
-        found = answer["repositoryOrError"]
-        if found["__typename"] != "Repository":
-            raise self._not_loaded(str(found["message"]))
-        if COLLECT_EPOCH_JOB not in {job["name"] for job in found["jobs"]}:
+        repository = answer["repositoryOrError"]
+        if repository["__typename"] != "Repository":
+            raise self._not_loaded(str(repository["message"]))
+        if COLLECT_EPOCH_JOB not in {job["name"] for job in repository["jobs"]}:
             raise self._not_loaded(f"it has no job {COLLECT_EPOCH_JOB}")
         if spec is not None:
-            self._refuse_stranger(spec, found["assetNodes"])
+            self._refuse_stranger(spec, repository["assetNodes"])
         return f"Dagster {answer['version']}"
 
     def runs_tagged(self, tags: Mapping[str, str]) -> list[DagsterRun]:
@@ -122,10 +122,10 @@ class DagsterClient:
 
     def find_run(self, run_id: str) -> DagsterRun | None:
         """The run as it is now, None where it was deleted."""
-        found = self._ask(RUN, {"runId": run_id})["runOrError"]
-        if found["__typename"] == _NO_SUCH_RUN:
+        run_or_error = self._ask(RUN, {"runId": run_id})["runOrError"]
+        if run_or_error["__typename"] == _NO_SUCH_RUN:
             return None
-        return run_of(self._answered(found, "Run"))
+        return run_of(self._answered(run_or_error, "Run"))
 
     def launch(self, tags: Mapping[str, str]) -> str:
         """Launch the job `collect_epoch` with these tags: its run id. Not safe to repeat: look for a run first."""
@@ -195,8 +195,8 @@ class DagsterClient:
             raise DagsterError(f"Dagster at {self.url} (DAGSTER_URL) takes no report: HTTP {answer.status_code}")
 
     def _runs(self, wanted: Mapping[str, Any]) -> list[DagsterRun]:
-        found = self._answered(self._ask(RUNS, {"filter": wanted, "limit": _RUNS_AT_MOST})["runsOrError"], "Runs")
-        return sorted(map(run_of, found["results"]), key=lambda run: (run.created_at, run.run_id))
+        runs = self._answered(self._ask(RUNS, {"filter": wanted, "limit": _RUNS_AT_MOST})["runsOrError"], "Runs")
+        return sorted(map(run_of, runs["results"]), key=lambda run: (run.created_at, run.run_id))
 
     def _tags(self, tags: Mapping[str, str]) -> list[dict[str, str]]:
         ours = {REPOSITORY_TAG: f"{REPOSITORY}@{self._location}"}
@@ -219,11 +219,11 @@ class DagsterClient:
         except DagsterGraphQLClientError as error:
             raise self._meaning(error) from error
 
-    def _answered(self, found: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
-        """`found` where it is what was asked for; else raises what it says instead."""
-        if found["__typename"] == wanted:
-            return found
-        raise self._problem(found["__typename"], found["message"])
+    def _answered(self, payload: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
+        """`payload` where it is what was asked for; else raises what it says instead."""
+        if payload["__typename"] == wanted:
+            return payload
+        raise self._problem(payload["__typename"], payload["message"])
 
     def _problem(self, kind: str, message: str) -> DagsterError:
         line = next(iter(message.strip().splitlines()), "no reason given")
@@ -232,7 +232,7 @@ class DagsterClient:
         return DagsterError(f"Dagster at {self.url} refuses: {kind}: {line}")
 
     def _refuse_stranger(self, spec: RepoSpec, assets: Sequence[Mapping[str, Any]]) -> None:
-        said = {
+        stated_by_label = {
             entry["label"]: entry["text"]
             for asset in assets
             if tuple(asset["assetKey"]["path"]) == ACTIVITY_EVENTS_ASSET
@@ -240,11 +240,11 @@ class DagsterClient:
             if "text" in entry
         }
         for label, ours in deployment_labels(spec).items():
-            if said.get(label, ours) != ours:
+            if stated_by_label.get(label, ours) != ours:
                 raise DagsterError(
                     f"Dagster at {self.url} (DAGSTER_URL) is another deployment's: the {label} of its code location "
-                    f"{self._location} is {said[label]}, the repo-spec's is {ours}; where the repo-spec has changed, "
-                    "reload the code location"
+                    f"{self._location} is {stated_by_label[label]}, the repo-spec's is {ours}; "
+                    "where the repo-spec has changed, reload the code location"
                 )
 
     def _not_loaded(self, problem: str) -> DagsterUnavailable:

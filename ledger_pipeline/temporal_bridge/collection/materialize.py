@@ -145,10 +145,10 @@ class PartitionActivities:
     ) -> tuple[DagsterRun, bool]:
         epoch_key = EpochWindow(request.period_start, request.period_end).key
         tags = {**self._tags(own, epoch_key, request.scope_key), SCOPE_ID_TAG: str(request.scope_id)}
-        if found := await own.find():
-            if found.retry_at is None or found.retry_at > datetime.now(UTC):
-                return found, False
-            return await self._launch(own, {**tags, RETRY_OF_TAG: found.run_id}), False
+        if existing_run := await own.find():
+            if existing_run.retry_at is None or existing_run.retry_at > datetime.now(UTC):
+                return existing_run, False
+            return await self._launch(own, {**tags, RETRY_OF_TAG: existing_run.run_id}), False
         if beat.launched is not None:
             raise self._deleted(beat.launched)
         if beat.attached_to is not None and (run := await self._ask(self._dagster.find_run, beat.attached_to)):
@@ -173,9 +173,9 @@ class PartitionActivities:
     async def _tell_workflow(self, own: OwnRuns, run: DagsterRun) -> None:
         """So that its memo and progress show the run while it goes on."""
         handle = self._temporal.get_workflow_handle(own.workflow_id, run_id=own.workflow_run_id)
-        found = DagsterRunFound(run_id=run.run_id, url=self._dagster.run_url(run.run_id))
+        run_found = DagsterRunFound(run_id=run.run_id, url=self._dagster.run_url(run.run_id))
         try:
-            await handle.signal(RUN_FOUND_SIGNAL, found)
+            await handle.signal(RUN_FOUND_SIGNAL, run_found)
         except RPCError as error:
             # It is told again with the result; the run itself must not depend on it.
             activity.logger.warning(f"the workflow cannot be told of Dagster run {run.run_id} yet: {error.message}")

@@ -78,8 +78,8 @@ class RunHeartbeat:
     """The heartbeats of one attempt. `launched`, `attached_to`: the run that an earlier one launched or attached to."""
 
     def __init__(self) -> None:
-        told = activity.info().heartbeat_details
-        before = told[0] if told and isinstance(told[0], dict) else {}
+        details = activity.info().heartbeat_details
+        before = details[0] if details and isinstance(details[0], dict) else {}
         self._told: dict[str, Any] = before
         self.attached_to: str | None = before.get("runId") if before.get("attached") else None
         self.launched: str | None = None if before.get("attached") else before.get("runId")

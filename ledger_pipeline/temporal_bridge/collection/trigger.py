@@ -84,7 +84,7 @@ async def fire_schedule(client: Client, spec: RepoSpec, scope: Scope) -> Started
             return _started(running[-1])
         await handle.trigger()
         deadline = time.monotonic() + FIRE_TIMEOUT_SECONDS
-        while (found := await _newer(handle, before)) is None and time.monotonic() < deadline:
+        while (newer_run := await _newer(handle, before)) is None and time.monotonic() < deadline:
             await asyncio.sleep(FIRE_POLL_SECONDS)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
@@ -92,9 +92,9 @@ async def fire_schedule(client: Client, spec: RepoSpec, scope: Scope) -> Started
                 f"there is no Temporal schedule {schedule_id}: run `ledger-pipeline schedules sync`"
             ) from error
         raise TemporalUnavailable(f"the schedule {schedule_id} cannot be triggered: {error.message}") from error
-    if found is None:
+    if newer_run is None:
         raise CollectionNotStarted(f"the schedule {schedule_id} was triggered and started nothing")
-    return found
+    return newer_run
 
 
 async def wait_for(
@@ -108,10 +108,10 @@ async def wait_for(
         started.workflow_id, run_id=started.run_id, result_type=CollectEpochResult
     )
     result = asyncio.create_task(handle.result(follow_runs=False))
-    told: Progress | None = None
+    reported: Progress | None = None
     while not (await asyncio.wait({result}, timeout=PROGRESS_SECONDS))[0]:
-        if (now := await _progress(handle)) is not None and now != told:
-            on_progress(told := now)
+        if (now := await _progress(handle)) is not None and now != reported:
+            on_progress(reported := now)
     try:
         return await result
     except WorkflowFailureError as error:

@@ -42,7 +42,7 @@ def next_cursor_value(store: PostgresLedger, where: Where, scan: ScanState, read
     items could not be read, which only the scan handed to `finish` tells of.
     """
     stored = store.scans.cursors(where.scope.scope_id, where.source.source)
-    to_read = {part.stream for part in scan.coverage}
+    to_read = {coverage.stream for coverage in scan.coverage}
     values = []
     for stream in scan.streams:
         cursor = stored.get((stream, where.source_scope))

@@ -41,8 +41,8 @@ def find_scope(spec: RepoSpec, scope_id: UUID | None, field: str = "scopeId") ->
     for scope in spec.scopes:
         if scope.scope_id == scope_id:
             return scope
-    known = ", ".join(f"{scope.scope_id} ({scope.scope_key})" for scope in spec.scopes)
-    raise PayloadError(field, f"{scope_id} is no scope of {spec.file} or its projects: there is {known}")
+    scope_names = ", ".join(f"{scope.scope_id} ({scope.scope_key})" for scope in spec.scopes)
+    raise PayloadError(field, f"{scope_id} is no scope of {spec.file} or its projects: there is {scope_names}")
 
 
 def find_window(scope: Scope, start: datetime, end: datetime, now: datetime) -> EpochWindow:
@@ -67,29 +67,31 @@ def find_source(scope: Scope, source: str) -> SourceSpec:
     for spec in scope.sources:
         if spec.source == source:
             return spec
-    known = ", ".join(spec.source for spec in scope.sources)
-    raise PayloadError("source", f"scope {scope.scope_key} does not collect from {source!r}: {known}")
+    source_names = ", ".join(spec.source for spec in scope.sources)
+    raise PayloadError("source", f"scope {scope.scope_key} does not collect from {source!r}: {source_names}")
 
 
 def find_source_scope(scope: Scope, spec: SourceSpec, source_ref: str | None) -> str:
     """The source_scope as the repo-spec spells it; the only one there is for None."""
-    known = ", ".join(spec.source_scopes)
+    source_scopes = ", ".join(spec.source_scopes)
     if source_ref is None:
         if len(spec.source_scopes) == 1:
             return spec.source_scopes[0]
-        raise PayloadError("sourceRef", f"is missing: scope {scope.scope_key} collects several, pass one of {known}")
+        raise PayloadError(
+            "sourceRef", f"is missing: scope {scope.scope_key} collects several, pass one of {source_scopes}"
+        )
     for source_scope in spec.source_scopes:
         if source_scope.casefold() == source_ref.casefold():
             return source_scope
-    raise PayloadError("sourceRef", f"scope {scope.scope_key} does not collect {source_ref!r}: {known}")
+    raise PayloadError("sourceRef", f"scope {scope.scope_key} does not collect {source_ref!r}: {source_scopes}")
 
 
 def find_streams(where: Where, streams: Sequence[str], field: str = "streams") -> tuple[str, ...]:
     """`streams` in the repo-spec's order, each once."""
     for stream in streams:
         if stream not in where.source.streams:
-            known = ", ".join(where.source.streams)
-            raise PayloadError(field, f"scope {where.scope.scope_key} does not collect {stream}: {known}")
+            stream_names = ", ".join(where.source.streams)
+            raise PayloadError(field, f"scope {where.scope.scope_key} does not collect {stream}: {stream_names}")
     return tuple(stream for stream in where.source.streams if stream in streams)
 
 
@@ -110,19 +112,19 @@ def check_requested(spec: RepoSpec, requested: CollectEpochInput) -> Scope:
 
 def drift(scope: Scope, requested: CollectEpochInput) -> tuple[str, ...]:
     """Fields in which a schedule's payload differs from the repo-spec, sorted; it may leave any of them out."""
-    found = []
+    drifted = []
     for name, source in requested.activity_sources.items():
         place = f"input.activitySources.{name}"
         spec = next((spec for spec in scope.sources if spec.source == name), None)
-        found += [place] if spec is None else [f"{place}.{field}" for field in _source_drift(spec, source)]
+        drifted += [place] if spec is None else [f"{place}.{field}" for field in _source_drift(spec, source)]
     base, approvers, grace = requested.base_issuance_credits, requested.approvers, requested.auto_close_grace_period_ms
     if base is not None and (scope.base_issuance_credits is None or int(base) != scope.base_issuance_credits):
-        found.append("input.baseIssuanceCredits")
+        drifted.append("input.baseIssuanceCredits")
     if approvers is not None and not _same(approvers, scope.approvers):
-        found.append("input.approvers")
+        drifted.append("input.approvers")
     if grace is not None and grace != scope.auto_close_grace_hours * MS_PER_HOUR:
-        found.append("input.autoCloseGracePeriodMs")
-    return tuple(sorted(found))
+        drifted.append("input.autoCloseGracePeriodMs")
+    return tuple(sorted(drifted))
 
 
 def _source_drift(spec: SourceSpec, source: ActivitySource) -> Iterable[str]:

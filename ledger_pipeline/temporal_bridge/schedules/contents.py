@@ -92,24 +92,24 @@ class ScheduleContents:
         return sha256_hex(self.parts())
 
 
-def differences(found: ScheduleContents, wanted: ScheduleContents) -> Iterator[Change]:
+def differences(existing: ScheduleContents, wanted: ScheduleContents) -> Iterator[Change]:
     """The parts in which they differ; the payload field by field, where null is the same as left out."""
-    before, after = found.parts(), wanted.parts()
-    for part, value in after.items():
-        if before[part] == value:
+    before, after = existing.parts(), wanted.parts()
+    for field, value in after.items():
+        if before[field] == value:
             continue
-        if part == "payload":
-            yield from _payload_changes("payload", found.payload, wanted.payload)
+        if field == "payload":
+            yield from _payload_changes("payload", existing.payload, wanted.payload)
         else:
-            yield Change(part, before[part] or "none", value)
+            yield Change(field, before[field] or "none", value)
 
 
-def _payload_changes(place: str, found: Json, wanted: Json) -> Iterator[Change]:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted({*found, *wanted}):
-            yield from _payload_changes(f"{place}.{key}", found.get(key), wanted.get(key))
-    elif json.dumps(found, sort_keys=True) != json.dumps(wanted, sort_keys=True):
-        yield Change(place, _short(found), _short(wanted))
+def _payload_changes(place: str, existing: Json, wanted: Json) -> Iterator[Change]:
+    if isinstance(existing, dict) and isinstance(wanted, dict):
+        for key in sorted({*existing, *wanted}):
+            yield from _payload_changes(f"{place}.{key}", existing.get(key), wanted.get(key))
+    elif json.dumps(existing, sort_keys=True) != json.dumps(wanted, sort_keys=True):
+        yield Change(place, _short(existing), _short(wanted))
 
 
 def _short(value: Json) -> str:

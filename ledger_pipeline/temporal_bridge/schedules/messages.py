@@ -101,7 +101,7 @@ def resumed(schedule: Schedule) -> Schedule:
 def _contents(schedule: Schedule) -> ScheduleContents:
     spec, start, policies = schedule.spec, schedule.action.start_workflow, schedule.policies
     overlap = ScheduleOverlapPolicy.Name(policies.overlap_policy).removeprefix(_OVERLAP_PREFIX)
-    known = {"structured_calendar", "timezone_name"}
+    read_fields = {"structured_calendar", "timezone_name"}
     payloads = start.input.payloads
     return ScheduleContents(
         calendars=frozenset(map(_calendar, spec.structured_calendar)),
@@ -114,7 +114,7 @@ def _contents(schedule: Schedule) -> ScheduleContents:
         catchup_seconds=_seconds(policies.catchup_window),
         pause_on_failure=policies.pause_on_failure,
         retry=_retry(start),
-        other_times=tuple(field.name for field, _ in spec.ListFields() if field.name not in known),
+        other_times=tuple(field.name for field, _ in spec.ListFields() if field.name not in read_fields),
         timeouts=tuple(
             field.name for field, value in start.ListFields() if field.name in _TIMEOUTS and _seconds(value)
         ),

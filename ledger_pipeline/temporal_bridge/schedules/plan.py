@@ -115,24 +115,25 @@ def desired(spec: RepoSpec) -> Desired:
     return Desired(spec.node_id, frozenset(scope.scope_id for scope in spec.scopes), wanted)
 
 
-def plan(want: Desired, found: Mapping[str, FoundSchedule], *, resume: bool = False) -> list[ScheduleStep]:
+def plan(want: Desired, existing: Mapping[str, FoundSchedule], *, resume: bool = False) -> list[ScheduleStep]:
     """A step for each schedule wanted or found, wanted ones first; `resume` also resumes what operators paused."""
-    others = sorted(found.keys() - want.schedules.keys())
+    others = sorted(existing.keys() - want.schedules.keys())
     return [
-        plan_one(want, schedule_id, found.get(schedule_id), resume=resume) for schedule_id in (*want.schedules, *others)
+        plan_one(want, schedule_id, existing.get(schedule_id), resume=resume)
+        for schedule_id in (*want.schedules, *others)
     ]
 
 
-def plan_one(want: Desired, schedule_id: str, found: FoundSchedule | None, *, resume: bool = False) -> ScheduleStep:
+def plan_one(want: Desired, schedule_id: str, existing: FoundSchedule | None, *, resume: bool = False) -> ScheduleStep:
     """The step for one schedule of our form."""
     wanted = want.schedules.get(schedule_id)
-    if found is None:
+    if existing is None:
         action, reason = (Action.CREATED, "missing") if wanted else (Action.IN_SYNC, "deleted by another client")
         return ScheduleStep(schedule_id, action, reason)
-    stranger = _is_anothers(want, wanted, found)
+    stranger = _is_anothers(want, wanted, existing)
     if stranger is not None:
         return ScheduleStep(schedule_id, Action.CONFLICT if wanted else Action.LEFT_ALONE, stranger)
-    return _unwanted_step(found) if wanted is None else _wanted_step(want, wanted, found, resume)
+    return _unwanted_step(existing) if wanted is None else _wanted_step(want, wanted, existing, resume)
 
 
 def _wanted(scope: Scope, schedule_id: str) -> list[WantedSchedule]:
@@ -157,46 +158,50 @@ def _wanted(scope: Scope, schedule_id: str) -> list[WantedSchedule]:
     return wanted
 
 
-def _is_anothers(want: Desired, wanted: WantedSchedule | None, found: FoundSchedule) -> str | None:
-    if found.memo is not None:
-        return None if found.memo.node_id == str(want.node_id) else f"it is of node {found.memo.node_id}"
-    if found.scope_id in want.scope_ids or (wanted is not None and found.scope_id is None):
+def _is_anothers(want: Desired, wanted: WantedSchedule | None, existing: FoundSchedule) -> str | None:
+    if existing.memo is not None:
+        return None if existing.memo.node_id == str(want.node_id) else f"it is of node {existing.memo.node_id}"
+    if existing.scope_id in want.scope_ids or (wanted is not None and existing.scope_id is None):
         return None
-    scope = f"for scope {found.scope_id}, none of this repo-spec's" if found.scope_id else "for no scope that it names"
+    scope = (
+        f"for scope {existing.scope_id}, none of this repo-spec's"
+        if existing.scope_id
+        else "for no scope that it names"
+    )
     return f"made by another client, {scope}"
 
 
-def _wanted_step(want: Desired, wanted: WantedSchedule, found: FoundSchedule, resume: bool) -> ScheduleStep:
-    changes = tuple(differences(found.contents, wanted.contents))
+def _wanted_step(want: Desired, wanted: WantedSchedule, existing: FoundSchedule, resume: bool) -> ScheduleStep:
+    changes = tuple(differences(existing.contents, wanted.contents))
     ours = OurMemo(str(want.node_id), wanted.contents.fingerprint)
-    if found.memo is None:
+    if existing.memo is None:
         reason = "made by another client"
         changes += (Change("memo", "none", "ours"),)
     elif changes:
-        reason = "edited by another client" if found.memo == ours else "differs from the repo-spec"
-    elif found.memo != ours:
+        reason = "edited by another client" if existing.memo == ours else "differs from the repo-spec"
+    elif existing.memo != ours:
         reason = "as wanted, but for its memo"
         changes = (Change("memo", "of other contents", "of these"),)
     else:
         reason = "as wanted"
-    if found.paused and found.note == PAUSE_NOTE:
+    if existing.paused and existing.note == PAUSE_NOTE:
         return ScheduleStep(wanted.schedule_id, Action.RESUMED, "wanted again", changes)
-    paused_by = f"paused by an operator: {found.note or 'no note'}"
-    if found.paused and resume:
+    paused_by = f"paused by an operator: {existing.note or 'no note'}"
+    if existing.paused and resume:
         return ScheduleStep(wanted.schedule_id, Action.RESUMED, f"was {paused_by}", changes)
     if changes:
-        stays = f"; stays {paused_by}" if found.paused else ""
+        stays = f"; stays {paused_by}" if existing.paused else ""
         return ScheduleStep(wanted.schedule_id, Action.UPDATED, reason + stays, changes)
-    if found.paused:
+    if existing.paused:
         return ScheduleStep(wanted.schedule_id, Action.LEFT_PAUSED, f"{paused_by} (--resume resumes it)")
     return ScheduleStep(wanted.schedule_id, Action.IN_SYNC, reason)
 
 
-def _unwanted_step(found: FoundSchedule) -> ScheduleStep:
+def _unwanted_step(existing: FoundSchedule) -> ScheduleStep:
     reason = "no longer in the repo-spec"
-    if not found.paused:
-        return ScheduleStep(found.schedule_id, Action.PAUSED, reason)
-    if found.note == PAUSE_NOTE:
-        return ScheduleStep(found.schedule_id, Action.IN_SYNC, f"{reason}, paused already")
-    paused_by = f"paused by an operator: {found.note or 'no note'}"
-    return ScheduleStep(found.schedule_id, Action.LEFT_PAUSED, f"{reason}; {paused_by}")
+    if not existing.paused:
+        return ScheduleStep(existing.schedule_id, Action.PAUSED, reason)
+    if existing.note == PAUSE_NOTE:
+        return ScheduleStep(existing.schedule_id, Action.IN_SYNC, f"{reason}, paused already")
+    paused_by = f"paused by an operator: {existing.note or 'no note'}"
+    return ScheduleStep(existing.schedule_id, Action.LEFT_PAUSED, f"{reason}; {paused_by}")

@@ -102,27 +102,27 @@ def refuse_failures(steps: Sequence[ScheduleStep]) -> None:
 async def list_schedules(settings: Settings, spec: RepoSpec) -> list[ListedSchedule]:
     """The schedules wanted and found. Raises as `sync_schedules` does; touches nothing."""
     want = desired(spec)
-    found = await _read_all(await connect(settings), want)
-    return [_listed(want, step, found.get(step.schedule_id)) for step in plan(want, found)]
+    existing = await _read_all(await connect(settings), want)
+    return [_listed(want, step, existing.get(step.schedule_id)) for step in plan(want, existing)]
 
 
-def _listed(want: Desired, step: ScheduleStep, found: FoundSchedule | None) -> ListedSchedule:
+def _listed(want: Desired, step: ScheduleStep, existing: FoundSchedule | None) -> ListedSchedule:
     changed = ", ".join(change.part for change in step.changes)
     state = f"{step.reason} ({changed})" if changed else step.reason
     if step.action is Action.IN_SYNC:
         state = f"{step.action}: {state}"
-    if found is None:
+    if existing is None:
         return ListedSchedule(step.schedule_id, None, None, None, None, None, None, state)
     wanted = want.schedules.get(step.schedule_id)
-    as_written = wanted is not None and wanted.contents.parts()["cron"] == found.contents.parts()["cron"]
+    as_written = wanted is not None and wanted.contents.parts()["cron"] == existing.contents.parts()["cron"]
     return ListedSchedule(
         schedule_id=step.schedule_id,
-        cron=wanted.cron if wanted is not None and as_written else times_text(found.contents.calendars),
-        timezone=found.contents.timezone,
-        next_run=found.next_run,
-        last_run=found.last_run,
-        paused=found.paused,
-        note=found.note or None,
+        cron=wanted.cron if wanted is not None and as_written else times_text(existing.contents.calendars),
+        timezone=existing.contents.timezone,
+        next_run=existing.next_run,
+        last_run=existing.last_run,
+        paused=existing.paused,
+        note=existing.note or None,
         state=state,
     )
 
@@ -134,8 +134,8 @@ async def _apply(client: Client, want: Desired, step: ScheduleStep, resume: bool
     try:
         for _ in range(ATTEMPTS):
             described = await _describe(client, step.schedule_id)
-            found = found_schedule(step.schedule_id, described) if described else None
-            current = plan_one(want, step.schedule_id, found, resume=resume)
+            existing = found_schedule(step.schedule_id, described) if described else None
+            current = plan_one(want, step.schedule_id, existing, resume=resume)
             if current.action not in WRITES:
                 return current if done is None or current.action is Action.CONFLICT else done
             if await _write(client, want, current, described):

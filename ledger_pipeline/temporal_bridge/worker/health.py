@@ -227,8 +227,8 @@ def _lookup(setting: str, address: str) -> tuple[int, str, int]:
     try:
         if int(port) > 65535:  # the lookup would take it modulo 65536
             raise cannot_listen(setting, address, "ports end at 65535")
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise cannot_listen(setting, address, error.strerror or str(error)) from error
-    family, _, _, _, place = found[0]
+    family, _, _, _, place = addresses[0]
     return family, str(place[0]), int(port)
