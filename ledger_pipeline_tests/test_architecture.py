@@ -116,6 +116,20 @@ OWNERS = {
     # Only read: a spreadsheet that opens a CSV file takes some values for formulas.
     "csv": {"bindings_file"},
 }
+# Who alone may import what Dagster does not export; which public way is missing stands at the import.
+DAGSTERS_INSIDE = {
+    "defs.dagster_storage",
+    "defs.event_batches",
+    "defs.partition_checks",
+    "defs.partition_metadata",
+    "defs.partitions",
+    "defs.run_launcher",
+    "local.collection_run",
+    "web.dagster_ui",
+}
+# A local is named for what it holds; these say nothing of it.
+PLACEHOLDERS = {"each", "found", "told", "known", "part", "said", "met", "stood", "one", "other", "another"}
+PARTS_WITH_PLACEHOLDERS = {"pipeline", "sources", "store"}  # until theirs are renamed
 ENVIRONMENT = {"environ", "environb", "getenv", "putenv", "BaseSettings", "EnvVar"}
 ENVIRONMENT_OWNERS = {"settings_variables", "local.environment"}  # the second writes it, for child processes
 
@@ -148,6 +162,8 @@ def _problems(file: Path, module: str) -> Iterator[str]:
         yield from (f"{name} in core" for name in sorted(names & NOT_IN_CORE))
     if module not in ENVIRONMENT_OWNERS:
         yield from (f"{name}: the environment is read in settings_variables" for name in sorted(names & ENVIRONMENT))
+    if part not in PARTS_WITH_PLACEHOLDERS:
+        yield from (f"a local is called {name}: name what it holds" for name in sorted(_locals(tree) & PLACEHOLDERS))
     if part == "defs" and "__future__.annotations" in _imports(tree):
         yield "`from __future__ import annotations` breaks Dagster's annotated context"
 
@@ -170,6 +186,8 @@ def _import_problems(module: str, part: str, imported: str) -> Iterator[str]:
     owners = OWNERS[max(owned, key=len)] if owned else {module}
     if not owners & {module, part}:
         yield f"imports {imported}: only {', '.join(sorted(owners))} may"
+    if library == "dagster" and inner.startswith("_") and module not in DAGSTERS_INSIDE:
+        yield f"imports {imported}, which Dagster does not export"
 
 
 def _module(file: Path) -> str:
@@ -196,6 +214,29 @@ def _used_names(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
+def _locals(tree: ast.Module) -> set[str]:
+    """Names of what is assigned or passed, but neither of fields nor of the operand that an operator is given."""
+    of_fields = {
+        statement.target
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for statement in node.body
+        if isinstance(statement, ast.AnnAssign)
+    }
+    of_operators = {
+        argument
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("__")
+        for argument in node.args.args
+    }
+    assigned = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in of_fields
+    }
+    return assigned | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg) and node not in of_operators}
+
+
 def _is_inside(module: str, allowed: str) -> bool:
     return module == allowed or module.startswith(f"{allowed}.")
 
@@ -207,6 +248,12 @@ def _is_docstring_alone(tree: ast.Module) -> bool:
 def test_the_package_keeps_its_rules() -> None:
     assert len(list(SOURCE.rglob("*.py"))) > 50
     assert violations(SOURCE) == []
+
+
+def test_every_test_module_says_which_promise_it_holds() -> None:
+    modules = {file: ast.parse(file.read_text("utf-8")) for file in sorted(Path(__file__).parent.rglob("test_*.py"))}
+    assert len(modules) > 50
+    assert [file.name for file, module in modules.items() if not ast.get_docstring(module)] == []
 
 
 def test_every_part_of_the_package_has_its_place() -> None:
@@ -239,6 +286,11 @@ def tree(folder: Path, file: str, text: str) -> Path:
 
 def test_a_tree_that_keeps_the_rules_has_no_violation(tmp_path: Path) -> None:
     assert violations(tree(tmp_path, "cli/app.py", "import sys\nfrom ledger_pipeline import settings\n")) == []
+
+
+def test_a_field_and_the_operand_of_an_operator_are_no_locals(tmp_path: Path) -> None:
+    text = "class Change:\n    found: str\n\n    def __eq__(self, other: object) -> bool:\n        return True\n"
+    assert violations(tree(tmp_path, "cli/change.py", text)) == []
 
 
 @pytest.mark.parametrize(
@@ -288,6 +340,16 @@ def test_a_tree_that_keeps_the_rules_has_no_violation(tmp_path: Path) -> None:
         ("local/x.py", "from ledger_pipeline.cli import app", "which is not above it"),
         ("local/x.py", "from temporalio.client import Client", "only temporal_bridge may"),
         ("local/x.py", "import os\nx = os.environ['X']", "environ: the environment is read in settings_variables"),
+        (
+            "cli/x.py",
+            "from dagster._core.errors import X",
+            "imports dagster._core.errors.X, which Dagster does not export",
+        ),
+        ("cli/x.py", "for each in ():\n    pass", "a local is called each: name what it holds"),
+        ("cli/x.py", "x = [part for part in ()]", "a local is called part"),
+        ("cli/x.py", "def f() -> None:\n    found = 1", "a local is called found"),
+        ("cli/x.py", "def f(known: int) -> None: ...", "a local is called known"),
+        ("cli/x.py", "if (told := 1):\n    pass", "a local is called told"),
         ("cli/x.py", "from ledger_pipeline.helpers import X", "has no place among the layers"),
         ("helpers.py", "", "helpers has no place among the layers"),
         ("cli/utils.py", "", "is called utils"),

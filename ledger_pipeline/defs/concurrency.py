@@ -8,8 +8,6 @@ backfill: the run queue adds it to every run it is given.
 from typing import Any
 
 from dagster import DagsterRun, QueuedRunCoordinator, SubmitRunContext
-from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
-from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG, RETRY_STRATEGY_TAG
 
 from ledger_pipeline.core.sources import source_kinds
 from ledger_pipeline.dagster_contract import SCOPE_TAG, scope_of_run
@@ -17,8 +15,8 @@ from ledger_pipeline.dagster_contract import SCOPE_TAG, scope_of_run
 # For an instance that retries runs (`run_retries`): a run whose process was stopped or killed is repeated as a whole,
 # which costs no request for what it had stored. One whose step failed is not: the step has said what is wrong.
 RETRIES = {
-    RETRY_STRATEGY_TAG: ReexecutionStrategy.ALL_STEPS.value,
-    RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false",
+    "dagster/retry_strategy": "ALL_STEPS",
+    "dagster/retry_on_asset_or_op_failure": "false",
 }
 
 

@@ -10,10 +10,12 @@ from typing import Any, Self
 from weakref import WeakSet
 
 import sqlalchemy as db
-from dagster import DagsterEventType, EventLogEntry
+from dagster import DagsterEventType, EventLogEntry, serialize_value
+
+# Dagster has no public interface for a storage of one's own: these are its tables, and what its own storage is made of.
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
-from dagster._serdes import ConfigurableClassData, serialize_value
+from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import create_pg_engine, get_token_provider_from_config, pg_url_from_config
 

@@ -12,13 +12,11 @@ from datetime import datetime
 
 import dagster as dg
 
-# Not exported by Dagster: what it says of each event of a range, which then are stored together.
-from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
-
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.defs.charts import chart_metadata, windows_to_draw
+from ledger_pipeline.defs.event_batches import in_one_batch
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
 from ledger_pipeline.defs.metadata import Metadata, added_to_other_epochs, digest_metadata, stream_metadata
 from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, partition_results, told_together
@@ -180,11 +178,9 @@ def materialized_together(
     metadata_of_windows: Iterable[tuple[EpochWindow, Metadata]],
 ) -> Iterator[dg.DagsterEvent]:
     """The events of these materializations, stored in batches as those of the run's own partitions are."""
-    step, windows_with_metadata = context.get_step_execution_context(), list(metadata_of_windows)
-    batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]  # Dagster's
-    for number, (window, metadata) in enumerate(windows_with_metadata, 1):
+    step = context.get_step_execution_context()
+    for (window, metadata), batch in in_one_batch(list(metadata_of_windows)):
         materialization = dg.AssetMaterialization(
             asset_key=asset_key, partition=partition_key(window, scope), metadata=metadata
         )
-        batch = DagsterEventBatchMetadata(batch_id, is_end=number == len(windows_with_metadata))
         yield dg.DagsterEvent.asset_materialization(step, materialization, batch)

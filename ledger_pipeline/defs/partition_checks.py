@@ -11,17 +11,15 @@ from datetime import datetime
 
 import dagster as dg
 
-# Not exported by Dagster, but part of the evaluation that is.
+# Dagster exports AssetCheckEvaluation, but not this class of its `target_materialization_data`.
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
-
-# Nor this: what it says of each event of a range, which then are stored together.
-from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
 
 from ledger_pipeline.core.errors import SourceError
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs import tables
+from ledger_pipeline.defs.event_batches import in_one_batch
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.metadata import Metadata
 from ledger_pipeline.defs.partitions import partition_key
@@ -165,10 +163,9 @@ def told_together(
     # Here, for Dagster's storage brings its migrations, which nobody needs who only loads the definitions.
     from ledger_pipeline.defs.dagster_storage import BatchingEventLogStorage
 
-    step, together = context.get_step_execution_context(), list(evaluations)
-    batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]  # Dagster's
+    step = context.get_step_execution_context()
     can_batch = isinstance(context.instance.event_log_storage, BatchingEventLogStorage)
-    for number, result in enumerate(together, 1):
+    for result, batch in in_one_batch(list(evaluations)):
         outcome = "passed." if result.passed else "did not pass."
         yield dg.DagsterEvent.from_step(
             dg.DagsterEventType.ASSET_CHECK_EVALUATION,
@@ -176,7 +173,7 @@ def told_together(
             event_specific_data=result,
             message=f"Asset check '{result.check_name}' on '{result.asset_key.to_user_string()}' {outcome} "
             f"Description: '{result.description}'",
-            batch_metadata=DagsterEventBatchMetadata(batch_id, is_end=number == len(together)) if can_batch else None,
+            batch_metadata=batch if can_batch else None,
         )
 
 

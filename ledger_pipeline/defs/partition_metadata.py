@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-# Not exported by Dagster: where `add_asset_metadata` keeps what it was told until the materialization is stored.
+# Dagster has no public way to add metadata to many partitions at once: these keep what `add_asset_metadata` was given
+# until the materialization is stored.
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 
 from ledger_pipeline.defs.metadata import Metadata

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
+
+# Dagster has no public way to say in which order a run goes through the partitions of its range.
 from dagster._core.definitions.partitions.subset.default import DefaultPartitionsSubset
 
 from ledger_pipeline.core.errors import WindowError

@@ -7,7 +7,9 @@ while its code location stops would be failed for good, because not every error 
 
 import time
 
-from dagster import DagsterRun, DefaultRunLauncher
+from dagster import DagsterRun, DefaultRunLauncher, deserialize_value
+
+# Dagster exports its launcher, but neither what it is called with and raises, nor the client of its code server.
 from dagster._core.errors import (
     DagsterCodeLocationNotFoundError,
     DagsterLaunchFailedError,
@@ -17,7 +19,7 @@ from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, Worke
 from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import GetCurrentRunsResult
-from dagster._serdes import ConfigurableClassData, deserialize_value
+from dagster._serdes import ConfigurableClassData
 
 # A server that stops refuses questions at once. Its runs may be told a moment before it is.
 STOPPING_SHOWS_WITHIN_SECONDS = 5

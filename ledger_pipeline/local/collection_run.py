@@ -9,6 +9,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
+
+# DagsterInstance.from_config takes a file alone; a command overrides one entry of what its user's file says.
 from dagster._core.instance.ref import InstanceRef
 
 from ledger_pipeline.core.spec import RepoSpec, Scope

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import dagster as dg
 import uvicorn
+
+# `dagster-webserver` has no public way to make its ASGI app; without it, a guard around it could not be put.
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
