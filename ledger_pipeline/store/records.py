@@ -1,4 +1,4 @@
-"""What the ledger holds of collection: epochs, events, cursors, checkpoints, receipts and unread items, as records."""
+"""What the ledger holds of collection, as records: epochs, events, counts of them, and items that could not be read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

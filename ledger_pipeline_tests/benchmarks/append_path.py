@@ -1,4 +1,4 @@
-"""Rows per second of `append_events` over those of a bare COPY of the same rows into the same table."""
+"""Rows per second of `events.append` over those of a bare COPY of the same rows into the same table."""
 
 import tempfile
 import time
@@ -50,7 +50,7 @@ def append_over_copy() -> Figure:
         for _ in range(ROUNDS):
             bare = min(bare, _seconds(server, copy))
             append_seconds = min(append_seconds, _seconds(server, append))
-    return Figure(f"append_events over bare COPY, rows/s at {ROWS:,} rows", bare / append_seconds, "aim 0.5 or more")
+    return Figure(f"events.append over bare COPY, rows/s at {ROWS:,} rows", bare / append_seconds, "aim 0.5 or more")
 
 
 def _seconds(server: str, write: Callable[[str], None]) -> float:

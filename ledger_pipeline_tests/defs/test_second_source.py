@@ -67,7 +67,7 @@ def both(deployment: Deployment) -> Deployment:
 
 
 def epoch_of(deployment: Deployment, of: EpochWindow = WEEK) -> Epoch:
-    [epoch] = deployment.ledger.epochs(SCOPE_ID, of)
+    [epoch] = deployment.ledger.epochs.within(SCOPE_ID, of)
     return epoch
 
 
@@ -218,7 +218,7 @@ def test_it_is_collected_in_pieces_as_by_a_run_and_settled_the_same(both: Deploy
                 answer = call("collectFromSource", again)
             saved = {"cursorValue": answer["nextCursorValue"], "scan": answer["scan"]}
             call("saveCursor", {**place, "stream": "messages", **saved})
-    stored = list(both.ledger.events(SCOPE_ID, WEEK))
+    stored = list(both.ledger.events.within(SCOPE_ID, WEEK))
     assert sorted(event.id for event in stored) == [
         *(f"chat:message:general:{number}" for number in (1, 2, 3, 4)),
         "chat:message:random:0",

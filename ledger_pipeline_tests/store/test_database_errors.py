@@ -29,11 +29,11 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, collected, reviewed
 NOW = instant("2026-02-18")
 VERBS: dict[str, Callable[[PostgresLedger], object]] = {
     "check_migrated": lambda ledger: ledger.check_migrated(),
-    "ensure_epochs": lambda ledger: ledger.epochs.ensure(SCOPE_ID, [window()], {}),
+    "ensure": lambda ledger: ledger.epochs.ensure(SCOPE_ID, [window()], {}),
     "epochs": lambda ledger: ledger.epochs.within(SCOPE_ID, window()),
-    "append_events": lambda ledger: ledger.events.append(SCOPE_ID, [pull_request()], PRODUCER, NOW),
+    "append": lambda ledger: ledger.events.append(SCOPE_ID, [pull_request()], PRODUCER, NOW),
     "cursors": lambda ledger: ledger.scans.cursors(SCOPE_ID, "github"),
-    "advance_cursors": lambda ledger: ledger.scans.finish(SCOPE_ID, [cursor("2026-02-17")], NOW, [receipt()]),
+    "finish": lambda ledger: ledger.scans.finish(SCOPE_ID, [cursor("2026-02-17")], NOW, [receipt()]),
     "record_skipped": lambda ledger: ledger.scans.record_skipped(SCOPE_ID, [skipped()], NOW),
     "checkpoint": lambda ledger: ledger.scans.checkpoint(SCOPE_ID, "github", REPO),
     "save_checkpoint": lambda ledger: save_checkpoint(ledger, SCOPE_ID, checkpoint()),

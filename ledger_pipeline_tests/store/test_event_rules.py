@@ -51,13 +51,13 @@ def test_a_source_is_known_to_the_database_from_the_next_upgrade_on_until_it_is_
     ledger = PostgresLedger(writer, NODE_ID)
     with registered(CHAT):
         with pytest.raises(StoreError, match="no message_sent of source chat is known, as event chat:message"):
-            ledger.append_events(SCOPE_ID, [message(1)], PRODUCER, NOW)
+            ledger.events.append(SCOPE_ID, [message(1)], PRODUCER, NOW)
         migrations.upgrade(ledger_url)
         events = [message(1), pull_request(1), review(1), issue(2)]
-        assert set(ledger.append_events(SCOPE_ID, events, PRODUCER, NOW).values()) == {AppendOutcome.NEW}
+        assert set(ledger.events.append(SCOPE_ID, events, PRODUCER, NOW).values()) == {AppendOutcome.NEW}
     migrations.upgrade(ledger_url)
     with registered(CHAT), pytest.raises(StoreError, match="no message_sent of source chat is known"):
-        ledger.append_events(SCOPE_ID, [message(2)], PRODUCER, NOW)
+        ledger.events.append(SCOPE_ID, [message(2)], PRODUCER, NOW)
 
 
 def test_an_event_of_a_further_source_that_nobody_can_recompute_is_refused(writer: Engine, ledger_url: str) -> None:
@@ -73,8 +73,8 @@ def test_an_event_of_a_further_source_that_nobody_can_recompute_is_refused(write
             "type of another source": replace(honest, event_type="pr_merged"),
         }.items():
             with pytest.raises(StoreError, match="INSERT into activity_events refused"):
-                pytest.fail(f"{name}: {ledger.append_events(SCOPE_ID, [forged], PRODUCER, NOW)}")
-        assert ledger.append_events(SCOPE_ID, [honest], PRODUCER, NOW) == {honest.id: AppendOutcome.NEW}
+                pytest.fail(f"{name}: {ledger.events.append(SCOPE_ID, [forged], PRODUCER, NOW)}")
+        assert ledger.events.append(SCOPE_ID, [honest], PRODUCER, NOW) == {honest.id: AppendOutcome.NEW}
 
 
 @pytest.mark.parametrize("event", [pull_request(7), review(7), issue(7)], ids=lambda event: event.stream)
