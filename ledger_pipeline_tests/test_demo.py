@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +26,14 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[1]
 REPO_SPEC = str(ROOT / ".cogni" / "repo-spec.yaml")
 EVENTS_AT_LEAST = 10
+# It takes about 30. A newcomer is promised two minutes, also where a core is half as fast; the clock on the wall would
+# measure what else the machine does.
+PROCESSOR_SECONDS = 60
 # Those that are over of the sample repo-spec: it starts where the simulated activity does.
 EPOCHS = (datetime.now(UTC) - datetime(2026, 1, 5, tzinfo=UTC)).days // 7
 
 
+@pytest.mark.timeout(600)
 def test_the_demo_collects_and_signs_and_run_again_adds_nothing(command: Command, embedded_home: Path) -> None:
     # What else is configured is left alone: neither reached nor written to.
     environment = {
@@ -38,8 +42,10 @@ def test_the_demo_collects_and_signs_and_run_again_adds_nothing(command: Command
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/production",
         "GITHUB_API_URL": "http://127.0.0.1:1",
     }
+    before = _processor_seconds()
     first = command("demo", "--json", **environment)
     assert first.code == 0, first.err
+    assert _processor_seconds() - before < PROCESSOR_SECONDS
     report = first.json
     assert report["rows_after"] - report["rows_before"] > 200
     assert [len(report["backfill"]["digests"]), len(report["partitions"])] == [EPOCHS, EPOCHS + 1]
@@ -59,7 +65,11 @@ def test_the_demo_collects_and_signs_and_run_again_adds_nothing(command: Command
     assert command("verify", "--archive", signed["archive"]).code == 0
     assert "make dev" in again
     assert _processes_of(embedded_home) == []
-    assert _green_partitions(embedded_home) == {f"{row['epoch']}|default" for row in report["partitions"]}
+    with _instance(embedded_home) as instance:
+        every_epoch = {f"{row['epoch']}|default" for row in report["partitions"]}
+        assert instance.get_materialized_partitions(dg.AssetKey("activity_events")) == every_epoch
+        # And it shows what was signed after that.
+        assert _latest(instance, "activity_events", "2026-01-05|default")["epoch_status"].value == "finalized"
     assert _run_statuses(embedded_home) == {dg.DagsterRunStatus.SUCCESS}
 
 
@@ -74,11 +84,19 @@ def test_what_the_readme_has_one_paste_works_on_what_the_demo_left(
     looked = _paste(LOOKING, embedded_home)
     assert (looked.count("│ review "), looked.count("│ finalized ")) == (EPOCHS - 1, 1)
     assert looked.count("github:pr:cogni-dao/") > EVENTS_AT_LEAST
+    assert "state: ready to sign\n" in looked
+    assert "blocked: " not in looked
     with running(home, tmp_path) as dev:
         settled = _paste(SETTLING, embedded_home, TEMPORAL_ADDRESS=f"127.0.0.1:{dev.temporal_port}")
     assert settled.count("every number follows from the rows before it, and the signatures are good") == 2
     assert re.search(r"│ bo +│.*│ +0\.5 +│ ran the release", settled)
     assert (home / "epoch.zip").is_file()
+
+
+def _processor_seconds() -> float:
+    """What this process has used, and those that it started and saw the end of."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _paste(lines: Sequence[str], folder: Path, **environment: str) -> str:
@@ -105,10 +123,12 @@ def _processes_of(folder: Path) -> list[psutil.Process]:
     ]
 
 
-def _green_partitions(home: Path) -> set[str]:
-    """What Dagster's own storage, opened anew, holds as materialized."""
-    with _instance(home) as instance:
-        return set(instance.get_materialized_partitions(dg.AssetKey("activity_events")))
+def _latest(instance: dg.DagsterInstance, asset: str, partition: str) -> Mapping[str, dg.MetadataValue]:
+    """What the latest materialization of a partition says."""
+    of_partition = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition])
+    [record] = instance.fetch_materializations(of_partition, limit=1).records
+    assert record.asset_materialization is not None
+    return record.asset_materialization.metadata
 
 
 def _run_statuses(home: Path) -> set[dg.DagsterRunStatus]:

@@ -89,6 +89,7 @@ def reopen(epoch_name: OneEpoch, reason: Reason, scope_key: ScopeKey = None) -> 
     What it had closed with is kept, and it closes anew as any other, with what the repo-spec says then. One with a
     statement that stands is not opened. `epoch show` shows who did, when and why.
     """
+    from ledger_pipeline.cli.dagster_report import tell_dagster
     from ledger_pipeline.cli.ledger_access import open_access
 
     if not is_reason(reason):
@@ -96,6 +97,7 @@ def reopen(epoch_name: OneEpoch, reason: Reason, scope_key: ScopeKey = None) -> 
     with open_access(scope_key, as_owner=True) as access:
         epoch = access.epoch(epoch_name)
         access.ledger.statements.reopen(epoch, reason.strip())
+        tell_dagster(access, epoch_name, "db reopen", status_moved=True)
     say(f"epoch {epoch.window.key} is open; the next collection closes it, or `ledger-pipeline epoch close` does now")
 
 

@@ -116,7 +116,7 @@ def finalize(
         given = (epoch, signature, signer, inputs_signature, accept_pinned_spec)
         result = _finalize_here(access, *given) if direct else asyncio.run(_finalize(access, *given, timeout_seconds))
         statements = {statement.id: statement for statement in access.ledger.statements.of(epoch)}
-        tell_dagster(access, epoch_name, "epoch finalize")
+        tell_dagster(access, epoch_name, "epoch finalize", status_moved=True)
     if as_json:
         print_json(result.model_dump(mode="json", by_alias=False))
         return

@@ -6,14 +6,13 @@ from typing import TypeAlias
 
 import dagster as dg
 
+from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.sources import streams_by_name
 from ledger_pipeline.core.spec import Scope
-from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import (
     BACKFILL_TAG,
-    EPOCH_STATUS,
     RUN_UNREAD,
     SCHEDULE_TAG,
     SENSOR_TAG,
@@ -26,8 +25,9 @@ from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.receipts import receipts_table
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.coverage import shown_whole_at
+from ledger_pipeline.pipeline.epoch_state import activity_numbers
 from ledger_pipeline.pipeline.report import CollectReport
-from ledger_pipeline.pipeline.unread import left_out_text, unread_summary
+from ledger_pipeline.pipeline.unread import unread_summary
 from ledger_pipeline.store.records import AppendOutcome, Epoch, WindowDigest
 from ledger_pipeline.store.scan_records import Cursor, WindowReceipt
 
@@ -129,32 +129,19 @@ def digest_metadata(
     now: datetime,
     run_tags: Mapping[str, str],
 ) -> Metadata:
-    """What the ledger holds for a window, how whole that is at `now`, what it refused, and whether weights drifted."""
-    drift = {} if epoch is None else weight_drift(epoch.weights_milli, scope.weights_milli)
-    until = completeness.until
+    """What `activity_numbers` says of a window, as Dagster shows it, and who asked for the run."""
+    numbers = activity_numbers(digest, epoch, scope, completeness, now)
     return {
-        "state": plain_message(completeness.state(now)),
-        "window_complete": completeness.is_complete,
-        **_where_any("closed_without", [left_out_text(item) for item in completeness.left_out]),
-        **({} if until is None else {"collected_until": dg.MetadataValue.timestamp(until)}),
-        **_window(digest.window),
-        "epoch_id": "none yet" if epoch is None else epoch.id,
-        EPOCH_STATUS: "none yet" if epoch is None else epoch.status.value,
-        "weights_drifted": bool(drift),
-        **_where_any("weights_drift", drift),
-        "events": digest.events,
-        **{stream.event_type: digest.events_by_type.get(stream.event_type, 0) for stream in scope.stream_kinds},
-        "rejected": sum(digest.rejected_by_reason.values()),
-        **_where_any("rejected_by_reason", dict(digest.rejected_by_reason)),
-        "set_hash": digest.set_hash,
+        **{label: _shown(value) for label, value in numbers.items()},
         "trigger": run_trigger(run_tags),
         **_workflow(run_tags),
     }
 
 
-def _where_any(label: str, values: Sequence[str] | Mapping[str, object]) -> Metadata:
-    """An entry for the values there are; none says nothing that the other entries do not."""
-    return {label: plain.json(values)} if values else {}
+def _shown(value: "Json | datetime") -> dg.MetadataValue | str | int | bool:
+    if isinstance(value, datetime):
+        return dg.MetadataValue.timestamp(value)
+    return value if isinstance(value, str | int) else plain.json(value)
 
 
 def run_trigger(run_tags: Mapping[str, str]) -> str:

@@ -25,7 +25,7 @@ from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus
 
-CHECK_SECONDS = 300
+CHECK_SECONDS = 60
 RETRY_CHECK_SECONDS = 30
 
 

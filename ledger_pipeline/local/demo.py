@@ -10,11 +10,17 @@ from pathlib import Path
 import dagster as dg
 
 from ledger_pipeline.core.spec import RepoSpec
-from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.defs.progress import ProgressListener
-from ledger_pipeline.local.collection_run import CollectionRun, DigestRow, command_instance, digest_row, run_collection
+from ledger_pipeline.core.windows import EpochWindow, span
+from ledger_pipeline.defs.progress import ProgressListener, ProgressLog
+from ledger_pipeline.local.collection_run import (
+    CollectionRun,
+    DigestRow,
+    command_instance,
+    digest_row,
+    run_collection,
+)
 from ledger_pipeline.local.dagster_services import dagster_services
-from ledger_pipeline.local.demo_statement import SignedEpoch, sign_oldest_epoch
+from ledger_pipeline.local.demo_statement import SignedEpoch, propose_all, sign_oldest_epoch
 from ledger_pipeline.local.drain import drain
 from ledger_pipeline.local.embedded_temporal import embedded_temporal
 from ledger_pipeline.local.environment import dagster_home, databases, migrate, overridden
@@ -114,9 +120,12 @@ def run_demo(progress: ProgressListener, say: Callable[[str], None]) -> DemoRepo
             say(f"backfill of {len(before)} epochs as one Dagster run")
             backfill = run_collection(spec, scope, before, instance, trigger="demo", progress=progress)
         if backfill is not None and backfill.problem is None:
-            say(f"signing epoch {before[0].key} with the demo's key, verifying and exporting it")
-            epochs = ledger.epochs.within(scope.scope_id, before[0])
+            epochs = ledger.epochs.within(scope.scope_id, span(before))
+            say(f"proposing who gets what in each of them; signing {before[0].key} with the demo's key")
+            propose_all(ledger, scope, epochs)
             signed = sign_oldest_epoch(ledger, demo_settings.repo_spec(), epochs, home)
+            # No sensor has seen the epoch otherwise, so none would have Dagster show it as signed.
+            run_collection(spec, scope, before[:1], instance, trigger="demo", progress=ProgressLog())
         partitions = [digest_row(digest, scope) for digest in ledger.events.digests(scope.scope_id, [*before, running])]
         return DemoReport(scheduled, backfill, partitions, rows_before, _rows(ledger, spec), signed, home)
 

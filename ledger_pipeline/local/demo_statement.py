@@ -1,4 +1,4 @@
-"""The demo's last step: its oldest epoch bound, proposed, signed, verified and exported, by the code of real ones."""
+"""The demo's last steps: accounts bound; the oldest epoch proposed, signed, verified and exported by the real code."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ledger_pipeline.bindings_file import read_bindings
 from ledger_pipeline.core.errors import VerificationFailed
-from ledger_pipeline.core.spec import RepoSpec
+from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.pipeline.allocate import propose
 from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
@@ -38,8 +38,18 @@ class SignedEpoch:
     is_new: bool
 
 
+def propose_all(ledger: PostgresLedger, scope: Scope, epochs: Sequence[Epoch]) -> None:
+    """Bind the simulated GitHub's accounts that are users, and propose `epochs`, so that each can be signed.
+
+    Some accounts stay unbound, as some always do.
+    """
+    ledger.identities.bind(read_bindings(BINDINGS))
+    for epoch in epochs:
+        propose(ledger, scope, epoch)
+
+
 def sign_oldest_epoch(ledger: PostgresLedger, spec: RepoSpec, epochs: Sequence[Epoch], folder: Path) -> SignedEpoch:
-    """Sign the first of `epochs`, which must be in review, where it is not signed yet; its archive goes to `folder`.
+    """Sign the first of `epochs`, which must be proposed, where it is not signed yet; its archive goes to `folder`.
 
     Raises as the steps do, and VerificationFailed where a number does not follow.
     """
@@ -47,8 +57,6 @@ def sign_oldest_epoch(ledger: PostgresLedger, spec: RepoSpec, epochs: Sequence[E
     chain = statement_chain(ledger.node_id, scope, epoch, ledger.statements.history(epoch))
     is_new = chain.in_force is None
     if is_new:
-        ledger.identities.bind(read_bindings(BINDINGS))
-        propose(ledger, scope, epoch)
         finalize(ledger, spec, epoch, _signature(draft_statement(ledger, scope, epoch).message))
         chain = statement_chain(ledger.node_id, scope, epoch, ledger.statements.history(epoch))
     statement = chain.verified[-1]

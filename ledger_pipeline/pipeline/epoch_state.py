@@ -1,12 +1,16 @@
-"""An epoch after collection, in the few numbers of each step: what a command tells Dagster when it changed something.
+"""An epoch in the few numbers of each step: what a command tells Dagster when it changed something.
 
-Plain JSON by the step's asset, with text as `plain_text` has it; the assets' own materializations say more.
+Plain values by the step's asset, with text as `plain_text` has it; of what comes after collection the assets' own
+materializations say more.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import plain_message, plain_text
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.dagster_contract import (
     ALLOCATIONS_ASSET,
     CURATION_ASSET,
@@ -15,8 +19,11 @@ from ledger_pipeline.dagster_contract import (
     POOL_ASSET,
     STATEMENT_ASSET,
 )
+from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.contributions import percent_text, units_text
 from ledger_pipeline.pipeline.review import Review
+from ledger_pipeline.pipeline.unread import left_out_text
+from ledger_pipeline.store.records import Epoch, WindowDigest
 from ledger_pipeline.store.settlement_records import CurationSummary
 
 Numbers = Mapping[tuple[str, ...], dict[str, Json]]
@@ -68,3 +75,35 @@ def epoch_numbers(review: Review, curation: CurationSummary) -> Numbers:
             "users": len(review.chain.in_force.payouts),
         }
     return numbers
+
+
+def activity_numbers(
+    digest: WindowDigest,
+    epoch: Epoch | None,
+    scope: Scope,
+    completeness: Completeness,
+    now: datetime,
+) -> "dict[str, Json | datetime]":
+    """What the ledger holds of a window, how whole that is at `now`, what it refused, and whether weights drifted.
+
+    An entry that would be empty is left out: it would say nothing that the others do not.
+    """
+    drift = {} if epoch is None else weight_drift(epoch.weights_milli, scope.weights_milli)
+    left_out = [left_out_text(item) for item in completeness.left_out]
+    return {
+        "state": plain_message(completeness.state(now)),
+        "window_complete": completeness.is_complete,
+        **({"closed_without": left_out} if left_out else {}),
+        **({} if completeness.until is None else {"collected_until": completeness.until}),
+        "window_start": digest.window.start,
+        "window_end": digest.window.end,
+        "epoch_id": "none yet" if epoch is None else epoch.id,
+        EPOCH_STATUS: "none yet" if epoch is None else epoch.status.value,
+        "weights_drifted": bool(drift),
+        **({"weights_drift": drift} if drift else {}),
+        "events": digest.events,
+        **{stream.event_type: digest.events_by_type.get(stream.event_type, 0) for stream in scope.stream_kinds},
+        "rejected": sum(digest.rejected_by_reason.values()),
+        **({"rejected_by_reason": dict(digest.rejected_by_reason)} if digest.rejected_by_reason else {}),
+        "set_hash": digest.set_hash,
+    }

@@ -103,10 +103,11 @@ def blocks_statement(
     if settlement.status is EpochStatus.FINALIZED:
         return ["another system finalized it, and its statement is not in this ledger"]
     blocks = []
+    propose = f"`ledger-pipeline allocations propose --epoch {epoch.window.key}`"
     if settlement.uncurated_events:
-        blocks.append(f"{settlement.uncurated_events} events are not curated: materialize activity_curation")
+        blocks.append(f"{settlement.uncurated_events} events are not curated: {propose} curates them")
     elif not _follows(epoch, settlement):
-        blocks.append("its allocations do not follow from its curation any more: materialize epoch_allocations")
+        blocks.append(f"its allocations do not follow from its curation any more: {propose} proposes them anew")
     blocks += _blocks_events(epoch, settlement)
     blocks += _blocks_base_issuance(epoch, settlement, accept_pinned_spec=accept_pinned_spec)
     blocks += _blocks_pool(epoch, settlement)
@@ -119,7 +120,7 @@ def blocks_statement(
         if difference.pays and difference.name != "approvers" and not accept_pinned_spec
     ]
     if not any(of_user.units > 0 for of_user in valued(settlement.allocations)):
-        blocks.append("nobody has units: bind identities (`ledger-pipeline identities unresolved`) and materialize")
+        blocks.append(f"nobody has units: bind identities (`ledger-pipeline identities unresolved`), then {propose}")
     if not scope.approvers:
         blocks.append(f"nobody may sign: {scope.file} names no approvers")
     return blocks
@@ -152,7 +153,10 @@ def _blocks_base_issuance(epoch: Epoch, settlement: Settlement, *, accept_pinned
     closed_with = None if epoch.pins is None else epoch.pins.pinned_spec.get("base_issuance_credits")
     if base is None:
         if closed_with is not None:
-            return ["its pool has no base_issuance: materialize pool_components"]
+            return [
+                "its pool has no base_issuance: `ledger-pipeline allocations propose --epoch "
+                f"{epoch.window.key}` adds the one that it closed with"
+            ]
         return [
             "its pool has no base_issuance, and it closed with none, so the owner of the ledger adds it: "
             f"`ledger-pipeline pool add --epoch {epoch.window.key} --component {BASE_ISSUANCE} --amount-credits ... "

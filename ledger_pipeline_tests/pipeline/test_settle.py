@@ -125,7 +125,10 @@ def test_what_is_not_ready_says_everything_that_blocks_it(ledger: PostgresLedger
     books.close()
     message = not_ready(books)
     assert "its pool has no base_issuance, and it closed with none, so the owner of the ledger adds it: " in message
-    assert "nobody has units: bind identities (`ledger-pipeline identities unresolved`) and materialize" in message
+    assert (
+        "nobody has units: bind identities (`ledger-pipeline identities unresolved`), then `ledger-pipeline alloc"
+        in message
+    )
     assert "nobody may sign: repo-spec.yaml names no approvers" in message
 
     add_to_pool(ledger, books.epoch, base_issuance(POOL))
@@ -363,7 +366,9 @@ def test_what_does_not_follow_from_the_curation_any_more_is_not_signed(ledger: P
     books = reviewed(ledger)
     signature = books.signature()
     assert ledger.curation.judge(books.epoch, EVENTS[0].id, Judgement("a copy", included=False))
-    with pytest.raises(EpochNotReady, match="do not follow from its curation any more: materialize epoch_allocations"):
+    with pytest.raises(
+        EpochNotReady, match="do not follow from its curation any more: `ledger-pipeline allocations propose --ep"
+    ):
         books.finalize(signature)
     books.materialize()
     with pytest.raises(StaleSignature):
@@ -375,7 +380,9 @@ def test_an_epoch_with_events_that_nobody_curated_is_not_signed(ledger: Postgres
     books = collected(ledger)
     books.materialize()
     books.append(pull_request(9)).close()
-    with pytest.raises(EpochNotReady, match="1 events are not curated: materialize activity_curation"):
+    with pytest.raises(
+        EpochNotReady, match="1 events are not curated: `ledger-pipeline allocations propose --epoch 2026-02-16` cu"
+    ):
         books.draft()
 
 

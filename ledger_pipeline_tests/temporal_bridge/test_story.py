@@ -141,6 +141,7 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert first["outcome"] == "stated"
     assert shown_in_dagster(stack, "payout_statement", week)["statement_id"] == first["statement_id"]
     assert shown_in_dagster(stack, "epoch", week)["epoch_status"] == "finalized"
+    assert shown_in_dagster(stack, "activity_events", week)["epoch_status"] == "finalized"
     assert ok(*finalize).json == {**first, "outcome": "unchanged"}
     assert (first["scope_id"], first["pool_total_credits"], first["users"]) == (str(SCOPE_ID), str(POOL), 2)
     run_in_dagster(stack, STATE_PAYOUTS_JOB, week)
@@ -174,6 +175,28 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
         {"user-ana": 6000, "user-bo": 4000},
     ]
     assert "every number follows" in ok("verify", *of_epoch).out
+
+
+def test_a_square_says_at_once_what_a_command_made_of_its_epoch(stack: Stack, command: Command) -> None:
+    week = stack.next_week()
+    of_epoch = ("--epoch", week.key)
+
+    def ok(*arguments: str) -> None:
+        ran = command(*arguments, **stack.environment)
+        assert ran.code == 0, ran.err
+        assert "Dagster shows this after its next run" not in ran.err
+
+    ok("trigger", "--as-of", week.key, "--wait")
+    collected = shown_in_dagster(stack, "activity_events", week)
+    ok("db", "reopen", *of_epoch, "--reason", "nobody looked at it")
+    opened = shown_in_dagster(stack, "activity_events", week)
+    assert [collected["epoch_status"], opened["epoch_status"]] == ["review", "open"]
+    assert opened["trigger"] == "ledger-pipeline db reopen"
+    ok("epoch", "close", *of_epoch)
+    closed = shown_in_dagster(stack, "activity_events", week)
+    # All numbers and texts that the run said are there; instants are told as text.
+    said = {label: value for label, value in collected.items() if value is not None}
+    assert {**said, "trigger": "ledger-pipeline epoch close"}.items() <= closed.items()
 
 
 def credits_of(statement: Mapping[str, Any]) -> dict[str, int]:
