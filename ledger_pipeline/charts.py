@@ -13,6 +13,7 @@ from io import BytesIO
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.plain_text import CUT, plain_text
 from ledger_pipeline.core.sources import StreamKind
 from ledger_pipeline.core.statements import UserUnits
@@ -98,7 +99,7 @@ def credits_per_epoch_png(credits_by_epoch: Mapping[str, Mapping[str, int]]) -> 
     bottom = [0.0] * len(epochs)
     parts = [([user_id], _label(user_id), colour) for user_id, colour in zip(shown, _STACK, strict=False)]
     if others := ordered[len(_STACK) :]:
-        parts.append((others, f"{len(others)} others", _OTHERS))
+        parts.append((others, counted(len(others), "other"), _OTHERS))
     for users, label, colour in parts:
         # By fractions of the largest: amounts are exact integers, larger than a picture's arithmetic takes.
         heights = [sum(credits_by_epoch[epoch].get(user, 0) for user in users) / largest for epoch in epochs]
@@ -126,7 +127,7 @@ def _bars_png(title: str, amounts: Sequence[tuple[str, int]], text: Callable[[in
     values = [amount for _, amount in shown]
     colours = [_STACK[0]] * len(shown)
     if others:
-        names.append(f"{len(others)} others")
+        names.append(counted(len(others), "other"))
         values.append(sum(amount for _, amount in others))
         colours.append(_OTHERS)
     figure, axes = _panel(0.7 + 0.24 * max(len(names), 2), title)

@@ -51,7 +51,7 @@ def test_the_demo_collects_and_signs_and_run_again_adds_nothing(command: Command
     assert [len(report["backfill"]["digests"]), len(report["partitions"])] == [EPOCHS, EPOCHS + 1]
     assert [step["action"] for step in report["scheduled"]["steps"]] == ["created"]
     again = command("demo", **environment).out
-    assert f"Nothing new: the ledger held all {report['rows_after']} events already." in again
+    assert f"Nothing new: the ledger held all {report['rows_after']:,} events already." in again
     assert "Temporal schedule governance:ledger_ingest: in sync, then fired" in again
     assert re.search(r"running epoch: workflow ledger-collect-scheduled-default-\S+, run [0-9a-f-]{36}\n", again)
     assert re.search(r"running epoch: epoch 1 open, 0 new, Dagster run [0-9a-f-]{36}\n", again)

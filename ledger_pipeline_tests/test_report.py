@@ -233,7 +233,7 @@ def test_it_is_the_approvers_page(ledger: PostgresLedger, tmp_path: Path) -> Non
     books.materialize()
     text = " ".join(Page(page_of(books)).text.split())
     for part in (
-        "Curation 3 events are curated: 0 left out, 1 with a weight of their own, 1 of accounts without a user.",
+        "Curation 3 curated events: 0 left out, 1 with a weight of their own, 1 of accounts without a user.",
         f"{pull_request(1).id} {ADA_USER} yes 0.5 half of it was generated",
         "github:1024025 grace 1 0.5 2,000",
         "Allocations ready to sign",

@@ -11,6 +11,7 @@ from ledger_pipeline.bindings_file import read_bindings
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.unread import ISSUE
 from ledger_pipeline.pipeline.chain import message_of
+from ledger_pipeline.pipeline.contributions import percent_text
 from ledger_pipeline.pipeline.settle import SignedInputs, finalize
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -137,7 +138,7 @@ def test_who_counts_for_nobody_is_listed_with_what_is_at_stake(run: Run, ledger:
         ("ada", 2, "2000"),
         ("grace", 1, "500"),
     ]
-    assert "2 accounts without a user, 1 epochs" in run("identities", "unresolved", *EPOCH).out
+    assert "2 accounts without a user, 1 epoch " in run("identities", "unresolved", *EPOCH).out
 
 
 # Items that cannot be read.
@@ -284,8 +285,8 @@ def test_an_epoch_is_shown_as_its_approver_has_to_see_it(run: Run, ledger: Postg
         f"may sign: {', '.join(APPROVERS)}\n",
         "to be signed: 10,000 credits",
         "the pool: 10,000 credits",
-        "1 accounts without a user, which get nothing",
-        "1 events that a person decided about",
+        "1 account without a user: nothing is paid for them ",
+        "1 event that a person decided about ",
         "half of it was generated",
         "released",
         "75 %",
@@ -350,6 +351,31 @@ def test_a_statement_is_shown_verified_and_exported(run: Run, ledger: PostgresLe
     assert sum(int(each["amount_credits"]) for each in contributors) == POOL
     assert "it has its statement" in said(run("epoch", "sign-data", *EPOCH))
     assert books.epoch.pool_total_credits == POOL
+
+
+def test_a_share_reads_as_percent_and_is_exact_in_json(run: Run, ledger: PostgresLedger) -> None:
+    finalized(ledger)
+    for command in (("epoch", "show"), ("verify",)):
+        read = run(*command, *EPOCH)
+        assert "80 %" in read.out, command
+        assert "0.800000" not in read.out, command
+        assert '"0.800000"' in run(*command, *EPOCH, "--json").out, command
+
+
+@pytest.mark.parametrize(
+    ("share", "read"),
+    [
+        ("0.097701", "9.7701 %"),
+        ("1.000000", "100 %"),
+        ("0.000000", "0 %"),
+        ("0.000001", "0.0001 %"),
+        # Whoever may write to the ledger, or made an archive, may have spelt it otherwise.
+        ("1e999999999", "1e999999999"),
+        ("a fifth", "a fifth"),
+    ],
+)
+def test_percent_is_the_share_and_what_is_no_share_stays_as_it_is(share: str, read: str) -> None:
+    assert percent_text(share) == read
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table
 from ledger_pipeline.core.allocations import MAX_UNITS
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.pipeline.allocate import propose
@@ -85,7 +86,7 @@ def _print(epoch: Epoch, allocations: list[Allocation], *, as_json: bool) -> Non
         for allocation in allocations
     ]
     columns = ["user", "events", "proposed units", "decided units", "reason"]
-    print_table(f"{len(rows)} users in epoch {epoch.window.key}", columns, rows)
+    print_table(f"{counted(len(rows), 'user')} in epoch {epoch.window.key}", columns, rows)
 
 
 def _strings(allocation: Allocation) -> dict[str, object]:

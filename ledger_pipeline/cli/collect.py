@@ -8,6 +8,7 @@ from ledger_pipeline.cli.console import INTERRUPTED
 from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
 from ledger_pipeline.cli.output import note, print_json, print_table, say, say_error
 from ledger_pipeline.cli.scan_progress import scan_progress
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.local.collection_run import CollectionRun, command_instance, run_collection
 from ledger_pipeline.local.environment import dagster_home, databases
@@ -83,4 +84,4 @@ def _print(run: CollectionRun) -> None:
     new = sum(row.new for row in run.streams)
     if run.unread is not None:
         say(f"{run.unread}. Their epochs stay open, and the next collection asks for them again.")
-    say(f"{new} new events, {run.api_requests} API requests, {run.api_points} points")
+    say(f"{counted(new, 'new event')}, {counted(run.api_requests, 'API request')}, {counted(run.api_points, 'point')}")

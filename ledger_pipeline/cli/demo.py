@@ -8,6 +8,7 @@ import typer
 from ledger_pipeline.cli.options import Json
 from ledger_pipeline.cli.output import note, print_json, print_table, say, say_error
 from ledger_pipeline.cli.scan_progress import scan_progress
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.local.demo import DEV_UI_URL, DemoReport, run_demo
 from ledger_pipeline.local.demo_statement import SignedEpoch
 from ledger_pipeline.pipeline.contributions import percent_text, units_text
@@ -56,9 +57,9 @@ def _print(report: DemoReport) -> None:
         _print_backfill(report)
     added = report.rows_after - report.rows_before
     if added:
-        say(f"The ledger holds {report.rows_after} events, {added} of them new.")
+        say(f"The ledger holds {counted(report.rows_after, 'event')}, {added:,} of them new.")
     else:
-        say(f"Nothing new: the ledger held all {report.rows_after} events already.")
+        say(f"Nothing new: the ledger held all {counted(report.rows_after, 'event')} already.")
     if report.signed is not None:
         _print_signed(report.signed)
     say(f"See it in the Dagster UI: make dev, then open {DEV_UI_URL}")
@@ -79,10 +80,13 @@ def _print_partitions(report: DemoReport) -> None:
     print_table("Partitions in the ledger", columns, rows)
     if earlier:
         events = sum(row.events for row in earlier)
-        say(f"and {len(earlier)} earlier ones, {earlier[0].epoch} to {earlier[-1].epoch}, with {events} events")
+        say(
+            f"and {counted(len(earlier), 'earlier one')}, {earlier[0].epoch} to {earlier[-1].epoch}, "
+            f"with {counted(events, 'event')}"
+        )
     of_no_epoch = report.rows_after - sum(row.events for row in report.partitions)
     if of_no_epoch:
-        say(f"and {of_no_epoch} events of before the first epoch, which the scans came by")
+        say(f"and {counted(of_no_epoch, 'event')} of before the first epoch, which the scans came by")
 
 
 def _print_signed(signed: SignedEpoch) -> None:
@@ -112,8 +116,5 @@ def _print_backfill(report: DemoReport) -> None:
         return
     if run.problem is not None:
         say_error(f"Dagster run {run.run_id} failed: {run.problem}")
-    partitions = len(run.digests)
-    say(
-        f"backfill: {partitions} partition{'s'[: partitions != 1]}, {run.api_requests} API requests, "
-        f"Dagster run {run.run_id}"
-    )
+    requests = counted(run.api_requests, "API request")
+    say(f"backfill: {counted(len(run.digests), 'partition')}, {requests}, Dagster run {run.run_id}")

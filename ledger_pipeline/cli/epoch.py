@@ -12,6 +12,7 @@ from ledger_pipeline.cli.epoch_signing import amend, finalize, sign_data
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import FromEpoch, Json, OneEpoch, ScopeKey, ToEpoch
 from ledger_pipeline.cli.output import print_json, print_table, say
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.reasons import is_reason
@@ -64,7 +65,7 @@ def list_command(
         ]
         for epoch in epochs
     ]
-    print_table(f"{len(rows)} epochs", ["epoch", "until", "id", "status", "credits paid"], rows)
+    print_table(counted(len(rows), "epoch"), ["epoch", "until", "id", "status", "credits paid"], rows)
 
 
 @app.command()

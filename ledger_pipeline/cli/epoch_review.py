@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from ledger_pipeline.cli.ledger_access import LedgerAccess
 from ledger_pipeline.cli.output import print_table, say
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import percent_text, units_text
@@ -131,7 +132,7 @@ def _print_decisions(epoch_review: Review) -> None:
     ]
     columns = ["event", "of", "counts", "units instead", "because"]
     print_table(
-        f"{len(epoch_review.decisions)} events that a person decided about{_listed(epoch_review.decisions)}",
+        f"{counted(len(epoch_review.decisions), 'event')} that a person decided about{_listed(epoch_review.decisions)}",
         columns,
         rows,
     )
@@ -152,7 +153,8 @@ def _print_accounts(epoch_review: Review) -> None:
     ]
     columns = ["account", "login", "events", "units", "would get, were all bound"]
     print_table(
-        f"{len(epoch_review.accounts)} accounts without a user, which get nothing{_listed(epoch_review.accounts)}",
+        f"{counted(len(epoch_review.accounts), 'account')} without a user: nothing is paid for them"
+        f"{_listed(epoch_review.accounts)}",
         columns,
         rows,
     )
@@ -165,7 +167,12 @@ def _listed(rows: Sequence[object]) -> str:
 def print_statement(statement: Statement) -> None:
     """Print who gets what by a statement."""
     rows = [
-        [line["userId"], units_text(int(line["totalUnits"])), line["share"], f"{int(line['amountCredits']):,}"]
+        [
+            line["userId"],
+            units_text(int(line["totalUnits"])),
+            percent_text(line["share"]),
+            f"{int(line['amountCredits']):,}",
+        ]
         for line in statement.payouts
     ]
     supersedes = f", supersedes {statement.supersedes_statement_id}" if statement.supersedes_statement_id else ""

@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
 from ledger_pipeline.cli.output import note, print_json_array, print_table
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.local.environment import databases
 from ledger_pipeline.settings import read_settings
@@ -44,4 +45,4 @@ def _rows(stored: Iterator[StoredEvent]) -> Iterator[Mapping[str, object]]:
 def _print(stored: list[StoredEvent], within: EpochWindow) -> None:
     columns = ["event_time", "event_type", "platform_login", "id"]
     rows = [[event.event_time.isoformat(), event.event_type, event.platform_login, event.id] for event in stored]
-    print_table(f"{len(stored)} events, {within.key} to {within.end.date()}", columns, rows)
+    print_table(f"{counted(len(stored), 'event')}, {within.key} to {within.end.date()}", columns, rows)

@@ -10,6 +10,7 @@ from ledger_pipeline.bindings_file import binding_of, read_bindings
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Epoch, Json, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.identifiers import broken_ids, case_twins, lookalikes, unknown_ids, why_not_an_account
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.sources import GITHUB
@@ -44,7 +45,7 @@ def bind(account: Account, user: User, provider: Provider = GITHUB, move: Move =
     with open_access(None) as access:
         if move:
             moved = access.ledger.identities.move(binding)
-            say(f"moved, with {moved} curated events of epochs that are not finalized")
+            say(f"moved, with {counted(moved, 'curated event')} of epochs that are not finalized")
         else:
             say("bound" if access.ledger.identities.bind([binding]) else "it was so already")
 
@@ -61,7 +62,7 @@ def list_command(as_json: Json = False) -> None:
     rows = [
         [binding.user_id, binding.provider, binding.external_id, binding.created_at.isoformat()] for binding in bindings
     ]
-    print_table(f"{len(rows)} bindings", ["user", "provider", "account", "since"], rows)
+    print_table(counted(len(rows), "binding"), ["user", "provider", "account", "since"], rows)
     for twins in case_twins(users):
         say(f"these differ in upper and lower case alone: {_quoted(twins)}")
     for group in lookalikes(users):
@@ -93,7 +94,7 @@ def unresolved(epoch_name: Epoch = None, scope_key: ScopeKey = None, as_json: Js
         for account in accounts
     ]
     columns = ["login", "provider", "account", "events", "units at stake"]
-    print_table(f"{len(rows)} accounts without a user, {len(epochs)} epochs", columns, rows)
+    print_table(f"{counted(len(rows), 'account')} without a user, {counted(len(epochs), 'epoch')}", columns, rows)
 
 
 def _account_json(account: UnresolvedAccount) -> dict[str, object]:

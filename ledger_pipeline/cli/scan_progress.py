@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from ledger_pipeline.cli.output import note, on_stderr
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.plain_text import plain_text
-from ledger_pipeline.defs.progress import ProgressListener, estimate_line
+from ledger_pipeline.defs.progress import ProgressListener, estimate_line, page_line
 from ledger_pipeline.pipeline.collect import CollectEstimate
 from ledger_pipeline.pipeline.scan import ScanProgress
 
@@ -23,7 +24,7 @@ def scan_progress() -> Iterator[ProgressListener]:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[items]} items", markup=False),
+        TextColumn("{task.fields[items]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=on_stderr) as progress:
@@ -35,7 +36,7 @@ class _Lines:
         note(estimate_line(estimate))
 
     def on_page(self, _log: logging.Logger, scan: ScanProgress, /) -> None:
-        note(f"{scan.source_scope}: page {scan.pages}, {scan.seen} items, {scan.fraction:.0%} read")
+        note(page_line(scan))
 
 
 class _Bars:
@@ -49,5 +50,5 @@ class _Bars:
     def on_page(self, _log: logging.Logger, scan: ScanProgress, /) -> None:
         if scan.source_scope not in self._tasks:
             name = plain_text(scan.source_scope)
-            self._tasks[scan.source_scope] = self._progress.add_task(name, total=1.0, items=0)
-        self._progress.update(self._tasks[scan.source_scope], completed=scan.fraction, items=scan.seen)
+            self._tasks[scan.source_scope] = self._progress.add_task(name, total=1.0, items=counted(0, "item"))
+        self._progress.update(self._tasks[scan.source_scope], completed=scan.fraction, items=counted(scan.seen, "item"))

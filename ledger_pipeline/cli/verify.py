@@ -11,12 +11,13 @@ import typer
 
 from ledger_pipeline.cli.options import Epoch, Json, OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say, sentence
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import EpochNotReady, VerificationFailed
 from ledger_pipeline.core.pins import PinDifference, approver_set_hash, pin_differences
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.unread import ItemKey, item_name
-from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.pipeline.contributions import percent_text, units_text
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.verification.archive import read_archive, write_archive
 from ledger_pipeline.verification.differences import Difference
@@ -108,7 +109,7 @@ def command(
         ):
             say(plain_message(f"warning: {warning}", MESSAGE_LENGTH))
     if differences:
-        raise VerificationFailed(f"{len(differences)} differences: see above")
+        raise VerificationFailed(f"{counted(len(differences), 'difference')}: see above")
     if not as_json:
         for line in _signed(looked):
             say(plain_message(line, SIGNED_LENGTH))
@@ -124,7 +125,10 @@ def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = No
     dropped = len(facts.signatures) - len(signatures)
     facts = facts.model_copy(update={"signatures": signatures, "inputs_signatures": looked.inputs_signatures()})
     if dropped:
-        say(f"{dropped} rows that are no approver's signature stay behind: `ledger-pipeline verify` names them")
+        say(
+            f"left out, because they are no approver's signature: {counted(dropped, 'row')}; `ledger-pipeline verify` "
+            "names them"
+        )
     # A name that somebody may have written into the ledger chooses no other folder.
     scope = re.sub(r"[^A-Za-z0-9_-]", "_", str(facts.pinned_spec.get("scope_key", "scope"))[:100])
     file = output or Path(f"epoch-{facts.epoch.window.key}-{scope}.zip")
@@ -202,12 +206,12 @@ def _print(source: str, facts: EpochFacts, contributors: list[ContributorAccount
             sentence(plain_text(account.user_id, NAME_LENGTH)),
             sentence(plain_text(_how(account), MESSAGE_LENGTH)),
             units_text(account.total_units),
-            sentence(plain_text(account.share, NAME_LENGTH)),
+            sentence(plain_text(percent_text(account.share), NAME_LENGTH)),
             f"{account.amount_credits:,}",
         ]
         for account in contributors[:CONTRIBUTORS_SHOWN]
     ]
-    title = f"{len(contributors)} contributors"
+    title = counted(len(contributors), "contributor")
     if len(contributors) > len(rows):
         title += ", of whom those with most are shown: --json lists all"
     print_table(title, ["user", "events x weight", "units", "share", "credits"], rows)

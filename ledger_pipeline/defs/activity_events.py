@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import deployment_labels
@@ -99,7 +100,7 @@ def _named(windows: Sequence[EpochWindow]) -> str:
     first, *others = windows
     if not others:
         return f"epoch {first.key}"
-    return f"{len(windows)} epochs from {first.key} to {others[-1].key}"
+    return f"{counted(len(windows), 'epoch')} from {first.key} to {others[-1].key}"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import dagster as dg
 
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.sources import streams_by_name
@@ -117,7 +118,7 @@ def added_to_other_epochs(report: CollectReport) -> Metadata:
     earlier = list(added)[:-OTHER_EPOCHS_NAMED]
     named: dict[str, int | str] = {window.key: added[window] for window in list(added)[-OTHER_EPOCHS_NAMED:]}
     if earlier:
-        named["before"] = f"{sum(added[window] for window in earlier)} in {len(earlier)} earlier epochs"
+        named["before"] = f"{sum(added[window] for window in earlier)} in {counted(len(earlier), 'earlier epoch')}"
     return {"run_added_to_other_epochs": plain.json(named)}
 
 

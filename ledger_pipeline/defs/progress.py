@@ -3,6 +3,7 @@
 import logging
 from typing import Protocol
 
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.pipeline.collect import CollectEstimate
 from ledger_pipeline.pipeline.scan import ScanProgress
@@ -22,12 +23,22 @@ class ProgressListener(Protocol):
 
 def estimate_line(estimate: CollectEstimate) -> str:
     """What a collection is about to do, in one line."""
-    at_most = "" if estimate.requests_at_most is None else f", at most {estimate.requests_at_most} more API requests"
-    left = "" if estimate.points_left is None else f"; {estimate.points_left} points left"
+    at_most = (
+        ""
+        if estimate.requests_at_most is None
+        else f", at most {counted(estimate.requests_at_most, 'more API request')}"
+    )
+    left = "" if estimate.points_left is None else f"; {counted(estimate.points_left, 'point')} left"
     return (
         f"repositories: {estimate.to_scan} to scan{at_most}, {estimate.unchanged} unchanged, "
         f"{estimate.covered} covered already{left}"
     )
+
+
+def page_line(scan: ScanProgress) -> str:
+    """How far a scan is, in one line."""
+    items = counted(scan.seen, "item")
+    return f"{plain_text(scan.source_scope)}: page {scan.pages}, {items}, {scan.fraction:.0%} read"
 
 
 class ProgressLog:
@@ -39,4 +50,4 @@ class ProgressLog:
 
     def on_page(self, log: logging.Logger, scan: ScanProgress, /) -> None:
         """One line: the source_scope, pages and items so far, and how far back it has read."""
-        log.info(f"{plain_text(scan.source_scope)}: page {scan.pages}, {scan.seen} items, {scan.fraction:.0%} read")
+        log.info(page_line(scan))

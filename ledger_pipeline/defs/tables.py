@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from ledger_pipeline.defs import plain_metadata as plain
-from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.pipeline.contributions import percent_text, units_text
 from ledger_pipeline.store.records import StoredUnread, UnsettledRejections
 from ledger_pipeline.store.settlement_records import Allocation, PoolComponent, UnresolvedAccount
 from ledger_pipeline.store.statement_records import Statement
@@ -73,7 +73,7 @@ def payouts(statement: Statement) -> dg.MetadataValue:
         {
             "user": line["userId"],
             "units": units_text(int(line["totalUnits"])),
-            "share": line["share"],
+            "share": percent_text(line["share"]),
             "credits": line["amountCredits"],
         }
         for line in statement.payouts

@@ -1,5 +1,6 @@
 """What files and environment say: the repo-spec, and whose this deployment is."""
 
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import ConfigurationError, LedgerError, SpecError
 from ledger_pipeline.core.public_keys import why_no_approvers
 from ledger_pipeline.core.sources import GITHUB
@@ -44,8 +45,8 @@ def check_repo_spec(settings: Settings) -> tuple[Finding, RepoSpec | None]:
         if kind.name != GITHUB
     ]
     keys = ", ".join(scope.scope_key for scope in spec.scopes)
-    collected = ", ".join([f"{len(repositories)} repositories", *of_others])
-    seen = f"{path}: scopes {keys}; {collected}, {len(schedules)} schedules"
+    collected = ", ".join([counted(len(repositories), "repository", "repositories"), *of_others])
+    seen = f"{path}: scopes {keys}; {collected}, {counted(len(schedules), 'schedule')}"
     if not repositories and not of_others:
         return warning(REPO_SPEC, seen, "name repositories in activity_sources.github.source_refs"), spec
     return fine(REPO_SPEC, seen), spec

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ledger_pipeline.charts import credits_per_epoch_png, events_per_day_png, units_per_contributor_png
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.web_links import is_linkable
@@ -60,6 +61,7 @@ def _environment() -> Environment:
         "instant": _instant,
         "units": units_text,
         "percent": percent_text,
+        "counted": counted,
         "linkable": is_linkable,
     }
     return environment

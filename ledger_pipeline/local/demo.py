@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.defs.progress import ProgressListener, ProgressLog
@@ -117,7 +118,7 @@ def run_demo(progress: ProgressListener, say: Callable[[str], None]) -> DemoRepo
         scheduled = _through_temporal(spec, home, instance, say)
         backfill, signed = None, None
         if before:
-            say(f"backfill of {len(before)} epochs as one Dagster run")
+            say(f"backfill of {counted(len(before), 'epoch')} as one Dagster run")
             backfill = run_collection(spec, scope, before, instance, trigger="demo", progress=progress)
         if backfill is not None and backfill.problem is None:
             epochs = ledger.epochs.within(scope.scope_id, span(before))

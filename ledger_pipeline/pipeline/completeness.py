@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.unread import item_name
 from ledger_pipeline.core.windows import EpochWindow, span
@@ -78,7 +79,7 @@ class Completeness:
         if self.is_complete:
             names = ", ".join(item_name(item.source_scope, item.key) for item in self.left_out)
             return f"complete: closed without {names}" if names else "complete"
-        unread = f"{len(self.unread)} {'item' if len(self.unread) == 1 else 'items'} cannot be read"
+        unread = f"{counted(len(self.unread), 'item')} cannot be read"
         if self.is_read_to_its_end:
             return f"incomplete: {unread}"
         until = "not collected from every source_scope yet"

@@ -1,5 +1,6 @@
 """Who did how much in a window: counted events times an epoch's weights. Proposals only: curation comes after."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from decimal import Decimal
 from ledger_pipeline.store.records import PersonCount
 
 MILLI = 1000
+_SHARE = re.compile(r"[0-9]\.[0-9]{6}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -47,5 +49,5 @@ def units_text(units_milli: int) -> str:
 
 
 def percent_text(share: str) -> str:
-    """A share of a statement, `0.333333`, as people read it: `33.3333 %`."""
-    return f"{(Decimal(share) * 100).normalize():f} %"
+    """A share of a statement, `0.333333`, as people read it: `33.3333 %`; what is spelt otherwise, as it is."""
+    return f"{(Decimal(share) * 100).normalize():f} %" if _SHARE.fullmatch(share) else share

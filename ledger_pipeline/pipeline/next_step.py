@@ -6,6 +6,7 @@ from itertools import islice
 from uuid import UUID
 
 from ledger_pipeline.core.allocations import compute_proposed_allocations
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import (
     EventError,
 )
@@ -105,7 +106,7 @@ def blocks_statement(
     blocks = []
     propose = f"`ledger-pipeline allocations propose --epoch {epoch.window.key}`"
     if settlement.uncurated_events:
-        blocks.append(f"{settlement.uncurated_events} events are not curated: {propose} curates them")
+        blocks.append(f"not curated: {counted(settlement.uncurated_events, 'event')}; {propose} curates")
     elif not _follows(epoch, settlement):
         blocks.append(f"its allocations do not follow from its curation any more: {propose} proposes them anew")
     blocks += _blocks_events(epoch, settlement)
@@ -133,7 +134,7 @@ def _blocks_events(epoch: Epoch, settlement: Settlement) -> list[str]:
         f"nobody can recompute its event {quoted(event_id)}: {problem}; leave it out with `ledger-pipeline curate "
         f"--epoch {epoch.window.key} --event ... --exclude --note ...`"
         for event_id, problem in islice(problems.items(), EVENTS_NAMED)
-    ] + ([f"and so {len(problems) - EVENTS_NAMED} more events"] if len(problems) > EVENTS_NAMED else [])
+    ] + ([f"and so {counted(len(problems) - EVENTS_NAMED, 'more event')}"] if len(problems) > EVENTS_NAMED else [])
 
 
 def _problem_of_event(event: DoubtfulEvent) -> str | None:

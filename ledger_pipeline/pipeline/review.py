@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.allocations import compute_proposed_allocations
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import Payout, UserUnits, amended_units, compute_payouts
 from ledger_pipeline.pipeline.allocate import algo_of, base_issuance_to_come
@@ -186,7 +187,7 @@ def _changes(
         ]
     changes = []
     if settlement.uncurated_events:
-        changes.append(f"{settlement.uncurated_events} events are not curated yet")
+        changes.append(f"not curated yet: {counted(settlement.uncurated_events, 'event')}")
     proposals = compute_proposed_allocations(algo_of(scope, epoch), settlement.curated, epoch.weights_milli)
     now = {proposal.user_id: proposal.proposed_units for proposal in proposals}
     then = {allocation.user_id: allocation.proposed_units for allocation in settlement.allocations}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import EpochNotReady, WindowError
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.plain_text import plain_message
@@ -139,7 +140,7 @@ def unread_summary(rows: Sequence[StoredUnread]) -> str:
     """All of `rows` in one line, the first few by name."""
     named = "; ".join(unread_text(row) for row in rows[:_ITEMS_NAMED])
     more = f"; and {len(rows) - _ITEMS_NAMED} more" if len(rows) > _ITEMS_NAMED else ""
-    return f"{len(rows)} {'item' if len(rows) == 1 else 'items'} cannot be read: {named}{more}"
+    return f"{counted(len(rows), 'item')} cannot be read: {named}{more}"
 
 
 def exclusion_of(rows: Sequence[StoredUnread], names: Sequence[str], actor: str, reason: str) -> Exclusion:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import ArchiveError
 
 MEGABYTE = 1_000_000
@@ -98,8 +99,9 @@ class ArchiveLimits:
             )
         if amounts.seconds > _WORK_SECONDS * self._factor:
             raise ArchiveError(
-                f"{amounts.rows} rows with {amounts.values} values, {amounts.signatures} signatures, and "
-                f"{amounts.payouts} payouts of {amounts.payout_bytes} bytes to compute, would take "
+                f"{counted(amounts.rows, 'row')} with {counted(amounts.values, 'value')}, "
+                f"{counted(amounts.signatures, 'signature')}, and "
+                f"{counted(amounts.payouts, 'payout')} of {amounts.payout_bytes} bytes to compute, would take "
                 f"{amounts.seconds:.1f} s, more than the {_WORK_SECONDS * self._factor:.1f} s of an archive of "
                 f"{self.megabytes} MB: {self.advice}"
             )

@@ -136,7 +136,7 @@ def test_only_a_signed_epoch_has_a_statement_and_it_recomputes(settled: Deployme
     assert (statement["pool_total_credits"], statement["signers"]) == ("1000", APPROVER.address)
     assert statement["supersedes"] == "nothing: the original"
     [payout] = statement["payouts"].records
-    assert (payout.data["units"], payout.data["credits"]) == ("1.5", "1000")
+    assert (payout.data["units"], payout.data["share"], payout.data["credits"]) == ("1.5", "100 %", "1000")
     assert "data:image/png;base64," in statement["credits_per_user"]
     assert settled.metadata("epoch", WEEK)["epoch_status"] == "finalized"
     evaluation = settled.check_evaluation(STATEMENT_RECOMPUTES, WEEK, PAYOUT_STATEMENT)

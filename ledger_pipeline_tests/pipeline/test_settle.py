@@ -153,7 +153,7 @@ def test_next_steps_name_what_is_missing_and_nothing_where_it_can_be_taken(ledge
     end = books.of.end
     assert any("it runs until" in each for each in steps(end - timedelta(days=1)))
     books.close()
-    assert [each.split(":")[0] for each in steps(end)] == ["3 events are not curated", "nobody has units"]
+    assert [each.split(":")[0] for each in steps(end)] == ["not curated", "nobody has units"]
     books.materialize()
     assert steps(end) == []
     books.finalize(books.signature())
@@ -381,7 +381,7 @@ def test_an_epoch_with_events_that_nobody_curated_is_not_signed(ledger: Postgres
     books.materialize()
     books.append(pull_request(9)).close()
     with pytest.raises(
-        EpochNotReady, match="1 events are not curated: `ledger-pipeline allocations propose --epoch 2026-02-16` cu"
+        EpochNotReady, match="not curated: 1 event; `ledger-pipeline allocations propose --epoch 2026-02-16` cu"
     ):
         books.draft()
 

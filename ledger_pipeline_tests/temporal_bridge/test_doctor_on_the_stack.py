@@ -56,7 +56,7 @@ def test_a_healthy_stack_is_all_ok(
         assert f":{worker.process.pid} node={NODE_ID} scopes={SCOPE_ID} polled ledger-tasks" in details["worker"]
         assert details["schedules"] == f"in sync: {DEFAULT}"
         assert "queued_run_coordinator" in details["daemon"]
-        assert "scopes default; 1 repositories, 1 schedules" in details["repo-spec"]
+        assert "scopes default; 1 repository, 1 schedule" in details["repo-spec"]
     finally:
         with_client(stack, lambda client: client.get_schedule_handle(DEFAULT).delete())
 
