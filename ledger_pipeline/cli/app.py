@@ -75,6 +75,11 @@ COMMANDS = {
         "Check repo-spec, database, rights, Temporal, worker, Dagster, GitHub and clocks; say what to do. "
         "Changes nothing.",
     ),
+    "settings": (
+        "settings",
+        "command",
+        "Print every variable that a deployment may set: what it is, its default, and whether it is set here.",
+    ),
     "worker": (
         "worker",
         "command",
