@@ -1,7 +1,7 @@
-"""Charts of a window as PNG, for Dagster's UI and the epoch's page. Knows matplotlib, and neither Dagster nor SQL.
+"""Charts of a window as PNG, for the epoch's page. Knows matplotlib, and neither Dagster nor SQL.
 
-Matplotlib is imported when something is drawn: loading the definitions must not wait for it. No pyplot: it keeps
-figures in global state, and runs draw in threads. The light panel is part of the picture, so that it reads the same
+Matplotlib is imported when something is drawn: no other command waits for it. No pyplot: it keeps figures in
+global state. The light panel is part of the picture, so that it reads the same
 on a light page and on a dark one.
 """
 
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.plain_text import CUT, plain_text
 from ledger_pipeline.core.sources import StreamKind
-from ledger_pipeline.core.statements import UserUnits
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.contributions import Contribution, units_text
 from ledger_pipeline.store.records import DayCount
@@ -70,19 +69,6 @@ def units_per_contributor_png(people: Sequence[Contribution], window: EpochWindo
     """Horizontal bars, most units first: the first PEOPLE_SHOWN, and all others as one."""
     units = [(person.login, person.units_milli) for person in people]
     return _bars_png(f"Units per contributor before curation, epoch {window.key}", units, units_text, "No events.")
-
-
-def units_per_user_png(units: Sequence[UserUnits], window: EpochWindow) -> bytes:
-    """Horizontal bars of an epoch's allocations, most units first: the first PEOPLE_SHOWN, and all others as one."""
-    ordered = sorted(units, key=lambda user: (-user.units, user.user_id))
-    title = f"Units per user, epoch {window.key}"
-    return _bars_png(title, [(user.user_id, user.units) for user in ordered], units_text, "Nobody has units.")
-
-
-def payouts_png(credits_by_user: Mapping[str, int], window: EpochWindow) -> bytes:
-    """Horizontal bars of a statement's credits, most first: the first PEOPLE_SHOWN, and all others as one."""
-    ordered = sorted(credits_by_user.items(), key=lambda account: (-account[1], account[0]))
-    return _bars_png(f"Credits per user, epoch {window.key}", ordered, lambda credits_: f"{credits_:,}", "No payouts.")
 
 
 def credits_per_epoch_png(credits_by_epoch: Mapping[str, Mapping[str, int]]) -> bytes:

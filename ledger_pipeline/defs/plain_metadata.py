@@ -31,6 +31,14 @@ def json(value: Any) -> dg.MetadataValue:
     return dg.MetadataValue.json(_plain(value))
 
 
+def preformatted(lines: Sequence[str]) -> dg.MetadataValue:
+    """Lines, plain already, that the UI shows under each other as they are.
+
+    None may be a fence alone, which would end the block.
+    """
+    return dg.MetadataValue.md("\n".join(["````text", *lines, "````"]))
+
+
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> dg.MetadataValue:
     """Rows of plain cells; `columns` are Dagster's types by name, which an empty table needs too."""
     return dg.MetadataValue.table(

@@ -10,7 +10,6 @@ from typing import Any
 
 import dagster as dg
 
-from ledger_pipeline.charts import units_per_user_png
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import RepoSpec, Scope
@@ -18,7 +17,7 @@ from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import span
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs import tables
-from ledger_pipeline.defs.charts import picture, windows_to_draw
+from ledger_pipeline.defs.charts import units_bars, windows_to_draw
 from ledger_pipeline.defs.keys import (
     ACTIVITY_CURATION,
     ACTIVITY_EVENTS,
@@ -203,8 +202,8 @@ def _allocations(
             "allocations": tables.allocations(allocations),
         }
         if epoch.window in drawn:
-            png = units_per_user_png(valued(allocations), epoch.window)
-            metadata["units_per_user"] = picture("Units per user", png)
+            units = [(of_user.user_id, of_user.units) for of_user in valued(allocations)]
+            metadata["units_per_user"] = units_bars(units, "Nobody has units.")
         yield epoch, metadata
 
 

@@ -6,11 +6,10 @@ from uuid import UUID
 
 import dagster as dg
 
-from ledger_pipeline.charts import payouts_png
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs import tables
-from ledger_pipeline.defs.charts import picture
+from ledger_pipeline.defs.charts import credits_bars
 from ledger_pipeline.defs.keys import EPOCH, PAYOUT_STATEMENT
 from ledger_pipeline.defs.metadata import Metadata, run_trigger
 from ledger_pipeline.defs.partition_checks import check_outputs, evaluation, latest_materializations
@@ -91,7 +90,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                     if PAYOUT_STATEMENT in context.selected_asset_keys and chain.in_force and not differences:
                         metadata = _statement_metadata(chain.in_force, chain.signers, context.run.tags)
                         payouts = {line["userId"]: int(line["amountCredits"]) for line in chain.in_force.payouts}
-                        metadata["credits_per_user"] = picture("Credits per user", payouts_png(payouts, epoch.window))
+                        metadata["credits_per_user"] = credits_bars(payouts)
                         context.log_event(dg.AssetMaterialization(PAYOUT_STATEMENT, metadata=metadata, partition=key))
                     yield evaluation(
                         PAYOUT_STATEMENT,

@@ -23,9 +23,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
-from ledger_pipeline.charts import events_per_day_png
 from ledger_pipeline.core.events import GITHUB_STREAMS
-from ledger_pipeline.core.sources import source_kind
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.jobs import COLLECT_EPOCH_JOB
@@ -120,7 +118,6 @@ def _run(side: str, epochs: int) -> float:
     with databases(read_settings()) as settings, dagster_home(settings) as home:
         spec = settings.repo_spec()
         windows = _windows(epochs)
-        events_per_day_png([], windows[0], source_kind("github").streams)
         with _instance(side, home) as instance:
             return (_ours if side == OURS else _empty)(instance, spec, windows)
 

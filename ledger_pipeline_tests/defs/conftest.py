@@ -6,7 +6,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ledger_pipeline import charts
 from ledger_pipeline.defs.resources import SettingsResource
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -26,18 +25,6 @@ LAUNCHER = {"module": "dagster._core.launcher.sync_in_memory_run_launcher", "cla
 def _github() -> Iterator[Simulator]:
     with Simulator(World(), as_of=NOW) as github:
         yield github
-
-
-@pytest.fixture
-def drawn_charts() -> None:
-    """For a test that looks at the pictures themselves: they are drawn."""
-
-
-@pytest.fixture(autouse=True)
-def _charts_are_blank(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing them is a quarter of what a run takes."""
-    if "drawn_charts" not in request.fixturenames:
-        monkeypatch.setattr(charts, "_png", lambda _figure: b"\x89PNG")
 
 
 @pytest.fixture

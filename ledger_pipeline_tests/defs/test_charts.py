@@ -1,33 +1,68 @@
-"""The pictures in a materialization's metadata."""
+"""The charts in a materialization's metadata: bars that Dagster's UI shows in their place, as text."""
 
-import re
-import struct
-from base64 import b64decode
 from datetime import timedelta
 
-import pytest
+import dagster as dg
+from markdown_it import MarkdownIt
 
-from ledger_pipeline.defs.charts import WINDOWS_DRAWN
-from ledger_pipeline_tests.builders import weeks
+from ledger_pipeline.core.windows import EpochCalendar
+from ledger_pipeline.defs.charts import WINDOWS_DRAWN, chart_metadata, credits_bars, units_bars
+from ledger_pipeline_tests.builders import instant, scope, weeks
 from ledger_pipeline_tests.defs.conftest import NOW
 from ledger_pipeline_tests.defs.deployment import Deployment
+from ledger_pipeline_tests.hostile import HOSTILE
 from ledger_pipeline_tests.sources.simulator.worlds import merged, world
 
-CHARTS = ("events_per_day", "units_per_contributor")
-PNG_BYTES_AT_MOST = 40_000
+# As long or longer, and Dagster's UI shows "[Show Markdown]" in its place.
+SHOWN_IN_PLACE_BELOW = 1000
 
 
-@pytest.mark.usefixtures("drawn_charts")
-def test_a_partition_shows_its_events_by_day_and_its_contributors_as_pictures(deployment: Deployment) -> None:
-    deployment.github.replace_world(world(merged(1, NOW - timedelta(hours=1))))
+def lines(chart: dg.MetadataValue | str) -> list[str]:
+    """What is read of a chart: one block of text, and nothing that Markdown would act on."""
+    markdown = str(chart if isinstance(chart, str) else chart.value)
+    assert len(markdown) < SHOWN_IN_PLACE_BELOW
+    [block] = MarkdownIt().parse(markdown)
+    assert block.type == "fence"
+    return block.content.splitlines()
+
+
+def test_a_partition_shows_its_events_by_day_and_its_contributors(deployment: Deployment) -> None:
+    at = NOW - timedelta(hours=1)
+    deployment.github.replace_world(world(merged(1, at), merged(2, at), merged(3, at - timedelta(days=1))))
     assert deployment.materialize("2026-02-16").success
     metadata = deployment.metadata("activity_events", "2026-02-16|default")
-    for chart in CHARTS:
-        [encoded] = re.fullmatch(r"!\[[\w ]+\]\(data:image/png;base64,([\w+/=]+)\)", metadata[chart]).groups()
-        png = b64decode(encoded)
-        assert png.startswith(b"\x89PNG")
-        assert struct.unpack(">I", png[16:20]) == (720,)  # pixels wide
-        assert len(png) < PNG_BYTES_AT_MOST
+    by_day = lines(metadata["events_per_day"])
+    assert [by_day[1], by_day[2], by_day[3]] == [
+        f"Tue 2026-02-17 {'█' * 12} 1",
+        f"Wed 2026-02-18 {'█' * 24} 2",
+        "Thu 2026-02-19  0",
+    ]
+    assert len(by_day) == 7
+    assert lines(metadata["units_per_contributor"]) == [f"ana {'█' * 24} 3"]
+
+
+def test_a_day_or_twelve_weeks_and_no_events_have_their_charts_too(deployment: Deployment) -> None:
+    for days, first, count in ((1, "2026-02-16", 1), (84, "2025-12-22", 12)):
+        epoch = EpochCalendar(days).window_at(instant(f"{first}T12:00"))
+        charts = chart_metadata(deployment.ledger, scope(), epoch, None)
+        assert len(lines(charts["events_per_day"])) == count
+        assert lines(charts["units_per_contributor"]) == ["No events."]
+
+
+def test_of_many_people_those_with_most_have_a_line_and_all_others_one() -> None:
+    drawn = lines(units_bars([(f"person-{number:02}", number * 500) for number in range(1, 31)], "Nobody."))
+    assert [drawn[0], drawn[-1]] == [f"person-30 {'█' * 4} 15", f"19 others {'█' * 24} 95"]
+    assert len(drawn) == 12
+
+
+def test_whatever_a_name_and_an_amount_are_a_chart_is_one_short_block_of_text() -> None:
+    fences = ["```", "````", "~~~~", "`````text", "| a |"]
+    for first in range(0, len(HOSTILE), 11):
+        names = [*HOSTILE[first : first + 11], *fences]
+        assert len(lines(credits_bars({name * 30: 10**20 + place for place, name in enumerate(names)}))) == min(
+            len(names), 12
+        )
+        assert lines(credits_bars(dict.fromkeys(names, 0)))
 
 
 def test_a_run_over_many_epochs_draws_the_latest_alone(deployment: Deployment) -> None:

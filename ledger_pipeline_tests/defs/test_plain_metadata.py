@@ -38,7 +38,6 @@ def texts(value: Any) -> Iterator[str]:
             yield from texts(item)
 
 
-@pytest.mark.usefixtures("drawn_charts")
 def test_every_materialization_and_check_of_a_settled_epoch_shows_values_as_text(deployment: Deployment) -> None:
     write_repo_spec(deployment.folder, REPO, approvers=APPROVERS, base_issuance_credits=POOL)
     books = hostile_books(deployment.ledger)
