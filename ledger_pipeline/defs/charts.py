@@ -22,8 +22,8 @@ from ledger_pipeline.store.records import Epoch
 # Of a run over more windows only the latest are drawn: nobody looks at 1,300 charts, and each is stored.
 WINDOWS_DRAWN = 13
 
-# Together they stay below Dagster's limit, also with amounts of twenty digits.
-_LINES, _NAME_LENGTH, _BAR_LENGTH = 12, 20, 24
+# Together they stay below Dagster's limit, also with amounts of twenty digits; a line is as wide as a laptop shows.
+_LINES, _NAME_LENGTH, _BAR_LENGTH = 12, 16, 16
 _DAYS_OF_A_WEEK = 7
 
 

@@ -33,12 +33,12 @@ def test_a_partition_shows_its_events_by_day_and_its_contributors(deployment: De
     metadata = deployment.metadata("activity_events", "2026-02-16|default")
     by_day = lines(metadata["events_per_day"])
     assert [by_day[1], by_day[2], by_day[3]] == [
-        f"Tue 2026-02-17 {'█' * 12} 1",
-        f"Wed 2026-02-18 {'█' * 24} 2",
+        f"Tue 2026-02-17 {'█' * 8} 1",
+        f"Wed 2026-02-18 {'█' * 16} 2",
         "Thu 2026-02-19  0",
     ]
     assert len(by_day) == 7
-    assert lines(metadata["units_per_contributor"]) == [f"ana {'█' * 24} 3"]
+    assert lines(metadata["units_per_contributor"]) == [f"ana {'█' * 16} 3"]
 
 
 def test_a_day_or_twelve_weeks_and_no_events_have_their_charts_too(deployment: Deployment) -> None:
@@ -51,7 +51,7 @@ def test_a_day_or_twelve_weeks_and_no_events_have_their_charts_too(deployment: D
 
 def test_of_many_people_those_with_most_have_a_line_and_all_others_one() -> None:
     drawn = lines(units_bars([(f"person-{number:02}", number * 500) for number in range(1, 31)], "Nobody."))
-    assert [drawn[0], drawn[-1]] == [f"person-30 {'█' * 4} 15", f"19 others {'█' * 24} 95"]
+    assert [drawn[0], drawn[-1]] == [f"person-30 {'█' * 3} 15", f"19 others {'█' * 16} 95"]
     assert len(drawn) == 12
 
 

@@ -143,6 +143,14 @@ def test_every_key_of_the_grid_leads_to_our_window_and_back(days: int, first_epo
         assert scopes_and_windows(node, [str(key)], FAR) == [(found, [epoch])]
 
 
+def test_the_scopes_are_the_specs_and_the_ui_offers_to_add_none() -> None:
+    """Dagster's dialog offers "Add partition" for a dimension whose keys are made while it runs."""
+    node = spec(scope(), scope("website"))
+    scopes = activity_partitions(node).get_partitions_def_for_dimension("scope")
+    assert type(scopes) is dg.StaticPartitionsDefinition
+    assert list(scopes.get_partition_keys()) == ["default", "website"]
+
+
 def test_a_key_reads_epoch_then_scope() -> None:
     assert partition_key(window("2026-02-16"), scope("website")) == "2026-02-16|website"
 

@@ -216,6 +216,15 @@ def test_proposals_follow_what_was_collected_in_one_run_for_each_row_of_epochs(s
     assert again.run_key != request.run_key
 
 
+def test_proposals_ask_for_no_week_that_is_no_epoch_of_the_ledger(settled: Deployment) -> None:
+    # Read along with others, or of a repo-spec of before: green in Dagster, and nobody has collected it.
+    for key in ("2026-01-26|default", "2026-02-02|left", "2019-01-01|default"):
+        settled.instance.report_runless_asset_event(dg.AssetMaterialization(ACTIVITY_EVENTS, partition=key))
+    [request] = tick(settled, proposals, None).run_requests or []
+    assert request.tags["dagster/asset_partition_range_start"] == WEEK
+    assert request.tags["dagster/asset_partition_range_end"] == LATER
+
+
 def test_what_dagster_commits_late_under_a_lower_number_is_asked_for(
     settled: Deployment, postgres_server: str, tmp_path: Path
 ) -> None:
