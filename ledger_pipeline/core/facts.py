@@ -161,6 +161,15 @@ class IssueFacts(_Sets):
 
 Facts: TypeAlias = PullRequestFacts | ReviewFacts | IssueFacts
 
+
+@dataclass(frozen=True)
+class Observation:
+    """What a source says of one event, by the event's id."""
+
+    event_id: str
+    facts: Facts
+
+
 _CLASS_OF: Mapping[str, type[PullRequestFacts] | type[ReviewFacts] | type[IssueFacts]] = {
     PR_MERGED: PullRequestFacts,
     REVIEW_SUBMITTED: ReviewFacts,

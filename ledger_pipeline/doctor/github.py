@@ -7,7 +7,7 @@ from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.doctor.findings import Finding, State, answer_of, failed, fine, skipped, warning
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.settings_credentials import GitHubApp
-from ledger_pipeline.sources.github.capabilities import needed
+from ledger_pipeline.sources.github.capabilities import facts_unknown, needed
 from ledger_pipeline.sources.github.credential_reports import TIMEOUT_SECONDS, CredentialReport, inspect_credentials
 from ledger_pipeline.sources.github.source import open_github
 
@@ -97,7 +97,13 @@ async def check_repositories(settings: Settings, source_scopes: Sequence[str], b
         seen = f"{len(missing)} of {len(source_scopes)} not there, or not for us: {', '.join(missing)}"
         return failed(REPOSITORIES, seen, remedy)
     if lacking:
-        instead = "the same numbers are read from databaseId and id"
+        unknown = facts_unknown(lacking)
+        instead = "; ".join(
+            [
+                *(["the same numbers are read from databaseId and id"] if len(unknown) < len(lacking) else []),
+                *([f"facts that {', '.join(unknown)} would tell stay unknown"] if unknown else []),
+            ]
+        )
         return warning(REPOSITORIES, f"{seen}; {instead}", "none is needed; a newer GitHub Enterprise Server has them")
     return fine(REPOSITORIES, f"all {len(source_scopes)} readable")
 

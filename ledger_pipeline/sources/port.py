@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
+from ledger_pipeline.core.facts import Observation
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.unread import ItemKey as ItemKey
 from ledger_pipeline.core.unread import UnreadItem as UnreadItem
@@ -75,6 +76,7 @@ class ScanPage:
     read whole, or that the source has no more.
     `refused` are streams asked for that the source does not give to these credentials, each with what to do about it
     (plain text of at most 300 characters): from this page on the scan has nothing of them, and covers nothing of them.
+    `facts` are what the source says beside the events of this page at `retrieved_at`, one observation of each.
     """
 
     source_scope_name: str
@@ -92,6 +94,7 @@ class ScanPage:
     unread: tuple[UnreadItem, ...] = ()
     settled: tuple[ItemKey, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+    facts: tuple[Observation, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.sources import GITHUB
-from ledger_pipeline.sources.github.capabilities import FULL_ID, ServerSchema
+from ledger_pipeline.sources.github.capabilities import ServerSchema, is_of_what_may_lack
 from ledger_pipeline.sources.github.client import (
     Answer,
     GitHubClient,
@@ -18,6 +18,7 @@ from ledger_pipeline.sources.github.client import (
     no_error,
 )
 from ledger_pipeline.sources.github.envelope import GraphQLError
+from ledger_pipeline.sources.github.fact_fields import FACT_FIELDS, FactField, failed_facts, is_of_a_fact
 from ledger_pipeline.sources.github.failed_tries import is_limit, quoted
 from ledger_pipeline.sources.github.meter import Meter
 from ledger_pipeline.sources.github.payloads import RepositoryAnswer, UnusablePayload, read
@@ -76,10 +77,15 @@ class Asker:
             self._client.pause(self._given_up - 2)
         if is_patient is None:
             is_patient = self._is_patient and not self._has_failed
-        question = partial(self._client.query_partially, allowed=allowed, is_patient=is_patient)
+        question = partial(
+            self._client.query_partially,
+            allowed=lambda error: is_of_a_fact(error) or allowed(error),
+            is_patient=is_patient,
+        )
         all_variables = {**self._names, **variables}
+        left_out: frozenset[FactField] = frozenset()
         while True:
-            adapted = self._schema.adapted(query)
+            adapted = self._schema.adapted(query, self.source_scope, left_out)
             try:
                 answer = self._meter.ask(question, self.source_scope, adapted, all_variables)
             except QueryTooHeavyError:
@@ -88,9 +94,14 @@ class Asker:
             except ServerFailedError as error:
                 raise self._gave_up(error.problem, error.retry_after_seconds) from None
             except QueryRefusedError as error:
-                if not self._lacks_full_ids(error) or adapted == self._schema.adapted(query):
+                is_told = self._may_lack_fields(error)
+                if not is_told or adapted == self._schema.adapted(query, self.source_scope, left_out):
                     raise
             else:
+                without_facts = self._without_failed_facts(answer, left_out)
+                if without_facts != left_out:
+                    left_out = without_facts
+                    continue
                 failed = [error for error in answer.errors if not _is_told_of(error)]
                 if failed and answer.data.get("repository") is None:
                     raise self._gave_up(f"GitHub could not finish the query: {quoted(failed[0].message)}")
@@ -123,10 +134,24 @@ class Asker:
             self.check_answering(problem, retry_after_seconds)
         return QueryTooHeavyError(GITHUB, self.source_scope, problem, retry_after_seconds=retry_after_seconds)
 
-    def _lacks_full_ids(self, error: QueryRefusedError) -> bool:
+    def _may_lack_fields(self, error: QueryRefusedError) -> bool:
         """Whether the server refuses what it does not know; asks it for its schema."""
-        is_of_fields = any(FULL_ID in refusal.message for refusal in error.errors)
+        is_of_fields = any(map(is_of_what_may_lack, error.errors))
         return is_of_fields and self._schema.learn(self._client, self.source_scope)
+
+    def _without_failed_facts(self, answer: Answer, left_out: frozenset[FactField]) -> frozenset[FactField]:
+        """What to leave out when the same is asked again, so that no fact that fails takes an event with it.
+
+        Facts that fail one after the other are all left out the second time. What the credentials may not read is
+        remembered.
+        """
+        failed = failed_facts(answer.errors) - left_out
+        if not failed:
+            return left_out
+        self._schema.forbid(
+            self.source_scope, failed_facts(error for error in answer.errors if error.type == "FORBIDDEN")
+        )
+        return frozenset(FACT_FIELDS) if left_out else failed
 
     def usage(self) -> RequestUsage:
         """What was asked since the last time this was asked for."""

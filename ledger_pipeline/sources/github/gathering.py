@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
+from ledger_pipeline.core.facts import Observation
 from ledger_pipeline.core.sources import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey, UnreadItem, earliest_of
 from ledger_pipeline.sources.github.asking import RepositoryPart
@@ -20,6 +21,7 @@ class Gathered:
 
     wanted: frozenset[ItemKey] = frozenset()
     items: list[ActivityEvent | SkippedActivity] = field(default_factory=list)
+    facts: list[Observation] = field(default_factory=list)
     unread: dict[ItemKey, UnreadItem] = field(default_factory=dict)
     settled: list[ItemKey] = field(default_factory=list)
     updates: dict[str, UpdateSpan] = field(default_factory=dict)
@@ -29,6 +31,7 @@ class Gathered:
     def take(self, reading: Reading, latest: datetime) -> None:
         """Take over what was read of an item, and whether it was all."""
         self.items += reading.items
+        self.facts += reading.facts
         if reading.problem is not None:
             self.cannot_read(reading.unread(latest))
         elif reading.key in self.wanted:

@@ -16,6 +16,7 @@ from ledger_pipeline.sources.github import queries
 from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_below_the_repository, without_failed_nodes
 from ledger_pipeline.sources.github.client import QueryTooHeavyError
 from ledger_pipeline.sources.github.endless import Advance, LeadsNowhere
+from ledger_pipeline.sources.github.facts import default_branch
 from ledger_pipeline.sources.github.page_size import PageSizes
 from ledger_pipeline.sources.github.payloads import Page, listed
 from ledger_pipeline.sources.github.reading import Reader, Reading
@@ -49,7 +50,13 @@ class ItemReader:
 
     def reader(self, part: RepositoryPart) -> Reader:
         """Reads the payloads of an answer."""
-        return Reader(self._asker.source_scope, part.repository.name_with_owner, self._streams, part.answer.date)
+        return Reader(
+            self._asker.source_scope,
+            part.repository.name_with_owner,
+            self._streams,
+            part.answer.date,
+            default_branch(part.answer.data.get("repository")),
+        )
 
     def of_page(self, part: RepositoryPart, kind: str, node: object) -> Reading:
         """An item as a page has it; of a pull request all reviews, also those that the page has no room for."""
@@ -232,8 +239,7 @@ class ItemReader:
             self._asker.check_answering(reading.problem)
 
     def _take(self, reading: Reading, part: Reading) -> None:
-        for item in part.items:
-            reading.add(item)
+        reading.take(part)
         reading.created = reading.created or part.created
         if part.problem is not None:
             reading.fail(part.problem)

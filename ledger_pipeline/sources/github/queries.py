@@ -1,50 +1,62 @@
 """The GraphQL queries we send; every one validates against GitHub's published schema in a test.
 
 One request carries a page of pull requests with their reviews and a page of issues: 100 of each with 100 nested
-reviews cost one or two points. Fields that make GitHub compute a diff (additions, changedFiles) are left out: they
-are what turns a page of a hundred into a 502.
+reviews and all that tells facts (`fact_fields`) cost six points. Fields that make GitHub compute a diff (additions,
+changedFiles) are left out: they are what turns a page of a hundred into a 502.
 """
 
-_ACTOR = """
-fragment actor on Actor {
+from ledger_pipeline.sources.github.fact_fields import lines_of
+
+_ACTOR = f"""
+fragment actor on Actor {{
   __typename
   login
-  ... on User { databaseId }
-}
+  ... on User {{ databaseId }}
+{lines_of("Actor")}
+}}
 """
 
-_REVIEW = """
-fragment review on PullRequestReview {
+_REVIEW = f"""
+fragment review on PullRequestReview {{
   fullDatabaseId
   state
   submittedAt
   url
-  author { ...actor }
-}
+  author {{ ...actor }}
+{lines_of("PullRequestReview")}
+}}
 """
 
-_PULL_REQUEST = """
-fragment pullRequest on PullRequest {
+_PULL_REQUEST = f"""
+fragment pullRequest on PullRequest {{
   fullDatabaseId
   title
   url
   merged
   mergedAt
   baseRefName
-  author { ...actor }
-}
+  author {{ ...actor }}
+{lines_of("PullRequest")}
+}}
 """
 
-_ISSUE = """
-fragment issue on Issue {
+_ISSUE = f"""
+fragment issue on Issue {{
   fullDatabaseId
   title
   url
   closed
   closedAt
-  stateReason
-  author { ...actor }
-}
+  author {{ ...actor }}
+{lines_of("Issue")}
+}}
+"""
+
+_BRANCH = f"""
+fragment branch on Repository {{
+  databaseId
+{lines_of("Repository")}
+}}
 """
 
 _REVIEWS = """
@@ -71,6 +83,7 @@ query Activity(
   repository(owner: $owner, name: $name) {
     databaseId
     nameWithOwner
+    ...branch @include(if: $whole)
     allIssues: issues(first: 1) @include(if: $withIssues) { totalCount }
     pullRequests(
       first: $pullRequestsFirst, after: $pullRequestsAfter, orderBy: {field: UPDATED_AT, direction: DESC}
@@ -106,6 +119,7 @@ query Activity(
     + _PULL_REQUEST
     + _ISSUE
     + _REVIEWS
+    + _BRANCH
 )
 
 # Where the item behind a cursor ends, and nothing of the item: the way past one that GitHub cannot even list.
@@ -158,6 +172,7 @@ query PullRequest(
   repository(owner: $owner, name: $name) {
     databaseId
     nameWithOwner
+    ...branch @include(if: $whole)
     pullRequest(number: $number) {
       number
       createdAt
@@ -172,6 +187,7 @@ query PullRequest(
     + _REVIEW
     + _PULL_REQUEST
     + _REVIEWS
+    + _BRANCH
 )
 
 # One issue, or only whether it is there.

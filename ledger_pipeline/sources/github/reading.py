@@ -1,6 +1,6 @@
-"""What one item's payload gives: its events, what is skipped, and why it counts as unread. Nothing is asked here.
+"""What one item's payload gives: its events with their facts, what is skipped, and why it counts as unread.
 
-Each event is read by itself: a review that cannot be used does not take the merge with it.
+Nothing is asked here. Each event is read by itself: a review that cannot be used does not take the merge with it.
 """
 
 from collections.abc import Callable
@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.core.facts import Facts, Observation, ReviewFacts
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.sources import ISSUE, ISSUES, PULL_REQUEST, PULL_REQUESTS
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
+from ledger_pipeline.sources.github.facts import facts_of_reviews, issue_facts, pull_request_facts, review_facts
 from ledger_pipeline.sources.github.mapping import Item, issue_item, pull_request_item, review_item
 from ledger_pipeline.sources.github.payloads import (
     REASON_CHARACTERS,
@@ -27,13 +29,15 @@ from ledger_pipeline.sources.github.payloads import (
     read,
 )
 
+NOTHING_KNOWN = ReviewFacts()
+
 
 @dataclass
 class Reading:
     """What has been read of one item. `problem` says why it counts as unread; None: it was read whole.
 
     `is_gone`: the repository has it no more. `lacks_nodes`: something of it was null, which GitHub may give when it is
-    asked for less.
+    asked for less. `of_reviews` is what the facts of its reviews say of a pull request, as it was last read.
     """
 
     key: ItemKey
@@ -41,22 +45,38 @@ class Reading:
     problem: str | None = None
     is_gone: bool = False
     lacks_nodes: bool = False
+    of_reviews: ReviewFacts = NOTHING_KNOWN
     _items: dict[str, Item] = field(default_factory=dict)
+    _facts: dict[str, Facts] = field(default_factory=dict)
 
     @property
     def items(self) -> list[Item]:
         """Events and skips, each once."""
         return list(self._items.values())
 
-    def add(self, item: Item | None) -> None:
-        """Take over what was read; None is nothing yet."""
-        if item is not None:
-            self._items[item.id if isinstance(item, ActivityEvent) else item.event_id] = item
+    @property
+    def facts(self) -> list[Observation]:
+        """What is known beside the events: of each one observation."""
+        return [Observation(event_id, facts) for event_id, facts in self._facts.items()]
 
-    def attempt(self, read_one: Callable[[], Item | None], what: str = "") -> None:
+    def add(self, item: Item | None, facts: Facts) -> None:
+        """Take over what was read; None is nothing yet."""
+        if isinstance(item, ActivityEvent):
+            self._items[item.id], self._facts[item.id] = item, facts
+        elif item is not None:
+            self._items[item.event_id] = item
+
+    def take(self, other: "Reading") -> None:
+        """Take over all that another reading of the same item has."""
+        self._items |= other._items
+        self._facts |= other._facts
+        if other.of_reviews != NOTHING_KNOWN:
+            self.of_reviews = other.of_reviews
+
+    def attempt(self, read_one: Callable[[], Item | None], facts: Facts, what: str = "") -> None:
         """Add what `read_one` gives; where it raises UnusablePayload the item counts as unread."""
         try:
-            self.add(read_one())
+            self.add(read_one(), facts)
         except UnusablePayload as error:
             self.fail(f"{what}{error}")
 
@@ -66,8 +86,7 @@ class Reading:
 
     def read_again(self, again: "Reading") -> None:
         """The same item was asked for by itself: what came then is true, and what came before is kept."""
-        for item in again.items:
-            self.add(item)
+        self.take(again)
         self.problem = again.problem
 
     def unread(self, latest: datetime) -> UnreadItem:
@@ -77,12 +96,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads payloads of a repository, `repo` as GitHub spells it, of an answer given at `answered_at`."""
+    """Reads payloads of a repository, `repo` as GitHub spells it, of an answer given at `answered_at`.
+
+    `default_branch` is the repository's, where it is known.
+    """
 
     source_scope: str
     repo: str
     streams: frozenset[str]
     answered_at: datetime
+    default_branch: str | None = None
 
     def pull_request(self, node: object) -> Reading:
         """A pull request without its reviews."""
@@ -91,7 +114,8 @@ class Reader:
         if node is None:
             _fail_for_null(reading)
         elif item.number is None or PULL_REQUESTS in self.streams:
-            reading.attempt(lambda: self._merge(node))
+            reading.attempt(lambda: self._merge(node), pull_request_facts(node, self.default_branch))
+        reading.of_reviews = facts_of_reviews(node, self.default_branch)
         return reading
 
     def issue(self, node: object) -> Reading:
@@ -101,7 +125,7 @@ class Reader:
         if node is None:
             _fail_for_null(reading)
         elif item.number is None or ISSUES in self.streams:
-            reading.attempt(lambda: self._closing(node))
+            reading.attempt(lambda: self._closing(node), issue_facts(node))
         return reading
 
     def reviews_of(self, reading: Reading, node: object) -> Page | None:
@@ -124,7 +148,8 @@ class Reader:
             if node is None:
                 reading.fail("GitHub answers null for a review")
                 continue
-            reading.attempt(lambda node=node: self._review(reading.key.number, node), "a review's ")  # type: ignore[misc]
+            facts = review_facts(node, reading.of_reviews)
+            reading.attempt(lambda node=node: self._review(reading.key.number, node), facts, "a review's ")  # type: ignore[misc]
             if isinstance(node, dict):
                 ids.append(str(node.get("fullDatabaseId") or node.get("id")))
         return ids

@@ -447,6 +447,7 @@ class RepositoryScan:
             unread=tuple(gathered.unread.values()),
             settled=tuple(gathered.settled),
             refused=dict(self._refused),
+            facts=tuple({observed.event_id: observed for observed in gathered.facts}.values()),
         )
 
 

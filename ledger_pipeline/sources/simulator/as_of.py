@@ -8,7 +8,7 @@ from bisect import bisect_right
 from dataclasses import replace
 from datetime import datetime
 
-from ledger_pipeline.sources.simulator.world import Closure, Issue, PullRequest, Repository, Review, World
+from ledger_pipeline.sources.simulator.world import Issue, PullRequest, Repository, Review, World
 
 
 def seen_at(world: World, instant: datetime) -> World:
@@ -71,7 +71,7 @@ def _issue_at(issue: Issue, instant: datetime) -> Issue:
     if issue.updated_at <= instant:
         return issue
     closures = tuple(
-        Closure(closure.closed_at, closure.reason, _past(closure.reopened_at, instant))
+        replace(closure, reopened_at=_past(closure.reopened_at, instant))
         for closure in issue.closures
         if closure.closed_at <= instant
     )

@@ -27,6 +27,9 @@ from graphql.type import GraphQLInterfaceType, GraphQLNamedType
 
 NODE_LIMIT = 500_000
 
+# What an item has few of, whatever size of page is asked for: no page is heavy for these.
+_FEW = frozenset({"labels", "files", "commits", "closingIssuesReferences", "timelineItems"})
+
 
 @dataclass
 class Cost:
@@ -80,7 +83,8 @@ class Survey:
                 if here not in seen:
                     cost.requests += times
                     cost.node_count += below
-                    cost.largest_page = max(cost.largest_page, size)
+                    if field_node.name.value not in _FEW:
+                        cost.largest_page = max(cost.largest_page, size)
             elif owner is self.schema.query_type and field_node.name.value == "repository" and here not in seen:
                 cost.repositories.append(f"{arguments['owner']}/{arguments['name']}")
             seen.add(here)

@@ -176,6 +176,18 @@ class Forbidden:
 
 
 @dataclass(frozen=True)
+class ForbiddenField:
+    """The token may not read what is called `field` anywhere in the answer; with `bubbles`, its item is null for it.
+
+    GitHub's schema says of some fields that they are never null, and of others that they may be.
+    """
+
+    field: str
+    bubbles: bool = False
+    type: str | None = "FORBIDDEN"
+
+
+@dataclass(frozen=True)
 class PartialErrors:
     """`errors` beside complete data."""
 
@@ -190,7 +202,7 @@ class After:
     action: Callable[[], object]
 
 
-Odd = NullNode | ShortPage | PartialErrors | NullItem | OddField | Forbidden
+Odd = NullNode | ShortPage | PartialErrors | NullItem | OddField | Forbidden | ForbiddenField
 Fault = FailedAnswer | Damage | SecondaryLimit | Slow | HeavyPage | HeavyItem | BadItem | Odd | After
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TypeVar
 
-from ledger_pipeline.sources.simulator.made_up import stable_number
+from ledger_pipeline.sources.simulator.made_up import stable_commit, stable_number
 from ledger_pipeline.sources.simulator.people import (
     DELETED,
     DEPENDENCY_BOT,
@@ -170,6 +170,8 @@ class _Week:
             merged_at=moment,
             merged_by=self._user(),
             merge_commit=f"{self.random.getrandbits(160):040x}",
+            merge_message=_merge_message(pull_request),
+            commits=tuple(stable_commit(pull_request.database_id, n) for n in range(1 + pull_request.database_id % 4)),
         )
 
     def _review(self, moment: datetime) -> Review:
@@ -181,7 +183,9 @@ class _Week:
             author = DELETED
         states = (ReviewState.APPROVED, ReviewState.COMMENTED, ReviewState.CHANGES_REQUESTED)
         state = self.random.choices(states, (5, 4, 1))[0]
-        return Review(self._id(), author, moment, state, commit=f"{self.random.getrandbits(160):040x}")
+        review = Review(self._id(), author, moment, state, commit=f"{self.random.getrandbits(160):040x}")
+        # As GitHub has them: a comment on a line makes a review without a text.
+        return replace(review, body="" if stable_number("body", review.database_id) % 3 == 0 else "I have read it.")
 
     def _issue(self) -> Issue:
         created_at = self._moment(self.start, self.end - SECOND)
@@ -194,9 +198,10 @@ class _Week:
         if fate > 0.9:
             reopened_at = self._moment(closed_at + SECOND, closed_at + WEEK)
             closed_again_at = self._moment(reopened_at + SECOND, reopened_at + 2 * WEEK)
-            first = Closure(closed_at, reason, reopened_at)
-            return replace(drawn, closures=(first, Closure(closed_again_at, StateReason.COMPLETED)))
-        return replace(drawn, closures=(Closure(closed_at, reason),))
+            first = Closure(closed_at, reason, reopened_at, _somebody(drawn))
+            again = Closure(closed_again_at, StateReason.COMPLETED, closed_by=_somebody(drawn))
+            return replace(drawn, closures=(first, again))
+        return replace(drawn, closures=(Closure(closed_at, reason, closed_by=_somebody(drawn)),))
 
     def _closed_at_the_boundary(self) -> Issue:
         """Closed in the last second of this week."""
@@ -239,3 +244,19 @@ class _Week:
     def _id(self) -> int:
         self._next_id += 1
         return self._next_id - 1
+
+
+# What follows draws nothing, so that a seed's world stays what it was before worlds told of it.
+
+
+def _merge_message(pull_request: PullRequest) -> str:
+    """The message of a squashed pull request; every fourth names a co-author."""
+    if pull_request.database_id % 4:
+        return pull_request.title
+    co_author = _somebody(pull_request)
+    email = f"{co_author.database_id}+{co_author.login}@users.noreply.github.com"
+    return f"{pull_request.title}\n\nCo-authored-by: {co_author.login} <{email}>"
+
+
+def _somebody(item: PullRequest | Issue) -> Actor:
+    return USERS[stable_number("somebody", item.database_id) % len(USERS)]

@@ -15,6 +15,11 @@ def stable_number(*parts: object) -> int:
     return int.from_bytes(digest[:6], "big")
 
 
+def stable_commit(*parts: object) -> str:
+    """A commit's id that depends on the parts alone."""
+    return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()[:40]
+
+
 class IdBook:
     """Hands out ids that are stable and not taken: first `claim` the known ones, then make up the rest."""
 

@@ -20,6 +20,7 @@ from ledger_pipeline.sources.simulator.view import RepositoryView, github_time
 from ledger_pipeline.sources.simulator.world import (
     Actor,
     ActorKind,
+    Closure,
     Issue,
     PullRequest,
     Repository,
@@ -75,6 +76,7 @@ def repository_node(view: RepositoryView) -> Node:
         "owner": actor_node(_owner(repository)),
         "isArchived": repository.is_archived,
         "isPrivate": repository.is_private,
+        "defaultBranchRef": None if repository.default_branch is None else {"name": repository.default_branch},
         "url": f"{WEB_URL}/{repository.name_with_owner}",
         "updatedAt": lambda _info: github_time(view.updated_at),
         "pushedAt": lambda _info: None if view.pushed_at is None else github_time(view.pushed_at),
@@ -107,6 +109,16 @@ def pull_request_node(view: RepositoryView, pull_request: PullRequest) -> Node:
     def labels(_info: GraphQLResolveInfo, **arguments: Any) -> Node | None:
         return _names("labels", "name", pull_request.labels, arguments)
 
+    def commits(_info: GraphQLResolveInfo, **arguments: Any) -> Node:
+        listed = Ordering.as_listed(pull_request.commits)
+        return connection("commits", listed, lambda oid: {"commit": _commit(oid)}, page_request(arguments))
+
+    def closing(_info: GraphQLResolveInfo, **arguments: Any) -> Node:
+        numbered = view.issues.by_number
+        closed = Ordering.as_listed([numbered[number] for number in pull_request.closes if number in numbered])
+        page = page_request(arguments)
+        return connection("closingIssuesReferences", closed, lambda issue: issue_node(view, issue), page)
+
     return {
         "__typename": "PullRequest",
         **_common(view, "PullRequest", pull_request),
@@ -119,7 +131,10 @@ def pull_request_node(view: RepositoryView, pull_request: PullRequest) -> Node:
         "additions": pull_request.additions,
         "deletions": pull_request.deletions,
         "changedFiles": pull_request.changed_files,
-        "mergeCommit": _commit(pull_request.merge_commit),
+        "headRefName": pull_request.head_ref_name,
+        "mergeCommit": _merge_commit(pull_request),
+        "commits": commits,
+        "closingIssuesReferences": closing,
         "labels": labels,
         "files": files,
         "reviews": reviews,
@@ -137,6 +152,7 @@ def review_node(view: RepositoryView, pull_request: PullRequest, review: Review)
         "fullDatabaseId": str(review.database_id),
         "author": actor_node(review.author),
         "state": str(review.state),
+        "body": review.body,
         "submittedAt": submitted_at,
         "createdAt": submitted_at,
         "updatedAt": submitted_at if review.edited_at is None else github_time(review.edited_at),
@@ -160,11 +176,18 @@ def issue_node(view: RepositoryView, issue: Issue) -> Node:
             return str(StateReason.NOT_PLANNED)
         return None if reason is None else str(reason)
 
+    def timeline_items(_info: GraphQLResolveInfo, **arguments: Any) -> Node:
+        # A world tells of an issue only its closings.
+        closings = Ordering.as_listed(issue.closures)
+        page = page_request(arguments)
+        return connection("timelineItems", closings, lambda closure: _closed_event(view, issue, closure), page)
+
     return {
         "__typename": "Issue",
         **_common(view, "Issue", issue),
         "url": f"{WEB_URL}/{view.repository.name_with_owner}/issues/{issue.number}",
         "stateReason": state_reason,
+        "timelineItems": timeline_items,
         "labels": labels,
     }
 
@@ -224,8 +247,41 @@ def _pull_request_url(view: RepositoryView, pull_request: PullRequest) -> str:
     return f"{WEB_URL}/{view.repository.name_with_owner}/pull/{pull_request.number}"
 
 
-def _commit(oid: str | None) -> Node | None:
-    return None if oid is None else {"__typename": "Commit", "oid": oid}
+def _commit(oid: str | None, author: Actor | None = None, message: str = "A commit") -> Node | None:
+    if oid is None:
+        return None
+    return {
+        "__typename": "Commit",
+        "oid": oid,
+        "message": message,
+        "author": {"email": _email(author), "name": author and author.login, "user": _user_node(author)},
+    }
+
+
+def _merge_commit(pull_request: PullRequest) -> Node | None:
+    """A squashed pull request's, so its author is the pull request's own."""
+    title = f"{pull_request.title} (#{pull_request.number})"
+    return _commit(pull_request.merge_commit, pull_request.author, pull_request.merge_message or title)
+
+
+def _email(author: Actor | None) -> str | None:
+    return None if author is None else f"{author.database_id}+{author.login}@users.noreply.github.com"
+
+
+def _user_node(author: Actor | None) -> Node | None:
+    return actor_node(author) if author is not None and author.kind is ActorKind.USER else None
+
+
+def _closed_event(view: RepositoryView, issue: Issue, closure: Closure) -> Node:
+    pull_request = view.pull_requests.by_number.get(closure.pull_request or 0)
+    closer = _commit(closure.commit) if pull_request is None else pull_request_node(view, pull_request)
+    return {
+        "__typename": "ClosedEvent",
+        "id": node_id("ClosedEvent", issue.database_id, int(closure.closed_at.timestamp())),
+        "actor": actor_node(closure.closed_by),
+        "closer": closer,
+        "createdAt": github_time(closure.closed_at),
+    }
 
 
 def _graphql_int(database_id: int) -> int | None:

@@ -6,7 +6,7 @@ in the recording are left out, as GitHub can serve a review only through its pul
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -71,6 +71,7 @@ class _Recording:
                     stable_number("repository", name.lower()) % 2**31,
                     tuple(pull_requests[name]),
                     tuple(issues[name]),
+                    default_branch=_usual_base(pull_requests[name]),
                 )
                 for name in names
             )
@@ -82,7 +83,7 @@ class _Recording:
             for row in rows:
                 if row.get("databaseId") is not None:
                     self._ids.claim(kind, row["databaseId"])
-                for who in (row.get("author"), row.get("mergedBy")):
+                for who in (row.get("author"), row.get("mergedBy"), row.get("closedBy")):
                     if who is not None and who.get("databaseId") is not None:
                         self._ids.claim("user", who["databaseId"])
                         known = Actor(_login(who), who["databaseId"], _kind(who))
@@ -121,6 +122,7 @@ class _Recording:
             state=ReviewState(row["state"]),
             edited_at=_time(row["updatedAt"]),
             commit=row["commit"],
+            body="not recorded",
         )
 
     def _issue(self, row: Row) -> Issue:
@@ -129,7 +131,7 @@ class _Recording:
         reason = StateReason(row["stateReason"] or StateReason.COMPLETED)
         closures: tuple[Closure, ...] = ()
         if closed_at is not None:
-            closures = (Closure(closed_at, reason),)
+            closures = (Closure(closed_at, reason, closed_by=self._actor(row["closedBy"])),)
         elif reason is StateReason.REOPENED:
             # Closed and opened again at times the recording does not have.
             closures = (Closure(created_at, reopened_at=created_at),)
@@ -188,6 +190,12 @@ class _Rows:
                 raise RecordingError(f"{self._file}:{line_number}: key {error} is missing") from None
             except (TypeError, ValueError, AttributeError) as error:
                 raise RecordingError(f"{self._file}:{line_number}: {error}") from None
+
+
+def _usual_base(pull_requests: list[PullRequest]) -> str:
+    """The branch that most pull requests go into: no recording says which one is the default."""
+    bases = Counter(pull_request.base_ref_name for pull_request in pull_requests)
+    return min(bases, key=lambda base: (-bases[base], base), default="main")
 
 
 def _login(row: Row) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from ledger_pipeline.sources.simulator.faults import (
     BadItem,
     Forbidden,
+    ForbiddenField,
     HeavyItem,
     NullItem,
     NullNode,
@@ -44,6 +45,13 @@ def spoil(payload: Payload, fault: Odd) -> None:
                 _set(node, fault.field.split("."), fault.value)
         case Forbidden():
             _forbid(payload, fault)
+        case ForbiddenField():
+            for holder, place, path in list(_fields(payload.get("data"), fault.field, ())):
+                _add_error(payload, fault.type, "Resource not accessible by personal access token", path)
+                if fault.bubbles:
+                    _take_out(payload["data"], path[:-1])
+                else:
+                    holder[place] = None
 
 
 def is_too_heavy(payload: Payload, fault: HeavyItem) -> bool:
@@ -97,6 +105,22 @@ def _forbid(payload: Payload, fault: Forbidden) -> None:
         _add_error(payload, "FORBIDDEN", "Resource not accessible by personal access token", ("repository", name))
     if asked_for:
         payload["data"]["repository"] = None
+
+
+def _fields(value: Any, name: str, path: Path) -> Iterator[tuple[Payload, str, Path]]:
+    """Every object that has a field of that name, the name, and the path to the field."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if key == name:
+            yield value, name, (*path, key)
+        else:
+            yield from _fields(inner, name, (*path, key))
+
+
+def _take_out(value: Any, path: Path) -> None:
+    *parents, last = path
+    for step in parents:
+        value = value[step]
+    value[last] = None
 
 
 def _take_node(value: Any, fault: NullNode, path: Path) -> Path | None:

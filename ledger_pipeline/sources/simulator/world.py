@@ -59,6 +59,7 @@ class Review:
     state: ReviewState = ReviewState.COMMENTED
     edited_at: datetime | None = None
     commit: str | None = None
+    body: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class PullRequest:
     """One pull request with its reviews.
 
     `touched_at` are the moments its updatedAt moved for a reason the world holds no other fact about: a label, a
-    comment, a push.
+    comment, a push. `merge_message` is the merge commit's, its title where none is told; `commits` are ids, `closes`
+    are numbers of issues in the same repository.
     """
 
     number: int
@@ -84,7 +86,11 @@ class PullRequest:
     additions: int = 0
     deletions: int = 0
     merge_commit: str | None = None
+    merge_message: str | None = None
+    commits: tuple[str, ...] = ()
+    closes: tuple[int, ...] = ()
     base_ref_name: str = "main"
+    head_ref_name: str = "topic"
     is_draft: bool = False
     reviews: tuple[Review, ...] = ()
 
@@ -110,11 +116,17 @@ class PullRequest:
 
 @dataclass(frozen=True)
 class Closure:
-    """One time an issue was closed, and opened again if it was."""
+    """One time an issue was closed, and opened again if it was.
+
+    It was closed by a person, unless it says by which `pull_request` of the repository or which `commit`.
+    """
 
     closed_at: datetime
     reason: StateReason = StateReason.COMPLETED
     reopened_at: datetime | None = None
+    closed_by: Actor | None = None
+    pull_request: int | None = None
+    commit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +185,7 @@ class Repository:
     former_names: tuple[str, ...] = ()
     is_archived: bool = False
     is_private: bool = False
+    default_branch: str | None = "main"
 
     @property
     def owner(self) -> str:

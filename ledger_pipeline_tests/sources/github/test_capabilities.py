@@ -9,12 +9,14 @@ from graphql import FieldNode, TypeInfo, TypeInfoVisitor, Visitor, get_named_typ
 
 from ledger_pipeline.core.errors import SourceRefused
 from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.facts import facts_json
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.doctor.findings import Finding, State
 from ledger_pipeline.doctor.github import check_repositories
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.sources.github import queries
 from ledger_pipeline.sources.github.capabilities import ASKED_FOR, lacking_fields
+from ledger_pipeline.sources.github.fact_fields import FACT_FIELDS
 from ledger_pipeline.sources.github.node_ids import database_id
 from ledger_pipeline.sources.port import ScanRequest
 from ledger_pipeline.sources.simulator.global_ids import item_id
@@ -24,6 +26,7 @@ from ledger_pipeline.sources.simulator.world import Closure
 from ledger_pipeline_tests.sources.github.github_source import github_source, scan
 from ledger_pipeline_tests.sources.github.patient_client import client
 from ledger_pipeline_tests.sources.simulator.worlds import (
+    ANA,
     LATER,
     MONDAY,
     NAME,
@@ -34,7 +37,17 @@ from ledger_pipeline_tests.sources.simulator.worlds import (
     world,
 )
 
-NOT_OF_ITEMS = {"Query", "RateLimit", "PageInfo", "Actor", "SearchResultItemConnection", "PullRequestReviewConnection"}
+NOT_OF_ITEMS = {
+    "Query",
+    "RateLimit",
+    "PageInfo",
+    "Actor",
+    "SearchResultItemConnection",
+    "PullRequestReviewConnection",
+    "LabelConnection",
+    "PullRequestCommitConnection",
+    "IssueTimelineItemsConnection",
+}
 
 
 class _Fields(Visitor):
@@ -72,10 +85,10 @@ def checked(github: Simulator) -> Finding:
 
 
 def test_the_doctor_names_what_an_old_enterprise_lacks() -> None:
-    with Simulator(world(), lacking=[*FULL_IDS, "Issue.stateReason"]) as github:
+    with Simulator(world(), lacking=[*FULL_IDS, "PullRequest.baseRefName"]) as github:
         finding = checked(github)
     assert finding.state is State.FAILED
-    assert all(name in finding.detail for name in [*FULL_IDS, "Issue.stateReason"])
+    assert all(name in finding.detail for name in [*FULL_IDS, "PullRequest.baseRefName"])
     assert "upgrade GitHub Enterprise Server" in (finding.remedy or "")
 
 
@@ -84,6 +97,38 @@ def test_the_doctor_warns_of_what_a_collection_can_do_without() -> None:
         finding = checked(github)
     assert finding.state is State.WARNING
     assert all(name in finding.detail for name in FULL_IDS)
+
+
+def test_the_doctor_warns_of_facts_that_stay_unknown() -> None:
+    with Simulator(world(), lacking=["Issue.stateReason", "Commit.message"]) as github:
+        finding = checked(github)
+    assert finding.state is State.WARNING
+    assert "facts that Commit.message, Issue.stateReason would tell stay unknown" in finding.detail
+    assert "databaseId" not in finding.detail
+
+
+# All but the one field that a type of the simulator has: there is no type without any.
+ALONE = {"Ref.name", "Label.name", "PullRequestCommit.commit"}
+OF_FACTS = sorted({name for field in FACT_FIELDS for name in field.needs} - ALONE)
+
+
+@pytest.mark.parametrize("lacking", OF_FACTS)
+def test_a_fact_that_an_old_enterprise_cannot_tell_is_left_out_and_unknown(lacking: str) -> None:
+    items = (merged(1, reviews=(review(1),), merge_commit="a" * 40), issue(3, closures=(Closure(NOON, closed_by=ANA),)))
+    with Simulator(world(*items), as_of=LATER) as github:
+        [expected] = scan(github.url, MONDAY)
+    with Simulator(world(*items), as_of=LATER, lacking=[lacking]) as github, github_source(github.url) as source:
+        [page] = source.scan(ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY)))
+        assert len(github.requests) == 3  # refused, the schema, the page
+        list(source.scan(ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY))))
+        assert len(github.requests) == 4
+    assert {event.payload_hash for event in page.events} == {event.payload_hash for event in expected.events}
+    assert page.unread == ()
+    known, all_known = (
+        {(of.event_id, key) for of in told.facts for key in facts_json(of.facts)} for told in (page, expected)
+    )
+    is_of_others = lacking.partition(".")[0] in ("Bot", "Mannequin", "Organization")
+    assert known == all_known if is_of_others else known < all_known
 
 
 @pytest.mark.parametrize("lacking", [FULL_IDS, FULL_IDS[2:], FULL_IDS[:1]], ids=len)

@@ -7,6 +7,8 @@ from graphql import GraphQLSchema, build_schema, parse, validate
 
 from ledger_pipeline.sources.github import queries
 from ledger_pipeline.sources.github.counts import WINDOWS_PER_QUERY
+from ledger_pipeline.sources.github.fact_fields import FACT_FIELDS, FactField, without
+from ledger_pipeline.sources.simulator.cost import NODE_LIMIT
 from ledger_pipeline.sources.simulator.query import read_query
 
 QUERIES = {name: text for name, text in vars(queries).items() if name.isupper() and not name.startswith("_")}
@@ -33,6 +35,34 @@ def test_a_query_validates_against_githubs_published_schema(name: str, schema: G
 def test_a_query_with_a_field_github_lacks_is_reported(schema: GraphQLSchema) -> None:
     wrong = queries.ACTIVITY.replace("fullDatabaseId", "fullDatabaseIdentifier", 1)
     assert validate(schema, parse(wrong))
+
+
+def test_a_whole_page_costs_six_points_with_all_that_tells_facts() -> None:
+    variables = {
+        "owner": "x",
+        "name": "x",
+        "whole": True,
+        "withPullRequests": True,
+        "withReviews": True,
+        "withIssues": True,
+        **{f"{of}First": 100 for of in ("pullRequests", "reviews", "issues")},
+    }
+    cost = read_query(queries.ACTIVITY, variables, None).cost
+    assert (cost.requests, cost.points) == (603, 6)
+    assert cost.node_count < NODE_LIMIT / 5
+    light = read_query(queries.ACTIVITY, {**variables, "whole": False, "withReviews": False}, None).cost
+    assert (light.requests, light.points) == (3, 1)
+
+
+@pytest.mark.parametrize("left_out", [*FACT_FIELDS, None], ids=lambda field: getattr(field, "line", "all")[:40])
+@pytest.mark.parametrize("name", ["ACTIVITY", "PULL_REQUEST", "ISSUE"])
+def test_a_query_is_good_without_what_tells_a_fact(
+    name: str, left_out: FactField | None, schema: GraphQLSchema
+) -> None:
+    fields, query = FACT_FIELDS if left_out is None else (left_out,), QUERIES[name]
+    lighter = without(query, fields)
+    assert validate(schema, parse(lighter)) == []
+    assert (lighter != query) is any(f" on {field.type} {{\n" in query for field in fields)
 
 
 def test_heads_of_a_hundred_repositories_are_cheap_to_ask_for() -> None:
