@@ -14,7 +14,7 @@ from ledger_pipeline.policies import GROUP, installed_policy
 from ledger_pipeline_tests.core.selecting import merge, review
 
 POLICY = """
-from ledger_pipeline.core.events import PR_MERGED
+from ledger_pipeline.core.sources import PR_MERGED
 from ledger_pipeline.core.selection.policy import Decision
 
 

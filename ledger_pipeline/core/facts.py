@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 from ledger_pipeline.core.errors import FactsError
-from ledger_pipeline.core.events import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
 from ledger_pipeline.core.fact_values import (
     Reader,
     read_count,
@@ -29,6 +28,7 @@ from ledger_pipeline.core.fact_values import (
 )
 from ledger_pipeline.core.hashing import Json, canonical_json, event_set_hash, sha256_hex
 from ledger_pipeline.core.plain_text import quoted, short_message
+from ledger_pipeline.core.sources import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
 
 DELETED = "Deleted"
 """The type of an account that is known to be gone; whose it was, nobody can say any more."""

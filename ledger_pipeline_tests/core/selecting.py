@@ -6,11 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ledger_pipeline.core.events import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED, parse_instant
+from ledger_pipeline.core.events import parse_instant
 from ledger_pipeline.core.facts import Account, Facts, IssueFacts, PullRequestFacts, ReviewFacts
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.selection.fair import Fair
 from ledger_pipeline.core.selection.policy import Candidate, Decision, SelectionPolicy, SelectionSpec, select, units_of
+from ledger_pipeline.core.sources import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline_tests.builders import NOON, REPO
 

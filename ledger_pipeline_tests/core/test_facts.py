@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import FactsError
-from ledger_pipeline.core.events import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
 from ledger_pipeline.core.facts import (
     CLOSER_KINDS,
     DELETED,
@@ -26,6 +25,7 @@ from ledger_pipeline.core.facts import (
     facts_set_hash,
     facts_text,
 )
+from ledger_pipeline.core.sources import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
 
 ONE, TWO = "a" * 40, "b" * 40
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ledger_pipeline.core.events import PR_MERGED
 from ledger_pipeline.core.facts import PullRequestFacts
 from ledger_pipeline.core.selection.cogni import MainMerge, Promotion
 from ledger_pipeline.core.selection.include_all import IncludeAll
 from ledger_pipeline.core.selection.policy import Candidate, SelectionPolicy, SelectionSpec, select
+from ledger_pipeline.core.sources import PR_MERGED
 from ledger_pipeline_tests.core.selecting import BO, event, issue, merge, reasons, review
 
 MAIN_MERGE, PROMOTION, INCLUDE_ALL = MainMerge(), Promotion(), IncludeAll()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import SelectionError
-from ledger_pipeline.core.events import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED, parse_instant
+from ledger_pipeline.core.events import parse_instant
 from ledger_pipeline.core.facts import Account, IssueFacts, PullRequestFacts, ReviewFacts
 from ledger_pipeline.core.selection.fair import Fair
 from ledger_pipeline.core.selection.include_all import IncludeAll
@@ -24,6 +24,7 @@ from ledger_pipeline.core.selection.policy import (
     candidate,
     select,
 )
+from ledger_pipeline.core.sources import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline_tests import builders
 from ledger_pipeline_tests.builders import NOON

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ledger_pipeline.core.events import ISSUE_CLOSED, REVIEW_SUBMITTED
 from ledger_pipeline.core.facts import IssueFacts, ReviewFacts
 from ledger_pipeline.core.selection.policy import SelectionSpec, select
+from ledger_pipeline.core.sources import ISSUE_CLOSED, REVIEW_SUBMITTED
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline_tests.core.selecting import FAIR, Recording, is_user
 

@@ -10,11 +10,11 @@ What is unknown does not count, for there it is the same as absent, and has a re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from ledger_pipeline.core.events import PR_MERGED, REVIEW_SUBMITTED
 from ledger_pipeline.core.facts import PullRequestFacts
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.selection.policy import Candidate, Decision, SelectionSpec, excluded_accounts, is_excluded
 from ledger_pipeline.core.selection.reasons import SENTENCES, Reason
+from ledger_pipeline.core.sources import PR_MERGED, REVIEW_SUBMITTED
 
 MAIN_MERGE_V0 = "cogni.main-merge-selection.v0"
 PROMOTION_V0 = "cogni.promotion-selection.v0"

@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import ClassVar
 
-from ledger_pipeline.core.events import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
 from ledger_pipeline.core.facts import USER, Account, IssueFacts, PullRequestFacts, ReviewFacts
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.selection.fair_settings import (
@@ -39,6 +38,7 @@ from ledger_pipeline.core.selection.policy import (
     weighed,
 )
 from ledger_pipeline.core.selection.reasons import SENTENCES, Reason
+from ledger_pipeline.core.sources import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
 
 COMMENTED = "COMMENTED"
 STRONGEST_FIRST = ("APPROVED", "CHANGES_REQUESTED", COMMENTED, "DISMISSED")

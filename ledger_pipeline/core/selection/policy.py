@@ -11,10 +11,11 @@ from typing import Protocol
 
 from ledger_pipeline.core.allocations import event_kind
 from ledger_pipeline.core.errors import SelectionError
-from ledger_pipeline.core.events import REVIEW_SUBMITTED, ActivityEvent
+from ledger_pipeline.core.events import ActivityEvent
 from ledger_pipeline.core.facts import Facts
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import quoted, short_message
+from ledger_pipeline.core.sources import REVIEW_SUBMITTED
 
 WHOLE_FACTOR_MILLI = 1000
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger_pipeline.core.events import GITHUB_STREAMS, REVIEWS
 from ledger_pipeline.core.facts import (
     COMMIT,
     DELETED,
@@ -24,6 +23,7 @@ from ledger_pipeline.core.facts import (
     facts_from_json,
     facts_json,
 )
+from ledger_pipeline.core.sources import GITHUB_STREAMS, REVIEWS
 from ledger_pipeline.sources.github.fact_fields import FACT_FIELDS
 from ledger_pipeline.sources.github.facts import (
     default_branch,
