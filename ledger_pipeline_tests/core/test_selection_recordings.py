@@ -1,17 +1,23 @@
 """`fair-v1` on recorded repositories: what it must not pay it does not, and its reasons equal a count of our own."""
 
 from collections import Counter, defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ledger_pipeline.core.facts import IssueFacts, ReviewFacts
-from ledger_pipeline.core.selection.policy import SelectionSpec, select
+from ledger_pipeline.core.selection.policy import SelectionSpec, candidate, select
 from ledger_pipeline.core.sources import ISSUE_CLOSED, REVIEW_SUBMITTED
 from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
+from ledger_pipeline.sources.simulator.recorded import load_recording
+from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline_tests.core.selecting import FAIR, Recording, is_user
+from ledger_pipeline_tests.sources.github.github_source import scan
+from ledger_pipeline_tests.sources.simulator.worlds import LATER
 
+FOUNDED = datetime(2013, 1, 1, tzinfo=UTC)
 RECORDINGS = [("secp256k1/latest", "master"), ("posthog", "master"), ("policy", "main")]
 
 
@@ -89,3 +95,16 @@ def test_the_recordings_have_what_is_not_fair(shared: Path) -> None:
     assert counts["own_pull_request"] > 50
     assert counts["repeated_review"] > 500
     assert counts["not_completed"] > 20
+
+
+def test_the_facts_that_a_scan_tells_lead_to_the_same_decisions(shared: Path) -> None:
+    folder = shared / "github" / "secp256k1" / "latest"
+    with Simulator(load_recording(folder), as_of=LATER) as github:
+        pages = scan(github.url, FOUNDED, source_scope="bitcoin-core/secp256k1")
+    facts = {observed.event_id: observed.facts for page in pages for observed in page.facts}
+    events = [candidate(event, facts[event.id]) for page in pages for event in page.events]
+    decisions = select(FAIR, events, SelectionSpec(DEFAULT_WEIGHTS_MILLI))
+    by_reason = Counter(f"{'+' if of.included else ''}{of.reason}" for of in decisions.values())
+    expected = counted_by_hand(Recording(folder, "master"))
+    expected["+included"] += expected.pop("+body_unknown")  # the simulator makes a text up
+    assert by_reason == expected
