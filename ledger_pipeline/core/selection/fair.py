@@ -150,6 +150,8 @@ def _judged(event: Candidate, settings: FairSettings) -> Decision:
 
 
 def _factor(event: Candidate, settings: FairSettings) -> int | None:
+    if not settings.label_weights_milli:
+        return None
     labels = _labels(event) or ()
     factors = [settings.label_weights_milli.get(label) for label in labels]
     return max((factor for factor in factors if factor is not None), default=None)
