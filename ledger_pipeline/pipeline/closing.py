@@ -74,7 +74,7 @@ class OpenEpochs:
             for source_scope in spec.source_scopes
             for stream in spec.streams
         ]
-        return bool(parts) and all(self._is_read(window, *part) for part in parts)
+        return bool(parts) and all(self._is_read(window, *scan_key) for scan_key in parts)
 
     def _is_read(self, window: EpochWindow, source: str, stream: str, source_scope: str) -> bool:
         began_at = self.read_whole.get((window, source, stream, source_scope))

@@ -85,10 +85,10 @@ def collect(
     source_time = heads.began_at if heads else known_time
     collection = Collection(source, store, scope, planning, _one_at_a_time(on_progress), stop, source_time)
     scans = []
-    for part in report.source_scopes:
-        if part.failure is None:
-            with failing_alone(part):
-                scans += _to_scan(collection, part, heads)
+    for scope_report in report.source_scopes:
+        if scope_report.failure is None:
+            with failing_alone(scope_report):
+                scans += _to_scan(collection, scope_report, heads)
     on_estimate(_estimate(source, report, heads, [scan.source_scope for scan in scans]))
     run_fairly(scans, concurrency, stop)
     report.unread = known_unread(store, scope).rows
@@ -118,14 +118,19 @@ def _ask_heads(
     what time it is by now: whether to go on there or from the front again.
     """
     to_read = []
-    for part in report.source_scopes:
-        with failing_alone(part):
-            to_read += [part.source_scope] if planning.plan(part.source_scope, part.before).coverage else []
+    for scope_report in report.source_scopes:
+        with failing_alone(scope_report):
+            to_read += (
+                [scope_report.source_scope]
+                if planning.plan(scope_report.source_scope, scope_report.before).coverage
+                else []
+            )
     is_alone = len(to_read) == 1 and store.scans.checkpoint(scope.scope_id, source.name, to_read[0]) is None
     waiting = [
-        part.source_scope
-        for part in report.source_scopes
-        if part.failure is None and planning.needs_head(part.source_scope, part.before, is_alone=is_alone)
+        scope_report.source_scope
+        for scope_report in report.source_scopes
+        if scope_report.failure is None
+        and planning.needs_head(scope_report.source_scope, scope_report.before, is_alone=is_alone)
     ]
     if not to_read or not waiting:
         return None
@@ -142,12 +147,12 @@ def _ask_heads(
 def _estimate(
     source: ActivitySource, report: CollectReport, heads: Heads | None, to_scan: Sequence[str]
 ) -> CollectEstimate:
-    outcomes = Counter(part.outcome for part in report.source_scopes)
+    outcomes = Counter(scope_report.outcome for scope_report in report.source_scopes)
     at_most = None
     if heads is not None:
-        known = (heads.heads.get(source_scope) for source_scope in to_scan)
+        known_heads = (heads.heads.get(source_scope) for source_scope in to_scan)
         # One request carries a page of each stream, so the longest of them decides.
-        at_most = sum(-(-max(head.totals.values(), default=1) // source.page_size) or 1 for head in known if head)
+        at_most = sum(-(-max(head.totals.values(), default=1) // source.page_size) or 1 for head in known_heads if head)
     return CollectEstimate(
         covered=outcomes[ScanOutcome.COVERED] - len(to_scan),  # a scan's outcome is not known before it begins
         unchanged=outcomes[ScanOutcome.UNCHANGED],

@@ -55,7 +55,7 @@ class Completeness:
     @property
     def until(self) -> datetime | None:
         """Up to when all parts are read; None where one is not at all."""
-        marks = [part.until for part in self.parts if part.until is not None]
+        marks = [reach.until for reach in self.parts if reach.until is not None]
         return min(marks) if len(marks) == len(self.parts) else None
 
     @property
@@ -72,7 +72,7 @@ class Completeness:
         """Parts that should be read further by `now`: a window that is over whole, a running one to a day ago."""
         whole = shown_whole_at(self.window)
         wanted = whole if now >= whole else now - RUNNING_EPOCH_MAX_AGE
-        return tuple(part for part in self.parts if part.until is None or part.until < wanted)
+        return tuple(reach for reach in self.parts if reach.until is None or reach.until < wanted)
 
     def state(self, now: datetime) -> str:
         """What a person reads first: `complete`, `running: collected up to ..`, or `incomplete: ..` once it is over."""

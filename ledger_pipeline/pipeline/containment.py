@@ -33,10 +33,10 @@ def contained(source: str, source_scope: str) -> Iterator[None]:
 
 
 @contextmanager
-def failing_alone(part: SourceScopeReport) -> Iterator[None]:
-    """Turns every exception inside into the failure of `part`, but for those that `contained` lets pass."""
+def failing_alone(scope_report: SourceScopeReport) -> Iterator[None]:
+    """Turns every exception inside into the failure of `scope_report`, but for those that `contained` lets pass."""
     try:
-        with contained(part.source, part.source_scope):
+        with contained(scope_report.source, scope_report.source_scope):
             yield
     except SourceError as error:
-        part.fail(error)
+        scope_report.fail(error)

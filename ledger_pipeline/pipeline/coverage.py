@@ -75,8 +75,8 @@ def counted_with(stream: str) -> str:
 
 def replaced_id(source_scope_id: str | None, cursors: Mapping[str, Cursor]) -> str | None:
     """The id `cursors` are of, where it is known and `source_scope_id` is known to be another one."""
-    known = {cursor.source_scope_id for cursor in cursors.values()} - {None, source_scope_id}
-    return None if source_scope_id is None else max((id_ for id_ in known if id_ is not None), default=None)
+    known_ids = {cursor.source_scope_id for cursor in cursors.values()} - {None, source_scope_id}
+    return None if source_scope_id is None else max((id_ for id_ in known_ids if id_ is not None), default=None)
 
 
 def known_totals(cursors: Mapping[str, Cursor]) -> dict[str, int]:

@@ -55,46 +55,46 @@ class FinishedScan:
         return [
             Cursor(
                 self.source,
-                part.stream,
+                coverage.stream,
                 self.source_scope,
                 self.watermark,
                 # A window that has not begun covers nothing.
-                min(part.covered_from, self.watermark),
+                min(coverage.covered_from, self.watermark),
                 self.source_scope_id,
-                self.totals.get(counted_with(part.stream)),
+                self.totals.get(counted_with(coverage.stream)),
             )
-            for part in self.coverage
+            for coverage in self.coverage
         ]
 
     @property
     def windows(self) -> list[EpochWindow]:
         """Every window that it looked at any part of, oldest first, whichever it was made for."""
-        return sorted({window for part in self.coverage for window in self._looked_at(part)})
+        return sorted({window for coverage in self.coverage for window in self._looked_at(coverage)})
 
     def receipts(self) -> list[Receipt]:
         """The receipts, one for each stream and window that it looked at any part of."""
-        return [self._receipt(part, window) for part in self.coverage for window in self._looked_at(part)]
+        return [self._receipt(coverage, window) for coverage in self.coverage for window in self._looked_at(coverage)]
 
-    def _looked_at(self, part: StreamCoverage) -> Iterable[EpochWindow]:
-        if part.covered_from > self.watermark:
+    def _looked_at(self, coverage: StreamCoverage) -> Iterable[EpochWindow]:
+        if coverage.covered_from > self.watermark:
             return ()
-        first, last = self.calendar.window_at(part.covered_from), self.calendar.window_at(self.watermark)
+        first, last = self.calendar.window_at(coverage.covered_from), self.calendar.window_at(self.watermark)
         return self.calendar.windows_between(first, last)
 
-    def _receipt(self, part: StreamCoverage, window: EpochWindow) -> Receipt:
-        met = self.sightings.get(window, {}).get(part.stream, Sighting())
-        span = self.updates.get(part.stream)
+    def _receipt(self, coverage: StreamCoverage, window: EpochWindow) -> Receipt:
+        sighting = self.sightings.get(window, {}).get(coverage.stream, Sighting())
+        span = self.updates.get(coverage.stream)
         return Receipt(
             window=window,
             source=self.source,
-            stream=part.stream,
+            stream=coverage.stream,
             source_scope=self.source_scope,
             source_scope_name=self.source_scope_name or self.source_scope,
-            covered_from=part.covered_from,
+            covered_from=coverage.covered_from,
             covered_to=self.watermark,
             pages=self.pages,
-            seen=met.seen,
-            skipped_by_reason=dict(met.skipped_by_reason),
+            seen=sighting.seen,
+            skipped_by_reason=dict(sighting.skipped_by_reason),
             first_updated_at=span.oldest if span else None,
             last_updated_at=span.newest if span else None,
             source_total=span.source_total if span else None,
@@ -117,10 +117,10 @@ def is_recorded(store: "PostgresLedger", scope_id: UUID, scan: FinishedScan) -> 
     """Whether the ledger says already all that `record` would add: a call that is repeated adds no second receipt."""
     stored = store.scans.cursors(scope_id, scan.source)
     for cursor in scan.cursors():
-        known = stored.get((cursor.stream, cursor.source_scope))
-        if known is None or cursor.source_scope_id not in (None, known.source_scope_id):
+        stored_cursor = stored.get((cursor.stream, cursor.source_scope))
+        if stored_cursor is None or cursor.source_scope_id not in (None, stored_cursor.source_scope_id):
             return False
-        if not _covers(known.covered_from, known.watermark, cursor.covered_from, cursor.watermark):
+        if not _covers(stored_cursor.covered_from, stored_cursor.watermark, cursor.covered_from, cursor.watermark):
             return False
     kept = {
         (receipt.window, receipt.stream, receipt.source_scope): receipt
@@ -133,9 +133,9 @@ def is_recorded(store: "PostgresLedger", scope_id: UUID, scan: FinishedScan) -> 
     return True
 
 
-def joined(known: Mapping[str, UpdateSpan], page: Mapping[str, UpdateSpan]) -> dict[str, UpdateSpan]:
+def joined(earlier: Mapping[str, UpdateSpan], page: Mapping[str, UpdateSpan]) -> dict[str, UpdateSpan]:
     """The spans of all pages so far with those of the next; the source's total is the latest it said."""
-    spans = dict(known)
+    spans = dict(earlier)
     for stream, span in page.items():
         before = spans.get(stream, span)
         spans[stream] = UpdateSpan(min(before.oldest, span.oldest), max(before.newest, span.newest), span.source_total)

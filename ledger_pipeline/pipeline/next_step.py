@@ -68,7 +68,9 @@ def _blocks_review(scope: Scope, epoch: Epoch, read: Completeness, now: datetime
     if now < epoch.window.end:
         blocks.append(f"it runs until {utc_text(epoch.window.end)}")
     if not read.is_read_to_its_end:
-        blocks += [str(part) for part in read.parts if part.until is None or part.until < shown_whole_at(epoch.window)]
+        blocks += [
+            str(reach) for reach in read.parts if reach.until is None or reach.until < shown_whole_at(epoch.window)
+        ]
     if read.unread:
         blocks.append(f"{unread_summary(read.unread)} ({WHAT_TO_DO}; {HOW_TO_CLOSE})")
     elif read.is_complete and now < until and problem is None:

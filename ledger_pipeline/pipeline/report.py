@@ -42,10 +42,10 @@ class Tally:
         """Events that the ledger refused and keeps aside: late ones and conflicts."""
         return sum(self.outcomes[outcome] for outcome in REJECTED)
 
-    def add(self, other: "Tally") -> None:
-        """Count `other`'s items too."""
-        self.outcomes.update(other.outcomes)
-        self.skipped.update(other.skipped)
+    def add(self, tally: "Tally") -> None:
+        """Count `tally`'s items too."""
+        self.outcomes.update(tally.outcomes)
+        self.skipped.update(tally.skipped)
 
 
 class ScanOutcome(StrEnum):
@@ -180,13 +180,15 @@ class CollectReport:
     def replaced(self) -> dict[str, tuple[str, str | None]]:
         """Source_scopes whose name another repository has taken over: its id before, and its id now."""
         return {
-            part.source_scope: (part.replaced, part.source_scope_id) for part in self.source_scopes if part.replaced
+            scope_report.source_scope: (scope_report.replaced, scope_report.source_scope_id)
+            for scope_report in self.source_scopes
+            if scope_report.replaced
         }
 
     @property
     def read_back(self) -> list[str]:
         """Source_scopes that were read back because items came back with an old update."""
-        return [part.source_scope for part in self.source_scopes if part.reads_back]
+        return [scope_report.source_scope for scope_report in self.source_scopes if scope_report.reads_back]
 
     @property
     def asked_nothing(self) -> bool:
@@ -223,7 +225,7 @@ class CollectReport:
 
     def has_read(self, window: EpochWindow, streams: Iterable[str]) -> bool:
         """Whether `streams` of `window` are in the ledger as far as they can be now, whatever failed beside them."""
-        return all(part.has_read(window, stream) for part in self.source_scopes for stream in streams)
+        return all(scope_report.has_read(window, stream) for scope_report in self.source_scopes for stream in streams)
 
     def complete_until(self, streams: Iterable[str]) -> datetime | None:
         """Up to when every source_scope's `streams` are read; None when one of them never was."""

@@ -134,22 +134,22 @@ class SourceScopeScan:
             return False
 
     def _begin(self) -> Iterator[ScanPage]:
-        stood = self._stood_at()
-        self._goes_on = self._report.resumed = stood is not None
-        return self._ask(stood or self._beginning)
+        resumed_state = self._stood_at()
+        self._goes_on = self._report.resumed = resumed_state is not None
+        return self._ask(resumed_state or self._beginning)
 
     def _stood_at(self) -> ScanState | None:
         """Where an earlier run stood in the same scan; None where it is of another repository, or too old."""
         collection, beginning = self._collection, self._beginning
         checkpoint = collection.store.scans.checkpoint(beginning.scope_id, beginning.source, beginning.source_scope)
-        stood = None if checkpoint is None else state_of(checkpoint, beginning)
-        if stood is None or not can_go_on(stood.coverage, beginning.coverage):
+        resumed_state = None if checkpoint is None else state_of(checkpoint, beginning)
+        if resumed_state is None or not can_go_on(resumed_state.coverage, beginning.coverage):
             return None
         # The next page may be one that nobody is ever given: so it matters before that, where the time is known.
-        if collection.source_time is not None and stood.is_stale(collection.source_time):
+        if collection.source_time is not None and resumed_state.is_stale(collection.source_time):
             return None
-        ids = {beginning.source_scope_id, stood.source_scope_id} - {None}
-        return stood if len(ids) < 2 else None
+        ids = {beginning.source_scope_id, resumed_state.source_scope_id} - {None}
+        return resumed_state if len(ids) < 2 else None
 
     def _ask(self, state: ScanState) -> Iterator[ScanPage]:
         self._state = state

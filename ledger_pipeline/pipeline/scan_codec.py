@@ -121,7 +121,9 @@ def from_shape(scan: ScanShape, calendar: EpochCalendar) -> ScanState:
         windows=(window,),
         calendar=calendar,
         streams=scan.streams,
-        coverage=tuple(StreamCoverage(part.stream, part.floor, part.covered_from) for part in scan.coverage),
+        coverage=tuple(
+            StreamCoverage(coverage.stream, coverage.floor, coverage.covered_from) for coverage in scan.coverage
+        ),
         is_complete=scan.complete,
         watermark=scan.watermark,
         position=scan.position,
@@ -161,17 +163,17 @@ def state_of(checkpoint: Checkpoint, beginning: ScanState) -> ScanState | None:
     What was asked for, and which items are to be asked for again, are as they are now.
     """
     try:
-        stood = from_shape(ScanShape.model_validate(checkpoint.state), beginning.calendar)
+        stored_state = from_shape(ScanShape.model_validate(checkpoint.state), beginning.calendar)
     except (ValidationError, PayloadError):
         return None
-    if (stood.scope_id, stood.source, stood.source_scope) != (
+    if (stored_state.scope_id, stored_state.source, stored_state.source_scope) != (
         beginning.scope_id,
         beginning.source,
         beginning.source_scope,
-    ) or (stood.watermark, stood.saved_at) != (checkpoint.watermark, checkpoint.saved_at):
+    ) or (stored_state.watermark, stored_state.saved_at) != (checkpoint.watermark, checkpoint.saved_at):
         return None
     return replace(
-        stood,
+        stored_state,
         windows=beginning.windows,
         streams=beginning.streams,
         collected=beginning.collected,

@@ -79,15 +79,15 @@ class ScanState:
     refused: Mapping[str, str] = field(default_factory=dict)
     times_replaced: int = 0
 
-    def request(self, known: Iterable[ItemKey] = ()) -> ScanRequest:
-        """What to ask the source for to go on; `known` are items of which earlier scans know that nobody reads them."""
+    def request(self, known_items: Iterable[ItemKey] = ()) -> ScanRequest:
+        """What to ask the source for to go on; `known_items` could not be read by earlier scans."""
         return ScanRequest(
             self.source_scope,
             {stream.stream: stream.floor for stream in self.coverage},
             self.position,
             self.to_ask,
             self.collected,
-            frozenset(known) | {item.key for item in self.unread},
+            frozenset(known_items) | {item.key for item in self.unread},
         )
 
     def is_stale(self, source_time: datetime) -> bool:
@@ -166,7 +166,7 @@ class ScanState:
 
     def finished(self, stream: str | None = None) -> FinishedScan | None:
         """What a complete scan says, or says of `stream` alone; None where it had nothing to read."""
-        coverage = [part for part in self.coverage if stream in (None, part.stream)]
+        coverage = [coverage for coverage in self.coverage if stream in (None, coverage.stream)]
         if not self.is_complete or self.watermark is None or not coverage:
             return None
         return FinishedScan(

@@ -121,7 +121,7 @@ def read_from(coverage: Sequence[StreamCoverage], tried_at: datetime) -> datetim
 
 def passed_floors(coverage: Sequence[StreamCoverage], streams: Sequence[str]) -> Mapping[str, datetime]:
     """By kind of item, from where on a scan of `coverage` has read all that a scope of `streams` collects of them."""
-    floors = {part.stream: part.floor for part in coverage}
+    floors = {stream_coverage.stream: stream_coverage.floor for stream_coverage in coverage}
     passed = {}
     for kind, of_kind in streams_by_item_kind().items():
         wanted = [stream.name for stream in of_kind if stream.name in streams]
@@ -146,9 +146,9 @@ def unread_summary(rows: Sequence[StoredUnread]) -> str:
 def exclusion_of(rows: Sequence[StoredUnread], names: Sequence[str], actor: str, reason: str) -> Exclusion:
     """The decision to close an epoch without all `rows`, which must be those that are named. Raises EpochNotReady."""
     wanted = {name.casefold() for name in names}
-    known = {item_name(row.source_scope, row.item.key).casefold() for row in rows}
-    if wanted - known:
-        unknown, known_names = ", ".join(sorted(wanted - known)), ", ".join(sorted(known)) or "none"
+    unread_names = {item_name(row.source_scope, row.item.key).casefold() for row in rows}
+    if wanted - unread_names:
+        unknown, known_names = ", ".join(sorted(wanted - unread_names)), ", ".join(sorted(unread_names)) or "none"
         raise EpochNotReady(f"no unread item of the epoch is {unknown}; unread are: {known_names}")
     others = [row for row in rows if item_name(row.source_scope, row.item.key).casefold() not in wanted]
     if others:

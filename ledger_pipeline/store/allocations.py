@@ -65,9 +65,9 @@ class Allocations(LedgerSection):
             check_id("user", proposal.user_id, is_new=False)
         parameters = {
             **self._of(epoch),
-            "user_ids": [each.user_id for each in proposals],
-            "units": [each.proposed_units for each in proposals],
-            "counts": [each.activity_count for each in proposals],
+            "user_ids": [proposal.user_id for proposal in proposals],
+            "units": [proposal.proposed_units for proposal in proposals],
+            "counts": [proposal.activity_count for proposal in proposals],
         }
         with self._transaction() as connection:
             for statement in (PROPOSE, REMOVE_WITHOUT_EVENTS, EMPTY_WITHOUT_EVENTS):

@@ -45,9 +45,9 @@ CURSORS = text("""
 ScanKey = tuple[str, str, str]  # source, stream, source_scope
 
 
-def scan_of(part: Cursor | Receipt) -> ScanKey:
+def scan_of(record: Cursor | Receipt) -> ScanKey:
     """Which scans a cursor or receipt is of."""
-    return part.source, part.stream, part.source_scope
+    return record.source, record.stream, record.source_scope
 
 
 def finished_scans(cursors: Sequence[Cursor]) -> dict[ScanKey, Cursor]:

@@ -98,9 +98,9 @@ _OF_EPOCH: Mapping[str, str] = {
 def epoch_rows(connection: Connection, node_id: UUID, epoch_id: int) -> EpochRows:
     """The epoch's rows; of one snapshot when `connection` sees one."""
     parameters = {"epoch_id": epoch_id, "node_id": node_id}
-    found: dict[str, list[dict[str, Any]]] = {
+    rows: dict[str, list[dict[str, Any]]] = {
         name: [row._asdict() for row in connection.execute(text(query), parameters)]
         for name, query in _OF_EPOCH.items()
     }
-    [epoch] = found.pop("epoch")
-    return EpochRows(epoch=epoch, **found)
+    [epoch] = rows.pop("epoch")
+    return EpochRows(epoch=epoch, **rows)

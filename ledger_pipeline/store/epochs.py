@@ -168,11 +168,13 @@ def _overlap(
     window: EpochWindow, near: Sequence[Epoch], of_scope: Sequence[Epoch], created: Collection[int]
 ) -> EpochOverlap:
     """The refusal of `window`; what was `created` for the call is rolled back, so nothing is advised by it."""
-    other = next((epoch for epoch in near if epoch.window.start < window.end and window.start < epoch.window.end), None)
-    if other is None:
+    overlapping = next(
+        (epoch for epoch in near if epoch.window.start < window.end and window.start < epoch.window.end), None
+    )
+    if overlapping is None:
         return EpochOverlap(
             f"no epoch {window.key} to {window.end.date()}: a row of epochs is in its way that nothing of ours made; "
             "`ledger-pipeline doctor` names it, or else the id is taken: set the sequence epochs_id_seq higher"
         )
     stored = [epoch.window for epoch in of_scope if epoch.id not in created]
-    return epoch_overlap(window, stored, f"epoch {other.id} of the scope", other.window)
+    return epoch_overlap(window, stored, f"epoch {overlapping.id} of the scope", overlapping.window)

@@ -78,9 +78,9 @@ class Identities(LedgerSection):
             check_binding(binding.provider, binding.external_id, binding.user_id)
         parameters = {
             "node_id": self.node_id,
-            "providers": [each.provider for each in bindings],
-            "external_ids": [each.external_id for each in bindings],
-            "user_ids": [each.user_id for each in bindings],
+            "providers": [binding.provider for binding in bindings],
+            "external_ids": [binding.external_id for binding in bindings],
+            "user_ids": [binding.user_id for binding in bindings],
         }
         with self._transaction() as connection:
             added = connection.execute(BIND, parameters).rowcount

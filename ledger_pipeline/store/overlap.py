@@ -7,12 +7,14 @@ from ledger_pipeline.core.errors import EpochOverlap, WindowError
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, EpochWindow
 
 
-def epoch_overlap(window: EpochWindow, stored: Sequence[EpochWindow], name: str, other: EpochWindow) -> EpochOverlap:
-    """The refusal of `window`, which `other`, an epoch called `name`, covers part of; with the way out where one is.
+def epoch_overlap(
+    window: EpochWindow, stored: Sequence[EpochWindow], name: str, overlapping: EpochWindow
+) -> EpochOverlap:
+    """The refusal of `window`, part of which an epoch `overlapping`, called `name`, covers; with the way out, if any.
 
     `stored` are all epochs the scope has: their last one says from which day on epochs of another length can be.
     """
-    problem = f"no epoch {_days(window)}: {name}, {_days(other)}, covers part of it"
+    problem = f"no epoch {_days(window)}: {name}, {_days(overlapping)}, covers part of it"
     try:
         calendar = _calendar(window)
     except WindowError:

@@ -42,7 +42,7 @@ class Pool(LedgerSection):
         with self._transaction() as connection:
             if add_component(connection, self.node_id, epoch.id, component):
                 return True
-            stored = {each.component_id: each for each in components(connection, self.node_id, epoch.id)}
+            stored = {component.component_id: component for component in components(connection, self.node_id, epoch.id)}
         there = stored[component.component_id]
         same = (there.algorithm_version, there.inputs, there.amount_credits, there.evidence_ref)
         if same != (component.algorithm_version, component.inputs, component.amount_credits, component.evidence_ref):

@@ -108,7 +108,7 @@ class DoubtfulEvent:
 
 def valued(allocations: Sequence[Allocation]) -> list[UserUnits]:
     """What a statement shares the pool out by."""
-    return [UserUnits(each.user_id, each.units) for each in allocations]
+    return [UserUnits(allocation.user_id, allocation.units) for allocation in allocations]
 
 
 @dataclass(frozen=True)

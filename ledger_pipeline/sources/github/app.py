@@ -48,12 +48,12 @@ class AppInstallations:
         if self._given is not None:
             return [self._given]
         owner = self.group_key(source_scope)
-        known = self._by_owner.get(owner)
-        if known is None:
+        of_owner = self._by_owner.get(owner)
+        if of_owner is None:
             # Two threads may both search; one of their credentials is kept.
             installation = self._installation(self._app.installation_id(source_scope))
-            known = self._by_owner.setdefault(owner, installation)
-        return [known]
+            of_owner = self._by_owner.setdefault(owner, installation)
+        return [of_owner]
 
     def group_key(self, source_scope: str) -> str:
         """The owner: an installation reads one owner's repositories."""

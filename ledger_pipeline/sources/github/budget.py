@@ -79,13 +79,13 @@ class Budget:
     def learn(self, left: int, resets_at: datetime, answered_at: datetime, now: float) -> None:
         """What an answer says; answers may come out of order, so within one hour the lowest is true."""
         with self._lock:
-            known = self._current(now)
-            if known is not None:
-                later = (resets_at - known.resets_at).total_seconds()
+            current = self._current(now)
+            if current is not None:
+                later = (resets_at - current.resets_at).total_seconds()
                 if later < -_SAME_WINDOW_SECONDS:
                     return
                 if later <= _SAME_WINDOW_SECONDS:
-                    left = min(left, known.left)
+                    left = min(left, current.left)
             over_at = now + (resets_at - answered_at).total_seconds() + 1
             self._standing = _Standing(left, resets_at, over_at)
 

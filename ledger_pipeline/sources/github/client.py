@@ -236,8 +236,10 @@ class GitHubClient:
         waited = 0
         while True:
             now = self._patience.now()
-            known = self._credentials.of(source_scope)
-            usable = [credential for credential in known if not credential.is_rejected and credential not in rejected]
+            credentials = self._credentials.of(source_scope)
+            usable = [
+                credential for credential in credentials if not credential.is_rejected and credential not in rejected
+            ]
             if not usable:
                 raise refused(source_scope, f"GitHub rejects the credentials (401): {self._credentials.advice}")
             paused_seconds = max(credential.budget.paused_seconds(now) for credential in usable)
@@ -246,7 +248,9 @@ class GitHubClient:
                 self._patience.sleep_at_most(source_scope, PAUSED, paused_seconds)
                 continue
             shortfalls = []
-            for credential in sorted(usable, key=lambda known: (known.rejections, -known.budget.left(now))):
+            for credential in sorted(
+                usable, key=lambda credential: (credential.rejections, -credential.budget.left(now))
+            ):
                 taken = credential.budget.take(query, now)
                 if isinstance(taken, int):
                     return credential, taken
@@ -319,8 +323,8 @@ class GitHubClient:
         now = self._patience.now()
         if credential.budget.left(now) > 0:  # it did not say until when: it would be chosen again
             return False
-        others = (other for other in self._credentials.of(source_scope) if not other.is_rejected)
-        return any(other.budget.left(now) > other.budget.reserve for other in others)
+        others = (alternative for alternative in self._credentials.of(source_scope) if not alternative.is_rejected)
+        return any(alternative.budget.left(now) > alternative.budget.reserve for alternative in others)
 
 
 def _rejection(credential: Credential, known_in_seconds: float | None, failure: FailedTry) -> FailedTry:

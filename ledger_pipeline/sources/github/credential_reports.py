@@ -70,7 +70,7 @@ def _installations(app: GitHubApp, endpoint: Endpoint, source_scopes: Sequence[s
     key = app.private_key.get_secret_value()
     installations = AppInstallations(app.app_id, key, app.installation_id, endpoint, patience, 0)
     try:
-        known = _known_installations(Auth.AppAuth(app.app_id, key), endpoint)
+        raw_installations = _known_installations(Auth.AppAuth(app.app_id, key), endpoint)
         one_of_each = {installations.group_key(source_scope): source_scope for source_scope in reversed(source_scopes)}
         wanted = sorted(one_of_each.values())[: 1 if app.installation_id else None]
         for source_scope in wanted:
@@ -80,7 +80,7 @@ def _installations(app: GitHubApp, endpoint: Endpoint, source_scopes: Sequence[s
                 yield CredentialReport(f"App {app.app_id}", problem=error.problem)
                 continue
             report = _report(credential, source_scope, endpoint, is_person=False)
-            installation = known.get(credential.name, {})
+            installation = raw_installations.get(credential.name, {})
             yield CredentialReport(
                 name=f"{credential.name} ({installation.get('account', {}).get('login', source_scope)})",
                 login=installation.get("app_slug"),
@@ -119,8 +119,8 @@ def _report(credential: Credential, source_scope: str, endpoint: Endpoint, *, is
     except Exception as error:  # noqa: BLE001 (see `understood`: PyGithub may raise anything)
         failure = understood(error, endpoint.api_url)
         return CredentialReport(credential.name, problem=failure.problem, rejected=failure.kind is Kind.REJECTED)
-    known = read_headers(headers)
-    there, scopes = known.date, known.scopes
+    answer_headers = read_headers(headers)
+    there, scopes = answer_headers.date, answer_headers.scopes
     return CredentialReport(
         name=credential.name,
         login=login,

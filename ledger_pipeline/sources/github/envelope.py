@@ -114,5 +114,5 @@ def read_envelope(body: object) -> Envelope:
     """A body of any shape. Raises nothing."""
     if not isinstance(body, dict):
         return Envelope()
-    known = {key: body[key] for key in ("data", "errors", "message") if key in body}
-    return Envelope.model_validate({**known, "has_data": "data" in body})
+    members = {key: body[key] for key in ("data", "errors", "message") if key in body}
+    return Envelope.model_validate({**members, "has_data": "data" in body})

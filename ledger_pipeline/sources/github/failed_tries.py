@@ -114,15 +114,15 @@ def understood(error: Exception, api_url: str, missing: str = NO_REPOSITORY) -> 
 def of_status(status: int, headers: AnswerHeaders, body: object, missing: str = NO_REPOSITORY) -> FailedTry:
     """What an answer that is no 200 means, `missing` being what a 404 says."""
     envelope = read_envelope(body)
-    said = _message(envelope)
+    message = _message(envelope)
     if status == 404:
         return FailedTry(Kind.REFUSED, missing)
     if status == 401:
-        return FailedTry(Kind.REJECTED, f"GitHub rejects the credentials (401): {quoted(said)}")
+        return FailedTry(Kind.REJECTED, f"GitHub rejects the credentials (401): {quoted(message)}")
     asks_to_wait = status == 403 and (headers.has_retry_after or headers.points_left == 0)
-    if status == 429 or asks_to_wait or _speaks_of_a_limit(said):
-        return _limit(headers, said)
-    problem = f"GitHub answers {status}: {quoted(said)}"
+    if status == 429 or asks_to_wait or _speaks_of_a_limit(message):
+        return _limit(headers, message)
+    problem = f"GitHub answers {status}: {quoted(message)}"
     if status in (502, 504):
         return FailedTry(Kind.TOO_HEAVY, problem)
     if status >= 500 or status < 400:  # below 400 it is a proxy's: a page to log in, nothing at all
@@ -151,8 +151,8 @@ def without_data(envelope: Envelope, headers: AnswerHeaders) -> FailedTry:
     """What an answer means that has neither data nor errors."""
     if envelope.message is not None and _speaks_of_a_limit(envelope.message):
         return _limit(headers, envelope.message)
-    said = "" if envelope.message is None else f": {quoted(envelope.message)}"
-    return FailedTry(Kind.PASSING, f"GitHub answered without data{said}", _wait(headers))
+    repeated = "" if envelope.message is None else f": {quoted(envelope.message)}"
+    return FailedTry(Kind.PASSING, f"GitHub answered without data{repeated}", _wait(headers))
 
 
 def quoted(text: object) -> str:

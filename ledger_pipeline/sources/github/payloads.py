@@ -66,8 +66,8 @@ def _reason(error: ValidationError) -> str:
     field = ".".join(str(step) for step in first["loc"] if step not in (_USER, _OTHER))
     value = first["input"]
     what = first["msg"].removeprefix("Value error, ")
-    said = "is missing" if first["type"] == "missing" else "is null" if value is None else f"cannot be used: {what}"
-    return plain_message(f"{field or 'what stands in place of the item'} {said}", REASON_CHARACTERS)
+    problem = "is missing" if first["type"] == "missing" else "is null" if value is None else f"cannot be used: {what}"
+    return plain_message(f"{field or 'what stands in place of the item'} {problem}", REASON_CHARACTERS)
 
 
 def _storable(text: str) -> str:
@@ -191,13 +191,13 @@ class Listed(_Payload):
     updated: Moment = Field(default=None, validation_alias=AliasChoices("updatedAt"))
 
 
-def _agreeing(payload: _Model, field: str, moment: str | None, told: str, is_done: bool) -> _Model:
-    """`payload`, whose `field` says when what is `told` was done. Raises where one says it was and the other not."""
+def _agreeing(payload: _Model, field: str, moment: str | None, stated: str, is_done: bool) -> _Model:
+    """`payload`, whose `field` says when what is `stated` was done. Raises where one says it was and the other not."""
     if (moment is not None) is not is_done:
         raise PydanticCustomError(
             _CONTRADICTION,
             "{field} is {moment} although {told}",
-            {"field": field, "moment": moment or "null", "told": told},
+            {"field": field, "moment": moment or "null", "told": stated},
         )
     return payload
 

@@ -80,8 +80,8 @@ class AppEndpoints:
 
 
 def _found(app: App, owner: str) -> Answer:
-    known = app.installed_for(owner)
-    return answers.not_found() if known is None else answers.json_answer(200, _installation(app, *known))
+    installed = app.installed_for(owner)
+    return answers.not_found() if installed is None else answers.json_answer(200, _installation(app, *installed))
 
 
 def _installation(app: App, owner: str, id_: int) -> dict[str, object]:

@@ -76,18 +76,18 @@ class Apps:
 
     def revoke_all(self) -> None:
         """Let no token that was handed out be good from now on."""
-        self._tokens = {token: replace(known, expires_at=_LONG_AGO) for token, known in self._tokens.items()}
+        self._tokens = {token: replace(grant, expires_at=_LONG_AGO) for token, grant in self._tokens.items()}
 
     def owner_of(self, token: str) -> str | None:
         """Whose repositories alone the token reads; None for one that is no installation's."""
-        known = self._tokens.get(token)
-        return None if known is None else known.owner
+        grant = self._tokens.get(token)
+        return None if grant is None else grant.owner
 
     def is_bad(self, token: str, now: datetime) -> bool:
         """Whether the token was made up, has expired, or is no token but an App's JWT."""
         if not self._apps:
             return False
-        known = self._tokens.get(token)
-        if known is None:
+        grant = self._tokens.get(token)
+        if grant is None:
             return token.startswith(TOKEN_PREFIX) or token.count(".") == 2
-        return known.expires_at <= now
+        return grant.expires_at <= now

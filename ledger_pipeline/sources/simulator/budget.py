@@ -45,10 +45,10 @@ class Budgets:
 
     def standing(self, token: str, resource: str, now: datetime) -> Standing:
         """What the token has left."""
-        known = self._standings.get((token, resource))
-        if known is None or known.resets_at <= now or now < known.resets_at - WINDOW:
+        standing = self._standings.get((token, resource))
+        if standing is None or standing.resets_at <= now or now < standing.resets_at - WINDOW:
             return Standing(resource, self._limit, 0, now + WINDOW)
-        return known
+        return standing
 
     def charge(self, token: str, resource: str, points: int, now: datetime) -> Standing:
         """Take points off, and answer what is left."""

@@ -59,25 +59,25 @@ class GraphQLEndpoint:
             query = error
         cost = query.cost if isinstance(query, Query) else Cost()
         reply.asked(text, variables, name, cost)
-        met = self._state.faults.take(
+        faults = self._state.faults.take(
             Asked(self._state.next_request_number(), tuple(cost.repositories), cost.largest_page)
         )
-        await _delay(met)
-        answer = self._instead(met, cost, token_of(request), reply.request_id)
+        await _delay(faults)
+        answer = self._instead(faults, cost, token_of(request), reply.request_id)
         if answer is None:
-            answer, bad = self._served(query, token_of(request), met, reply.request_id)
+            answer, bad = self._served(query, token_of(request), faults, reply.request_id)
             await _delay(bad)
-            met += bad
-        response = reply.send(answer, next((fault for fault in met if isinstance(fault, Damage)), None))
-        for then in met:
+            faults += bad
+        response = reply.send(answer, next((fault for fault in faults if isinstance(fault, Damage)), None))
+        for then in faults:
             if isinstance(then, After):
                 then.action()
         return response
 
-    def _instead(self, met: list[Fault], cost: Cost, token: str, request_id: str) -> Answer | None:
+    def _instead(self, faults: list[Fault], cost: Cost, token: str, request_id: str) -> Answer | None:
         """The answer of a request that is not served; None for one that is."""
         standing = self._state.standing(token, RESOURCE)
-        for fault in met:
+        for fault in faults:
             if isinstance(fault, FailedAnswer):
                 return answers.failure(fault, standing, request_id)
             if isinstance(fault, SecondaryLimit):
@@ -87,18 +87,18 @@ class GraphQLEndpoint:
         return answers.budget_spent(standing) if standing.is_spent else None
 
     def _served(
-        self, query: Query | RefusedError, token: str, met: list[Fault], request_id: str
+        self, query: Query | RefusedError, token: str, faults: list[Fault], request_id: str
     ) -> tuple[Answer, list[Fault]]:
         """The answer, and what is met for the bad items in it."""
         if isinstance(query, RefusedError):
             return answers.json_answer(200, {"errors": query.errors}), []
         standing = self._state.charge(token, RESOURCE, query.cost.points)
         payload = query.run(query_root(self._state.view(token), _rate_limit(query.cost, standing)))
-        bad: list[Fault] = [fault.instead for fault in met if isinstance(fault, BadItem) and holds(payload, fault)]
+        bad: list[Fault] = [fault.instead for fault in faults if isinstance(fault, BadItem) and holds(payload, fault)]
         for instead in bad:
             if isinstance(instead, FailedAnswer):
                 return answers.failure(instead, standing, request_id), []
-        for fault in met:
+        for fault in faults:
             if isinstance(fault, HeavyItem) and is_too_heavy(payload, fault):
                 return answers.gave_up(fault.status), []
             if isinstance(fault, Odd):
@@ -106,8 +106,8 @@ class GraphQLEndpoint:
         return answers.json_answer(200, payload), bad
 
 
-async def _delay(met: list[Fault]) -> None:
-    for slow in met:
+async def _delay(faults: list[Fault]) -> None:
+    for slow in faults:
         if isinstance(slow, Slow):
             await asyncio.sleep(slow.delay_seconds)
 
