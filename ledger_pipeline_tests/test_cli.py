@@ -23,7 +23,6 @@ from ledger_pipeline.local.demo_statement import SignedEpoch
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.faults import FailedAnswer, HeavyItem
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline_tests.builders import SCOPE_ID, instant
 from ledger_pipeline_tests.command_line import Command
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
@@ -36,18 +35,11 @@ COMMAND = [sys.executable, "-c", "from ledger_pipeline.cli.app import main; main
 DEADLINE_SECONDS = 60
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=NOW) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def github(running: Simulator) -> Simulator:
-    running.faults.clear()
-    running.replace_world(world(merged(1, NOW - HOUR, reviews=(review(1, NOW),)), merged(2, NOW - 7 * 24 * HOUR)))
-    running.clear_requests()
-    return running
+def github(github: Simulator) -> Simulator:
+    github.replace_world(world(merged(1, NOW - HOUR, reviews=(review(1, NOW),)), merged(2, NOW - 7 * 24 * HOUR)))
+    github.set_clock(NOW)
+    return github
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 from ledger_pipeline.defs.resources import SettingsResource
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import instant
 from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec
@@ -21,23 +20,15 @@ NOW = instant("2026-02-18T12:00")
 LAUNCHER = {"module": "dagster._core.launcher.sync_in_memory_run_launcher", "class": "SyncInMemoryRunLauncher"}
 
 
-@pytest.fixture(scope="session")
-def _github() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=NOW) as github:
-        yield github
-
-
 @pytest.fixture
-def deployment(_github: Simulator, ledger: PostgresLedger, ledger_url: str, tmp_path: Path) -> Iterator[Deployment]:
+def deployment(github: Simulator, ledger: PostgresLedger, ledger_url: str, tmp_path: Path) -> Iterator[Deployment]:
     """Collects NAME from a simulated GitHub whose clock says NOW."""
-    _github.faults.clear()
-    _github.set_clock(NOW)
-    _github.replace_world(world())
-    _github.clear_requests()
+    github.set_clock(NOW)
+    github.replace_world(world())
     settings = SettingsResource(
         overrides={
             "database_url": ledger_url,
-            "github_api_url": _github.url,
+            "github_api_url": github.url,
             "github_token": "t",
             "github_retries": 0,
             "github_max_wait_seconds": 0,
@@ -48,4 +39,4 @@ def deployment(_github: Simulator, ledger: PostgresLedger, ledger_url: str, tmp_
     storage = {"module": MemoryStorage.__module__, "class": "MemoryStorage", "config": {"folder": str(tmp_path)}}
     overrides = {"telemetry": {"enabled": False}, "run_launcher": LAUNCHER, "storage": {"custom": storage}}
     with dg.DagsterInstance.local_temp(str(tmp_path), overrides=overrides) as instance:
-        yield Deployment(_github, ledger, instance, settings, NOW, tmp_path)
+        yield Deployment(github, ledger, instance, settings, NOW, tmp_path)

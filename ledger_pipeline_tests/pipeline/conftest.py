@@ -9,7 +9,6 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline_tests.builders import NODE_ID, scope
@@ -19,20 +18,12 @@ from ledger_pipeline_tests.sources.github.github_source import github_source
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, world
 
 
-@pytest.fixture(scope="session")
-def _github() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=NOW) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def github(_github: Simulator) -> Simulator:
+def github(github: Simulator) -> Simulator:
     """A GitHub with one empty repository, NAME, whose clock says NOW."""
-    _github.faults.clear()
-    _github.set_clock(NOW)
-    _github.replace_world(world())
-    _github.clear_requests()
-    return _github
+    github.set_clock(NOW)
+    github.replace_world(world())
+    return github
 
 
 @pytest.fixture

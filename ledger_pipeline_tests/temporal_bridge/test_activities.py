@@ -71,20 +71,12 @@ ITEMS = (
 )
 
 
-@pytest.fixture(scope="module")
-def _github() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=NOW) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def github(_github: Simulator) -> Simulator:
+def github(github: Simulator) -> Simulator:
     """One repository with a few items; its clock says NOW."""
-    _github.faults.clear()
-    _github.set_clock(NOW)
-    _github.replace_world(world(*ITEMS))
-    _github.clear_requests()
-    return _github
+    github.set_clock(NOW)
+    github.replace_world(world(*ITEMS))
+    return github
 
 
 @pytest.fixture

@@ -71,17 +71,10 @@ def world() -> World:
     return busy.with_repository(quiet)
 
 
-@pytest.fixture(scope="module")
-def _github() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=instant("2026-01-05")) as github:
-        yield github
-
-
 @pytest.fixture
-def github(_github: Simulator, world: World) -> Simulator:
-    _github.replace_world(world)
-    _github.faults.clear()  # one that the test before did not meet
-    return _github
+def github(github: Simulator, world: World) -> Simulator:
+    github.replace_world(world)
+    return github
 
 
 class Side:

@@ -1,7 +1,5 @@
 """A connection that the credentials may not read fails alone: what they may read is read."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from ledger_pipeline.core.errors import SourceRefused
@@ -27,18 +25,11 @@ from ledger_pipeline_tests.sources.simulator.worlds import (
 ITEMS = (merged(1, reviews=(review(1),)), merged(2), issue(3, closures=(Closure(NOON),)))
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=LATER) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def github(running: Simulator) -> Simulator:
-    running.faults.clear()
-    running.replace_world(world(*ITEMS))
-    running.clear_requests()
-    return running
+def github(github: Simulator) -> Simulator:
+    github.replace_world(world(*ITEMS))
+    github.set_clock(LATER)
+    return github
 
 
 def forbid(github: Simulator, *connections: str) -> None:

@@ -1,7 +1,6 @@
 """The heads of many repositories, over HTTP against the simulator."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import format_datetime
 
@@ -25,19 +24,12 @@ HOUR = timedelta(hours=1)
 NAMES = [f"cogni-dao/repo-{n}" for n in range(250)]
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    repositories = (repository(merged(1), name=name, database_id=n) for n, name in enumerate(NAMES, 1))
-    with Simulator(World(tuple(repositories)), as_of=LATER) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def github(running: Simulator) -> Simulator:
-    running.faults.clear()
-    running.clear_requests()
-    running.set_clock(LATER)
-    return running
+def github(github: Simulator) -> Simulator:
+    repositories = (repository(merged(1), name=name, database_id=n) for n, name in enumerate(NAMES, 1))
+    github.replace_world(World(tuple(repositories)))
+    github.set_clock(LATER)
+    return github
 
 
 def heads(github: Simulator, *names: str) -> Heads:

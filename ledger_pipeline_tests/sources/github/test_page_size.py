@@ -1,6 +1,6 @@
 """What GitHub finds too heavy is asked for in smaller pages, and in larger ones again when it goes well."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -12,7 +12,7 @@ from ledger_pipeline.sources.github.repository_scan import RepositoryScan
 from ledger_pipeline.sources.port import ScanRequest
 from ledger_pipeline.sources.simulator.faults import FailedAnswer, HeavyPage
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline.sources.simulator.world import Closure, World
+from ledger_pipeline.sources.simulator.world import Closure
 from ledger_pipeline_tests.sources.github.github_source import event_ids, scan
 from ledger_pipeline_tests.sources.github.patient_client import Time, client
 from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, NAME, issue, merged, review, world
@@ -21,18 +21,11 @@ HOUR = timedelta(hours=1)
 EVERYTHING = {"pull_requests": True, "reviews": True, "issues": True}
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=LATER) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def github(running: Simulator) -> Simulator:
-    running.faults.clear()
-    running.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, 61))))
-    running.clear_requests()
-    return running
+def github(github: Simulator) -> Simulator:
+    github.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, 61))))
+    github.set_clock(LATER)
+    return github
 
 
 def asked(github: Simulator, size: str = "pullRequestsFirst") -> list[int]:

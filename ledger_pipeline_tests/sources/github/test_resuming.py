@@ -1,7 +1,7 @@
 """A scan that was interrupted goes on where it stood: nothing is read twice, and nothing is missed."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from ledger_pipeline.sources.github.position import ConnectionProgress
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import PartialErrors
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline.sources.simulator.world import Closure, World
+from ledger_pipeline.sources.simulator.world import Closure
 from ledger_pipeline_tests.sources.github.github_source import event_ids, github_source, scan_on
 from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, NAME, issue, merged, review, world
 
@@ -27,19 +27,11 @@ FULL = ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY))
 PAGES = 5  # of two, with two pages of issues
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=LATER) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def github(running: Simulator) -> Simulator:
-    running.faults.clear()
-    running.set_clock(LATER)
-    running.replace_world(world(*PULL_REQUEST_LIST, *ISSUE_LIST))
-    running.clear_requests()
-    return running
+def github(github: Simulator) -> Simulator:
+    github.set_clock(LATER)
+    github.replace_world(world(*PULL_REQUEST_LIST, *ISSUE_LIST))
+    return github
 
 
 def interrupted(github: Simulator, after: int, request: ScanRequest = FULL) -> list[ScanPage]:

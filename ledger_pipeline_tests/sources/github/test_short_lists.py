@@ -1,6 +1,5 @@
 """A list that ends before it holds what GitHub counts is asked for once more, and never taken as whole."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -11,7 +10,7 @@ from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.port import SCAN_OVERLAP, ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import After, HeavyItem, NullNode, OddField, ShortPage
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline.sources.simulator.world import Closure, Issue, PullRequest, World
+from ledger_pipeline.sources.simulator.world import Closure, Issue, PullRequest
 from ledger_pipeline_tests.sources.github.github_source import event_ids, github_source, scan
 from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, NAME, issue, merged, review, world
 
@@ -29,19 +28,11 @@ ALL = sorted(
 )
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=LATER) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def github(running: Simulator) -> Simulator:
-    running.faults.clear()
-    running.set_clock(LATER)
-    running.replace_world(world(*ITEMS))
-    running.clear_requests()
-    return running
+def github(github: Simulator) -> Simulator:
+    github.set_clock(LATER)
+    github.replace_world(world(*ITEMS))
+    return github
 
 
 def taken(github: Simulator, page_size: int, kind: str = "pull_request") -> tuple[list[ScanPage], str]:

@@ -1,7 +1,6 @@
 """What a scan of GitHub promises, over HTTP against the simulator."""
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -32,18 +31,10 @@ HOUR = timedelta(hours=1)
 WEEK = timedelta(weeks=1)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=LATER) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def github(running: Simulator) -> Simulator:
-    running.faults.clear()
-    running.set_clock(LATER)
-    running.clear_requests()
-    return running
+def github(github: Simulator) -> Simulator:
+    github.set_clock(LATER)
+    return github
 
 
 def test_merges_submitted_reviews_and_closed_issues_become_events(github: Simulator) -> None:

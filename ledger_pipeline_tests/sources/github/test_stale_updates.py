@@ -1,6 +1,5 @@
 """One item that GitHub shows with an older `updatedAt` than its place in the list tells ends no scan of the others."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,7 +8,6 @@ from ledger_pipeline.core.events import PULL_REQUESTS
 from ledger_pipeline.sources.port import ScanRequest
 from ledger_pipeline.sources.simulator.faults import OddField
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline_tests.sources.github.github_source import event_ids, github_source, scan
 from ledger_pipeline_tests.sources.simulator.worlds import LATER, MONDAY, NAME, merged, world
 
@@ -18,19 +16,12 @@ FLOOR = MONDAY + 5 * HOUR
 NEWEST = 12
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=LATER) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def github(running: Simulator) -> Simulator:
+def github(github: Simulator) -> Simulator:
     """Twelve pull requests, one an hour; those of the numbers 5 to 12 were updated since FLOOR."""
-    running.faults.clear()
-    running.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, NEWEST + 1))))
-    running.clear_requests()
-    return running
+    github.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, NEWEST + 1))))
+    github.set_clock(LATER)
+    return github
 
 
 def wanted() -> set[str]:

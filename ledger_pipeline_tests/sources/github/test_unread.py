@@ -1,6 +1,5 @@
 """An item that cannot be read is told of as unread, asked for again by number, and holds up nothing else."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -46,20 +45,12 @@ ALL = [f"github:issue:{NAME}:8", f"github:pr:{NAME}:6", f"github:pr:{NAME}:7", f
 ALL += [f"github:review:{NAME}:7:4000000002"]
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=LATER) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def github(running: Simulator) -> Simulator:
-    running.faults.clear()
-    running.set_clock(LATER)
+def github(github: Simulator) -> Simulator:
+    github.set_clock(LATER)
     seven = merged(7, NOON, reviews=(review(1, NOON - HOUR), review(2, NOON - HOUR)))
-    running.replace_world(world(merged(6, NOON + HOUR), seven, issue(8, closures=(Closure(NOON),))))
-    running.clear_requests()
-    return running
+    github.replace_world(world(merged(6, NOON + HOUR), seven, issue(8, closures=(Closure(NOON),))))
+    return github
 
 
 def always(github: Simulator, *faults: Fault) -> None:

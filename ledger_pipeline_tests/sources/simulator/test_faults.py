@@ -1,6 +1,5 @@
 """Each fault, as `requests` sees it and as PyGithub does."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -34,19 +33,11 @@ from ledger_pipeline_tests.sources.simulator.worlds import MONDAY, NOON, pull_re
 RESET = str(int((NOON + timedelta(hours=1)).timestamp()))
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=NOON) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def simulator(running: Simulator) -> Simulator:
-    running.replace_world(world(pull_request(1), pull_request(2)))
-    running.set_clock(NOON)
-    running.faults.clear()
-    running.clear_requests()
-    return running
+def simulator(github: Simulator) -> Simulator:
+    github.replace_world(world(pull_request(1), pull_request(2)))
+    github.set_clock(NOON)
+    return github
 
 
 @pytest.mark.parametrize(
