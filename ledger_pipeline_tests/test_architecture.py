@@ -129,7 +129,7 @@ DAGSTERS_INSIDE = {
 }
 # A local is named for what it holds; these say nothing of it.
 PLACEHOLDERS = {"each", "found", "told", "known", "part", "said", "met", "stood", "one", "other", "another"}
-PARTS_WITH_PLACEHOLDERS = {"pipeline", "sources", "store"}  # until theirs are renamed
+PARTS_WITH_PLACEHOLDERS = {"sources"}  # until theirs are renamed
 ENVIRONMENT = {"environ", "environb", "getenv", "putenv", "BaseSettings", "EnvVar"}
 ENVIRONMENT_OWNERS = {"settings_variables", "local.environment"}  # the second writes it, for child processes
 
@@ -151,20 +151,20 @@ def _problems(file: Path, module: str) -> Iterator[str]:
         yield "is called utils: name the idea"
     if not module:
         return
-    part = module.split(".")[0]
-    if part not in RANK:
-        yield f"{part} has no place among the layers"
+    package_part = module.split(".")[0]
+    if package_part not in RANK:
+        yield f"{package_part} has no place among the layers"
         return
     names = set(_used_names(tree))
     for imported in sorted(set(_imports(tree))):
-        yield from _import_problems(module, part, imported)
-    if part == "core":
+        yield from _import_problems(module, package_part, imported)
+    if package_part == "core":
         yield from (f"{name} in core" for name in sorted(names & NOT_IN_CORE))
     if module not in ENVIRONMENT_OWNERS:
         yield from (f"{name}: the environment is read in settings_variables" for name in sorted(names & ENVIRONMENT))
-    if part not in PARTS_WITH_PLACEHOLDERS:
+    if package_part not in PARTS_WITH_PLACEHOLDERS:
         yield from (f"a local is called {name}: name what it holds" for name in sorted(_locals(tree) & PLACEHOLDERS))
-    if part == "defs" and "__future__.annotations" in _imports(tree):
+    if package_part == "defs" and "__future__.annotations" in _imports(tree):
         yield "`from __future__ import annotations` breaks Dagster's annotated context"
 
 
@@ -360,10 +360,10 @@ def test_a_field_and_the_operand_of_an_operator_are_no_locals(tmp_path: Path) ->
     ],
 )
 def test_a_violation_is_reported_naming_the_file(tmp_path: Path, file: str, text: str, problem: str) -> None:
-    found = violations(tree(tmp_path, file, text))
-    assert len(found) == 1
-    assert found[0].startswith(f"{file}: ")
-    assert problem in found[0]
+    problems = violations(tree(tmp_path, file, text))
+    assert len(problems) == 1
+    assert problems[0].startswith(f"{file}: ")
+    assert problem in problems[0]
 
 
 # The test of the design: the rules and the steps run in a plain Python.

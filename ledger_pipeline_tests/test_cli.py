@@ -263,18 +263,18 @@ def test_the_simulator_listens_where_it_is_told_and_warns_where_others_reach_it(
         assert process.stdout is not None
         assert f"http://{host}:" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=DEADLINE_SECONDS)
+        _, output = process.communicate(timeout=DEADLINE_SECONDS)
         deadline.cancel()
-    assert ("warning" in said) is warned, said
+    assert ("warning" in output) is warned, output
 
 
 def test_the_simulator_refuses_the_tokens_that_it_was_told_are_bad(
     command: Command, environment: dict[str, str]
 ) -> None:
     refused = ["--bad-token", "revoked", "--bad-token", "expired"]
-    with simulating(*refused) as said:
-        url = re.search(r"http://127\.0\.0\.1:\d+", said)
-        assert url, said
+    with simulating(*refused) as output:
+        url = re.search(r"http://127\.0\.0\.1:\d+", output)
+        assert url, output
         codes = {
             token: requests.post(
                 f"{url[0]}/graphql",
@@ -291,8 +291,8 @@ def test_the_simulator_refuses_the_tokens_that_it_was_told_are_bad(
 
 
 def test_a_taken_port_for_the_simulator_is_one_line_and_no_trace() -> None:
-    with simulating() as said:
-        port = said.partition("http://127.0.0.1:")[2].partition(":")[0]
+    with simulating() as output:
+        port = output.partition("http://127.0.0.1:")[2].partition(":")[0]
         ran = subprocess.run(
             [*COMMAND, "simulate-github", "--port", port], capture_output=True, text=True, timeout=DEADLINE_SECONDS
         )
@@ -333,9 +333,9 @@ def test_the_simulator_serves_a_recording_until_interrupted(tmp_path: Path) -> N
         deadline = threading.Timer(DEADLINE_SECONDS, process.kill)
         deadline.start()
         assert process.stdout is not None
-        said = process.stdout.readline()
-        url = re.search(r"http://127\.0\.0\.1:\d+", said)
-        assert url, said
+        line = process.stdout.readline()
+        url = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert url, line
         answer = requests.post(
             f"{url[0]}/graphql",
             json={"query": '{repository(owner: "a", name: "b") {issues(first: 1) {nodes {closedAt}}}}'},

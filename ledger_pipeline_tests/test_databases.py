@@ -124,8 +124,8 @@ def test_with_composes_databases_the_owner_migrates_and_the_writer_collects(
     wrong = server.at(make_url(environment["DATABASE_URL"])).set(password="wrong")
     assert "password authentication failed" in str(answer(wrong.render_as_string(hide_password=False), "SELECT 1"))
     dagsters = make_url(environment["DAGSTER_DATABASE_URL"]).set(database="ledger")
-    found = answer(dagsters.render_as_string(hide_password=False), "SELECT count(*) FROM activity_events")
-    assert found == f"{refusal}activity_events"
+    connections = answer(dagsters.render_as_string(hide_password=False), "SELECT count(*) FROM activity_events")
+    assert connections == f"{refusal}activity_events"
 
 
 def test_an_upgrade_without_the_owner_is_refused_in_one_line(command: Command, environment: dict[str, str]) -> None:
@@ -209,10 +209,10 @@ def test_an_embedded_ledger_that_is_behind_is_migrated_once_by_two_commands_and_
             )
             for _ in range(2)
         ]
-        said = [process.communicate(timeout=120) for process in both]
-        assert [process.returncode for process in both] == [0, 0], said
-        assert [out for out, _ in said] == ["[]\n", "[]\n"]
-        assert any("was at migration 0028: brought to" in err for _, err in said)
+        output = [process.communicate(timeout=120) for process in both]
+        assert [process.returncode for process in both] == [0, 0], output
+        assert [out for out, _ in output] == ["[]\n", "[]\n"]
+        assert any("was at migration 0028: brought to" in err for _, err in output)
         assert migrations.current(local.owner_url()) == migrations.head()
         with psycopg.connect(local.owner_url(), autocommit=True) as connection:
             connection.execute("UPDATE ledger_migrations SET version_num = '9999'")

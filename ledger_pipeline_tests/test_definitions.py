@@ -52,7 +52,7 @@ def test_the_definitions_load_within_three_seconds_and_connect_to_nothing() -> N
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    document = json.loads(done.stdout)
     # Of processor time: on a machine that does other things too, the clock on the wall measures those.
-    assert found["seconds"] < LOAD_SECONDS
-    assert {"matplotlib", "alembic", "github", "psycopg"} & set(found["modules"]) == set()
+    assert document["seconds"] < LOAD_SECONDS
+    assert {"matplotlib", "alembic", "github", "psycopg"} & set(document["modules"]) == set()

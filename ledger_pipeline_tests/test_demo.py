@@ -59,7 +59,7 @@ def test_the_demo_collects_and_signs_and_run_again_adds_nothing(command: Command
     # The oldest epoch is signed once, and what was exported of it verifies wherever it is taken.
     signed = report["signed"]
     assert (signed["epoch"], signed["is_new"]) == ("2026-01-05", True)
-    assert sum(int(each["amount_credits"]) for each in signed["payouts"]) == signed["pool_total_credits"] == 10_000
+    assert sum(int(payout["amount_credits"]) for payout in signed["payouts"]) == signed["pool_total_credits"] == 10_000
     assert "Epoch 2026-01-05 pays 10,000 credits" in again
     assert f"signed by an earlier demo by {signed['signers'][0]}, the demo's key; every number of it verifies" in again
     assert command("verify", "--archive", signed["archive"]).code == 0

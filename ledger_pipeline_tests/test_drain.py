@@ -23,36 +23,36 @@ def add_run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus) -> dg.Dag
 
 @pytest.mark.parametrize("status", [RUNNING, QUEUED], ids=["running", "queued"])
 def test_the_daemon_stops_once_what_it_has_to_do_is_done(tmp_path: Path, status: dg.DagsterRunStatus) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     with dg.DagsterInstance.ephemeral() as instance, child_process(["sleep", "600"], tmp_path / "log") as daemon:
         run = add_run(instance, status)
 
         def finish(line: str) -> None:
-            said.append(line)
+            lines.append(line)
             assert daemon.popen.poll() is None
             instance.report_run_failed(run)
 
         drain(services(daemon), instance, datetime.now(UTC) - HOUR, finish)
         assert daemon.popen.poll() is not None
-    assert said == [f"waiting for Dagster to finish what its sensors asked for: proposals {run.run_id}"]
+    assert lines == [f"waiting for Dagster to finish what its sensors asked for: proposals {run.run_id}"]
 
 
 def test_a_run_that_does_not_end_is_named_and_ends_the_waiting(tmp_path: Path) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     with dg.DagsterInstance.ephemeral() as instance, child_process(["sleep", "600"], tmp_path / "log") as daemon:
         run = add_run(instance, RUNNING)
-        drain(services(daemon), instance, datetime.now(UTC) - HOUR, said.append, timeout_seconds=0)
+        drain(services(daemon), instance, datetime.now(UTC) - HOUR, lines.append, timeout_seconds=0)
         assert daemon.popen.poll() is not None
-    assert f"not done in time, so it will show as failed: proposals {run.run_id}" in said
+    assert f"not done in time, so it will show as failed: proposals {run.run_id}" in lines
 
 
 def test_what_another_session_left_is_not_waited_for(tmp_path: Path) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     with dg.DagsterInstance.ephemeral() as instance, child_process(["sleep", "600"], tmp_path / "log") as daemon:
         add_run(instance, RUNNING)
-        drain(services(daemon), instance, datetime.now(UTC) + HOUR, said.append)
+        drain(services(daemon), instance, datetime.now(UTC) + HOUR, lines.append)
         assert daemon.popen.poll() is not None
-    assert said == []
+    assert lines == []
 
 
 def services(daemon: ChildProcess) -> DagsterServices:

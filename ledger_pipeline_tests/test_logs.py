@@ -78,16 +78,16 @@ def line() -> Any:
         written.truncate()
         logger.warning(*arguments, **options)
         [text] = written.getvalue().splitlines()
-        found: dict[str, Any] = json.loads(text)
-        return found
+        document: dict[str, Any] = json.loads(text)
+        return document
 
     return log
 
 
 def test_a_line_says_when_how_bad_who_and_what(line: Any) -> None:
-    told = line("half %s", "done")
-    assert list(told) == ["time", "level", "logger", "message"]
-    assert (told["level"], told["logger"], told["message"]) == ("WARNING", "ledger_pipeline.test", "half done")
+    entry = line("half %s", "done")
+    assert list(entry) == ["time", "level", "logger", "message"]
+    assert (entry["level"], entry["logger"], entry["message"]) == ("WARNING", "ledger_pipeline.test", "half done")
 
 
 def test_time_is_utc_with_milliseconds() -> None:
@@ -96,28 +96,28 @@ def test_time_is_utc_with_milliseconds() -> None:
 
 
 def test_an_exception_and_a_message_of_many_lines_stay_one_line(line: Any) -> None:
-    told = line("first\nsecond", exc_info=ValueError("é\nbroke"))
-    assert told["message"] == "first\nsecond"
-    assert told["exception"] == "ValueError: é\nbroke"
+    entry = line("first\nsecond", exc_info=ValueError("é\nbroke"))
+    assert entry["message"] == "first\nsecond"
+    assert entry["exception"] == "ValueError: é\nbroke"
 
 
 def test_what_has_no_json_form_is_told_as_text(line: Any) -> None:
-    told = line("x", extra={FIELDS: {"seconds": 1.5, "where": object}})
-    assert (told["seconds"], told["where"]) == (1.5, "<class 'object'>")
+    entry = line("x", extra={FIELDS: {"seconds": 1.5, "where": object}})
+    assert (entry["seconds"], entry["where"]) == (1.5, "<class 'object'>")
 
 
 def test_a_task_and_its_threads_are_about_what_it_says_and_nobody_else_is(line: Any) -> None:
     def task() -> list[dict[str, Any]]:
         about(workflow_id="w", partition=None)
         about(partition="2026-02-16|default")
-        told = [line("own")]
-        thread = threading.Thread(target=contextvars.copy_context().run, args=(lambda: told.append(line("thread")),))
+        entries = [line("own")]
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(lambda: entries.append(line("thread")),))
         thread.start()
         thread.join()
-        return told
+        return entries
 
-    for told in contextvars.copy_context().run(task):
-        assert (told["workflow_id"], told["partition"]) == ("w", "2026-02-16|default")
+    for entries in contextvars.copy_context().run(task):
+        assert (entries["workflow_id"], entries["partition"]) == ("w", "2026-02-16|default")
     assert "workflow_id" not in line("another")
 
 
@@ -130,17 +130,17 @@ def test_a_task_and_its_threads_are_about_what_it_says_and_nobody_else_is(line: 
     ids=["activity", "workflow"],
 )
 def test_what_temporal_leaves_on_a_line_is_told(line: Any, extra: dict[str, Any]) -> None:
-    told = line("x", extra=extra)
-    assert (told["workflow_id"], told["workflow_run_id"]) == ("w", "r")
-    assert "run_id" not in told
+    entry = line("x", extra=extra)
+    assert (entry["workflow_id"], entry["workflow_run_id"]) == ("w", "r")
+    assert "run_id" not in entry
 
 
 def test_a_run_over_a_range_names_both_ends(line: Any) -> None:
     tags = {RANGE_START_TAG: "2026-02-09|default", RANGE_END_TAG: "2026-02-16|default"}
-    told = line("job - r1 - read", extra={"dagster_meta": {"orig_message": "read", "run_id": "r1", "job_tags": tags}})
-    assert (told["message"], told["run_id"]) == ("read", "r1")
-    assert told["partition"] == "2026-02-09|default...2026-02-16|default"
-    assert not {"workflow_id", "exception"} & set(told)
+    entry = line("job - r1 - read", extra={"dagster_meta": {"orig_message": "read", "run_id": "r1", "job_tags": tags}})
+    assert (entry["message"], entry["run_id"]) == ("read", "r1")
+    assert entry["partition"] == "2026-02-09|default...2026-02-16|default"
+    assert not {"workflow_id", "exception"} & set(entry)
 
 
 def test_a_process_writes_json_to_a_pipe_once_and_warnings_too() -> None:
@@ -166,14 +166,14 @@ def test_every_line_of_a_run_is_json_with_run_partition_and_workflow(tmp_path: A
     *of_the_run, behind, warned = lines
     assert (behind["message"], "UserWarning: old" in warned["message"]) == ("behind the run", True)
     assert not {"run_id", "partition"} & {*behind, *warned}
-    [run_id] = {told["run_id"] for told in of_the_run}
+    [run_id] = {entry["run_id"] for entry in of_the_run}
     assert run_id
-    for told in of_the_run:
-        assert (told["partition"], told["workflow_id"], told["workflow_run_id"]) == ("2026-02-16|default", "w", "r")
-    said = {told["message"]: told for told in of_the_run}
-    assert (said["two\nlines"]["level"], said["two\nlines"]["step"]) == ("INFO", "collected")
-    assert said["a token is rejected"]["level"] == "WARNING"
-    assert {"RUN_START", "RUN_FAILURE"} <= {told.get("event") for told in of_the_run}
-    [failure] = [told for told in of_the_run if told.get("event") == "STEP_FAILURE"]
+    for entry in of_the_run:
+        assert (entry["partition"], entry["workflow_id"], entry["workflow_run_id"]) == ("2026-02-16|default", "w", "r")
+    by_message = {entry["message"]: entry for entry in of_the_run}
+    assert (by_message["two\nlines"]["level"], by_message["two\nlines"]["step"]) == ("INFO", "collected")
+    assert by_message["a token is rejected"]["level"] == "WARNING"
+    assert {"RUN_START", "RUN_FAILURE"} <= {entry.get("event") for entry in of_the_run}
+    [failure] = [entry for entry in of_the_run if entry.get("event") == "STEP_FAILURE"]
     assert "ValueError: it broke" in failure["exception"]
     assert {WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG} == {"ledger/temporal_workflow_id", "ledger/temporal_run_id"}

@@ -75,9 +75,9 @@ def empty_engine(empty_database_url: str) -> Iterator[Engine]:
 def shape_of(url: str) -> set[tuple[object, ...]]:
     engine = make_engine(url)
     with engine.connect() as connection:
-        found = shape(connection, COLUMNS, CONSTRAINTS, INDEXES, PROGRAMS)
+        tables_now = shape(connection, COLUMNS, CONSTRAINTS, INDEXES, PROGRAMS)
     engine.dispose()
-    return found
+    return tables_now
 
 
 def test_up_from_nothing_and_again(empty_database_url: str) -> None:
@@ -122,8 +122,8 @@ def test_the_tables_in_code_are_those_of_the_database(ledger_engine: Engine, emp
         settlement_schema.metadata.create_all(connection)
         believed = shape(connection, COLUMNS, CONSTRAINTS, INDEXES)
     with ledger_engine.connect() as connection:
-        found = shape(connection, COLUMNS, CONSTRAINTS, INDEXES)
-    assert found == believed
+        tables_now = shape(connection, COLUMNS, CONSTRAINTS, INDEXES)
+    assert tables_now == believed
 
 
 def test_dagsters_own_migrations_may_live_beside(empty_database_url: str, empty_engine: Engine) -> None:

@@ -47,16 +47,16 @@ def test_a_child_ends_where_its_parent_is_killed(tmp_path: Path) -> None:
 
 
 def test_what_an_earlier_run_left_running_is_stopped_and_said(tmp_path: Path) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     # Whatever the process of the tests ignores by now, its child would ignore as well.
     with subprocess.Popen(["env", "--default-signal", "sleep", "600"]) as left:
-        with single_run(tmp_path, said.append) as run:
+        with single_run(tmp_path, lines.append) as run:
             run.remember({"sleeper": left.pid})
             remembered = run.record.read_text()
         run.record.write_text(remembered)  # as a run that was killed leaves it
-        with single_run(tmp_path, said.append):
+        with single_run(tmp_path, lines.append):
             assert not psutil.pid_exists(left.pid)
-    assert said == [f"stopping process {left.pid}, left over from a run that was killed"]
+    assert lines == [f"stopping process {left.pid}, left over from a run that was killed"]
 
 
 def test_a_child_is_not_started_by_a_thread_that_it_would_end_with(tmp_path: Path) -> None:

@@ -111,7 +111,9 @@ def test_twelve_years_arrive_in_one_scan(recordings: Path, ledger: PostgresLedge
 def test_collecting_as_the_years_go_by_gives_the_same_and_costs_little_more(
     recordings: Path, ledger: PostgresLedger, postgres_server: str, migrated_template: str
 ) -> None:
-    worlds = [load_recording(recordings / each) for each in ("as-of-2024-07-01", "as-of-2025-07-01", "latest")]
+    worlds = [
+        load_recording(recordings / recording) for recording in ("as-of-2024-07-01", "as-of-2025-07-01", "latest")
+    ]
     requests: list[int] = []
     seen: set[str] = set()
     with Simulator(worlds[0], as_of=worlds[0].last_change) as github:
@@ -125,9 +127,11 @@ def test_collecting_as_the_years_go_by_gives_the_same_and_costs_little_more(
     assert len(stored) == len(set(stored))
     assert set(stored) == seen >= set(expected(recordings / "latest"))
     conflicts = [
-        each for each in ledger.events.rejected(SCOPE_ID, span(WINDOWS)) if each.reason is AppendOutcome.CONFLICT
+        rejection
+        for rejection in ledger.events.rejected(SCOPE_ID, span(WINDOWS))
+        if rejection.reason is AppendOutcome.CONFLICT
     ]
-    assert {each.event_id for each in conflicts} <= set(stored)
+    assert {conflict.event_id for conflict in conflicts} <= set(stored)
     once = -(-max(len(repository.pull_requests) for repository in worlds[-1].repositories) // 100)
     assert sum(requests) <= once + 6, requests
 

@@ -57,8 +57,8 @@ def content(changes: dict[str, Any] | None = None) -> dict[str, Any]:
 
 def project(changes: dict[str, Any] | None = None) -> dict[str, Any]:
     """Another scope of the node, as a file of `projects/`."""
-    other = {"node_id": ABSENT, "scope_id": str(OTHER_SCOPE_ID), "scope_key": "website", "governance": ABSENT}
-    return content({**other, **(changes or {})})
+    second_spec = {"node_id": ABSENT, "scope_id": str(OTHER_SCOPE_ID), "scope_key": "website", "governance": ABSENT}
+    return content({**second_spec, **(changes or {})})
 
 
 def schedule(**fields: str) -> dict[str, str]:

@@ -115,10 +115,10 @@ def test_it_says_the_state_the_counts_the_people_the_cursors_and_the_receipts(co
 
 def test_it_has_both_charts_and_fetches_nothing(collected: PostgresLedger) -> None:
     html = page(collected)
-    found = Page(html)
-    assert found.tags.count("img") == 2
-    assert all(address.startswith("data:image/png;base64,") for address in found.addresses)
-    assert not {"script", "link", "iframe", "object"} & set(found.tags)
+    shown = Page(html)
+    assert shown.tags.count("img") == 2
+    assert all(address.startswith("data:image/png;base64,") for address in shown.addresses)
+    assert not {"script", "link", "iframe", "object"} & set(shown.tags)
     assert "@import" not in html
     assert "url(" not in html
     assert "prefers-color-scheme: dark" in html
@@ -127,10 +127,10 @@ def test_it_has_both_charts_and_fetches_nothing(collected: PostgresLedger) -> No
 def test_rejected_events_are_told_with_reason_and_link(collected: PostgresLedger, ledger_engine: Engine) -> None:
     set_status(ledger_engine, SCOPE_ID, WEEK, EpochStatus.REVIEW)
     append(collected, issue(9))
-    found = Page(page(collected))
-    assert f"https://github.com/{REPO}/issues/9" in found.addresses
-    assert f"late github:issue:{REPO}:9 ada 2026-02-17 12:00:00Z" in " ".join(found.text.split())
-    assert "is in review." in found.text
+    shown = Page(page(collected))
+    assert f"https://github.com/{REPO}/issues/9" in shown.addresses
+    assert f"late github:issue:{REPO}:9 ada 2026-02-17 12:00:00Z" in " ".join(shown.text.split())
+    assert "is in review." in shown.text
 
 
 def test_what_others_wrote_is_text_and_never_markup(ledger: PostgresLedger, ledger_engine: Engine) -> None:
@@ -139,10 +139,10 @@ def test_what_others_wrote_is_text_and_never_markup(ledger: PostgresLedger, ledg
     set_status(ledger_engine, SCOPE_ID, WEEK, EpochStatus.REVIEW)
     late = issue(2, author=mean)
     append(ledger, ActivityEvent(**{**vars(late), "artifact_url": "javascript:alert(1)"}))
-    found = Page(page(ledger))
-    assert "script" not in found.tags
-    assert found.text.count("<script>alert(1)</script>") == 3
-    assert [address for address in found.addresses if "javascript" in address] == []
+    shown = Page(page(ledger))
+    assert "script" not in shown.tags
+    assert shown.text.count("<script>alert(1)</script>") == 3
+    assert [address for address in shown.addresses if "javascript" in address] == []
 
 
 def test_nothing_from_outside_is_an_element_an_attribute_or_a_link_and_different_values_read_differently(

@@ -268,17 +268,19 @@ def test_tokens_are_a_pool(monkeypatch: pytest.MonkeyPatch, variables: dict[str,
     ids=["PEM", "PEM in one line", "PEM with carriage returns", "base64 in lines", "base64, review app"],
 )
 def test_an_apps_key_may_be_written_in_several_ways(monkeypatch: pytest.MonkeyPatch, key: str, value: str) -> None:
-    found = given(monkeypatch, GITHUB_APP_ID="7", **{key: value})
-    assert isinstance(found, GitHubApp)
-    assert (found.app_id, found.installation_id) == ("7", None)
-    assert found.private_key.get_secret_value().replace("\r", "").strip() == KEY.strip()
+    settings = given(monkeypatch, GITHUB_APP_ID="7", **{key: value})
+    assert isinstance(settings, GitHubApp)
+    assert (settings.app_id, settings.installation_id) == ("7", None)
+    assert settings.private_key.get_secret_value().replace("\r", "").strip() == KEY.strip()
 
 
 def test_the_review_apps_names_are_read_too_and_come_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = given(monkeypatch, GITHUB_REVIEW_APP_ID="7", GITHUB_REVIEW_INSTALLATION_ID="8", GITHUB_APP_PRIVATE_KEY=KEY)
-    assert found == GitHubApp("7", SecretStr(KEY), 8)
+    settings = given(
+        monkeypatch, GITHUB_REVIEW_APP_ID="7", GITHUB_REVIEW_INSTALLATION_ID="8", GITHUB_APP_PRIVATE_KEY=KEY
+    )
+    assert settings == GitHubApp("7", SecretStr(KEY), 8)
     monkeypatch.setenv("GITHUB_APP_INSTALLATION_ID", "")
-    assert read_settings().github_credentials() == found
+    assert read_settings().github_credentials() == settings
     assert given(monkeypatch, GITHUB_APP_ID="9") == GitHubApp("9", SecretStr(KEY), 8)
 
 

@@ -126,7 +126,7 @@ def test_a_list_is_bound_as_a_whole_or_not_at_all(run: Run, ledger: PostgresLedg
     file.write_text("external_id,user_id\n8,bo\n7,eve\n")
     refused = said(run("identities", "import", str(file)))
     assert "nothing stored: github 7 is ana, not eve" in refused
-    assert [each.external_id for each in ledger.identities.bindings()] == ["7"]
+    assert [binding.external_id for binding in ledger.identities.bindings()] == ["7"]
     assert "moved, with 0 curated events" in run("identities", "bind", "--account", "7", "--user", "eve", "--move").out
     assert [row["user_id"] for row in run("identities", "list", "--json").json] == ["eve"]
 
@@ -147,7 +147,7 @@ def test_who_counts_for_nobody_is_listed_with_what_is_at_stake(run: Run, ledger:
 def test_an_epoch_that_lacks_an_item_does_not_close_and_says_which(run: Run, ledger: PostgresLedger) -> None:
     collected(ledger)
     streams = ("pull_requests", "reviews", "issues")
-    read = [cursor("2026-02-24", "2026-02-16", stream=each) for each in streams]
+    read = [cursor("2026-02-24", "2026-02-16", stream=stream) for stream in streams]
     ledger.scans.finish(SCOPE_ID, read, instant("2026-02-24"))
     note_unread(ledger, unread(12, latest="2026-03-01"))
     shown = run("epoch", "show", *EPOCH).out
@@ -252,11 +252,13 @@ def test_an_epoch_is_closed_by_hand_once_it_is_read_to_its_end(run: Run, ledger:
     assert "is not read to its end" in said(run("epoch", "close", *EPOCH))
     streams = ("pull_requests", "reviews", "issues")
     ledger.scans.finish(
-        books.scope.scope_id, [cursor("2026-02-23T01:00", stream=each) for each in streams], instant("2026-02-23T01:00")
+        books.scope.scope_id,
+        [cursor("2026-02-23T01:00", stream=stream) for stream in streams],
+        instant("2026-02-23T01:00"),
     )
     assert "is in review" in run("epoch", "close", *EPOCH).out
     assert books.epoch.status is EpochStatus.REVIEW
-    assert [each.component_id for each in ledger.pool.of(books.epoch)] == ["base_issuance"]
+    assert [component.component_id for component in ledger.pool.of(books.epoch)] == ["base_issuance"]
     assert "there is no step backwards" in said(run("epoch", "close", *EPOCH))
 
 
@@ -348,7 +350,7 @@ def test_a_statement_is_shown_verified_and_exported(run: Run, ledger: PostgresLe
     assert digest in run("verify", "--archive", str(file)).out
     assert run("export", *EPOCH, "--output", str(file)).out.endswith(f"{digest}\n")  # the same bytes again
     contributors = run("verify", "--archive", str(file), "--json").json["contributors"]
-    assert sum(int(each["amount_credits"]) for each in contributors) == POOL
+    assert sum(int(contributor["amount_credits"]) for contributor in contributors) == POOL
     assert "it has its statement" in said(run("epoch", "sign-data", *EPOCH))
     assert books.epoch.pool_total_credits == POOL
 
@@ -418,16 +420,16 @@ def test_what_was_pinned_otherwise_is_said_wherever_an_epoch_is_looked_at(
     assert with_edited("verify", *EPOCH, "--json").json["pinned_spec_differs"] == [says]
     archive = tmp_path / "epoch.zip"
     assert run("export", *EPOCH, "--output", str(archive)).code == 0
-    known = run("verify", "--archive", str(archive), "--spec", str(edited))
-    assert known.code == 1
-    assert f'repo-spec base_issuance_credits: pinned "{POOL}", but --spec says "{POOL + 5}"' in known.out
+    verified = run("verify", "--archive", str(archive), "--spec", str(edited))
+    assert verified.code == 1
+    assert f'repo-spec base_issuance_credits: pinned "{POOL}", but --spec says "{POOL + 5}"' in verified.out
     assert "differs" not in run("verify", *EPOCH).out
 
 
 def test_verify_says_what_is_signed_and_compares_the_approvers_that_one_knows(run: Run, ledger: PostgresLedger) -> None:
     books = finalized(ledger)
-    known = ",".join(books.scope.approvers)
-    ran = run("verify", *EPOCH, "--approvers", known)
+    approvers = ",".join(books.scope.approvers)
+    ran = run("verify", *EPOCH, "--approvers", approvers)
     assert ran.code == 0, ran.err
     facts = facts_of(ledger.statements.rows(books.epoch))
     assert f"approver_set_hash {facts.epoch.approver_set_hash}\n" in ran.out

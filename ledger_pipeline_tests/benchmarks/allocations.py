@@ -78,7 +78,10 @@ def allocate_over_aggregate() -> Figure:
                 bare = min(bare, _seconds(lambda connection=connection: _aggregate(connection, parameters)))
                 aggregate = _aggregate(connection, parameters)
             ours = min(ours, _seconds(lambda: allocate(ledger, benchmarked, epoch)))
-        stored = {each.user_id: (each.activity_count, each.proposed_units) for each in ledger.allocations.of(epoch)}
+        stored = {
+            allocation.user_id: (allocation.activity_count, allocation.proposed_units)
+            for allocation in ledger.allocations.of(epoch)
+        }
         assert stored == aggregate
         engine.dispose()
     name = f"allocating over the bare SQL aggregate, {EVENTS:,} curated events of {len(stored)} users, time"

@@ -185,8 +185,8 @@ class Recording:
         if who is None:
             return None
         login = who["login"]
-        known = str(who["databaseId"]) if who["databaseId"] is not None else self._ids.get(login, f"id of {login}")
-        return Account(known, login, who["type"])
+        user_id = str(who["databaseId"]) if who["databaseId"] is not None else self._ids.get(login, f"id of {login}")
+        return Account(user_id, login, who["type"])
 
 
 def is_user(who: dict[str, Any] | None) -> bool:

@@ -57,8 +57,12 @@ def test_allocations_are_those_of_the_system_we_join(shared: Path) -> None:
             if row["included"]
         ]
         found = [
-            {"userId": each.user_id, "proposedUnits": str(each.proposed_units), "activityCount": each.activity_count}
-            for each in compute_proposed_allocations(vector["algoRef"], events, vector["weightConfig"])
+            {
+                "userId": allocation.user_id,
+                "proposedUnits": str(allocation.proposed_units),
+                "activityCount": allocation.activity_count,
+            }
+            for allocation in compute_proposed_allocations(vector["algoRef"], events, vector["weightConfig"])
         ]
         assert found == vector["allocations"]
         assert weight_config_hash(vector["weightConfig"]) == vector["weightConfigHash"]
@@ -80,8 +84,8 @@ def test_without_events_nobody_has_an_allocation() -> None:
 
 def test_users_are_in_code_point_order_whatever_their_case() -> None:
     users = ["b", "Z", "a", "é", "10", "9"]
-    found = propose(*(CuratedEvents(user_id, MERGED, None) for user_id in users))
-    assert [each.user_id for each in found] == ["10", "9", "Z", "a", "b", "é"]
+    allocations = propose(*(CuratedEvents(user_id, MERGED, None) for user_id in users))
+    assert [each.user_id for each in allocations] == ["10", "9", "Z", "a", "b", "é"]
 
 
 # Laws.
@@ -95,7 +99,7 @@ def test_the_order_of_events_never_matters(events: list[CuratedEvents], random: 
 
 @given(st.lists(curated))
 def test_counted_together_or_one_by_one_events_come_to_the_same(events: list[CuratedEvents]) -> None:
-    one_by_one = [replace(each, events=1) for each in events for _ in range(each.events)]
+    one_by_one = [replace(event, events=1) for event in events for _ in range(event.events)]
     assert propose(*one_by_one) == propose(*events)
 
 
@@ -103,15 +107,15 @@ def test_counted_together_or_one_by_one_events_come_to_the_same(events: list[Cur
 def test_units_are_the_sum_of_the_weights_and_nobody_elses(events: list[CuratedEvents]) -> None:
     units: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    for each in events:
-        by_kind = DEFAULT_WEIGHTS_MILLI.get(each.kind, 0)
-        weight = by_kind if each.weight_override_milli is None else each.weight_override_milli
-        units[each.user_id] += weight * each.events
-        counts[each.user_id] += each.events
-    found = propose(*events)
-    assert {each.user_id: each.proposed_units for each in found} == dict(units)
-    assert {each.user_id: each.activity_count for each in found} == dict(counts)
-    assert all(type(each.proposed_units) is int for each in found)
+    for event in events:
+        by_kind = DEFAULT_WEIGHTS_MILLI.get(event.kind, 0)
+        weight = by_kind if event.weight_override_milli is None else event.weight_override_milli
+        units[event.user_id] += weight * event.events
+        counts[event.user_id] += event.events
+    allocations = propose(*events)
+    assert {each.user_id: each.proposed_units for each in allocations} == dict(units)
+    assert {each.user_id: each.activity_count for each in allocations} == dict(counts)
+    assert all(type(each.proposed_units) is int for each in allocations)
 
 
 # Refusals.

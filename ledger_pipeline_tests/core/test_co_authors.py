@@ -105,7 +105,7 @@ LINES = st.sampled_from(
 def test_trailers_are_those_that_git_reads(lines: list[str]) -> None:
     message = "\n".join(["A title", *lines, ""])
     parse = [str(GIT), "interpret-trailers", "--parse", "--no-divider"]
-    told = subprocess.run(parse, input=message, capture_output=True, text=True, check=True).stdout.splitlines()
+    parsed = subprocess.run(parse, input=message, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [f"{token}: {value}".strip() for token, value in trailers(message)] == [
-        " ".join(line.split()) for line in told
+        " ".join(line.split()) for line in parsed
     ]

@@ -111,7 +111,7 @@ def test_the_order_in_which_a_source_tells_a_set_never_matters(
     labels: list[str], shas: list[str], closes: list[str], random: Any
 ) -> None:
     authors = [CoAuthor(id="7"), CoAuthor(id="12"), CoAuthor(email_hash="f" * 64)]
-    told = PullRequestFacts(
+    facts = PullRequestFacts(
         labels=tuple(labels), commit_shas=tuple(shas), closes=tuple(closes), co_authors=tuple(authors)
     )
     for values in (labels, shas, closes, authors):
@@ -119,8 +119,8 @@ def test_the_order_in_which_a_source_tells_a_set_never_matters(
     again = PullRequestFacts(
         labels=tuple(labels * 2), commit_shas=tuple(shas), closes=tuple(closes), co_authors=tuple(authors)
     )
-    assert told == again
-    assert facts_hash(told) == facts_hash(again)
+    assert facts == again
+    assert facts_hash(facts) == facts_hash(again)
 
 
 @given(st.dictionaries(texts, st.sampled_from([ONE, TWO])), st.randoms())

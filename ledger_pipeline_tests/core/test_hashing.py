@@ -113,9 +113,9 @@ def test_the_hash_is_sha_256_of_what_the_standard_library_writes_sorted_and_comp
 @given(values.filter(lambda value: isinstance(value, dict | list)), st.data())
 def test_changing_any_nested_value_changes_the_hash(value: Any, data: st.DataObject) -> None:
     changed = deepcopy(value)
-    found = list(places(changed))
-    if found:
-        container, place = data.draw(st.sampled_from(found))
+    changed_places = list(places(changed))
+    if changed_places:
+        container, place = data.draw(st.sampled_from(changed_places))
         container[place] = [container[place]]
         assert sha256_hex(changed) != sha256_hex(value)
 

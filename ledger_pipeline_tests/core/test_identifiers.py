@@ -67,7 +67,7 @@ def test_what_hides_or_breaks_a_line_is_none(value: str, problem: str) -> None:
 def test_every_control_format_and_separator_of_unicode_is_listed() -> None:
     listed = {code_point for first, last in FORBIDDEN for code_point in range(first, last + 1)}
     hidden = {"Cc", "Cf", "Cs", "Co", "Zs", "Zl", "Zp"}
-    missing = [hex(each) for each in range(0x110000) if category(chr(each)) in hidden and each not in listed]
+    missing = [hex(number) for number in range(0x110000) if category(chr(number)) in hidden and number not in listed]
     assert missing == ["0x20"]
 
 
@@ -93,8 +93,8 @@ def test_what_is_no_character_is_in_no_new_id(value: str) -> None:
     # Whoever has it keeps it.
     check_id("user", value, is_new=False)
     assert why_not_an_id(value) is None
-    [said] = unknown_ids({"user": [value, "ada", "a:b"]})
-    assert said.startswith(f"user {value!r} has U+")
+    [problem] = unknown_ids({"user": [value, "ada", "a:b"]})
+    assert problem.startswith(f"user {value!r} has U+")
 
 
 @given(texts)

@@ -87,11 +87,11 @@ def test_main_merge_gives_a_reason_for_each() -> None:
 def test_promotion_gives_a_reason_for_each() -> None:
     into_main = PullRequestFacts(base_branch="main", commit_shas=(ONE,))
     promoted = PullRequestFacts(base_branch="staging", merge_commit_sha=ONE)
-    other = PullRequestFacts(base_branch="staging", merge_commit_sha=TWO)
+    staging = PullRequestFacts(base_branch="staging", merge_commit_sha=TWO)
     events = (
         merge("1", into_main),
         merge("2", promoted, number=2),
-        merge("3", other, number=3),
+        merge("3", staging, number=3),
         merge("4", None, number=4),
         merge("5", PullRequestFacts(base_branch="staging"), number=5),
         review("6", None, number=2),

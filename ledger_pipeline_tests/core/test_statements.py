@@ -40,9 +40,9 @@ def credits_of(units: dict[str, int], pool: int) -> dict[str, int]:
 
 def by_the_book(units: Sequence[UserUnits], pool: int) -> dict[str, int]:
     """Largest remainder in exact fractions, one credit at a time: slow, and as the method is defined."""
-    users = sorted({each.user_id for each in units})
-    total = sum(each.units for each in units)
-    exact = {user: Fraction(pool * sum(each.units for each in units if each.user_id == user), total) for user in users}
+    users = sorted({unit.user_id for unit in units})
+    total = sum(unit.units for unit in units)
+    exact = {user: Fraction(pool * sum(unit.units for unit in units if unit.user_id == user), total) for user in users}
     credits_ = {user: int(share) for user, share in exact.items()}
     waiting = sorted(users, key=lambda user: (credits_[user] - exact[user], user))
     for user in waiting[: pool - sum(credits_.values())]:
@@ -61,7 +61,7 @@ def test_payouts_and_hashes_are_those_of_the_system_we_join(shared: Path) -> Non
         payouts = compute_payouts(units, int(vector["poolTotalCredits"]))
         assert [payout.to_json() for payout in payouts] == vector["payouts"]
         assert allocation_set_hash(units) == vector["allocationSetHash"]
-        several_lines += len({each.user_id for each in units}) < len(units)
+        several_lines += len({unit.user_id for unit in units}) < len(units)
     # The vectors hold what is easily got wrong.
     assert several_lines
     assert any(not vector["allocations"] for vector in vectors)
@@ -104,19 +104,19 @@ def test_messages_are_those_of_the_system_we_join_to_the_byte(shared: Path) -> N
 @given(lines_of_several, amounts)
 def test_payouts_are_those_of_largest_remainder_by_the_book(allocations: list[UserUnits], pool: int) -> None:
     payouts = compute_payouts(allocations, pool)
-    if pool == 0 or not any(each.units for each in allocations):
+    if pool == 0 or not any(allocation.units for allocation in allocations):
         assert payouts == []
         return
-    assert {each.user_id: each.amount_credits for each in payouts} == by_the_book(allocations, pool)
-    assert [each.user_id for each in payouts] == sorted({each.user_id for each in allocations})
+    assert {payout.user_id: payout.amount_credits for payout in payouts} == by_the_book(allocations, pool)
+    assert [payout.user_id for payout in payouts] == sorted({allocation.user_id for allocation in allocations})
 
 
 @given(somebody_has_units, pools)
 def test_amounts_sum_to_the_pool_and_nobodys_is_negative(units: dict[str, int], pool: int) -> None:
-    found = credits_of(units, pool)
-    assert sum(found.values()) == pool
-    assert min(found.values()) >= 0
-    assert found.keys() == units.keys()
+    payouts = credits_of(units, pool)
+    assert sum(payouts.values()) == pool
+    assert min(payouts.values()) >= 0
+    assert payouts.keys() == units.keys()
 
 
 @given(somebody_has_units, pools)
@@ -128,10 +128,10 @@ def test_every_amount_is_within_one_credit_of_the_exact_share(units: dict[str, i
 
 @given(somebody_has_units, pools)
 def test_who_has_more_units_never_gets_fewer_credits(units: dict[str, int], pool: int) -> None:
-    found = credits_of(units, pool)
+    payouts = credits_of(units, pool)
     best_paid_first = sorted(units, key=lambda user_id: (-units[user_id], user_id))
     # Equal units may differ by the one credit that goes by user id.
-    amounts_ = [found[user_id] for user_id in best_paid_first]
+    amounts_ = [payouts[user_id] for user_id in best_paid_first]
     assert amounts_ == sorted(amounts_, reverse=True)
 
 

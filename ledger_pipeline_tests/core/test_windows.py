@@ -44,8 +44,11 @@ def test_windows_are_those_of_the_system_we_join(shared: Path) -> None:
     rows = json.loads((shared / "golden" / "windows.json").read_text())
     assert {row["epochLengthDays"] for row in rows} == {7, 14, 21, 28, 56, 84}
     for row in rows:
-        found = EpochCalendar(row["epochLengthDays"]).window_at(datetime.fromisoformat(row["asOf"]))
-        assert (iso_millis(found.start), iso_millis(found.end)) == (row["periodStartIso"], row["periodEndIso"]), row
+        containing = EpochCalendar(row["epochLengthDays"]).window_at(datetime.fromisoformat(row["asOf"]))
+        assert (iso_millis(containing.start), iso_millis(containing.end)) == (
+            row["periodStartIso"],
+            row["periodEndIso"],
+        ), row
 
 
 def test_the_anchor_is_a_monday_and_starts_a_window_of_every_length() -> None:
@@ -90,24 +93,24 @@ def test_the_window_is_decided_in_utc_whatever_the_time_zone_given(when: str, fi
 
 @given(calendars, instants)
 def test_every_instant_lies_in_exactly_one_window(calendar: EpochCalendar, when: datetime) -> None:
-    found = calendar.window_at(when)
-    before = calendar.window_at(found.start - MICROSECOND)
-    after = calendar.window_at(found.end)
-    assert when in found
+    containing = calendar.window_at(when)
+    before = calendar.window_at(containing.start - MICROSECOND)
+    after = calendar.window_at(containing.end)
+    assert when in containing
     assert when not in before
     assert when not in after
 
 
 @given(calendars, instants)
 def test_windows_tile_without_gap_or_overlap(calendar: EpochCalendar, when: datetime) -> None:
-    found = calendar.window_at(when)
-    before = calendar.window_at(found.start - MICROSECOND)
-    after = calendar.window_at(found.end)
-    assert found.end - found.start == calendar.length
-    assert before.end == found.start
-    assert found.end == after.start
-    for inside in (found.start, found.start + MICROSECOND, found.end - MICROSECOND):
-        assert calendar.window_at(inside) == found
+    containing = calendar.window_at(when)
+    before = calendar.window_at(containing.start - MICROSECOND)
+    after = calendar.window_at(containing.end)
+    assert containing.end - containing.start == calendar.length
+    assert before.end == containing.start
+    assert containing.end == after.start
+    for inside in (containing.start, containing.start + MICROSECOND, containing.end - MICROSECOND):
+        assert calendar.window_at(inside) == containing
 
 
 @given(calendars, instants)
@@ -202,8 +205,8 @@ def test_a_date_written_as_iso_is_an_epoch_key(day: date) -> None:
 
 @given(calendars, instants)
 def test_a_windows_key_leads_back_to_it(calendar: EpochCalendar, when: datetime) -> None:
-    found = calendar.window_at(when)
-    assert calendar.window_starting(parse_epoch_key(found.key)) == found
+    containing = calendar.window_at(when)
+    assert calendar.window_starting(parse_epoch_key(containing.key)) == containing
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,8 @@ def test_a_backfill_reads_a_covered_epoch_anew_and_a_collection_does_not(
     assert deployment.materialize("2026-02-09").success
     deployment.github.clear_requests()
     # With the job's own configuration, as it is launched for a partition.
-    found = deployment.definitions().resolve_job_def(job)
-    assert found.execute_in_process(instance=deployment.instance, partition_key="2026-02-09|default").success
+    job_made = deployment.definitions().resolve_job_def(job)
+    assert job_made.execute_in_process(instance=deployment.instance, partition_key="2026-02-09|default").success
     assert bool(deployment.github.requests) is asks
 
 

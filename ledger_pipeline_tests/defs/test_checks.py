@@ -81,7 +81,7 @@ def test_materializing_from_the_ui_asks_github_nothing_about_a_covered_epoch(col
         .execute_in_process(run_config=QUIET, instance=collected.instance, tags=tags("2026-02-09"))
     )
     assert result.success
-    assert counts_check("github") not in {found.check_name for found in result.get_asset_check_evaluations()}
+    assert counts_check("github") not in {evaluation.check_name for evaluation in result.get_asset_check_evaluations()}
     assert collected.github.requests == ()
 
 

@@ -114,12 +114,18 @@ def stored(instance: dg.DagsterInstance, run_id: str) -> dict[str, list[tuple[An
     """What Dagster's tables say of events, checks and assets, but for ids and times, which differ from run to run."""
     about_assets = (row for row in rows(instance, SqlEventLogStorageTable, "id") if is_about_assets(row))
     events = {row["id"]: row for row in about_assets}
-    said = {}
+    events_by_storage = {}
     for number, row in events.items():
         event = deserialize_value(row["event"], dg.EventLogEntry)
         data = event.dagster_event.event_specific_data
         about = {name: str(getattr(data, name, "")) for name in ("partition", "passed", "description", "metadata")}
-        said[number] = (row["dagster_event_type"], row["asset_key"], row["partition"], row["step_key"], about)
+        events_by_storage[number] = (
+            row["dagster_event_type"],
+            row["asset_key"],
+            row["partition"],
+            row["step_key"],
+            about,
+        )
     checks = rows(instance, AssetCheckExecutionsTable, "check_name", "partition")
     assets = rows(instance, AssetKeyTable, "asset_key")
     assert {row["run_id"] for row in checks} == {row["last_run_id"] for row in assets} == {run_id}
@@ -128,15 +134,15 @@ def stored(instance: dg.DagsterInstance, run_id: str) -> dict[str, list[tuple[An
         assert row["evaluation_event"] == events[row["evaluation_event_storage_id"]]["event"]
         assert row["evaluation_event_timestamp"] == events[row["evaluation_event_storage_id"]]["timestamp"]
     return {
-        "events": sorted(said.values(), key=str),
+        "events": sorted(events_by_storage.values(), key=str),
         "checks": [
             (
                 row["asset_key"],
                 row["check_name"],
                 row["partition"],
                 row["execution_status"],
-                said[row["evaluation_event_storage_id"]][:3],
-                said.get(row["materialization_event_storage_id"], (None,))[:3],
+                events_by_storage[row["evaluation_event_storage_id"]][:3],
+                events_by_storage.get(row["materialization_event_storage_id"], (None,))[:3],
             )
             for row in checks
         ],
@@ -225,7 +231,7 @@ def test_a_forked_process_has_connections_of_its_own(ours: dg.DagsterInstance) -
             os._exit(0)
     os.waitpid(child, 0)
     os.close(writing)
-    with os.fdopen(reading) as told:
-        its_own = int(told.read())
+    with os.fdopen(reading) as pipe:
+        its_own = int(pipe.read())
     assert its_own != before
     assert own_backend(ours) == before

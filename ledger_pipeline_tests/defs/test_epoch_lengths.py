@@ -75,9 +75,9 @@ def test_a_changed_epoch_length_is_refused_in_one_line_that_says_the_way_out(dep
     assert deployment.materialize("2026-02-02", "2026-02-16").success
     weekly = epochs(deployment)
     write_repo_spec(deployment.folder, NAME, length_days=14)
-    said = failure(deployment, "2026-02-02", "2026-02-16")
+    problem = failure(deployment, "2026-02-02", "2026-02-16")
     first = deployment.ledger.epochs.within(SCOPE_ID, EVER)[0]
-    assert said == (
+    assert problem == (
         f"no epoch 2026-02-02 to 2026-02-16: epoch {first.id} of the scope, 2026-02-02 to 2026-02-09, covers part of "
         "it. Put epoch_length_days back to 7; or for epochs of 14 days set activity_ledger.first_epoch to 2026-03-02, "
         "which leaves 2026-02-23 to 2026-03-02 in no epoch unless epochs of 7 days are collected up to there first"

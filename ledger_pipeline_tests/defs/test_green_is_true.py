@@ -47,12 +47,12 @@ def test_weeks_that_nobody_read_are_refused_by_name_and_stay_grey(deployment: De
 
 
 def test_a_week_of_which_one_repository_was_never_read_is_refused_by_its_name(deployment: Deployment) -> None:
-    other = "cogni-dao/website"
-    write_repo_spec(deployment.folder, NAME, other)
-    deployment.github.replace_world(World((repository(), repository(name=other, database_id=2))))
-    deployment.github.faults.for_repository(other, FailedAnswer.NOT_FOUND)
+    second_name = "cogni-dao/website"
+    write_repo_spec(deployment.folder, NAME, second_name)
+    deployment.github.replace_world(World((repository(), repository(name=second_name, database_id=2))))
+    deployment.github.faults.for_repository(second_name, FailedAnswer.NOT_FOUND)
     assert not deployment.materialize(LAST).success
-    assert f"{other} pull_requests not read" in problem(
+    assert f"{second_name} pull_requests not read" in problem(
         deployment.materialize_asset("activity_events", f"{LAST}|default")
     )
     assert deployment.materialized("activity_events") == set()
@@ -117,8 +117,8 @@ def test_a_week_of_another_repository_that_took_the_name_and_cannot_be_read_is_n
     deployment.github.replace_world(world(merged(1, window(LAST).start + HOUR)))
     assert deployment.materialize(LAST).success
     deployment.instance.wipe_assets([dg.AssetKey(PULL_REQUESTS)])
-    another = repository(merged(7, window(LAST).start + HOUR), database_id=77)
-    deployment.github.replace_world(World((another,)))
+    second_repository = repository(merged(7, window(LAST).start + HOUR), database_id=77)
+    deployment.github.replace_world(World((second_repository,)))
     deployment.set_clock(window(RUNNING).start + 30 * HOUR)
 
     def no_answer(_: GitHubSource, request: ScanRequest) -> Iterator[ScanPage]:
@@ -154,8 +154,8 @@ def test_every_week_that_a_scan_read_to_its_end_is_green_and_no_other(deployment
     for asset in ASSETS:
         assert deployment.materialized(asset) == squares(OLD, BETWEEN, LAST)  # the running week is not over
     assert deployment.metadata(PULL_REQUESTS, f"{BETWEEN}|default")["in_ledger"] == 1
-    said = deployment.metadata("activity_events", f"{LAST}|default")
-    assert (said["state"], said["events"], said["epoch_status"]) == ("complete", 1, "none yet")
+    metadata = deployment.metadata("activity_events", f"{LAST}|default")
+    assert (metadata["state"], metadata["events"], metadata["epoch_status"]) == ("complete", 1, "none yet")
     assert deployment.check_evaluation(EVERY_SOURCE_SCOPE_READ, f"{LAST}|default").passed
     # Nobody asked for them: no epoch is made, and nothing is proposed for one that is not there.
     assert [epoch.window.key for epoch in deployment.ledger.epochs.within(SCOPE_ID, window(BETWEEN))] == []
@@ -218,11 +218,11 @@ def test_an_epoch_that_another_run_closes_says_so_at_once(deployment: Deployment
 def test_a_covered_week_says_what_the_ledger_holds_and_that_the_run_did_nothing(deployment: Deployment) -> None:
     deployment.github.replace_world(world(*(merged(number, window(LAST).start + HOUR) for number in range(1, 4))))
     assert deployment.materialize(LAST).success
-    said = deployment.metadata(PULL_REQUESTS, f"{LAST}|default")
-    assert (said["in_ledger"], said["in_ledger_before_this_run"], said["new"]) == (3, 0, 3)
+    metadata = deployment.metadata(PULL_REQUESTS, f"{LAST}|default")
+    assert (metadata["in_ledger"], metadata["in_ledger_before_this_run"], metadata["new"]) == (3, 0, 3)
     assert deployment.materialize(LAST).success
-    said = deployment.metadata(PULL_REQUESTS, f"{LAST}|default")
-    assert (said["in_ledger"], said["in_ledger_before_this_run"], said["asked"]) == (3, 3, False)
+    metadata = deployment.metadata(PULL_REQUESTS, f"{LAST}|default")
+    assert (metadata["in_ledger"], metadata["in_ledger_before_this_run"], metadata["asked"]) == (3, 3, False)
 
 
 def test_a_run_that_another_deployments_workflow_launched_is_refused(deployment: Deployment) -> None:

@@ -214,7 +214,7 @@ def test_a_missing_repository_of_one_scope_is_red_on_its_partitions_and_the_othe
     assert missing in (failed.step_failure_data.user_failure_data.description or "")
     green = "website" if red == "default" else "default"
     epochs = ("2026-02-09", "2026-02-16")
-    assert {(each.partition, each.passed) for each in result.get_asset_check_evaluations()} == {
+    assert {(evaluation.partition, evaluation.passed) for evaluation in result.get_asset_check_evaluations()} == {
         (f"{epoch}|{scope}", scope == green) for epoch in epochs for scope in (red, green)
     }
     for asset in (PULL_REQUESTS, ["github", "reviews"], ["github", "issues"], "activity_events"):
@@ -230,6 +230,6 @@ def test_a_missing_repository_of_one_scope_is_red_on_its_partitions_and_the_othe
 def test_a_stream_that_one_scope_of_a_run_does_not_collect_says_so_on_its_partition(two_scopes: Deployment) -> None:
     write_project(two_scopes.folder, "website", OTHER, streams="pull_requests")
     assert two_scopes.materialize("2026-02-16", last_scope="website").success
-    said = two_scopes.metadata(["github", "issues"], "2026-02-16|website")
-    assert said == {"asked": False, "not_collected": "scope website does not collect issues"}
+    metadata = two_scopes.metadata(["github", "issues"], "2026-02-16|website")
+    assert metadata == {"asked": False, "not_collected": "scope website does not collect issues"}
     assert two_scopes.metadata(["github", "issues"], "2026-02-16|default")["asked"] is True

@@ -50,10 +50,10 @@ def test_a_late_event_is_a_warning_on_its_own_partition_that_names_it(
     deployment: Deployment, ledger_engine: Engine
 ) -> None:
     reject_one(deployment, ledger_engine)
-    found = latest(deployment, NOTHING_REJECTED, "2026-02-09")
-    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert found.description == "2026-02-09|default: 1 late"
-    [row] = found.metadata["first_rejected"].value.records
+    result = latest(deployment, NOTHING_REJECTED, "2026-02-09")
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert result.description == "2026-02-09|default: 1 late"
+    [row] = result.metadata["first_rejected"].value.records
     assert row.data["event"] == f"github:pr:{NAME}:1"
 
 
@@ -107,9 +107,9 @@ def test_a_failing_repository_turns_every_partition_of_the_run_red_until_a_run_r
     deployment.set_clock(window("2026-02-16").start + HOUR)
     deployment.github.faults.for_repository(NAME, FailedAnswer.NOT_FOUND)
     assert not deployment.materialize("2026-02-09", "2026-02-16").success
-    found = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-09")
-    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    assert NAME in (found.description or "")
+    result = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-09")
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert NAME in (result.description or "")
     assert statuses(deployment, EVERY_SOURCE_SCOPE_READ) == {"2026-02-09": RED, "2026-02-16": RED}
     deployment.github.faults.clear()
     assert deployment.materialize("2026-02-16").success
@@ -124,11 +124,11 @@ def test_an_item_that_cannot_be_read_is_red_by_name_and_turns_green_by_itself_on
     deployment.github.replace_world(world(merged(7, NOW - HOUR), merged(8, NOW - 2 * HOUR)))
     deployment.github.faults.when(lambda _: True, HeavyItem(7))
     assert deployment.materialize("2026-02-16").success
-    found = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-16")
-    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    assert f"{NAME}#7 (pull request 7), unread since 2026-02-18T12:00Z: " in (found.description or "")
-    assert WHAT_TO_DO in (found.description or "")
-    [row] = found.metadata["unread"].value.records
+    result = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-16")
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert f"{NAME}#7 (pull request 7), unread since 2026-02-18T12:00Z: " in (result.description or "")
+    assert WHAT_TO_DO in (result.description or "")
+    [row] = result.metadata["unread"].value.records
     assert (row.data["repository"], row.data["item"]) == (NAME, "pull request 7")
     held = deployment.metadata("activity_events", "2026-02-16|default")
     assert held["events"] == 1
@@ -150,18 +150,18 @@ def test_a_failure_also_shows_on_a_partition_that_was_green(deployment: Deployme
 
 
 def test_a_window_that_is_over_is_red_while_one_repository_is_not_read_to_its_end(deployment: Deployment) -> None:
-    other = "cogni-dao/website"
-    write_repo_spec(deployment.folder, NAME, other)
-    deployment.github.replace_world(World((repository(), repository(name=other, database_id=2))))
+    second_name = "cogni-dao/website"
+    write_repo_spec(deployment.folder, NAME, second_name)
+    deployment.github.replace_world(World((repository(), repository(name=second_name, database_id=2))))
     assert deployment.materialize("2026-02-16").success
     deployment.set_clock(window("2026-02-16").end + HOUR)
-    deployment.github.faults.for_repository(other, FailedAnswer.NOT_FOUND)
+    deployment.github.faults.for_repository(second_name, FailedAnswer.NOT_FOUND)
     assert not deployment.materialize("2026-02-16").success
     assert deployment.materialize("2026-02-16", selection=[ACTIVITY_EVENTS]).success
-    found = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-16")
-    assert not found.passed
-    assert found.metadata["missing"].value == [
-        f"{other} {stream} read to 2026-02-18T12:00Z" for stream in ("pull_requests", "reviews", "issues")
+    result = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-16")
+    assert not result.passed
+    assert result.metadata["missing"].value == [
+        f"{second_name} {stream} read to 2026-02-18T12:00Z" for stream in ("pull_requests", "reviews", "issues")
     ]
 
 
@@ -172,9 +172,9 @@ def test_a_running_epoch_is_red_when_it_was_not_read_for_more_than_a_day(deploym
     assert statuses(deployment, EVERY_SOURCE_SCOPE_READ) == {"2026-02-16": GREEN}
     deployment.clock = NOW + timedelta(hours=27)
     assert deployment.materialize("2026-02-16", selection=[ACTIVITY_EVENTS]).success
-    found = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-16")
-    assert not found.passed
-    assert "read to 2026-02-18T12:00Z" in (found.description or "")
+    result = latest(deployment, EVERY_SOURCE_SCOPE_READ, "2026-02-16")
+    assert not result.passed
+    assert "read to 2026-02-18T12:00Z" in (result.description or "")
 
 
 @pytest.mark.parametrize(

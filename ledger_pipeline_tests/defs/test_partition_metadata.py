@@ -60,8 +60,8 @@ def run(told: dict[str, dict[str, object]], twice: dict[str, dict[str, object]])
 
 
 def test_each_partition_says_what_it_was_told_beside_what_all_say() -> None:
-    said = run({"a": {"x": 1, "y": 1}, "b": {"x": 2}}, {"a": {"y": 3}})
-    assert said == {"a": {"of": "all", "x": 1, "y": 3}, "b": {"of": "all", "x": 2}}
+    by_output = run({"a": {"x": 1, "y": 1}, "b": {"x": 2}}, {"a": {"y": 3}})
+    assert by_output == {"a": {"of": "all", "x": 1, "y": 3}, "b": {"of": "all", "x": 2}}
 
 
 def test_a_partition_that_is_not_of_the_run_is_refused() -> None:

@@ -181,7 +181,7 @@ def test_dagsters_range_is_every_epoch_of_every_scope_between_its_ends() -> None
     with dg.partition_loading_context(instant("2026-02-18")):
         keys = activity_partitions(node).get_partition_keys_in_range(ends)
     weeks = [window("2026-02-09"), window("2026-02-16")]
-    assert scopes_and_windows(node, keys, FAR) == [(each, weeks) for each in node.scopes]
+    assert scopes_and_windows(node, keys, FAR) == [(scope, weeks) for scope in node.scopes]
 
 
 @pytest.mark.parametrize(

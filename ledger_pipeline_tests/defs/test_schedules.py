@@ -13,9 +13,9 @@ from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, instant, sco
 
 
 def schedule(spec: RepoSpec) -> dg.ScheduleDefinition:
-    found = build_defs(spec).resolve_schedule_def("collect_running_epochs")
-    assert isinstance(found, dg.ScheduleDefinition)
-    return found
+    schedule_made = build_defs(spec).resolve_schedule_def("collect_running_epochs")
+    assert isinstance(schedule_made, dg.ScheduleDefinition)
+    return schedule_made
 
 
 def node(*, days: int = 7, first_epoch: str = "2026-01-05", schedules: tuple[ScheduleSpec, ...] = ()) -> RepoSpec:
@@ -34,17 +34,17 @@ def requests(spec: RepoSpec, at: str) -> list[dg.RunRequest]:
 
 
 def test_it_is_off_until_somebody_turns_it_on_and_runs_the_collection() -> None:
-    found = schedule(node())
-    assert found.default_status is dg.DefaultScheduleStatus.STOPPED
-    assert found.job_name == "collect_epoch"
+    schedule_made = schedule(node())
+    assert schedule_made.default_status is dg.DefaultScheduleStatus.STOPPED
+    assert schedule_made.job_name == "collect_epoch"
 
 
 def test_its_time_is_that_of_ledger_ingest_in_any_case_or_daily_at_six() -> None:
     wanted = ScheduleSpec("ledger_Ingest", "30 4 * * 1", "Europe/Berlin", "x")
-    other = ScheduleSpec("LEDGER_OTHER", "0 0 * * *", "UTC", "x")
-    found = schedule(node(schedules=(other, wanted)))
-    assert (found.cron_schedule, found.execution_timezone) == ("30 4 * * 1", "Europe/Berlin")
-    without = schedule(node(schedules=(other,)))
+    second_schedule = ScheduleSpec("LEDGER_OTHER", "0 0 * * *", "UTC", "x")
+    schedule_made = schedule(node(schedules=(second_schedule, wanted)))
+    assert (schedule_made.cron_schedule, schedule_made.execution_timezone) == ("30 4 * * 1", "Europe/Berlin")
+    without = schedule(node(schedules=(second_schedule,)))
     assert (without.cron_schedule, without.execution_timezone) == (DEFAULT_CRON, "UTC")
 
 

@@ -124,7 +124,7 @@ def test_without_a_ledger_it_skips_with_the_reason(
 def logged(sensor: dg.RunStatusSensorDefinition, context: Any, caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
     with caplog.at_level(logging.INFO, logger=LOGGER):
         sensor(context)
-    [record] = [each for each in caplog.records if each.name == LOGGER]
+    [record] = [record for record in caplog.records if record.name == LOGGER]
     line = JsonFormatter().format(record)
     assert "\n" not in line
     fields = json.loads(line)
@@ -154,12 +154,12 @@ def test_a_run_that_succeeded_is_one_line_with_its_partitions_and_workflow(
 
 
 def succeeded(deployment: Deployment, result: dg.ExecuteInProcessResult) -> dg.RunStatusSensorContext:
-    [event] = [each for each in result.all_events if each.event_type is dg.DagsterEventType.RUN_SUCCESS]
+    [event] = [event for event in result.all_events if event.event_type is dg.DagsterEventType.RUN_SUCCESS]
     return dg.build_run_status_sensor_context("log_succeeded_runs", event, deployment.instance, result.dagster_run)
 
 
 def failed(deployment: Deployment, result: dg.ExecuteInProcessResult) -> dg.RunFailureSensorContext:
-    [event] = [each for each in result.all_events if each.event_type is dg.DagsterEventType.RUN_FAILURE]
+    [event] = [event for event in result.all_events if event.event_type is dg.DagsterEventType.RUN_FAILURE]
     context = dg.build_run_status_sensor_context("log_failed_runs", event, deployment.instance, result.dagster_run)
     return context.for_run_failure()
 
@@ -205,4 +205,4 @@ def test_where_nobody_configured_logging_the_line_goes_to_stderr(
 
 def test_the_sensors_of_runs_are_on() -> None:
     sensors = (log_succeeded_runs, log_failed_runs)
-    assert [each.default_status for each in sensors] == [dg.DefaultSensorStatus.RUNNING] * 2
+    assert [sensor.default_status for sensor in sensors] == [dg.DefaultSensorStatus.RUNNING] * 2

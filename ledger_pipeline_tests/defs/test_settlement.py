@@ -124,11 +124,11 @@ def test_only_a_signed_epoch_has_a_statement_and_it_recomputes(settled: Deployme
     assert run_job(settled, "state_payouts", WEEK, LATER).success
     assert settled.materialized("payout_statement") == set()
     for partition in (WEEK, LATER):
-        [said] = settled.instance.fetch_observations(
+        [observations] = settled.instance.fetch_observations(
             dg.AssetRecordsFilter(asset_key=PAYOUT_STATEMENT, asset_partitions=[partition]), limit=2
         ).records
-        assert said.asset_observation is not None
-        assert "is in review and has no statement" in (said.asset_observation.description or "")
+        assert observations.asset_observation is not None
+        assert "is in review and has no statement" in (observations.asset_observation.description or "")
     sign(settled)
     assert run_job(settled, "state_payouts", WEEK, LATER).success
     assert settled.materialized("payout_statement") == {WEEK}
@@ -238,7 +238,7 @@ def test_what_dagster_commits_late_under_a_lower_number_is_asked_for(
             instance.report_runless_asset_event(dg.AssetMaterialization(ACTIVITY_EVENTS, partition=LATER))
             second = tick(collected, proposals, first.cursor)
         third = tick(collected, proposals, second.cursor)
-        assert [asked_for(each) for each in (first, second, third)] == [[WEEK], [LATER], [WEEK]]
+        assert [asked_for(request) for request in (first, second, third)] == [[WEEK], [LATER], [WEEK]]
         assert not tick(collected, proposals, third.cursor).run_requests
 
 
@@ -269,7 +269,7 @@ def test_each_statement_is_asked_for_once(settled: Deployment) -> None:
     assert run_job(settled, "allocate_epoch", WEEK).success
     assert not tick(settled, signed_statements, None).run_requests
     sign(settled)
-    found = tick(settled, signed_statements, None)
-    [request] = found.run_requests or []
+    outcome = tick(settled, signed_statements, None)
+    [request] = outcome.run_requests or []
     assert request.tags["dagster/partition"] == WEEK
-    assert not tick(settled, signed_statements, found.cursor).run_requests
+    assert not tick(settled, signed_statements, outcome.cursor).run_requests

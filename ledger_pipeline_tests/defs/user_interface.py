@@ -106,8 +106,8 @@ class UserInterface:
         return answer["__typename"], [error["message"] for error in answer.get("errors", [])]
 
     def _asset(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._ask(_PARTITIONS, key={"path": ACTIVITY_EVENTS.path})["assetNodeOrError"]
-        return found
+        node: dict[str, Any] = self._ask(_PARTITIONS, key={"path": ACTIVITY_EVENTS.path})["assetNodeOrError"]
+        return node
 
     def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
         with freeze_time(self._deployment.clock):

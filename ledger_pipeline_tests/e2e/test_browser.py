@@ -233,8 +233,8 @@ def keep(page: Page, name: str) -> None:
 def green(url: str, asset: Sequence[str] = EVENTS) -> int:
     """How many partitions of an asset are materialized."""
     nodes = ask(url, "{assetNodes {assetKey {path} partitionStats {numMaterialized}}}")["assetNodes"]
-    [found] = [node["partitionStats"]["numMaterialized"] for node in nodes if node["assetKey"]["path"] == asset]
-    return int(found)
+    [materialized] = [node["partitionStats"]["numMaterialized"] for node in nodes if node["assetKey"]["path"] == asset]
+    return int(materialized)
 
 
 def failed_runs(url: str) -> int:

@@ -89,10 +89,10 @@ def test_a_pool_gets_its_base_issuance_once_and_keeps_it(ledger: PostgresLedger,
     assert add_to_pool(ledger, books.epoch, TOPPED_UP)
     books.close()
     # What it did not close with is the owner's to add, once.
-    assert [each.component_id for each in fill_pool(ledger, books.epoch)] == [TOP_UP]
+    assert [component.component_id for component in fill_pool(ledger, books.epoch)] == [TOP_UP]
     assert [add_to_pool(ledger, books.epoch, base_issuance(POOL)) for _ in range(2)] == [True, False]
     filled = fill_pool(ledger, books.epoch)
-    assert [each.component_id for each in filled] == [BASE_ISSUANCE, TOP_UP]
+    assert [component.component_id for component in filled] == [BASE_ISSUANCE, TOP_UP]
     assert rows_of(ledger_engine, "epoch_pool_components") == {"epoch_pool_components": 2}
 
 
@@ -104,7 +104,7 @@ def test_a_base_issuance_that_the_epoch_closed_with_joins_where_it_is_missing(
     set_aside_all = "INSERT INTO set_asides (node_id, epoch_id, pool_component_id, reason) "
     with ledger_engine.begin() as connection:
         connection.execute(text(f"{set_aside_all} SELECT node_id, epoch_id, id, 'lost' FROM epoch_pool_components"))
-    assert [each.amount_credits for each in fill_pool(ledger, books.epoch)] == [POOL]
+    assert [component.amount_credits for component in fill_pool(ledger, books.epoch)] == [POOL]
 
 
 def test_what_a_person_brings_comes_while_the_epoch_is_open(ledger: PostgresLedger) -> None:
@@ -136,5 +136,5 @@ def test_of_a_finalized_epoch_nothing_is_written_whatever_the_spec_says_by_then(
     books = finalized(ledger, users={ADA.user_id: ADA_USER})
     before = ledger.statements.rows(books.epoch)
     changed = books.bind().with_scope(base_issuance_credits=POOL * 2, weights_milli={})
-    assert [each.user_id for each in changed.materialize()] == [ADA_USER]
+    assert [allocation.user_id for allocation in changed.materialize()] == [ADA_USER]
     assert ledger.statements.rows(books.epoch) == before

@@ -78,7 +78,7 @@ def chain(books: Books) -> StatementChain:
 
 
 def differences(books: Books) -> list[str]:
-    return [str(each) for each in verify(facts_of(books.ledger.statements.rows(books.epoch)))]
+    return [str(difference) for difference in verify(facts_of(books.ledger.statements.rows(books.epoch)))]
 
 
 def twin(signature: str) -> str:
@@ -111,12 +111,12 @@ def test_a_forged_statement_is_not_in_force_and_is_taken_out_on_record(
 
     assert chain(books).in_force == original
     [account] = [
-        each
-        for each in Examination(facts_of(ledger.statements.rows(books.epoch))).accounts()
-        if each.user_id == ADA_USER
+        account
+        for account in Examination(facts_of(ledger.statements.rows(books.epoch))).accounts()
+        if account.user_id == ADA_USER
     ]
     assert account.amount_credits == 8000
-    assert any(f"statements {forged}: nobody signed it who might" in each for each in differences(books))
+    assert any(f"statements {forged}: nobody signed it who might" in difference for difference in differences(books))
     # The original may still be signed; nothing is built on what follows it.
     assert books.finalize(SECOND_APPROVER.sign(message_of(NODE_ID, books.epoch, original))) == original
     for step in (books.draft, lambda: books.correct(ADA_USER, 1, "counted again")):
@@ -263,7 +263,7 @@ def test_an_amendment_is_not_undone_with_the_signature_of_the_original(
 def test_a_signature_belongs_to_one_statement(
     ledger: PostgresLedger, ledger_engine: Engine, spelled: Callable[[str], str]
 ) -> None:
-    books, other = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
+    books, second_books = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
     amendment = books.amend(ADA_USER, 1000)
     row, _ = ledger.statements.history(books.epoch).signatures
     bare = f"0x{spelled(row.signature).removeprefix('0x')}"
@@ -275,10 +275,10 @@ def test_a_signature_belongs_to_one_statement(
         assert "statement_signatures_signature_check" in refused(ledger_engine, SIGN, **given)
     assert chain(books).in_force == amendment
     # In another epoch it recovers to nobody who may sign, and counts for nothing.
-    [of_other] = ledger.statements.of(other.epoch)
+    [of_other] = ledger.statements.of(second_books.epoch)
     copied = sign(ledger_engine, of_other.id, row.signer_wallet, row.signature)
-    assert [fault.row_id for fault in chain(other).garbage] == [copied]
-    assert chain(other).in_force == of_other
+    assert [fault.row_id for fault in chain(second_books).garbage] == [copied]
+    assert chain(second_books).in_force == of_other
 
 
 def test_where_two_statements_have_the_same_numbers_a_signature_is_one_of_them_alone(
@@ -418,7 +418,7 @@ def test_a_signature_that_somebody_hid_under_another_statement_of_the_epoch_is_g
 def test_a_signature_that_somebody_parked_in_another_epoch_is_in_nobodys_way(
     ledger: PostgresLedger, ledger_engine: Engine, seen: Callable[[str], str]
 ) -> None:
-    books, other = reviewed(ledger, of=FIRST), finalized(ledger, of=SECOND)
+    books, second_books = reviewed(ledger, of=FIRST), finalized(ledger, of=SECOND)
     signature = books.signature()
     # Of a scope that nobody has: whoever may write makes epochs.
     with ledger_engine.begin() as connection:
@@ -428,7 +428,7 @@ def test_a_signature_that_somebody_parked_in_another_epoch_is_in_nobodys_way(
         )
         numbers = {"node": NODE_ID, "epoch": stray, "hash": "x", "pool": 1, "supersedes": None}
         under = connection.scalar(text(STATE), numbers)
-    [of_other] = ledger.statements.of(other.epoch)
+    [of_other] = ledger.statements.of(second_books.epoch)
     parked = [sign(ledger_engine, row_id, APPROVER.address, seen(signature)) for row_id in (under, of_other.id)]
     assert books.finalize(signature) == chain(books).in_force
     # And the owner takes out rows of any scope.

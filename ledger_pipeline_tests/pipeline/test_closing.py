@@ -75,10 +75,10 @@ def test_another_repository_is_never_unchanged_because_its_updates_are_old(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
     of = scope(NAME, OTHER)
-    other = repository(name=OTHER, database_id=9)
-    github.replace_world(World((repository(merged(1, NOW - HOUR)), other)))
+    second_repository = repository(name=OTHER, database_id=9)
+    github.replace_world(World((repository(merged(1, NOW - HOUR)), second_repository)))
     run([LAST_WEEK, THIS_WEEK], of)
-    github.replace_world(World((repository(made_anew(2, LAST_WEEK.start + HOUR), database_id=2), other)))
+    github.replace_world(World((repository(made_anew(2, LAST_WEEK.start + HOUR), database_id=2), second_repository)))
     github.set_clock(NOW + HOUR)
     report = run(of=of)
     assert report.replaced == {NAME: ("1", "2")}
@@ -94,7 +94,7 @@ def test_an_event_whose_id_belongs_to_another_repositorys_is_kept_aside_as_repla
     github.set_clock(NOW + HOUR)
     report = run()
     assert report.tally(THIS_WEEK, report.streams).outcomes == {AppendOutcome.REPLACED: 1}
-    assert [each.reason for each in ledger.events.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.REPLACED]
+    assert [rejection.reason for rejection in ledger.events.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.REPLACED]
 
 
 def test_a_cursor_from_before_ids_were_kept_takes_the_first_id_it_meets(
@@ -106,7 +106,7 @@ def test_a_cursor_from_before_ids_were_kept_takes_the_first_id_it_meets(
     github.replace_world(world(merged(1, LAST_WEEK.start), merged(2, NOW)))
     report = run()
     assert report.replaced == {}
-    assert {each.source_scope_id for each in ledger.scans.cursors(SCOPE_ID, "github").values()} == {"1"}
+    assert {cursor.source_scope_id for cursor in ledger.scans.cursors(SCOPE_ID, "github").values()} == {"1"}
     assert report.source_scopes[0].before["issues"].watermark == NOW - HOUR
 
 
@@ -150,11 +150,11 @@ def test_names_that_change_hands_lose_nothing_and_double_nothing(
 def test_items_that_come_back_with_their_old_update_make_the_scan_read_back(
     github: Simulator, ledger: PostgresLedger, run: Collect, news: int
 ) -> None:
-    known = merged(1, NOW - HOUR)
-    github.replace_world(world(known))
+    pull = merged(1, NOW - HOUR)
+    github.replace_world(world(pull))
     run([LAST_WEEK, THIS_WEEK])
     back = (merged(2, LAST_WEEK.start + HOUR), merged(3, THIS_WEEK.start + HOUR))
-    github.replace_world(world(known, *back, *(merged(9, NOW + HOUR) for _ in range(news))))
+    github.replace_world(world(pull, *back, *(merged(9, NOW + HOUR) for _ in range(news))))
     github.set_clock(NOW + 2 * HOUR)
     report = run()
     assert report.read_back == [NAME]
@@ -196,14 +196,19 @@ def test_many_repositories_see_what_came_back_by_their_heads(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
     of = scope(NAME, OTHER)
-    other = repository(merged(8, NOW - HOUR), name=OTHER, database_id=9)
-    github.replace_world(World((repository(merged(1, NOW - HOUR)), other)))
+    second_repository = repository(merged(8, NOW - HOUR), name=OTHER, database_id=9)
+    github.replace_world(World((repository(merged(1, NOW - HOUR)), second_repository)))
     run(of=of)
-    github.replace_world(World((repository(merged(1, NOW - HOUR), merged(2, THIS_WEEK.start + HOUR)), other)))
+    github.replace_world(
+        World((repository(merged(1, NOW - HOUR), merged(2, THIS_WEEK.start + HOUR)), second_repository))
+    )
     github.set_clock(NOW + 2 * HOUR)
     report = run(of=of)
     assert report.read_back == [NAME]
-    assert [part.outcome for part in report.source_scopes] == [ScanOutcome.SCANNED, ScanOutcome.UNCHANGED]
+    assert [scope_report.outcome for scope_report in report.source_scopes] == [
+        ScanOutcome.SCANNED,
+        ScanOutcome.UNCHANGED,
+    ]
     assert f"github:pr:{NAME}:2" in stored_ids(ledger)
 
 
@@ -239,10 +244,10 @@ def test_what_comes_back_beside_an_item_made_within_the_overlap_is_found_by_the_
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
     just_before = merged(1, NOW - SCAN_OVERLAP / 2, created_at=NOW - SCAN_OVERLAP / 2)
-    known = (just_before, *(merged(n, NOW - n * HOUR) for n in range(2, 6)))
-    github.replace_world(world(*known))
+    items = (just_before, *(merged(n, NOW - n * HOUR) for n in range(2, 6)))
+    github.replace_world(world(*items))
     run(page_size=2)
-    github.replace_world(world(*known, merged(9, THIS_WEEK.start + HOUR)))
+    github.replace_world(world(*items, merged(9, THIS_WEEK.start + HOUR)))
     github.set_clock(NOW + 2 * HOUR)
     # The next scan reads `just_before` again and takes it for the one by which the total grew.
     assert run(page_size=2).read_back == []
@@ -262,7 +267,7 @@ def test_a_repository_without_an_update_since_the_epochs_start_closes_by_its_hea
     github.set_clock(AFTER_GRACE)
     github.clear_requests()
     report = run([NEXT_WEEK])
-    assert [part.outcome for part in report.source_scopes] == [ScanOutcome.UNCHANGED]
+    assert [scope_report.outcome for scope_report in report.source_scopes] == [ScanOutcome.UNCHANGED]
     assert len(github.requests) == 1
     assert [epoch.window for epoch in close_due_epochs(ledger, scope(NAME))] == [THIS_WEEK]
 
@@ -320,6 +325,6 @@ def test_covered_complete_and_closed_begin_with_the_same_moment() -> None:
     assert whole == THIS_WEEK.end + SCAN_OVERLAP
     assert closes_at(replace(scope(NAME), auto_close_grace_hours=0), THIS_WEEK) == whole
     for watermark, is_whole in ((whole - second, False), (whole, True)):
-        known = {"issues": cursor(watermark)}
-        assert (plan_scan(["issues"], known, THIS_WEEK, full_refresh=False) == ()) is is_whole
+        cursors = {"issues": cursor(watermark)}
+        assert (plan_scan(["issues"], cursors, THIS_WEEK, full_refresh=False) == ()) is is_whole
         assert Completeness(THIS_WEEK, (StreamReach(NAME, "issues", watermark),)).is_complete is is_whole

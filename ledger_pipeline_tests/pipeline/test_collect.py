@@ -93,9 +93,9 @@ def test_epochs_are_created_for_the_windows_asked_for_and_no_others(ledger: Post
 
 def test_two_scopes_may_both_count_one_pull_request(github: Simulator, run: Collect) -> None:
     github.replace_world(world(merged(1, NOW)))
-    other = scope(NAME, scope_key="other", scope_id=OTHER_SCOPE_ID)
+    second_scope = scope(NAME, scope_key="other", scope_id=OTHER_SCOPE_ID)
     run()
-    assert counts(run(of=other)) == (1, 1, 0)
+    assert counts(run(of=second_scope)) == (1, 1, 0)
 
 
 def test_a_store_that_fails_stops_the_collection_and_moves_no_cursor(
@@ -115,11 +115,11 @@ def test_a_store_that_fails_stops_the_collection_and_moves_no_cursor(
 
 def test_progress_is_told_page_by_page_and_ends_at_the_whole(github: Simulator, run: Collect) -> None:
     github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 7))))
-    told: list[ScanProgress] = []
-    run(page_size=2, streams=PULL_REQUESTS, on_progress=told.append)
-    assert [progress.seen for progress in told] == [2, 4, 6]
-    assert [progress.fraction for progress in told] == sorted(progress.fraction for progress in told)
-    assert told[-1].fraction == 1.0
+    messages: list[ScanProgress] = []
+    run(page_size=2, streams=PULL_REQUESTS, on_progress=messages.append)
+    assert [progress.seen for progress in messages] == [2, 4, 6]
+    assert [progress.fraction for progress in messages] == sorted(progress.fraction for progress in messages)
+    assert messages[-1].fraction == 1.0
 
 
 def test_merges_and_reviews_arrive_the_same_in_daily_steps_as_in_one_backfill(
@@ -159,13 +159,13 @@ def test_an_interrupted_scan_is_resumed_where_it_stood_and_then_caught_up(
     github.set_clock(NOW + 2 * HOUR)
     github.clear_requests()
     report = run(page_size=2, streams=PULL_REQUESTS)
-    [part] = report.source_scopes
-    assert part.resumed
+    [scope_report] = report.source_scopes
+    assert scope_report.resumed
     assert len(stored_ids(ledger)) == 41
     # The head, the thirteen pages that were left, and what happened since the scan began: a page, and one more, for
     # a single item below the floor ends no list.
     assert len(github.requests) == 1 + 13 + 2
-    assert part.after["pull_requests"].watermark == NOW + 2 * HOUR
+    assert scope_report.after["pull_requests"].watermark == NOW + 2 * HOUR
     assert ledger.scans.checkpoint(SCOPE_ID, "github", NAME) is None
 
 
@@ -177,9 +177,9 @@ def test_a_checkpoint_of_days_ago_is_not_trusted(github: Simulator, ledger: Post
     assert ledger.scans.checkpoint(SCOPE_ID, "github", NAME) is not None
     github.set_clock(NOW + 51 * HOUR)
     report = run(page_size=2, streams=PULL_REQUESTS)
-    [part] = report.source_scopes
-    assert (part.resumed, part.seen) == (False, 20)
-    assert part.after["pull_requests"].watermark == NOW + 51 * HOUR
+    [scope_report] = report.source_scopes
+    assert (scope_report.resumed, scope_report.seen) == (False, 20)
+    assert scope_report.after["pull_requests"].watermark == NOW + 51 * HOUR
 
 
 def test_a_checkpoint_behind_which_no_page_is_ever_given_expires_too(
@@ -201,8 +201,8 @@ def test_a_checkpoint_behind_which_no_page_is_ever_given_expires_too(
     [failure] = run(page_size=2, streams=PULL_REQUESTS).failures
     assert str(failure) == f"github {NAME}: no answer"
     github.set_clock(NOW + 51 * HOUR)
-    [part] = run(page_size=2, streams=PULL_REQUESTS).source_scopes
-    assert (part.failure, part.resumed, part.seen) == (None, False, 20)
+    [scope_report] = run(page_size=2, streams=PULL_REQUESTS).source_scopes
+    assert (scope_report.failure, scope_report.resumed, scope_report.seen) == (None, False, 20)
 
 
 def test_a_long_scan_that_is_interrupted_each_day_a_little_later_comes_to_its_end(
@@ -214,10 +214,10 @@ def test_a_long_scan_that_is_interrupted_each_day_a_little_later_comes_to_its_en
         github.faults.clear()
         github.clear_requests()
         github.faults.when(lambda asked: asked.number > 5, FailedAnswer.MAINTENANCE)
-        [part] = run(page_size=2, streams=PULL_REQUESTS).source_scopes
-        if part.failure is None:
+        [scope_report] = run(page_size=2, streams=PULL_REQUESTS).source_scopes
+        if scope_report.failure is None:
             break
-    assert part.failure is None
+    assert scope_report.failure is None
     assert len(stored_ids(ledger)) == 40
 
 
@@ -240,19 +240,19 @@ def test_repositories_that_did_not_change_are_not_read_and_their_cursors_move(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:
     github.replace_world(World(repositories(100)))
-    of = scope(*(each.name_with_owner for each in repositories(100)))
+    of = scope(*(repository.name_with_owner for repository in repositories(100)))
     first = run(of=of, concurrency=4)
     assert len(stored_ids(ledger)) == first.tally(THIS_WEEK, PULL_REQUESTS).new == 100
     github.set_clock(NOW + 2 * HOUR)
     github.clear_requests()
     again = run(of=of)
-    assert {part.outcome for part in again.source_scopes} == {ScanOutcome.UNCHANGED}
+    assert {scope_report.outcome for scope_report in again.source_scopes} == {ScanOutcome.UNCHANGED}
     assert len(github.requests) == again.requests <= 2
     assert {cursor.watermark for cursor in ledger.scans.cursors(SCOPE_ID, "github").values()} == {NOW + 2 * HOUR}
 
 
 def test_the_one_of_many_that_changed_is_read(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:
-    of = scope(*(each.name_with_owner for each in repositories(5)))
+    of = scope(*(repository.name_with_owner for repository in repositories(5)))
     github.replace_world(World(repositories(5)))
     run(of=of)
     github.set_clock(NOW + 3 * HOUR)
@@ -260,15 +260,15 @@ def test_the_one_of_many_that_changed_is_read(github: Simulator, ledger: Postgre
     late_review = replace(third.pull_requests[0], reviews=(review(7, NOW + 2 * HOUR),))
     github.replace_world(World(repositories(5)).with_repository(replace(third, pull_requests=(late_review,))))
     report = run(of=of)
-    assert [part.outcome for part in report.source_scopes].count(ScanOutcome.SCANNED) == 1
+    assert [scope_report.outcome for scope_report in report.source_scopes].count(ScanOutcome.SCANNED) == 1
     assert report.tally(THIS_WEEK, ["reviews"]).new == 1
 
 
 def test_what_it_will_cost_is_told_before_anything_is_read(github: Simulator, run: Collect) -> None:
     github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
-    told: list[tuple[CollectEstimate, int]] = []
-    report = run(page_size=5, on_estimate=lambda estimate: told.append((estimate, len(github.requests))))
-    [(estimate, requests_so_far)] = told
+    messages: list[tuple[CollectEstimate, int]] = []
+    report = run(page_size=5, on_estimate=lambda estimate: messages.append((estimate, len(github.requests))))
+    [(estimate, requests_so_far)] = messages
     assert (estimate.to_scan, estimate.requests_at_most, requests_so_far) == (1, 4, 1)
     assert report.requests - 1 <= 4
     assert estimate.points_left == 4999
@@ -291,7 +291,7 @@ def test_a_failing_repository_leaves_those_beside_it_whole(
 ) -> None:
     github.replace_world(World(repositories(6)))
     github.faults.for_repository("dao/repo-3", FailedAnswer.BLOCKED)
-    report = run(of=scope(*(each.name_with_owner for each in repositories(6))), concurrency=3)
+    report = run(of=scope(*(repository.name_with_owner for repository in repositories(6))), concurrency=3)
     assert [failure.source_scope for failure in report.failures] == ["dao/repo-3"]
     assert len(stored_ids(ledger)) == 5
 
@@ -318,7 +318,9 @@ def test_a_receipt_sums_up_all_scans_of_a_window(github: Simulator, ledger: Post
     github.replace_world(world(merged(1, NOW - HOUR), merged(2, NOW + HOUR)))
     run()
     [receipt] = [
-        each for each in ledger.scans.receipts(SCOPE_ID, "github", [THIS_WEEK]) if each.stream == "pull_requests"
+        receipt
+        for receipt in ledger.scans.receipts(SCOPE_ID, "github", [THIS_WEEK])
+        if receipt.stream == "pull_requests"
     ]
     assert (receipt.scans, receipt.kept, receipt.seen, receipt.source_total) == (2, 2, 2, 2)
     assert (receipt.covered_from, receipt.covered_to) == (THIS_WEEK.start, NOW + 4 * HOUR)

@@ -16,30 +16,34 @@ def count(user: str, kind: str = "pr_merged", events: int = 1, *, login: str = "
 
 
 def test_units_are_events_times_weights_summed_by_person_most_first() -> None:
-    found = contributions([count("1", events=2), count("1", "review_submitted", 3), count("2", events=4)], WEIGHTS)
-    assert [(each.user_id, each.events, each.units_milli) for each in found] == [("2", 4, 4000), ("1", 5, 3500)]
+    people = contributions([count("1", events=2), count("1", "review_submitted", 3), count("2", events=4)], WEIGHTS)
+    assert [(each.user_id, each.events, each.units_milli) for each in people] == [("2", 4, 4000), ("1", 5, 3500)]
 
 
 def test_what_has_no_weight_is_worth_nothing_and_still_an_event() -> None:
-    [found] = contributions([count("1", "issue_closed", 7)], WEIGHTS)
-    assert (found.events, found.units_milli) == (7, 0)
+    [person] = contributions([count("1", "issue_closed", 7)], WEIGHTS)
+    assert (person.events, person.units_milli) == (7, 0)
 
 
 def test_a_person_goes_by_the_login_they_used_last() -> None:
     counts = [count("1", login="new", day=18), count("1", "review_submitted", login="old", day=17)]
-    assert [each.login for each in contributions(counts, WEIGHTS)] == ["new"]
+    assert [contribution.login for contribution in contributions(counts, WEIGHTS)] == ["new"]
 
 
 def test_equal_units_are_in_the_order_of_user_ids() -> None:
-    assert [each.user_id for each in contributions([count("b"), count("10"), count("9")], WEIGHTS)] == ["10", "9", "b"]
+    assert [contribution.user_id for contribution in contributions([count("b"), count("10"), count("9")], WEIGHTS)] == [
+        "10",
+        "9",
+        "b",
+    ]
 
 
 @given(st.lists(st.builds(count, st.sampled_from("abc"), st.sampled_from(["pr_merged", "x"]), st.integers(0, 10**18))))
 def test_no_event_and_no_unit_is_lost_or_made_up(counts: list[PersonCount]) -> None:
-    found = contributions(counts, WEIGHTS)
-    assert sum(each.events for each in found) == sum(each.events for each in counts)
-    assert sum(each.units_milli for each in found) == sum(
-        each.events * 1000 for each in counts if each.event_type == "pr_merged"
+    people = contributions(counts, WEIGHTS)
+    assert sum(each.events for each in people) == sum(count.events for count in counts)
+    assert sum(each.units_milli for each in people) == sum(
+        count.events * 1000 for count in counts if count.event_type == "pr_merged"
     )
 
 

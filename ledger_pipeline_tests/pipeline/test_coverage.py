@@ -82,7 +82,7 @@ def test_a_full_refresh_of_a_window_after_the_cursor_leaves_no_hole_either() -> 
 def test_streams_are_planned_one_by_one() -> None:
     cursors = {"issues": cursor("2026-03-01", stream="issues")}
     planned = plan_scan(["pull_requests", "reviews", "issues"], cursors, WANTED, full_refresh=False)
-    assert [each.stream for each in planned] == ["pull_requests", "reviews"]
+    assert [coverage.stream for coverage in planned] == ["pull_requests", "reviews"]
 
 
 instants = st.integers(0, 400).map(lambda hours: instant("2026-01-05") + timedelta(hours=hours * 7))
@@ -95,9 +95,9 @@ def test_whatever_was_covered_the_scan_touches_it_and_reaches_the_window(
     covered_from, watermark = sorted([one, two])  # type: ignore[type-var]
     first, last = sorted([start, end])  # type: ignore[type-var]
     wanted = EpochWindow(first, last + SECOND)
-    known = cursor(watermark, covered_from)
-    for planned in plan_scan([STREAM], {STREAM: known}, wanted, full_refresh=full_refresh):
-        assert planned.covered_from <= known.watermark
+    stored_cursor = cursor(watermark, covered_from)
+    for planned in plan_scan([STREAM], {STREAM: stored_cursor}, wanted, full_refresh=full_refresh):
+        assert planned.covered_from <= stored_cursor.watermark
         assert min(planned.covered_from, covered_from) <= wanted.start
         assert planned.floor < planned.covered_from
 
@@ -125,10 +125,10 @@ def test_reviews_have_changed_when_their_pull_requests_have() -> None:
 
 
 def test_only_news_reads_no_further_back_than_the_cursor() -> None:
-    known = {"pull_requests": cursor("2026-02-18T12:00")}
-    assert not reads_back(NEWS[:1], known)
-    assert reads_back([StreamCoverage("pull_requests", FLOOR, instant("2026-02-01"))], known)
-    assert reads_back(NEWS, known)
+    cursors = {"pull_requests": cursor("2026-02-18T12:00")}
+    assert not reads_back(NEWS[:1], cursors)
+    assert reads_back([StreamCoverage("pull_requests", FLOOR, instant("2026-02-01"))], cursors)
+    assert reads_back(NEWS, cursors)
 
 
 def test_a_scan_is_gone_on_with_only_by_one_that_reads_all_of_it_and_no_further() -> None:

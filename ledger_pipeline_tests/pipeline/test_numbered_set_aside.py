@@ -122,14 +122,14 @@ def test_the_word_before_counts_again_and_what_was_stated_stays(ledger: Postgres
 
 
 def test_several_rows_are_of_one_epoch(ledger: PostgresLedger, ledger_engine: Engine) -> None:
-    books, other = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
-    [theirs], [of_other] = corrected(ledger_engine, books, 1, 1), corrected(ledger_engine, other, 2, 2)
+    books, second_books = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
+    [theirs], [of_other] = corrected(ledger_engine, books, 1, 1), corrected(ledger_engine, second_books, 2, 2)
     rows = NumberedRows(Numbered.CORRECTION, theirs - 1, of_other)  # sequences have gaps
     assert set_numbered_aside(ledger, rows, "nobody of ours made it") == 1
-    assert (aside(books), aside(other)) == ([f"correction:{theirs}"], [])
+    assert (aside(books), aside(second_books)) == ([f"correction:{theirs}"], [])
     assert set_numbered_aside(ledger, rows, "nor that") == 1
-    assert (aside(books), aside(other)) == ([f"correction:{theirs}"], [f"correction:{of_other}"])
-    [of_other] = corrected(ledger_engine, other, 3, 3)
+    assert (aside(books), aside(second_books)) == ([f"correction:{theirs}"], [f"correction:{of_other}"])
+    [of_other] = corrected(ledger_engine, second_books, 3, 3)
     columns = "INSERT INTO set_asides (node_id, epoch_id, correction_id, reason) VALUES (:node, :epoch, :id, 'x')"
     refusal = refused(ledger_engine, columns, node=NODE_ID, epoch=books.epoch.id, id=of_other)
     assert f"it is of another epoch than {books.epoch.id}" in refusal

@@ -66,12 +66,12 @@ def small_world() -> World:
 def truth(of: World) -> dict[str, set[tuple[str, str, str, str]]]:
     """By repository, what the ledger must hold of it in the end."""
     return {
-        part.name_with_owner: {
+        repository.name_with_owner: {
             (fact.event_id, fact.payload_hash, fact.object_id, fact.user_id)
-            for item in items_of(part)
-            for fact in facts_of(part.name_with_owner, item)
+            for item in items_of(repository)
+            for fact in facts_of(repository.name_with_owner, item)
         }
-        for part in of.repositories
+        for repository in of.repositories
     }
 
 

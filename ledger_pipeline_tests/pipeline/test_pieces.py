@@ -100,11 +100,12 @@ def test_what_its_end_says_is_what_a_collection_records(
     assert other_ledger.scans.cursors(SCOPE_ID, "github") == ledger.scans.cursors(SCOPE_ID, "github")
     assert [receipt.pages for receipt in _receipts(other_ledger)] == [5, 5, 5]
     spans = [
-        (each.stream, each.first_updated_at, each.last_updated_at, each.source_total) for each in _receipts(ledger)
+        (receipt.stream, receipt.first_updated_at, receipt.last_updated_at, receipt.source_total)
+        for receipt in _receipts(ledger)
     ]
     assert spans == [
-        (each.stream, each.first_updated_at, each.last_updated_at, each.source_total)
-        for each in _receipts(other_ledger)
+        (receipt.stream, receipt.first_updated_at, receipt.last_updated_at, receipt.source_total)
+        for receipt in _receipts(other_ledger)
     ]
 
 
@@ -187,8 +188,8 @@ def test_who_asks_can_only_have_it_read_more(
     stored = [cursor(NOW - HOUR, "2026-02-16", stream=stream, source_scope=NAME) for stream in GITHUB_STREAMS]
     ledger.scans.finish(SCOPE_ID, stored, NOW)
     scan = begin(source, ledger, read_from=instant(read_from))
-    assert {part.floor for part in scan.coverage} == {instant(floor)}
-    assert {part.covered_from for part in scan.coverage} == {NOW - HOUR}
+    assert {coverage.floor for coverage in scan.coverage} == {instant(floor)}
+    assert {coverage.covered_from for coverage in scan.coverage} == {NOW - HOUR}
 
 
 def _receipts(ledger: PostgresLedger) -> list[WindowReceipt]:

@@ -140,7 +140,7 @@ _states = st.builds(
     scope_id=st.just(SCOPE_ID),
     source=st.just("github"),
     source_scope=st.just(REPO),
-    windows=st.sampled_from([(one,) for one in weeks(3)]),
+    windows=st.sampled_from([(week,) for week in weeks(3)]),
     calendar=st.just(WEEK),
     streams=st.just(GITHUB_STREAMS),
     coverage=_instants.map(
@@ -180,10 +180,10 @@ def test_json_gives_a_state_back_exactly(state: ScanState) -> None:
 
 @given(_states)
 def test_a_checkpoint_gives_back_where_its_scan_stood(state: ScanState) -> None:
-    stood = state_of(checkpoint_of(state), replace(BEGINNING, windows=tuple(weeks(9))))
-    assert stood is not None
-    assert stood.windows == tuple(weeks(9))
-    assert (stood.sightings, stood.position, stood.pages) == (state.sightings, state.position, state.pages)
+    restored = state_of(checkpoint_of(state), replace(BEGINNING, windows=tuple(weeks(9))))
+    assert restored is not None
+    assert restored.windows == tuple(weeks(9))
+    assert (restored.sightings, restored.position, restored.pages) == (state.sightings, state.position, state.pages)
 
 
 @pytest.mark.parametrize(
@@ -201,9 +201,9 @@ def test_a_checkpoint_of_another_scan_or_of_nobodys_is_not_gone_on_with(change: 
 def test_a_checkpoint_of_very_many_epochs_keeps_no_counts() -> None:
     counts = {window: {"issues": Sighting(1)} for window in weeks(MOST_EPOCHS_COUNTED + 1, "1980-01-07")}
     state = replace(BEGINNING.after(PAGE), sightings=counts)
-    stood = state_of(checkpoint_of(state), BEGINNING)
-    assert stood is not None
-    assert stood.sightings == {}
+    restored = state_of(checkpoint_of(state), BEGINNING)
+    assert restored is not None
+    assert restored.sightings == {}
     assert len(json.dumps(checkpoint_of(replace(state, sightings=dict(list(counts.items())[1:]))).state)) < 1_000_000
 
 

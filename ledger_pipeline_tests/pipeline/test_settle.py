@@ -55,8 +55,8 @@ UNITS = [UserUnits(ADA_USER, 2000), UserUnits(GRACE_USER, 500)]
 def paid(books: Books) -> list[dict[str, str]]:
     """Credits by user, of each statement along the chain."""
     return [
-        {line["userId"]: line["amountCredits"] for line in each.payouts}
-        for each in books.ledger.statements.of(books.epoch)
+        {line["userId"]: line["amountCredits"] for line in statement.payouts}
+        for statement in books.ledger.statements.of(books.epoch)
     ]
 
 
@@ -114,7 +114,10 @@ def test_a_draft_is_the_message_to_sign_to_the_byte(ledger: PostgresLedger) -> N
         "Pool Total: 10005"
     )
     assert (list(draft.units), draft.pool_total_credits, draft.supersedes) == (UNITS, 10_005, None)
-    assert [(each.user_id, each.amount_credits) for each in draft.payouts] == [(ADA_USER, 8004), (GRACE_USER, 2001)]
+    assert [(payout.user_id, payout.amount_credits) for payout in draft.payouts] == [
+        (ADA_USER, 8004),
+        (GRACE_USER, 2001),
+    ]
     assert books.epoch.status is EpochStatus.REVIEW
 
 
@@ -151,9 +154,9 @@ def test_next_steps_name_what_is_missing_and_nothing_where_it_can_be_taken(ledge
         return next_steps(NODE_ID, books.scope, epoch, partial(ledger.statements.settlement, epoch), read, now)
 
     end = books.of.end
-    assert any("it runs until" in each for each in steps(end - timedelta(days=1)))
+    assert any("it runs until" in step for step in steps(end - timedelta(days=1)))
     books.close()
-    assert [each.split(":")[0] for each in steps(end)] == ["not curated", "nobody has units"]
+    assert [step.split(":")[0] for step in steps(end)] == ["not curated", "nobody has units"]
     books.materialize()
     assert steps(end) == []
     books.finalize(books.signature())
@@ -216,7 +219,7 @@ def test_a_signature_is_kept_in_one_spelling(ledger: PostgresLedger) -> None:
     books = reviewed(ledger)
     signature = books.signature()
     books.finalize(signature.removeprefix("0x").upper(), APPROVER.address.upper().replace("X", "x"))
-    assert [each.signature for each in ledger.statements.history(books.epoch).signatures] == [signature]
+    assert [signature.signature for signature in ledger.statements.history(books.epoch).signatures] == [signature]
 
 
 @pytest.mark.parametrize("start", [reviewed, finalized])
@@ -245,19 +248,19 @@ def test_a_signature_that_does_not_fit_is_told_for_what_it_is(
 def test_a_signature_of_another_epoch_or_scope_is_foreign(ledger: PostgresLedger, start: Callable[..., Books]) -> None:
     books = start(ledger, of=FIRST)
     next_week = reviewed(ledger, of=SECOND)
-    other = replace(
+    second_books = replace(
         reviewed(ledger, scope_id=OTHER_SCOPE_ID, scope_key="other", approvers=(STRANGER.address,)),
         others=(books.scope,),
     )
-    books = replace(books, others=(other.scope,))
+    books = replace(books, others=(second_books.scope,))
     assert f"is of epoch {next_week.epoch.id} of default, not of epoch {books.epoch.id}" in not_accepted(
         books, ForeignSignature, next_week.signature()
     )
-    assert f"is of epoch {other.epoch.id} of other" in not_accepted(
-        books, ForeignSignature, other.signature(by=STRANGER), STRANGER.address
+    assert f"is of epoch {second_books.epoch.id} of other" in not_accepted(
+        books, ForeignSignature, second_books.signature(by=STRANGER), STRANGER.address
     )
     # Of a scope that no spec names nothing is known, so its approvers are strangers.
-    not_accepted(replace(books, others=()), SignerNotApproved, other.signature(by=STRANGER))
+    not_accepted(replace(books, others=()), SignerNotApproved, second_books.signature(by=STRANGER))
 
 
 def test_a_signature_is_stale_once_units_or_pool_have_changed(ledger: PostgresLedger) -> None:

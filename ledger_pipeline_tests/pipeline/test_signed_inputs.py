@@ -149,11 +149,11 @@ REPLACED: dict[str, Callable[[EpochFacts], EpochFacts]] = {
 def test_what_the_contracts_signature_does_not_cover_is_found_replaced(ledger: PostgresLedger, name: str) -> None:
     books = reviewed(ledger)
     signed_by(books, books.draft().message)
-    other = REPLACED[name](facts(books))
-    [difference] = verify(other)
+    replaced = REPLACED[name](facts(books))
+    [difference] = verify(replaced)
     assert difference.where.startswith(f"inputs_signatures {APPROVER.address} of ")
     assert "signed were events and decisions of root" in difference.problem
-    assert Examination(other).inputs_signers() == []
+    assert Examination(replaced).inputs_signers() == []
 
 
 def test_a_row_that_is_no_such_signature_counts_for_nothing_and_blocks_nothing(

@@ -154,7 +154,9 @@ def test_10_authors_that_are_no_users_are_counted_by_reason_and_never_fatal(
     assert report.tally(THIS_WEEK, ["pull_requests"]).skipped == {"bot": 1, "mannequin": 1, "deleted_account": 1}
     assert stored_ids(ledger) == [f"github:pr:{NAME}:9"]
     [receipt] = [
-        each for each in ledger.scans.receipts(SCOPE_ID, "github", [THIS_WEEK]) if each.stream == "pull_requests"
+        receipt
+        for receipt in ledger.scans.receipts(SCOPE_ID, "github", [THIS_WEEK])
+        if receipt.stream == "pull_requests"
     ]
     assert (receipt.seen, receipt.kept, receipt.skipped_by_reason["bot"]) == (4, 1, 1)
 
@@ -257,7 +259,9 @@ def test_13_a_renamed_repository_pays_nobody_twice_and_says_so(
     assert report.renamed == {NAME: "cogni-dao/renamed"}
     assert stored_ids(ledger) == [f"github:pr:{NAME}:1", "github:pr:cogni-dao/renamed:2"]
     [receipt] = [
-        each for each in ledger.scans.receipts(SCOPE_ID, "github", [THIS_WEEK]) if each.stream == "pull_requests"
+        receipt
+        for receipt in ledger.scans.receipts(SCOPE_ID, "github", [THIS_WEEK])
+        if receipt.stream == "pull_requests"
     ]
     assert receipt.kept == 2
 
@@ -273,7 +277,7 @@ def test_14_an_issue_closed_again_keeps_its_first_fact_and_the_other_aside(
     report = run()
     assert report.tally(THIS_WEEK, ["issues"]).outcomes == {AppendOutcome.CONFLICT: 1}
     assert [event.event_time for event in ledger.events.within(SCOPE_ID, ALWAYS)] == [once.closed_at]
-    assert [each.reason for each in ledger.events.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.CONFLICT]
+    assert [rejection.reason for rejection in ledger.events.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.CONFLICT]
 
 
 def test_14_an_issue_closed_again_after_its_repository_was_renamed_is_a_conflict_too(
@@ -287,7 +291,7 @@ def test_14_an_issue_closed_again_after_its_repository_was_renamed_is_a_conflict
     github.replace_world(World((renamed,)))
     assert run().tally(THIS_WEEK, ["issues"]).outcomes == {AppendOutcome.CONFLICT: 1}
     assert stored_ids(ledger) == [f"github:issue:{NAME}:1"]
-    assert [each.reason for each in ledger.events.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.CONFLICT]
+    assert [rejection.reason for rejection in ledger.events.rejected(SCOPE_ID, ALWAYS)] == [AppendOutcome.CONFLICT]
 
 
 def test_15_an_item_that_cannot_be_read_blocks_neither_its_repository_nor_another(

@@ -118,7 +118,7 @@ def test_it_is_asked_for_again_even_where_all_is_covered_and_forgotten_once_it_i
     assert run().unread[0].last_tried_at == THIS_WEEK.end + HOUR
     mended(broken, THIS_WEEK.end + 2 * HOUR)
     report = run()
-    assert [part.outcome for part in report.source_scopes] == [ScanOutcome.SCANNED]
+    assert [scope_report.outcome for scope_report in report.source_scopes] == [ScanOutcome.SCANNED]
     assert report.unread == ()
     assert stored_ids(ledger) == [*OF_GOOD, *OF_BAD]
     assert {cursor.watermark for cursor in ledger.scans.cursors(SCOPE_ID, "github").values()} == {THIS_WEEK.end + HOUR}
@@ -135,7 +135,10 @@ def test_heads_that_say_nothing_new_do_not_keep_it_from_being_asked_for(
     run(of=of)
     mended(broken, NOW + HOUR)
     report = run(of=of)
-    assert [part.outcome for part in report.source_scopes] == [ScanOutcome.SCANNED, ScanOutcome.UNCHANGED]
+    assert [scope_report.outcome for scope_report in report.source_scopes] == [
+        ScanOutcome.SCANNED,
+        ScanOutcome.UNCHANGED,
+    ]
     assert stored_ids(ledger) == [*OF_BAD, f"github:pr:{OTHER}:9"]
     assert known(ledger) == []
 

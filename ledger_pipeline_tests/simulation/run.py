@@ -202,7 +202,7 @@ class Simulation:
         self._place_faults(step)
         self.done.append(f"{github.now:%m-%d %H:%M:%S} {step}")
         began = github.date
-        calls = [(each, self._windows(each.oldest, each.newest)) for each in step.collections]
+        calls = [(collection, self._windows(collection.oldest, collection.newest)) for collection in step.collections]
         outcomes = self._collect_at_once(calls)
         ledger = self._checked()
         for (collection, windows), outcome in zip(calls, outcomes, strict=True):
@@ -282,7 +282,7 @@ class Simulation:
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, Crash):
                 raise outcome
-        return [each for each in outcomes if isinstance(each, CollectReport | Crash)]
+        return [outcome for outcome in outcomes if isinstance(outcome, CollectReport | Crash)]
 
     def _collect(
         self, collection: Collection, windows: list[EpochWindow], before_call: Callable[[], None] = lambda: None

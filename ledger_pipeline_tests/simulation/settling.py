@@ -82,9 +82,9 @@ class Settling:
         assert not differences, f"a finalized epoch does not recompute: {differences}"
 
     def _now(self, epoch: Epoch) -> Epoch:
-        found = self._ledger.epochs.of_id(epoch.id)
-        assert found is not None
-        return found
+        stored_epoch = self._ledger.epochs.of_id(epoch.id)
+        assert stored_epoch is not None
+        return stored_epoch
 
     def _materialize(self, epoch: Epoch) -> None:
         curate(self._ledger, self._scope, epoch)
@@ -93,8 +93,8 @@ class Settling:
 
     def _bind(self, epoch: Epoch, *, everybody: bool = False) -> None:
         bindings = [
-            NewBinding(each.provider, each.external_id, f"user-{int(each.external_id) % USERS}")
-            for each in self._ledger.identities.unresolved([epoch])
+            NewBinding(person.provider, person.external_id, f"user-{int(person.external_id) % USERS}")
+            for person in self._ledger.identities.unresolved([epoch])
             if everybody or self._random.random() < 0.5
         ]
         self._ledger.identities.bind(bindings)
@@ -143,7 +143,7 @@ class Settling:
 
     def _finalize_and_die(self, epoch: Epoch, signature: str, at: int) -> bool:
         count = 0
-        known = self._now(epoch)
+        current = self._now(epoch)
 
         def die(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
             nonlocal count
@@ -153,7 +153,7 @@ class Settling:
 
         event.listen(self._engine, "before_cursor_execute", die)
         try:
-            finalize(self._ledger, self._spec, known, signature)
+            finalize(self._ledger, self._spec, current, signature)
         except Killed:
             return True
         finally:
@@ -170,12 +170,12 @@ class Settling:
             if judged is not None and judged.weight_override_milli is not None:
                 weight = judged.weight_override_milli
             units[f"user-{int(stored.platform_user_id) % USERS}"] += weight
-        proposed = {each.user_id: each.proposed_units for each in self._ledger.allocations.of(epoch)}
+        proposed = {allocation.user_id: allocation.proposed_units for allocation in self._ledger.allocations.of(epoch)}
         wanted = {**dict.fromkeys(self._decided, 0), **units}
         assert proposed == wanted, f"proposed {proposed}, not {wanted}"
 
     def _units(self, epoch: Epoch) -> dict[str, int]:
-        proposed = {each.user_id: each.proposed_units for each in self._ledger.allocations.of(epoch)}
+        proposed = {allocation.user_id: allocation.proposed_units for allocation in self._ledger.allocations.of(epoch)}
         return {**proposed, **self._decided}
 
     def _check_statement(self, statement: Statement, units: dict[str, int]) -> None:

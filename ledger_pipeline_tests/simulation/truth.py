@@ -222,9 +222,9 @@ class Truth:
         if row.reason == "late":
             assert not ledger.is_open(row.event_time), f"{row.id} is refused as late, yet its epoch is open"
         elif row.reason == "replaced":
-            other = ledger.events.get(row.id)
-            is_anothers = other is not None and other.source_object_id != row.source_object_id
-            assert is_anothers, f"{row.id} is refused as replaced, and is not stored of another object: {other}"
+            stored_row = ledger.events.get(row.id)
+            is_anothers = stored_row is not None and stored_row.source_object_id != row.source_object_id
+            assert is_anothers, f"{row.id} is refused as replaced, and is not stored of another object: {stored_row}"
         else:
             assert stored is not None, f"{row.id} is refused as a conflict with nothing"
 
@@ -276,7 +276,7 @@ class Truth:
         stored = next((row for row in held if row.source_object_id == fact.object_id), None)
         if stored is not None and self._fact(stored).value == fact.value:
             return
-        same = {(each.event_id, each.payload_hash) for each in versions if each.value == fact.value}
+        same = {(version.event_id, version.payload_hash) for version in versions if version.value == fact.value}
         reasons = {row.reason for row in ledger.rejected if (row.id, row.payload_hash) in same}
         if stored is not None:
             assert "conflict" in reasons, (

@@ -140,8 +140,8 @@ class Dismissed(ItemChange):
     def changed(self, item: Item) -> Item:
         assert isinstance(item, PullRequest)
         reviews = tuple(
-            replace(each, state=ReviewState.DISMISSED) if each.database_id == self.review_id else each
-            for each in item.reviews
+            replace(review, state=ReviewState.DISMISSED) if review.database_id == self.review_id else review
+            for review in item.reviews
         )
         return replace(item, reviews=reviews, touched_at=(*item.touched_at, self.at))
 
@@ -206,11 +206,12 @@ class AccountDeleted(Change):
     def _forget_in(self, items: dict[int, Item]) -> None:
         for number, item in items.items():
             changed = item if not self._is(item.author) else replace(item, author=DELETED)
-            if isinstance(changed, PullRequest) and any(self._is(each.author) for each in changed.reviews):
+            if isinstance(changed, PullRequest) and any(self._is(review.author) for review in changed.reviews):
                 changed = replace(
                     changed,
                     reviews=tuple(
-                        replace(each, author=DELETED) if self._is(each.author) else each for each in changed.reviews
+                        replace(review, author=DELETED) if self._is(review.author) else review
+                        for review in changed.reviews
                     ),
                 )
             items[number] = changed

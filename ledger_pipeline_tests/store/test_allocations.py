@@ -27,7 +27,7 @@ def propose(books: Books, **units: int) -> list[Allocation]:
 
 def test_proposals_replace_the_earlier_ones_in_code_point_order(books: Books) -> None:
     assert propose(books) == []
-    assert [(each.user_id, each.units) for each in propose(books, b=1, a=2**63 - 1, B=3)] == [
+    assert [(allocation.user_id, allocation.units) for allocation in propose(books, b=1, a=2**63 - 1, B=3)] == [
         ("B", 3),
         ("a", 2**63 - 1),
         ("b", 1),
@@ -39,11 +39,11 @@ def test_proposals_replace_the_earlier_ones_in_code_point_order(books: Books) ->
 
 
 def test_an_epochs_proposals_leave_those_of_another(ledger: PostgresLedger, books: Books) -> None:
-    other = collected(ledger, of=SECOND)
+    second_books = collected(ledger, of=SECOND)
     propose(books, a=1)
-    propose(other, b=2)
+    propose(second_books, b=2)
     propose(books)
-    assert [each.user_id for each in ledger.allocations.of(other.epoch)] == ["b"]
+    assert [allocation.user_id for allocation in ledger.allocations.of(second_books.epoch)] == ["b"]
 
 
 def test_a_persons_decision_survives_proposals_and_the_loss_of_its_events(books: Books) -> None:
@@ -56,7 +56,7 @@ def test_a_persons_decision_survives_proposals_and_the_loss_of_its_events(books:
         Allocation("grace", 600, None, None, 1),
         Allocation("lin", 0, 700, "organised the meetup", 0),
     ]
-    assert [each.units for each in books.ledger.allocations.of(books.epoch)] == [0, 600, 700]
+    assert [allocation.units for allocation in books.ledger.allocations.of(books.epoch)] == [0, 600, 700]
     decide(books.epoch, "ada", 1, "a token")
     assert propose(books) == [
         Allocation("ada", 0, 1, "a token", 0),

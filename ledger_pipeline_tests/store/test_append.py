@@ -126,17 +126,17 @@ def test_a_new_event_of_a_closed_epoch_is_late_and_kept_with_its_epoch(
     ledger: PostgresLedger, ledger_engine: Engine, status: EpochStatus
 ) -> None:
     (closed,) = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
-    known = pull_request(1)
-    assert append(ledger, known) == [NEW]
+    pull = pull_request(1)
+    assert append(ledger, pull) == [NEW]
     set_status(ledger_engine, SCOPE_ID, window(), status)
     late = pull_request(2)
-    told_differently = replace(known, payload_hash="0" * 64)
+    told_differently = replace(pull, payload_hash="0" * 64)
     renamed = pull_request(1, repo="new/name")
-    assert append(ledger, known, late, renamed) == [DUPLICATE, LATE, RENAMED]
+    assert append(ledger, pull, late, renamed) == [DUPLICATE, LATE, RENAMED]
     assert append(ledger, told_differently, late) == [CONFLICT, LATE]
-    assert [row.id for row in stored(ledger)] == [known.id]
+    assert [row.id for row in stored(ledger)] == [pull.id]
     assert [(kept.event_id, kept.reason) for kept in ledger.events.rejected(SCOPE_ID, window())] == [
-        (known.id, CONFLICT),
+        (pull.id, CONFLICT),
         (late.id, LATE),
     ]
     with ledger_engine.connect() as connection:

@@ -486,9 +486,9 @@ def test_every_number_that_a_sequence_gives_is_given_by_the_ledger_alone(ledger_
     """)
     sequences = text("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'")
     with ledger_engine.connect() as connection:
-        found = connection.execute(numbered).all()
-        assert len(found) == connection.scalar(sequences)
-    assert [row for row in found if not row.is_guarded or row.may_set or row.of_column != "id"] == []
+        rows = connection.execute(numbered).all()
+        assert len(rows) == connection.scalar(sequences)
+    assert [row for row in rows if not row.is_guarded or row.may_set or row.of_column != "id"] == []
 
 
 def test_every_function_that_acts_as_the_owner_looks_nothing_up_elsewhere(ledger_engine: Engine) -> None:
@@ -497,8 +497,8 @@ def test_every_function_that_acts_as_the_owner_looks_nothing_up_elsewhere(ledger
         WHERE pronamespace = 'public'::regnamespace AND prosecdef
     """)
     with ledger_engine.connect() as connection:
-        found = [tuple(row) for row in connection.execute(query)]
-    assert found == [("ledger_make_epochs", ["search_path=pg_catalog, pg_temp"], False)]
+        rows = [tuple(row) for row in connection.execute(query)]
+    assert rows == [("ledger_make_epochs", ["search_path=pg_catalog, pg_temp"], False)]
 
 
 def test_after_all_attacks_every_row_is_where_it_was(ledger_engine: Engine, before: dict[str, int]) -> None:

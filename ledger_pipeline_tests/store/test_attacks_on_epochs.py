@@ -466,16 +466,16 @@ def test_nothing_is_unique_across_nodes(ledger_engine: Engine) -> None:
         WHERE indisunique AND relnamespace = 'public'::regnamespace AND relname <> 'ledger_migrations'
     """)
     with ledger_engine.connect() as connection:
-        found = connection.execute(uniques, {"held_by": list(HELD_BY)}).all()
+        rows = connection.execute(uniques, {"held_by": list(HELD_BY)}).all()
     across = [
         row.definition
-        for row in found
+        for row in rows
         if "node_id" not in row.columns
         and row.columns != ["id"]  # the ledger's own, or random
         and not (row.is_held and {"epoch_id", "statement_id", "supersedes_statement_id"} & set(row.columns))
         and row.of_table != "set_asides"  # the owner's alone
     ]
-    assert len(found) > 20
+    assert len(rows) > 20
     assert across == []
 
 

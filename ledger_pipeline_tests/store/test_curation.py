@@ -38,7 +38,9 @@ def test_every_event_of_the_window_has_a_row_its_start_in_and_its_end_out(ledger
         pull_request(4, at="2026-02-23T00:00:00Z"),
     ]
     books = collected(ledger, *of_scope, issue(6, author=LIN), of=THIS_WEEK)
-    other = collected(ledger, pull_request(5), issue(6), of=THIS_WEEK, scope_id=OTHER_SCOPE_ID, scope_key="other")
+    second_books = collected(
+        ledger, pull_request(5), issue(6), of=THIS_WEEK, scope_id=OTHER_SCOPE_ID, scope_key="other"
+    )
     before = collected(ledger, *of_scope, of=LAST_WEEK)
 
     assert curate(books) == Resolution(added=3, resolved=0)
@@ -48,10 +50,10 @@ def test_every_event_of_the_window_has_a_row_its_start_in_and_its_end_out(ledger
         review(3).id: {"user_id": GRACE_USER, **as_made},
         issue(6).id: {"user_id": None, **as_made},
     }
-    assert (curation(other), curation(before)) == ({}, {})
+    assert (curation(second_books), curation(before)) == ({}, {})
     assert books.ledger.curation.resolve_identities(books.epoch, "forgejo") == Resolution(0, 0)
-    assert curate(other) == Resolution(2, 0)
-    assert ledger.curation.weighed_events(other.epoch) != ledger.curation.weighed_events(books.epoch)
+    assert curate(second_books) == Resolution(2, 0)
+    assert ledger.curation.weighed_events(second_books.epoch) != ledger.curation.weighed_events(books.epoch)
 
 
 def test_materializing_again_adds_what_is_new_and_leaves_what_a_person_set(
@@ -125,7 +127,7 @@ def test_once_finalized_nothing_of_it_changes_whoever_asks(ledger: PostgresLedge
         assert f"{statement.split()[0]} of activity_curation refused" in message
     assert curation(books) == before
     # The asset may run again: it leaves the curation of a finalized epoch alone, and shows it.
-    assert [each.user_id for each in books.materialize()] == [ADA_USER, GRACE_USER]
+    assert [allocation.user_id for allocation in books.materialize()] == [ADA_USER, GRACE_USER]
 
 
 def test_an_epoch_curates_no_event_but_its_own(ledger: PostgresLedger, ledger_engine: Engine) -> None:
@@ -166,8 +168,8 @@ def test_events_are_weighed_by_user_kind_and_override(ledger: PostgresLedger) ->
         (review(2), Judgement("nothing to it", weight_override_milli=0)),
     ):
         assert ledger.curation.judge(books.epoch, event.id, judgement)
-    found = ledger.curation.weighed_events(books.epoch)
-    assert sorted(found, key=repr) == sorted(
+    weighed = ledger.curation.weighed_events(books.epoch)
+    assert sorted(weighed, key=repr) == sorted(
         [
             CuratedEvents("ada", "github:pr_merged", None, 2),
             CuratedEvents("ada", "github:pr_merged", 5, 2),

@@ -56,9 +56,9 @@ def test_every_verb_says_when_the_database_is_away(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_ledger_survives_a_restart_of_the_server(ledger: PostgresLedger, ledger_engine: Engine, verb: str) -> None:
-    with ledger_engine.connect() as other:
+    with ledger_engine.connect() as second_connection:
         VERBS["epochs"](ledger)
-        other.execute(
+        second_connection.execute(
             text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
                 "AND pid <> pg_backend_pid()"
@@ -71,8 +71,8 @@ def test_a_connection_lost_in_the_middle_is_worth_retrying(ledger: PostgresLedge
     ledger.events.append(SCOPE_ID, [pull_request(n) for n in range(3000)], PRODUCER, NOW)
     rows = ledger.events.within(SCOPE_ID, window())
     next(rows)
-    with ledger_engine.connect() as other:
-        other.execute(
+    with ledger_engine.connect() as second_connection:
+        second_connection.execute(
             text(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
                 "AND pid <> pg_backend_pid()"

@@ -17,7 +17,7 @@ LIN = Actor(user_id=5550001, login="lin")
 
 
 def bindings(ledger: PostgresLedger) -> dict[str, str]:
-    return {each.external_id: each.user_id for each in ledger.identities.bindings()}
+    return {binding.external_id: binding.user_id for binding in ledger.identities.bindings()}
 
 
 def users(books: Books) -> set[str | None]:
@@ -30,8 +30,8 @@ def test_bindings_are_new_once_and_listed_by_user(ledger: PostgresLedger) -> Non
     assert ledger.identities.bind(given) == 0
     assert ledger.identities.bind([]) == 0
     assert ledger.identities.bind([*given, NewBinding(GITHUB, "1", "one"), NewBinding(GITHUB, "1", "one")]) == 1
-    assert [each.user_id for each in ledger.identities.bindings()] == ["B", "a", "b", "one"]
-    assert all(each.created_at.tzinfo for each in ledger.identities.bindings())
+    assert [binding.user_id for binding in ledger.identities.bindings()] == ["B", "a", "b", "one"]
+    assert all(binding.created_at.tzinfo for binding in ledger.identities.bindings())
 
 
 def test_a_user_may_have_several_accounts_and_a_provider_its_own_numbers(ledger: PostgresLedger) -> None:
@@ -125,8 +125,8 @@ def test_unresolved_accounts_come_with_their_latest_login_and_what_is_at_stake_m
     event.listen(ledger_engine, "before_cursor_execute", lambda *seen: statements.append(seen[2]))
     epochs = [books.epoch, later.epoch]
     statements.clear()
-    found = ledger.identities.unresolved(epochs)
-    assert found == [
+    unresolved = ledger.identities.unresolved(epochs)
+    assert unresolved == [
         UnresolvedAccount(GITHUB, str(LIN.user_id), "lin", events=4, units=1000 + 40 + 7),
         UnresolvedAccount(GITHUB, "66", "jay", events=1, units=50),
         UnresolvedAccount(GITHUB, "77", "kay", events=1, units=7),
@@ -144,8 +144,8 @@ def test_an_account_bound_since_is_resolved_by_the_next_materialization_and_not_
     done = finalized(
         ledger, *(pull_request(n, author=who, at="2026-02-24T00:00:00Z") for n, who in ((8, ADA), (9, LIN))), of=paid
     )
-    assert [each.events for each in ledger.identities.unresolved([books.epoch, done.epoch])] == [2]
+    assert [person.events for person in ledger.identities.unresolved([books.epoch, done.epoch])] == [2]
     ledger.identities.bind(bound({LIN.user_id: "lin"}))
     assert ledger.identities.unresolved([books.epoch]) == []
     # A finalized epoch resolves nobody any more: what Lin did there stays unpaid, and is not hidden.
-    assert [each.login for each in ledger.identities.unresolved([done.epoch])] == ["lin"]
+    assert [person.login for person in ledger.identities.unresolved([done.epoch])] == ["lin"]

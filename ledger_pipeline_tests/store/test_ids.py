@@ -36,14 +36,14 @@ BEFORE = "0039"
 
 def is_id(engine: Engine, *values: str) -> list[bool]:
     with engine.connect() as connection:
-        found = connection.scalars(
+        rows = connection.scalars(
             text(
                 "SELECT ledger_is_id(value) FROM unnest(CAST(:values AS text[])) WITH ORDINALITY AS t (value, nth) "
                 "ORDER BY nth"
             ),
             {"values": list(values)},
         )
-        return list(found)
+        return list(rows)
 
 
 def test_the_database_knows_every_character_that_the_code_refuses(ledger_engine: Engine) -> None:
@@ -105,14 +105,14 @@ def test_one_signature_redirects_no_pool(ledger: PostgresLedger, ledger_engine: 
         assert 'refused: "user-ada:2000?user-grace" is no id of a user' in refused(ledger_engine, statement, **given)
     other_user = "UPDATE epoch_allocations SET user_id = :evil WHERE user_id = 'user-ada'"
     assert "and user user-ada, and stays so" in refused(ledger_engine, other_user, evil=EVIL)
-    other = finalized(ledger, of=weeks(2, "2026-02-16")[1])
+    second_books = finalized(ledger, of=weeks(2, "2026-02-16")[1])
     correct = (
         "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason) "
         "SELECT node_id, epoch_id, id, :evil, 500, 'hush' FROM payout_statements"
     )
     assert "INSERT into statement_corrections refused" in refused(ledger_engine, correct, evil=EVIL)
     with pytest.raises(IdentityError, match="has a colon"):
-        other.correct(EVIL, 500, "hush")
+        second_books.correct(EVIL, 500, "hush")
     stated = """
         INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json)
         SELECT :node, id, :hash, 10000, jsonb_build_array(jsonb_build_object('userId', CAST(:evil AS text),

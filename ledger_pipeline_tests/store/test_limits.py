@@ -92,8 +92,8 @@ def test_a_statement_that_takes_too_long_is_ended_and_its_limit_named(short: Eng
 
 def test_a_lock_is_not_waited_for_without_end(ledger: PostgresLedger, ledger_engine: Engine, short: Engine) -> None:
     (epoch,) = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
-    with ledger_engine.begin() as other:
-        other.execute(text("LOCK TABLE epochs"))
+    with ledger_engine.begin() as second_connection:
+        second_connection.execute(text("LOCK TABLE epochs"))
         with pytest.raises(StoreUnavailable, match=r"DATABASE_(LOCK|STATEMENT)_SECONDS"):
             PostgresLedger(short, NODE_ID).epochs.of_id(epoch.id)
 
@@ -115,8 +115,10 @@ def test_a_slow_reader_of_a_stream_is_not_cut_off(ledger: PostgresLedger, ledger
     ledger.events.append(SCOPE_ID, [pull_request(n) for n in range(3000)], PRODUCER, NOW)
     rows = PostgresLedger(short, NODE_ID).events.within(SCOPE_ID, window())
     next(rows)
-    with ledger_engine.connect() as other:
-        other.execute(text("SELECT pg_sleep(1.5)"))  # the reader's pause, longer than an idle transaction may take
+    with ledger_engine.connect() as second_connection:
+        second_connection.execute(
+            text("SELECT pg_sleep(1.5)")
+        )  # the reader's pause, longer than an idle transaction may take
     assert len(list(rows)) == 2999
 
 

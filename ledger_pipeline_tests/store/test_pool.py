@@ -17,7 +17,7 @@ BONUS = NewPoolComponent(KPI_BONUS_V0, 90, {"users": 9, "factor": "10"}, "https:
 
 
 def amounts(books: Books) -> dict[str, int]:
-    return {each.component_id: each.amount_credits for each in books.ledger.pool.of(books.epoch)}
+    return {component.component_id: component.amount_credits for component in books.ledger.pool.of(books.epoch)}
 
 
 def test_a_component_is_added_once_and_another_of_its_name_is_refused(ledger: PostgresLedger) -> None:

@@ -83,9 +83,9 @@ def test_digests_and_receipts_hold_no_window_in_memory(ledger: PostgresLedger) -
     del events
     with traced_memory() as peak_bytes:
         [digest] = ledger.events.digests(SCOPE_ID, [window()])
-        [found] = ledger.scans.receipts(SCOPE_ID, "github", [window()])
+        [receipts] = ledger.scans.receipts(SCOPE_ID, "github", [window()])
         assert peak_bytes() < count * 100  # id and payload hash alone weigh more than 200 bytes
-    assert (digest.events, digest.set_hash) == (found.kept, found.set_hash) == (count, expected)
+    assert (digest.events, digest.set_hash) == (receipts.kept, receipts.set_hash) == (count, expected)
 
 
 def test_a_set_hash_is_by_code_point_whatever_order_the_ledger_has(ledger: PostgresLedger) -> None:

@@ -58,8 +58,8 @@ def read(ledger: PostgresLedger, *windows: EpochWindow) -> list[WindowReceipt]:
 
 def only(ledger: PostgresLedger) -> WindowReceipt:
     """The one receipt of the week of `window()`."""
-    (found,) = read(ledger)
-    return found
+    (receipt,) = read(ledger)
+    return receipt
 
 
 def hash_of(events: Iterable[ActivityEvent]) -> str:
@@ -113,8 +113,8 @@ def test_what_was_never_looked_at_is_absent_whatever_is_stored_of_it(ledger: Pos
     looked_at, never = weeks(2)
     finish(ledger, receipt(of=looked_at))
     append(ledger, pull_request(), issue(), pull_request(2, at=NEXT_WEEK), pull_request(3, repo="cogni-dao/other"))
-    found = read(ledger, looked_at, never, window("2026-02-16", days=14))
-    assert [(row.window, row.stream, row.source_scope, row.kept) for row in found] == [
+    receipts = read(ledger, looked_at, never, window("2026-02-16", days=14))
+    assert [(row.window, row.stream, row.source_scope, row.kept) for row in receipts] == [
         (looked_at, PULL_REQUESTS, REPO, 1)
     ]
     assert ledger.scans.receipts(SCOPE_ID, "github", []) == []
@@ -155,15 +155,15 @@ def test_receipts_come_by_window_stream_and_source_scope_once_each(ledger: Postg
 
 def test_an_event_counts_for_its_own_window_stream_and_source_scope(ledger: PostgresLedger) -> None:
     first, second = weeks(2)
-    other = "cogni-dao/other"
+    second_name = "cogni-dao/other"
     finish(
         ledger,
         *(receipt(of=first, stream=stream) for stream in GITHUB_STREAMS),
-        *(receipt(of=second), receipt(of=second, source_scope=other)),
+        *(receipt(of=second), receipt(of=second, source_scope=second_name)),
     )
     mine = [pull_request(1), pull_request(2, at="2026-02-16T00:00:00Z")]
     at_the_end = pull_request(3, at="2026-02-23T00:00:00Z")
-    others = pull_request(4, repo=other, at=NEXT_WEEK)
+    others = pull_request(4, repo=second_name, at=NEXT_WEEK)
     append(ledger, *mine, at_the_end, others, review(1), pull_request(5, repo="cogni-dao/third"))
     found = {(row.window, row.stream, row.source_scope): row for row in read(ledger, first, second)}
     expected = {
@@ -171,7 +171,7 @@ def test_an_event_counts_for_its_own_window_stream_and_source_scope(ledger: Post
         (first, REVIEWS, REPO): [review(1)],
         (first, ISSUES, REPO): [],
         (second, PULL_REQUESTS, REPO): [at_the_end],
-        (second, PULL_REQUESTS, other): [others],
+        (second, PULL_REQUESTS, second_name): [others],
     }
     assert {place: (row.kept, row.set_hash) for place, row in found.items()} == {
         place: (len(events), hash_of(events)) for place, events in expected.items()
@@ -246,8 +246,8 @@ def test_what_is_skipped_later_counts_as_what_it_was_before(closed: PostgresLedg
     """The account was deleted between two scans: the event of the first stays, and is not counted twice."""
     append(closed, issue(2))
     closed.scans.record_skipped(SCOPE_ID, [skipped(issue(number), "deleted_account") for number in (1, 2, 3)], NOW)
-    found = only(closed)
-    assert (found.kept, found.rejected, found.skipped_by_reason) == (1, 1, {"deleted_account": 1})
+    receipt = only(closed)
+    assert (receipt.kept, receipt.rejected, receipt.skipped_by_reason) == (1, 1, {"deleted_account": 1})
 
 
 def test_events_that_do_not_say_their_repository_count_for_none(ledger: PostgresLedger) -> None:
@@ -282,8 +282,8 @@ def test_sources_do_not_see_each_other(ledger: PostgresLedger) -> None:
     of_gitlab = replace(receipt(name="new/name"), source="gitlab")
     ledger.scans.finish(SCOPE_ID, [replace(cursor("2026-02-24"), source="gitlab")], NOW, [of_gitlab])
     append(ledger, pull_request(4, repo="new/name"))
-    (found,) = ledger.scans.receipts(SCOPE_ID, "gitlab", [window()])
-    assert (found.kept, found.rejected, found.skipped_by_reason) == (1, 1, {"bot": 1})
+    (receipts,) = ledger.scans.receipts(SCOPE_ID, "gitlab", [window()])
+    assert (receipts.kept, receipts.rejected, receipts.skipped_by_reason) == (1, 1, {"bot": 1})
     assert only(ledger).seen == 0
 
 
@@ -339,13 +339,13 @@ def test_twelve_years_of_five_repositories_are_read_in_three_queries(
         statements.append(statement)
 
     event.listen(ledger_engine, "before_cursor_execute", note)
-    found = read(ledger, *windows)
+    receipts = read(ledger, *windows)
     assert len(statements) == 3
-    assert len(found) == 650 * 5 * 3
-    assert {(row.stream, row.kept) for row in found} == {(PULL_REQUESTS, 3), (REVIEWS, 0), (ISSUES, 0)}
+    assert len(receipts) == 650 * 5 * 3
+    assert {(row.stream, row.kept) for row in receipts} == {(PULL_REQUESTS, 3), (REVIEWS, 0), (ISSUES, 0)}
 
 
 def test_a_sources_total_may_be_beyond_32_bits(ledger: PostgresLedger) -> None:
     ledger.scans.finish(SCOPE_ID, [cursor("2026-02-24")], NOW, [receipt(source_total=2**40)])
-    [found] = ledger.scans.receipts(SCOPE_ID, "github", [window()])
-    assert found.source_total == 2**40
+    [receipts] = ledger.scans.receipts(SCOPE_ID, "github", [window()])
+    assert receipts.source_total == 2**40

@@ -224,12 +224,12 @@ def test_an_odd_epoch_of_before_is_named_and_stops_no_reader(
         odd = connection.scalar(text("SELECT max(id) FROM epochs"))
     assert CLOSED in [epoch.window for epoch in ledger.epochs.within(SCOPE_ID, EVER)]
     assert CLOSED in [epoch.window for epoch in ledger.epochs.still_open(SCOPE_ID)]
-    found = ledger.epochs.of_id(odd)
+    stored_epoch = ledger.epochs.of_id(odd)
     if "[]" in values or "much" in values:
-        assert found is not None
-        assert found.weights_milli == {}
+        assert stored_epoch is not None
+        assert stored_epoch.weights_milli == {}
         with pytest.raises(VerificationFailed, match=r"nothing of ours wrote: epoch\.weights"):
-            facts_of(ledger.statements.rows(found))
+            facts_of(ledger.statements.rows(stored_epoch))
     [named] = rights_of(ledger_url).odd_epochs
     assert named.startswith(f"{odd} (")
     if "infinity" in values:
@@ -245,16 +245,16 @@ def test_new_tables_have_their_rights(owner_engine: Engine) -> None:
         WHERE schemaname = 'public' AND has_table_privilege(role, format('public.%I', tablename), privilege)
     """)
     with owner_engine.connect() as connection:
-        found = {tuple(row) for row in connection.execute(rights)}
+        rows = {tuple(row) for row in connection.execute(rights)}
     everything = {*TABLES, migrations.VERSION_TABLE}
-    assert {(table, right) for role, table, right in found if role == READER} == {
+    assert {(table, right) for role, table, right in rows if role == READER} == {
         (table, "SELECT") for table in everything
     }
-    assert {table for role, table, right in found if (role, right) == (WRITER, "SELECT")} == everything
-    assert {table for role, table, right in found if (role, right) == (WRITER, "INSERT")} == set(TABLES) - OWNERS_ALONE
+    assert {table for role, table, right in rows if (role, right) == (WRITER, "SELECT")} == everything
+    assert {table for role, table, right in rows if (role, right) == (WRITER, "INSERT")} == set(TABLES) - OWNERS_ALONE
     # Of the others some columns: whoever may change a whole table may lock it as well.
-    assert {table for role, table, right in found if (role, right) == (WRITER, "UPDATE")} == FORGETTABLE
-    assert {right for role, _, right in found if role == WRITER} == {"SELECT", "INSERT", "UPDATE", "DELETE"}
+    assert {table for role, table, right in rows if (role, right) == (WRITER, "UPDATE")} == FORGETTABLE
+    assert {right for role, _, right in rows if role == WRITER} == {"SELECT", "INSERT", "UPDATE", "DELETE"}
 
 
 # The reader.
@@ -288,9 +288,9 @@ def test_the_reader_leaves_no_trace(reader: Engine, statement: str) -> None:
 def test_passwords_reach_the_server_only_as_verifiers(owner_engine: Engine) -> None:
     with owner_engine.connect() as connection:
         stored = text("SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY (:logins)")
-        found = dict(connection.execute(stored, {"logins": [login for login, _ in LOGINS.values()]}).all())
-    assert set(found) == {"roles_writer", "roles_reader"}
-    assert all(verifier.startswith("SCRAM-SHA-256$") for verifier in found.values())
+        rows = dict(connection.execute(stored, {"logins": [login for login, _ in LOGINS.values()]}).all())
+    assert set(rows) == {"roles_writer", "roles_reader"}
+    assert all(verifier.startswith("SCRAM-SHA-256$") for verifier in rows.values())
 
 
 def test_a_login_that_is_there_keeps_its_password_and_gets_its_group(ledger_url: str, ledger_engine: Engine) -> None:

@@ -57,8 +57,8 @@ def test_a_closed_epochs_pins_are_fixed_and_its_pool_once_it_is_finalized(
 
 
 def test_statements_form_one_chain_an_epoch(ledger: PostgresLedger, ledger_engine: Engine) -> None:
-    one, other = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
-    [original], [of_other] = ledger.statements.of(one.epoch), ledger.statements.of(other.epoch)
+    first_books, second_books = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
+    [original], [of_other] = ledger.statements.of(first_books.epoch), ledger.statements.of(second_books.epoch)
     copied = """
         INSERT INTO payout_statements (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json,
             supersedes_statement_id)
@@ -67,7 +67,7 @@ def test_statements_form_one_chain_an_epoch(ledger: PostgresLedger, ledger_engin
     """
     assert "payout_statements_one_original" in refused(ledger_engine, copied, supersedes=None, id=original.id)
     assert "epoch_id_fkey" in refused(ledger_engine, copied, supersedes=of_other.id, id=original.id)
-    amended = one.amend(ADA_USER, 1)
+    amended = first_books.amend(ADA_USER, 1)
     assert amended.supersedes_statement_id == original.id
     assert "supersedes_statement_id_attempt_key" in refused(
         ledger_engine, copied, supersedes=original.id, id=original.id
@@ -92,12 +92,12 @@ def test_what_was_stated_signed_corrected_and_asked_for_never_changes(
 def test_a_correction_names_a_statement_of_its_epoch_and_no_less_than_nothing(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
-    one, other = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
-    [of_other] = ledger.statements.of(other.epoch)
+    first_books, second_books = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
+    [of_other] = ledger.statements.of(second_books.epoch)
     insert = """
         INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason)
         VALUES (:node, :epoch, :supersedes, 'ada', :units, 'why')
     """
     given = {"node": ledger.node_id, "supersedes": of_other.id}
-    assert "epoch_id_fkey" in refused(ledger_engine, insert, **given, epoch=one.epoch.id, units=1)
-    assert "units_check" in refused(ledger_engine, insert, **given, epoch=other.epoch.id, units=-1)
+    assert "epoch_id_fkey" in refused(ledger_engine, insert, **given, epoch=first_books.epoch.id, units=1)
+    assert "units_check" in refused(ledger_engine, insert, **given, epoch=second_books.epoch.id, units=-1)

@@ -82,10 +82,10 @@ def test_nobody_but_the_owner_makes_objects_in_the_ledgers_schema(
     assert message == "permission denied for schema public"
     with upgraded_engine.connect() as connection:
         may = "SELECT role FROM unnest(ARRAY['public', :writer, :reader]) AS role"
-        found = connection.scalars(
+        rows = connection.scalars(
             text(f"{may} WHERE has_schema_privilege(role, 'public', 'CREATE')"), {"writer": WRITER, "reader": READER}
         )
-        assert found.all() == []
+        assert rows.all() == []
 
 
 def test_every_function_of_the_ledger_says_where_it_looks(ledger_engine: Engine) -> None:

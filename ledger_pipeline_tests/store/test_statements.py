@@ -70,7 +70,7 @@ def assert_consistent(books: Books) -> None:
     units = valued(books.ledger.allocations.of(books.epoch))
     assert statement.allocation_set_hash == allocation_set_hash(units)
     assert stated_units(statement) == units
-    pool = sum(each.amount_credits for each in books.ledger.pool.of(books.epoch))
+    pool = sum(component.amount_credits for component in books.ledger.pool.of(books.epoch))
     assert statement.pool_total_credits == books.epoch.pool_total_credits == pool
     assert sum(int(line["amountCredits"]) for line in statement.payouts) == pool
 
@@ -96,18 +96,18 @@ def writer(ledger_url: str) -> Iterator[Engine]:
 
 
 def test_statements_come_along_their_chain_and_those_since_in_the_order_they_were_made(ledger: PostgresLedger) -> None:
-    one, other = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
-    second = one.amend(ADA_USER, 1000)
-    third = one.amend(ADA_USER, 3000)
-    first, *rest = ledger.statements.of(one.epoch)
+    first_books, second_books = finalized(ledger, of=FIRST), finalized(ledger, of=SECOND)
+    second = first_books.amend(ADA_USER, 1000)
+    third = first_books.amend(ADA_USER, 3000)
+    first, *rest = ledger.statements.of(first_books.epoch)
     assert rest == [second, third]
     assert [each.supersedes_statement_id for each in (first, *rest)] == [None, first.id, second.id]
-    [of_other] = ledger.statements.of(other.epoch)
+    [of_other] = ledger.statements.of(second_books.epoch)
 
     everything = ledger.statements.stated_since(FIRST.start, first.id)
     assert [each.statement_id for each in everything] == [first.id, of_other.id, second.id, third.id]
     assert [each.period_start for each in everything[:2]] == [FIRST.start, SECOND.start]
-    assert {each.scope_id for each in everything} == {one.scope.scope_id}
+    assert {each.scope_id for each in everything} == {first_books.scope.scope_id}
     since = ledger.statements.stated_since(second.created_at, second.id)
     assert [each.statement_id for each in since] == [third.id]
     assert ledger.statements.stated_since(third.created_at, third.id) == []
@@ -128,13 +128,17 @@ def test_the_rows_of_an_epoch_are_all_that_its_statements_follow_from(ledger: Po
 
 
 def test_what_was_handed_out_is_remembered_once_latest_first(ledger: PostgresLedger) -> None:
-    one, other = reviewed(ledger, of=FIRST), reviewed(ledger, of=SECOND)
-    drafts = [one.draft(), one.draft(), other.draft()]
-    ledger.allocations.decide(one.epoch, ADA_USER, 1, "less")
-    drafts.append(one.draft())
-    found = ledger.statements.recent_requests()
-    assert [each.epoch_id for each in found] == [one.epoch.id, other.epoch.id, one.epoch.id]
-    assert [each.allocation_set_hash for each in reversed(found)] == [
+    first_books, second_books = reviewed(ledger, of=FIRST), reviewed(ledger, of=SECOND)
+    drafts = [first_books.draft(), first_books.draft(), second_books.draft()]
+    ledger.allocations.decide(first_books.epoch, ADA_USER, 1, "less")
+    drafts.append(first_books.draft())
+    signing_requests = ledger.statements.recent_requests()
+    assert [each.epoch_id for each in signing_requests] == [
+        first_books.epoch.id,
+        second_books.epoch.id,
+        first_books.epoch.id,
+    ]
+    assert [each.allocation_set_hash for each in reversed(signing_requests)] == [
         each.allocation_set_hash for each in (drafts[0], drafts[2], drafts[3])
     ]
 
@@ -146,8 +150,8 @@ def test_the_latest_word_on_each_user_counts(ledger: PostgresLedger) -> None:
     books = finalized(ledger)
     for user, units, reason in ((ADA_USER, 1, "first"), ("lin", 5, "forgotten"), (ADA_USER, 3000, "second")):
         books.correct(user, units, reason)
-    found = ledger.statements.settlement(books.epoch).corrections
-    assert [(each.user_id, each.units, each.reason) for each in found] == [
+    corrections = ledger.statements.settlement(books.epoch).corrections
+    assert [(each.user_id, each.units, each.reason) for each in corrections] == [
         ("lin", 5, "forgotten"),
         (ADA_USER, 3000, "second"),
     ]
@@ -194,12 +198,12 @@ def test_a_correction_under_way_is_in_the_amendment_or_its_signature_is_stale(
     books = finalized(ledger)
     books.correct(ADA_USER, 1000, "counted again")
     signature = books.signature()
-    another = (
+    second_insert = (
         "INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason) "
         "SELECT node_id, epoch_id, id, 'lin', 7, 'forgotten' FROM payout_statements"
     )
     answer = while_open(
-        ledger_engine, lambda connection: connection.execute(text(another)), lambda: stale(books, signature)
+        ledger_engine, lambda connection: connection.execute(text(second_insert)), lambda: stale(books, signature)
     )
     assert answer == "stale"
     assert len(ledger.statements.of(books.epoch)) == 1
@@ -386,8 +390,8 @@ def killed_at(engine: Engine, watcher: Engine, nth: int, when: str) -> Iterator[
 
     def kill(connection: Connection) -> None:
         pid = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]
-        with watcher.connect() as other:
-            assert other.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        with watcher.connect() as second_connection:
+            assert second_connection.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
 
     def count(connection: Connection) -> None:
         nonlocal seen
@@ -472,8 +476,8 @@ def test_the_writer_goes_the_whole_way_and_changes_nothing_that_was_signed(
 def test_whoever_asks_for_statements_since_the_last_misses_none_that_is_committed_late(
     ledger: PostgresLedger, ledger_engine: Engine
 ) -> None:
-    one, other = reviewed(ledger, of=FIRST), reviewed(ledger, of=SECOND)
-    late, early = one.signature(), other.signature()
+    first_books, second_books = reviewed(ledger, of=FIRST), reviewed(ledger, of=SECOND)
+    late, early = first_books.signature(), second_books.signature()
     seen: list[UUID] = []
 
     def ask() -> None:
@@ -485,16 +489,16 @@ def test_whoever_asks_for_statements_since_the_last_misses_none_that_is_committe
 
     stamps: dict[UUID, datetime] = {}
     with ledger_engine.begin() as connection:
-        connection.execute(text(WAIT_AT_COMMIT.format(epoch_id=one.epoch.id)))
+        connection.execute(text(WAIT_AT_COMMIT.format(epoch_id=first_books.epoch.id)))
     with ThreadPoolExecutor(2) as pool:
         with ledger_engine.begin() as gate:
             gate.execute(text("SELECT pg_advisory_xact_lock(77)"))
-            committing_late = pool.submit(one.finalize, late)
+            committing_late = pool.submit(first_books.finalize, late)
             until_waiting(ledger_engine, 1)
-            committing_early = pool.submit(other.finalize, early)
+            committing_early = pool.submit(second_books.finalize, early)
             until_waiting(ledger_engine, 2, unless=committing_early)
             ask()
         committing_late.result()
         committing_early.result()
     ask()
-    assert seen == [ledger.statements.of(each.epoch)[0].id for each in (one, other)]
+    assert seen == [ledger.statements.of(each.epoch)[0].id for each in (first_books, second_books)]

@@ -31,10 +31,10 @@ class OtherCollectEpoch:
         cursor = {"source": "github", "stream": stream, "sourceRef": source_ref}
         value = await call("loadCursor", cursor)
         asked = {"source": "github", "streams": [stream], "cursorValue": value, **self._window}
-        found = await call("collectFromSource", asked)
-        if found["events"]:
-            await call("insertEvents", {"events": found["events"], "producerVersion": found["producerVersion"]})
-        await call("saveCursor", {**cursor, "cursorValue": found["nextCursorValue"]})
+        answer = await call("collectFromSource", asked)
+        if answer["events"]:
+            await call("insertEvents", {"events": answer["events"], "producerVersion": answer["producerVersion"]})
+        await call("saveCursor", {**cursor, "cursorValue": answer["nextCursorValue"]})
         return 1
 
     async def _as_newer(self, source_ref: str, streams: list[str]) -> int:
@@ -44,13 +44,13 @@ class OtherCollectEpoch:
         asked: dict[str, Any] = {**place, "streams": streams, "cursorValue": value, **self._window}
         pieces, complete = 0, False
         while not complete:
-            found = await call("collectFromSource", asked)
+            answer = await call("collectFromSource", asked)
             passed_on = ("events", "skipped", "retrievedAt", "producerVersion")
-            if found["events"] or found["skipped"]:
-                await call("insertEvents", {key: found[key] for key in passed_on})
-            asked["scan"], complete, pieces = found["scan"], found["complete"], pieces + 1
+            if answer["events"] or answer["skipped"]:
+                await call("insertEvents", {key: answer[key] for key in passed_on})
+            asked["scan"], complete, pieces = answer["scan"], answer["complete"], pieces + 1
         for stream in streams:
-            saved = {**place, "stream": stream, "cursorValue": found["nextCursorValue"], "scan": found["scan"]}
+            saved = {**place, "stream": stream, "cursorValue": answer["nextCursorValue"], "scan": answer["scan"]}
             await call("saveCursor", saved)
         return pieces
 

@@ -82,7 +82,7 @@ def scrubbed(history: Any) -> Any:
             if key != "stackTrace"
         }
     if isinstance(history, list):
-        return [scrubbed(each) for each in history]
+        return [scrubbed(event) for event in history]
     # A worker's own queue bears its identity, name@host:process.
     return RECORDED if isinstance(history, str) and WORKERS_OWN_QUEUE.match(history) else history
 

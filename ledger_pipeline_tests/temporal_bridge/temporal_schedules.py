@@ -92,8 +92,8 @@ class Schedules:
 
     def state(self, schedule_id: str = DEFAULT) -> tuple[bool, str]:
         """Whether a schedule is paused, and its note."""
-        found = self.found(schedule_id)
-        return found.paused, found.note
+        existing = self.found(schedule_id)
+        return existing.paused, existing.note
 
     def version(self, schedule_id: str = DEFAULT) -> bytes:
         """Something that changes whenever the schedule is written."""
@@ -103,7 +103,7 @@ class Schedules:
         """The schedules the server lists, which lags behind by moments."""
         request = ListSchedulesRequest(namespace=self.settings.temporal_namespace)
         page = self.run(lambda client: client.workflow_service.list_schedules(request))
-        return {each.schedule_id for each in page.schedules}
+        return {schedule.schedule_id for schedule in page.schedules}
 
     def until_listed(self, *ids: str) -> None:
         """Wait until the server lists them."""

@@ -97,7 +97,7 @@ class Calls:
     environment: ActivityEnvironment
 
     def __call__(self, name: str, argument: Any = None) -> Any:
-        [activity] = [each for each in self.of.activities if _name(each) == name]
+        [activity] = [activity for activity in self.of.activities if _name(activity) == name]
         answer = asyncio.run(run_activity(self.environment, activity, json.loads(json.dumps(argument))))
         return json.loads(json.dumps(answer))
 
@@ -153,14 +153,14 @@ def everything(calls: Calls, times: int = 1) -> Iterator[str]:
     yield "ensureEpochForWindow"
     asked, complete = dict(COLLECT), False
     while not complete:
-        found = repeated("collectFromSource", asked)
+        answer = repeated("collectFromSource", asked)
         yield "collectFromSource"
         passed_on = ("events", "skipped", "retrievedAt", "producerVersion")
-        repeated("insertEvents", {key: found[key] for key in passed_on})
+        repeated("insertEvents", {key: answer[key] for key in passed_on})
         yield "insertEvents"
-        asked["scan"], complete = found["scan"], found["complete"]
+        asked["scan"], complete = answer["scan"], answer["complete"]
     for stream in STREAMS:
-        saved = {**PLACE, "stream": stream, "cursorValue": found["nextCursorValue"], "scan": found["scan"]}
+        saved = {**PLACE, "stream": stream, "cursorValue": answer["nextCursorValue"], "scan": answer["scan"]}
         repeated("saveCursor", saved)
         yield "saveCursor"
 
@@ -243,11 +243,11 @@ def test_a_payload_like_the_repo_spec_drifts_in_nothing(call: Calls) -> None:
 
 
 def test_what_a_payload_says_otherwise_is_listed_and_no_failure(call: Calls) -> None:
-    other = {"creditEstimateAlgo": "other", "sourceRefs": [NAME, "dao/more"], "streams": ["issues"]}
+    changed_fields = {"creditEstimateAlgo": "other", "sourceRefs": [NAME, "dao/more"], "streams": ["issues"]}
     answer = call(
         "ensureEpochForWindow",
         requested(
-            activitySources={"github": other},
+            activitySources={"github": changed_fields},
             baseIssuanceCredits="10000",
             approvers=["0x" + "a" * 40],
             autoCloseGracePeriodMs=1,
@@ -264,8 +264,8 @@ def test_what_a_payload_says_otherwise_is_listed_and_no_failure(call: Calls) -> 
 
 
 def test_a_payload_of_another_scope_creates_that_scopes_epoch(connect: Connect, ledger: PostgresLedger) -> None:
-    other = scope("dao/other", scope_key="other", scope_id=OTHER_SCOPE_ID)
-    connect(scope(NAME), other)(
+    second_scope = scope("dao/other", scope_key="other", scope_id=OTHER_SCOPE_ID)
+    connect(scope(NAME), second_scope)(
         "ensureEpochForWindow", requested(scopeId=str(OTHER_SCOPE_ID), scopeKey="other", epochLengthDays=7)
     )
     assert ledger.epochs.within(SCOPE_ID, window()) == []
@@ -319,13 +319,13 @@ def test_another_spelling_of_a_repository_is_the_repo_specs(call: Calls, ledger:
 
 def test_what_is_read_is_handed_out_and_nothing_is_written(call: Calls, ledger_engine: Engine) -> None:
     before = read_tables(ledger_engine)
-    found = call("collectFromSource", COLLECT)
+    answer = call("collectFromSource", COLLECT)
     assert read_tables(ledger_engine) == before
-    assert {event["id"] for event in found["events"]} >= {f"github:pr:{NAME}:1", f"github:issue:{NAME}:6"}
-    assert [(item["eventId"], item["reason"]) for item in found["skipped"]] == [(f"github:pr:{NAME}:4", "bot")]
-    assert (found["complete"], found["sourceRef"]) == (True, NAME)
-    assert found["nextCursorValue"] == found["retrievedAt"] == iso_millis(NOW)
-    [merge] = [event for event in found["events"] if event["id"] == f"github:pr:{NAME}:1"]
+    assert {event["id"] for event in answer["events"]} >= {f"github:pr:{NAME}:1", f"github:issue:{NAME}:6"}
+    assert [(item["eventId"], item["reason"]) for item in answer["skipped"]] == [(f"github:pr:{NAME}:4", "bot")]
+    assert (answer["complete"], answer["sourceRef"]) == (True, NAME)
+    assert answer["nextCursorValue"] == answer["retrievedAt"] == iso_millis(NOW)
+    [merge] = [event for event in answer["events"] if event["id"] == f"github:pr:{NAME}:1"]
     assert merge["eventTime"] == "2026-02-18T11:00:00.000Z"
     assert merge.keys() == {
         *("id", "source", "eventType", "platformUserId", "platformLogin", "artifactUrl", "metadata", "payloadHash"),
@@ -340,20 +340,20 @@ def test_the_only_repository_need_not_be_named(call: Calls) -> None:
 
 def test_a_full_piece_says_so_and_moves_no_cursor_until_the_last(connect: Connect) -> None:
     call = connect(limits=ONE_ITEM)
-    found, seen = call("collectFromSource", COLLECT), 1
-    while not found["complete"]:
-        assert found["nextCursorValue"] == WINDOW["periodStart"]
-        found, seen = call("collectFromSource", {**COLLECT, "scan": found["scan"]}), seen + 1
+    answer, seen = call("collectFromSource", COLLECT), 1
+    while not answer["complete"]:
+        assert answer["nextCursorValue"] == WINDOW["periodStart"]
+        answer, seen = call("collectFromSource", {**COLLECT, "scan": answer["scan"]}), seen + 1
     assert seen > 2
-    assert found["nextCursorValue"] == iso_millis(NOW)
+    assert answer["nextCursorValue"] == iso_millis(NOW)
 
 
 def test_a_covered_window_costs_no_request(github: Simulator, connect: Connect) -> None:
     call = connect(scope(NAME))
     last = {**COLLECT, **LAST_WINDOW}
-    found = call("collectFromSource", last)
+    answer = call("collectFromSource", last)
     for stream in STREAMS:
-        saved = {**PLACE, "stream": stream, "cursorValue": found["nextCursorValue"], "scan": found["scan"]}
+        saved = {**PLACE, "stream": stream, "cursorValue": answer["nextCursorValue"], "scan": answer["scan"]}
         call("saveCursor", saved)
     github.clear_requests()
     github.set_clock(NOW + HOUR)
@@ -369,8 +369,8 @@ def test_a_covered_stream_beside_one_that_is_read_holds_the_cursor_value_back(
     until = "2026-02-16T12:00:00.000Z"
     covered = cursor("2026-02-16T12:00", "2026-02-09", stream="pull_requests", source_scope=NAME)
     ledger.scans.finish(SCOPE_ID, [covered], NOW)
-    found = call("collectFromSource", {**COLLECT, **LAST_WINDOW})
-    assert (found["complete"], found["nextCursorValue"]) == (True, until)
+    answer = call("collectFromSource", {**COLLECT, **LAST_WINDOW})
+    assert (answer["complete"], answer["nextCursorValue"]) == (True, until)
 
 
 def test_a_caller_can_only_make_it_read_more(call: Calls, ledger: PostgresLedger) -> None:
@@ -378,8 +378,8 @@ def test_a_caller_can_only_make_it_read_more(call: Calls, ledger: PostgresLedger
     ledger.scans.finish(SCOPE_ID, stored, NOW)
 
     def floors(value: str | None) -> set[str]:
-        found = call("collectFromSource", {**COLLECT, "cursorValue": value})
-        return {part["floor"] for part in found["scan"]["coverage"]}
+        answer = call("collectFromSource", {**COLLECT, "cursorValue": value})
+        return {coverage["floor"] for coverage in answer["scan"]["coverage"]}
 
     own = {"2026-02-18T10:50:00.000Z"}
     assert floors("2026-02-18T11:00:00.000Z") == floors("2026-02-18T11:59:00.000Z") == own
@@ -495,9 +495,9 @@ def test_where_the_source_keeps_it_waiting_it_heartbeats(github: Simulator, call
 
 
 def test_events_are_stored_once_and_counted(call: Calls, ledger: PostgresLedger) -> None:
-    found = call("collectFromSource", COLLECT)
-    inserted = {"events": found["events"], "skipped": found["skipped"], "producerVersion": "9.9"}
-    count = len(found["events"])
+    answer = call("collectFromSource", COLLECT)
+    inserted = {"events": answer["events"], "skipped": answer["skipped"], "producerVersion": "9.9"}
+    count = len(answer["events"])
     assert call("insertEvents", inserted) == {"new": count, "duplicate": 0, "rejected": 0, "skipped": 1}
     assert call("insertEvents", inserted) == {"new": 0, "duplicate": count, "rejected": 0, "skipped": 0}
     stored = list(ledger.events.within(SCOPE_ID, EpochWindow(weeks(1, "2026-02-09")[0].start, window().end)))
@@ -779,14 +779,14 @@ def test_an_old_scan_saved_after_a_newer_one_moves_nothing_back(
 
 def test_two_scopes_are_kept_apart(connect: Connect, ledger: PostgresLedger) -> None:
     call = connect(scope(NAME), scope(NAME, scope_key="other", scope_id=OTHER_SCOPE_ID))
-    other = {"scopeId": str(OTHER_SCOPE_ID)}
-    found = call("collectFromSource", {**COLLECT, **other})
-    call("insertEvents", {"events": found["events"], "producerVersion": "1", **other})
-    saved = {**PLACE, "stream": "issues", "cursorValue": found["nextCursorValue"], "scan": found["scan"]}
+    second_scope = {"scopeId": str(OTHER_SCOPE_ID)}
+    answer = call("collectFromSource", {**COLLECT, **second_scope})
+    call("insertEvents", {"events": answer["events"], "producerVersion": "1", **second_scope})
+    saved = {**PLACE, "stream": "issues", "cursorValue": answer["nextCursorValue"], "scan": answer["scan"]}
     assert call.refusal("saveCursor", saved).message.startswith("scan.scopeId: ")
-    call("saveCursor", {**saved, **other})
+    call("saveCursor", {**saved, **second_scope})
     assert _holds(ledger, SCOPE_ID) == (0, 0)
-    assert _holds(ledger, OTHER_SCOPE_ID) == (len(found["events"]), 1)
+    assert _holds(ledger, OTHER_SCOPE_ID) == (len(answer["events"]), 1)
 
 
 def _holds(ledger: PostgresLedger, scope_id: UUID) -> tuple[int, int]:
@@ -796,8 +796,8 @@ def _holds(ledger: PostgresLedger, scope_id: UUID) -> tuple[int, int]:
 
 def test_a_repository_without_news_is_told_by_its_head_alone(github: Simulator, connect: Connect) -> None:
     github.replace_world(World((repository(merged(1, NOW - 30 * 24 * HOUR)),)))
-    found = connect()("collectFromSource", COLLECT)
-    assert (found["complete"], found["events"], found["scan"]["pages"]) == (True, [], 0)
+    answer = connect()("collectFromSource", COLLECT)
+    assert (answer["complete"], answer["events"], answer["scan"]["pages"]) == (True, [], 0)
     assert len(github.requests) == 1
 
 
@@ -820,7 +820,7 @@ def test_an_item_that_cannot_be_read_is_remembered_with_the_cursor_and_asked_for
         pass
     assert known_unread(ledger) == [1]
     assert f"github:pr:{NAME}:1" not in stored(ledger)
-    assert {each.watermark for each in ledger.scans.cursors(SCOPE_ID, "github").values()} == {NOW}
+    assert {cursor.watermark for cursor in ledger.scans.cursors(SCOPE_ID, "github").values()} == {NOW}
     github.faults.clear()
     github.set_clock(NOW + HOUR)
     calls = list(everything(call, times=2))
@@ -835,11 +835,11 @@ def test_a_covered_window_is_asked_for_nothing_but_what_could_not_be_read(
     covered = [cursor("2026-03-01", stream=stream, source_scope=NAME) for stream in STREAMS]
     ledger.scans.finish(SCOPE_ID, covered, NOW)
     note_unread(ledger, unread(1), source_scope=NAME)
-    found = call("collectFromSource", COLLECT)
-    assert {event["metadata"]["number"] for event in found["events"]} == {1}
-    assert (found["complete"], found["scan"]["coverage"]) == (True, [])
+    answer = call("collectFromSource", COLLECT)
+    assert {event["metadata"]["number"] for event in answer["events"]} == {1}
+    assert (answer["complete"], answer["scan"]["coverage"]) == (True, [])
     assert known_unread(ledger) == [1]
-    call("saveCursor", {**PLACE, "stream": "issues", "cursorValue": iso_millis(NOW), "scan": found["scan"]})
+    call("saveCursor", {**PLACE, "stream": "issues", "cursorValue": iso_millis(NOW), "scan": answer["scan"]})
     assert known_unread(ledger) == []
 
 
@@ -848,12 +848,12 @@ def test_a_caller_who_does_not_hand_the_scan_back_moves_no_cursor_past_an_unread
 ) -> None:
     github.faults.when(lambda _: True, HeavyItem(1))
     asked = dict(COLLECT)
-    while not (found := call("collectFromSource", asked))["complete"]:
-        asked["scan"] = found["scan"]
-    assert found["nextCursorValue"] == WINDOW["periodStart"]
-    call("saveCursor", {**PLACE, "stream": "pull_requests", "cursorValue": found["nextCursorValue"]})
+    while not (answer := call("collectFromSource", asked))["complete"]:
+        asked["scan"] = answer["scan"]
+    assert answer["nextCursorValue"] == WINDOW["periodStart"]
+    call("saveCursor", {**PLACE, "stream": "pull_requests", "cursorValue": answer["nextCursorValue"]})
     github.faults.clear()
-    again = call("collectFromSource", {**COLLECT, "cursorValue": found["nextCursorValue"]})
+    again = call("collectFromSource", {**COLLECT, "cursorValue": answer["nextCursorValue"]})
     assert f"github:pr:{NAME}:1" in {event["id"] for event in again["events"]}
 
 
@@ -862,10 +862,10 @@ def test_an_item_is_forgotten_only_after_the_last_time_it_could_not_be_read(
 ) -> None:
     note_unread(ledger, unread(1), source_scope=NAME)
     asked = dict(COLLECT)
-    while not (found := call("collectFromSource", asked))["complete"]:
-        asked["scan"] = found["scan"]
+    while not (answer := call("collectFromSource", asked))["complete"]:
+        asked["scan"] = answer["scan"]
     note_unread(ledger, unread(1), at=NOW + HOUR, source_scope=NAME)
-    call("saveCursor", {**PLACE, "stream": "issues", "cursorValue": found["nextCursorValue"], "scan": found["scan"]})
+    call("saveCursor", {**PLACE, "stream": "issues", "cursorValue": answer["nextCursorValue"], "scan": answer["scan"]})
     assert known_unread(ledger) == [1]
 
 
@@ -884,7 +884,7 @@ def test_an_item_without_a_number_is_forgotten_once_the_scan_has_read_past_it(
 
 
 def test_an_unread_item_that_is_none_of_ours_is_refused(call: Calls) -> None:
-    found = call("collectFromSource", COLLECT)
-    scan = {**found["scan"], "unread": [{"kind": "commit", "number": 1, "reason": "x", "earliest": None}]}
+    answer = call("collectFromSource", COLLECT)
+    scan = {**answer["scan"], "unread": [{"kind": "commit", "number": 1, "reason": "x", "earliest": None}]}
     refused = call.refusal("saveCursor", {**PLACE, "stream": "issues", "cursorValue": iso_millis(NOW), "scan": scan})
     assert "scan.unread[0].kind" in str(refused)

@@ -95,16 +95,16 @@ def test_the_run_carries_the_workflow_and_the_workflows_memo_the_run(stack: Stac
         return result, (described.run_id, await described.memo()), history
 
     result, (workflow_run_id, memo), history = with_client(stack, run)
-    [found] = stack.runs_of(week)
-    assert {key: found.tags[key] for key in (TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG)} == {
+    [runs] = stack.runs_of(week)
+    assert {key: runs.tags[key] for key in (TRIGGER_TAG, WORKFLOW_ID_TAG, WORKFLOW_RUN_ID_TAG)} == {
         TRIGGER_TAG: "temporal",
         WORKFLOW_ID_TAG: f"linked-{week.key}",
         WORKFLOW_RUN_ID_TAG: workflow_run_id,
     }
     assert memo == {"dagsterRunId": result["dagsterRunId"], "dagsterRunUrl": result["dagsterRunUrl"]}
     page = f"http://temporal.example/namespaces/default/workflows/linked-{week.key}/{workflow_run_id}/history"
-    assert links_in_metadata(stack, found.run_id) == {page}
-    assert "ghp_marked_secret" not in history + repr(found.tags)
+    assert links_in_metadata(stack, runs.run_id) == {page}
+    assert "ghp_marked_secret" not in history + repr(runs.tags)
     # Events travel from GitHub to the ledger, never through the workflow's history.
     assert "github:pr:" not in history
 
@@ -121,8 +121,8 @@ def links_in_metadata(stack: Stack, run_id: str) -> set[str]:
     assert len(materializations) == 4
     return {
         entry["url"]
-        for each in materializations
-        for entry in each["metadataEntries"]
+        for materialization in materializations
+        for entry in materialization["metadataEntries"]
         if entry["label"] == "temporal_workflow"
     }
 
@@ -267,8 +267,8 @@ def test_where_the_run_it_attached_to_fails_it_launches_its_own(stack: Stack) ->
 
 @pytest.mark.e2e
 def test_a_run_of_another_partition_is_not_attached_to(stack: Stack) -> None:
-    other, week = stack.next_week(), stack.next_week()
-    launched = stack.dagster.launch(partition_tags(other.key, "default"))
+    second_week, week = stack.next_week(), stack.next_week()
+    launched = stack.dagster.launch(partition_tags(second_week.key, "default"))
     result = collect(stack, week)
     assert result["dagsterRunId"] != launched
 

@@ -70,6 +70,6 @@ def test_the_uis_own_login_is_given_unless_another_is_set() -> None:
     login = Settings(dagster_ui_login=SecretStr("ada:secret"))
     [(name, value)] = login.dagster_request_headers().items()
     assert (name, value.get_secret_value()) == ("Authorization", "Basic YWRhOnNlY3JldA==")
-    another = login.model_copy(update={"dagster_headers": SecretStr("authorization: Bearer x\nX-Team: y")})
-    told = {name: value.get_secret_value() for name, value in another.dagster_request_headers().items()}
-    assert told == {"authorization": "Bearer x", "X-Team": "y"}
+    changed_settings = login.model_copy(update={"dagster_headers": SecretStr("authorization: Bearer x\nX-Team: y")})
+    headers = {name: value.get_secret_value() for name, value in changed_settings.dagster_request_headers().items()}
+    assert headers == {"authorization": "Bearer x", "X-Team": "y"}

@@ -38,7 +38,7 @@ def environment(stack: Stack, no_faults: None, tmp_path: Path) -> Iterator[dict[
 
 
 def wrong(ran: Ran) -> dict[str, str]:
-    return {each["check"]: each["detail"] for each in ran.json["checks"] if each["state"] != "ok"}
+    return {check["check"]: check["detail"] for check in ran.json["checks"] if check["state"] != "ok"}
 
 
 def test_a_healthy_stack_is_all_ok(
@@ -51,7 +51,7 @@ def test_a_healthy_stack_is_all_ok(
             eventually(lambda: not wrong(command("doctor", "--json", **environment)), HEARTBEAT_SECONDS)
         ran = command("doctor", "--json", **environment)
         assert wrong(ran) == {}
-        details = {each["check"]: each["detail"] for each in ran.json["checks"]}
+        details = {check["check"]: check["detail"] for check in ran.json["checks"]}
         assert (ran.code, ran.json["healthy"]) == (0, True)
         assert f":{worker.process.pid} node={NODE_ID} scopes={SCOPE_ID} polled ledger-tasks" in details["worker"]
         assert details["schedules"] == f"in sync: {DEFAULT}"
@@ -74,7 +74,7 @@ def test_dagster_without_a_daemon_fails_for_that_alone(
     assert ran.code == 1
     assert set(wrong(ran)) == {"schedules", "daemon"}  # nobody has synced one
     assert "queued runs do not start" in wrong(ran)["daemon"]
-    [remedy] = [each["remedy"] for each in ran.json["checks"] if each["check"] == "daemon"]
+    [remedy] = [check["remedy"] for check in ran.json["checks"] if check["check"] == "daemon"]
     assert "dagster-daemon run" in remedy
 
 
@@ -83,22 +83,23 @@ def test_a_code_location_of_another_name_is_told(
 ) -> None:
     ran = command("doctor", "--json", **environment | {"DAGSTER_CODE_LOCATION": "elsewhere"})
     assert "elsewhere" in wrong(ran)["dagster"]
-    [remedy] = [each["remedy"] for each in ran.json["checks"] if each["check"] == "dagster"]
+    [remedy] = [check["remedy"] for check in ran.json["checks"] if check["check"] == "dagster"]
     assert "DAGSTER_CODE_LOCATION" in remedy
 
 
 def test_worker_and_dagster_of_another_deployment_are_told_and_nothing_is_started_with_them(
     command: Command, environment: dict[str, str], worker: WorkerProcess, tmp_path: Path
 ) -> None:
-    other = tmp_path / "other" / ".cogni" / "repo-spec.yaml"
-    other.parent.mkdir(parents=True)
+    spec_file = tmp_path / "other" / ".cogni" / "repo-spec.yaml"
+    spec_file.parent.mkdir(parents=True)
     ours, theirs = str(NODE_ID), "4ff8eac1-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
-    other.write_text(Path(environment["LEDGER_REPO_SPEC"]).read_text().replace(ours, theirs))
-    environment |= {"LEDGER_REPO_SPEC": str(other), "NODE_ID": theirs}
-    found = wrong(command("doctor", "--json", **environment))
-    assert f"is of node {ours}, the repo-spec's is {theirs}" in found["worker"]
+    spec_file.write_text(Path(environment["LEDGER_REPO_SPEC"]).read_text().replace(ours, theirs))
+    environment |= {"LEDGER_REPO_SPEC": str(spec_file), "NODE_ID": theirs}
+    problems = wrong(command("doctor", "--json", **environment))
+    assert f"is of node {ours}, the repo-spec's is {theirs}" in problems["worker"]
     assert (
-        f"the node_id of its code location ledger_pipeline is {ours}, the repo-spec's is {theirs}" in found["dagster"]
+        f"the node_id of its code location ledger_pipeline is {ours}, the repo-spec's is {theirs}"
+        in problems["dagster"]
     )
     ran = command("trigger", **environment)
     assert ran.code == 1
@@ -110,6 +111,6 @@ def test_a_scope_that_worker_and_dagster_do_not_know_yet_is_told(
     command: Command, environment: dict[str, str], worker: WorkerProcess
 ) -> None:
     write_project(Path(environment["LEDGER_REPO_SPEC"]).parent.parent, "website", NAME)
-    found = wrong(command("doctor", "--json", **environment))
-    assert "does not know scope website" in found["worker"]
-    assert "reload the code location" in found["dagster"]
+    problems = wrong(command("doctor", "--json", **environment))
+    assert "does not know scope website" in problems["worker"]
+    assert "reload the code location" in problems["dagster"]

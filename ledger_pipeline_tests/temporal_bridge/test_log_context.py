@@ -117,6 +117,6 @@ def test_a_workers_output_is_json_line_by_line(
         worker.process.terminate()
         assert worker.wait_end() == 0
         lines = [json.loads(line) for line in worker.output.splitlines()]
-    assert {"drained", "SIGTERM: stopping"} <= {told["message"] for told in lines}
-    assert {told["logger"].split(".")[0] for told in lines} == {"ledger_pipeline"}
-    assert all(told["time"].endswith("Z") for told in lines)
+    assert {"drained", "SIGTERM: stopping"} <= {line["message"] for line in lines}
+    assert {line["logger"].split(".")[0] for line in lines} == {"ledger_pipeline"}
+    assert all(line["time"].endswith("Z") for line in lines)

@@ -92,10 +92,10 @@ def test_the_payload_keeps_the_contract_and_leaves_out_what_is_not_set() -> None
         parse(CollectEpochPayload, desired(repo_spec(each)).schedules[DEFAULT].contents.payload).input
         for each in (scheduled(), full)
     ]
-    assert [each.base_issuance_credits for each in parsed] == [None, "10000"]
-    assert [each.approvers for each in parsed] == [None, (wallet,)]
-    assert [each.auto_close_grace_period_ms for each in parsed] == [86_400_000, 0]
-    assert {each.scope_id for each in parsed} == {SCOPE_ID}
+    assert [schedule.base_issuance_credits for schedule in parsed] == [None, "10000"]
+    assert [schedule.approvers for schedule in parsed] == [None, (wallet,)]
+    assert [schedule.auto_close_grace_period_ms for schedule in parsed] == [86_400_000, 0]
+    assert {schedule.scope_id for schedule in parsed} == {SCOPE_ID}
 
 
 @pytest.mark.parametrize("cron", ["0 6 L * *", "0 6 LW * *", "0 6 * * 5#2", "0 6 * * 5L", "0 6 1 * 1,5#2"])
@@ -141,14 +141,14 @@ def _field(low: int, high: int) -> st.SearchStrategy[str]:
     value = st.integers(low, high)
     pair = st.tuples(value, value).map(sorted)
     step = st.integers(1, high)
-    part = st.one_of(
+    field_text = st.one_of(
         st.just("*"),
         value.map(str),
         pair.map(lambda ends: f"{ends[0]}-{ends[1]}"),
         step.map(lambda by: f"*/{by}"),
         st.tuples(pair, step).map(lambda both: f"{both[0][0]}-{both[0][1]}/{both[1]}"),
     )
-    return st.one_of(st.just("*"), part, st.lists(part, min_size=2, max_size=3).map(",".join))
+    return st.one_of(st.just("*"), field_text, st.lists(field_text, min_size=2, max_size=3).map(",".join))
 
 
 CRONS = st.tuples(_field(0, 59), _field(0, 23), _field(1, 31), _field(1, 12), _field(0, 7)).map(" ".join)
@@ -172,10 +172,10 @@ def test_calendars_match_exactly_when_cron_does(cron: str, after: int, minutes: 
     except CronSimError:
         assume(False)
     calendars = calendars_of(cron)
-    assert all(any(_matches(each, at) for each in calendars) for at in due)
+    assert all(any(_matches(calendar, at) for calendar in calendars) for at in due)
     some = start + timedelta(minutes=minutes)
     is_due = next(CronSim(cron, some - timedelta(minutes=1)), None) == some
-    assert any(_matches(each, some) for each in calendars) is is_due
+    assert any(_matches(calendar, some) for calendar in calendars) is is_due
 
 
 # One schedule, every outcome.
@@ -229,8 +229,8 @@ def test_a_schedule_no_longer_wanted(found: FoundSchedule | None, action: Action
 
 def test_a_change_names_the_part_and_both_values() -> None:
     retry = RetryTimes(1, 1.5, 10, 0, ("BadPayload",))
-    found = replace(AS_WANTED, contents=replace(CONTENTS, timezone="Asia/Tokyo", retry=retry))
-    [zone, retries] = plan_one(WANTED, DEFAULT, found).changes
+    existing = replace(AS_WANTED, contents=replace(CONTENTS, timezone="Asia/Tokyo", retry=retry))
+    [zone, retries] = plan_one(WANTED, DEFAULT, existing).changes
     assert str(zone) == "time zone: Asia/Tokyo -> UTC"
     assert str(retries) == (
         "retries: endless attempts, after 1 s, x 1.5, at most 10 s, never for BadPayload"
@@ -241,8 +241,8 @@ def test_a_change_names_the_part_and_both_values() -> None:
 def test_null_in_a_payload_is_the_same_as_left_out() -> None:
     payload = CONTENTS.payload
     assert isinstance(payload, dict)
-    found = replace(AS_WANTED, contents=replace(CONTENTS, payload={**payload, "executionGrantId": None}))
-    assert plan_one(WANTED, DEFAULT, found).action is Action.IN_SYNC
+    existing = replace(AS_WANTED, contents=replace(CONTENTS, payload={**payload, "executionGrantId": None}))
+    assert plan_one(WANTED, DEFAULT, existing).action is Action.IN_SYNC
 
 
 # All of them.
@@ -296,6 +296,6 @@ def test_a_plan_applied_leaves_nothing_to_write_and_undoes_no_operator(
 def test_a_plan_has_one_step_for_each_wanted_then_for_each_found() -> None:
     spec = repo_spec(scheduled(), scheduled(website()))
     ids = [f"{DEFAULT}:b", f"{DEFAULT}:a", WEBSITE]
-    steps = plan(desired(spec), {each: replace(AS_WANTED, schedule_id=each) for each in ids})
+    steps = plan(desired(spec), {schedule_id: replace(AS_WANTED, schedule_id=schedule_id) for schedule_id in ids})
     assert [step.schedule_id for step in steps] == [DEFAULT, WEBSITE, f"{DEFAULT}:a", f"{DEFAULT}:b"]
     assert [step.action for step in steps] == [Action.CREATED, Action.UPDATED, Action.PAUSED, Action.PAUSED]

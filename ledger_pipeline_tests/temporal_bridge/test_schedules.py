@@ -98,9 +98,9 @@ def test_missing_schedules_are_created_as_the_contract_says(schedules: Schedules
 def test_a_second_sync_skips_all_and_writes_nothing(schedules: Schedules) -> None:
     spec = repo_spec(scheduled(timezone="Europe/Berlin"), scheduled(website(), cron="0 6 1 * 1"))
     schedules.sync(spec)
-    before = [schedules.version(each) for each in (DEFAULT, WEBSITE)]
+    before = [schedules.version(schedule_id) for schedule_id in (DEFAULT, WEBSITE)]
     assert schedules.sync(spec) == {DEFAULT: Action.IN_SYNC, WEBSITE: Action.IN_SYNC}
-    assert [schedules.version(each) for each in (DEFAULT, WEBSITE)] == before
+    assert [schedules.version(schedule_id) for schedule_id in (DEFAULT, WEBSITE)] == before
 
 
 def test_the_server_acts_when_cron_says(schedules: Schedules) -> None:
@@ -128,9 +128,9 @@ def test_a_started_workflow_carries_our_id_payload_and_memo(schedules: Schedules
     async def memo(client: Client) -> object:
         return await (await client.get_workflow_handle(workflow_id).describe()).memo_value("ledgerPipelineSchedule")
 
-    said = schedules.run(memo)
-    assert isinstance(said, dict)
-    assert said["nodeId"] == str(NODE_ID)
+    logged = schedules.run(memo)
+    assert isinstance(logged, dict)
+    assert logged["nodeId"] == str(NODE_ID)
 
 
 # Drift.
@@ -313,13 +313,13 @@ def test_schedules_of_others_are_never_touched(schedules: Schedules) -> None:
 
 
 def test_another_nodes_schedules_are_left_alone_and_an_id_taken_by_one_is_a_failure(schedules: Schedules) -> None:
-    another = RepoSpec(OTHER_SCOPE_ID, (scheduled(scope(scope_id=OTHER_SCOPE_ID)), scheduled(website())), "theirs")
-    schedules.sync(another)
+    second_spec = RepoSpec(OTHER_SCOPE_ID, (scheduled(scope(scope_id=OTHER_SCOPE_ID)), scheduled(website())), "theirs")
+    schedules.sync(second_spec)
     schedules.until_listed(DEFAULT, WEBSITE)
-    before = [schedules.version(each) for each in (DEFAULT, WEBSITE)]
+    before = [schedules.version(schedule_id) for schedule_id in (DEFAULT, WEBSITE)]
     steps = schedules.sync_steps(repo_spec(scheduled(cron="0 7 * * *")), resume=True)
     assert {step.schedule_id: step.action for step in steps} == {DEFAULT: Action.CONFLICT, WEBSITE: Action.LEFT_ALONE}
-    assert [schedules.version(each) for each in (DEFAULT, WEBSITE)] == before
+    assert [schedules.version(schedule_id) for schedule_id in (DEFAULT, WEBSITE)] == before
     with pytest.raises(ScheduleSyncFailed, match=f"{DEFAULT}: it is of node {OTHER_SCOPE_ID}.*namespaces"):
         refuse_failures(steps)
 
@@ -433,10 +433,10 @@ def test_a_dry_run_plans_the_same_and_touches_nothing(schedules: Schedules) -> N
     schedules.pause("mine", f"{DEFAULT}:third")
     schedules.until_listed(DEFAULT, WEBSITE)
     ids = (DEFAULT, WEBSITE, f"{DEFAULT}:third")
-    before = [schedules.version(each) for each in ids]
+    before = [schedules.version(schedule_id) for schedule_id in ids]
     spec = repo_spec(scheduled(cron="0 7 * * *"), third, scheduled(scope(scope_key="new")))
     planned = schedules.sync_steps(spec, dry_run=True, resume=True)
     assert [step.action for step in planned] == [Action.UPDATED, Action.RESUMED, Action.CREATED, Action.PAUSED]
-    assert [schedules.version(each) for each in ids] == before
+    assert [schedules.version(schedule_id) for schedule_id in ids] == before
     assert schedules.sync_steps(spec, dry_run=True, resume=True) == planned
     assert schedules.sync_steps(spec, resume=True) == planned

@@ -89,7 +89,7 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert "pull_requests" in ok("trigger", "--as-of", week.key, "--wait").out
     shown = ok("epoch", "show", *of_epoch, "--json").json
     assert (shown["status"], shown["allocation_algo_ref"]) == ("review", "weight-sum-v0")
-    assert any("nobody has units" in each for each in shown["blocks_next_step"])
+    assert any("nobody has units" in block for block in shown["blocks_next_step"])
 
     # Somebody unknown did something: who, and what is at stake.
     [account] = ok("identities", "unresolved", *of_epoch, "--json").json
@@ -102,7 +102,7 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert ok("identities", "unresolved", *of_epoch, "--json").json == []
 
     # Reviewed: one event counts for less, another person gets units by hand, and the pool is locked.
-    pull_request = next(each for each in stack.event_ids(week) if each.startswith("github:pr:"))
+    pull_request = next(event_id for event_id in stack.event_ids(week) if event_id.startswith("github:pr:"))
     ok("allocations", "propose", *of_epoch)
     ok("curate", *of_epoch, "--event", pull_request, "--weight-milli", "700", "--note", "half of it was generated")
     ok("allocations", "set", *of_epoch, "--user", "user-bo", "--units-milli", "500", "--reason", "ran the release")
@@ -159,9 +159,9 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert "a person decided 0.5" in elsewhere.stdout
     tampered = tmp_path / "tampered.zip"
     tampered.write_bytes(archive.read_bytes().replace(b'"user_id":"user-ana"', b'"user_id":"user-eve"', 1))
-    found = offline("verify", "--archive", str(tampered))
-    assert found.returncode == 1
-    assert "curation.jsonl line 1: it was changed" in found.stdout
+    verified = offline("verify", "--archive", str(tampered))
+    assert verified.returncode == 1
+    assert "curation.jsonl line 1: it was changed" in verified.stdout
 
     # Put right: a new statement supersedes, with its own signature; the first stays.
     ok("epoch", "amend", *of_epoch, "--user", "user-bo", "--units-milli", "1000", "--reason", "two releases")
@@ -170,7 +170,7 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     amended = ok("epoch", "finalize", *of_epoch, "--signature", APPROVER.sign(correction), "--json").json
     assert amended["supersedes_statement_id"] == first["statement_id"]
     statements = ok("epoch", "show", *of_epoch, "--json").json["statements"]
-    assert [credits_of(each) for each in statements] == [
+    assert [credits_of(statement) for statement in statements] == [
         {"user-ana": 7500, "user-bo": 2500},
         {"user-ana": 6000, "user-bo": 4000},
     ]

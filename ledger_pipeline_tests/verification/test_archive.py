@@ -82,7 +82,7 @@ def _sha256(content: bytes) -> str:
 
 
 def where_of(found: Archive) -> list[str]:
-    return [each.where for each in found.damages]
+    return [damage.where for damage in found.damages]
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +115,11 @@ Read = Callable[[bytes], Archive]
 def test_what_is_written_is_read_back_whole_and_undamaged(tmp_path: Path, amended: bool) -> None:
     facts, file = in_ledger_order(finalized(amended=amended)), tmp_path / "epoch.zip"
     written = write_archive(facts, file).sha256
-    found = read_archive(file)
-    assert (found.facts, found.damages) == (facts, ())
-    assert found.sha256 == written == _sha256(file.read_bytes())
-    assert verify(found.facts) == []
-    assert Examination(found.facts).accounts() == Examination(facts).accounts()
+    archive = read_archive(file)
+    assert (archive.facts, archive.damages) == (facts, ())
+    assert archive.sha256 == written == _sha256(file.read_bytes())
+    assert verify(archive.facts) == []
+    assert Examination(archive.facts).accounts() == Examination(facts).accounts()
 
 
 def test_the_bytes_of_an_epoch_are_these_for_ever() -> None:
@@ -135,9 +135,9 @@ def test_the_same_epoch_gives_the_same_bytes(read: Read) -> None:
 def test_neither_the_order_of_keys_nor_the_kind_of_a_list_matters() -> None:
     facts = finalized(amended=True)
     event = facts.events[MERGED]
-    other = changed(facts, "events", MERGED, metadata=dict(reversed(event.metadata.items())))
-    other = other.model_copy(update={"pinned_spec": dict(reversed(facts.pinned_spec.items()))})
-    assert archive_bytes(other.model_copy(update={"pool": tuple(facts.pool)})) == CONTENT
+    changed_facts = changed(facts, "events", MERGED, metadata=dict(reversed(event.metadata.items())))
+    changed_facts = changed_facts.model_copy(update={"pinned_spec": dict(reversed(facts.pinned_spec.items()))})
+    assert archive_bytes(changed_facts.model_copy(update={"pool": tuple(facts.pool)})) == CONTENT
 
 
 def test_members_are_stored_in_one_order_without_a_time_of_their_own() -> None:
@@ -167,8 +167,8 @@ def test_an_archive_of_nothing_yet_is_read_back_too(read: Read) -> None:
     facts = finalized()
     for name in LISTS:
         facts = with_rows(facts, name, [])
-    found = read(archive_bytes(facts))
-    assert (found.facts, found.damages) == (facts, ())
+    archive = read(archive_bytes(facts))
+    assert (archive.facts, archive.damages) == (facts, ())
 
 
 # Anybody can check it.
@@ -240,11 +240,11 @@ def flip(read: Read, position: int, bit: int) -> None:
     content = bytearray(CONTENT)
     content[position] ^= 1 << bit
     try:
-        found = " ".join(map(str, read(bytes(content)).damages))
+        problem = " ".join(map(str, read(bytes(content)).damages))
     except ArchiveError as error:
-        found = str(error)
-    assert found, f"bit {bit} of byte {position} flipped unseen"
-    assert PLACES[position] in found, (position, bit, found)
+        problem = str(error)
+    assert problem, f"bit {bit} of byte {position} flipped unseen"
+    assert PLACES[position] in problem, (position, bit, problem)
 
 
 def test_every_place_of_the_file_is_known() -> None:
@@ -389,10 +389,10 @@ def test_the_same_members_compressed_are_not_the_archive(read: Read) -> None:
     "hashes", [b"", b"{}", b"[]", b"null", b'{"lines":1}', b'{"lines":{}}', b'{"lines":{"epoch.json":null}}', b"\xff"]
 )
 def test_without_readable_line_hashes_damage_is_found_and_not_located(read: Read, hashes: bytes) -> None:
-    found = read(packed({**members_of(), LINE_HASHES: hashes}))
-    assert where_of(found) == [LINE_HASHES, LINE_HASHES]
-    assert "cannot be read" in found.damages[-1].problem
-    assert verify(found.facts) == []
+    archive = read(packed({**members_of(), LINE_HASHES: hashes}))
+    assert where_of(archive) == [LINE_HASHES, LINE_HASHES]
+    assert "cannot be read" in archive.damages[-1].problem
+    assert verify(archive.facts) == []
 
 
 # Whoever recomputes the hashes too.
@@ -410,21 +410,21 @@ REWRITTEN: dict[str, Callable[[EpochFacts], EpochFacts]] = {
 def test_an_archive_rewritten_with_its_hashes_is_undamaged_and_does_not_verify(
     read: Read, change: Callable[[EpochFacts], EpochFacts]
 ) -> None:
-    found = read(archive_bytes(change(finalized(amended=True))))
-    assert found.damages == ()
-    assert verify(found.facts)
-    assert found.sha256 != _sha256(CONTENT)
+    archive = read(archive_bytes(change(finalized(amended=True))))
+    assert archive.damages == ()
+    assert verify(archive.facts)
+    assert archive.sha256 != _sha256(CONTENT)
 
 
 def test_what_verifying_does_not_hash_the_lines_hashes_hold(read: Read) -> None:
     # A login is in no payload hash. Without new hashes it is found; with them only the whole file's hash tells.
     content = with_lines(EVENTS, lambda lines: [lines[0].replace(b'"ada"', b'"eve"'), *lines[1:]])
-    found = read(content)
-    assert found.facts.events[MERGED].platform_login == "eve"
-    assert (where_of(found), verify(found.facts)) == ([EVENTS, f"{EVENTS} line 1"], [])
-    found = read(rehashed(members_of(content)))
-    assert (found.damages, verify(found.facts)) == ((), [])
-    assert found.sha256 != _sha256(CONTENT)
+    archive = read(content)
+    assert archive.facts.events[MERGED].platform_login == "eve"
+    assert (where_of(archive), verify(archive.facts)) == ([EVENTS, f"{EVENTS} line 1"], [])
+    archive = read(rehashed(members_of(content)))
+    assert (archive.damages, verify(archive.facts)) == ((), [])
+    assert archive.sha256 != _sha256(CONTENT)
 
 
 HOSTILE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
@@ -473,8 +473,8 @@ def test_a_rewritten_archive_that_is_no_epoch_is_refused_naming_the_line(
 
 @pytest.mark.usefixtures("pythons_own_recursion_limit")
 def test_line_hashes_nested_without_end_are_a_damage_and_no_crash(read: Read) -> None:
-    found = read(packed({**members_of(), LINE_HASHES: b"[" * 200_000}))
-    assert where_of(found) == [LINE_HASHES, LINE_HASHES]
+    archive = read(packed({**members_of(), LINE_HASHES: b"[" * 200_000}))
+    assert where_of(archive) == [LINE_HASHES, LINE_HASHES]
 
 
 # Files.

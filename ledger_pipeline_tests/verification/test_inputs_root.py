@@ -14,9 +14,9 @@ def test_the_root_is_this_one_for_ever() -> None:
 
 def test_a_replaced_event_keeps_every_signature_good_and_changes_the_root() -> None:
     facts = finalized()
-    other = changed(facts, "events", 0, artifact_url="https://github.com/acme/other/pull/1")
-    assert verify(other) == []
-    assert inputs_root(other) != inputs_root(facts)
+    changed_facts = changed(facts, "events", 0, artifact_url="https://github.com/acme/other/pull/1")
+    assert verify(changed_facts) == []
+    assert inputs_root(changed_facts) != inputs_root(facts)
 
 
 @pytest.mark.parametrize(

@@ -37,17 +37,17 @@ def test_it_is_in_the_archive_and_under_the_root_and_said(
     read = read_archive(file)
     assert (read.damages, verify(read.facts), read.facts.left_out) == ((), [], facts.left_out)
     assert inputs_root(read.facts) == inputs_root(facts) != inputs_root(facts.model_copy(update={"left_out": []}))
-    said = command("verify", "--archive", str(file)).out
-    assert f"closed without {REPO}#12, which nobody could read, by grace: it never comes" in said
+    text = command("verify", "--archive", str(file)).out
+    assert f"closed without {REPO}#12, which nobody could read, by grace: it never comes" in text
 
 
 def test_only_the_first_few_of_many_are_said(ledger: PostgresLedger, command: Command, tmp_path: Path) -> None:
     facts = closed_without(ledger, *range(1, 31))
     file = tmp_path / "epoch.zip"
     file.write_bytes(archive_bytes(facts))
-    said = command("verify", "--archive", str(file)).out
-    assert said.count("closed without") == 20
-    assert "and without 10 more" in said
+    text = command("verify", "--archive", str(file)).out
+    assert text.count("closed without") == 20
+    assert "and without 10 more" in text
 
 
 def test_an_epoch_that_lacks_nothing_has_the_archive_it_always_had(ledger: PostgresLedger) -> None:

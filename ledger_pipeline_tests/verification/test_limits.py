@@ -401,9 +401,9 @@ def test_what_an_archive_says_is_never_markup_and_acts_on_nothing(tmp_path: Path
 def test_a_thousand_differences_of_a_kind_are_enough() -> None:
     facts = finalized()
     rows = [facts.curation[0].model_copy(update={"event_id": f"none {number}"}) for number in range(5000)]
-    found = verify(with_rows(facts, "curation", rows))
-    assert sum(difference.where.startswith("curation none") for difference in found) < MAX_DIFFERENCES + 1
-    assert any(difference.where.startswith("allocations") for difference in found)
+    found_differences = verify(with_rows(facts, "curation", rows))
+    assert sum(difference.where.startswith("curation none") for difference in found_differences) < MAX_DIFFERENCES + 1
+    assert any(difference.where.startswith("allocations") for difference in found_differences)
 
 
 def test_signatures_of_strangers_and_the_same_again_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,9 +417,9 @@ def test_signatures_of_strangers_and_the_same_again_are_not_computed(monkeypatch
     facts = finalized()
     again = [*facts.signatures] * (MAX_SIGNATURES - 1)
     stranger = facts.signatures[0].model_copy(update={"signer_wallet": "0x" + "1" * 40})
-    found = verify(with_rows(facts, "signatures", [*again, stranger]))
+    found_differences = verify(with_rows(facts, "signatures", [*again, stranger]))
     assert len(asked) == 1
-    wheres = {difference.where for difference in found}
+    wheres = {difference.where for difference in found_differences}
     assert f"signatures {stranger.signer_wallet} of {FIRST}" in wheres
 
 

@@ -54,7 +54,7 @@ def metadata(facts: EpochFacts, row: int, **values: Any) -> EpochFacts:
 
 
 def payout(facts: EpochFacts, line: int, statement: int = 0, **values: str) -> EpochFacts:
-    lines = [dict(each) for each in facts.statements[statement].payouts]
+    lines = [dict(payout) for payout in facts.statements[statement].payouts]
     lines[line] |= values
     return changed(facts, "statements", statement, payouts=lines)
 
@@ -400,18 +400,18 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
 @pytest.mark.parametrize(("tamper", "where"), TAMPERINGS.values(), ids=TAMPERINGS)
 def test_one_wrong_row_is_found_and_named(tamper: Tampering, where: str) -> None:
     facts = tamper(finalized(amended=True))
-    found = verify(facts)
-    assert found, "nothing was found"
-    assert found[0].where == where, list(map(str, found))
+    found_differences = verify(facts)
+    assert found_differences, "nothing was found"
+    assert found_differences[0].where == where, list(map(str, found_differences))
 
 
 def test_a_difference_says_what_is_stored_and_what_follows() -> None:
-    (found, *_) = verify(changed(finalized(), "allocations", ADAS, proposed_units=2001))
-    assert str(found) == "allocations user-ada proposed_units: stored 2001, but 2000 follows"
+    (found_differences, *_) = verify(changed(finalized(), "allocations", ADAS, proposed_units=2001))
+    assert str(found_differences) == "allocations user-ada proposed_units: stored 2001, but 2000 follows"
 
 
 def test_an_approver_signs_whatever_the_case_their_address_was_pinned_in() -> None:
-    lower = with_spec(finalized(), approvers=[each.lower() for each in finalized().pinned_spec["approvers"]])
+    lower = with_spec(finalized(), approvers=[approver.lower() for approver in finalized().pinned_spec["approvers"]])
     assert verify(lower) == []
 
 
@@ -419,7 +419,7 @@ def test_everything_that_is_wrong_is_listed_at_once() -> None:
     facts = changed(finalized(), "events", MERGED, payload_hash="0")
     facts = changed(facts, "curation", EXCLUDED, included=True)
     facts = without(facts, "signatures")
-    assert [each.where for each in verify(facts)] == [
+    assert [difference.where for difference in verify(facts)] == [
         f"events {PR_1} payload_hash",
         "allocations user-lin proposed_units",
         "allocations user-lin activity_count",
@@ -460,7 +460,10 @@ def test_who_rewrites_all_that_follows_still_cannot_sign_it() -> None:
     # Everything up to the statement can be made consistent by whoever holds the rows; the approver's key is not theirs.
     facts, units = finalized(), {**UNITS, "user-lin": 9000}
     forged = finalized_with(facts, units)
-    assert [each.where for each in verify(forged)] == [f"signatures {address()} of {FIRST}", f"statements {FIRST}"]
+    assert [difference.where for difference in verify(forged)] == [
+        f"signatures {address()} of {FIRST}",
+        f"statements {FIRST}",
+    ]
     pinned = [address("stranger")]
     forged = with_epoch(with_spec(forged, approvers=pinned), approver_set_hash=approver_set_hash(pinned))
     forged = changed(
@@ -477,14 +480,14 @@ def finalized_with(facts: EpochFacts, units: dict[str, int]) -> EpochFacts:
         changed(facts, "allocations", LINS, final_units=units["user-lin"]),
         "statements",
         allocation_set_hash=allocation_set_hash(lines),
-        payouts=[each.to_json() for each in compute_payouts(lines, facts.statements[0].pool_total_credits)],
+        payouts=[payout.to_json() for payout in compute_payouts(lines, facts.statements[0].pool_total_credits)],
     )
 
 
 def test_weights_that_the_hash_follows_still_have_to_give_the_units() -> None:
     weights = {**finalized().epoch.weights_milli, "github:pr_merged": 2000}
     facts = with_epoch(finalized(), weights_milli=weights, weight_config_hash=weight_config_hash(weights))
-    assert [each.where for each in verify(facts)] == ["allocations user-ada proposed_units"]
+    assert [difference.where for difference in verify(facts)] == ["allocations user-ada proposed_units"]
 
 
 # How one user's credits come about.
@@ -515,34 +518,34 @@ def test_every_contributors_account_says_how_their_credits_come_about() -> None:
 @BOTH
 def test_accounts_add_up(amended: bool) -> None:
     facts = finalized(amended=amended)
-    found = Examination(facts).accounts()
-    assert sum(each.amount_credits for each in found) == facts.epoch.pool_total_credits
-    for each in found:
+    accounts = Examination(facts).accounts()
+    assert sum(each.amount_credits for each in accounts) == facts.epoch.pool_total_credits
+    for each in accounts:
         assert each.total_units == (
             sum(weighed.units for weighed in each.events) if each.decided_units is None else each.decided_units
         )
-    listed = {event_id for each in found for weighed in each.events for event_id in weighed.event_ids}
+    listed = {event_id for each in accounts for weighed in each.events for event_id in weighed.event_ids}
     assert listed == {event.id for event in facts.events} - {PR_5}, "the excluded one counts for nobody"
 
 
 def test_after_an_amendment_accounts_are_of_the_statement_in_force() -> None:
-    (lin,) = (each for each in Examination(finalized(amended=True)).accounts() if each.user_id == "user-lin")
+    (lin,) = (account for account in Examination(finalized(amended=True)).accounts() if account.user_id == "user-lin")
     assert (lin.decided_units, lin.amount_credits) == (650, 2007)
 
 
 @pytest.mark.parametrize("column", ["userId", "totalUnits", "share", "amountCredits"])
 def test_a_payout_that_cannot_be_read_is_a_difference_without_an_account(column: str) -> None:
-    lines = [dict(each) for each in finalized().statements[0].payouts]
+    lines = [dict(payout) for payout in finalized().statements[0].payouts]
     del lines[ADAS][column]
     facts = changed(finalized(), "statements", payouts=lines)
-    assert f"statements {FIRST} payout of user-ada" in {each.where for each in verify(facts)}
-    assert [each.user_id for each in Examination(facts).accounts()] == ["user-grace", "user-lin"]
+    assert f"statements {FIRST} payout of user-ada" in {difference.where for difference in verify(facts)}
+    assert [account.user_id for account in Examination(facts).accounts()] == ["user-grace", "user-lin"]
 
 
 def test_an_amount_that_is_no_number_is_a_difference_without_an_account() -> None:
     facts = payout(finalized(), ADAS, amountCredits="many")
     assert verify(facts)[0].where == f"statements {FIRST} payout of user-ada"
-    assert [each.user_id for each in Examination(facts).accounts()] == ["user-grace", "user-lin"]
+    assert [account.user_id for account in Examination(facts).accounts()] == ["user-grace", "user-lin"]
 
 
 # Ids.
@@ -564,8 +567,11 @@ def with_user(facts: EpochFacts, was: str, user_id: str) -> EpochFacts:
 def test_ids_of_an_epoch_that_closed_by_the_rule_are_ids() -> None:
     by_the_rule = with_spec(finalized(), id_rule="v1")
     assert verify(by_the_rule) == []
-    assert any("user 'a:b' has a colon" in str(each) for each in verify(with_user(by_the_rule, "user-grace", "a:b")))
-    assert [each.where for each in verify(with_spec(finalized(), id_rule="v2"))] == ["repo-spec id_rule"]
+    assert any(
+        "user 'a:b' has a colon" in str(difference)
+        for difference in verify(with_user(by_the_rule, "user-grace", "a:b"))
+    )
+    assert [difference.where for difference in verify(with_spec(finalized(), id_rule="v2"))] == ["repo-spec id_rule"]
 
 
 def test_an_epoch_from_before_the_rule_verifies_with_a_warning_unless_its_hash_could_be_of_another_set() -> None:
@@ -574,7 +580,9 @@ def test_an_epoch_from_before_the_rule_verifies_with_a_warning_unless_its_hash_c
     [warning] = Examination(older).warnings()
     assert "user 'did:grace' has a colon" in warning
     ambiguous = with_user(finalized(), "user-grace", "user-grace:1\nuser-x")
-    assert any("the signed hash is that of other users and units too" in str(each) for each in verify(ambiguous))
+    assert any(
+        "the signed hash is that of other users and units too" in str(difference) for difference in verify(ambiguous)
+    )
 
 
 def test_a_thousand_warnings_of_a_kind_are_enough() -> None:
@@ -582,8 +590,8 @@ def test_a_thousand_warnings_of_a_kind_are_enough() -> None:
     pool = [facts.pool[1].model_copy(update={"evidence_ref": None})] * 3000
     curation = [facts.curation[0].model_copy(update={"included": False, "note": None})] * 3000
     looked = Examination(with_rows(with_rows(facts, "pool", pool), "curation", curation))
-    said = Counter(warning.split()[0] for warning in looked.warnings())
-    assert said["pool"] == said["curation"] == MAX_DIFFERENCES
+    warnings = Counter(warning.split()[0] for warning in looked.warnings())
+    assert warnings["pool"] == warnings["curation"] == MAX_DIFFERENCES
 
 
 @pytest.mark.parametrize("spec", [{"id_rule": "v1"}, {}], ids=["by the rule", "before it"])

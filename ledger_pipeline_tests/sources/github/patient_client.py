@@ -72,7 +72,7 @@ def chain(error: BaseException) -> str:
     """All that an error and those before it show."""
     shown, seen = "", [error]
     while seen:
-        each = seen.pop()
-        shown += repr(each) + str(each) + repr(vars(each))
-        seen += [inner for inner in (each.__cause__, each.__context__) if inner is not None]
+        request = seen.pop()
+        shown += repr(request) + str(request) + repr(vars(request))
+        seen += [inner for inner in (request.__cause__, request.__context__) if inner is not None]
     return shown

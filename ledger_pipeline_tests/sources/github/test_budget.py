@@ -26,51 +26,51 @@ def test_an_unknown_budget_is_trusted() -> None:
 
 @pytest.mark.parametrize(("left", "enough"), [(210, True), (209, False)])
 def test_the_last_cost_of_the_same_query_counts(left: int, enough: bool) -> None:
-    known = budget(left)
-    known.learn_cost("q", 10)
-    known.learn_cost("other", 1)
-    assert isinstance(known.take("q", now=0), int) is enough
+    points = budget(left)
+    points.learn_cost("q", 10)
+    points.learn_cost("other", 1)
+    assert isinstance(points.take("q", now=0), int) is enough
 
 
 def test_a_shortfall_says_what_is_left_and_how_long_it_lasts() -> None:
-    known = budget(200)
-    short = known.take("q", now=600)
+    points = budget(200)
+    short = points.take("q", now=600)
     assert isinstance(short, Shortfall)
     assert short.wait_seconds == 3601 - 600
-    assert short.problem(known.reserve) == (
+    assert short.problem(points.reserve) == (
         "the budget's reserve of 200 points is reached; 200 left, resets at 2026-01-05T13:00:00Z"
     )
 
 
 def test_after_the_reset_nothing_is_known() -> None:
-    known = budget(0)
-    assert isinstance(known.take("q", now=3600), Shortfall)
-    assert known.take("q", now=3601) == 1
-    assert known.left(now=3601) == float("inf")
+    points = budget(0)
+    assert isinstance(points.take("q", now=3600), Shortfall)
+    assert points.take("q", now=3601) == 1
+    assert points.left(now=3601) == float("inf")
 
 
 def test_what_is_set_aside_is_not_spent_twice() -> None:
-    known = budget(202)
-    assert [known.take("q", now=0), known.take("q", now=0)] == [1, 1]
-    assert isinstance(known.take("q", now=0), Shortfall)
-    known.give_back(1)
-    assert known.take("q", now=0) == 1
+    points = budget(202)
+    assert [points.take("q", now=0), points.take("q", now=0)] == [1, 1]
+    assert isinstance(points.take("q", now=0), Shortfall)
+    points.give_back(1)
+    assert points.take("q", now=0) == 1
 
 
 def test_answers_that_come_late_do_not_bring_points_back() -> None:
-    known = budget(300)
-    known.learn(400, RESET, NOON, now=1)
-    assert known.left(now=1) == 300
-    known.learn(5000, RESET - timedelta(hours=1), NOON, now=1)
-    assert known.left(now=1) == 300
-    known.learn(5000, RESET + timedelta(hours=1), NOON, now=1)
-    assert known.left(now=1) == 5000
+    points = budget(300)
+    points.learn(400, RESET, NOON, now=1)
+    assert points.left(now=1) == 300
+    points.learn(5000, RESET - timedelta(hours=1), NOON, now=1)
+    assert points.left(now=1) == 300
+    points.learn(5000, RESET + timedelta(hours=1), NOON, now=1)
+    assert points.left(now=1) == 5000
 
 
 def test_threads_never_take_more_than_there_is() -> None:
-    known = budget(250)
+    points = budget(250)
     with ThreadPoolExecutor(8) as threads:
-        taken = list(threads.map(lambda _: known.take("q", now=0), range(100)))
+        taken = list(threads.map(lambda _: points.take("q", now=0), range(100)))
     assert sum(each for each in taken if isinstance(each, int)) == 50
 
 
@@ -87,7 +87,7 @@ def test_the_client_waits_for_the_reset_before_it_touches_the_reserve() -> None:
             github.set_clock(NOON + timedelta(hours=1, seconds=1))
             ask(asked, NAME)
         assert time.slept == [3601]
-        assert [each.status for each in github.requests] == [200, 200, 200]
+        assert [request.status for request in github.requests] == [200, 200, 200]
 
 
 def test_the_client_gives_up_where_the_reset_is_too_far() -> None:

@@ -171,7 +171,7 @@ def test_github_enterprises_address_works(github: Simulator) -> None:
     for url in (f"{github.url}/api/v3", f"{github.url}/api/v3/"):
         with client(url) as asked:
             assert ask(asked, NAME) == NAME
-    assert {each.path for each in github.requests} == {"/api/graphql"}
+    assert {request.path for request in github.requests} == {"/api/graphql"}
 
 
 # Many repositories in one query.

@@ -30,7 +30,7 @@ def github() -> Iterator[Simulator]:
 
 
 def tokens_used(github: Simulator) -> list[str]:
-    return [each.token for each in github.requests if each.path == "/graphql"]
+    return [request.token for request in github.requests if request.path == "/graphql"]
 
 
 # A pool of tokens.
@@ -150,7 +150,7 @@ def apps() -> Iterator[Simulator]:
 
 
 def paths(github: Simulator) -> list[str]:
-    return [each.path for each in github.requests if not each.path.endswith("/graphql")]
+    return [request.path for request in github.requests if not request.path.endswith("/graphql")]
 
 
 def test_each_owners_installation_is_found_once(apps: Simulator) -> None:
@@ -222,7 +222,7 @@ def test_a_token_is_renewed_before_it_expires(apps: Simulator) -> None:
     assert len(paths(apps)) > 1
     first, *_, last = tokens_used(apps)
     assert first != last
-    assert {each.status for each in apps.requests if each.path == "/graphql"} == {200}
+    assert {request.status for request in apps.requests if request.path == "/graphql"} == {200}
 
 
 def test_a_token_that_is_revoked_or_expired_by_githubs_clock_is_renewed(apps: Simulator) -> None:
@@ -290,7 +290,7 @@ def test_neither_key_nor_jwt_nor_token_is_ever_shown(
         with pytest.raises(SourceError) as raised:
             ask(asked, NAME)
         shown += chain(raised.value) + repr(asked) + repr(app())
-    shown += caplog.text + "".join(repr(each.args) for each in caplog.records)
+    shown += caplog.text + "".join(repr(record.args) for record in caplog.records)
     assert "access_tokens" in shown
-    for secret in {each.token for each in apps.requests} | set(key_pair()[0].splitlines()):
+    for secret in {request.token for request in apps.requests} | set(key_pair()[0].splitlines()):
         assert secret not in shown

@@ -41,16 +41,16 @@ def test_a_head_has_the_newest_update_of_each_stream_and_the_totals() -> None:
     reviewed_late = merged(1, NOON, reviews=(review(1, NOON + HOUR),))
     items = (reviewed_late, merged(2, NOON), issue(3, closures=(Closure(NOON),)), issue(4))
     with Simulator(World((repository(*items),)), as_of=LATER) as github:
-        found = heads(github, "Cogni-DAO/LEDGER")
+        heads_read = heads(github, "Cogni-DAO/LEDGER")
     newest = {PULL_REQUESTS: NOON + HOUR, REVIEWS: NOON + HOUR, ISSUES: NOON}
-    assert found.heads == {"Cogni-DAO/LEDGER": Head(newest, {PULL_REQUESTS: 2, ISSUES: 2}, "1")}
-    assert found.began_at == LATER
+    assert heads_read.heads == {"Cogni-DAO/LEDGER": Head(newest, {PULL_REQUESTS: 2, ISSUES: 2}, "1")}
+    assert heads_read.began_at == LATER
 
 
 def test_a_stale_update_at_the_front_hides_no_other() -> None:
     nodes = [{"updatedAt": "2025-12-01T00:00:00Z"}, {"updatedAt": "2026-01-05T00:00:00Z"}]
-    part = {"totalCount": 2, "nodes": nodes}
-    head = read(RepositoryHead, {"pullRequests": part, "issues": part}, LATER)
+    items_page = {"totalCount": 2, "nodes": nodes}
+    head = read(RepositoryHead, {"pullRequests": items_page, "issues": items_page}, LATER)
     assert (head.pull_requests.newest, head.issues.newest) == (MONDAY, MONDAY)
 
 
@@ -62,30 +62,30 @@ def test_a_head_that_contradicts_itself_is_none(nodes: list[object], total: int)
 
 def test_a_repository_without_items_has_no_newest_update() -> None:
     with Simulator(World((repository(),)), as_of=LATER) as github:
-        found = heads(github, "cogni-dao/ledger")
-    [head] = found.heads.values()
+        heads_read = heads(github, "cogni-dao/ledger")
+    [head] = heads_read.heads.values()
     assert set(head.newest.values()) == {None}
     assert head.totals == {PULL_REQUESTS: 0, ISSUES: 0}
 
 
 def test_heads_of_a_hundred_repositories_take_one_request(github: Simulator) -> None:
-    found = heads(github, *NAMES[:100])
-    assert list(found.heads) == NAMES[:100]
-    assert len(github.requests) == found.usage.requests == 1
-    assert found.usage.points == 2
+    heads_read = heads(github, *NAMES[:100])
+    assert list(heads_read.heads) == NAMES[:100]
+    assert len(github.requests) == heads_read.usage.requests == 1
+    assert heads_read.usage.points == 2
 
 
 def test_more_than_a_hundred_are_asked_in_turn_and_began_with_the_first(github: Simulator) -> None:
     github.faults.next(After(lambda: github.set_clock(LATER + HOUR)))
-    found = heads(github, *NAMES)
-    assert list(found.heads) == NAMES
+    heads_read = heads(github, *NAMES)
+    assert list(heads_read.heads) == NAMES
     assert len(github.requests) == 3
-    assert found.began_at == LATER
+    assert heads_read.began_at == LATER
 
 
 def test_missing_repositories_are_left_out(github: Simulator) -> None:
-    found = heads(github, NAMES[0], "cogni-dao/gone", "no-slash", NAMES[1])
-    assert list(found.heads) == NAMES[:2]
+    heads_read = heads(github, NAMES[0], "cogni-dao/gone", "no-slash", NAMES[1])
+    assert list(heads_read.heads) == NAMES[:2]
     assert len(github.requests) == 1
 
 
@@ -112,9 +112,9 @@ def test_one_of_which_something_is_forbidden_is_left_out_by_the_same_question(pl
     body = json.dumps({"data": data, "errors": [error]}).encode()
     answer = canned(200, [("Date", format_datetime(LATER, usegmt=True))], body)
     with serving(lambda: answer) as url, github_source(url) as source:
-        found = source.heads(NAMES[:2])
-    assert list(found.heads) == [NAMES[1]]
-    assert found.usage.requests == 1
+        heads_read = source.heads(NAMES[:2])
+    assert list(heads_read.heads) == [NAMES[1]]
+    assert heads_read.usage.requests == 1
 
 
 @pytest.mark.parametrize(
@@ -122,17 +122,20 @@ def test_one_of_which_something_is_forbidden_is_left_out_by_the_same_question(pl
 )
 def test_too_many_at_once_are_asked_by_halves(github: Simulator, failure: FailedAnswer) -> None:
     github.faults.when(lambda asked: len(asked.repositories) > 30, failure)
-    found = heads(github, *NAMES[:100])
-    assert list(found.heads) == NAMES[:100]
-    assert found.usage.requests == len(github.requests)
-    assert max(len(each.repositories) for each in github.requests if each.status == 200 and each.cost_points) >= 25
+    heads_read = heads(github, *NAMES[:100])
+    assert list(heads_read.heads) == NAMES[:100]
+    assert heads_read.usage.requests == len(github.requests)
+    assert (
+        max(len(request.repositories) for request in github.requests if request.status == 200 and request.cost_points)
+        >= 25
+    )
 
 
 @pytest.mark.parametrize("failure", [FailedAnswer.BAD_GATEWAY, FailedAnswer.BLOCKED])
 def test_one_that_spoils_every_question_is_left_out_and_no_other(github: Simulator, failure: FailedAnswer) -> None:
     github.faults.for_repository(NAMES[42], failure)
-    found = heads(github, *NAMES[:100])
-    assert set(NAMES[:100]) - set(found.heads) == {NAMES[42]}
+    heads_read = heads(github, *NAMES[:100])
+    assert set(NAMES[:100]) - set(heads_read.heads) == {NAMES[42]}
     assert len(github.requests) < 25
 
 
@@ -151,9 +154,9 @@ def test_repositories_of_different_credentials_are_asked_apart(
     github: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(GitHubClient, "group_key", lambda _, source_scope: source_scope[-1])
-    found = heads(github, *NAMES[:20])
-    assert set(found.heads) == set(NAMES[:20])
-    assert sorted(len(each.repositories) for each in github.requests) == [2] * 10
+    heads_read = heads(github, *NAMES[:20])
+    assert set(heads_read.heads) == set(NAMES[:20])
+    assert sorted(len(request.repositories) for request in github.requests) == [2] * 10
 
 
 def test_a_group_that_fails_is_left_out_while_another_answers(

@@ -18,9 +18,9 @@ class _Unlimited(BaseHTTPRequestHandler):
     """A GitHub Enterprise whose administrator has switched rate limits off."""
 
     def do_GET(self) -> None:
-        known = self.path.endswith("/user")
-        body = b'{"login": "ada"}' if known else b'{"message": "Rate limiting is not enabled."}'
-        self.send_response(200 if known else 404)
+        is_user = self.path.endswith("/user")
+        body = b'{"login": "ada"}' if is_user else b'{"message": "Rate limiting is not enabled."}'
+        self.send_response(200 if is_user else 404)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-OAuth-Scopes", "")

@@ -192,8 +192,8 @@ def test_an_item_with_a_field_that_cannot_be_used_is_unread_for_a_reason_that_na
 
 def test_an_unread_item_says_since_when_its_events_can_be_where_that_can_be_told() -> None:
     key = ItemKey("pull_request", 1)
-    known = read_pull_request(author=7).unread(ANSWERED_AT)
-    assert known == UnreadItem(key, known.reason, datetime(2026, 1, 5, 12, tzinfo=UTC), ANSWERED_AT)
+    named = read_pull_request(author=7).unread(ANSWERED_AT)
+    assert named == UnreadItem(key, named.reason, datetime(2026, 1, 5, 12, tzinfo=UTC), ANSWERED_AT)
     assert read_pull_request(author=7, createdAt=FAR).unread(ANSWERED_AT).earliest is None
     assert read_pull_request(author=7, createdAt=None).unread(ANSWERED_AT).earliest is None
 

@@ -131,8 +131,8 @@ def test_a_secondary_limit_behind_status_200_is_waited_for(running: tuple[str, A
 def test_a_primary_limit_is_known_by_its_words_whatever_the_status(running: tuple[str, Answers], status: int) -> None:
     url, answers = running
     time = Time()
-    said = "API rate limit exceeded for user ID 1."
-    answers.json({"errors": [{"message": said}]} if status == 200 else {"message": said}, status=status)
+    message = "API rate limit exceeded for user ID 1."
+    answers.json({"errors": [{"message": message}]} if status == 200 else {"message": message}, status=status)
     ask(url, time)
     assert time.slept == [60.0]
 

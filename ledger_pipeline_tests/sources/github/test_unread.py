@@ -252,9 +252,9 @@ def test_items_that_are_known_to_be_bad_are_no_outage_however_many_stand_in_a_ro
     bad = range(2, 2 + MOST_IN_A_ROW + 1)
     github.replace_world(world(*(merged(n, MONDAY + n * HOUR) for n in range(1, MOST_IN_A_ROW + 4))))
     always(github, *(HeavyItem(n) for n in bad))
-    known = frozenset(ItemKey("pull_request", n) for n in bad) if is_known else frozenset[ItemKey]()
+    known_items = frozenset(ItemKey("pull_request", n) for n in bad) if is_known else frozenset[ItemKey]()
     with client(github.url) as asking:
-        scan_of_all = RepositoryScan(asking, ScanRequest(NAME, {PULL_REQUESTS: MONDAY}, known=known), 100).pages()
+        scan_of_all = RepositoryScan(asking, ScanRequest(NAME, {PULL_REQUESTS: MONDAY}, known=known_items), 100).pages()
         if is_known:
             assert event_ids(list(scan_of_all)) == [f"github:pr:{NAME}:1", f"github:pr:{NAME}:{MOST_IN_A_ROW + 3}"]
         else:
@@ -400,8 +400,8 @@ def test_an_item_takes_no_more_than_so_many_requests(github: Simulator) -> None:
 
 
 def test_another_repository_that_takes_the_name_meanwhile_is_not_read_for_the_first(github: Simulator) -> None:
-    other = repository(merged(7, NOON), database_id=2)
-    github.faults.next(After(lambda: github.replace_world(World((other,)))))
+    second_repository = repository(merged(7, NOON), database_id=2)
+    github.faults.next(After(lambda: github.replace_world(World((second_repository,)))))
     with pytest.raises(SourceUnavailable, match="another repository has this name"):
         again(github, SEVEN)
 

@@ -75,8 +75,8 @@ def test_an_unknown_repository_is_null_and_the_others_are_served(simulator: Simu
 def test_any_spelling_and_a_former_name_answer_with_the_name_of_today(name: str) -> None:
     owner, _, short = name.partition("/")
     query = "query($owner: String!, $name: String!) { repository(owner: $owner, name: $name) { url nameWithOwner } }"
-    found = run(REPOSITORIES, LATER, query, owner=owner, name=short)["data"]["repository"]
-    assert found == {"nameWithOwner": "cogni-dao/ledger", "url": "https://github.com/cogni-dao/ledger"}
+    answer = run(REPOSITORIES, LATER, query, owner=owner, name=short)["data"]["repository"]
+    assert answer == {"nameWithOwner": "cogni-dao/ledger", "url": "https://github.com/cogni-dao/ledger"}
 
 
 def test_renames_are_not_followed_when_told_so() -> None:
@@ -115,7 +115,7 @@ def test_authors_have_their_own_types_and_ids() -> None:
         __typename login ... on User { databaseId } ... on Bot { databaseId } ... on Mannequin { databaseId }
         ... on Organization { databaseId } } } } } }"""
     kinds = [Actor(f"who-{place}", place + 10, kind) for place, kind in enumerate(ActorKind)]
-    served = world(*(replace(pull_request(each.database_id), author=each) for each in kinds))
+    served = world(*(replace(pull_request(kind.database_id), author=kind) for kind in kinds))
     nodes = run(served, LATER, query)["data"]["repository"]["pullRequests"]["nodes"]
     found = {node["author"]["__typename"]: node["author"].get("databaseId") for node in nodes}
     assert found == {
@@ -130,9 +130,13 @@ def test_authors_have_their_own_types_and_ids() -> None:
 def test_ids_lead_back_to_their_objects(simulator: Simulator) -> None:
     query = """{ repository(owner: "cogni-dao", name: "ledger") { id
         pullRequest(number: 1) { id reviews(first: 1) { nodes { id } } } issue(number: 2) { id } } }"""
-    found = ask(simulator.url, query)["data"]["repository"]
-    ids = [found["id"], found["pullRequest"]["id"], found["pullRequest"]["reviews"]["nodes"][0]["id"]]
-    ids += [found["issue"]["id"], "bm9uc2Vuc2U="]
+    repository_answer = ask(simulator.url, query)["data"]["repository"]
+    ids = [
+        repository_answer["id"],
+        repository_answer["pullRequest"]["id"],
+        repository_answer["pullRequest"]["reviews"]["nodes"][0]["id"],
+    ]
+    ids += [repository_answer["issue"]["id"], "bm9uc2Vuc2U="]
     answer = post(simulator.url, "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }", ids=ids).json()
     kinds = ["Repository", "PullRequest", "PullRequestReview", "Issue"]
     expected = [{"__typename": kind, "id": each} for kind, each in zip(kinds, ids, strict=False)]
@@ -190,10 +194,15 @@ def test_requests_are_recorded(simulator: Simulator) -> None:
     simulator.clear_requests()
     query = 'query Page($name: String!) { repository(owner: "cogni-dao", name: $name) { id } }'
     post(simulator.url, query, name="website")
-    [found] = simulator.requests
-    assert (found.at, found.method, found.path, found.status) == (NOON, "POST", "/graphql", 200)
-    assert (found.query, found.variables, found.cost_points) == (query, {"name": "website"}, 1)
-    assert found.repositories == ("cogni-dao/website",)
+    [requests_seen] = simulator.requests
+    assert (requests_seen.at, requests_seen.method, requests_seen.path, requests_seen.status) == (
+        NOON,
+        "POST",
+        "/graphql",
+        200,
+    )
+    assert (requests_seen.query, requests_seen.variables, requests_seen.cost_points) == (query, {"name": "website"}, 1)
+    assert requests_seen.repositories == ("cogni-dao/website",)
 
 
 def test_github_enterprise_addresses_are_served(simulator: Simulator) -> None:

@@ -20,8 +20,8 @@ HERS = '{ repository(owner: "ana", name: "notes") { name } }'
 
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
-    known = App(77, key_pair()[1], {"cogni-dao": 11, "ana": 22}, users=frozenset({"ana"}))
-    with Simulator(WORLD, as_of=NOON, apps=[known]) as running:
+    app = App(77, key_pair()[1], {"cogni-dao": 11, "ana": 22}, users=frozenset({"ana"}))
+    with Simulator(WORLD, as_of=NOON, apps=[app]) as running:
         yield running
 
 
@@ -61,7 +61,7 @@ def test_an_installation_is_found_by_repository_and_by_owner(simulator: Simulato
 def test_pygithub_lists_installations_and_gets_a_token(simulator: Simulator) -> None:
     auth = github.Auth.AppAuth(77, key_pair()[0])
     with github.GithubIntegration(auth=auth, base_url=simulator.url, retry=None, seconds_between_requests=0) as app:
-        assert [each.id for each in app.get_installations()] == [11, 22]
+        assert [installation.id for installation in app.get_installations()] == [11, 22]
         assert app.get_access_token(11).expires_at == NOON + timedelta(hours=1)
 
 

@@ -15,13 +15,13 @@ EVENING = MONDAY + timedelta(hours=20)
 
 
 def pull_request_at(instant: datetime, **facts: Any) -> PullRequest:
-    [found] = seen_at(world(merged(1, **facts)), instant).repositories[0].pull_requests
-    return found
+    [visible] = seen_at(world(merged(1, **facts)), instant).repositories[0].pull_requests
+    return visible
 
 
 def issue_at(instant: datetime, *closures: Closure) -> Issue:
-    [found] = seen_at(world(issue(1, closures=closures)), instant).repositories[0].issues
-    return found
+    [visible] = seen_at(world(issue(1, closures=closures)), instant).repositories[0].issues
+    return visible
 
 
 def test_nothing_exists_before_it_is_created() -> None:
@@ -39,9 +39,9 @@ def test_a_merge_ahead_is_not_there_yet() -> None:
 def test_a_review_is_there_from_its_submission_and_bumps_its_pull_request() -> None:
     reviews = (review(1, EVENING), review(2, None))
     assert pull_request_at(EVENING - SECOND, reviews=reviews).updated_at == NOON
-    found = pull_request_at(EVENING, reviews=reviews)
-    assert [each.database_id for each in found.reviews] == [4_000_000_001]
-    assert found.updated_at == EVENING
+    item = pull_request_at(EVENING, reviews=reviews)
+    assert [review.database_id for review in item.reviews] == [4_000_000_001]
+    assert item.updated_at == EVENING
 
 
 def test_updated_at_is_the_latest_known_change_until_the_recorded_one_has_come() -> None:
@@ -70,10 +70,10 @@ def test_an_issue_is_closed_opened_again_and_closed_again(
     hours: int, state: str, reason: StateReason | None, closed_hours: int | None
 ) -> None:
     at = [MONDAY + timedelta(hours=hour) for hour in range(4)]
-    found = issue_at(at[hours], Closure(at[1], StateReason.NOT_PLANNED, at[2]), Closure(at[3]))
-    assert (found.state, found.state_reason) == (state, reason)
-    assert found.closed_at == (None if closed_hours is None else at[closed_hours])
-    assert found.updated_at == at[hours]
+    item = issue_at(at[hours], Closure(at[1], StateReason.NOT_PLANNED, at[2]), Closure(at[3]))
+    assert (item.state, item.state_reason) == (state, reason)
+    assert item.closed_at == (None if closed_hours is None else at[closed_hours])
+    assert item.updated_at == at[hours]
 
 
 def test_a_view_is_kept_while_nothing_happens() -> None:

@@ -40,8 +40,8 @@ def cost(fields: str, **variables: Any) -> Cost:
 
 
 def test_the_documented_example_costs_51_points(published: GraphQLSchema) -> None:
-    found = documented(published, DOCUMENTED_POINTS)
-    assert (found.requests, found.points) == (5101, 51)
+    points = documented(published, DOCUMENTED_POINTS)
+    assert (points.requests, points.points) == (5101, 51)
 
 
 def test_the_documented_simple_query_has_550_nodes(published: GraphQLSchema) -> None:
@@ -72,12 +72,12 @@ def test_the_documented_complex_query_has_22060_nodes(published: GraphQLSchema) 
     ],
 )
 def test_a_connection_is_one_request_for_each_parent(lists: str, requests: int, points: int) -> None:
-    found = cost(f'{{ repository(owner: "o", name: "r") {{ {lists} }} }}')
-    assert (found.requests, found.points) == (requests, points)
+    query_cost = cost(f'{{ repository(owner: "o", name: "r") {{ {lists} }} }}')
+    assert (query_cost.requests, query_cost.points) == (requests, points)
 
 
 def test_aliased_repositories_add_up_and_are_told() -> None:
-    found = cost(
+    query_cost = cost(
         """query($name: String!, $size: Int!) {
             a: repository(owner: "o", name: $name) { ...lists }
             b: repository(owner: "o", name: "b") { ...lists }
@@ -86,8 +86,8 @@ def test_aliased_repositories_add_up_and_are_told() -> None:
         name="a",
         size=80,
     )
-    assert (found.requests, found.node_count, found.largest_page) == (162, 2 * (80 + 8000), 100)
-    assert found.repositories == ["o/a", "o/b"]
+    assert (query_cost.requests, query_cost.node_count, query_cost.largest_page) == (162, 2 * (80 + 8000), 100)
+    assert query_cost.repositories == ["o/a", "o/b"]
 
 
 def test_what_include_and_skip_leave_out_costs_nothing() -> None:

@@ -71,7 +71,7 @@ def test_a_failure_with_a_status(
         ask(simulator.url)
     assert error.value.status == status
     assert post(simulator.url).ok, "the queue is used up"
-    assert [each.status for each in simulator.requests] == [status, status, 200]
+    assert [request.status for request in simulator.requests] == [status, status, 200]
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,12 @@ def test_a_stream_that_the_token_may_not_read_takes_the_repository_with_it(simul
 def test_faults_for_one_repository_spare_the_others(simulator: Simulator) -> None:
     simulator.replace_world(World((repository(pull_request(1)), repository(name="cogni-dao/website", database_id=2))))
     simulator.faults.for_repository("Cogni-DAO/website", FailedAnswer.BAD_GATEWAY, times=1)
-    other = NUMBERS.replace("ledger", "website")
-    assert [post(simulator.url, query).status_code for query in (NUMBERS, other, other)] == [200, 502, 200]
+    second_query = NUMBERS.replace("ledger", "website")
+    assert [post(simulator.url, query).status_code for query in (NUMBERS, second_query, second_query)] == [
+        200,
+        502,
+        200,
+    ]
 
 
 def test_data_changes_after_the_request_one_names(simulator: Simulator) -> None:

@@ -22,8 +22,8 @@ def user(simulator: Simulator, token: str) -> requests.Response:
 
 def test_rest_and_graphql_name_the_same_person(simulator: Simulator) -> None:
     viewer = post(simulator.url, "{ viewer { login databaseId } }").json()["data"]["viewer"]
-    told = user(simulator, "any").json()
-    assert (told["login"], told["id"]) == (viewer["login"], viewer["databaseId"])
+    identity = user(simulator, "any").json()
+    assert (identity["login"], identity["id"]) == (viewer["login"], viewer["databaseId"])
 
 
 @pytest.mark.parametrize(("token", "scopes"), [("classic", "repo, read:org"), ("bare", ""), ("fine-grained", None)])

@@ -44,8 +44,8 @@ NEWEST_FIRST = {"field": "UPDATED_AT", "direction": "DESC"}
 
 
 def page(served: World, **arguments: Any) -> dict[str, Any]:
-    found: dict[str, Any] = run(served, LATER, LIST, **arguments)["data"]["repository"]["list"]
-    return found
+    answer: dict[str, Any] = run(served, LATER, LIST, **arguments)["data"]["repository"]["list"]
+    return answer
 
 
 def numbers(found: dict[str, Any]) -> list[int]:
@@ -56,22 +56,22 @@ def forwards(served: World, size: int, **arguments: Any) -> list[int]:
     seen: list[int] = []
     after = None
     while True:
-        found = page(served, first=size, after=after, **arguments)
-        seen += numbers(found)
-        if not found["pageInfo"]["hasNextPage"]:
+        listed = page(served, first=size, after=after, **arguments)
+        seen += numbers(listed)
+        if not listed["pageInfo"]["hasNextPage"]:
             return seen
-        after = found["pageInfo"]["endCursor"]
+        after = listed["pageInfo"]["endCursor"]
 
 
 def backwards(served: World, size: int, **arguments: Any) -> list[int]:
     seen: list[int] = []
     before = None
     while True:
-        found = page(served, last=size, before=before, **arguments)
-        seen = numbers(found) + seen
-        if not found["pageInfo"]["hasPreviousPage"]:
+        listed = page(served, last=size, before=before, **arguments)
+        seen = numbers(listed) + seen
+        if not listed["pageInfo"]["hasPreviousPage"]:
             return seen
-        before = found["pageInfo"]["startCursor"]
+        before = listed["pageInfo"]["startCursor"]
 
 
 @settings(max_examples=40, deadline=None)
@@ -98,7 +98,7 @@ def test_every_object_is_served_exactly_once(
     seen = forwards(served, size, order=order)
     assert sorted(seen) == list(range(1, len(minutes) + 1))
     assert backwards(served, size, order=order) == seen
-    by_number = {each.number: each for each in served.repositories[0].pull_requests}
+    by_number = {pull_request.number: pull_request for pull_request in served.repositories[0].pull_requests}
     moments = [by_number[each].created_at if field == "CREATED_AT" else by_number[each].updated_at for each in seen]
     assert moments == sorted(moments, reverse=direction == "DESC")
 
@@ -147,8 +147,8 @@ def test_an_item_that_moves_forward_in_an_ascending_scan_is_served_again() -> No
 
 def test_since_keeps_what_was_updated_then_or_later() -> None:
     served = world(issue(1), issue(2, touched_at=(NOON,)), issue(3, touched_at=(NOON + timedelta(seconds=1),)))
-    found = run(served, LATER, ISSUES_SINCE, since="2026-01-05T12:00:00Z")
-    assert [each["number"] for each in found["data"]["repository"]["issues"]["nodes"]] == [2, 3]
+    answer = run(served, LATER, ISSUES_SINCE, since="2026-01-05T12:00:00Z")
+    assert [node["number"] for node in answer["data"]["repository"]["issues"]["nodes"]] == [2, 3]
 
 
 def test_nested_reviews_page_through_all_250() -> None:
@@ -160,12 +160,12 @@ def test_nested_reviews_page_through_all_250() -> None:
     after = None
     while True:
         data = run(world(pull_request(1, reviews=crowd)), LATER, query, after=after)["data"]
-        found = data["repository"]["pullRequest"]["reviews"]
-        seen += [node["fullDatabaseId"] for node in found["nodes"]]
-        after = found["pageInfo"]["endCursor"]
-        if not found["pageInfo"]["hasNextPage"]:
+        answer = data["repository"]["pullRequest"]["reviews"]
+        seen += [node["fullDatabaseId"] for node in answer["nodes"]]
+        after = answer["pageInfo"]["endCursor"]
+        if not answer["pageInfo"]["hasNextPage"]:
             break
-    assert found["totalCount"] == 250
+    assert answer["totalCount"] == 250
     assert len(seen) == len(set(seen)) == 250
 
 

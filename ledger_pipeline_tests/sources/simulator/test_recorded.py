@@ -100,7 +100,9 @@ def test_secp256k1_comes_out_as_recorded(shared: Path) -> None:
     by_user = [node for node in pull_requests if node["mergedAt"] and node["author"]["__typename"] == "User"]
     assert len(by_user) == 943
 
-    reviews = {node["fullDatabaseId"]: node for each in pull_requests for node in each["reviews"]["nodes"]}
+    reviews = {
+        node["fullDatabaseId"]: node for pull_request in pull_requests for node in pull_request["reviews"]["nodes"]
+    }
     recorded_reviews = {str(row["databaseId"]): row for row in rows(folder / "reviews.jsonl")}
     assert reviews.keys() == recorded_reviews.keys()
     for review_id, row in recorded_reviews.items():
@@ -129,20 +131,26 @@ def test_posthog_gets_stable_ids_that_do_not_collide(shared: Path) -> None:
     assert first == second
     [repository] = first.repositories
     assert (len(repository.pull_requests), len(repository.issues)) == (947, 294)
-    reviews = [review for each in repository.pull_requests for review in each.reviews]
+    reviews = [review for pull_request in repository.pull_requests for review in pull_request.reviews]
     assert len(reviews) == 2000, "55 of the 2055 belong to pull requests that are not recorded"
     for items in (repository.pull_requests, repository.issues, reviews):
-        assert len({each.database_id for each in items}) == len(items)
-    authors = {each.author for each in repository.pull_requests} | {each.author for each in repository.issues}
-    authors |= {each.author for each in reviews}
-    known = {author for author in authors if author is not None}
-    assert len({author.database_id for author in known}) == len(known)
-    assert all(0 < author.database_id < 2**31 for author in known)
+        assert len({item.database_id for item in items}) == len(items)
+    authors = {pull_request.author for pull_request in repository.pull_requests} | {
+        issue.author for issue in repository.issues
+    }
+    authors |= {review.author for review in reviews}
+    named = {author for author in authors if author is not None}
+    assert len({author.database_id for author in named}) == len(named)
+    assert all(0 < author.database_id < 2**31 for author in named)
 
 
 def test_policy_bots_lose_their_suffix(shared: Path) -> None:
     [repository] = load_recording(shared / "github" / "policy").repositories
-    bots = {each.author.login for each in repository.pull_requests if each.author and each.author.kind == "Bot"}
+    bots = {
+        pull_request.author.login
+        for pull_request in repository.pull_requests
+        if pull_request.author and pull_request.author.kind == "Bot"
+    }
     assert bots == {"devin-ai-integration", "idobata-policy-app"}
 
 
@@ -161,12 +169,12 @@ def write(folder: Path, *lines: object) -> Path:
 
 def test_what_a_recording_lacks_is_supplied(tmp_path: Path) -> None:
     [repository] = load_recording(write(tmp_path, ISSUE)).repositories
-    [found] = repository.issues
-    assert found.author is not None
-    assert (found.author.login, found.author.kind) == ("robo", ActorKind.BOT)
-    assert (found.state, found.state_reason) == ("OPEN", "REOPENED")
-    assert found.created_at == found.updated_at == datetime(2026, 1, 5, tzinfo=UTC)
-    assert found.labels is None
+    [issue] = repository.issues
+    assert issue.author is not None
+    assert (issue.author.login, issue.author.kind) == ("robo", ActorKind.BOT)
+    assert (issue.state, issue.state_reason) == ("OPEN", "REOPENED")
+    assert issue.created_at == issue.updated_at == datetime(2026, 1, 5, tzinfo=UTC)
+    assert issue.labels is None
 
 
 def test_a_null_author_is_a_deleted_account(tmp_path: Path) -> None:
@@ -176,7 +184,7 @@ def test_a_null_author_is_a_deleted_account(tmp_path: Path) -> None:
 
 def test_one_folder_may_hold_several_repositories(tmp_path: Path) -> None:
     world = load_recording(write(tmp_path, ISSUE, ISSUE | {"repo": "o/other"}))
-    assert [each.name_with_owner for each in world.repositories] == ["o/other", "o/r"]
+    assert [repository.name_with_owner for repository in world.repositories] == ["o/other", "o/r"]
 
 
 @pytest.mark.parametrize(

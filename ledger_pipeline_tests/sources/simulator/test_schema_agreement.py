@@ -52,7 +52,7 @@ def test_a_schema_that_differs_is_reported(published: GraphQLSchema, ours: str, 
     text = print_schema(SCHEMA)
     assert ours in text
     changed = build_schema(text.replace(ours, wrong), assume_valid=True)
-    assert any(found.startswith(f"{reported}:") for found in disagreements(changed, published))
+    assert any(disagreement.startswith(f"{reported}:") for disagreement in disagreements(changed, published))
 
 
 def disagreements(ours: GraphQLSchema, theirs: GraphQLSchema) -> Iterator[str]:
@@ -70,7 +70,9 @@ def disagreements(ours: GraphQLSchema, theirs: GraphQLSchema) -> Iterator[str]:
 def _type(mine: GraphQLNamedType, yours: GraphQLNamedType, ours: GraphQLSchema, theirs: GraphQLSchema) -> Iterator[str]:
     if isinstance(mine, GraphQLObjectType | GraphQLInterfaceType):
         assert isinstance(yours, GraphQLObjectType | GraphQLInterfaceType)
-        yield from _subset(mine.name, [each.name for each in mine.interfaces], [i.name for i in yours.interfaces])
+        yield from _subset(
+            mine.name, [interface.name for interface in mine.interfaces], [i.name for i in yours.interfaces]
+        )
         for name, field in mine.fields.items():
             where = f"{mine.name}.{name}"
             if name not in yours.fields or str(field.type) != str(yours.fields[name].type):
@@ -78,8 +80,10 @@ def _type(mine: GraphQLNamedType, yours: GraphQLNamedType, ours: GraphQLSchema, 
             else:
                 yield from _arguments(where, field.args, yours.fields[name].args)
     if isinstance(mine, GraphQLInterfaceType | GraphQLUnionType):
-        possible = [each.name for each in ours.get_possible_types(mine)]
-        yield from _subset(mine.name, possible, [each.name for each in theirs.get_possible_types(yours)])  # type: ignore[arg-type]
+        possible = [possible_type.name for possible_type in ours.get_possible_types(mine)]
+        yield from _subset(
+            mine.name, possible, [possible_type.name for possible_type in theirs.get_possible_types(yours)]
+        )  # type: ignore[arg-type]
     if isinstance(mine, GraphQLEnumType):
         for value in mine.values:
             if value not in yours.values:  # type: ignore[attr-defined]

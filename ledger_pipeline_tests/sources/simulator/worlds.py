@@ -30,8 +30,8 @@ def issue(number: int, created_at: datetime = MONDAY, **facts: Any) -> Issue:
 
 
 def repository(*items: PullRequest | Issue, name: str = NAME, **facts: Any) -> Repository:
-    pull_requests = tuple(each for each in items if isinstance(each, PullRequest))
-    issues = tuple(each for each in items if isinstance(each, Issue))
+    pull_requests = tuple(item for item in items if isinstance(item, PullRequest))
+    issues = tuple(item for item in items if isinstance(item, Issue))
     return Repository(name, facts.pop("database_id", 1), pull_requests, issues, **facts)
 
 
