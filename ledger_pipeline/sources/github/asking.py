@@ -8,15 +8,15 @@ from typing import Any
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
 from ledger_pipeline.core.sources import GITHUB
-from ledger_pipeline.sources.github.capabilities import ServerSchema, is_of_what_may_lack
-from ledger_pipeline.sources.github.client import (
+from ledger_pipeline.sources.github.answer import (
     Answer,
-    GitHubClient,
     QueryRefusedError,
     QueryTooHeavyError,
     ServerFailedError,
     no_error,
 )
+from ledger_pipeline.sources.github.capabilities import ServerSchema, is_of_what_may_lack
+from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.envelope import GraphQLError
 from ledger_pipeline.sources.github.fact_fields import FACT_FIELDS, FactField, failed_facts, is_of_a_fact
 from ledger_pipeline.sources.github.failed_tries import is_limit, quoted

@@ -1,4 +1,4 @@
-"""GitHub's GraphQL API over PyGithub: who asks, when, and what an answer is. No domain here.
+"""GitHub's GraphQL API over PyGithub: who asks, and when. No domain here.
 
 PyGithub signs, sends and reads; budgets, waits and tries are decided here, because GraphQL says half of it behind
 status 200.
@@ -7,29 +7,35 @@ status 200.
 import logging
 import time
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
 from github.Requester import Requester
 
-from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
+from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.settings_credentials import GitHubApp, GitHubTokens
 from ledger_pipeline.settings_variables import CLOCK_TOLERANCE_SECONDS
+from ledger_pipeline.sources.github.answer import (
+    Answer,
+    QueryRefusedError,
+    QueryTooHeavyError,
+    ServerFailedError,
+    is_missing,
+    json_or_text,
+    no_error,
+    read_answer,
+)
 from ledger_pipeline.sources.github.app import AppInstallations
 from ledger_pipeline.sources.github.budget import Budget
 from ledger_pipeline.sources.github.clock import Clock
 from ledger_pipeline.sources.github.credentials import Credential, Credentials, Endpoint, TokenCredentials
-from ledger_pipeline.sources.github.envelope import Envelope, GraphQLError, UnreadableBody, read_envelope, read_json
+from ledger_pipeline.sources.github.envelope import GraphQLError, read_envelope, read_json
 from ledger_pipeline.sources.github.failed_tries import (
     FailedTry,
     Kind,
     of_status,
     understood,
-    understood_errors,
-    without_data,
 )
 from ledger_pipeline.sources.github.headers import LONGEST_WINDOW, AnswerHeaders, read_headers
 from ledger_pipeline.sources.github.patience import Patience, refused
@@ -40,53 +46,6 @@ _log = logging.getLogger(__name__)
 LONGEST_PAUSE_SECONDS = 8.0
 
 PAUSED = "GitHub's secondary rate limit, too much at once, which another question met"
-
-
-class QueryTooHeavyError(SourceUnavailable):
-    """GitHub gave up on the query (502, 504, a timeout): asked for fewer items it may answer."""
-
-
-class ServerFailedError(SourceUnavailable):
-    """GitHub gave no answer that can be used, again and again: it may be out of order, or an item that was asked for.
-
-    It answered 500 or 503, without data, with a page of a proxy, in parts, too late, or not at all.
-    """
-
-
-class QueryRefusedError(SourceRefused):
-    """GitHub refuses the query, or a part of it: `errors` are its own, with the path of what each of them refuses."""
-
-    def __init__(self, source: str, source_scope: str, problem: str, errors: tuple[GraphQLError, ...]) -> None:
-        self.errors = errors
-        super().__init__(source, source_scope, problem)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What GitHub answered: the query's `data`, its own time (aware, UTC), and the budget where it tells.
-
-    `server_time` is no later than what `data` shows: it is `date`, which agrees with our clock, less the time that a
-    cache has kept the answer.
-    `errors` are those that the asker allows; for each of them something in `data` is null, which may be any parent of
-    the error's path. Nothing inside `data` is checked.
-    """
-
-    data: dict[str, Any]
-    server_time: datetime
-    points: int
-    points_left: int | None
-    date: datetime
-    errors: tuple[GraphQLError, ...] = ()
-
-
-def is_missing(error: GraphQLError) -> bool:
-    """Whether a top-level field of the query was not found."""
-    return error.type == "NOT_FOUND" and len(error.path) == 1
-
-
-def no_error(error: GraphQLError) -> bool:  # noqa: ARG001
-    """Allow no error."""
-    return False
 
 
 class GitHubClient:
@@ -292,7 +251,7 @@ class GitHubClient:
             headers = read_headers(values)
             self._learn(credential.budget, headers)
             if status != HTTPStatus.OK:
-                failure = of_status(status, headers, _json_or_text(text))
+                failure = of_status(status, headers, json_or_text(text))
                 if failure.kind is Kind.REJECTED:
                     return _rejection(credential, credential.rejected(requester.auth), failure)
                 return failure
@@ -300,7 +259,7 @@ class GitHubClient:
         except Exception as error:  # noqa: BLE001 (see `understood`: PyGithub may raise anything)
             return understood(error, self._api_url)
         credential.accepted()
-        return _read(headers, envelope, allowed)
+        return read_answer(headers, envelope, allowed)
 
     def _learn(self, budget: Budget, headers: AnswerHeaders) -> None:
         left, reset, answered_at = headers.points_left, headers.window_ends_at, headers.date
@@ -333,26 +292,3 @@ def _rejection(credential: Credential, known_in_seconds: float | None, failure: 
         return failure
     problem = f"GitHub does not know yet the token that it handed out to {credential.name} (401)"
     return FailedTry(Kind.TOO_NEW, problem, known_in_seconds)
-
-
-def _read(headers: AnswerHeaders, envelope: Envelope, allowed: Callable[[GraphQLError], bool]) -> Answer | FailedTry:
-    data, errors = envelope.data, [error for error in envelope.errors if not allowed(error)]
-    if errors:
-        return understood_errors(errors, headers, has_data=envelope.has_data)
-    if data is None and not envelope.errors:
-        return without_data(envelope, headers)
-    date, answered_at = headers.date, headers.answered_at
-    if date is None or answered_at is None:
-        problem = "an answer without a Date header, so the scan has no watermark; is a proxy between?"
-        return FailedTry(Kind.PASSING, problem)
-    points = envelope.points
-    points_left = headers.points_left if points.remaining is None else points.remaining
-    return Answer(data or {}, answered_at, points.cost or 0, points_left, date, envelope.errors)
-
-
-def _json_or_text(text: str) -> object:
-    """The body of an error: a proxy's is a page of HTML."""
-    try:
-        return read_json(text)
-    except UnreadableBody:
-        return None

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.sources import GITHUB, ISSUES, PULL_REQUESTS
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.sources.github.client import GitHubClient, QueryTooHeavyError
+from ledger_pipeline.sources.github.answer import QueryTooHeavyError
+from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.payloads import RepositoryAnswer, Searched, UnusablePayload, read
 from ledger_pipeline.sources.github.queries import counts_query
 

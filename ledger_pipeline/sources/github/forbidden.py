@@ -6,8 +6,8 @@ GitHub then answers the whole repository with null, and says in its errors which
 from collections.abc import Sequence
 
 from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.sources.github.answer import Answer
 from ledger_pipeline.sources.github.asking import is_of_a_node
-from ledger_pipeline.sources.github.client import Answer
 from ledger_pipeline.sources.github.envelope import GraphQLError
 from ledger_pipeline.sources.github.failed_tries import is_limit, quoted
 

@@ -6,7 +6,8 @@ from functools import partial
 
 from ledger_pipeline.core.errors import SourceError, SourceRefused
 from ledger_pipeline.core.sources import ISSUES, PULL_REQUESTS, REVIEWS
-from ledger_pipeline.sources.github.client import GitHubClient, QueryTooHeavyError
+from ledger_pipeline.sources.github.answer import QueryTooHeavyError
+from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.envelope import GraphQLError
 from ledger_pipeline.sources.github.failed_tries import is_limit
 from ledger_pipeline.sources.github.meter import Meter

@@ -13,8 +13,8 @@ from typing import Any
 from ledger_pipeline.core.sources import PULL_REQUEST, REVIEWS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.github import queries
+from ledger_pipeline.sources.github.answer import QueryTooHeavyError
 from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_below_the_repository, without_failed_nodes
-from ledger_pipeline.sources.github.client import QueryTooHeavyError
 from ledger_pipeline.sources.github.endless import Advance, LeadsNowhere
 from ledger_pipeline.sources.github.facts import default_branch
 from ledger_pipeline.sources.github.page_size import PageSizes

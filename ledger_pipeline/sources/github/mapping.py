@@ -13,13 +13,7 @@ from ledger_pipeline.core.events import (
     pull_request_merged,
     review_submitted,
 )
-from ledger_pipeline.sources.github.payloads import (
-    Author,
-    ClosedIssue,
-    MergedPullRequest,
-    SubmittedReview,
-    User,
-)
+from ledger_pipeline.sources.github.payloads import Author, ClosedIssue, MergedPullRequest, SubmittedReview, User
 
 Item = ActivityEvent | SkippedActivity
 

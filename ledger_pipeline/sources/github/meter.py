@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ledger_pipeline.sources.github.client import Answer
+from ledger_pipeline.sources.github.answer import Answer
 from ledger_pipeline.sources.port import RequestUsage
 
 Question = Callable[[str, str, Mapping[str, Any]], Answer]

@@ -5,11 +5,10 @@ nothing can store is mended, text without an end is cut, and what is no text is 
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -18,31 +17,33 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
-    ValidationInfo,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from ledger_pipeline.core.errors import EventError
 from ledger_pipeline.core.events import parse_instant
 from ledger_pipeline.core.plain_text import plain_message
-from ledger_pipeline.core.storable_text import is_storable, storable_text
 from ledger_pipeline.sources.github.node_ids import database_id
-
-EARLIEST = datetime(2005, 1, 1, tzinfo=UTC)
-"""Nothing on GitHub is older; what was imported keeps a little of its past."""
-
-AHEAD = timedelta(hours=1)
-"""How far an instant may lie behind GitHub's own time and still be believed."""
+from ledger_pipeline.sources.github.payload_fields import (
+    AHEAD,
+    Column,
+    Count,
+    Cursor,
+    EnumValue,
+    Flag,
+    Instant,
+    Moment,
+    Number,
+    ObjectId,
+    Shown,
+    Total,
+    UserId,
+    id_or_none,
+    number_or_none,
+)
 
 REASON_CHARACTERS = 300
-
-_LARGEST_INT = 2**31 - 1
-_LARGEST_ID = 2**63 - 1
-_LONGEST_CURSOR = 2000
-_LONGEST_TEXT = 2000
-_LONGEST_INSTANT = 64
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -69,74 +70,6 @@ def _reason(error: ValidationError) -> str:
     problem = "is missing" if first["type"] == "missing" else "is null" if value is None else f"cannot be used: {what}"
     return plain_message(f"{field or 'what stands in place of the item'} {problem}", REASON_CHARACTERS)
 
-
-def _storable(text: str) -> str:
-    if not is_storable(text):
-        raise ValueError("it holds characters that no ledger can store")
-    return text
-
-
-def _plausible(text: str, info: ValidationInfo) -> str:
-    """An instant as GitHub wrote it, for a hash covers that very text."""
-    _storable(text)
-    try:
-        moment = parse_instant(text)
-    except EventError as error:
-        raise ValueError(str(error)) from None
-    if moment < EARLIEST:
-        raise ValueError(f"{text} is before GitHub was there")
-    if moment > info.context["latest"]:  # type: ignore[index]
-        raise ValueError(f"{text} is later than GitHub's own time")
-    return text
-
-
-def _moment_or_none(value: object, info: ValidationInfo) -> datetime | None:
-    try:
-        moment = parse_instant(value) if isinstance(value, str) else None
-    except EventError:
-        return None
-    return moment if moment is not None and EARLIEST <= moment <= info.context["latest"] else None  # type: ignore[index]
-
-
-def _object_id(value: object) -> object:
-    """GitHub's BigInt is a string of digits; a server may as well write a number."""
-    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return str(value) if is_number else value
-
-
-def _shown(value: object) -> str | None:
-    return storable_text(value[:_LONGEST_TEXT]) if isinstance(value, str) else None
-
-
-def _column(value: object) -> object:
-    return storable_text(value) if isinstance(value, str) else value
-
-
-def _count(value: object) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_INT
-    return value if is_count else None  # type: ignore[return-value]
-
-
-def _number_or_none(value: object) -> int | None:
-    return (_count(value) or None) if isinstance(value, int) else None
-
-
-def _id_or_none(value: object) -> str | None:
-    is_id = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _LARGEST_ID
-    return str(value) if is_id else None
-
-
-Number = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_INT)]
-Flag = Annotated[bool, Field(strict=True)]
-UserId = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_ID)]
-ObjectId = Annotated[str, BeforeValidator(_object_id), Field(pattern=r"^[1-9][0-9]{0,18}$")]
-Instant = Annotated[str, Field(max_length=_LONGEST_INSTANT), AfterValidator(_plausible)]
-Moment = Annotated[datetime | None, BeforeValidator(_moment_or_none)]
-EnumValue = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
-Column = Annotated[str, BeforeValidator(_column), Field(max_length=_LONGEST_TEXT)]
-Shown = Annotated[str | None, BeforeValidator(_shown)]
-Count = Annotated[int | None, BeforeValidator(_count)]
-Cursor = Annotated[str, Field(min_length=1, max_length=_LONGEST_CURSOR), AfterValidator(_storable)]
 
 _CONTRADICTION = "contradiction"
 _PENDING = "PENDING"
@@ -186,7 +119,7 @@ Author = Annotated[Annotated[User, Tag(_USER)] | Annotated[OtherAuthor, Tag(_OTH
 class Listed(_Payload):
     """What even the lightest page tells of an item, or as much of it as can be used; None for the rest."""
 
-    number: Annotated[int | None, BeforeValidator(_number_or_none)] = None
+    number: Annotated[int | None, BeforeValidator(number_or_none)] = None
     created: Moment = Field(default=None, validation_alias=AliasChoices("createdAt"))
     updated: Moment = Field(default=None, validation_alias=AliasChoices("updatedAt"))
 
@@ -309,7 +242,7 @@ class Counted(_Payload):
 class Searched(_Payload):
     """How many items a search finds."""
 
-    issue_count: Annotated[int, Field(strict=True, ge=0, le=_LARGEST_INT)]
+    issue_count: Total
 
 
 class _Newest(_Payload):
@@ -317,7 +250,7 @@ class _Newest(_Payload):
 
 
 class _HeadOfConnection(_Payload):
-    total_count: Annotated[int, Field(strict=True, ge=0, le=_LARGEST_INT)]
+    total_count: Total
     nodes: Annotated[list[_Newest], Field(max_length=2)]
 
     @model_validator(mode="after")
@@ -338,7 +271,7 @@ class _HeadOfConnection(_Payload):
 class RepositoryHead(_Payload):
     """The newest update of a repository's pull requests and issues, and how many there are: all of it, or nothing."""
 
-    database_id: Annotated[str | None, BeforeValidator(_id_or_none)] = None
+    database_id: Annotated[str | None, BeforeValidator(id_or_none)] = None
     pull_requests: _HeadOfConnection
     issues: _HeadOfConnection
 
@@ -347,7 +280,7 @@ class RepositoryAnswer(_Payload):
     """A repository as it is named now, and by GitHub's own id, None where it tells none; connections as they came."""
 
     name_with_owner: Annotated[str, Field(max_length=200, pattern=r"^[^/\s\x00-\x1f]+/[^/\s\x00-\x1f]+$")]
-    database_id: Annotated[str | None, BeforeValidator(_id_or_none)] = None
+    database_id: Annotated[str | None, BeforeValidator(id_or_none)] = None
     pull_requests: Any = None
     issues: Any = None
     all_issues: Any = None

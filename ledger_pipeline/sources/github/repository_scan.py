@@ -14,58 +14,40 @@ A list that ends has to hold as many items as GitHub counts. Where it lacks some
 and those are looked for at its front that may have moved there meanwhile. Where some are lacking then, the
 list is read from its front if another call read its first pages; else what it lacks is an unread item without a number,
 for which the next scan reads the list again: GitHub may count for good what it shows nobody.
-
-A page in the middle of a list may be short, for GitHub leaves out what it shows nobody, or because it was in trouble.
-It is asked for once more, unless that brought nothing for an earlier page. What both leave out is lacking at the list's
-end; a scan that stops at its floor does not come there, and believes them. No count tells then: what was left out is
-found once it is updated, or by a later scan that reads back over it, as the closing scan of its epoch does.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterator, Sequence, Set
+from datetime import datetime
 
-from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
+from ledger_pipeline.core.errors import SourceRefused
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.sources import (
-    GITHUB,
     GITHUB_STREAMS,
-    ISSUE,
-    ISSUES,
-    PULL_REQUEST,
-    PULL_REQUESTS,
-    REVIEWS,
-    streams_by_item_kind,
 )
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
-from ledger_pipeline.sources.github.asking import Asker, RepositoryPart, is_of_a_node, without_failed_nodes
+from ledger_pipeline.sources.github.answer import QueryTooHeavyError
+from ledger_pipeline.sources.github.asking import Asker, RepositoryPart
 from ledger_pipeline.sources.github.capabilities import ServerSchema
-from ledger_pipeline.sources.github.client import Answer, GitHubClient, QueryTooHeavyError
-from ledger_pipeline.sources.github.endless import LeadsNowhere
-from ledger_pipeline.sources.github.envelope import GraphQLError
-from ledger_pipeline.sources.github.forbidden import forbidden_connections, is_of_a_part, refusal
+from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.gathering import Gathered
 from ledger_pipeline.sources.github.items import ItemReader
 from ledger_pipeline.sources.github.page_size import PageSizes
-from ledger_pipeline.sources.github.payloads import REASON_CHARACTERS, Listed, Page, UnusablePayload, listed, read
-from ledger_pipeline.sources.github.position import ConnectionProgress, position_of, reached, resume
-from ledger_pipeline.sources.github.queries import ACTIVITY, PLACE
+from ledger_pipeline.sources.github.payloads import REASON_CHARACTERS, Listed, Page, listed
+from ledger_pipeline.sources.github.position import ConnectionProgress, position_of, reached
+from ledger_pipeline.sources.github.repository_pages import (
+    CannotListError,
+    RepositoryPages,
+    item_kind_of,
+    lacking_of,
+    listed_items,
+    streams_of,
+)
 from ledger_pipeline.sources.port import SCAN_OVERLAP, ScanPage, ScanRequest
-
-# How often even the lightest page is asked for: where that gets no answer, it is not an item's doing.
-LIGHT_TRIES = 2
 
 # So many items in a row that no scan met before may be unread for GitHub's giving up. More are an outage of a part of
 # GitHub; the next scan goes on behind them.
 MOST_IN_A_ROW = 10
-
-# What GitHub says of a cursor it does not know, or no more.
-_REFUSED_CURSOR = "not appear to be a valid cursor"
-
-
-class _CannotList(SourceUnavailable):
-    """GitHub gives up even on the lightest page."""
 
 
 class RepositoryScan:
@@ -80,26 +62,22 @@ class RepositoryScan:
     ) -> None:
         self._request = request
         self._streams = frozenset(request.floors)
-        self._sizes = PageSizes(page_size)
         again = frozenset(request.streams or GITHUB_STREAMS)
         self._wanted = frozenset(
-            key for key in request.unread if again.intersection(_streams_of(key.kind)) <= self._streams
+            key for key in request.unread if again.intersection(streams_of(key.kind)) <= self._streams
         )
         self._known = request.known.union(request.unread)
         self._asker = Asker(client, request.source_scope, schema or ServerSchema(), is_patient=not self._known)
-        self._items = ItemReader(self._asker, self._streams, self._sizes)
-        self._unread_items = ItemReader(self._asker, again, self._sizes)
-        self._refused: dict[str, str] = {}
-        self._forbidden: dict[str, str] = {}
+        self._pages = RepositoryPages(self._asker, request, PageSizes(page_size))
+        self._items = ItemReader(self._asker, self._streams, self._pages.sizes)
+        self._unread_items = ItemReader(self._asker, again, self._pages.sizes)
         self._given_up_in_a_row = 0
         self._tried: dict[ItemKey, UnreadItem] = {}
-        self._begin()
-        self._is_resumed = request.position is not None and resume(self._connections, request.position)
 
     def pages(self) -> Iterator[ScanPage]:
         """Page after page, each asked for when it is taken."""
         began_at: datetime | None = None
-        while began_at is None or position_of(self._connections) is not None:
+        while began_at is None or position_of(self._pages.connections) is not None:
             gathered = Gathered(self._wanted)
             try:
                 part = self._read_page(gathered)
@@ -112,49 +90,43 @@ class RepositoryScan:
 
     def _with_refused(self, error: SourceRefused) -> SourceRefused:
         """`error`, and before it what was refused earlier: whoever mends the one has to mend the other."""
-        if not self._refused or self._refused.keys() == self._streams:
+        if not self._pages.refused or self._pages.refused.keys() == self._streams:
             return error
-        return self._asker.refused("; ".join([*dict.fromkeys(self._refused.values()), error.problem]))
-
-    def _begin(self) -> None:
-        floors = self._request.floors
-        # Reviews come inside their pull request, whose updatedAt a review moves: one floor serves both.
-        both = [floors[stream] for stream in (PULL_REQUESTS, REVIEWS) if stream in floors]
-        self._pull_requests = ConnectionProgress("pullRequests", min(both, default=None))
-        self._issues = ConnectionProgress("issues", floors.get(ISSUES))
-        self._connections = (self._pull_requests, self._issues)
+        return self._asker.refused("; ".join([*dict.fromkeys(self._pages.refused.values()), error.problem]))
 
     def _read_page(self, gathered: Gathered) -> RepositoryPart:
         """Read the next page of each connection that has one, and move behind it; the answer to go by."""
         try:
-            part = self._ask_for_page()
+            part = self._pages.next_part()
         except QueryTooHeavyError:
             return self._read_apart(gathered)
         self._given_up_in_a_row = 0
-        if self._sizes.is_whole:
+        if self._pages.sizes.is_whole:
             self._asker.went_well()
-        self._sizes.went_well(pull_requests=not self._pull_requests.done)
-        self._read_connections(part, self._open(), gathered)
+        self._pages.sizes.went_well(pull_requests=not self._pages.pull_requests.done)
+        self._read_connections(part, self._pages.open(), gathered)
         return part
 
     def _read_apart(self, gathered: Gathered) -> RepositoryPart:
         """Read a page that cannot be made smaller: what its light pages list, each item by its number."""
-        connections = self._open()
+        connections = self._pages.open()
         if not connections:
             raise self._asker.unavailable("GitHub gives up even on a query for the repository's name")
         known = set(gathered.unread)
         for connection in connections:
             try:
-                part, page = self._unless_short(connection, *self._light_page(connection), self._light_page)
+                part, page = self._pages.unless_short(
+                    connection, *self._pages.light_page(connection), self._pages.light_page
+                )
                 self._read_listed(part, connection, page, set(), gathered)
-            except _CannotList as error:
-                part, page = self._place(connection, error)
+            except CannotListError as error:
+                part, page = self._pages.place(connection, error)
                 if page.nodes:
                     self._note_unlisted(connection, part, error, gathered)
             self._move(part, connection, page, [], gathered)
         unread = gathered.unread.keys() - known
         if unread:
-            self._sizes.restore()
+            self._pages.sizes.restore()
         self._count_given_up(unread)
         return part
 
@@ -165,81 +137,17 @@ class RepositoryScan:
         if self._given_up_in_a_row > MOST_IN_A_ROW:
             raise self._asker.unavailable(f"GitHub gives up on more than {MOST_IN_A_ROW} items in a row")
 
-    def _light_page(self, connection: ConnectionProgress) -> tuple[RepositoryPart, Page]:
-        """The page of a connection with hardly anything of its items. Raises _CannotList if there is none."""
-        for _ in range(LIGHT_TRIES):
-            try:
-                return self._page_alone(connection, whole=False)
-            except QueryTooHeavyError as error:
-                last = error
-        problem = f"GitHub gives up even on the lightest page, {LIGHT_TRIES} times: {last.problem}"
-        raise _CannotList(GITHUB, self._request.source_scope, problem, retry_after_seconds=last.retry_after_seconds)
-
-    def _place(self, connection: ConnectionProgress, error: _CannotList) -> tuple[RepositoryPart, Page]:
-        """The place of the next item as a page that holds null, or nothing at the end. Raises `error` without one."""
-        try:
-            part = self._part(self._asker.ask(PLACE, self._places([connection])))
-        except QueryTooHeavyError:
-            raise error from None
-        page = self._page_of(part, connection, nodes=[])
-        return part, page if page.page_info.is_empty else page.model_copy(update={"nodes": [None]})
-
     def _note_unlisted(
-        self, connection: ConnectionProgress, part: RepositoryPart, error: _CannotList, gathered: Gathered
+        self, connection: ConnectionProgress, part: RepositoryPart, error: CannotListError, gathered: Gathered
     ) -> None:
-        key = ItemKey(_kind_of(connection), 0)
+        key = ItemKey(item_kind_of(connection), 0)
         gathered.cannot_read(UnreadItem(key, plain_message(error.problem, REASON_CHARACTERS), None, part.answer.date))
-
-    def _page_alone(self, connection: ConnectionProgress, *, whole: bool = True) -> tuple[RepositoryPart, Page]:
-        """The page of one connection. Raises QueryTooHeavyError."""
-        part = self._part(self._ask_once([connection], whole=whole))
-        return part, self._page_of(part, connection)
-
-    def _unless_short(
-        self,
-        connection: ConnectionProgress,
-        part: RepositoryPart,
-        page: Page,
-        ask: Callable[[ConnectionProgress], tuple[RepositoryPart, Page]],
-    ) -> tuple[RepositoryPart, Page]:
-        """The page, or what `ask` gives in its place where it ends the list too early: GitHub may be behind itself.
-
-        One that is short although the list goes on is asked for again too, until that brings no more: GitHub has such
-        pages for good where it hides items. The longer one counts.
-        """
-        is_short = connection.is_short(page)
-        if not is_short and _lacking(connection, page, _listed(part, page)) is None:
-            return part, page
-        try:
-            part_again, again = ask(connection)
-        except QueryTooHeavyError:
-            return part, page
-        connection.is_often_short |= is_short and len(again.nodes) <= len(page.nodes)
-        return (part, page) if is_short and len(again.nodes) < len(page.nodes) else (part_again, again)
-
-    def _missed(self, connection: ConnectionProgress) -> int:
-        """How many items the scan has not come by that have been updated since it began, and stand at the front.
-
-        As far as GitHub lists them: who stands behind one that it cannot list is none of them.
-        """
-        front, missed = ConnectionProgress(connection.name, connection.floor), set[int]()
-        while not front.done:
-            try:
-                part, page = self._light_page(front)
-            except _CannotList:
-                break
-            items = _listed(part, page)
-            missed |= connection.missed(items)
-            if not all(map(connection.is_for_the_next, items)):
-                break
-            self._move_behind(front, page, items)
-        return len(missed)
 
     def _read_listed(
         self, part: RepositoryPart, connection: ConnectionProgress, page: Page, known: set[int], gathered: Gathered
     ) -> list[Listed]:
         """Read by number what a light page lists, but for the numbers that are `known`; what it tells of them."""
-        kind, answered_at, read_here = _kind_of(connection), part.answer.date, []
+        kind, answered_at, read_here = item_kind_of(connection), part.answer.date, []
         for node in page.nodes:
             item = listed(node, answered_at)
             if item.number is None:
@@ -261,8 +169,10 @@ class RepositoryScan:
     ) -> None:
         """Read the page that an answer holds of each of these, and move behind it."""
         for connection in connections:
-            of, page = self._unless_short(connection, part, self._page_of(part, connection), self._page_alone)
-            kind = _kind_of(connection)
+            of, page = self._pages.unless_short(
+                connection, part, self._pages.page_of(part, connection), self._pages.page_alone
+            )
+            kind = item_kind_of(connection)
             readings = [self._items.of_page(of, kind, node) for node in page.nodes]
             for reading in readings:
                 if reading.lacks_nodes and reading.key.number:
@@ -282,14 +192,14 @@ class RepositoryScan:
     ) -> list[Listed]:
         """Read what the light page lists in the place of so many `nulls`; what it tells of them."""
         try:
-            part, page = self._light_page(connection)
-        except _CannotList as error:
+            part, page = self._pages.light_page(connection)
+        except CannotListError as error:
             self._note_unlisted(connection, of, error, gathered)
             return []
         beside = self._read_listed(part, connection, page, known, gathered)
-        if len(beside) + sum(item.number is None for item in _listed(part, page)) < nulls:
+        if len(beside) + sum(item.number is None for item in listed_items(part, page)) < nulls:
             problem = "GitHub answers null for it, and then does not list it"
-            gathered.cannot_read(UnreadItem(ItemKey(_kind_of(connection), 0), problem, None, part.answer.date))
+            gathered.cannot_read(UnreadItem(ItemKey(item_kind_of(connection), 0), problem, None, part.answer.date))
         return beside
 
     def _move(
@@ -301,27 +211,19 @@ class RepositoryScan:
         gathered: Gathered,
     ) -> None:
         """Move behind a page that has been read, with items that were read `beside` it, noting what a list lacks."""
-        items = _listed(part, page)
+        items = listed_items(part, page)
         connection.counted = page.total_count if connection.counted is None else connection.counted
         connection.since = connection.since or (self._asker.began_at or part.answer.server_time) - SCAN_OVERLAP
-        lacking = _lacking(connection, page, items)
+        lacking = lacking_of(connection, page, items)
         if lacking is not None and connection.after is not None:
-            lacking = _lacking(connection, page, items, self._missed(connection))
+            lacking = lacking_of(connection, page, items, self._pages.missed(connection))
         if lacking is not None and connection.is_continued and not connection.has_begun_again:
             connection.begin_again()  # nobody knows which page was wrong, and one may be another call's
         else:
             if lacking is not None:
-                gathered.cannot_read(UnreadItem(ItemKey(_kind_of(connection), 0), lacking, None, part.answer.date))
-            self._move_behind(connection, page, items, beside)
+                gathered.cannot_read(UnreadItem(ItemKey(item_kind_of(connection), 0), lacking, None, part.answer.date))
+            self._pages.move_behind(connection, page, items, beside)
         gathered.note_updates(connection, [*items, *beside], page, part, self._streams)
-
-    def _move_behind(
-        self, connection: ConnectionProgress, page: Page, items: Sequence[Listed], beside: Sequence[Listed] = ()
-    ) -> None:
-        try:
-            connection.move_behind(page.page_info, items, beside)
-        except LeadsNowhere as error:
-            raise self._asker.refused(str(error)) from None
 
     def _read_again(self, part: RepositoryPart, gathered: Gathered) -> None:
         """Ask by number for what an earlier scan could not read, and the first page did not hold."""
@@ -337,99 +239,6 @@ class RepositoryScan:
             if reading.is_gone or reading.problem is None:
                 gathered.settle(key)
 
-    def _ask_for_page(self) -> RepositoryPart:
-        """The next page, ever smaller until GitHub gives it. Raises QueryTooHeavyError at the smallest."""
-        while True:
-            try:
-                return self._part(self._ask_for_position())
-            except QueryTooHeavyError:
-                if not self._sizes.shrink(
-                    pull_requests=not self._pull_requests.done,
-                    reviews=not self._pull_requests.done and REVIEWS in self._streams,
-                    issues=not self._issues.done,
-                ):
-                    raise
-
-    def _ask_for_position(self) -> Answer:
-        """The page where the scan stands, of the connections that the credentials may read."""
-        while True:
-            try:
-                answer = self._ask_once(self._open(), whole=True, allowed=is_of_a_part)
-            except SourceRefused as error:
-                if not self._is_resumed or _REFUSED_CURSOR not in str(error):
-                    raise
-                self._begin()
-                self._is_resumed = False
-                continue
-            if not self._note_refused(answer):
-                self._is_resumed = False
-                return answer
-
-    def _note_refused(self, answer: Answer) -> bool:
-        """Note which connections the credentials may not read. Raises SourceRefused where these are all there are.
-
-        False where there are none of those that were asked for: asking again would bring the same.
-        """
-        forbidden, scope = forbidden_connections(answer), self._request.source_scope
-        refused = [connection for connection in self._open() if connection.name in forbidden]
-        for connection in refused:
-            connection.done = True
-            self._forbidden[connection.name] = forbidden[connection.name]
-            for stream in self._streams.intersection(_streams_of(_kind_of(connection))):
-                self._refused[stream] = refusal([connection.name], scope, forbidden[connection.name])
-        if refused and self._refused.keys() == self._streams:
-            raise self._asker.refused(refusal([*self._forbidden], scope, forbidden[refused[-1].name]))
-        return bool(refused)
-
-    def _ask_once(
-        self,
-        connections: Sequence[ConnectionProgress],
-        *,
-        whole: bool,
-        allowed: Callable[[GraphQLError], bool] = is_of_a_node,
-    ) -> Answer:
-        self._pull_requests.asked, self._issues.asked = self._sizes.pull_requests, self._sizes.issues
-        variables: Mapping[str, Any] = {
-            **self._places(connections),
-            "whole": whole,
-            "pullRequestsFirst": self._sizes.pull_requests,
-            "withReviews": whole and REVIEWS in self._streams,
-            "reviewsFirst": self._sizes.reviews,
-            "issuesFirst": self._sizes.issues,
-        }
-        return self._asker.ask(ACTIVITY, variables, allowed)
-
-    def _places(self, connections: Sequence[ConnectionProgress]) -> dict[str, Any]:
-        """What a query needs to know of these, and that it is not to ask for others."""
-        pull_requests, issues = (
-            next((connection for connection in connections if connection.name == of.name), None)
-            for of in self._connections
-        )
-        return {
-            "withPullRequests": pull_requests is not None,
-            "pullRequestsAfter": pull_requests and pull_requests.after,
-            "withIssues": issues is not None,
-            "issuesAfter": issues and issues.after,
-            "issuesSince": _github_time(self._issues.floor),
-        }
-
-    def _part(self, answer: Answer) -> RepositoryPart:
-        without_failed_nodes(answer)
-        return self._asker.part(answer)
-
-    def _page_of(self, part: RepositoryPart, connection: ConnectionProgress, **also: object) -> Page:
-        payload: object = (
-            part.repository.issues if connection.name == self._issues.name else part.repository.pull_requests
-        )
-        try:
-            return read(Page, {**payload, **also} if isinstance(payload, dict) else payload, part.answer.date)
-        except UnusablePayload as error:
-            # Malformed now and, as far as we can tell, on every further try: a person has to look.
-            raise self._asker.refused(f"a page of {connection.name} is malformed: {error}") from None
-
-    def _open(self) -> list[ConnectionProgress]:
-        return [connection for connection in self._connections if not connection.done]
-
     def _page(self, part: RepositoryPart, gathered: Gathered, began_at: datetime) -> ScanPage:
         return ScanPage(
             source_scope_name=part.repository.name_with_owner,
@@ -438,43 +247,14 @@ class RepositoryScan:
             began_at=began_at,
             retrieved_at=part.answer.server_time,
             updates=gathered.updates,
-            reached=reached(self._connections),
+            reached=reached(self._pages.connections),
             usage=self._asker.usage(),
-            position=position_of(self._connections),
+            position=position_of(self._pages.connections),
             source_scope_id=part.repository.database_id,
             totals=gathered.totals,
             newer=gathered.newer,
             unread=tuple(gathered.unread.values()),
             settled=tuple(gathered.settled),
-            refused=dict(self._refused),
+            refused=dict(self._pages.refused),
             facts=tuple({observed.event_id: observed for observed in gathered.facts}.values()),
         )
-
-
-def _listed(part: RepositoryPart, page: Page) -> list[Listed]:
-    return [listed(node, part.answer.date) for node in page.nodes]
-
-
-def _lacking(connection: ConnectionProgress, page: Page, items: Sequence[Listed], missed: int = 0) -> str | None:
-    """What a list lacks that a page of `items` ends, with so many that were `missed`; None: nothing, or it goes on."""
-    if page.page_info.has_next_page:
-        return None
-    if page.total_count is None:
-        return f"a page ends the {connection.name} and does not say how many there are"
-    count = connection.read_with(items) + missed
-    total = min(page.total_count, page.total_count if connection.counted is None else connection.counted)
-    if count >= total:
-        return None
-    return f"GitHub counts {total} {connection.name} and lists {count} of them, asked twice"
-
-
-def _kind_of(connection: ConnectionProgress) -> str:
-    return ISSUE if connection.name == "issues" else PULL_REQUEST
-
-
-def _github_time(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _streams_of(item_kind: str) -> list[str]:
-    return [stream.name for stream in streams_by_item_kind()[item_kind]]

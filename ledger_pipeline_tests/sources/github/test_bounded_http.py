@@ -13,8 +13,8 @@ from email.utils import formatdate
 import pytest
 
 from ledger_pipeline.core.errors import SourceUnavailable
+from ledger_pipeline.sources.github.answer import QueryTooHeavyError
 from ledger_pipeline.sources.github.bounded_http import MAX_ANSWER_BYTES, MAX_DETOURS
-from ledger_pipeline.sources.github.client import QueryTooHeavyError
 from ledger_pipeline_tests.sources.github.patient_client import ask, client
 
 REPOSITORY = "cogni-dao/ledger"

@@ -9,7 +9,7 @@ import pytest
 
 from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavailable
 from ledger_pipeline.settings_credentials import GitHubTokens
-from ledger_pipeline.sources.github.client import QueryTooHeavyError
+from ledger_pipeline.sources.github.answer import QueryTooHeavyError
 from ledger_pipeline.sources.github.envelope import GraphQLError
 from ledger_pipeline.sources.github.failed_tries import Kind, understood_errors
 from ledger_pipeline.sources.github.headers import read_headers

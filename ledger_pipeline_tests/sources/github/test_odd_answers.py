@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavailable
-from ledger_pipeline.sources.github.client import Answer, QueryRefusedError
+from ledger_pipeline.sources.github.answer import Answer, QueryRefusedError
 from ledger_pipeline.sources.github.envelope import GraphQLError
 from ledger_pipeline.sources.github.headers import read_headers
 from ledger_pipeline_tests.sources.github.canned import Asked, Headers, Respond, canned, serving
