@@ -55,6 +55,7 @@ def test_activity_events_says_what_the_ledger_holds_with_a_hash_others_can_recom
     metadata = deployment.metadata("activity_events", "2026-02-16|default")
     events = list(deployment.ledger.events.within(SCOPE_ID, window("2026-02-16")))
     assert metadata["set_hash"] == event_set_hash((event.id, event.payload_hash) for event in events)
+    assert metadata["set_hash_begins"] == metadata["set_hash"][:16]
     assert (metadata["events"], metadata["pr_merged"], metadata["issue_closed"]) == (2, 1, 1)
 
 

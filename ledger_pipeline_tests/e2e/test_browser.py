@@ -125,10 +125,13 @@ def launch_backfill(page: Page, url: str, epochs: list[EpochWindow]) -> None:
 
 def read_partition(page: Page, url: str, epoch: EpochWindow) -> None:
     page.goto(f"{url}/assets/activity_events?view=partitions&partition={epoch.key}|default")
-    expect(page.get_by_text("set_hash")).to_be_visible()
+    expect(page.get_by_text("set_hash", exact=True)).to_be_visible()
     expect(page.get_by_text(f"Materialized ({EPOCHS})")).to_be_visible()
     keep(page, "2-partition")
-    page.get_by_text("set_hash").scroll_into_view_if_needed()
+    page.get_by_text("units_per_contributor").scroll_into_view_if_needed()
+    # Charts are there, and not behind a click.
+    expect(page.get_by_text("█").first).to_be_visible()
+    expect(page.get_by_text("[Show Markdown]")).to_have_count(0)
     keep(page, "3-partition-metadata")
 
 
