@@ -12,6 +12,7 @@ from datetime import datetime
 
 import dagster as dg
 
+from ledger_pipeline.core.counts import named
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow, span
@@ -162,11 +163,11 @@ def refuse_never_read(scope: Scope, completeness: Iterable[Completeness]) -> Non
     missing = [window for window in completeness if window.until is None]
     if not missing:
         return
-    epochs = ", ".join(window.window.key for window in missing[:EPOCHS_NAMED])
+    epochs = named("epoch", [window.window.key for window in missing[:EPOCHS_NAMED]])
     more = len(missing) - EPOCHS_NAMED
     parts = [str(reach) for reach in missing[0].parts if reach.until is None]
     raise EpochNotReady(
-        f"never collected: epochs {epochs}{f' and {more} more' if more > 0 else ''} of {scope.scope_key} "
+        f"never collected: {epochs}{f' and {more} more' if more > 0 else ''} of {scope.scope_key} "
         f"({parts[0]}): collect them with job collect_epoch, or select the github assets too"
     )
 

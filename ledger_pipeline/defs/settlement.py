@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from ledger_pipeline.core.counts import named
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import RepoSpec, Scope
@@ -55,7 +56,7 @@ def epochs_of_run(
         missing = [window.key for window in windows if window not in epochs]
         if missing:
             raise EpochNotReady(
-                f"not in the ledger yet: epochs {', '.join(missing)} of {scope.scope_key}: materialize their "
+                f"not in the ledger yet: {named('epoch', missing)} of {scope.scope_key}: materialize their "
                 "activity first (job collect_epoch)"
             )
         epochs_by_scope.append((scope, [epochs[window] for window in windows]))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import ledger_pipeline
-from ledger_pipeline.core.counts import counted
+from ledger_pipeline.core.counts import counted, named
 
 SOURCE = Path(ledger_pipeline.__file__).parent
 # A number in a text, and after it a word that is wrong for one of them. Messages of the sources are of limits.
@@ -24,6 +24,11 @@ def test_one_is_one(number: int, text: str) -> None:
 
 def test_a_noun_may_have_a_plural_of_its_own() -> None:
     assert [counted(number, "repository", "repositories") for number in (1, 2)] == ["1 repository", "2 repositories"]
+
+
+def test_names_follow_their_noun() -> None:
+    assert named("epoch", ["2026-02-16"]) == "epoch 2026-02-16"
+    assert named("epoch", ["2026-02-16", "2026-02-23"]) == "epochs 2026-02-16, 2026-02-23"
 
 
 def test_nobody_writes_a_count_by_hand_where_people_read() -> None:

@@ -41,7 +41,7 @@ def problem(result: dg.ExecuteInProcessResult) -> str:
 def test_weeks_that_nobody_read_are_refused_by_name_and_stay_grey(deployment: Deployment) -> None:
     result = deployment.materialize_asset("activity_events", f"{LAST}|default")
     assert not result.success
-    assert f"never collected: epochs {LAST} of default" in problem(result)
+    assert f"never collected: epoch {LAST} of default" in problem(result)
     assert "job collect_epoch" in problem(result)
     assert deployment.materialized("activity_events") == set()
 

@@ -115,7 +115,7 @@ def test_an_epoch_that_was_never_collected_is_told(settled: Deployment) -> None:
     failed = run_job(settled, "allocate_epoch", "2026-01-26|default")
     assert not failed.success
     [failure, *_] = failed.get_step_failure_events()
-    assert "not in the ledger yet: epochs 2026-01-26 of default" in str(failure.step_failure_data.user_failure_data)
+    assert "not in the ledger yet: epoch 2026-01-26 of default" in str(failure.step_failure_data.user_failure_data)
 
 
 def test_only_a_signed_epoch_has_a_statement_and_it_recomputes(settled: Deployment) -> None:

@@ -31,7 +31,7 @@ def break_it(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 def test_what_is_refused_is_the_first_that_the_page_says_and_the_trace_comes_after(deployment: Deployment) -> None:
     first, shown = failure(deployment)
-    assert first.startswith(f"Failed: never collected: epochs {WEEK} of default")
+    assert first.startswith(f"Failed: never collected: epoch {WEEK} of default")
     assert shown.startswith(first)
     assert "Traceback" not in first
     assert "EpochNotReady" in shown

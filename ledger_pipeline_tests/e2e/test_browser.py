@@ -152,7 +152,7 @@ def see_a_week_that_nobody_read_refused_and_all_others_grey(page: Page, url: str
     expect(page.get_by_text("Failed (1)")).to_be_visible()
     keep(page, "3b-nobody-read-it")
     page.get_by_text("View logs").click()
-    expect(page.get_by_text(f"Failed: never collected: epochs {week.key}").first).to_be_visible()
+    expect(page.get_by_text(f"Failed: never collected: epoch {week.key}").first).to_be_visible()
     keep(page, "3c-refused-by-name")
     assert green(url) == EPOCHS
 
