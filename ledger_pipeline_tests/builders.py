@@ -5,9 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from ledger_pipeline.core.events import (
-    GITHUB,
-    GITHUB_STREAMS,
-    PULL_REQUESTS,
     ActivityEvent,
     Actor,
     SkippedActivity,
@@ -16,9 +13,10 @@ from ledger_pipeline.core.events import (
     review_submitted,
 )
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.sources import GITHUB, GITHUB_STREAMS, PULL_REQUEST, PULL_REQUESTS
 from ledger_pipeline.core.spec import Scope, SourceSpec
-from ledger_pipeline.core.unread import PULL_REQUEST, ItemKey, UnreadItem
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
+from ledger_pipeline.core.unread import ItemKey, UnreadItem
+from ledger_pipeline.core.weights import default_weights_milli
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import Epoch, EpochStatus, Producer
@@ -36,6 +34,7 @@ REPO = "cogni-dao/cogni"
 ADA = Actor(user_id=583231, login="ada")
 GRACE = Actor(user_id=1024025, login="grace")
 PRODUCER = Producer(name="ledger_pipeline", version="0.1.0")
+DEFAULT_WEIGHTS_MILLI = default_weights_milli([GITHUB])
 NOON = "2026-02-17T12:00:00Z"  # a Tuesday, in the week of `window()`
 
 

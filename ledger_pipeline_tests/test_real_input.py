@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.report import CollectReport

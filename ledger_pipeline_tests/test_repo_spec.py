@@ -15,11 +15,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import SpecError, UnknownScope, WindowError
-from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.spec import RepoSpec, ScheduleSpec, SourceSpec
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.repo_spec import load_repo_spec
-from ledger_pipeline_tests.builders import NODE_ID, OTHER_SCOPE_ID, SCOPE_ID, window
+from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI, NODE_ID, OTHER_SCOPE_ID, SCOPE_ID, window
 
 SAMPLE = Path(__file__).parents[1] / ".cogni" / "repo-spec.yaml"
 WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from ledger_pipeline.bindings_file import read_bindings
 from ledger_pipeline.core.errors import IdentityError
-from ledger_pipeline.core.unread import ISSUE
+from ledger_pipeline.core.sources import ISSUE
 from ledger_pipeline.pipeline.chain import message_of
 from ledger_pipeline.pipeline.contributions import percent_text
 from ledger_pipeline.pipeline.settle import SignedInputs, finalize

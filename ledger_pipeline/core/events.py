@@ -14,15 +14,13 @@ from datetime import UTC, datetime
 from ledger_pipeline.core.errors import EventError
 from ledger_pipeline.core.hashing import Json, sha256_hex
 from ledger_pipeline.core.plain_text import quoted, short_message
-from ledger_pipeline.core.sources import GITHUB as GITHUB
-from ledger_pipeline.core.sources import GITHUB_STREAMS as GITHUB_STREAMS
-from ledger_pipeline.core.sources import ISSUE_CLOSED as ISSUE_CLOSED
-from ledger_pipeline.core.sources import ISSUES as ISSUES
-from ledger_pipeline.core.sources import PR_MERGED as PR_MERGED
-from ledger_pipeline.core.sources import PULL_REQUESTS as PULL_REQUESTS
-from ledger_pipeline.core.sources import REVIEW_SUBMITTED as REVIEW_SUBMITTED
-from ledger_pipeline.core.sources import REVIEWS as REVIEWS
-from ledger_pipeline.core.sources import source_of_stream, streams_by_event_type
+from ledger_pipeline.core.sources import (
+    ISSUE_CLOSED,
+    PR_MERGED,
+    REVIEW_SUBMITTED,
+    source_of_stream,
+    streams_by_event_type,
+)
 
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})")
 

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ledger_pipeline.core.sources import ISSUE as ISSUE
-from ledger_pipeline.core.sources import PULL_REQUEST as PULL_REQUEST
 from ledger_pipeline.core.windows import EpochWindow
 
 

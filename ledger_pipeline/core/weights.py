@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from ledger_pipeline.core.errors import AllocationError
-from ledger_pipeline.core.sources import GITHUB, source_kind
+from ledger_pipeline.core.sources import source_kind
 
 # The largest integer that JSON keeps exact in every language: the system we join reads weights as JSON numbers.
 MAX_WEIGHT_MILLI = 2**53 - 1
@@ -16,9 +16,6 @@ def default_weights_milli(sources: Iterable[str]) -> dict[str, int]:
     where one of them is none.
     """
     return {name: weight for source in sources for name, weight in source_kind(source).default_weights_milli.items()}
-
-
-DEFAULT_WEIGHTS_MILLI: Mapping[str, int] = default_weights_milli([GITHUB])
 
 
 def check_weights(weights_milli: Mapping[str, object]) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
-from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs.jobs import COLLECT_EPOCH_JOB

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.local.environment import child_environment
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.engine import make_engine

@@ -12,8 +12,7 @@ from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.selection.fair import Fair
 from ledger_pipeline.core.selection.policy import Candidate, Decision, SelectionPolicy, SelectionSpec, select, units_of
 from ledger_pipeline.core.sources import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
-from ledger_pipeline_tests.builders import NOON, REPO
+from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI, NOON, REPO
 
 ADA, BO, CY = "1", "2", "3"
 LOGINS = {ADA: "ada", BO: "bo", CY: "cy"}

@@ -22,7 +22,8 @@ from ledger_pipeline.core.allocations import (
 )
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.pins import weight_config_hash
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, MAX_WEIGHT_MILLI, check_weights, weight_drift
+from ledger_pipeline.core.weights import MAX_WEIGHT_MILLI, check_weights, weight_drift
+from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI
 
 MERGED = "github:pr_merged"
 

@@ -12,14 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import EventError
-from ledger_pipeline.core.events import (
-    GITHUB_STREAMS,
-    ActivityEvent,
-    Actor,
-    parse_instant,
-    payload_hash,
-)
-from ledger_pipeline.core.sources import source_kind, streams_by_event_type, streams_by_name
+from ledger_pipeline.core.events import ActivityEvent, Actor, parse_instant, payload_hash
+from ledger_pipeline.core.sources import GITHUB_STREAMS, source_kind, streams_by_event_type, streams_by_name
 from ledger_pipeline_tests.builders import ADA, instant, issue, pull_request, review, window
 
 MakeEvent = Callable[..., ActivityEvent]

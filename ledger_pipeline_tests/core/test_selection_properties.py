@@ -25,9 +25,8 @@ from ledger_pipeline.core.selection.policy import (
     select,
 )
 from ledger_pipeline.core.sources import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline_tests import builders
-from ledger_pipeline_tests.builders import NOON
+from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI, NOON
 from ledger_pipeline_tests.core.selecting import READ, merge, review, units
 
 NO_SETTINGS = SelectionSpec(DEFAULT_WEIGHTS_MILLI)

@@ -10,9 +10,9 @@ import pytest
 from ledger_pipeline.core.facts import IssueFacts, ReviewFacts
 from ledger_pipeline.core.selection.policy import SelectionSpec, candidate, select
 from ledger_pipeline.core.sources import ISSUE_CLOSED, REVIEW_SUBMITTED
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.sources.simulator.recorded import load_recording
 from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline_tests.core.selecting import FAIR, Recording, is_user
 from ledger_pipeline_tests.sources.github.github_source import scan
 from ledger_pipeline_tests.sources.simulator.worlds import LATER

@@ -8,7 +8,6 @@ import pytest
 from dagster._core.storage.event_log import InMemoryEventLogStorage
 
 from ledger_pipeline.core.errors import SourceUnavailable
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import SCOPE_ID_TAG
 from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
@@ -18,7 +17,7 @@ from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import FailedAnswer, Forbidden
 from ledger_pipeline.sources.simulator.world import World
 from ledger_pipeline.store.records import EpochStatus
-from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, window
+from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI, OTHER_SCOPE_ID, SCOPE_ID, window
 from ledger_pipeline_tests.defs.deployment import Deployment, write_project, write_repo_spec
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, merged, repository, world
 

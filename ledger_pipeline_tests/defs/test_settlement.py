@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from ledger_pipeline.core.events import GITHUB
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, PAYOUT_STATEMENT
 from ledger_pipeline.defs.settlement_sensors import proposals, signed_statements
 from ledger_pipeline.defs.statement import STATEMENT_RECOMPUTES

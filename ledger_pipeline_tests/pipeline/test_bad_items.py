@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from ledger_pipeline.core.errors import SourceUnavailable
-from ledger_pipeline.core.unread import PULL_REQUEST, ItemKey
+from ledger_pipeline.core.sources import PULL_REQUEST
+from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.sources.github.repository_scan import MOST_IN_A_ROW

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.closing import closes_at, open_epochs
 from ledger_pipeline.pipeline.completeness import Completeness, StreamReach

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from ledger_pipeline.core.errors import ConfigurationError, SourceRefused
-from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.finish import is_recorded, record

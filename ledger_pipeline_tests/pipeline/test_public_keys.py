@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ledger_pipeline.core.errors import ConfigurationError, SignerNotApproved
-from ledger_pipeline.core.events import PULL_REQUESTS
+from ledger_pipeline.core.sources import PULL_REQUESTS
 from ledger_pipeline.doctor.configuration import check_repo_spec
 from ledger_pipeline.doctor.findings import State
 from ledger_pipeline.pipeline.completeness import Completeness, StreamReach

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import PayloadError, SourceUnavailable
-from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.core.windows import EpochCalendar
 from ledger_pipeline.pipeline.finish import Sighting

@@ -17,8 +17,8 @@ from ledger_pipeline.core.errors import (
     StaleSignature,
     WrongSignature,
 )
-from ledger_pipeline.core.events import PULL_REQUESTS
 from ledger_pipeline.core.pool import TOP_UP, NewPoolComponent, base_issuance
+from ledger_pipeline.core.sources import PULL_REQUESTS
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash
 from ledger_pipeline.pipeline.allocate import add_to_pool
 from ledger_pipeline.pipeline.chain import message_of, stated_units

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST, ItemKey
+from ledger_pipeline.core.sources import ISSUE, PULL_REQUEST
+from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.simulator.faults import OddField, ShortPage
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure, World

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import EpochOverlap, SourceRefused, SourceUnavailable
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, weight_drift
+from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.epochs import close_due_epochs
@@ -19,7 +19,7 @@ from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, R
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger, open_ledger
 from ledger_pipeline.store.records import AppendOutcome, EpochStatus
-from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, scope, weeks
+from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI, NODE_ID, SCOPE_ID, scope, weeks
 from ledger_pipeline_tests.pipeline.collecting import (
     ALWAYS,
     HOUR,

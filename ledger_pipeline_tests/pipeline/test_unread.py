@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from ledger_pipeline.core.errors import StoreError
-from ledger_pipeline.core.events import ISSUES
-from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST, ItemKey
+from ledger_pipeline.core.sources import ISSUE, ISSUES, PULL_REQUEST
+from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.completeness import Completeness, window_completeness

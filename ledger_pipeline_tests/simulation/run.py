@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.errors import EpochNotReady
-from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.epochs import close

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.errors import SourceError
-from ledger_pipeline.core.events import REVIEWS
+from ledger_pipeline.core.sources import REVIEWS
 from ledger_pipeline.store.scan_records import Cursor
 from ledger_pipeline_tests.simulation.run import Collector, Sabotage
 

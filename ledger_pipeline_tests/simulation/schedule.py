@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import Enum, auto
 from random import Random
 
-from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.sources.simulator.faults import (
     Damage,
     FailedAnswer,

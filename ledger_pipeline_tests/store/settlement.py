@@ -18,7 +18,8 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from ledger_pipeline.core.events import GITHUB, ActivityEvent
+from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool

@@ -20,7 +20,7 @@ from ledger_pipeline.core.events import payload_hash
 from ledger_pipeline.core.pins import approver_set_hash, epoch_pins, weight_config_hash
 from ledger_pipeline.core.pool import ALGORITHM_VERSIONS
 from ledger_pipeline.core.reasons import is_reason
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI, MAX_WEIGHT_MILLI
+from ledger_pipeline.core.weights import MAX_WEIGHT_MILLI
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.next_step import spec_differences
 from ledger_pipeline.pipeline.set_aside import set_aside
@@ -34,6 +34,7 @@ from ledger_pipeline.store.settlement_records import Judgement
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline_tests.builders import (
+    DEFAULT_WEIGHTS_MILLI,
     GRACE,
     NODE_ID,
     PRODUCER,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
-from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.scan_records import Checkpoint
 from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, REPO, SCOPE_ID, checkpoint, cursor, instant, save_checkpoint

@@ -8,7 +8,8 @@ from sqlalchemy import Engine, text
 from ledger_pipeline.core.allocations import CuratedEvents
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import StoreError
-from ledger_pipeline.core.events import GITHUB, Actor
+from ledger_pipeline.core.events import Actor
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus

@@ -4,11 +4,10 @@ import pytest
 from sqlalchemy import Engine
 
 from ledger_pipeline.core.errors import EpochOverlap
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus
-from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, instant, weeks, window
+from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI, OTHER_SCOPE_ID, SCOPE_ID, instant, weeks, window
 from ledger_pipeline_tests.postgres import set_status
 
 EVER = EpochWindow(instant("2000-01-01"), instant("2100-01-01"))

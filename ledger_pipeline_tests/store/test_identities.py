@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import Engine, event
 
 from ledger_pipeline.core.errors import IdentityError
-from ledger_pipeline.core.events import GITHUB, Actor
+from ledger_pipeline.core.events import Actor
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_records import Judgement, NewBinding, UnresolvedAccount
 from ledger_pipeline_tests.builders import ADA, GRACE, issue, pull_request, review, weeks

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from ledger_pipeline.core.errors import EpochNotReady, EpochOverlap
 from ledger_pipeline.core.events import ActivityEvent
 from ledger_pipeline.core.pins import EpochPins
-from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST
+from ledger_pipeline.core.sources import ISSUE, PULL_REQUEST
 from ledger_pipeline.store import unread as unread_rows
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.engine import make_engine

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from ledger_pipeline.core.errors import StoreError
-from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, REVIEWS, ActivityEvent
+from ledger_pipeline.core.events import ActivityEvent
 from ledger_pipeline.core.hashing import event_set_hash
+from ledger_pipeline.core.sources import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import AppendOutcome, EpochStatus

@@ -9,8 +9,8 @@ from sqlalchemy import Engine, NullPool, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import ConfigurationError, EpochOverlap, StoreError, VerificationFailed
-from ledger_pipeline.core.events import GITHUB
 from ledger_pipeline.core.pins import epoch_pins
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.store import migrations, settlement_schema
 from ledger_pipeline.store.database_condition import rights_of
 from ledger_pipeline.store.engine import make_engine

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Engine
 
 from ledger_pipeline.core.errors import StoreError
-from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST
+from ledger_pipeline.core.sources import ISSUE, PULL_REQUEST
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import StoredUnread
 from ledger_pipeline_tests.builders import GITHUB, OTHER_SCOPE_ID, REPO, SCOPE_ID, instant, note_unread, unread

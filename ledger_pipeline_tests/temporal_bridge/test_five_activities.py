@@ -22,8 +22,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from ledger_pipeline.core.events import GITHUB_STREAMS
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.defs.resources import SettingsResource
 from ledger_pipeline.local.embedded_temporal import TemporalServer
@@ -41,7 +40,7 @@ from ledger_pipeline.temporal_bridge.connection import connect
 from ledger_pipeline.temporal_bridge.ledger_activities.activities import PIECE_LIMITS, LedgerActivities
 from ledger_pipeline.temporal_bridge.worker.interceptors import DomainFailures
 from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
-from ledger_pipeline_tests.builders import NODE_ID, instant, window
+from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI, NODE_ID, instant, window
 from ledger_pipeline_tests.defs.deployment import Deployment, write_repo_spec
 from ledger_pipeline_tests.postgres import fresh_database
 from ledger_pipeline_tests.sources.simulator.worlds import issue, merged, repository

@@ -18,7 +18,6 @@ from ledger_pipeline.core.events import ActivityEvent, Actor
 from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
 from ledger_pipeline.core.pool import TOP_UP, NewPoolComponent, base_issuance
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts, statement_message
-from ledger_pipeline.core.weights import DEFAULT_WEIGHTS_MILLI
 from ledger_pipeline.verification.record import (
     AllocationRecord,
     CorrectionRecord,
@@ -33,6 +32,7 @@ from ledger_pipeline.verification.record import (
 )
 from ledger_pipeline_tests.builders import (
     ADA,
+    DEFAULT_WEIGHTS_MILLI,
     GRACE,
     NODE_ID,
     PRODUCER,

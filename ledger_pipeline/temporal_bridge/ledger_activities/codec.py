@@ -4,12 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ledger_pipeline.core.errors import EventError, PayloadError
-from ledger_pipeline.core.events import (
-    ActivityEvent,
-    SkippedActivity,
-    parse_instant,
-    payload_hash,
-)
+from ledger_pipeline.core.events import ActivityEvent, SkippedActivity, parse_instant, payload_hash
 from ledger_pipeline.core.identifiers import why_not_an_account
 from ledger_pipeline.core.sources import find_source_kind, source_kinds, streams_by_name
 from ledger_pipeline.core.storable_text import is_storable

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.settings_credentials import GitHubTokens
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.github.client import GitHubClient

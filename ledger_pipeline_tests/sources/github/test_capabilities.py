@@ -8,8 +8,8 @@ import pytest
 from graphql import FieldNode, TypeInfo, TypeInfoVisitor, Visitor, get_named_type, parse, visit
 
 from ledger_pipeline.core.errors import SourceRefused
-from ledger_pipeline.core.events import GITHUB_STREAMS
 from ledger_pipeline.core.facts import facts_json
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.doctor.findings import Finding, State
 from ledger_pipeline.doctor.github import check_repositories

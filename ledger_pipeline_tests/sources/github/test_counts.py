@@ -10,7 +10,7 @@ from itertools import cycle
 import pytest
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
-from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS
+from ledger_pipeline.core.sources import ISSUES, PULL_REQUESTS
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.sources.simulator.faults import FailedAnswer
 from ledger_pipeline.sources.simulator.server import Simulator

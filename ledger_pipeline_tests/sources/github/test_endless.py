@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ledger_pipeline.core.errors import SourceError, SourceUnavailable
-from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
+from ledger_pipeline.core.sources import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.github.endless import IDLE_PAGES
 from ledger_pipeline.sources.github.payloads import PageInfo, UnusablePayload, read

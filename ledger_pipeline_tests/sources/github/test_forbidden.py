@@ -3,7 +3,7 @@
 import pytest
 
 from ledger_pipeline.core.errors import SourceRefused
-from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, REVIEWS
+from ledger_pipeline.core.sources import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.port import ScanRequest
 from ledger_pipeline.sources.simulator.faults import FailedAnswer, Forbidden

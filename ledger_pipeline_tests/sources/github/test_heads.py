@@ -7,7 +7,7 @@ from email.utils import format_datetime
 import pytest
 
 from ledger_pipeline.core.errors import SourceRefused, SourceUnavailable
-from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
+from ledger_pipeline.core.sources import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.heads import read_heads
 from ledger_pipeline.sources.github.payloads import RepositoryHead, UnusablePayload, read

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ledger_pipeline.core.events import GITHUB_STREAMS, ActivityEvent, SkippedActivity
+from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.sources.github.payloads import Page
 from ledger_pipeline.sources.github.reading import Reader, Reading

@@ -7,8 +7,8 @@ from email.utils import format_datetime
 import pytest
 
 from ledger_pipeline.core.errors import SourceUnavailable
-from ledger_pipeline.core.events import PULL_REQUESTS
-from ledger_pipeline.core.unread import ISSUE, PULL_REQUEST, ItemKey
+from ledger_pipeline.core.sources import ISSUE, PULL_REQUEST, PULL_REQUESTS
+from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.github.repository_scan import RepositoryScan
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline_tests.sources.github.canned import Asked, canned, serving

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from ledger_pipeline.core.errors import SourceUnavailable
-from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
+from ledger_pipeline.core.sources import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.sources.github.page_size import PageSizes
 from ledger_pipeline.sources.github.repository_scan import RepositoryScan
 from ledger_pipeline.sources.port import ScanRequest

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from ledger_pipeline.core.errors import SourceRefused
-from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.sources import GITHUB_STREAMS, ISSUES, PULL_REQUESTS
 from ledger_pipeline.sources.github.endless import LeadsNowhere
 from ledger_pipeline.sources.github.payloads import PageInfo
 from ledger_pipeline.sources.github.position import ConnectionProgress

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ledger_pipeline.core.events import GITHUB_STREAMS
+from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.sources.port import SCAN_OVERLAP, ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import After, HeavyItem, NullNode, OddField, ShortPage

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from ledger_pipeline.core.errors import SourceUnavailable
-from ledger_pipeline.core.events import ISSUES, PULL_REQUESTS, REVIEWS
+from ledger_pipeline.core.sources import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.sources.port import ScanRequest, UpdateSpan
 from ledger_pipeline.sources.simulator.faults import After, FailedAnswer
 from ledger_pipeline.sources.simulator.server import Simulator

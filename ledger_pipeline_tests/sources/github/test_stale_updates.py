@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ledger_pipeline.core.events import PULL_REQUESTS
+from ledger_pipeline.core.sources import PULL_REQUESTS
 from ledger_pipeline.sources.port import ScanRequest
 from ledger_pipeline.sources.simulator.faults import OddField
 from ledger_pipeline.sources.simulator.server import Simulator

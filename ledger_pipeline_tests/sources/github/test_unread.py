@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from ledger_pipeline.core.errors import SourceUnavailable
-from ledger_pipeline.core.events import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, REVIEWS
+from ledger_pipeline.core.sources import GITHUB_STREAMS, ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.sources.github.items import MOST_REQUESTS
 from ledger_pipeline.sources.github.repository_scan import MOST_IN_A_ROW, RepositoryScan
