@@ -129,7 +129,6 @@ DAGSTERS_INSIDE = {
 }
 # A local is named for what it holds; these say nothing of it.
 PLACEHOLDERS = {"each", "found", "told", "known", "part", "said", "met", "stood", "one", "other", "another"}
-PARTS_WITH_PLACEHOLDERS = {"sources"}  # until theirs are renamed
 ENVIRONMENT = {"environ", "environb", "getenv", "putenv", "BaseSettings", "EnvVar"}
 ENVIRONMENT_OWNERS = {"settings_variables", "local.environment"}  # the second writes it, for child processes
 
@@ -162,8 +161,7 @@ def _problems(file: Path, module: str) -> Iterator[str]:
         yield from (f"{name} in core" for name in sorted(names & NOT_IN_CORE))
     if module not in ENVIRONMENT_OWNERS:
         yield from (f"{name}: the environment is read in settings_variables" for name in sorted(names & ENVIRONMENT))
-    if package_part not in PARTS_WITH_PLACEHOLDERS:
-        yield from (f"a local is called {name}: name what it holds" for name in sorted(_locals(tree) & PLACEHOLDERS))
+    yield from (f"a local is called {name}: name what it holds" for name in sorted(_locals(tree) & PLACEHOLDERS))
     if package_part == "defs" and "__future__.annotations" in _imports(tree):
         yield "`from __future__ import annotations` breaks Dagster's annotated context"
 

@@ -116,8 +116,8 @@ def test_a_task_and_its_threads_are_about_what_it_says_and_nobody_else_is(line: 
         thread.join()
         return entries
 
-    for entries in contextvars.copy_context().run(task):
-        assert (entries["workflow_id"], entries["partition"]) == ("w", "2026-02-16|default")
+    for entry in contextvars.copy_context().run(task):
+        assert (entry["workflow_id"], entry["partition"]) == ("w", "2026-02-16|default")
     assert "workflow_id" not in line("another")
 
 

@@ -183,10 +183,10 @@ class Asker:
         owner, _, own = name.partition("/")
         try:
             answer = self.ask(NAME, {"owner": owner, "name": own}, allowed=_is_told_of)
-            known = read(RepositoryAnswer, answer.data.get("repository"), answer.date)
+            confirmed = read(RepositoryAnswer, answer.data.get("repository"), answer.date)
         except (QueryTooHeavyError, UnusablePayload):
-            known = None
-        if known is None or known.database_id != repository.database_id:
+            confirmed = None
+        if confirmed is None or confirmed.database_id != repository.database_id:
             raise self.unavailable(
                 f"GitHub answers with the name of {name}, and under that name with another repository"
             )

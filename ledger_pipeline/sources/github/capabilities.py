@@ -117,8 +117,8 @@ def lacking_fields(client: GitHubClient, source_scope: str) -> list[str]:
     return sorted(
         f"{name}.{field}"
         for name, asked_for in ASKED_FOR.items()
-        if (known := _names(data.get(name)))
-        for field in asked_for - known
+        if (served := _names(data.get(name)))
+        for field in asked_for - served
     )
 
 

@@ -27,14 +27,14 @@ class FactField:
     @property
     def key(self) -> str:
         """The field's name in an answer; empty for a line that only names a type."""
-        found = _KEY_AND_FIELD.match(self.line)
-        return "" if found is None else found[1]
+        match = _KEY_AND_FIELD.match(self.line)
+        return "" if match is None else match[1]
 
     @property
     def needs(self) -> frozenset[str]:
         """What a server has to have."""
-        found = _KEY_AND_FIELD.match(self.line)
-        own = () if found is None else (f"{self.type}.{found[2] or found[1]}",)
+        match = _KEY_AND_FIELD.match(self.line)
+        own = () if match is None else (f"{self.type}.{match[2] or match[1]}",)
         return frozenset((*own, *self.below))
 
 

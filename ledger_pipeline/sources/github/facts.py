@@ -156,8 +156,8 @@ def _all(connection: object, read_one: Callable[[Any], _Value | None]) -> tuple[
     if not isinstance(nodes, list) or len(nodes) > MOST_MEMBERS:
         return None
     values = [read_one(node) for node in nodes]
-    known = [value for value in values if value is not None]
-    return tuple(known) if len(known) == len(values) else None
+    values_given = [value for value in values if value is not None]
+    return tuple(values_given) if len(values_given) == len(values) else None
 
 
 def _at(value: object, *path: str) -> Any:

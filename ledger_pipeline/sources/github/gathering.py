@@ -39,8 +39,8 @@ class Gathered:
 
     def cannot_read(self, item: UnreadItem) -> None:
         """Note an item; several that tell no number count as one, of the time that holds them all."""
-        known = self.unread.get(item.key, item)
-        self.unread[item.key] = replace(known, earliest=earliest_of(known, item), latest=max(known.latest, item.latest))
+        noted = self.unread.get(item.key, item)
+        self.unread[item.key] = replace(noted, earliest=earliest_of(noted, item), latest=max(noted.latest, item.latest))
 
     def settle(self, key: ItemKey) -> None:
         """The item is read, or gone."""
@@ -52,13 +52,13 @@ class Gathered:
         connection: ConnectionProgress,
         items: Sequence[Listed],
         page: Page,
-        part: RepositoryPart,
+        answer_part: RepositoryPart,
         streams: frozenset[str],
     ) -> None:
         """Note what a page of `streams` tells of when its items were updated, and how many there are."""
         of_issues = connection.name == "issues"
         counted = ISSUES if of_issues else PULL_REQUESTS
-        total = _total_of_issues(part) if of_issues else page.total_count
+        total = _total_of_issues(answer_part) if of_issues else page.total_count
         if total is not None:
             self.totals[counted] = total
         updates = [item.updated for item in items if item.updated is not None]
@@ -70,8 +70,8 @@ class Gathered:
             self.updates |= {stream: span for stream, span in spans.items() if stream in streams}
 
 
-def _total_of_issues(part: RepositoryPart) -> int | None:
+def _total_of_issues(answer_part: RepositoryPart) -> int | None:
     try:
-        return read(Counted, part.repository.all_issues, part.answer.date).total_count
+        return read(Counted, answer_part.repository.all_issues, answer_part.answer.date).total_count
     except UnusablePayload:
         return None

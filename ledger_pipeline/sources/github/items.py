@@ -48,19 +48,19 @@ class ItemReader:
         self._requests = 0
         self._has_given_up = self._has_looked = False
 
-    def reader(self, part: RepositoryPart) -> Reader:
+    def reader(self, answer_part: RepositoryPart) -> Reader:
         """Reads the payloads of an answer."""
         return Reader(
             self._asker.source_scope,
-            part.repository.name_with_owner,
+            answer_part.repository.name_with_owner,
             self._streams,
-            part.answer.date,
-            default_branch(part.answer.data.get("repository")),
+            answer_part.answer.date,
+            default_branch(answer_part.answer.data.get("repository")),
         )
 
-    def of_page(self, part: RepositoryPart, kind: str, node: object) -> Reading:
+    def of_page(self, answer_part: RepositoryPart, kind: str, node: object) -> Reading:
         """An item as a page has it; of a pull request all reviews, also those that the page has no room for."""
-        reader = self.reader(part)
+        reader = self.reader(answer_part)
         if kind != PULL_REQUEST:
             return reader.issue(node)
         reading = reader.pull_request(node)
@@ -71,7 +71,7 @@ class ItemReader:
             elif page is not None:
                 self._requests = 0
                 try:
-                    self._read_reviews(part, reading, page, self._shrinking)
+                    self._read_reviews(answer_part, reading, page, self._shrinking)
                 except _Gone:
                     reading.fail("it is gone since the page before")
                 self._check_answering(reading)
@@ -116,28 +116,28 @@ class ItemReader:
         answered = self._ask(of, reading, whole=True)
         if answered is None:
             return False
-        part, node = answered
-        self._take(reading, self.reader(part).pull_request(node))
+        answer_part, node = answered
+        self._take(reading, self.reader(answer_part).pull_request(node))
         return True
 
     def _issue(self, of: RepositoryPart, reading: Reading) -> None:
         answered = self._ask(of, reading, whole=True)
         if answered is None:
             return
-        part, node = answered
-        self._take(reading, self.reader(part).issue(node))
+        answer_part, node = answered
+        self._take(reading, self.reader(answer_part).issue(node))
 
     def _read_reviews(self, of: RepositoryPart, reading: Reading, page: Page, sizes: Sizes) -> None:
         """Add the reviews of `page` and of those behind it, as many as GitHub counts in the end."""
         what = f"reviews of pull request {of.repository.name_with_owner}#{reading.key.number}"
         advance, reader = Advance(what), self.reader(of)
-        known, nulls, after, is_asked_twice = set[str](), 0, None, False
+        seen_ids, nulls, after, is_asked_twice = set[str](), 0, None, False
         following: Page | None = page
         while following is not None:
             ids = reader.add_reviews(reading, following)
             without_id = len(following.nodes) - len(ids)
             if not following.page_info.has_next_page:
-                lacking = _lacking(what, following, len(known.union(ids)) + nulls + without_id)
+                lacking = _lacking(what, following, len(seen_ids.union(ids)) + nulls + without_id)
                 if lacking is None:
                     return
                 if is_asked_twice:
@@ -151,7 +151,7 @@ class ItemReader:
             except LeadsNowhere as error:
                 reading.fail(str(error))
                 return
-            known, nulls, after = known.union(ids), nulls + without_id, following.page_info.end_cursor
+            seen_ids, nulls, after = seen_ids.union(ids), nulls + without_id, following.page_info.end_cursor
             following = self._review_page(of, reading, after, sizes)
 
     def _review_page(self, of: RepositoryPart, reading: Reading, after: str | None, sizes: Sizes) -> Page | None:
@@ -172,8 +172,8 @@ class ItemReader:
         answered = self._ask(of, reading, whole=True, reviews=reviews, after=after)
         if answered is None:
             return None
-        part, node = answered
-        reader = self.reader(part)
+        answer_part, node = answered
+        reader = self.reader(answer_part)
         self._take(reading, reader.pull_request(node))
         return reader.reviews_of(reading, node)
 
@@ -188,9 +188,9 @@ class ItemReader:
             if was_null and reading.lacks_nodes:
                 raise _Gone
             return
-        part, node = answered
+        answer_part, node = answered
         self._has_looked = True
-        reading.created = listed(node, part.answer.date).created
+        reading.created = listed(node, answer_part.answer.date).created
         reading.problem = problem
 
     def _ask(
@@ -223,11 +223,11 @@ class ItemReader:
             reading.fail(answer.errors[0].message)
             return None
         without_failed_nodes(answer)
-        part = self._asker.part(answer)
-        self._check_same(of, part)
-        node = part.repository.pull_request if is_pull_request else part.repository.issue
+        answer_part = self._asker.part(answer)
+        self._check_same(of, answer_part)
+        node = answer_part.repository.pull_request if is_pull_request else answer_part.repository.issue
         if node is not None:
-            return part, node
+            return answer_part, node
         reading.lacks_nodes = not answer.errors
         reading.fail(answer.errors[0].message if answer.errors else "GitHub answers null for it")
         return None
@@ -238,14 +238,14 @@ class ItemReader:
         if has_given_up and not self._has_looked and reading.problem is not None:
             self._asker.check_answering(reading.problem)
 
-    def _take(self, reading: Reading, part: Reading) -> None:
-        reading.take(part)
-        reading.created = reading.created or part.created
-        if part.problem is not None:
-            reading.fail(part.problem)
+    def _take(self, reading: Reading, partial: Reading) -> None:
+        reading.take(partial)
+        reading.created = reading.created or partial.created
+        if partial.problem is not None:
+            reading.fail(partial.problem)
 
-    def _check_same(self, of: RepositoryPart, part: RepositoryPart) -> None:
-        before, now = of.repository.database_id, part.repository.database_id
+    def _check_same(self, of: RepositoryPart, answer_part: RepositoryPart) -> None:
+        before, now = of.repository.database_id, answer_part.repository.database_id
         if None not in (before, now) and before != now:
             raise self._asker.unavailable("another repository has this name since the scan began: it has to begin anew")
 

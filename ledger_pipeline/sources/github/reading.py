@@ -66,12 +66,12 @@ class Reading:
         elif item is not None:
             self._items[item.event_id] = item
 
-    def take(self, other: "Reading") -> None:
+    def take(self, reading: "Reading") -> None:
         """Take over all that another reading of the same item has."""
-        self._items |= other._items
-        self._facts |= other._facts
-        if other.of_reviews != NOTHING_KNOWN:
-            self.of_reviews = other.of_reviews
+        self._items |= reading._items
+        self._facts |= reading._facts
+        if reading.of_reviews != NOTHING_KNOWN:
+            self.of_reviews = reading.of_reviews
 
     def attempt(self, read_one: Callable[[], Item | None], facts: Facts, what: str = "") -> None:
         """Add what `read_one` gives; where it raises UnusablePayload the item counts as unread."""

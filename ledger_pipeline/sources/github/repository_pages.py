@@ -84,21 +84,21 @@ class RepositoryPages:
     def place(self, connection: ConnectionProgress, error: CannotListError) -> tuple[RepositoryPart, Page]:
         """The place of the next item as a page that holds null, or nothing at the end. Raises `error` without one."""
         try:
-            part = self._part(self._asker.ask(PLACE, self._places([connection])))
+            answer_part = self._part(self._asker.ask(PLACE, self._places([connection])))
         except QueryTooHeavyError:
             raise error from None
-        page = self.page_of(part, connection, nodes=[])
-        return part, page if page.page_info.is_empty else page.model_copy(update={"nodes": [None]})
+        page = self.page_of(answer_part, connection, nodes=[])
+        return answer_part, page if page.page_info.is_empty else page.model_copy(update={"nodes": [None]})
 
     def page_alone(self, connection: ConnectionProgress, *, whole: bool = True) -> tuple[RepositoryPart, Page]:
         """The page of one connection. Raises QueryTooHeavyError."""
-        part = self._part(self._ask_once([connection], whole=whole))
-        return part, self.page_of(part, connection)
+        answer_part = self._part(self._ask_once([connection], whole=whole))
+        return answer_part, self.page_of(answer_part, connection)
 
     def unless_short(
         self,
         connection: ConnectionProgress,
-        part: RepositoryPart,
+        answer_part: RepositoryPart,
         page: Page,
         ask: Callable[[ConnectionProgress], tuple[RepositoryPart, Page]],
     ) -> tuple[RepositoryPart, Page]:
@@ -108,14 +108,14 @@ class RepositoryPages:
         pages for good where it hides items. The longer one counts.
         """
         is_short = connection.is_short(page)
-        if not is_short and lacking_of(connection, page, listed_items(part, page)) is None:
-            return part, page
+        if not is_short and lacking_of(connection, page, listed_items(answer_part, page)) is None:
+            return answer_part, page
         try:
             part_again, again = ask(connection)
         except QueryTooHeavyError:
-            return part, page
+            return answer_part, page
         connection.is_often_short |= is_short and len(again.nodes) <= len(page.nodes)
-        return (part, page) if is_short and len(again.nodes) < len(page.nodes) else (part_again, again)
+        return (answer_part, page) if is_short and len(again.nodes) < len(page.nodes) else (part_again, again)
 
     def missed(self, connection: ConnectionProgress) -> int:
         """How many items the scan has not come by that have been updated since it began, and stand at the front.
@@ -125,10 +125,10 @@ class RepositoryPages:
         front, missed = ConnectionProgress(connection.name, connection.floor), set[int]()
         while not front.done:
             try:
-                part, page = self.light_page(front)
+                answer_part, page = self.light_page(front)
             except CannotListError:
                 break
-            items = listed_items(part, page)
+            items = listed_items(answer_part, page)
             missed |= connection.missed(items)
             if not all(map(connection.is_for_the_next, items)):
                 break
@@ -223,21 +223,23 @@ class RepositoryPages:
         without_failed_nodes(answer)
         return self._asker.part(answer)
 
-    def page_of(self, part: RepositoryPart, connection: ConnectionProgress, **also: object) -> Page:
+    def page_of(self, answer_part: RepositoryPart, connection: ConnectionProgress, **also: object) -> Page:
         """The page that an answer holds of a list. Raises SourceRefused where it is malformed."""
         payload: object = (
-            part.repository.issues if connection.name == self.issues.name else part.repository.pull_requests
+            answer_part.repository.issues
+            if connection.name == self.issues.name
+            else answer_part.repository.pull_requests
         )
         try:
-            return read(Page, {**payload, **also} if isinstance(payload, dict) else payload, part.answer.date)
+            return read(Page, {**payload, **also} if isinstance(payload, dict) else payload, answer_part.answer.date)
         except UnusablePayload as error:
             # Malformed now and, as far as we can tell, on every further try: a person has to look.
             raise self._asker.refused(f"a page of {connection.name} is malformed: {error}") from None
 
 
-def listed_items(part: RepositoryPart, page: Page) -> list[Listed]:
+def listed_items(answer_part: RepositoryPart, page: Page) -> list[Listed]:
     """What each node of a page tells of its item."""
-    return [listed(node, part.answer.date) for node in page.nodes]
+    return [listed(node, answer_part.answer.date) for node in page.nodes]
 
 
 def lacking_of(connection: ConnectionProgress, page: Page, items: Sequence[Listed], missed: int = 0) -> str | None:

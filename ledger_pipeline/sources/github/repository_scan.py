@@ -80,13 +80,13 @@ class RepositoryScan:
         while began_at is None or position_of(self._pages.connections) is not None:
             gathered = Gathered(self._wanted)
             try:
-                part = self._read_page(gathered)
+                answer_part = self._read_page(gathered)
             except SourceRefused as error:
                 raise self._with_refused(error) from None
             if began_at is None:
-                self._read_again(part, gathered)
-                began_at = self._asker.began_at or part.answer.server_time
-            yield self._page(part, gathered, began_at)
+                self._read_again(answer_part, gathered)
+                began_at = self._asker.began_at or answer_part.answer.server_time
+            yield self._page(answer_part, gathered, began_at)
 
     def _with_refused(self, error: SourceRefused) -> SourceRefused:
         """`error`, and before it what was refused earlier: whoever mends the one has to mend the other."""
@@ -97,38 +97,38 @@ class RepositoryScan:
     def _read_page(self, gathered: Gathered) -> RepositoryPart:
         """Read the next page of each connection that has one, and move behind it; the answer to go by."""
         try:
-            part = self._pages.next_part()
+            answer_part = self._pages.next_part()
         except QueryTooHeavyError:
             return self._read_apart(gathered)
         self._given_up_in_a_row = 0
         if self._pages.sizes.is_whole:
             self._asker.went_well()
         self._pages.sizes.went_well(pull_requests=not self._pages.pull_requests.done)
-        self._read_connections(part, self._pages.open(), gathered)
-        return part
+        self._read_connections(answer_part, self._pages.open(), gathered)
+        return answer_part
 
     def _read_apart(self, gathered: Gathered) -> RepositoryPart:
         """Read a page that cannot be made smaller: what its light pages list, each item by its number."""
         connections = self._pages.open()
         if not connections:
             raise self._asker.unavailable("GitHub gives up even on a query for the repository's name")
-        known = set(gathered.unread)
+        unread_before = set(gathered.unread)
         for connection in connections:
             try:
-                part, page = self._pages.unless_short(
+                answer_part, page = self._pages.unless_short(
                     connection, *self._pages.light_page(connection), self._pages.light_page
                 )
-                self._read_listed(part, connection, page, set(), gathered)
+                self._read_listed(answer_part, connection, page, set(), gathered)
             except CannotListError as error:
-                part, page = self._pages.place(connection, error)
+                answer_part, page = self._pages.place(connection, error)
                 if page.nodes:
-                    self._note_unlisted(connection, part, error, gathered)
-            self._move(part, connection, page, [], gathered)
-        unread = gathered.unread.keys() - known
+                    self._note_unlisted(connection, answer_part, error, gathered)
+            self._move(answer_part, connection, page, [], gathered)
+        unread = gathered.unread.keys() - unread_before
         if unread:
             self._pages.sizes.restore()
         self._count_given_up(unread)
-        return part
+        return answer_part
 
     def _count_given_up(self, unread: Set[ItemKey]) -> None:
         """Count what one page could not read. Raises SourceUnavailable where that has become too much in a row."""
@@ -138,16 +138,23 @@ class RepositoryScan:
             raise self._asker.unavailable(f"GitHub gives up on more than {MOST_IN_A_ROW} items in a row")
 
     def _note_unlisted(
-        self, connection: ConnectionProgress, part: RepositoryPart, error: CannotListError, gathered: Gathered
+        self, connection: ConnectionProgress, answer_part: RepositoryPart, error: CannotListError, gathered: Gathered
     ) -> None:
         key = ItemKey(item_kind_of(connection), 0)
-        gathered.cannot_read(UnreadItem(key, plain_message(error.problem, REASON_CHARACTERS), None, part.answer.date))
+        gathered.cannot_read(
+            UnreadItem(key, plain_message(error.problem, REASON_CHARACTERS), None, answer_part.answer.date)
+        )
 
     def _read_listed(
-        self, part: RepositoryPart, connection: ConnectionProgress, page: Page, known: set[int], gathered: Gathered
+        self,
+        answer_part: RepositoryPart,
+        connection: ConnectionProgress,
+        page: Page,
+        read_numbers: set[int],
+        gathered: Gathered,
     ) -> list[Listed]:
-        """Read by number what a light page lists, but for the numbers that are `known`; what it tells of them."""
-        kind, answered_at, read_here = item_kind_of(connection), part.answer.date, []
+        """Read by number what a light page lists, except for `read_numbers`; what it tells of them."""
+        kind, answered_at, read_here = item_kind_of(connection), answer_part.answer.date, []
         for node in page.nodes:
             item = listed(node, answered_at)
             if item.number is None:
@@ -156,8 +163,8 @@ class RepositoryScan:
             elif ItemKey(kind, item.number) in self._tried:
                 gathered.cannot_read(self._tried[ItemKey(kind, item.number)])
                 read_here.append(item)
-            elif item.number not in known:
-                reading = self._items.by_number(part, ItemKey(kind, item.number), item.created)
+            elif item.number not in read_numbers:
+                reading = self._items.by_number(answer_part, ItemKey(kind, item.number), item.created)
                 if reading.is_gone:
                     reading.fail("GitHub lists it, and does not find it by its number")
                 gathered.take(reading, answered_at)
@@ -165,12 +172,12 @@ class RepositoryScan:
         return read_here
 
     def _read_connections(
-        self, part: RepositoryPart, connections: Sequence[ConnectionProgress], gathered: Gathered
+        self, answer_part: RepositoryPart, connections: Sequence[ConnectionProgress], gathered: Gathered
     ) -> None:
         """Read the page that an answer holds of each of these, and move behind it."""
         for connection in connections:
             of, page = self._pages.unless_short(
-                connection, part, self._pages.page_of(part, connection), self._pages.page_alone
+                connection, answer_part, self._pages.page_of(answer_part, connection), self._pages.page_alone
             )
             kind = item_kind_of(connection)
             readings = [self._items.of_page(of, kind, node) for node in page.nodes]
@@ -188,32 +195,34 @@ class RepositoryScan:
             self._move(of, connection, page, beside, gathered)
 
     def _read_beside(
-        self, of: RepositoryPart, connection: ConnectionProgress, known: set[int], nulls: int, gathered: Gathered
+        self, of: RepositoryPart, connection: ConnectionProgress, read_numbers: set[int], nulls: int, gathered: Gathered
     ) -> list[Listed]:
         """Read what the light page lists in the place of so many `nulls`; what it tells of them."""
         try:
-            part, page = self._pages.light_page(connection)
+            answer_part, page = self._pages.light_page(connection)
         except CannotListError as error:
             self._note_unlisted(connection, of, error, gathered)
             return []
-        beside = self._read_listed(part, connection, page, known, gathered)
-        if len(beside) + sum(item.number is None for item in listed_items(part, page)) < nulls:
+        beside = self._read_listed(answer_part, connection, page, read_numbers, gathered)
+        if len(beside) + sum(item.number is None for item in listed_items(answer_part, page)) < nulls:
             problem = "GitHub answers null for it, and then does not list it"
-            gathered.cannot_read(UnreadItem(ItemKey(item_kind_of(connection), 0), problem, None, part.answer.date))
+            gathered.cannot_read(
+                UnreadItem(ItemKey(item_kind_of(connection), 0), problem, None, answer_part.answer.date)
+            )
         return beside
 
     def _move(
         self,
-        part: RepositoryPart,
+        answer_part: RepositoryPart,
         connection: ConnectionProgress,
         page: Page,
         beside: Sequence[Listed],
         gathered: Gathered,
     ) -> None:
         """Move behind a page that has been read, with items that were read `beside` it, noting what a list lacks."""
-        items = listed_items(part, page)
+        items = listed_items(answer_part, page)
         connection.counted = page.total_count if connection.counted is None else connection.counted
-        connection.since = connection.since or (self._asker.began_at or part.answer.server_time) - SCAN_OVERLAP
+        connection.since = connection.since or (self._asker.began_at or answer_part.answer.server_time) - SCAN_OVERLAP
         lacking = lacking_of(connection, page, items)
         if lacking is not None and connection.after is not None:
             lacking = lacking_of(connection, page, items, self._pages.missed(connection))
@@ -221,36 +230,38 @@ class RepositoryScan:
             connection.begin_again()  # nobody knows which page was wrong, and one may be another call's
         else:
             if lacking is not None:
-                gathered.cannot_read(UnreadItem(ItemKey(item_kind_of(connection), 0), lacking, None, part.answer.date))
+                gathered.cannot_read(
+                    UnreadItem(ItemKey(item_kind_of(connection), 0), lacking, None, answer_part.answer.date)
+                )
             self._pages.move_behind(connection, page, items, beside)
-        gathered.note_updates(connection, [*items, *beside], page, part, self._streams)
+        gathered.note_updates(connection, [*items, *beside], page, answer_part, self._streams)
 
-    def _read_again(self, part: RepositoryPart, gathered: Gathered) -> None:
+    def _read_again(self, answer_part: RepositoryPart, gathered: Gathered) -> None:
         """Ask by number for what an earlier scan could not read, and the first page did not hold."""
-        met = {*gathered.settled, *(gathered.unread.keys() & self._wanted)}
+        settled_keys = {*gathered.settled, *(gathered.unread.keys() & self._wanted)}
         for key in self._request.unread:
-            if key.number == 0 or key in met:
+            if key.number == 0 or key in settled_keys:
                 continue
-            reading = self._unread_items.by_number(part, key)
+            reading = self._unread_items.by_number(answer_part, key)
             if not reading.is_gone:
-                gathered.take(reading, part.answer.date)
+                gathered.take(reading, answer_part.answer.date)
                 if reading.problem is not None:
-                    self._tried[key] = reading.unread(part.answer.date)
+                    self._tried[key] = reading.unread(answer_part.answer.date)
             if reading.is_gone or reading.problem is None:
                 gathered.settle(key)
 
-    def _page(self, part: RepositoryPart, gathered: Gathered, began_at: datetime) -> ScanPage:
+    def _page(self, answer_part: RepositoryPart, gathered: Gathered, began_at: datetime) -> ScanPage:
         return ScanPage(
-            source_scope_name=part.repository.name_with_owner,
+            source_scope_name=answer_part.repository.name_with_owner,
             events=tuple(item for item in gathered.items if isinstance(item, ActivityEvent)),
             skipped=tuple(item for item in gathered.items if isinstance(item, SkippedActivity)),
             began_at=began_at,
-            retrieved_at=part.answer.server_time,
+            retrieved_at=answer_part.answer.server_time,
             updates=gathered.updates,
             reached=reached(self._pages.connections),
             usage=self._asker.usage(),
             position=position_of(self._pages.connections),
-            source_scope_id=part.repository.database_id,
+            source_scope_id=answer_part.repository.database_id,
             totals=gathered.totals,
             newer=gathered.newer,
             unread=tuple(gathered.unread.values()),

@@ -259,12 +259,12 @@ class Faults:
     def take(self, asked: Asked) -> list[Fault]:
         """The faults that this request meets; they are used up by it."""
         with self._lock:
-            met: list[Fault] = []
+            due: list[Fault] = []
             queued = self._queue.popleft() if self._queue else None
             if queued is not None:
-                met.append(queued)
+                due.append(queued)
             for rule in self._rules:
                 if rule.times_left != 0 and rule.applies(asked):
-                    met.append(rule.fault)
+                    due.append(rule.fault)
                     rule.times_left = None if rule.times_left is None else rule.times_left - 1
-            return met
+            return due

@@ -11,13 +11,13 @@ OBJECT_ID_FLOOR = 2**31
 
 def stable_number(*parts: object) -> int:
     """A number below 2**48 that depends on the parts alone."""
-    digest = hashlib.sha256("\0".join(str(part) for part in parts).encode()).digest()
+    digest = hashlib.sha256("\0".join(str(piece) for piece in parts).encode()).digest()
     return int.from_bytes(digest[:6], "big")
 
 
 def stable_commit(*parts: object) -> str:
     """A commit's id that depends on the parts alone."""
-    return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()[:40]
+    return hashlib.sha256("\0".join(str(piece) for piece in parts).encode()).hexdigest()[:40]
 
 
 class IdBook:
@@ -26,10 +26,10 @@ class IdBook:
     def __init__(self) -> None:
         self._taken: dict[str, set[int]] = {}
 
-    def claim(self, kind: str, known: int) -> int:
+    def claim(self, kind: str, number: int) -> int:
         """Note an id that is a fact, so that none is made up like it."""
-        self._taken.setdefault(kind, set()).add(known)
-        return known
+        self._taken.setdefault(kind, set()).add(number)
+        return number
 
     def user_id(self, login: str) -> int:
         """An id for an account, within 31 bits."""

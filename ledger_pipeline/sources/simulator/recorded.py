@@ -86,8 +86,8 @@ class _Recording:
                 for who in (row.get("author"), row.get("mergedBy"), row.get("closedBy")):
                     if who is not None and who.get("databaseId") is not None:
                         self._ids.claim("user", who["databaseId"])
-                        known = Actor(_login(who), who["databaseId"], _kind(who))
-                        self._people.setdefault(who["login"], known)
+                        actor = Actor(_login(who), who["databaseId"], _kind(who))
+                        self._people.setdefault(who["login"], actor)
 
     def _pull_request(self, row: Row, reviews: list[Review]) -> PullRequest:
         merged_at, closed_at = _time(row["mergedAt"]), _time(row["closedAt"])
@@ -147,8 +147,8 @@ class _Recording:
         )
 
     def _object_id(self, kind: str, row: Row, *parts: object) -> int:
-        known: int | None = row["databaseId"]
-        return known if known is not None else self._ids.object_id(kind, *parts)
+        database_id: int | None = row["databaseId"]
+        return database_id if database_id is not None else self._ids.object_id(kind, *parts)
 
     def _actor(self, row: Row | None) -> Actor | None:
         if row is None:
@@ -215,10 +215,10 @@ def _time(text: str | None) -> datetime | None:
 
 
 def _first_known(*moments: datetime | None) -> datetime:
-    known = next((moment for moment in moments if moment is not None), None)
-    if known is None:
+    first_moment = next((moment for moment in moments if moment is not None), None)
+    if first_moment is None:
         raise ValueError("no time at all: createdAt, closedAt, mergedAt and updatedAt are null")
-    return known
+    return first_moment
 
 
 def _touched(row: Row) -> tuple[datetime, ...]:

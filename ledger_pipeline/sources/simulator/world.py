@@ -219,5 +219,5 @@ class World:
 
     def with_repository(self, repository: Repository) -> "World":
         """The same world in which this repository replaces the one of its id, or is new."""
-        others = tuple(other for other in self.repositories if other.database_id != repository.database_id)
+        others = tuple(present for present in self.repositories if present.database_id != repository.database_id)
         return replace(self, repositories=(*others, repository))
