@@ -1,4 +1,4 @@
-"""`ledger-pipeline report`: an epoch as one self-contained page."""
+"""An epoch's page says what the ledger has, fetches nothing, and takes nothing from outside for markup."""
 
 import re
 from html.parser import HTMLParser

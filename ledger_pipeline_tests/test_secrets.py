@@ -1,4 +1,4 @@
-"""Marked secrets, a collection that works and one that fails, and a search through everything that was written."""
+"""No secret is in anything that a collection writes, be it one that works or one that fails."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The asset checks, run on a real instance after a real collection."""
+"""What GitHub counts is compared with what the ledger has, when a person asks; a collection pays nothing for it."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The ingestion assets, materialized on a real instance."""
+"""A collected partition is green and says what was read; one that was not read whole is red and says why."""
 
 from datetime import timedelta
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Counted events times weights: who did how much."""
+"""Each person's units are their counted events times the weights; nobody's event is lost or counted twice."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""CollectEpochWorkflow end to end: Temporal server, worker process, Dagster's services, ledger."""
+"""One workflow collects one epoch in one Dagster run, and its result says what happened: on the whole stack."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The UI as a process: what it logs."""
+"""The UI's process logs each line once, as all our processes do."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What GitHub's own index says happened in a window."""
+"""GitHub's own count of a window has the window's bounds, and where it cannot be had, there is none."""
 
 import json
 from collections.abc import Iterator

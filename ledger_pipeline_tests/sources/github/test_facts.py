@@ -1,6 +1,5 @@
 """What a scan tells beside its events: facts as GitHub has them, unknown where it does not say, and never at a cost."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -79,18 +78,11 @@ ITEMS = (
 )
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Simulator]:
-    with Simulator(World(), as_of=LATER) as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def github(running: Simulator) -> Simulator:
-    running.faults.clear()
-    running.replace_world(world(*ITEMS))
-    running.clear_requests()
-    return running
+def github(github: Simulator) -> Simulator:
+    github.set_clock(LATER)
+    github.replace_world(world(*ITEMS))
+    return github
 
 
 def facts_by_id(*pages: ScanPage) -> dict[str, Facts]:

@@ -1,4 +1,4 @@
-"""The heads of many repositories, over HTTP against the simulator."""
+"""A hundred repositories are asked what is new in one request, and one that fails spoils no other's answer."""
 
 import json
 from datetime import timedelta

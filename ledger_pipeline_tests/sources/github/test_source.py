@@ -1,4 +1,4 @@
-"""What a scan of GitHub promises, over HTTP against the simulator."""
+"""A scan gives every event since its floor, each under its own id, and a watermark by GitHub's own time."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor

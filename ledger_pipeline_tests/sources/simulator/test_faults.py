@@ -1,4 +1,4 @@
-"""Each fault, as `requests` sees it and as PyGithub does."""
+"""Each fault looks on the wire as GitHub's does, to `requests` and to PyGithub."""
 
 from datetime import timedelta
 from typing import Any

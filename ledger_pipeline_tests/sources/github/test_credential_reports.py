@@ -1,4 +1,4 @@
-"""What GitHub is asked about ourselves, where it does not answer as usual."""
+"""A credential is reported as usable where GitHub tells less of it than usual."""
 
 import threading
 from collections.abc import Iterator
