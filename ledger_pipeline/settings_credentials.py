@@ -23,7 +23,7 @@ class GitHubTokens:
 
     @classmethod
     def of(cls, *tokens: str) -> "GitHubTokens":
-        """From plain texts. Raises SettingsError when there is none, or one that no header can hold."""
+        """Make it from plain texts. Raises SettingsError when there is none, or one that no header can hold."""
         stripped = dict.fromkeys(token.strip() for token in tokens if token.strip())
         if not stripped:
             raise SettingsError("GITHUB_TOKENS holds no token")

@@ -90,7 +90,7 @@ def _print(epoch: Epoch, allocations: list[Allocation], *, as_json: bool) -> Non
 
 
 def _strings(allocation: Allocation) -> dict[str, object]:
-    """As JSON: milli-units as strings, for they may be larger than JSON keeps exact."""
+    """The row as JSON; milli-units are strings, for they may be larger than JSON keeps exact."""
     row = asdict(allocation)
     proposed, final = row.pop("proposed_units"), row.pop("final_units")
     return {

@@ -105,5 +105,5 @@ def _account_json(account: UnresolvedAccount) -> dict[str, object]:
 
 
 def _quoted(ids: tuple[str, ...]) -> str:
-    """With every character that is no ASCII by its number, so that what looks alike is seen to differ."""
+    """Spells every character beyond ASCII by its number, so that what looks alike is seen to differ."""
     return ", ".join(map(ascii, ids))

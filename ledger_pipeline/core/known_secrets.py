@@ -116,7 +116,7 @@ def without_secrets(text: str, first_characters: int | None = None) -> str:
 
 
 def _spans(content: bytes) -> Iterator[tuple[int, int]]:
-    """From where to where each secret stands, some more than once."""
+    """The start and end of each secret in the text; some are there more than once."""
     shapes = _KNOWN.shapes
     for reading in readings(content):
         for start, end in (*_places(reading.content, shapes.plain), *_formed(reading.content)):

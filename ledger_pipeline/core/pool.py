@@ -13,7 +13,7 @@ TOP_UP = "top_up"
 KPI_BONUS_V0 = "kpi_bonus_v0"
 
 MAX_CREDITS = 10**18
-"""Of one component: the sum of a pool's is a BIGINT whatever they are."""
+"""The most credits of one component: the sum of a pool's components is then always a BIGINT."""
 
 # By component, the algorithm its amount is computed with.
 ALGORITHM_VERSIONS: Mapping[str, str] = {

@@ -45,7 +45,7 @@ def item_name(source_scope: str, key: ItemKey) -> str:
 
 
 def earliest_of(first: UnreadItem, second: UnreadItem) -> datetime | None:
-    """From when on events of either may be; None: at any time."""
+    """The time from which events of either item may be; None means at any time."""
     return None if first.earliest is None or second.earliest is None else min(first.earliest, second.earliest)
 
 

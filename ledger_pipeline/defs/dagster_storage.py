@@ -64,7 +64,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """As Dagster makes its own, which names its class."""
+        """Make the storage as Dagster does, which names its own class there."""
         return cls(
             pg_url_from_config(config_value),
             config_value.get("should_autocreate_tables", True),
@@ -180,7 +180,7 @@ def _is_of_a_partition_and_run(event: EventLogEntry) -> bool:
 
 
 def _leave_connections_to_the_parent() -> None:
-    """In a process that was forked: its parent goes on using what is open, so it opens its own."""
+    """Forget the connections in a forked process: its parent goes on using them, so it opens its own."""
     for engine in list(_ENGINES):
         engine.dispose(close=False)
 

@@ -31,7 +31,7 @@ class EpochGrid(dg.MultiPartitionsDefinition):
     """
 
     def empty_subset(self) -> DefaultPartitionsSubset:
-        """Where Dagster begins when it collects the keys of a run's range."""
+        """The empty subset to which Dagster adds the keys of a run's range."""
         return _NoPartitions()
 
 

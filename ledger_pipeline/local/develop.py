@@ -34,7 +34,7 @@ TEMPORAL_UI_PORT = 8233
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the stack listens, on 127.0.0.1."""
+    """The ports on which the stack listens, on 127.0.0.1."""
 
     dagster: int = DAGSTER_PORT
     temporal: int = TEMPORAL_PORT

@@ -37,7 +37,7 @@ class OpenEpochs:
 
     @property
     def start(self) -> datetime | None:
-        """Where the oldest begins."""
+        """The start of the oldest epoch; None without any."""
         return min((epoch.window.start for epoch in self.epochs), default=None)
 
     def waiting(self, source: str, source_scope: str, streams: Iterable[str], over_by: datetime) -> list[EpochWindow]:

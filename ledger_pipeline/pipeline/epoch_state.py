@@ -32,7 +32,7 @@ Numbers = Mapping[tuple[str, ...], dict[str, Json]]
 
 
 def epoch_numbers(review: Review, curation: CurationSummary) -> Numbers:
-    """By asset; the statement only where one is in force."""
+    """The numbers of each asset; the statement is there only where one is in force."""
     numbers: dict[tuple[str, ...], dict[str, Json]] = {
         EPOCH_ASSET: {
             "epoch_id": review.epoch.id,

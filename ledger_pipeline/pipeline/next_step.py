@@ -48,7 +48,7 @@ def next_steps(
 
 
 def spec_differences(scope: Scope, epoch: Epoch) -> list[PinDifference]:
-    """Where what the epoch closed with differs from `scope` now; nothing of an open epoch."""
+    """How what the epoch closed with differs from `scope` now; an open epoch has nothing to differ."""
     if epoch.pins is None:
         return []
     return pin_differences(scope, epoch.pins.allocation_algo_ref, epoch.weights_milli, epoch.pins.pinned_spec)

@@ -88,7 +88,7 @@ class Review:
 
     @property
     def state(self) -> str:
-        """Where it stands, in a few words."""
+        """The state of the epoch, in a few words."""
         if self.is_ready_to_sign:
             return "ready to sign: an amendment" if self.chain.in_force is not None else "ready to sign"
         if self.chain.in_force is not None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScanProgress:
-    """Where a scan stands after a page: items so far, and how far back it has read of what it has to."""
+    """The progress of a scan after a page: its items so far, and how far back it has read."""
 
     source_scope: str
     pages: int
@@ -139,7 +139,7 @@ class SourceScopeScan:
         return self._ask(resumed_state or self._beginning)
 
     def _stood_at(self) -> ScanState | None:
-        """Where an earlier run stood in the same scan; None where it is of another repository, or too old."""
+        """The state of the same scan in an earlier run; None where it is of another repository, or too old."""
         collection, beginning = self._collection, self._beginning
         checkpoint = collection.store.scans.checkpoint(beginning.scope_id, beginning.source, beginning.source_scope)
         resumed_state = None if checkpoint is None else state_of(checkpoint, beginning)

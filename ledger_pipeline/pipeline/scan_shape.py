@@ -54,7 +54,7 @@ class _Shape(BaseModel):
 
 
 class CoverageShape(_Shape):
-    """Of one stream: updates are read from `floor` on, and covered from `coveredFrom` on."""
+    """One stream of a scan: its updates are read from `floor` on, and covered from `coveredFrom` on."""
 
     stream: _Text
     floor: _Instant

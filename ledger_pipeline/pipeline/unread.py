@@ -115,7 +115,7 @@ def noted_items(unread: Sequence[UnreadItem]) -> list[UnreadItem]:
 
 
 def read_from(coverage: Sequence[StreamCoverage], tried_at: datetime) -> datetime:
-    """From where on a scan of `coverage` meets items without a number, which only a list holds."""
+    """The time from which a scan of `coverage` meets items without a number, which only a list holds."""
     return min((stream.floor for stream in coverage), default=tried_at)
 
 

@@ -57,7 +57,7 @@ def keep(connection: Connection, node_id: UUID, epoch_id: int, exclusion: Exclus
 def find(
     connection: Connection, scope: dict[str, object], windows: Sequence[EpochWindow]
 ) -> dict[EpochWindow, tuple[LeftOut, ...]]:
-    """By window, what each epoch was closed without; windows that lack nothing are left out."""
+    """What each epoch was closed without, by window; windows that lack nothing are not there."""
     left_out: defaultdict[EpochWindow, list[LeftOut]] = defaultdict(list)
     for row in connection.execute(_FIND, {**scope, **bounds(windows)}):
         window = EpochWindow(row.period_start, row.period_end)

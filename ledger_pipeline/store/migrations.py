@@ -129,7 +129,7 @@ def _config() -> "Config":
 
 
 def _folder() -> Path:
-    """Where the migrations are: inside the installed package, or beside the package in a checkout."""
+    """The folder of the migrations: inside the installed package, or beside the package in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "migrations"
     return installed if installed.is_dir() else package.parent / "migrations"

@@ -42,7 +42,7 @@ class Scans(LedgerSection):
             return keep_skipped(connection, self._scope(scope_id), skipped, retrieved_at)
 
     def checkpoint(self, scope_id: UUID, source: str, source_scope: str) -> Checkpoint | None:
-        """Where an unfinished scan of the source_scope stands; None when there is none."""
+        """The checkpoint of an unfinished scan of the source_scope; None when there is none."""
         with self._transaction() as connection:
             return checkpoints.find(connection, self._scope(scope_id), source, source_scope)
 

@@ -88,13 +88,13 @@ def events_per_type(
 
 
 def events_per_day(connection: Connection, scope: Mapping[str, object], window: EpochWindow) -> list[DayCount]:
-    """By day (UTC) and event type; days and types without an event are not there."""
+    """Events counted by day (UTC) and event type; days and types without an event are not there."""
     rows = connection.execute(EVENTS_PER_DAY, {**scope, "start": window.start, "end": window.end})
     return [DayCount(**row._mapping) for row in rows]
 
 
 def events_per_person(connection: Connection, scope: Mapping[str, object], window: EpochWindow) -> list[PersonCount]:
-    """By person and event type."""
+    """Events counted by person and event type."""
     rows = connection.execute(EVENTS_PER_PERSON, {**scope, "start": window.start, "end": window.end})
     return [PersonCount(**row._mapping) for row in rows]
 

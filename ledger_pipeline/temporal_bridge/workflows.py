@@ -97,7 +97,7 @@ class CollectEpochWorkflow:
 
     @workflow.query(name=PROGRESS_QUERY)
     def progress(self) -> Progress:
-        """Where it stands: the stage, the epoch once it is known, the Dagster run once there is one."""
+        """What the workflow is doing: its stage, the epoch once known, and the Dagster run once there is one."""
         return self._progress
 
     @workflow.signal(name=RUN_FOUND_SIGNAL)

@@ -91,7 +91,7 @@ class ExaminedEpoch:
 
 
 class _Events:
-    """Of each event its kind, of all of them the accounts, and which ids are there twice."""
+    """The kind of each event, the accounts of all of them, and the ids that are there twice."""
 
     def __init__(self, events: Sequence[EventRecord]) -> None:
         self.kinds: dict[str, str] = {}

@@ -43,7 +43,7 @@ class Member:
             yield self._content[start:end]
 
     def starts(self) -> "array[int]":
-        """Where each line starts, then where one more would."""
+        """The offset at which each line starts, then the one at which a further line would."""
         places = array("Q", (start for start, _ in self._places()))
         places.append(self._end + (not self.is_ended()))
         return places

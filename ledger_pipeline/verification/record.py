@@ -127,7 +127,7 @@ class EventRecord(Record):
 
 
 class CurationRecord(Record):
-    """For whom an event counts, and by which weight."""
+    """A decision: for whom an event counts, and by which weight."""
 
     event_id: str
     user_id: str | None

@@ -46,7 +46,7 @@ def _unpacked(text: str) -> set[int]:
 
 
 class _Place(BaseModel):
-    """Where a connection stands, as a position holds it."""
+    """How far a connection has been read, as a position holds it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -147,7 +147,7 @@ class ConnectionProgress:
         return not self.is_often_short and page.page_info.has_next_page and len(page.nodes) < self.asked
 
     def place(self) -> Mapping[str, Json]:
-        """Where it stands, for a position."""
+        """How far it has been read, for a position."""
         return {
             "after": self.after,
             "read": self.read,
@@ -185,7 +185,7 @@ def reached(connections: Sequence[ConnectionProgress]) -> datetime | None:
 
 
 def position_of(connections: Sequence[ConnectionProgress]) -> Mapping[str, Json] | None:
-    """Where these stand; None once all are done."""
+    """The position that holds how far these have been read; None once all are done."""
     return {connection.name: connection.place() for connection in connections if not connection.done} or None
 
 

@@ -26,7 +26,7 @@ class Standing:
         return self.remaining == 0
 
     def headers(self) -> dict[str, str]:
-        """As GitHub sends them with every answer."""
+        """The headers that GitHub sends with every answer."""
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.remaining),

@@ -18,7 +18,7 @@ _LISTS_KEPT = 64
 
 
 def github_time(moment: datetime) -> str:
-    """As GitHub writes times: UTC, whole seconds."""
+    """The time as GitHub writes it: UTC, whole seconds."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -42,7 +42,7 @@ class ListOptions:
         )
 
     def key(self, item: PullRequest | Issue) -> Key:
-        """Where the item stands; ties are settled by id."""
+        """The item's place in the list; ties are settled by id."""
         return github_time(item.updated_at if self.by_updated_at else item.created_at), item.database_id
 
 

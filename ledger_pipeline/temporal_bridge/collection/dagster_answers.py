@@ -124,7 +124,7 @@ class DagsterRun:
 
     @property
     def retry_at(self) -> datetime | None:
-        """From when on another may be launched in its place, where a limit of the source ended it."""
+        """The time from which another run may be launched in its place, where a limit of the source ended it."""
         at = self.tags.get(RETRY_AT_TAG) if self.status == FAILURE else None
         return None if at is None else datetime.fromisoformat(at)
 

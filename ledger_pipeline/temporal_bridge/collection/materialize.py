@@ -171,7 +171,7 @@ class PartitionActivities:
         return {**partition_tags(epoch_key, scope_key), TRIGGER_TAG: TRIGGER, **link}
 
     async def _tell_workflow(self, own: OwnRuns, run: DagsterRun) -> None:
-        """So that its memo and progress show the run while it goes on."""
+        """Tell the workflow of the run, so that its memo and progress show it while the run goes on."""
         handle = self._temporal.get_workflow_handle(own.workflow_id, run_id=own.workflow_run_id)
         run_found = DagsterRunFound(run_id=run.run_id, url=self._dagster.run_url(run.run_id))
         try:

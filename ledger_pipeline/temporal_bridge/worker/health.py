@@ -65,7 +65,7 @@ class Readiness:
         self._draining = False
 
     def drain(self) -> None:
-        """From now on never ready, whatever the checks say: the worker was told to stop."""
+        """Answer that the worker is not ready, whatever the checks say: it was told to stop."""
         self._draining = True
 
     async def results(self) -> dict[str, CheckResult]:

@@ -77,11 +77,11 @@ class QueueWorkers:
         return [asyncio.create_task(worker.run()) for worker in self._workers]
 
     async def check(self) -> str:
-        """As `Pollers.check`, of every queue."""
+        """Check the pollers of every queue, as `Pollers.check` does."""
         return "; ".join(await asyncio.gather(*(pollers.check() for pollers in self._pollers)))
 
     async def watch(self, patience_seconds: float) -> None:
-        """As `Pollers.watch`, of every queue."""
+        """Watch the pollers of every queue, as `Pollers.watch` does."""
         await asyncio.gather(*(pollers.watch(patience_seconds) for pollers in self._pollers))
 
     async def shutdown(self) -> None:

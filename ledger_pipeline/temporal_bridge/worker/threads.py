@@ -62,6 +62,6 @@ class WorkerThreads:
         return self.ledger.size + self.reading.size + self.settling.size
 
     def close(self) -> None:
-        """As `Threads.close`, all of them."""
+        """Close all of them, as `Threads.close` does."""
         for threads in (self.ledger, self.reading, self.settling, self.watching, self.canceling):
             threads.close()
