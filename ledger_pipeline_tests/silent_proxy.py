@@ -27,10 +27,10 @@ class SilentProxy:
 
     def close(self) -> None:
         """End the proxy and all that runs through it."""
-        for each in (self._listener, *self._sockets):
+        for sock in (self._listener, *self._sockets):
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
 
     def _accept(self) -> None:
         with suppress(OSError):  # closed

@@ -277,7 +277,7 @@ def test_every_service_is_watched_or_ends_by_itself(name: str) -> None:
     if name in ONE_SHOT:
         assert service["restart"] == "no"
         assert "healthcheck" not in service
-        waiting = [other for other in SERVICES.values() if name in other.get("depends_on", {})]
+        waiting = [service for service in SERVICES.values() if name in service.get("depends_on", {})]
         assert waiting, "`up --wait` fails where a service ends that nobody waits for"
     else:
         assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
@@ -482,8 +482,8 @@ def test_the_two_instances_differ_in_where_runs_happen_alone() -> None:
     in_place, containers = (
         yaml.safe_load((DOCKER / name).read_text()) for name in ("dagster.yaml", "dagster.docker-launcher.yaml")
     )
-    for each in (in_place, containers):
-        del each["run_launcher"], each["concurrency"]["runs"]["max_concurrent_runs"]
+    for deployment in (in_place, containers):
+        del deployment["run_launcher"], deployment["concurrency"]["runs"]["max_concurrent_runs"]
     assert in_place == containers
 
 
@@ -692,7 +692,7 @@ def test_the_disruption_budget_is_of_the_worker_and_leaves_room_to_drain_a_node(
 
 def test_the_charts_values_are_of_our_image_our_dagster_and_our_location() -> None:
     [deployment] = VALUES["dagster-user-deployments"]["deployments"]
-    images = [part["image"] for part in (VALUES["dagsterWebserver"], VALUES["dagsterDaemon"], deployment)]
+    images = [values["image"] for values in (VALUES["dagsterWebserver"], VALUES["dagsterDaemon"], deployment)]
     assert {image["tag"] for image in images} == {PROJECT["version"]}
     assert VALUES["postgresql"]["postgresqlScheme"] == "postgresql+psycopg2"
     [config] = [manifest["data"] for _, manifest in MANIFESTS if manifest["kind"] == "ConfigMap"]
@@ -849,7 +849,7 @@ def test_the_trial_breaks_every_service_and_shares_nothing_with_a_deployment() -
     assert '"LEDGER_DEPLOYMENT": NAME' in trial
     # What is named without the project's name would be shared.
     for kind in ("networks", "volumes"):
-        named = [each["name"] for each in COMPOSE[kind].values() if each and "name" in each]
+        named = [definition["name"] for definition in COMPOSE[kind].values() if definition and "name" in definition]
         assert all(name.startswith("${LEDGER_DEPLOYMENT:-") for name in named), kind
 
 

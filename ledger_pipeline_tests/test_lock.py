@@ -19,9 +19,11 @@ def test_every_dependency_is_pinned_to_a_version_it_allows() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     texts = [*project["dependencies"], *(text for extra in project["optional-dependencies"].values() for text in extra)]
     wanted = [Requirement(text) for text in texts]
-    for each in wanted:
-        if each.name != project["name"]:
-            assert each.specifier.contains(PINS[canonicalize_name(each.name)]), f"{each}: run `make lock`"
+    for requirement in wanted:
+        if requirement.name != project["name"]:
+            assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)]), (
+                f"{requirement}: run `make lock`"
+            )
 
 
 def test_every_pin_has_a_hash_and_no_address() -> None:

@@ -86,7 +86,7 @@ def test_without_events_nobody_has_an_allocation() -> None:
 def test_users_are_in_code_point_order_whatever_their_case() -> None:
     users = ["b", "Z", "a", "é", "10", "9"]
     allocations = propose(*(CuratedEvents(user_id, MERGED, None) for user_id in users))
-    assert [each.user_id for each in allocations] == ["10", "9", "Z", "a", "b", "é"]
+    assert [allocation.user_id for allocation in allocations] == ["10", "9", "Z", "a", "b", "é"]
 
 
 # Laws.
@@ -114,9 +114,9 @@ def test_units_are_the_sum_of_the_weights_and_nobody_elses(events: list[CuratedE
         units[event.user_id] += weight * event.events
         counts[event.user_id] += event.events
     allocations = propose(*events)
-    assert {each.user_id: each.proposed_units for each in allocations} == dict(units)
-    assert {each.user_id: each.activity_count for each in allocations} == dict(counts)
-    assert all(type(each.proposed_units) is int for each in allocations)
+    assert {allocation.user_id: allocation.proposed_units for allocation in allocations} == dict(units)
+    assert {allocation.user_id: allocation.activity_count for allocation in allocations} == dict(counts)
+    assert all(type(allocation.proposed_units) is int for allocation in allocations)
 
 
 # Refusals.

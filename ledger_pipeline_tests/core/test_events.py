@@ -139,7 +139,7 @@ def test_titles_and_logins_do_not_change_the_hash_but_the_facts_do(make: MakeEve
         make(author=Actor(ADA.user_id + 1, ADA.login)),
         make(author=ADA, repo="cogni-dao/other"),
     ]
-    assert len({event.payload_hash, *(other.payload_hash for other in others)}) == 5
+    assert len({event.payload_hash, *(changed_event.payload_hash for changed_event in others)}) == 5
 
 
 def test_a_reviews_state_is_part_of_its_hash() -> None:

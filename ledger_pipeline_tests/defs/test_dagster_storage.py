@@ -157,8 +157,8 @@ def test_what_is_stored_together_is_what_dagster_stores_one_by_one(
     mine = stored(ours, run(ours, fails=fails))
     with instance_on(DAGSTERS_OWN, postgres_server, tmp_path / "own") as instance:
         own = stored(instance, run(instance, fails=fails))
-    for part in mine:
-        assert own[part] == mine[part]
+    for table in mine:
+        assert own[table] == mine[table]
     statuses = {(check, partition): status for _, check, partition, status, *_ in mine["checks"]}
     keys = [*"bcde"] if fails else [*"bcdef"]
     outcome = {"goes_well": "PLANNED" if fails else "SUCCEEDED", "goes_badly": "PLANNED" if fails else "FAILED"}

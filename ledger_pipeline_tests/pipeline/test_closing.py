@@ -67,7 +67,7 @@ def test_another_repository_under_the_name_is_read_from_the_oldest_open_epoch_an
     assert report.replaced == {NAME: ("1", "2")}
     assert stored_ids(ledger) == [f"github:pr:{NAME}:{number}" for number in (2, 3, 1)]
     stored = ledger.scans.cursors(SCOPE_ID, "github").values()
-    assert {(each.source_scope_id, each.covered_from) for each in stored} == {("2", LAST_WEEK.start)}
+    assert {(row.source_scope_id, row.covered_from) for row in stored} == {("2", LAST_WEEK.start)}
     assert run().replaced == {}
 
 
@@ -136,10 +136,10 @@ def test_names_that_change_hands_lose_nothing_and_double_nothing(
     github.set_clock(NOW + 2 * HOUR)
     report = run(of=of)
     assert report.replaced == {NAME: ("1", "2")}
-    objects = [each.source_object_id for each in ledger.events.within(SCOPE_ID, ALWAYS)]
+    objects = [event.source_object_id for event in ledger.events.within(SCOPE_ID, ALWAYS)]
     wanted = {first.database_id, second.database_id, fourth.database_id}
     wanted |= {third.database_id} if NEW_NAME in names else set()
-    assert sorted(objects) == sorted(str(each) for each in wanted)
+    assert sorted(objects) == sorted(str(object_id) for object_id in wanted)
     assert ledger.events.rejected(SCOPE_ID, ALWAYS) == []
 
 

@@ -17,7 +17,10 @@ def count(user: str, kind: str = "pr_merged", events: int = 1, *, login: str = "
 
 def test_units_are_events_times_weights_summed_by_person_most_first() -> None:
     people = contributions([count("1", events=2), count("1", "review_submitted", 3), count("2", events=4)], WEIGHTS)
-    assert [(each.user_id, each.events, each.units_milli) for each in people] == [("2", 4, 4000), ("1", 5, 3500)]
+    assert [(person.user_id, person.events, person.units_milli) for person in people] == [
+        ("2", 4, 4000),
+        ("1", 5, 3500),
+    ]
 
 
 def test_what_has_no_weight_is_worth_nothing_and_still_an_event() -> None:
@@ -41,8 +44,8 @@ def test_equal_units_are_in_the_order_of_user_ids() -> None:
 @given(st.lists(st.builds(count, st.sampled_from("abc"), st.sampled_from(["pr_merged", "x"]), st.integers(0, 10**18))))
 def test_no_event_and_no_unit_is_lost_or_made_up(counts: list[PersonCount]) -> None:
     people = contributions(counts, WEIGHTS)
-    assert sum(each.events for each in people) == sum(count.events for count in counts)
-    assert sum(each.units_milli for each in people) == sum(
+    assert sum(person.events for person in people) == sum(count.events for count in counts)
+    assert sum(person.units_milli for person in people) == sum(
         count.events * 1000 for count in counts if count.event_type == "pr_merged"
     )
 

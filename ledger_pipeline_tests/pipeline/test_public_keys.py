@@ -62,7 +62,7 @@ def test_the_stack_is_simulated_where_it_asks_a_simulator_or_its_ledger_is_the_d
     real = Settings(**given)
     asking = Settings(**given, github_api_url="http://127.0.0.1:8744", github_clock_tolerance_seconds=ANY_CLOCK_SECONDS)
     assert [settings.is_simulated for settings in (real, asking)] == [False, True]
-    assert [each.repo_spec().default_scope.is_simulated for each in (real, asking)] == [False, True]
+    assert [settings.repo_spec().default_scope.is_simulated for settings in (real, asking)] == [False, True]
     finding, _ = check_repo_spec(real)
     assert (finding.state, PUBLIC in finding.detail) == (State.FAILED, True)
     assert check_repo_spec(asking)[0].state is State.OK

@@ -221,8 +221,8 @@ def junk_pins(honest: Mapping[str, object]) -> Iterator[dict[str, object]]:
         yield {**honest, "pinned_spec": {**spec, key: value}}
         yield {**honest, "pinned_spec": {name: kept for name, kept in spec.items() if name != key}}
     yield {**honest, "pinned_spec": {**spec, "more": 1}}
-    for part in ("source_refs", "streams"):  # nothing of which was to be read
-        sources = {name: {**source, part: []} for name, source in spec["activity_sources"].items()}
+    for field in ("source_refs", "streams"):  # nothing of which was to be read
+        sources = {name: {**source, field: []} for name, source in spec["activity_sources"].items()}
         yield {**honest, "pinned_spec": {**spec, "activity_sources": sources}}
     yield {**honest, "pinned_spec": {**spec, "base_issuance_credits": str(2**63)}}
 

@@ -90,7 +90,9 @@ def test_no_text_is_longer_than_anybody_reads(ledger_engine: Engine) -> None:
 def test_no_number_is_negative_but_those_that_only_refer(ledger_engine: Engine, type_: str) -> None:
     assert {column for _, column, _ in taken(ledger_engine, type_, ["-1"])} <= {"id", "epoch_id"}
     with ledger_engine.connect() as connection:
-        others = [connection.execute(COLUMNS, {"type": other}).all() for other in ("smallint", "numeric", "real")]
+        others = [
+            connection.execute(COLUMNS, {"type": column_type}).all() for column_type in ("smallint", "numeric", "real")
+        ]
     assert others == [[], [], []]
 
 

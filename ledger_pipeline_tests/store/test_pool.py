@@ -22,7 +22,7 @@ def amounts(books: Books) -> dict[str, int]:
 
 def test_a_component_is_added_once_and_another_of_its_name_is_refused(ledger: PostgresLedger) -> None:
     books = collected(ledger)
-    assert [ledger.pool.add(books.epoch, each) for each in (TOPPED_UP, BONUS, BONUS)] == [True, True, False]
+    assert [ledger.pool.add(books.epoch, component) for component in (TOPPED_UP, BONUS, BONUS)] == [True, True, False]
     for other in (
         NewPoolComponent(TOP_UP, 501, {"proposal": "7"}, "https://vote/7"),
         NewPoolComponent(TOP_UP, 500, {"proposal": "8"}, "https://vote/7"),

@@ -101,15 +101,15 @@ def test_statements_come_along_their_chain_and_those_since_in_the_order_they_wer
     third = first_books.amend(ADA_USER, 3000)
     first, *rest = ledger.statements.of(first_books.epoch)
     assert rest == [second, third]
-    assert [each.supersedes_statement_id for each in (first, *rest)] == [None, first.id, second.id]
+    assert [statement.supersedes_statement_id for statement in (first, *rest)] == [None, first.id, second.id]
     [of_other] = ledger.statements.of(second_books.epoch)
 
     everything = ledger.statements.stated_since(FIRST.start, first.id)
-    assert [each.statement_id for each in everything] == [first.id, of_other.id, second.id, third.id]
-    assert [each.period_start for each in everything[:2]] == [FIRST.start, SECOND.start]
-    assert {each.scope_id for each in everything} == {first_books.scope.scope_id}
+    assert [statement.statement_id for statement in everything] == [first.id, of_other.id, second.id, third.id]
+    assert [statement.period_start for statement in everything[:2]] == [FIRST.start, SECOND.start]
+    assert {statement.scope_id for statement in everything} == {first_books.scope.scope_id}
     since = ledger.statements.stated_since(second.created_at, second.id)
-    assert [each.statement_id for each in since] == [third.id]
+    assert [statement.statement_id for statement in since] == [third.id]
     assert ledger.statements.stated_since(third.created_at, third.id) == []
 
 
@@ -133,13 +133,13 @@ def test_what_was_handed_out_is_remembered_once_latest_first(ledger: PostgresLed
     ledger.allocations.decide(first_books.epoch, ADA_USER, 1, "less")
     drafts.append(first_books.draft())
     signing_requests = ledger.statements.recent_requests()
-    assert [each.epoch_id for each in signing_requests] == [
+    assert [signing_request.epoch_id for signing_request in signing_requests] == [
         first_books.epoch.id,
         second_books.epoch.id,
         first_books.epoch.id,
     ]
-    assert [each.allocation_set_hash for each in reversed(signing_requests)] == [
-        each.allocation_set_hash for each in (drafts[0], drafts[2], drafts[3])
+    assert [signing_request.allocation_set_hash for signing_request in reversed(signing_requests)] == [
+        draft.allocation_set_hash for draft in (drafts[0], drafts[2], drafts[3])
     ]
 
 
@@ -151,7 +151,7 @@ def test_the_latest_word_on_each_user_counts(ledger: PostgresLedger) -> None:
     for user, units, reason in ((ADA_USER, 1, "first"), ("lin", 5, "forgotten"), (ADA_USER, 3000, "second")):
         books.correct(user, units, reason)
     corrections = ledger.statements.settlement(books.epoch).corrections
-    assert [(each.user_id, each.units, each.reason) for each in corrections] == [
+    assert [(correction.user_id, correction.units, correction.reason) for correction in corrections] == [
         ("lin", 5, "forgotten"),
         (ADA_USER, 3000, "second"),
     ]

@@ -215,8 +215,8 @@ def test_weights_left_out_are_the_scopes(call: Calls) -> None:
 @pytest.mark.parametrize("status", [EpochStatus.REVIEW, EpochStatus.FINALIZED])
 def test_an_epoch_of_any_status_is_found_by_its_window(call: Calls, ledger_engine: Engine, status: EpochStatus) -> None:
     first = call("ensureEpochForWindow", WINDOW)
-    for each in (EpochStatus.REVIEW, status):
-        set_status(ledger_engine, SCOPE_ID, window(), each)
+    for next_status in (EpochStatus.REVIEW, status):
+        set_status(ledger_engine, SCOPE_ID, window(), next_status)
     assert call("ensureEpochForWindow", WINDOW) == {**first, "isNew": False, "status": status.value}
 
 
@@ -771,8 +771,8 @@ def test_an_old_scan_saved_after_a_newer_one_moves_nothing_back(
     old = call("collectFromSource", COLLECT)
     github.set_clock(NOW + HOUR)
     new = call("collectFromSource", COLLECT)
-    for found in (new, old):
-        saved = {**PLACE, "stream": "issues", "cursorValue": found["nextCursorValue"], "scan": found["scan"]}
+    for answer in (new, old):
+        saved = {**PLACE, "stream": "issues", "cursorValue": answer["nextCursorValue"], "scan": answer["scan"]}
         call("saveCursor", saved)
     assert load(call) == iso_millis(NOW + HOUR)
 

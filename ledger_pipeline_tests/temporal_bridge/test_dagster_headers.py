@@ -41,9 +41,9 @@ def test_the_headers_go_with_every_request(headers: str) -> None:
         assert dagster.find_run("gone") is None
         assert dagster.unfinished_runs() == []
     assert len(received) == 2
-    for each in received:
-        assert each["Dagster-Cloud-Api-Token"] == TOKEN
-        assert each["X-Login"] == "me: you"
+    for request in received:
+        assert request["Dagster-Cloud-Api-Token"] == TOKEN
+        assert request["X-Login"] == "me: you"
 
 
 def test_a_refusal_does_not_show_them() -> None:

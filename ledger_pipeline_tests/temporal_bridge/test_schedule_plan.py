@@ -89,8 +89,8 @@ def test_the_payload_keeps_the_contract_and_leaves_out_what_is_not_set() -> None
     wallet = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
     full = replace(scheduled(), base_issuance_credits=10_000, approvers=(wallet,), auto_close_grace_hours=0)
     parsed = [
-        parse(CollectEpochPayload, desired(repo_spec(each)).schedules[DEFAULT].contents.payload).input
-        for each in (scheduled(), full)
+        parse(CollectEpochPayload, desired(repo_spec(payload)).schedules[DEFAULT].contents.payload).input
+        for payload in (scheduled(), full)
     ]
     assert [schedule.base_issuance_credits for schedule in parsed] == [None, "10000"]
     assert [schedule.approvers for schedule in parsed] == [None, (wallet,)]

@@ -306,10 +306,10 @@ def test_schedules_of_others_are_never_touched(schedules: Schedules) -> None:
     for schedule_id, payloads in others.items():
         schedules.create(schedule_id, payloads)
     schedules.until_listed(*others)
-    before = {each: schedules.version(each) for each in others}
+    before = {schedule_id: schedules.version(schedule_id) for schedule_id in others}
     did = schedules.sync(WANTED)
     assert did == {DEFAULT: Action.CREATED, "governance:ledger_ingest:theirs": Action.LEFT_ALONE}
-    assert {each: schedules.version(each) for each in others} == before
+    assert {schedule_id: schedules.version(schedule_id) for schedule_id in others} == before
 
 
 def test_another_nodes_schedules_are_left_alone_and_an_id_taken_by_one_is_a_failure(schedules: Schedules) -> None:
@@ -344,11 +344,11 @@ def test_syncs_at_once_create_each_schedule_once_and_leave_all_as_wanted(schedul
 
     did = asyncio.run(at_once(4))
     for schedule_id in (DEFAULT, *(f"{DEFAULT}:{key}" for key in keys)):
-        assert sorted(each[schedule_id] for each in did) == [Action.CREATED, *[Action.IN_SYNC] * 3]
+        assert sorted(actions[schedule_id] for actions in did) == [Action.CREATED, *[Action.IN_SYNC] * 3]
     for key in keys:
         schedules.edit(_another_hour, f"{DEFAULT}:{key}")
     did = asyncio.run(at_once(4))
-    assert {action for each in did for action in each.values()} <= {Action.UPDATED, Action.IN_SYNC}
+    assert {action for actions in did for action in actions.values()} <= {Action.UPDATED, Action.IN_SYNC}
     assert set(schedules.sync(spec).values()) == {Action.IN_SYNC}
 
 

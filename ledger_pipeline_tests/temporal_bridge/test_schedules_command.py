@@ -149,5 +149,5 @@ def test_the_process_ends_cleanly_every_time(deployment: Deployment) -> None:
         subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=60)
         for _ in range(4)
     ]
-    assert [(each.returncode, each.stderr) for each in ran] == [(0, "")] * 4
-    assert all("Plan" in each.stdout for each in ran)
+    assert [(process.returncode, process.stderr) for process in ran] == [(0, "")] * 4
+    assert all("Plan" in process.stdout for process in ran)

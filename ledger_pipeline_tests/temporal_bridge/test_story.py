@@ -124,7 +124,7 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert late.code == 1
     assert "is locked: it is in review" in late.err
     run_in_dagster(stack, ALLOCATE_EPOCH_JOB, week)
-    allocations = {each["user_id"]: each for each in ok("allocations", "list", *of_epoch, "--json").json}
+    allocations = {row["user_id"]: row for row in ok("allocations", "list", *of_epoch, "--json").json}
     assert allocations["user-ana"]["proposed_units_milli"] == "1500"
     assert allocations["user-bo"]["final_units_milli"] == "500"
 

@@ -519,12 +519,12 @@ def test_every_contributors_account_says_how_their_credits_come_about() -> None:
 def test_accounts_add_up(amended: bool) -> None:
     facts = finalized(amended=amended)
     accounts = Examination(facts).accounts()
-    assert sum(each.amount_credits for each in accounts) == facts.epoch.pool_total_credits
-    for each in accounts:
-        assert each.total_units == (
-            sum(weighed.units for weighed in each.events) if each.decided_units is None else each.decided_units
+    assert sum(account.amount_credits for account in accounts) == facts.epoch.pool_total_credits
+    for account in accounts:
+        assert account.total_units == (
+            sum(weighed.units for weighed in account.events) if account.decided_units is None else account.decided_units
         )
-    listed = {event_id for each in accounts for weighed in each.events for event_id in weighed.event_ids}
+    listed = {event_id for account in accounts for weighed in account.events for event_id in weighed.event_ids}
     assert listed == {event.id for event in facts.events} - {PR_5}, "the excluded one counts for nobody"
 
 

@@ -71,7 +71,7 @@ def test_threads_never_take_more_than_there_is() -> None:
     points = budget(250)
     with ThreadPoolExecutor(8) as threads:
         taken = list(threads.map(lambda _: points.take("q", now=0), range(100)))
-    assert sum(each for each in taken if isinstance(each, int)) == 50
+    assert sum(answer for answer in taken if isinstance(answer, int)) == 50
 
 
 # The client keeps to it.
