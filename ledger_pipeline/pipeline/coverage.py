@@ -73,10 +73,17 @@ def counted_with(stream: str) -> str:
     return stream if kind is None else streams_by_item_kind()[kind.item_kind][0].name
 
 
+def known_source_scope_ids(cursors: Mapping[str, Cursor]) -> set[str]:
+    """The ids that `cursors` are of; several where streams were read of different repositories under one name."""
+    return {cursor.source_scope_id for cursor in cursors.values() if cursor.source_scope_id is not None}
+
+
 def replaced_id(source_scope_id: str | None, cursors: Mapping[str, Cursor]) -> str | None:
-    """The id `cursors` are of, where it is known and `source_scope_id` is known to be another one."""
-    known_ids = {cursor.source_scope_id for cursor in cursors.values()} - {None, source_scope_id}
-    return None if source_scope_id is None else max((id_ for id_ in known_ids if id_ is not None), default=None)
+    """The id `cursors` are of, where `source_scope_id` is known to be another one, or they are of several."""
+    known_ids = known_source_scope_ids(cursors)
+    if source_scope_id is None and len(known_ids) < 2:
+        return None
+    return max(known_ids - {source_scope_id}, default=None)
 
 
 def known_totals(cursors: Mapping[str, Cursor]) -> dict[str, int]:

@@ -54,8 +54,8 @@ class Planning:
         """What to read of `source_scope`, more exactly where its head is known."""
         source_time = heads.began_at if heads else self.source_time
         head = heads.heads.get(source_scope) if heads else None
-        replaced = replaced_id(head.source_scope_id, cursors) if head else None
-        if heads and replaced is not None:
+        replaced = replaced_id(head.source_scope_id if head else None, cursors)
+        if replaced is not None:
             return self.anew(replaced)
         closing = self.opened.due(self.source, source_scope, self.streams, source_time)
         unread_from = self.opened.unread.back_to(self.source, source_scope)

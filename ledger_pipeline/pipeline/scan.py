@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ledger_pipeline.core.errors import SourceError, SourceRefused
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.containment import contained
-from ledger_pipeline.pipeline.coverage import can_go_on
+from ledger_pipeline.pipeline.coverage import can_go_on, replaced_id
 from ledger_pipeline.pipeline.finish import record
 from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.report import ScanOutcome, SourceScopeReport
@@ -146,7 +146,9 @@ class SourceScopeScan:
         if resumed_state is None or not can_go_on(resumed_state.coverage, beginning.coverage):
             return None
         # The next page may be one that nobody is ever given: so it matters before that, where the time is known.
-        if collection.source_time is not None and resumed_state.is_stale(collection.source_time):
+        # That is the time of a page or a head at least: the checkpoint may well be from after it.
+        known_time, saved_at = collection.source_time, resumed_state.saved_at
+        if known_time is not None and saved_at is not None and resumed_state.is_stale(max(known_time, saved_at)):
             return None
         ids = {beginning.source_scope_id, resumed_state.source_scope_id} - {None}
         return resumed_state if len(ids) < 2 else None
@@ -175,6 +177,8 @@ class SourceScopeScan:
         outcomes = collection.store.scans.store_page(collection.scope.scope_id, self._content(page, state))
         report.count(self._not_counted(page), outcomes, collection.scope.calendar)
         report.state = state
+        if report.replaced is not None and report.replaced == state.source_scope_id:
+            report.replaced = replaced_id(state.source_scope_id, report.before)  # of several, it is one of them again
         if not collection.stop.is_told:  # else nobody may be there to hear of it
             collection.on_progress(self._progress(page))
         if page.position is None and not state.is_complete:

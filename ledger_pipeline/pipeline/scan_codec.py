@@ -9,14 +9,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from ledger_pipeline.core.errors import PayloadError, WindowError
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow, iso_millis, span
 from ledger_pipeline.pipeline.finish import Sighting
+from ledger_pipeline.pipeline.scan_counts import packed, unpacked
 from ledger_pipeline.pipeline.scan_shape import ItemShape, ScanShape, SightingShape
 from ledger_pipeline.pipeline.scan_state import ScanState
 from ledger_pipeline.sources.port import UpdateSpan
@@ -153,18 +152,20 @@ def checkpoint_of(state: ScanState) -> Checkpoint:
     """The state between two pages as the ledger keeps it. Raises ValueError before the first page."""
     if state.watermark is None or state.saved_at is None:
         raise ValueError(f"no page of {state.source_scope} is read yet")
-    kept = replace(state, sightings={}) if len(state.sightings) > MOST_EPOCHS_COUNTED else state
-    return Checkpoint(state.source, state.source_scope, state.watermark, state.saved_at, to_json(kept))
+    counted = state.sightings if len(state.sightings) <= MOST_EPOCHS_COUNTED else {}
+    kept = {**to_json(replace(state, sightings={})), "counts": packed(counted)}
+    return Checkpoint(state.source, state.source_scope, state.watermark, state.saved_at, kept)
 
 
 def state_of(checkpoint: Checkpoint, beginning: ScanState) -> ScanState | None:
-    """Where the scan that begins as `beginning` stood; None for a row that is of another, or that none of ours wrote.
+    """Where the scan that begins as `beginning` stored_state; None for a row that is of another, or that none of ours wrote.
 
-    What was asked for, and which items are to be asked for again, are as they are now.
+    What was asked for, from where it reads back, and which items are to be asked for again, are as they are now.
     """
     try:
         stored_state = from_shape(ScanShape.model_validate(checkpoint.state), beginning.calendar)
-    except (ValidationError, PayloadError):
+        sightings = unpacked(checkpoint.state.get("counts"), beginning.calendar)
+    except (ValueError, PayloadError):  # pydantic's errors are ValueErrors
         return None
     if (stored_state.scope_id, stored_state.source, stored_state.source_scope) != (
         beginning.scope_id,
@@ -172,13 +173,19 @@ def state_of(checkpoint: Checkpoint, beginning: ScanState) -> ScanState | None:
         beginning.source_scope,
     ) or (stored_state.watermark, stored_state.saved_at) != (checkpoint.watermark, checkpoint.saved_at):
         return None
+    # All streams are read back to where the one that has to be read from furthest back is.
+    starts = [stream.covered_from for stream in beginning.coverage]
     return replace(
-        stored_state,
+        stored_state.noted(),
         windows=beginning.windows,
         streams=beginning.streams,
+        sightings=sightings,
+        source_scope_id=stored_state.source_scope_id or beginning.source_scope_id,
+        back_to=None if beginning.back_to is None else min([beginning.back_to, *starts]),
         collected=beginning.collected,
         to_ask=beginning.to_ask,
         refused={},
+        times_replaced=0,
     )
 
 

@@ -22,6 +22,12 @@ from pydantic.alias_generators import to_camel
 
 from ledger_pipeline.core.sources import streams_by_item_kind
 
+# What the ledger takes of a scan, and no scan of ours comes near.
+MOST_ITEMS = 2**30
+_MOST = 2**63 - 1
+_TEXT_CHARACTERS = 1000
+_FIRST_YEAR, _LAST_YEAR = 1969, 2999  # the overlap of what was read from 1970 on is of the year before
+
 
 def is_text(value: object) -> object:
     """`value`, which is an instant as text. A bare number would pass for seconds since 1970. Raises ValueError."""
@@ -32,9 +38,12 @@ def is_text(value: object) -> object:
 
 def _in_utc(instant: datetime) -> datetime:
     try:
-        return instant.astimezone(UTC)
+        in_utc = instant.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{instant.isoformat()} leaves the years 1 to 9999 in UTC") from None
+    if not _FIRST_YEAR <= in_utc.year <= _LAST_YEAR:
+        raise ValueError(f"{instant.isoformat()} is not of the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    return in_utc
 
 
 def _is_known_item(kind: str) -> str:
@@ -45,8 +54,9 @@ def _is_known_item(kind: str) -> str:
 
 _ItemKind = Annotated[StrictStr, AfterValidator(_is_known_item)]
 _Instant = Annotated[AwareDatetime, BeforeValidator(is_text), AfterValidator(_in_utc)]
-_Text = Annotated[StrictStr, Field(min_length=1, pattern=r"^[^\x00]+$")]
-_Count = Annotated[StrictInt, Field(ge=0)]
+_Text = Annotated[StrictStr, Field(min_length=1, max_length=_TEXT_CHARACTERS, pattern=r"^[^\x00]+$")]
+_Count = Annotated[StrictInt, Field(ge=0, le=_MOST)]
+_Items = Annotated[StrictInt, Field(ge=0, le=MOST_ITEMS)]
 
 
 class _Shape(BaseModel):
@@ -64,8 +74,8 @@ class CoverageShape(_Shape):
 class SightingShape(_Shape):
     """Items met of one stream in one epoch, and those that were skipped, by reason."""
 
-    seen: _Count
-    skipped_by_reason: dict[StrictStr, _Count] = Field(default_factory=dict)
+    seen: _Items
+    skipped_by_reason: dict[StrictStr, _Items] = Field(default_factory=dict)
 
 
 class UpdateSpanShape(_Shape):
@@ -115,7 +125,7 @@ class ScanShape(_Shape):
     position: dict[StrictStr, Any] | None = None
     saved_at: _Instant | None = None
     source_scope_name: _Text | None = None
-    pages: _Count = 0
+    pages: _Items = 0
     sightings: dict[_Text, SightingShape] = Field(default_factory=dict)
     updates: dict[_Text, UpdateSpanShape] = Field(default_factory=dict)
     closing: tuple[EpochSightingsShape, ...] = ()  # named when only epochs to be closed were among them
@@ -129,4 +139,4 @@ class ScanShape(_Shape):
     settled: tuple[ItemShape, ...] = ()
     began_again: bool = False
     refused: dict[_Text, StrictStr] = Field(default_factory=dict)
-    times_replaced: _Count = 0
+    times_replaced: _Items = 0

@@ -16,7 +16,13 @@ from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.unread import ItemKey, UnreadItem, one_by_key
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
-from ledger_pipeline.pipeline.coverage import has_grown_unseen, is_unchanged, known_totals, reading_from
+from ledger_pipeline.pipeline.coverage import (
+    has_grown_unseen,
+    is_unchanged,
+    known_source_scope_ids,
+    known_totals,
+    reading_from,
+)
 from ledger_pipeline.pipeline.finish import FinishedScan, Sighting, joined
 from ledger_pipeline.pipeline.planning import Planning, ScanPlan
 from ledger_pipeline.sources.port import Heads, ScanPage, ScanRequest, UpdateSpan
@@ -91,8 +97,11 @@ class ScanState:
         )
 
     def is_stale(self, source_time: datetime) -> bool:
-        """Whether its position is so old by `source_time` that the source is not trusted to go on behind it."""
-        return self.saved_at is not None and source_time - self.saved_at > STATE_LIFETIME
+        """Whether its position is so old by `source_time` that the source is not trusted to go on behind it.
+
+        So is one that is said to be from as long after.
+        """
+        return self.saved_at is not None and abs(source_time - self.saved_at) > STATE_LIFETIME
 
     def is_of_another(self, page: ScanPage) -> bool:
         """Whether `page` is of another repository than was read or covered so far, under the same name."""
@@ -147,10 +156,11 @@ class ScanState:
         Raises SourceUnavailable where the name passes on again and again.
         """
         times_replaced = self.times_replaced + 1
-        if times_replaced == TIMES_REPLACED:
+        if times_replaced >= TIMES_REPLACED:
             problem = "its name passes from one repository to another while it is read: try again later"
             raise SourceUnavailable(self.source, self.source_scope, problem)
-        start = min([*(stream.covered_from for stream in self.coverage), *([self.back_to] if self.back_to else [])])
+        starts = [*(stream.covered_from for stream in self.coverage), *([self.back_to] if self.back_to else [])]
+        start = min(starts, default=page.began_at)
         return replace(
             self._once_more(reading_from(self.streams, start)),
             source_scope_id=page.source_scope_id,
@@ -200,12 +210,16 @@ class ScanState:
     def _sightings_with(self, page: ScanPage) -> WindowSightings:
         """What was met so far and on `page`, of the epochs that the scan covers any part of."""
         start = min((stream.covered_from for stream in self.coverage), default=page.began_at)
-        sightings = {window: dict(of_window) for window, of_window in self.sightings.items()}
+        sightings = dict(self.sightings)
+        # Only what the page changes is copied: a scan may have met items of very many epochs.
+        changed: dict[EpochWindow, dict[str, Sighting]] = {}
         items: list[ActivityEvent | SkippedActivity] = [*page.events, *page.skipped]
         for item in items:
             window = self.calendar.window_at(item.event_time)
             if window.end > start:
-                of_window = sightings.setdefault(window, {})
+                if window not in changed:
+                    sightings[window] = changed[window] = dict(sightings.get(window, {}))
+                of_window = changed[window]
                 reason = item.reason if isinstance(item, SkippedActivity) else None
                 of_window[item.stream] = of_window.get(item.stream, Sighting()).with_one(reason)
         return sightings
@@ -225,8 +239,9 @@ def begin(
     """
     head = heads.heads.get(source_scope) if heads else None
     builds_on_nothing = plan.replaced is not None or plan.reads_back
-    # Where streams were read of several repositories under the name, the scan is of a further one than the first.
-    known_ids = sorted({cursor.source_scope_id for cursor in cursors.values() if cursor.source_scope_id is not None})
+    known_ids = known_source_scope_ids(cursors)
+    # Where streams were read of several repositories under the name, the scan builds on none, and is of any.
+    known_id = next(iter(known_ids)) if len(known_ids) == 1 else None
     state = ScanState(
         scope_id=scope.scope_id,
         source=planning.source,
@@ -235,7 +250,7 @@ def begin(
         calendar=scope.calendar,
         streams=planning.streams,
         coverage=plan.coverage,
-        source_scope_id=head.source_scope_id if head else next(iter(known_ids), None),
+        source_scope_id=(head.source_scope_id if head else None) or known_id,
         accounted={} if builds_on_nothing else known_totals(cursors),
         back_to=None if builds_on_nothing else planning.back_to,
         collected=next(spec.streams for spec in scope.sources if spec.source == planning.source),

@@ -15,13 +15,13 @@ from ledger_pipeline.pipeline.finish import record
 from ledger_pipeline.pipeline.pieces import PieceLimits, begin_scan, read_piece
 from ledger_pipeline.pipeline.report import ScanOutcome
 from ledger_pipeline.sources.simulator.server import Simulator
-from ledger_pipeline.sources.simulator.world import PullRequest, World
+from ledger_pipeline.sources.simulator.world import Closure, PullRequest, World
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import AppendOutcome, Producer
 from ledger_pipeline_tests.builders import SCOPE_ID, cursor, scope
 from ledger_pipeline_tests.pipeline.collecting import ALWAYS, HOUR, LAST_WEEK, NOW, THIS_WEEK, Collect, stored_ids
 from ledger_pipeline_tests.sources.github.github_source import github_source
-from ledger_pipeline_tests.sources.simulator.worlds import NAME, merged, repository, world
+from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, repository, world
 
 DAY = timedelta(days=1)
 OTHER = "cogni-dao/other"
@@ -68,6 +68,27 @@ def test_another_repository_under_the_name_is_read_from_the_oldest_open_epoch_an
     assert stored_ids(ledger) == [f"github:pr:{NAME}:{number}" for number in (2, 3, 1)]
     stored = ledger.scans.cursors(SCOPE_ID, "github").values()
     assert {(row.source_scope_id, row.covered_from) for row in stored} == {("2", LAST_WEEK.start)}
+    assert run().replaced == {}
+
+
+@pytest.mark.parametrize("known_first", ["1", "2"])
+def test_a_name_whose_streams_were_read_of_two_repositories_is_read_whole_of_the_one_that_has_it(
+    github: Simulator, ledger: PostgresLedger, run: Collect, known_first: str
+) -> None:
+    ids = {"1": 1, "2": 2}
+    [known_last] = ids.keys() - {known_first}
+    unseen = issue(5, NOW - 3 * HOUR, closures=(Closure(NOW - 3 * HOUR),))
+    first, last = world(unseen, database_id=ids[known_first]), world(database_id=ids[known_last])
+    github.replace_world(first)
+    run(streams=["pull_requests", "reviews"])
+    github.replace_world(last)
+    run(streams=["issues"])
+    github.replace_world(first)
+    github.set_clock(NOW + HOUR)
+    report = run()
+    assert report.replaced == {NAME: (known_last, known_first)}
+    assert stored_ids(ledger) == [f"github:issue:{NAME}:5"]
+    assert {each.source_scope_id for each in ledger.cursors(SCOPE_ID, "github").values()} == {known_first}
     assert run().replaced == {}
 
 

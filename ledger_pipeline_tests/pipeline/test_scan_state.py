@@ -1,8 +1,10 @@
 """A scan's state is pure: each page moves it on, nothing that it counted is lost, and JSON gives it back exactly."""
 
 import json
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zlib import compress
 
 import pytest
 from hypothesis import given
@@ -20,7 +22,7 @@ from ledger_pipeline.pipeline.scan_codec import (
     state_of,
     to_json,
 )
-from ledger_pipeline.pipeline.scan_shape import ScanShape
+from ledger_pipeline.pipeline.scan_shape import MOST_ITEMS, ScanShape
 from ledger_pipeline.pipeline.scan_state import STATE_LIFETIME, TIMES_REPLACED, ScanState
 from ledger_pipeline.sources.port import RequestUsage, ScanPage, UpdateSpan
 from ledger_pipeline.store.scan_records import StreamCoverage
@@ -134,7 +136,8 @@ _counts = st.integers(0, 2**40)
 _text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
 _keys = st.builds(ItemKey, st.sampled_from(["pull_request", "issue"]), _counts)
 _streams = st.sampled_from(GITHUB_STREAMS)
-_sightings = st.dictionaries(_streams, st.builds(Sighting, _counts, st.dictionaries(_text, _counts, max_size=2)))
+_items = st.integers(0, MOST_ITEMS)
+_sightings = st.dictionaries(_streams, st.builds(Sighting, _items, st.dictionaries(_text, _items, max_size=2)))
 _states = st.builds(
     ScanState,
     scope_id=st.just(SCOPE_ID),
@@ -151,7 +154,7 @@ _states = st.builds(
     position=st.none() | st.dictionaries(_text, _counts | _text | st.none() | st.booleans()),
     saved_at=_instants,
     source_scope_name=st.none() | _text,
-    pages=_counts,
+    pages=_items,
     sightings=st.dictionaries(st.sampled_from(weeks(60)), _sightings, max_size=4).map(
         lambda sightings: {epoch: of_epoch for epoch, of_epoch in sightings.items() if of_epoch}
     ),
@@ -183,6 +186,7 @@ def test_a_checkpoint_gives_back_where_its_scan_stood(state: ScanState) -> None:
     restored = state_of(checkpoint_of(state), replace(BEGINNING, windows=tuple(weeks(9))))
     assert restored is not None
     assert restored.windows == tuple(weeks(9))
+    assert (restored.unread, restored.settled, restored.refused) == ((), (), {})
     assert (restored.sightings, restored.position, restored.pages) == (state.sightings, state.position, state.pages)
 
 
@@ -205,6 +209,85 @@ def test_a_checkpoint_of_very_many_epochs_keeps_no_counts() -> None:
     assert restored is not None
     assert restored.sightings == {}
     assert len(json.dumps(checkpoint_of(replace(state, sightings=dict(list(counts.items())[1:]))).state)) < 1_000_000
+
+
+def test_what_the_counts_of_many_epochs_take_is_little_of_what_a_page_takes() -> None:
+    counts = {epoch: {stream: Sighting(17, {"bot": 3}) for stream in GITHUB_STREAMS} for epoch in weeks(520)}
+    state = replace(BEGINNING.after(PAGE), sightings=counts)
+    checkpoint = checkpoint_of(state)
+    assert len(json.dumps(checkpoint.state)) < 20_000
+    restored = state_of(checkpoint, BEGINNING)
+    assert restored is not None
+    assert restored.sightings == counts
+    # Nor is what a page does not change copied with it.
+    later = state.after(PAGE).sightings
+    assert [epoch for epoch in counts if later[epoch] is not counts[epoch]] == [window()]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pages": MOST_ITEMS + 1},
+        {"backTo": "0001-01-01T00:00:00.000Z"},
+        {"backTo": "9999-12-31T23:59:59.999Z"},
+        {"totals": {"issues": 2**63}},
+        {"accounted": {"issues": -1}},
+        {"sourceScopeId": "x" * 1001},
+        {"sourceScopeName": "x" * 1001},
+        {"updates": {"issues": {"oldest": "0001-01-01T00:00:00Z", "newest": "2026-02-16T00:00:00Z"}}},
+        *({"counts": counts} for counts in (None, 7, "", "\u00e9", "AAAA", b64encode(compress(b"{}")).decode()[:-4])),
+        *(
+            {"counts": b64encode(compress(counts)).decode()}
+            for counts in (
+                b"[]",
+                b"{",
+                b"[" * 100_000,
+                b'{"x": {}}',
+                b'{"1": {}, "999999999999": {}}',
+                b'{"738000": {"issues": [-1, {}]}}',
+                b'{"738000": {"issues": [2147483647, {}]}}',
+                b'{"738000": {"issues": [1, {"\\u0000": 1}]}}',
+                b" " * 5_000_000 + b"{}",
+            )
+        ),
+    ],
+    ids=lambda change: str(change)[:60],
+)
+def test_a_checkpoint_that_no_ledger_could_take_the_end_of_is_not_gone_on_with(change: dict[str, object]) -> None:
+    checkpoint = checkpoint_of(BEGINNING.after(PAGE))
+    assert state_of(checkpoint, BEGINNING) is not None
+    assert state_of(replace(checkpoint, state={**checkpoint.state, **change}), BEGINNING) is None
+
+
+def test_a_checkpoint_from_long_after_now_is_not_gone_on_with_for_ever() -> None:
+    state = BEGINNING.after(replace(PAGE, retrieved_at=NOW + timedelta(365)))
+    assert state.is_stale(NOW)
+
+
+def test_a_checkpoint_that_tells_no_id_is_of_the_repository_that_the_cursors_know() -> None:
+    checkpoint = checkpoint_of(BEGINNING.after(replace(PAGE, source_scope_id=None)))
+    restored = state_of(checkpoint, replace(BEGINNING, source_scope_id="1"))
+    assert restored is not None
+    assert restored.is_of_another(replace(PAGE, source_scope_id="2"))
+
+
+def test_a_scan_that_goes_on_reads_back_to_where_each_stream_has_to_be_read_from() -> None:
+    # Issues were refused before, for so long that their cursor stands before the oldest open epoch.
+    issues, *others = sorted(COVERAGE, key=lambda stream: stream.stream != "issues")
+    long_ago = START - timedelta(90)
+    beginning = replace(
+        BEGINNING, coverage=(replace(issues, covered_from=long_ago), *others), back_to=START - timedelta(14)
+    )
+    before = replace(beginning, coverage=tuple(others), accounted={"pull_requests": 1})
+    restored = state_of(checkpoint_of(before.after(PAGE)), beginning)
+    assert restored is not None
+    back = restored.after(replace(LAST, totals={"pull_requests": 2}))
+    assert {stream.covered_from for stream in back.coverage} == {long_ago}
+
+
+def test_a_scan_of_single_items_alone_reads_another_repository_from_now_on() -> None:
+    asking = replace(BEGINNING, coverage=(), source_scope_id="1", to_ask=(ItemKey("issue", 1),))
+    assert {stream.covered_from for stream in asking.anew(replace(PAGE, source_scope_id="2")).coverage} == {NOW}
 
 
 def test_a_checkpoint_is_of_a_page() -> None:
