@@ -158,7 +158,7 @@ def checkpoint_of(state: ScanState) -> Checkpoint:
 
 
 def state_of(checkpoint: Checkpoint, beginning: ScanState) -> ScanState | None:
-    """Where the scan that begins as `beginning` stored_state; None for a row that is of another, or that none of ours wrote.
+    """Where the scan that begins as `beginning` stood; None for a row that is of another, or that none of ours wrote.
 
     What was asked for, from where it reads back, and which items are to be asked for again, are as they are now.
     """

@@ -120,6 +120,8 @@ class ScanState:
 
         Behind the last page of a scan that met less than its totals say, that is the start of one that reads back.
         """
+        if page.read_again:
+            return self._without(page.read_again).after(replace(page, read_again=frozenset()))
         unread = one_by_key([*(item for item in self.unread if item.key not in page.settled), *page.unread])
         answered = {*page.settled, *(item.key for item in page.unread)}
         state = replace(
@@ -192,6 +194,15 @@ class ScanState:
             source_scope_id=self.source_scope_id,
             totals={} if self.began_again else self.totals,
         )
+
+    def _without(self, streams: frozenset[str]) -> "ScanState":
+        """The same scan as if it had met nothing of `streams`. Which items it accounts for, nobody knows any more."""
+        sightings = {
+            window: {stream: sighting for stream, sighting in of_window.items() if stream not in streams}
+            for window, of_window in self.sightings.items()
+        }
+        updates = {stream: span for stream, span in self.updates.items() if stream not in streams}
+        return replace(self, sightings=sightings, updates=updates, accounted={}, began_again=True)
 
     def _once_more(self, coverage: tuple[StreamCoverage, ...]) -> "ScanState":
         """A further round that reads `coverage`. It comes by all that was met so far again, and counts that once."""

@@ -77,6 +77,8 @@ class ScanPage:
     `refused` are streams asked for that the source does not give to these credentials, each with what to do about it
     (plain text of at most 300 characters): from this page on the scan has nothing of them, and covers nothing of them.
     `facts` are what the source says beside the events of this page at `retrieved_at`, one observation of each.
+    `read_again` are streams that this page reads from the front although pages before it, of another call maybe, had
+    items of them: those come once more.
     """
 
     source_scope_name: str
@@ -95,6 +97,7 @@ class ScanPage:
     settled: tuple[ItemKey, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     facts: tuple[Observation, ...] = ()
+    read_again: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

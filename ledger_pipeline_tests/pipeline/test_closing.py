@@ -88,7 +88,7 @@ def test_a_name_whose_streams_were_read_of_two_repositories_is_read_whole_of_the
     report = run()
     assert report.replaced == {NAME: (known_last, known_first)}
     assert stored_ids(ledger) == [f"github:issue:{NAME}:5"]
-    assert {each.source_scope_id for each in ledger.cursors(SCOPE_ID, "github").values()} == {known_first}
+    assert {stored.source_scope_id for stored in ledger.scans.cursors(SCOPE_ID, "github").values()} == {known_first}
     assert run().replaced == {}
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.errors import SourceUnavailable, StoreUnavailable
 from ledger_pipeline.core.windows import EpochCalendar
@@ -19,7 +20,7 @@ from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, Repository, World
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus
-from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, scope, weeks
+from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, save_checkpoint, scope, weeks
 from ledger_pipeline_tests.pipeline.collecting import (
     ALWAYS,
     HOUR,
@@ -167,6 +168,27 @@ def test_an_interrupted_scan_is_resumed_where_it_stood_and_then_caught_up(
     assert len(github.requests) == 1 + 13 + 2
     assert scope_report.after["pull_requests"].watermark == NOW + 2 * HOUR
     assert ledger.scans.checkpoint(SCOPE_ID, "github", NAME) is None
+
+
+def test_a_scan_whose_place_github_does_not_know_any_more_counts_what_comes_again_once(
+    github: Simulator, ledger: PostgresLedger, ledger_engine: Engine, run: Collect
+) -> None:
+    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
+    github.faults.when(lambda asked: asked.number > 4, FailedAnswer.MAINTENANCE)
+    run(page_size=2, streams=PULL_REQUESTS)
+    github.faults.clear()
+    checkpoint = ledger.scans.checkpoint(SCOPE_ID, "github", NAME)
+    assert checkpoint is not None
+    place = checkpoint.state["position"]["pullRequests"]
+    state = {**checkpoint.state, "position": {"pullRequests": {**place, "after": "bm9uc2Vuc2U="}}}
+    save_checkpoint(ledger, SCOPE_ID, replace(checkpoint, state=state))
+    github.set_clock(NOW + HOUR)
+    report = run(page_size=2, streams=PULL_REQUESTS)
+    assert report.source_scopes[0].resumed
+    assert len(stored_ids(ledger)) == 20
+    with ledger_engine.connect() as connection:
+        receipts = connection.execute(text("SELECT seen, covered_to FROM scan_receipts ORDER BY id")).all()
+    assert receipts[0] == (20, NOW)
 
 
 def test_a_checkpoint_of_days_ago_is_not_trusted(github: Simulator, ledger: PostgresLedger, run: Collect) -> None:

@@ -299,3 +299,18 @@ def test_a_state_that_covers_what_it_did_not_read_is_refused() -> None:
     odd = replace(BEGINNING, coverage=(StreamCoverage("issues", START, START - SECOND),))
     with pytest.raises(PayloadError, match="covers what it did not read"):
         from_shape(ScanShape.model_validate(to_json(odd)), WEEK)
+
+
+def test_what_the_source_reads_again_from_the_front_is_counted_once() -> None:
+    begun = replace(BEGINNING, accounted={"issues": 7}, back_to=START - timedelta(14))
+    state = begun.after(replace(PAGE, events=(issue(), pull_request()), totals={"issues": 7}))
+    again = state.after(replace(PAGE, events=(issue(),), read_again=frozenset({"issues"})))
+    last = again.after(replace(LAST, events=(issue(2),), totals={"issues": 9}))
+    assert {stream: sighting.seen for stream, sighting in last.sightings[window()].items()} == {
+        "issues": 2,
+        "pull_requests": 4,
+    }
+    finished = last.finished()
+    assert finished is not None
+    # What was made since counts for nothing twice: so no total may be built upon.
+    assert (finished.totals, finished.watermark) == ({}, NOW)

@@ -17,7 +17,10 @@ from ledger_pipeline.sources.port import UpdateSpan
 
 @dataclass
 class Gathered:
-    """What has been read so far. `wanted` are items that an earlier scan could not read: they are settled once read."""
+    """What has been read so far. `wanted` are items that an earlier scan could not read: they are settled once read.
+
+    `read_again` are streams whose list has been begun again at its front with this page.
+    """
 
     wanted: frozenset[ItemKey] = frozenset()
     items: list[ActivityEvent | SkippedActivity] = field(default_factory=list)
@@ -27,6 +30,7 @@ class Gathered:
     updates: dict[str, UpdateSpan] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
     newer: dict[str, int] = field(default_factory=dict)
+    read_again: set[str] = field(default_factory=set)
 
     def take(self, reading: Reading, latest: datetime) -> None:
         """Take over what was read of an item, and whether it was all."""

@@ -57,6 +57,7 @@ class RepositoryPages:
         self._forbidden: dict[str, str] = {}
         self._begin()
         self._is_resumed = request.position is not None and resume(self.connections, request.position)
+        self._has_begun_again = request.position is not None and not self._is_resumed
 
     def next_part(self) -> RepositoryPart:
         """The next page, ever smaller until GitHub gives it. Raises QueryTooHeavyError at the smallest."""
@@ -70,6 +71,15 @@ class RepositoryPages:
                     issues=not self.issues.done,
                 ):
                     raise
+
+    def begun_again(self, connection: ConnectionProgress) -> frozenset[str]:
+        """The streams that the next page of a connection reads again from the front: what was read before comes again.
+
+        None where it goes on behind the page before, or is read for the first time.
+        """
+        if connection.after is not None or not (self._has_begun_again or connection.has_begun_again):
+            return frozenset()
+        return self._streams.intersection(streams_of(item_kind_of(connection)))
 
     def light_page(self, connection: ConnectionProgress) -> tuple[RepositoryPart, Page]:
         """The page of a connection with hardly anything of its items. Raises CannotListError if there is none."""
@@ -165,7 +175,7 @@ class RepositoryPages:
                 if not self._is_resumed or _REFUSED_CURSOR not in str(error):
                     raise
                 self._begin()
-                self._is_resumed = False
+                self._is_resumed, self._has_begun_again = False, True
                 continue
             if not self._note_refused(answer):
                 self._is_resumed = False

@@ -221,6 +221,7 @@ class RepositoryScan:
     ) -> None:
         """Move behind a page that has been read, with items that were read `beside` it, noting what a list lacks."""
         items = listed_items(answer_part, page)
+        gathered.read_again |= self._pages.begun_again(connection)
         connection.counted = page.total_count if connection.counted is None else connection.counted
         connection.since = connection.since or (self._asker.began_at or answer_part.answer.server_time) - SCAN_OVERLAP
         lacking = lacking_of(connection, page, items)
@@ -268,4 +269,5 @@ class RepositoryScan:
             settled=tuple(gathered.settled),
             refused=dict(self._pages.refused),
             facts=tuple({observed.event_id: observed for observed in gathered.facts}.values()),
+            read_again=frozenset(gathered.read_again),
         )
