@@ -93,6 +93,7 @@ class Unread(LedgerSection):
         where = {**self._scope(scope_id), "source": source, "source_scope": source_scope}
         parameters = {"kinds": list(floors), "floors": list(floors.values()), "began_at": began_at}
         with self._transaction() as connection:
+            lock(connection, where)  # else it and a page that notes the same items might each wait for the other
             connection.execute(FORGET_PASSED, {**where, **parameters})
 
     def items(self, scope_id: UUID) -> list[StoredUnread]:

@@ -277,6 +277,17 @@ def test_whoever_notes_an_unread_item_waits_for_the_closing(ledger: PostgresLedg
     assert row.item == unread(12)
 
 
+def test_whoever_forgets_unread_items_waits_for_who_notes_them(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    note_unread(ledger, unread(0))
+    floors, later = {unread(0).key.kind: instant("2026-02-15")}, instant("2026-02-19")
+    while_open(
+        ledger_engine,
+        lambda connection: unread_rows.lock(connection, WHERE),
+        lambda: ledger.unread.forget_passed(SCOPE_ID, "github", REPO, floors, later),
+    )
+    assert ledger.unread.items(SCOPE_ID) == []
+
+
 def test_only_what_is_collected_and_may_be_the_epochs_keeps_it_open(ledger: PostgresLedger) -> None:
     [epoch] = ledger.epochs.ensure(SCOPE_ID, [window("2026-02-16")], {}).epochs
     note_unread(ledger, unread(12), unread(13, kind=ISSUE, earliest="2026-02-23", latest="2026-02-24"))
