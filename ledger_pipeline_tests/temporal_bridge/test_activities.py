@@ -51,7 +51,7 @@ from ledger_pipeline_tests.temporal_bridge.ledger_tables import differences, rea
 NOW = instant("2026-02-18T12:00")
 HOUR = timedelta(hours=1)
 SWIFT_REQUESTS = 2
-HELD_SECONDS = 8.0
+HELD_SECONDS = 4.0
 PROMPT_SECONDS = 2.0
 DEADLINE_SECONDS = 30
 STREAMS = ["pull_requests", "reviews", "issues"]

@@ -67,8 +67,9 @@ class Simulator:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop answering; returns when the port is free."""
+        """Stop answering, also what is being held up; returns when the port is free."""
         assert self._server is not None and self._thread is not None  # noqa: S101, PT018
+        self._server.force_exit = True
         self._server.stop()
         self._thread.join()
 

@@ -1,5 +1,6 @@
 """Each fault looks on the wire as GitHub's does, to `requests` and to PyGithub."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -149,6 +150,15 @@ def test_a_slow_answer_meets_the_timeout_of_an_impatient_client(simulator: Simul
         requests.post(f"{simulator.url}/graphql", json={}, headers={"Authorization": "token t"}, timeout=0.05)
     simulator.faults.next(Slow(delay_seconds=0.05))
     assert len(ask(simulator.url)["data"]["repository"]["pullRequests"]["nodes"]) == 2
+
+
+def test_what_is_held_up_holds_up_no_stop() -> None:
+    with Simulator(world(), as_of=NOON) as stopped:
+        stopped.faults.next(Slow(delay_seconds=60))
+        with pytest.raises(requests.exceptions.ReadTimeout):
+            requests.post(f"{stopped.url}/graphql", json={}, headers={"Authorization": "token t"}, timeout=0.05)
+        stopped_at = time.monotonic()
+    assert time.monotonic() - stopped_at < 30
 
 
 def test_a_null_node_comes_in_silence_or_with_an_error(simulator: Simulator) -> None:
