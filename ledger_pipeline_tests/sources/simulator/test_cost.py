@@ -1,10 +1,9 @@
 """Points and nodes, against the numbers worked out in GitHub's documentation and by hand."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from graphql import GraphQLSchema, OperationDefinitionNode, build_schema, parse
+from graphql import GraphQLSchema, OperationDefinitionNode, parse
 
 from ledger_pipeline.sources.simulator.cost import Cost, Survey
 from ledger_pipeline.sources.simulator.query import RefusedError, read_query
@@ -22,11 +21,6 @@ DOCUMENTED_COMPLEX_NODES = """{ viewer {
         issues(first: 20) { totalCount edges { issue: node { title bodyHTML
             comments(first: 10) { edges { comment: node { bodyHTML } } } } } } } } }
     followers(first: 10) { edges { follower: node { login } } } } }"""
-
-
-@pytest.fixture(scope="module")
-def published(shared: Path) -> GraphQLSchema:
-    return build_schema((shared / "github" / "schema.graphql").read_text())
 
 
 def documented(published: GraphQLSchema, text: str) -> Cost:

@@ -1,7 +1,6 @@
 """The simulator's schema is part of the one GitHub publishes, down to every argument's type."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from graphql import (
@@ -20,11 +19,6 @@ from graphql import (
 )
 
 from ledger_pipeline.sources.simulator.query import SCHEMA
-
-
-@pytest.fixture(scope="module")
-def published(shared: Path) -> GraphQLSchema:
-    return build_schema((shared / "github" / "schema.graphql").read_text())
 
 
 def test_every_line_of_ours_agrees_with_what_github_publishes(published: GraphQLSchema) -> None:
