@@ -10,6 +10,9 @@ READY := .venv/.ready
 demo: $(READY)  ## the main job on embedded Postgres and a simulated GitHub, then exit
 	$(BIN)/ledger-pipeline demo
 
+# Where it is set, every test process and every program that a test starts would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTEST = $(BIN)/pytest -n 2 --dist loadgroup --durations=20
 test: $(READY)  ## every test but those that `make e2e` runs
 	$(PYTEST) -m "not e2e"

@@ -1,5 +1,6 @@
 """Fixtures every test may ask for: where the recorded data lies."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,12 @@ settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 
+def pytest_collection_finish() -> None:
+    """What was imported stays until the end: it is not looked through again whenever garbage is collected."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of golden vectors and recorded GitHub activity beside the checkout; skips where absent."""
@@ -43,14 +50,12 @@ def _what_was_started_ends_with_the_session() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _dagsters_migrations_are_read_once() -> Iterator[None]:
-    """Dagster reads its forty migrations anew for each database it makes, and a test of assets has three of its own."""
+def _migrations_are_read_once() -> Iterator[None]:
+    """Dagster reads its forty migrations anew for each database it makes; ours are read anew at every step."""
     read, known = ScriptDirectory.from_config, dict[str, ScriptDirectory]()
 
     def from_config(config: Config) -> ScriptDirectory:
         location = config.get_main_option("script_location") or ""
-        if not location.startswith("dagster"):
-            return read(config)
         if location not in known:
             known[location] = read(config)
         return known[location]
