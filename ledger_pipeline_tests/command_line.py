@@ -12,6 +12,7 @@ import pytest
 
 from ledger_pipeline.cli.app import run
 from ledger_pipeline.settings import Settings
+from ledger_pipeline_tests.postgres import memory
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def embedded_home() -> Iterator[Path]:
 
     Its name is one that people's folders have, and that has to be quoted for a shell.
     """
-    with tempfile.TemporaryDirectory(prefix="lp Über 'x' ") as folder:
+    with tempfile.TemporaryDirectory(prefix="lp Über 'x' ", dir=memory()) as folder:
         yield Path(folder)
 
 

@@ -12,8 +12,8 @@ from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
-    "ledger_pipeline_tests.command_line",
     "ledger_pipeline_tests.postgres",
+    "ledger_pipeline_tests.command_line",
     "ledger_pipeline_tests.simulated_github",
     "ledger_pipeline_tests.temporal",
     "ledger_pipeline_tests.temporal_bridge.stack",

@@ -94,11 +94,11 @@ def postgres_server() -> Iterator[str]:
     if own := os.environ.get(OWN_SERVER):
         yield own
         return
-    with tempfile.TemporaryDirectory(prefix="lp", dir=_memory()) as folder, running_postgres(Path(folder)) as url:
+    with tempfile.TemporaryDirectory(prefix="lp", dir=memory()) as folder, running_postgres(Path(folder)) as url:
         yield url
 
 
-def _memory() -> Path | None:
+def memory() -> Path | None:
     """A folder of files that are on no disk; None where there is none with enough room."""
     has_room = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= NEEDED_BYTES
     return MEMORY if has_room else None
