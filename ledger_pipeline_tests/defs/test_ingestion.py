@@ -234,3 +234,9 @@ def test_a_stream_that_one_scope_of_a_run_does_not_collect_says_so_on_its_partit
     metadata = two_scopes.metadata(["github", "issues"], "2026-02-16|website")
     assert metadata == {"asked": False, "not_collected": "scope website does not collect issues"}
     assert two_scopes.metadata(["github", "issues"], "2026-02-16|default")["asked"] is True
+
+
+def test_an_epoch_is_told_of_where_its_scope_collects_only_some_of_the_streams(two_scopes: Deployment) -> None:
+    write_project(two_scopes.folder, "website", OTHER, streams="pull_requests")
+    assert two_scopes.materialize("2026-02-16", scope="website").success
+    assert two_scopes.metadata("activity_events", "2026-02-16|website")["pr_merged"] == 1

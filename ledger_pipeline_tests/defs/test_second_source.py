@@ -14,6 +14,8 @@ from temporalio.testing import ActivityEnvironment
 from ledger_pipeline.core.errors import SpecError
 from ledger_pipeline.core.sources import registered
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
+from ledger_pipeline.doctor.findings import State
+from ledger_pipeline.doctor.sources import check_source
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
 from ledger_pipeline.sources.registry import open_source
 from ledger_pipeline.sources.simulator.world import Closure
@@ -25,7 +27,7 @@ from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
 from ledger_pipeline_tests.defs.conftest import NOW
-from ledger_pipeline_tests.defs.deployment import QUIET, Deployment, write_repo_spec
+from ledger_pipeline_tests.defs.deployment import QUIET, Deployment, write_project, write_repo_spec
 from ledger_pipeline_tests.sources.chat import CHAT, SERVER
 from ledger_pipeline_tests.sources.simulator.worlds import ANA, NAME, issue, merged, world
 from ledger_pipeline_tests.store.settlement import APPROVER
@@ -183,6 +185,28 @@ def test_a_repo_spec_without_any_source_is_refused_naming_those_there_are(deploy
     path.write_text("\n".join([*lines[:first], "  activity_sources: {}", *lines[last:]]))
     with pytest.raises(SpecError, match=r"activity_sources.*at least one of github, chat"):
         deployment.settings.repo_spec()
+
+
+def test_a_scope_that_does_not_collect_from_it_is_collected_all_the_same(both: Deployment) -> None:
+    write_project(both.folder, "website", NAME)
+    assert both.materialize("2026-02-02", scope="website").success
+    assert both.metadata("activity_events", "2026-02-02|website")["pr_merged"] == 1
+    assert "message_sent" not in both.metadata("activity_events", "2026-02-02|website")
+    # In one run with a scope that does, its square says why there is nothing.
+    assert both.materialize("2026-02-02", last_scope="website").success
+    nothing = both.metadata(["chat", "messages"], "2026-02-02|website")
+    assert nothing["not_collected"] == "scope website does not collect messages"
+    assert both.metadata(["chat", "messages"], PARTITION)["seen"] == 5
+
+
+def test_the_doctor_asks_it_for_all_that_is_collected(both: Deployment) -> None:
+    settings, spec = both.settings.read(), both.settings.repo_spec()
+    found = asyncio.run(check_source(settings, spec, CHAT))
+    assert (found.check, found.state, found.detail) == ("chat", State.OK, "all 2 readable")
+    del SERVER.rooms["random"]
+    missing = asyncio.run(check_source(settings, spec, CHAT))
+    assert (missing.state, missing.detail) == (State.FAILED, "1 of 2 not there, or not for us: random")
+    assert "activity_sources.chat" in (missing.remedy or "")
 
 
 # In pieces, by another system's workflow.
