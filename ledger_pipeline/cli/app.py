@@ -60,8 +60,8 @@ COMMANDS = {
         "Recompute a finalized epoch from its rows, events to signature; every difference is listed, exit 1 on any.",
     ),
     "export": (
-        "verify",
         "export",
+        "command",
         "Write a finalized epoch as one archive that anybody can verify with no database and no network.",
     ),
     "trigger": (

@@ -1,4 +1,4 @@
-"""`ledger-pipeline verify` and `export`: an epoch's statement recomputed, here or anywhere."""
+"""`ledger-pipeline verify`: an epoch's statement recomputed, here or anywhere."""
 
 import gc
 import re
@@ -9,20 +9,20 @@ from typing import Annotated
 
 import typer
 
-from ledger_pipeline.cli.options import Epoch, Json, OneEpoch, ScopeKey
+from ledger_pipeline.cli.options import Epoch, Json, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say, sentence
+from ledger_pipeline.cli.statement_rows import MAX_MEGABYTES, rows_of_statement
 from ledger_pipeline.core.counts import counted
-from ledger_pipeline.core.errors import EpochNotReady, VerificationFailed
+from ledger_pipeline.core.errors import VerificationFailed
 from ledger_pipeline.core.pins import PinDifference, approver_set_hash, pin_differences
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.unread import ItemKey, item_name
 from ledger_pipeline.pipeline.contributions import percent_text, units_text
-from ledger_pipeline.store.records import EpochStatus
-from ledger_pipeline.verification.archive import read_archive, write_archive
+from ledger_pipeline.verification.archive import read_archive
 from ledger_pipeline.verification.differences import Difference
-from ledger_pipeline.verification.limits import DEFAULT_MEGABYTES, MEGABYTE, ArchiveLimits
-from ledger_pipeline.verification.record import EpochFacts, facts_of
+from ledger_pipeline.verification.limits import DEFAULT_MEGABYTES, ArchiveLimits
+from ledger_pipeline.verification.record import EpochFacts
 from ledger_pipeline.verification.verify import ContributorAccount, Examination
 
 # What an archive holds may be of any length, and as many rows.
@@ -32,7 +32,6 @@ NAME_LENGTH = 300
 CONTRIBUTORS_SHOWN = 1000
 LEFT_OUT_SHOWN = 20
 PINS_SHOWN = 20
-MAX_MEGABYTES = 2000
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 
@@ -64,10 +63,6 @@ MaxMegabytes = Annotated[
         help="The largest archive to read; its time and memory grow with it.",
     ),
 ]
-Output = Annotated[
-    Path | None,
-    typer.Option("--output", metavar="FILE", help="Where to write; epoch-DATE-SCOPE.zip here where left out."),
-]
 
 
 def command(
@@ -91,7 +86,7 @@ def command(
         facts, damages = read.facts, list(read.damages)
         source = f"{archive}, sha256 {read.sha256}"
     else:
-        facts, damages, scope = _facts(epoch_name or "", scope_key)
+        facts, damages, scope = rows_of_statement(epoch_name or "", scope_key)
         drift = [str(difference) for difference in _pinned_otherwise(facts, scope)]
         source = "the ledger"
     looked = Examination(facts)
@@ -114,56 +109,6 @@ def command(
         for line in _signed(looked):
             say(plain_message(line, SIGNED_LENGTH))
         say("every number follows from the rows before it, and the signatures are good")
-
-
-def export(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
-    """Write a finalized epoch as one archive that anybody can verify with no database and no network."""
-    facts, _, _ = _facts(epoch_name, scope_key)
-    # Whoever may write to the ledger can add rows that are no signature of anything: no archive has them.
-    looked = Examination(facts)
-    signatures = looked.statement_signatures()
-    dropped = len(facts.signatures) - len(signatures)
-    facts = facts.model_copy(update={"signatures": signatures, "inputs_signatures": looked.inputs_signatures()})
-    if dropped:
-        say(
-            f"left out, because they are no approver's signature: {counted(dropped, 'row')}; `ledger-pipeline verify` "
-            "names them"
-        )
-    # A name that somebody may have written into the ledger chooses no other folder.
-    scope = re.sub(r"[^A-Za-z0-9_-]", "_", str(facts.pinned_spec.get("scope_key", "scope"))[:100])
-    file = output or Path(f"epoch-{facts.epoch.window.key}-{scope}.zip")
-    written = write_archive(facts, file)
-    say(f"Written to {file.resolve()}, sha256 {written.sha256}")
-    if written.megabytes > MAX_MEGABYTES:
-        say(
-            f"nobody can verify it as a file: it would take --max-megabytes {written.megabytes}, "
-            f"and {MAX_MEGABYTES} are the most; `verify --epoch` takes it from the ledger"
-        )
-    elif written.megabytes > DEFAULT_MEGABYTES:
-        size = f"{file.stat().st_size / MEGABYTE:.1f} MB"
-        say(
-            f"whoever verifies its {size} gives --max-megabytes {written.megabytes}: it takes more time or memory "
-            f"than a file of {DEFAULT_MEGABYTES} MB may"
-        )
-
-
-def _facts(epoch_name: str, scope_key: str | None) -> tuple[EpochFacts, list[Difference], Scope]:
-    """The epoch's rows but those set aside; each of these that verifies, so should have stayed; and its scope now."""
-    # The ledger's libraries take seconds to load, and memory that an archive does without.
-    from ledger_pipeline.cli.ledger_access import open_access
-    from ledger_pipeline.pipeline.chain import statement_chain
-
-    with open_access(scope_key) as access:
-        epoch = access.epoch(epoch_name)
-        if epoch.status is not EpochStatus.FINALIZED:
-            raise EpochNotReady(
-                f"epoch {epoch.window.key} is in {epoch.status.value}, and has no statement to verify: "
-                f"`ledger-pipeline epoch show --epoch {epoch.window.key}` says what is next"
-            )
-        statements = access.ledger.statements
-        chain = statement_chain(statements.node_id, access.scope, epoch, statements.history(epoch), audited=True)
-        hidden = [Difference(f"set_asides {fault.row_id}", fault.problem) for fault in chain.wrongly_set_aside]
-        return facts_of(statements.rows(epoch)), hidden, access.scope
 
 
 def _pinned_otherwise(facts: EpochFacts, scope: Scope) -> list[PinDifference]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ledger_pipeline.core.errors import SourceError, SourceRefused
+from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavailable
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.containment import contained
 from ledger_pipeline.pipeline.coverage import can_go_on, replaced_id
@@ -228,6 +228,8 @@ class SourceScopeScan:
     def _finish(self) -> bool:
         """Record the finished scan; one that went on is followed by one of what happened since it began."""
         report, state = self._report, self._state
+        if not state.is_complete:
+            raise SourceUnavailable(report.source, report.source_scope, "its pages ended before the last one")
         self._collection.finish(report, state)
         if not self._goes_on:
             report.caught_up.update(stream.stream for stream in state.coverage)

@@ -31,7 +31,8 @@ class ScanRequest:
     items with a number that an earlier scan could not read, to be asked for again, for all of `streams` whatever the
     floors, which may be empty then. Each comes back in the first pages, in `settled` or `unread`; also where `position`
     is given. `known` are all items that earlier scans could not read, also those that are not asked for this time: they
-    show no outage, and no failure is waited for on their account.
+    show no outage, and no failure is waited for on their account. Without `tells_facts` nothing is asked for that only
+    tells facts, which costs points.
     """
 
     source_scope: str
@@ -40,6 +41,7 @@ class ScanRequest:
     unread: tuple[ItemKey, ...] = ()
     streams: tuple[str, ...] = ()
     known: frozenset[ItemKey] = frozenset()
+    tells_facts: bool = True
 
 
 @dataclass(frozen=True)

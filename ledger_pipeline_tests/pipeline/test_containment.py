@@ -57,6 +57,24 @@ def test_an_error_nobody_foresaw_fails_the_repository_it_came_with_and_no_other(
     assert {name for _, name in ledger.scans.cursors(scope(*names).scope_id, "github")} == {"dao/one", "dao/three"}
 
 
+class Ending(Faulty):
+    """A source whose pages end before the last one."""
+
+    def scan(self, request: ScanRequest) -> Iterator[ScanPage]:
+        yield next(self._source.scan(request))
+
+
+def test_pages_that_end_before_the_last_one_are_no_whole_scan(github: Simulator, ledger: PostgresLedger) -> None:
+    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 6))))
+    with github_source(github.url, page_size=2) as source:
+        report = collect(Ending(source, NAME), ledger, scope(NAME), [THIS_WEEK])  # type: ignore[arg-type]
+    [failure] = report.failures
+    assert "its pages ended before the last one" in str(failure)
+    assert not report.has_read(THIS_WEEK, ["pull_requests"])
+    assert ledger.scans.cursors(scope(NAME).scope_id, "github") == {}
+    assert len(stored_ids(ledger)) == 2
+
+
 def test_what_is_everybodys_passes_as_it_is() -> None:
     for error in (StoreUnavailable("down"), SourceRefused("github", NAME, "gone"), KeyboardInterrupt()):
         with pytest.raises(type(error)) as raised, contained("github", NAME):

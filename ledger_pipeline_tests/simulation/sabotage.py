@@ -58,16 +58,19 @@ def _without(collector: Collector, request: Any, drop: Callable[[Any], bool]) ->
 
 def _swallowing(collector: Collector, request: Any) -> Iterator[Any]:
     pages = collector.source.scan(request)
-    yield next(pages)
+    last = next(pages)
     try:
-        yield from pages
+        for page in pages:
+            yield last
+            last = page
     except SourceError:
-        return
+        last = replace(last, position=None)
+    yield last
 
 
 def _at_most_two_pages(collector: Collector, request: Any) -> Iterator[Any]:
-    for page, _ in zip(collector.source.scan(request), range(2), strict=False):
-        yield page
+    for page, is_last in zip(collector.source.scan(request), (False, True), strict=False):
+        yield replace(page, position=None) if is_last else page
 
 
 def _cursor_first(collector: Collector, request: Any) -> Iterator[Any]:

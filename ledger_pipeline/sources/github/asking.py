@@ -45,7 +45,13 @@ class Asker:
     """
 
     def __init__(
-        self, client: GitHubClient, source_scope: str, schema: ServerSchema, *, is_patient: bool = True
+        self,
+        client: GitHubClient,
+        source_scope: str,
+        schema: ServerSchema,
+        *,
+        is_patient: bool = True,
+        tells_facts: bool = True,
     ) -> None:
         self.source_scope = source_scope
         owner, _, name = source_scope.partition("/")
@@ -56,6 +62,7 @@ class Asker:
         self._given_up = 0
         self._has_failed = False
         self._is_patient = is_patient
+        self._tells_facts = tells_facts
         self._known_names = {source_scope.casefold()}
         self.began_at: datetime | None = None
         """GitHub's time at the first answer; None before."""
@@ -83,7 +90,7 @@ class Asker:
             is_patient=is_patient,
         )
         all_variables = {**self._names, **variables}
-        left_out: frozenset[FactField] = frozenset()
+        left_out = frozenset[FactField]() if self._tells_facts else frozenset(FACT_FIELDS)
         while True:
             adapted = self._schema.adapted(query, self.source_scope, left_out)
             try:

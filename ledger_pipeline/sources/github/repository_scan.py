@@ -67,7 +67,13 @@ class RepositoryScan:
             key for key in request.unread if again.intersection(streams_of(key.kind)) <= self._streams
         )
         self._known = request.known.union(request.unread)
-        self._asker = Asker(client, request.source_scope, schema or ServerSchema(), is_patient=not self._known)
+        self._asker = Asker(
+            client,
+            request.source_scope,
+            schema or ServerSchema(),
+            is_patient=not self._known,
+            tells_facts=request.tells_facts,
+        )
         self._pages = RepositoryPages(self._asker, request, PageSizes(page_size))
         self._items = ItemReader(self._asker, self._streams, self._pages.sizes)
         self._unread_items = ItemReader(self._asker, again, self._pages.sizes)
