@@ -8,6 +8,7 @@ Dagster's UI shows Markdown in its place while it has fewer than 1,000 character
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -16,8 +17,10 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.pipeline.contributions import contributions, units_text
-from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import Epoch
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 # Of a run over more windows only the latest are drawn: nobody looks at 1,300 charts, and each is stored.
 WINDOWS_DRAWN = 13
@@ -33,7 +36,7 @@ def windows_to_draw(windows: Sequence[EpochWindow]) -> frozenset[EpochWindow]:
 
 
 def chart_metadata(
-    store: PostgresLedger, scope: Scope, window: EpochWindow, epoch: Epoch | None
+    store: "PostgresLedger", scope: Scope, window: EpochWindow, epoch: Epoch | None
 ) -> Mapping[str, dg.MetadataValue]:
     """Events per day (UTC), and units per contributor by the weights that are pinned in `epoch`."""
     weights = scope.weights_milli if epoch is None else epoch.weights_milli

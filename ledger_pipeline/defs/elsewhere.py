@@ -9,6 +9,7 @@ knows of it, not by the next one that comes by.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -26,14 +27,16 @@ from ledger_pipeline.defs.receipts import receipts_by_partition
 from ledger_pipeline.pipeline.completeness import Completeness, StreamReach, window_completeness
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.report import CollectReport
-from ledger_pipeline.store.postgres import PostgresLedger
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 EPOCHS_NAMED = 5
 
 
 def tell_of_other_epochs(
     context: dg.AssetExecutionContext,
-    store: PostgresLedger,
+    store: "PostgresLedger",
     source: str,
     scope: Scope,
     report: CollectReport,
@@ -70,7 +73,7 @@ def tell_of_other_epochs(
 
 def tell_of_what_was_read(
     context: dg.AssetExecutionContext,
-    store: PostgresLedger,
+    store: "PostgresLedger",
     scope: Scope,
     report: CollectReport,
     metadata: Mapping[str, Mapping[EpochWindow, Metadata]],
@@ -121,7 +124,7 @@ def _is_read_to_its_end(window: EpochWindow, reach: StreamReach) -> bool:
 
 def tell_state(
     context: dg.AssetExecutionContext,
-    store: PostgresLedger,
+    store: "PostgresLedger",
     scope: Scope,
     read: Mapping[EpochWindow, Completeness],
     now: datetime,
@@ -137,7 +140,7 @@ def tell_state(
 
 
 def held_metadata(
-    store: PostgresLedger,
+    store: "PostgresLedger",
     scope: Scope,
     completeness: Mapping[EpochWindow, Completeness],
     now: datetime,

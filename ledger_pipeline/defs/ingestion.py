@@ -7,6 +7,7 @@ window costs no request.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -38,7 +39,9 @@ from ledger_pipeline.pipeline.completeness import RUNNING_EPOCH_MAX_AGE
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.pipeline.unread import unread_summary
 from ledger_pipeline.sources.stopping import StopSignal
-from ledger_pipeline.store.postgres import PostgresLedger
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 GROUP = "ingestion"
 OWNERS = ["team:ledger"]
@@ -172,7 +175,7 @@ class _Collected:
 
 
 def _stream_metadata(
-    store: PostgresLedger, source: str, scope: Scope, report: CollectReport, run_tags: Mapping[str, str]
+    store: "PostgresLedger", source: str, scope: Scope, report: CollectReport, run_tags: Mapping[str, str]
 ) -> dict[str, dict[EpochWindow, Metadata]]:
     receipts = receipts_by_partition(store.scans.receipts(scope.scope_id, source, report.windows))
     held = store.events.per_type(scope.scope_id, report.windows)
@@ -204,7 +207,7 @@ def _warn(log: dg.DagsterLogManager, report: CollectReport) -> None:
 
 
 def _told_of_what_was_read(
-    context: dg.AssetExecutionContext, store: PostgresLedger, collected: Sequence[_Collected], now: datetime
+    context: dg.AssetExecutionContext, store: "PostgresLedger", collected: Sequence[_Collected], now: datetime
 ) -> Iterator[dg.DagsterEvent]:
     """What a run that fails has read all the same, and the checks of what it has not: nobody else of it tells them."""
     for collection in collected:

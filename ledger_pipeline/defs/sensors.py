@@ -9,6 +9,7 @@ It is on, because a square that says "running" for ever is not true, and it cost
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -22,8 +23,10 @@ from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResour
 from ledger_pipeline.defs.retries import due_retries
 from ledger_pipeline.defs.run_log import log_run
 from ledger_pipeline.pipeline.coverage import shown_whole_at
-from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 CHECK_SECONDS = 60
 RETRY_CHECK_SECONDS = 30
@@ -108,7 +111,7 @@ def log_failed_runs(context: dg.RunFailureSensorContext) -> None:
 _Statuses = dict[EpochWindow, EpochStatus]
 
 
-def _statuses(store: PostgresLedger, scope: Scope, now: datetime) -> _Statuses:
+def _statuses(store: "PostgresLedger", scope: Scope, now: datetime) -> _Statuses:
     first = datetime.combine(scope.first_epoch, datetime.min.time(), UTC)
     if first >= now:
         return {}

@@ -6,7 +6,7 @@ A re-run is safe: what a person set stays, and of a finalized epoch nothing is w
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -35,19 +35,21 @@ from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, c
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.next_step import next_steps
-from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.settlement_records import valued
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 GROUP = "settlement"
 OWNERS = ["team:ledger"]
 ACCOUNTS_LISTED = 20
 # What is materialized of some epochs of a scope, with what is said of each.
-_OfEpochs = Callable[[PostgresLedger, Scope, Sequence[Epoch], datetime], Iterable[tuple[Epoch, Metadata]]]
+_OfEpochs = Callable[["PostgresLedger", Scope, Sequence[Epoch], datetime], Iterable[tuple[Epoch, Metadata]]]
 
 
 def epochs_of_run(
-    store: PostgresLedger, spec: RepoSpec, keys: Sequence[str], now: datetime
+    store: "PostgresLedger", spec: RepoSpec, keys: Sequence[str], now: datetime
 ) -> list[tuple[Scope, list[Epoch]]]:
     """The epochs that a run's partition keys name, by scope. Raises EpochNotReady for one that was never collected."""
     epochs_by_scope = []
@@ -158,7 +160,7 @@ def _for_each_epoch(
 
 
 def _epochs(
-    store: PostgresLedger, scope: Scope, epochs: Sequence[Epoch], now: datetime
+    store: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], now: datetime
 ) -> Iterator[tuple[Epoch, Metadata]]:
     read = window_completeness(store, scope, [epoch.window for epoch in epochs])
     for epoch in epochs:
@@ -168,7 +170,7 @@ def _epochs(
 
 
 def _curation(
-    store: PostgresLedger, scope: Scope, epochs: Sequence[Epoch], now: datetime
+    store: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], now: datetime
 ) -> Iterator[tuple[Epoch, Metadata]]:
     del now  # what counts for whom does not depend on it
     for epoch in epochs:
@@ -190,7 +192,7 @@ def _curation(
 
 
 def _allocations(
-    store: PostgresLedger, scope: Scope, epochs: Sequence[Epoch], now: datetime
+    store: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], now: datetime
 ) -> Iterator[tuple[Epoch, Metadata]]:
     del now  # units do not depend on it
     drawn = windows_to_draw([epoch.window for epoch in epochs])
@@ -209,7 +211,7 @@ def _allocations(
 
 
 def _pool(
-    store: PostgresLedger, scope: Scope, epochs: Sequence[Epoch], now: datetime
+    store: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], now: datetime
 ) -> Iterator[tuple[Epoch, Metadata]]:
     del now  # components do not depend on it
     for epoch in epochs:

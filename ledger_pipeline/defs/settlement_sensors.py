@@ -6,6 +6,7 @@ Runs of their own, so that a collection never fails for what comes after it.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import dagster as dg
@@ -19,7 +20,9 @@ from ledger_pipeline.defs.jobs import allocate_epoch, state_payouts
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
 from ledger_pipeline.defs.partitions import partition_key, partition_range_tags, partition_run
 from ledger_pipeline.defs.resources import LedgerResource, SettingsResource
-from ledger_pipeline.store.postgres import PostgresLedger
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 CHECK_SECONDS = 60
 _BEFORE_ALL = f"{datetime(1, 1, 2, tzinfo=UTC).isoformat()} {UUID(int=0)}"
@@ -112,7 +115,7 @@ def _known(cursor: str | None, latest: Mapping[str, int]) -> dict[str, int]:
 
 
 def _rows(
-    spec: RepoSpec, store: PostgresLedger, keys: Iterable[str]
+    spec: RepoSpec, store: "PostgresLedger", keys: Iterable[str]
 ) -> Iterator[tuple[Scope, EpochWindow, EpochWindow]]:
     """The partitions as rows of epochs without a gap: scope, first, last.
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ledger_pipeline.core.spec import Scope
@@ -10,7 +11,6 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.completeness import Completeness, window_completeness
 from ledger_pipeline.pipeline.contributions import Contribution, contributions
 from ledger_pipeline.pipeline.review import Review, review
-from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import (
     DayCount,
     Epoch,
@@ -19,6 +19,9 @@ from ledger_pipeline.store.records import (
 )
 from ledger_pipeline.store.scan_records import Cursor, WindowReceipt
 from ledger_pipeline.store.settlement_records import CurationSummary
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class EpochContent:
         return self.scope.weights_milli if self.epoch is None else self.epoch.weights_milli
 
 
-def epoch_content(store: PostgresLedger, scope: Scope, window: EpochWindow, now: datetime) -> EpochContent:
+def epoch_content(store: "PostgresLedger", scope: Scope, window: EpochWindow, now: datetime) -> EpochContent:
     """The epoch of `window` as the ledger has it. Raises StoreUnavailable."""
     epoch = next((epoch for epoch in store.epochs.within(scope.scope_id, window) if epoch.window == window), None)
     weights = scope.weights_milli if epoch is None else epoch.weights_milli

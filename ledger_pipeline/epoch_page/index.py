@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import compute_payouts
 from ledger_pipeline.pipeline.allocate import base_issuance_to_come
 from ledger_pipeline.pipeline.chain import stated_units, statement_chain
-from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.settlement_records import valued
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class IndexContent:
         return sorted(people, key=lambda person: (-person.signed_credits, -person.proposed_credits, person.user_id))
 
 
-def index_content(ledger: PostgresLedger, scope: Scope, epochs: Sequence[Epoch], now: datetime) -> IndexContent:
+def index_content(ledger: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], now: datetime) -> IndexContent:
     """`epochs` of `scope` as the ledger has them. Raises as the store does."""
     windows = [epoch.window for epoch in epochs]
     counts = ledger.events.per_type(scope.scope_id, windows) if windows else {}
@@ -67,7 +70,7 @@ def index_content(ledger: PostgresLedger, scope: Scope, epochs: Sequence[Epoch],
     return IndexContent(scope, now, rows)
 
 
-def _row(ledger: PostgresLedger, scope: Scope, epoch: Epoch, events: int) -> EpochRow:
+def _row(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, events: int) -> EpochRow:
     chain = statement_chain(ledger.node_id, scope, epoch, ledger.statements.history(epoch))
     if chain.in_force is not None:
         units, pool_credits = stated_units(chain.in_force), chain.in_force.pool_total_credits

@@ -181,7 +181,7 @@ def test_a_bug_is_logged_with_its_own_message(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("of all things")
 
-    monkeypatch.setattr("ledger_pipeline.defs.ingestion.window_completeness", broken)
+    monkeypatch.setattr("ledger_pipeline.defs.activity_events.window_completeness", broken)
     result = deployment.materialize("2026-02-16", selection=[ACTIVITY_EVENTS])
     line = logged(log_failed_runs, failed(deployment, result), caplog)
     assert (line["step"], "of all things" in line["problem"]) == ("activity_events", True)

@@ -481,7 +481,7 @@ def test_statements_of_users_with_long_ids_are_counted_by_their_bytes(tmp_path: 
     file = tmp_path / "epoch.zip"
     changed_facts = facts.model_copy(update={"allocations": [allocation], "statements": statements, "signatures": []})
     needed = write_archive(changed_facts, file).megabytes
-    with pytest.raises(ArchiveError, match=r"1000 payouts of 8\d{9} bytes to compute, would take"):
+    with pytest.raises(ArchiveError, match=r"1,000 payouts of 8\d{9} bytes to compute, would take"):
         read_archive(file)
     assert needed > DEFAULT_MEGABYTES
 
