@@ -28,7 +28,7 @@ from ledger_pipeline.store.records import EpochStatus
 if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger
 
-CHECK_SECONDS = 60
+CHECK_SECONDS = 300
 RETRY_CHECK_SECONDS = 30
 
 
