@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from ledger_pipeline.core.errors import StoreError, StoreUnavailable
+from ledger_pipeline.core.facts import Observation, PullRequestFacts
 from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store import migrations, settlement_schema
@@ -39,7 +40,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 69)]
+REVISIONS = [f"{number:04}" for number in range(10, 70)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
@@ -308,6 +309,13 @@ def test_what_an_epoch_was_closed_without_is_not_dropped_by_going_down(ledger: P
     assert ledger.epochs.close(epoch.id, epoch_pins(scope(), {}), exclusion=exclusion)
     with pytest.raises(StoreError, match="below 0036 refused: 1 items that epochs were closed without"):
         migrations.downgrade(ledger_url, "0035")
+
+
+def test_facts_are_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:
+    ledger.events.append(SCOPE_ID, [pull_request()], PRODUCER, NOW)
+    ledger.facts.record(SCOPE_ID, [Observation(pull_request().id, PullRequestFacts())], NOW, PRODUCER)
+    with pytest.raises(StoreError, match="below 0069 refused: 1 observations of facts"):
+        migrations.downgrade(ledger_url, "0068")
 
 
 def test_a_total_beyond_32_bits_is_not_dropped_by_going_down(ledger: PostgresLedger, ledger_url: str) -> None:

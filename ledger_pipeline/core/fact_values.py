@@ -71,6 +71,13 @@ def read_flag(value: object, place: str) -> bool:
     return value
 
 
+def read_gone(value: object, place: str) -> bool:
+    """True: what is there is not said to be."""
+    if value is not True:
+        raise FactsError(place, f"is true or left out, not {quoted(str(value))}")
+    return True
+
+
 def read_count(value: object, place: str) -> int:
     """A whole number, not negative."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_COUNT:

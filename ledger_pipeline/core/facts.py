@@ -6,10 +6,12 @@ repeats, so that two observations of the same facts are equal, and have one hash
 
 As JSON the fields have camelCase names, and an unknown one is left out: a field that is added later changes no hash of
 before. Nothing else has a second spelling either: JSON that is read and written again is the same, or it is refused.
+
+Of what the source has no more, all that is known is that it `is_gone`.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -19,6 +21,7 @@ from ledger_pipeline.core.fact_values import (
     read_count,
     read_email_hash,
     read_flag,
+    read_gone,
     read_item_name,
     read_object,
     read_sha,
@@ -102,7 +105,9 @@ def _closer(value: object, place: str) -> Closer:
 
 
 @dataclass(frozen=True)
-class _Sets:
+class _Facts:
+    is_gone: bool | None = field(default=None, kw_only=True)
+
     def __post_init__(self) -> None:
         for name in _names(type(self)):
             value = getattr(self, name)
@@ -111,7 +116,7 @@ class _Sets:
 
 
 @dataclass(frozen=True)
-class PullRequestFacts(_Sets):
+class PullRequestFacts(_Facts):
     """Of a pull request that was merged.
 
     `commit_shas` are as many of its commits as the source gives; `closes` are the issues that it closes, as
@@ -134,7 +139,7 @@ class PullRequestFacts(_Sets):
 
 
 @dataclass(frozen=True)
-class ReviewFacts(_Sets):
+class ReviewFacts(_Facts):
     """Of a review: what its pull request was when this was observed, which may be merged or edited afterwards.
 
     `labels` are the pull request's; `comment_count` counts the comments on lines that belong to the review.
@@ -150,7 +155,7 @@ class ReviewFacts(_Sets):
 
 
 @dataclass(frozen=True)
-class IssueFacts(_Sets):
+class IssueFacts(_Facts):
     """Of an issue that was closed: by whom, by what, and as what (`COMPLETED`, `NOT_PLANNED`, `DUPLICATE`)."""
 
     closed_by: Account | None = None
@@ -209,6 +214,11 @@ _READERS: Mapping[type, Mapping[str, Reader[Any]]] = {
 _EVENT_TYPE_OF = {class_: event_type for event_type, class_ in _CLASS_OF.items()}
 
 
+def gone(event_type: str) -> Facts:
+    """The facts of an event of that type whose object the source has no more."""
+    return _CLASS_OF[event_type](is_gone=True)
+
+
 def facts_json(facts: Facts) -> dict[str, Json]:
     """The facts as JSON, with the type of the event that they are of; what is unknown is left out."""
     return {_EVENT_TYPE: _EVENT_TYPE_OF[type(facts)], **_members(facts)}
@@ -248,9 +258,10 @@ def facts_from_json(event_type: str, stored: object) -> Facts:
     if members.get(_EVENT_TYPE) != event_type:
         stated_type = quoted(str(members.get(_EVENT_TYPE)))
         raise FactsError(_EVENT_TYPE, f"is {stated_type} for an event of type {event_type}")
-    facts = class_(
-        **{name: _READERS[class_][name](members[key], key) for name, key in _names(class_).items() if key in members}
-    )
+    readers = {**_READERS[class_], "is_gone": read_gone}
+    facts = class_(**{name: readers[name](members[key], key) for name, key in _names(class_).items() if key in members})
+    if facts.is_gone and len(members) > 2:
+        raise FactsError("isGone", "leaves nothing else to say of the event")
     written = facts_json(facts)
     for key, value in members.items():
         if value != written[key]:

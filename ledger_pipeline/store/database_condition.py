@@ -12,6 +12,7 @@ from ledger_pipeline.store.engine import describe, make_engine
 # As migrations grant them to `ledger_writer`.
 FACTS = (
     "activity_events",
+    "event_facts",
     "rejected_events",
     "skipped_activity",
     "scan_receipts",

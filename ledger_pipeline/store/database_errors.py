@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from ledger_pipeline.core.errors import IngestionClosed, StoreError, StoreUnavailable
 from ledger_pipeline.store.engine import describe
 
-INGESTION_CLOSED = "LP001"  # raised by the trigger on activity_events
+INGESTION_CLOSED = "LP001"  # raised by the triggers on activity_events and event_facts
 
 # By SQLSTATE: the limit that the server kept, and what it is set by.
 _LIMITS = {

@@ -14,6 +14,7 @@ from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.epochs import Epochs
 from ledger_pipeline.store.events import Events
+from ledger_pipeline.store.facts import Facts
 from ledger_pipeline.store.identities import Identities
 from ledger_pipeline.store.pool import Pool
 from ledger_pipeline.store.scans import Scans
@@ -49,6 +50,7 @@ class PostgresLedger:
         self._engine = engine
         self.epochs = Epochs(engine, node_id)
         self.events = Events(engine, node_id)
+        self.facts = Facts(engine, node_id)
         self.scans = Scans(engine, node_id)
         self.unread = Unread(engine, node_id)
         self.identities = Identities(engine, node_id)

@@ -90,6 +90,30 @@ class StoredEvent:
 
 
 @dataclass(frozen=True)
+class PinnedFacts:
+    """What a source said of an event, as JSON (`core.facts`), with its hash: the observation that counts."""
+
+    event_id: str
+    event_type: str
+    facts_hash: str
+    facts: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class StoredFacts:
+    """A row of `event_facts`: observed by the source's time, recorded by the database's."""
+
+    scope_id: UUID
+    event_id: str
+    facts_hash: str
+    facts: Mapping[str, Json]
+    observed_at: datetime
+    recorded_at: datetime
+    producer: str
+    producer_version: str
+
+
+@dataclass(frozen=True)
 class RejectedEvent:
     """An event the ledger refused, kept with the reason so that a person can act on it."""
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
+from ledger_pipeline.core.facts import Observation
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.core.windows import EpochWindow
@@ -61,7 +62,8 @@ class PageContent:
     """All that one page of a scan adds to the ledger, in one transaction.
 
     `unread` are items that could not be read at `retrieved_at` by a scan from `read_from` on, `settled` those that are
-    no longer unread. `checkpoint` takes the place of the source_scope's last one; None leaves that as it is.
+    no longer unread. `facts` are of `events`, whether those are new or not. `checkpoint` takes the place of the
+    source_scope's last one; None leaves that as it is.
     """
 
     source: str
@@ -74,6 +76,7 @@ class PageContent:
     settled: Sequence[ItemKey] = ()
     read_from: datetime | None = None
     checkpoint: Checkpoint | None = None
+    facts: Sequence[Observation] = ()
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,20 @@ activity_events = table(
     ),
 )
 
+event_facts = table(
+    "event_facts",
+    Column("node_id", Uuid, primary_key=True),
+    Column("scope_id", Uuid, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("recorded_at", INSTANT, primary_key=True, server_default=text("clock_timestamp()")),
+    required("facts_hash"),
+    json("facts", longest_kilobytes=1900),
+    required("observed_at", INSTANT),
+    required("producer"),
+    required("producer_version"),
+    CheckConstraint("facts_hash ~ '^[0-9a-f]{64}$'", name="facts_hash"),
+)
+
 rejected_events = table(
     "rejected_events",
     Column("id", BigInteger, primary_key=True),

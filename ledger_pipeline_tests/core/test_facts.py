@@ -24,6 +24,7 @@ from ledger_pipeline.core.facts import (
     facts_json,
     facts_set_hash,
     facts_text,
+    gone,
 )
 from ledger_pipeline.core.sources import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
 
@@ -80,7 +81,12 @@ issue_facts = st.builds(
     state_reason=st.none() | texts,
     labels=labels,
 )
-any_facts = pull_request_facts | review_facts | issue_facts
+any_facts = (
+    st.sampled_from([PR_MERGED, REVIEW_SUBMITTED, ISSUE_CLOSED]).map(gone)
+    | pull_request_facts
+    | review_facts
+    | issue_facts
+)
 
 EVENT_TYPE = {PullRequestFacts: PR_MERGED, ReviewFacts: REVIEW_SUBMITTED, IssueFacts: ISSUE_CLOSED}
 
@@ -90,6 +96,10 @@ def test_what_is_unknown_is_left_out_and_what_is_empty_is_not() -> None:
     assert facts_text(facts) == ('{"author":{"type":"Deleted"},"eventType":"pr_merged","isDraft":false,"labels":[]}')
     assert facts_hash(facts) != facts_hash(PullRequestFacts(is_draft=False, author=Account(type=DELETED)))
     assert facts_hash(PullRequestFacts()) != facts_hash(ReviewFacts())
+
+
+def test_of_what_is_gone_nothing_else_is_said() -> None:
+    assert facts_text(gone(REVIEW_SUBMITTED)) == '{"eventType":"review_submitted","isGone":true}'
 
 
 def test_a_hash_is_of_canonical_json() -> None:
@@ -166,6 +176,8 @@ def test_an_event_has_one_pinned_observation() -> None:
         (ISSUE_CLOSED, {"closer": {"kind": PERSON, "name": "ada"}}, "closer.name is of a pull request or a commit"),
         (ISSUE_CLOSED, {"closer": {"kind": "commit", "name": "x/y#1"}}, "closer.name is a commit's id"),
         (ISSUE_CLOSED, {"eventType": PR_MERGED}, "eventType is 'pr_merged' for an event of type issue_closed"),
+        (PR_MERGED, {"isGone": False}, "isGone is true or left out, not 'False'"),
+        (ISSUE_CLOSED, {"isGone": True, "labels": []}, "isGone leaves nothing else to say of the event"),
         ("pushed", {}, "eventType there are no facts of event type 'pushed'"),
     ],
 )

@@ -28,6 +28,7 @@ from ledger_pipeline_tests.store.test_roles import CLOSED, fill, urls
 NOTHING, CHANGE, FORGET = "nothing", "change", "forget"
 RIGHTS: Mapping[str, str] = {
     "activity_events": NOTHING,
+    "event_facts": NOTHING,
     "rejected_events": NOTHING,
     "skipped_activity": NOTHING,
     "scan_receipts": NOTHING,

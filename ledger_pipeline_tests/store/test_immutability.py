@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from ledger_pipeline.core.facts import Observation, PullRequestFacts
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus
@@ -54,6 +55,7 @@ def fill(engine: Engine) -> None:
         SCOPE_ID, [pull_request(), issue(), OF_CLOSED, ALSO_OF_CLOSED], PRODUCER, instant("2026-02-18")
     )
     ledger.events.append(SCOPE_ID, [issue(at="2026-02-18T00:00:00Z")], PRODUCER, instant("2026-02-18"))
+    ledger.facts.record(SCOPE_ID, [Observation(OF_CLOSED.id, PullRequestFacts())], instant("2026-02-18"), PRODUCER)
     ledger.scans.record_skipped(SCOPE_ID, [skipped()], instant("2026-02-18"))
     ledger.scans.finish(SCOPE_ID, [cursor("2026-02-18")], instant("2026-02-18"), [receipt()])
     with engine.begin() as connection:
@@ -98,6 +100,7 @@ def refused(engine: Engine, statement: str) -> str:
     "table",
     [
         "activity_events",
+        "event_facts",
         "epoch_pool_components",
         "payout_statements",
         "statement_signatures",

@@ -11,8 +11,10 @@ from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import EpochNotReady, EpochOverlap
 from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.core.facts import Observation, PullRequestFacts
 from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.core.sources import ISSUE, PULL_REQUEST
+from ledger_pipeline.store import facts
 from ledger_pipeline.store import unread as unread_rows
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.engine import make_engine
@@ -35,6 +37,7 @@ from ledger_pipeline_tests.builders import (
     note_unread,
     pull_request,
     unread,
+    weeks,
     window,
 )
 from ledger_pipeline_tests.postgres import set_status
@@ -294,3 +297,70 @@ def test_only_what_is_collected_and_may_be_the_epochs_keeps_it_open(ledger: Post
     with pytest.raises(EpochNotReady, match="1 became unread"):
         ledger.epochs.close(epoch.id, PINS, collected={(GITHUB, REPO, PULL_REQUEST)})
     assert ledger.epochs.close(epoch.id, PINS, collected={(GITHUB, REPO, ISSUE)})
+
+
+OF_MAIN, OF_NEXT = PullRequestFacts(base_branch="main"), PullRequestFacts(base_branch="next")
+
+
+def record(ledger: PostgresLedger, facts: PullRequestFacts) -> frozenset[str]:
+    return ledger.facts.record(SCOPE_ID, [Observation(pull_request().id, facts)], NOW, PRODUCER)
+
+
+def base_branches(ledger: PostgresLedger, epoch: Epoch) -> list[object]:
+    return [row.facts["baseBranch"] for row in ledger.facts.pinned(epoch.id)]
+
+
+def test_facts_that_meet_an_epoch_just_closing_are_of_after_it(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    [epoch] = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
+    append(ledger, pull_request())
+    record(ledger, OF_MAIN)
+    kept = while_open(
+        ledger_engine,
+        lambda connection: connection.execute(CLOSE, {"id": epoch.id}),
+        lambda: record(ledger, OF_NEXT),
+    )
+    assert kept == {pull_request().id}
+    assert base_branches(ledger, epoch) == ["main"]
+
+
+def test_whoever_closes_an_epoch_sees_the_facts_that_were_recorded_by_its_time_and_no_others(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    """The transaction that closes begins before, or after, the facts that it then waits for are written."""
+    first, second = ledger.epochs.ensure(SCOPE_ID, weeks(2), {}).epochs
+    for epoch, event in ((first, pull_request()), (second, pull_request(2, at="2026-02-25T12:00:00Z"))):
+        append(ledger, event)
+        ledger.facts.record(SCOPE_ID, [Observation(event.id, OF_MAIN)], NOW, PRODUCER)
+        begins_before = epoch is first
+        with ThreadPoolExecutor(1) as pool, ledger_engine.connect() as closing, ledger_engine.connect() as writing:
+            if begins_before:
+                closing.execute(text("SELECT now()"))
+            scope = {"node_id": NODE_ID, "scope_id": SCOPE_ID}
+            facts.record(writing, scope, [Observation(event.id, OF_NEXT)], NOW, PRODUCER)
+            answer = pool.submit(lambda: closing.execute(CLOSE, {"id": epoch.id}))  # noqa: B023
+            until_someone_waits(ledger_engine, answer)
+            writing.commit()
+            answer.result()
+            seen = facts.pinned_set_hash(closing, NODE_ID, epoch.id)
+            closing.commit()
+        assert base_branches(ledger, epoch) == (["main"] if begins_before else ["next"])
+        assert ledger.facts.pinned_set_hash(epoch.id) == seen
+
+
+def test_of_two_that_observe_the_same_change_at_once_one_writes_it(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    append(ledger, pull_request())
+    kept = while_open(
+        ledger_engine,
+        lambda connection: facts.record(
+            connection,
+            {"node_id": NODE_ID, "scope_id": SCOPE_ID},
+            [Observation(pull_request().id, OF_MAIN)],
+            NOW,
+            PRODUCER,
+        ),
+        lambda: record(ledger, OF_MAIN),
+    )
+    assert kept == frozenset()
+    assert len(ledger.facts.of_event([SCOPE_ID], pull_request().id)) == 1

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, NullPool, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import ConfigurationError, EpochOverlap, StoreError, VerificationFailed
+from ledger_pipeline.core.facts import Observation, PullRequestFacts
 from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.store import migrations, settlement_schema
@@ -47,6 +48,7 @@ CLOSED, OPEN = weeks(2, "2026-02-09")
 TABLES = sorted(settlement_schema.metadata.tables)
 FACTS = [
     "activity_events",
+    "event_facts",
     "rejected_events",
     "skipped_activity",
     "scan_receipts",
@@ -104,6 +106,7 @@ def fill(ledger: PostgresLedger) -> None:
     ledger.epochs.ensure(SCOPE_ID, [CLOSED, OPEN], {})
     ledger.events.append(SCOPE_ID, [pull_request(), issue()], PRODUCER, NOW)
     ledger.events.append(SCOPE_ID, [issue(at="2026-02-18T00:00:00Z")], PRODUCER, NOW)
+    ledger.facts.record(SCOPE_ID, [Observation(pull_request().id, PullRequestFacts())], NOW, PRODUCER)
     ledger.scans.record_skipped(SCOPE_ID, [skipped()], NOW)
     save_checkpoint(ledger, SCOPE_ID, checkpoint())
     note_unread(ledger, unread(12), unread(13))
