@@ -20,8 +20,8 @@ pytest_plugins = [
 ]
 
 
-# How long examples take to draw says something of the machine's load, and nothing of the code.
-settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes, or takes to draw, says something of the load of the machine, and nothing of the code.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 

@@ -100,7 +100,7 @@ LINES = st.sampled_from(
 
 
 @pytest.mark.skipif(GIT is None, reason="git is not installed")
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(LINES, max_size=9))
 def test_trailers_are_those_that_git_reads(lines: list[str]) -> None:
     message = "\n".join(["A title", *lines, ""])

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import dagster as dg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import UnknownScope, WindowError
@@ -155,7 +155,6 @@ def test_a_key_reads_epoch_then_scope() -> None:
     assert partition_key(window("2026-02-16"), scope("website")) == "2026-02-16|website"
 
 
-@settings(deadline=None)
 @given(st.sampled_from(LENGTHS), st.integers(0, 2000), st.integers(0, 30))
 def test_the_windows_of_a_run_are_ours_oldest_first_each_once(days: int, first: int, count: int) -> None:
     node = spec(days=days)

@@ -39,7 +39,7 @@ def year() -> Iterator[tuple[Simulator, GitHubSource]]:
         yield github, source
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_collections)
 def test_an_epoch_has_a_receipt_exactly_where_it_is_covered(
     year: tuple[Simulator, GitHubSource], ledger: PostgresLedger, collections: list[tuple[int, int, int]]

@@ -103,7 +103,7 @@ SCANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10)), min_size=1, 
 
 
 @given(scans=SCANS)
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_of_scans_moves_forward_and_claims_only_what_was_scanned(
     ledger: PostgresLedger, scans: list[tuple[int, int]]
 ) -> None:

@@ -57,7 +57,7 @@ def test_the_database_knows_every_character_that_the_code_refuses(ledger_engine:
     assert is_id(ledger_engine, *values) == [why_not_an_id(value) is None for value in values]
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(
         st.text(st.characters(exclude_categories=["Cs", "Cn"], exclude_characters="\x00"), max_size=6), max_size=40

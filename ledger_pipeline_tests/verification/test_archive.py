@@ -267,13 +267,12 @@ def test_a_flipped_bit_outside_of_the_members_is_found(read: Read) -> None:
         flip(read, position, number % 8)
 
 
-@settings(deadline=None)
 @given(position=st.integers(0, len(CONTENT) - 1), bit=st.integers(0, 7))
 def test_any_bit_that_flips_is_found(read: Read, position: int, bit: int) -> None:
     flip(read, position, bit)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(position=st.sampled_from([at for at, place in enumerate(PLACES) if "jsonl" in place or EPOCH in place]))
 def test_whatever_flipped_verifying_what_can_still_be_read_raises_nothing(read: Read, position: int) -> None:
     content = bytearray(CONTENT)
@@ -284,7 +283,6 @@ def test_whatever_flipped_verifying_what_can_still_be_read_raises_nothing(read: 
         Examination(facts).accounts()
 
 
-@settings(deadline=None)
 @given(at=st.integers(0, len(CONTENT)), cut=st.integers(0, 40), put=st.binary(max_size=40))
 def test_whatever_is_cut_out_or_put_in_is_found(read: Read, at: int, cut: int, put: bytes) -> None:
     content = CONTENT[:at] + put + CONTENT[at + cut :]

@@ -36,7 +36,7 @@ def test_a_seed_gives_one_world(year: World) -> None:
     assert generate_world(2, UNTIL) != year
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     seed=st.integers(0, 2**32),
     hours=st.integers(0, 40 * 7 * 24),

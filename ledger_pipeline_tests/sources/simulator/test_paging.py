@@ -74,7 +74,7 @@ def backwards(served: World, size: int, **arguments: Any) -> list[int]:
         before = listed["pageInfo"]["startCursor"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     minutes=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=14),
     size=st.integers(1, 100),
