@@ -2,18 +2,28 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from ledger_pipeline.cli.app import COMMANDS, command_named
+from ledger_pipeline.local.environment import child_environment
+from ledger_pipeline_tests.builders import REPO
+from ledger_pipeline_tests.defs.deployment import write_repo_spec
 
 HEAVY = {"alembic", "cryptography", "dagster", "github", "matplotlib", "temporalio"}
+SECTIONS = {
+    f"ledger_pipeline.store.{section}"
+    for section in ("allocations", "curation", "events", "facts", "identities", "scans", "statements")
+}
 
 
-def imported(statement: str) -> set[str]:
-    """The modules that a new interpreter has after the statement."""
-    command = [sys.executable, "-c", f"import sys; {statement}; print(*sys.modules)"]
-    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+def imported(statement: str, environment: Mapping[str, str] | None = None) -> set[str]:
+    """The modules that a new interpreter has after the statement, whatever that prints."""
+    command = [sys.executable, "-c", f"import sys; {statement}; print(); print(*sys.modules)"]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return set(run.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -35,3 +45,22 @@ def test_commands_on_the_ledger_import_the_ledger_alone() -> None:
     modules = imported(f"from ledger_pipeline.cli.app import command_named; list(map(command_named, {names}))")
     assert "ledger_pipeline.cli.epoch" in modules
     assert not HEAVY & modules
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sections"),
+    [(["events"], {"ledger_pipeline.store.events"}), (["epoch", "list"], set[str]())],
+    ids=["events", "epoch list"],
+)
+def test_a_list_is_printed_without_the_pipeline_and_the_sections_of_others(
+    tmp_path: Path, ledger_url: str, arguments: list[str], sections: set[str]
+) -> None:
+    spec = write_repo_spec(tmp_path, REPO)
+    environment = {"LEDGER_HOME": str(tmp_path), "LEDGER_REPO_SPEC": str(spec), "DATABASE_URL": ledger_url}
+    modules = imported(
+        f"from ledger_pipeline.cli.app import run; assert run({arguments}) == 0", child_environment(environment)
+    )
+    assert "ledger_pipeline.store.postgres" in modules
+    assert SECTIONS & modules == sections
+    assert not {name for name in modules if name.startswith(("ledger_pipeline.pipeline", "ledger_pipeline.sources"))}
+    assert not {"jinja2", *HEAVY} & modules

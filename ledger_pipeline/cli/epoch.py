@@ -2,12 +2,10 @@
 
 import getpass
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ledger_pipeline.cli.dagster_report import tell_dagster
-from ledger_pipeline.cli.epoch_review import print_review, print_statement, review_json, review_of
 from ledger_pipeline.cli.epoch_signing import amend, finalize, sign_data
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import FromEpoch, Json, OneEpoch, ScopeKey, ToEpoch
@@ -18,17 +16,9 @@ from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.unread import item_name
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.pipeline.closing import open_epochs
-from ledger_pipeline.pipeline.completeness import utc_text, window_completeness
-from ledger_pipeline.pipeline.coverage import shown_whole_at
-from ledger_pipeline.pipeline.epochs import close
-from ledger_pipeline.pipeline.next_step import spec_differences
-from ledger_pipeline.pipeline.unread import exclusion_of, left_out_text
 from ledger_pipeline.store.records import Epoch, EpochStatus
 
-if TYPE_CHECKING:
-    pass
-
+# What the list does not need is imported by the commands that do: the pipeline takes a twentieth of its time.
 app = typer.Typer(help="The life of an epoch, from open to its signed statement.", no_args_is_help=True)
 
 Without = Annotated[
@@ -71,6 +61,11 @@ def list_command(
 @app.command()
 def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
     """Print one epoch for whoever is to sign it: state, payouts, pool, decisions, accounts that get nothing."""
+    from ledger_pipeline.cli.epoch_review import print_review, print_statement, review_json, review_of
+    from ledger_pipeline.pipeline.completeness import utc_text
+    from ledger_pipeline.pipeline.next_step import spec_differences
+    from ledger_pipeline.pipeline.unread import left_out_text
+
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
         epoch_review = review_of(access, epoch)
@@ -140,6 +135,13 @@ def close_command(
     actor: Actor = None,
 ) -> None:
     """Move an epoch that is over and read to its end from open to review now, whatever its grace period."""
+    from ledger_pipeline.cli.dagster_report import tell_dagster
+    from ledger_pipeline.pipeline.closing import open_epochs
+    from ledger_pipeline.pipeline.completeness import window_completeness
+    from ledger_pipeline.pipeline.coverage import shown_whole_at
+    from ledger_pipeline.pipeline.epochs import close
+    from ledger_pipeline.pipeline.unread import exclusion_of
+
     if without and not is_reason(reason):
         raise typer.BadParameter("--without needs a --reason that says why")
     if (reason or actor) and not without:

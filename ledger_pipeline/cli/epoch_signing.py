@@ -5,28 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger_pipeline.cli.dagster_report import tell_dagster
-from ledger_pipeline.cli.epoch_review import LINE_COLUMNS, line_rows, print_statement, review_of
 from ledger_pipeline.cli.ledger_access import LedgerAccess, open_access
 from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import note, note_table, print_json, say, say_exactly
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.reasons import is_reason
-from ledger_pipeline.core.statements import inputs_message
-from ledger_pipeline.pipeline.settle import correct, draft_statement
-from ledger_pipeline.store.records import Epoch
-from ledger_pipeline.store.statement_records import Outcome
 
 if TYPE_CHECKING:
+    from ledger_pipeline.store.records import Epoch
     from ledger_pipeline.temporal_bridge.contract import FinalizeEpochResult
-
-# What a finalization did, as the workflow says it.
-_OUTCOMES = {
-    Outcome.STATED: "written, with its signature",
-    Outcome.AMENDED: "written, with its signature; it supersedes the one before",
-    Outcome.SIGNED: "it was there already: the signature was added to it",
-    Outcome.UNCHANGED: "it was there already, with a signature by the same approver: nothing was written",
-}
 
 Signature = Annotated[str, typer.Option("--signature", metavar="0x..", help="An approver's signature of the message.")]
 Signer = Annotated[str | None, typer.Option("--signer", metavar="0x..", help="Whose signature it should be.")]
@@ -65,7 +52,10 @@ def sign_data(
     as_json: Json = False,
 ) -> None:
     """Print the exact message to sign (EIP-191, personal_sign), and on standard error who gets what by it."""
-    # Here, for no other command needs an archive's models, which take time to make.
+    # Here, as in the commands below, for no other command of the group needs it, and it takes time to load.
+    from ledger_pipeline.cli.epoch_review import LINE_COLUMNS, line_rows, review_of
+    from ledger_pipeline.core.statements import inputs_message
+    from ledger_pipeline.pipeline.settle import draft_statement
     from ledger_pipeline.verification.inputs_root import inputs_root
     from ledger_pipeline.verification.record import facts_of
 
@@ -111,6 +101,17 @@ def finalize(
     as_json: Json = False,
 ) -> None:
     """Have Temporal's FinalizeEpochWorkflow write the signed statement; again, it prints the one there is."""
+    from ledger_pipeline.cli.dagster_report import tell_dagster
+    from ledger_pipeline.cli.epoch_review import print_statement
+    from ledger_pipeline.store.statement_records import Outcome
+
+    # What it did, as the workflow says it.
+    outcomes = {
+        Outcome.STATED: "written, with its signature",
+        Outcome.AMENDED: "written, with its signature; it supersedes the one before",
+        Outcome.SIGNED: "it was there already: the signature was added to it",
+        Outcome.UNCHANGED: "it was there already, with a signature by the same approver: nothing was written",
+    }
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
         given = (epoch, signature, signer, inputs_signature, accept_pinned_spec)
@@ -122,13 +123,16 @@ def finalize(
         return
     print_statement(statements[result.statement_id])
     if result.outcome is not None:  # a worker of an earlier release does not say
-        say(_OUTCOMES[Outcome(result.outcome)])
+        say(outcomes[Outcome(result.outcome)])
 
 
 def amend(
     epoch_name: OneEpoch, user: User, units_milli: UnitsMilli, reason: Reason, scope_key: ScopeKey = None
 ) -> None:
     """Put a user's units right in a finalized epoch, for the statement that `sign-data` and `finalize` make next."""
+    from ledger_pipeline.cli.dagster_report import tell_dagster
+    from ledger_pipeline.pipeline.settle import correct
+
     if not is_reason(reason):
         raise typer.BadParameter("--reason must say why")
     with open_access(scope_key) as access:
@@ -139,14 +143,13 @@ def amend(
 
 async def _finalize(
     access: LedgerAccess,
-    epoch: Epoch,
+    epoch: "Epoch",
     signature: str,
     signer: str | None,
     inputs_signature: str | None,
     accept_pinned_spec: bool,
     timeout_seconds: float,
 ) -> "FinalizeEpochResult":
-    # Here, for no other command of this group waits for Temporal's client.
     from ledger_pipeline.temporal_bridge.connection import connect
     from ledger_pipeline.temporal_bridge.finalization import finalize_epoch
     from ledger_pipeline.temporal_bridge.pollers import refuse_strangers
@@ -167,15 +170,13 @@ async def _finalize(
 
 def _finalize_here(
     access: LedgerAccess,
-    epoch: Epoch,
+    epoch: "Epoch",
     signature: str,
     signer: str | None,
     inputs_signature: str | None,
     accept_pinned_spec: bool,
 ) -> "FinalizeEpochResult":
-    from ledger_pipeline.temporal_bridge.ledger_activities.finalization import (
-        finalize_signed,  # here, as for Temporal's client
-    )
+    from ledger_pipeline.temporal_bridge.ledger_activities.finalization import finalize_signed
 
     return finalize_signed(
         access.ledger, access.spec, epoch, signature, signer, inputs_signature, accept_pinned_spec=accept_pinned_spec

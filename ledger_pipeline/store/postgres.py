@@ -2,24 +2,28 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import Engine
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.store import migrations
-from ledger_pipeline.store.allocations import Allocations
-from ledger_pipeline.store.curation import Curation
 from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import make_engine
-from ledger_pipeline.store.epochs import Epochs
-from ledger_pipeline.store.events import Events
-from ledger_pipeline.store.facts import Facts
-from ledger_pipeline.store.identities import Identities
-from ledger_pipeline.store.pool import Pool
-from ledger_pipeline.store.scans import Scans
-from ledger_pipeline.store.statements import Statements
-from ledger_pipeline.store.unread import Unread
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.allocations import Allocations
+    from ledger_pipeline.store.curation import Curation
+    from ledger_pipeline.store.epochs import Epochs
+    from ledger_pipeline.store.events import Events
+    from ledger_pipeline.store.facts import Facts
+    from ledger_pipeline.store.identities import Identities
+    from ledger_pipeline.store.pool import Pool
+    from ledger_pipeline.store.scans import Scans
+    from ledger_pipeline.store.statements import Statements
+    from ledger_pipeline.store.unread import Unread
 
 
 @contextmanager
@@ -42,22 +46,83 @@ def open_ledger(url: str, node_id: UUID, limits: DatabaseLimits | None = None) -
 class PostgresLedger:
     """The ledger of one node in the database behind `engine`, made by `store/engine.py`. Safe to share between threads.
 
-    Its verbs are in sections by topic; scopes are arguments. All raise StoreUnavailable when the database is down.
+    Its verbs are in sections by topic, and scopes are arguments. All raise StoreUnavailable when the database is down.
+    A section is imported when it is first asked for: most commands need one or two.
     """
 
     def __init__(self, engine: Engine, node_id: UUID) -> None:
         self.node_id = node_id
         self._engine = engine
-        self.epochs = Epochs(engine, node_id)
-        self.events = Events(engine, node_id)
-        self.facts = Facts(engine, node_id)
-        self.scans = Scans(engine, node_id)
-        self.unread = Unread(engine, node_id)
-        self.identities = Identities(engine, node_id)
-        self.curation = Curation(engine, node_id)
-        self.allocations = Allocations(engine, node_id)
-        self.pool = Pool(engine, node_id)
-        self.statements = Statements(engine, node_id)
+
+    @cached_property
+    def epochs(self) -> "Epochs":
+        """The epochs, and where each stands."""
+        from ledger_pipeline.store.epochs import Epochs
+
+        return Epochs(self._engine, self.node_id)
+
+    @cached_property
+    def events(self) -> "Events":
+        """Events of members, and those that were rejected."""
+        from ledger_pipeline.store.events import Events
+
+        return Events(self._engine, self.node_id)
+
+    @cached_property
+    def facts(self) -> "Facts":
+        """What sources said of events beside their rows."""
+        from ledger_pipeline.store.facts import Facts
+
+        return Facts(self._engine, self.node_id)
+
+    @cached_property
+    def scans(self) -> "Scans":
+        """What was read: pages, cursors, receipts and checkpoints."""
+        from ledger_pipeline.store.scans import Scans
+
+        return Scans(self._engine, self.node_id)
+
+    @cached_property
+    def unread(self) -> "Unread":
+        """Items that could not be read."""
+        from ledger_pipeline.store.unread import Unread
+
+        return Unread(self._engine, self.node_id)
+
+    @cached_property
+    def identities(self) -> "Identities":
+        """Which account belongs to which user."""
+        from ledger_pipeline.store.identities import Identities
+
+        return Identities(self._engine, self.node_id)
+
+    @cached_property
+    def curation(self) -> "Curation":
+        """Which events count, and for whom."""
+        from ledger_pipeline.store.curation import Curation
+
+        return Curation(self._engine, self.node_id)
+
+    @cached_property
+    def allocations(self) -> "Allocations":
+        """Units per user."""
+        from ledger_pipeline.store.allocations import Allocations
+
+        return Allocations(self._engine, self.node_id)
+
+    @cached_property
+    def pool(self) -> "Pool":
+        """The credits that an epoch shares out."""
+        from ledger_pipeline.store.pool import Pool
+
+        return Pool(self._engine, self.node_id)
+
+    @cached_property
+    def statements(self) -> "Statements":
+        """Statements, signatures, and all that was set aside of them."""
+        from ledger_pipeline.store.statements import Statements
+
+        return Statements(self._engine, self.node_id)
 
     def check_migrated(self) -> None:
         """Return if the database is at this code's migration. Raises LedgerNotMigrated otherwise."""
