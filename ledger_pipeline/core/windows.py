@@ -64,10 +64,10 @@ class EpochCalendar:
         """
         if instant.utcoffset() is None:
             raise WindowError(f"{instant.isoformat()} has no time zone, so no epoch window holds it")
-        index = (instant - EPOCH_ANCHOR) // self.length
+        length = self.length
         try:
-            start = EPOCH_ANCHOR + index * self.length
-            end = start + self.length
+            start = EPOCH_ANCHOR + (instant - EPOCH_ANCHOR) // length * length
+            end = start + length
         except OverflowError as error:
             raise WindowError(f"the epoch of {instant.isoformat()} leaves the years 1 to 9999") from error
         return EpochWindow(start, end)
