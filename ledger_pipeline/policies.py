@@ -9,13 +9,14 @@ Only the policy that a spec names is loaded: what else is installed, and may be 
 own are taken, and nothing that is installed stands in for one of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
 
 from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import quoted, short_message
+from ledger_pipeline.core.selection.choice import SelectionChoice, completed_settings
 from ledger_pipeline.core.selection.known import OWN_POLICIES
 from ledger_pipeline.core.selection.policy import SelectionPolicy
 
@@ -33,15 +34,16 @@ class InstalledPolicy:
     distribution: str
     distribution_version: str
 
-    @property
-    def pin(self) -> Mapping[str, Json]:
-        """What is pinned of it, so that whoever recomputes knows what to install."""
-        return {
-            "policy": self.policy.name,
-            "version": self.policy.version,
-            "distribution": self.distribution,
-            "distribution_version": self.distribution_version,
-        }
+    def choice(self, settings: Mapping[str, Json], excluded_logins: Sequence[str]) -> SelectionChoice:
+        """What a spec names by it. Raises SelectionError for a setting that is wrong."""
+        return SelectionChoice(
+            policy=self.policy.name,
+            version=self.policy.version,
+            distribution=self.distribution,
+            distribution_version=self.distribution_version,
+            settings=completed_settings(self.policy, settings),
+            excluded_logins=tuple(excluded_logins),
+        )
 
 
 def installed_policy(name: str) -> InstalledPolicy:
@@ -60,6 +62,20 @@ def installed_policy(name: str) -> InstalledPolicy:
         raise SelectionError(f"selection policy {quoted(name)} is installed by several distributions: {several}")
     [((distribution, distribution_version), entry)] = offered.items()
     return InstalledPolicy(_loaded(entry, distribution), distribution, distribution_version)
+
+
+def policy_of(choice: SelectionChoice) -> SelectionPolicy:
+    """The very policy that was chosen. Raises SelectionError where another version or distribution is installed."""
+    installed = installed_policy(choice.policy)
+    stated = (choice.version, choice.distribution)
+    if stated != (installed.policy.version, installed.distribution):
+        raise SelectionError(
+            f"selection policy {quoted(choice.policy)} was version {quoted(choice.version)} of "
+            f"{quoted(choice.distribution)}, and here it is version {quoted(installed.policy.version)} of "
+            f"{quoted(installed.distribution)}: install {quoted(choice.distribution)} "
+            f"{quoted(choice.distribution_version)}"
+        )
+    return installed.policy
 
 
 def _distribution(entry: EntryPoint) -> tuple[str, str]:

@@ -14,16 +14,20 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ledger_pipeline.core.errors import SpecError, WindowError
+from ledger_pipeline.core.errors import SelectionError, SpecError, WindowError
+from ledger_pipeline.core.selection.choice import SelectionChoice
+from ledger_pipeline.core.selection.include_all import INCLUDE_ALL_V0
 from ledger_pipeline.core.sources import source_kinds
 from ledger_pipeline.core.spec import RepoSpec, ScheduleSpec, Scope, SourceSpec
 from ledger_pipeline.core.weights import default_weights_milli
 from ledger_pipeline.core.windows import EpochCalendar
+from ledger_pipeline.policies import installed_policy
 from ledger_pipeline.repo_spec_shape import (
     GovernanceSection,
     ProjectFile,
     RepoSpecFile,
     ScopeFile,
+    SelectionSection,
     over_sources,
     unique_ignoring_case,
 )
@@ -199,7 +203,29 @@ def _scope(path: Path, shape: ScopeFile, inherited: tuple[ScheduleSpec, ...]) ->
         weights_milli={**default_weights_milli(sections), **ledger.weights_milli},
         schedules=inherited if shape.governance is None else _schedules(path, shape.governance),
         file=str(path),
+        selection=_selection(path, ledger.selection),
     )
+
+
+def _selection(path: Path, section: SelectionSection | None) -> SelectionChoice | None:
+    """The policy that is named, with all its settings; None where every event counts."""
+    if section is None:
+        return None
+    key = "activity_ledger.selection"
+    if section.policy == INCLUDE_ALL_V0:
+        if section.settings or section.excluded_logins:
+            raise SpecError(
+                str(path), key, f"{INCLUDE_ALL_V0} has no settings and excludes nobody: name another policy"
+            )
+        return None
+    try:
+        installed = installed_policy(section.policy)
+    except SelectionError as error:
+        raise SpecError(str(path), f"{key}.policy", str(error)) from error
+    try:
+        return installed.choice(section.settings, section.excluded_logins)
+    except SelectionError as error:
+        raise SpecError(str(path), f"{key}.settings", str(error)) from error
 
 
 def _project_scope(path: Path, shape: ProjectFile, node_id: UUID, inherited: tuple[ScheduleSpec, ...]) -> Scope:

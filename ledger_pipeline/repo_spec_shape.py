@@ -16,12 +16,14 @@ from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, create_model
 
 from ledger_pipeline.core.errors import AllocationError, WindowError
+from ledger_pipeline.core.hashing import canonical_json
 from ledger_pipeline.core.pool import MAX_CREDITS
 from ledger_pipeline.core.sources import SourceKind, source_kinds
 from ledger_pipeline.core.weights import check_weights, default_weights_milli
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, parse_epoch_key
 
 _SCOPE_KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_LONGEST_SETTINGS = 20_000
 _WALLET = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
@@ -140,6 +142,27 @@ def _check_weights(weights: dict[str, int]) -> dict[str, int]:
     return weights
 
 
+def _check_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    # YAML reads dates, fractions and numbers as keys, of which no hash can be computed.
+    try:
+        text = canonical_json(settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"settings of text, whole numbers, true, false and null, in lists and sections: {error}"
+        ) from None
+    if len(text) > _LONGEST_SETTINGS:
+        raise ValueError(f"settings of at most {_LONGEST_SETTINGS} characters as JSON")
+    return settings
+
+
+class SelectionSection(OwnedSection):
+    """activity_ledger.selection: which events count; which settings there are is the policy's to say."""
+
+    policy: _NonEmpty
+    settings: Annotated[dict[StrictStr, Any], AfterValidator(_check_settings)] = {}
+    excluded_logins: Annotated[tuple[_NonEmpty, ...], AfterValidator(unique_ignoring_case)] = ()
+
+
 class ActivityLedgerSection(OwnedSection):
     """activity_ledger."""
 
@@ -150,6 +173,7 @@ class ActivityLedgerSection(OwnedSection):
     pool_config: PoolConfigSection | None = None
     auto_close_grace_hours: Annotated[StrictInt, Field(ge=0)] = 24
     weights_milli: Annotated[dict[StrictStr, StrictInt], AfterValidator(_check_weights)] = {}
+    selection: SelectionSection | None = None
 
 
 class LedgerSection(OwnedSection):

@@ -51,6 +51,7 @@ NARROWER = {
     "epoch_page": ("core", *LEDGER, "pipeline", "charts", "epoch_page"),
     "pipeline": (
         "core",
+        "policies",
         "dagster_contract",
         "wallets",
         "pipeline",
@@ -58,7 +59,7 @@ NARROWER = {
         "sources.stopping",
         *LEDGER,
     ),
-    "verification": ("core", "wallets", "store.statement_records", "verification"),
+    "verification": ("core", "policies", "wallets", "store.statement_records", "verification"),
     "bindings_file": ("core", "store.settlement_records"),
     "wallets": ("core",),
     "temporal_bridge": (

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.selection.known import OWN_POLICIES
 from ledger_pipeline.core.selection.policy import SelectionSpec, select
-from ledger_pipeline.policies import GROUP, installed_policy
+from ledger_pipeline.policies import GROUP, installed_policy, policy_of
 from ledger_pipeline_tests.core.selecting import merge, review
 
 POLICY = """
@@ -59,18 +60,22 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 def test_our_own_are_known_by_name(name: str) -> None:
     installed = installed_policy(name)
     assert installed.policy is OWN_POLICIES[name]
-    assert installed.pin == {
+    assert installed.choice({}, ["Octocat"]).with_ids(("7",)).pinned == {
         "policy": name,
         "version": installed.policy.version,
         "distribution": "ledger-pipeline",
         "distribution_version": version("ledger-pipeline"),
+        "settings": dict(installed.policy.default_settings),
+        "excluded_logins": ["Octocat"],
+        "excluded_ids": ["7"],
     }
 
 
 def test_one_that_a_dao_installed_is_named_by_its_distribution(install: Install) -> None:
     install("acme_ledger", "acme.merges.v2 = acme_ledger:POLICY")
     installed = installed_policy("acme.merges.v2")
-    assert installed.pin == {
+    choice = installed.choice({}, [])
+    assert {name: choice.pinned[name] for name in ("policy", "version", "distribution", "distribution_version")} == {
         "policy": "acme.merges.v2",
         "version": "2",
         "distribution": "acme_ledger",
@@ -120,3 +125,16 @@ def test_one_that_is_broken_is_an_error_of_its_own(
     with pytest.raises(SelectionError, match=f"'broken' of acme_ledger .*{message}"):
         installed_policy("broken")
     assert installed_policy("fair-v1").policy.name == "fair-v1"
+
+
+def test_what_was_chosen_is_decided_by_the_very_version_and_distribution(install: Install) -> None:
+    install("acme_ledger", "acme.merges.v2 = acme_ledger:POLICY")
+    choice = installed_policy("acme.merges.v2").choice({}, [])
+    assert policy_of(choice).name == "acme.merges.v2"
+    assert policy_of(replace(choice, distribution_version="1.3")).version == "2"
+    with pytest.raises(SelectionError, match=r"was version '1' of 'acme_ledger', .* install 'acme_ledger' '1.3'"):
+        policy_of(replace(choice, version="1", distribution_version="1.3"))
+    with pytest.raises(SelectionError, match="of 'acme_before', and here it is version '2' of 'acme_ledger'"):
+        policy_of(replace(choice, distribution="acme_before"))
+    with pytest.raises(SelectionError, match=r"'acme\.merges\.v1' is not installed"):
+        policy_of(replace(choice, policy="acme.merges.v1"))

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import SpecError, UnknownScope, WindowError
+from ledger_pipeline.core.selection.fair_settings import DEFAULT_SETTINGS, DEFAULT_UNKNOWN
 from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.spec import RepoSpec, ScheduleSpec, SourceSpec
 from ledger_pipeline.repo_spec import load_repo_spec
@@ -665,3 +666,50 @@ def test_an_epoch_before_the_scopes_first_is_refused_saying_where_that_is_set(lo
     assert scope.window(date(2026, 2, 16)) == window("2026-02-16")
     with pytest.raises(WindowError, match=r"2026-02-09 precedes .* 2026-02-16 \(activity_ledger.first_epoch in "):
         scope.window(date(2026, 2, 9))
+
+
+SELECTION = "activity_ledger.selection"
+
+
+def test_a_policy_is_named_with_its_settings_by_the_node_and_by_each_project(load: Load) -> None:
+    named = {"policy": "fair-v1", "settings": {"unknown": {"body": "refuse"}}, "excluded_logins": ["Octocat"]}
+    spec = load({SELECTION: named}, website=project({SELECTION: {"policy": "cogni.main-merge-selection.v0"}}))
+    fair, merges = (scope.selection for scope in spec.scopes)
+    assert fair is not None
+    assert merges is not None
+    assert (fair.policy, fair.version, fair.distribution) == ("fair-v1", "1", "ledger-pipeline")
+    assert fair.excluded_logins == ("Octocat",)
+    unknown = {**DEFAULT_UNKNOWN, "body": "refuse"}
+    assert dict(fair.settings) == {**DEFAULT_SETTINGS, "unknown": unknown}
+    assert (merges.policy, dict(merges.settings)) == ("cogni.main-merge-selection.v0", {})
+
+
+@pytest.mark.parametrize("selection", [ABSENT, {"policy": "include-all-v0"}])
+def test_without_a_policy_every_event_counts(load: Load, selection: Any) -> None:
+    changes = {} if selection is ABSENT else {SELECTION: selection}
+    assert load(changes).default_scope == load().default_scope
+    assert load().default_scope.selection is None
+
+
+@pytest.mark.parametrize(
+    ("selection", "key", "problem"),
+    [
+        ({"policy": "fair-v2"}, "policy", "'fair-v2' is not installed: there is cogni.main-merge-selection.v0,"),
+        ({"policy": ""}, "policy", "at least 1 character"),
+        ({"policy": "fair-v1", "settings": {"own": 1}}, "settings", "has no setting 'own': it has base_branches,"),
+        ({"policy": "fair-v1", "settings": {"reviews_of": "none"}}, "settings", "setting reviews_of of selection"),
+        ({"policy": "fair-v1", "settings": {"unknown": {"x": "pay"}}}, "settings", "unknown.x"),
+        ({"policy": "fair-v1", "settings": {"events_per_day": 1.5}}, "settings", "holds no float: 1.5"),
+        ({"policy": "fair-v1", "settings": {"events_per_day": date(2026, 1, 5)}}, "settings", "holds no date"),
+        ({"policy": "fair-v1", "settings": {"exclude_labels": ["x" * 20_000]}}, "settings", "at most 20000 characters"),
+        ({"policy": "fair-v1", "excluded_logins": ["ada", "Ada"]}, "excluded_logins", "'Ada' repeats 'ada'"),
+        ({"policy": "fair-v1", "exclude_logins": ["ada"]}, "exclude_logins", "did you mean 'excluded_logins'?"),
+        ({"policy": "include-all-v0", "excluded_logins": ["ada"]}, "", "has no settings and excludes nobody"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_told_with_file_and_key(load: Load, selection: Any, key: str, problem: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        load({SELECTION: selection})
+    assert raised.value.file.endswith("repo-spec.yaml")
+    assert raised.value.key == f"{SELECTION}.{key}".rstrip(".")
+    assert problem in raised.value.problem

@@ -22,6 +22,9 @@ Note = Annotated[str, typer.Option("--note", help="Why; whoever recomputes the s
 Included = Annotated[bool | None, typer.Option("--include/--exclude", help="Whether the event counts.")]
 Weight = Annotated[int | None, typer.Option("--weight-milli", help="Its weight instead of its kind's, in milli-units.")]
 ClearWeight = Annotated[bool, typer.Option("--clear-weight", help="Weigh it as its kind again.")]
+FollowPolicy = Annotated[
+    bool, typer.Option("--follow-policy", help="Take back what a person decided: the selection policy decides again.")
+]
 
 
 def command(
@@ -31,14 +34,18 @@ def command(
     included: Included = None,
     weight_milli: Weight = None,
     clear_weight: ClearWeight = False,
+    follow_policy: FollowPolicy = False,
     scope_key: ScopeKey = None,
 ) -> None:
     """Include, exclude or reweigh one event of an epoch that is not finalized, and propose its allocations anew.
 
-    Materializing never overwrites what is set.
+    Materializing never overwrites what is set: it beats the scope's selection policy until it is taken back.
     """
-    if included is None and weight_milli is None and not clear_weight:
-        raise typer.BadParameter("say what: --include, --exclude, --weight-milli or --clear-weight")
+    decides = included is not None or weight_milli is not None or clear_weight
+    if not decides and not follow_policy:
+        raise typer.BadParameter("say what: --include, --exclude, --weight-milli, --clear-weight or --follow-policy")
+    if decides and follow_policy:
+        raise typer.BadParameter("--follow-policy takes a decision back: give no other one with it")
     if weight_milli is not None and clear_weight:
         raise typer.BadParameter("give --weight-milli or --clear-weight, not both")
     if not is_reason(note):
@@ -54,7 +61,7 @@ def command(
             raise EpochNotReady(
                 f"epoch {epoch.window.key} is finalized: `ledger-pipeline epoch amend` puts units right"
             )
-        judgement = Judgement(note.strip(), included, weight_milli, clear_weight)
+        judgement = Judgement(note.strip(), included, weight_milli, clear_weight, follow_policy)
         proposed = propose(access.ledger, access.scope, epoch)
         if not access.ledger.curation.judge(epoch, event_id, judgement):
             raise EpochNotReady(

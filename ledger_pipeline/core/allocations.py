@@ -1,7 +1,8 @@
 """From curated events to proposed units per user, by an algorithm with a name. Integers only.
 
 An event's units are its weight in milli-units: what a person set on it, else what the epoch's pinned weights say of
-its kind (`github:pr_merged`), else nothing. Whoever has no event that is included has no allocation.
+its kind (`github:pr_merged`), times the factor that a selection policy gives it, else nothing. Whoever has no event
+that counts has no allocation.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.plain_text import quoted, short_message
-from ledger_pipeline.core.weights import check_weights
+from ledger_pipeline.core.weights import check_weights, weighed
 
 WEIGHT_SUM_V0 = "weight-sum-v0"
 
@@ -19,12 +20,22 @@ MAX_UNITS = 2**63 - 1
 
 @dataclass(frozen=True)
 class CuratedEvents:
-    """`events` included events of one user that weigh the same: of one kind, with the same override or none."""
+    """`events` events of one user that count and weigh the same: of one kind, with the same override and factor.
+
+    `weight_factor_milli` is a selection policy's (1000: once), None where it gives none; an override holds without it.
+    """
 
     user_id: str
     kind: str
     weight_override_milli: int | None
     events: int = 1
+    weight_factor_milli: int | None = None
+
+    def weight_milli(self, weights_milli: Mapping[str, int]) -> int:
+        """What each of them weighs by `weights_milli`, rounded down to whole milli-units."""
+        if self.weight_override_milli is not None:
+            return self.weight_override_milli
+        return weighed(weights_milli.get(self.kind, 0), self.weight_factor_milli)
 
 
 @dataclass(frozen=True)
@@ -65,8 +76,8 @@ def _weight_sum(events: Iterable[CuratedEvents], weights_milli: Mapping[str, int
         override = tally.weight_override_milli
         if override is not None:
             _check_override(tally, override)
-        weight = weights_milli.get(tally.kind, 0) if override is None else override
-        units[tally.user_id] = units.get(tally.user_id, 0) + weight * tally.events
+        weight_milli = tally.weight_milli(weights_milli)
+        units[tally.user_id] = units.get(tally.user_id, 0) + weight_milli * tally.events
         counts[tally.user_id] = counts.get(tally.user_id, 0) + tally.events
     for user_id, total in units.items():
         if total > MAX_UNITS:

@@ -11,12 +11,13 @@ from ledger_pipeline.core.errors import ConfigurationError
 from ledger_pipeline.core.hashing import Json, sha256_hex
 from ledger_pipeline.core.identifiers import RULE
 from ledger_pipeline.core.pool import MAX_CREDITS
+from ledger_pipeline.core.selection.choice import PINNED_AS
 from ledger_pipeline.core.spec import Scope
 
 # The algorithm that each way of estimating credits allocates by; the system we join knows the same names.
 _ALLOCATION_ALGO_OF = {"cogni-v0.0": WEIGHT_SUM_V0}
 # Approvers pay nobody, but decide who may sign for it.
-_PAYING = ("base_issuance_credits", "approvers")
+_PAYING = ("base_issuance_credits", "approvers", PINNED_AS)
 _SOURCES = "activity_sources"
 _MAX_SHOWN = 300
 _CREDITS = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -60,6 +61,11 @@ def pin_differences(
     The weights are those of its creation. What is paid is named first.
     """
     now = pinned_spec(scope)
+    # The ids of excluded logins are found when an epoch closes, and an upgrade of a distribution changes no policy.
+    if isinstance(stated := pinned.get(PINNED_AS), dict) and scope.selection is not None:
+        pinned = {**pinned, PINNED_AS: {name: stated.get(name) for name in scope.selection.named}}
+    if scope.selection is not None:
+        now[PINNED_AS] = scope.selection.named
     algorithm_now = _ALLOCATION_ALGO_OF.get(scope.sources[0].credit_estimate_algo, "no algorithm")
     compared: list[tuple[str, Json, Json, bool]] = [
         ("weights_milli", dict(weights_milli), dict(scope.weights_milli), True),
@@ -117,18 +123,26 @@ def shown(value: object) -> str:
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
-def epoch_pins(scope: Scope, weights_milli: Mapping[str, int]) -> EpochPins:
-    """What an epoch of `scope` is closed with now. Raises ConfigurationError for an unknown credit_estimate_algo."""
+def epoch_pins(scope: Scope, weights_milli: Mapping[str, int], excluded_ids: Sequence[str] = ()) -> EpochPins:
+    """What an epoch of `scope` is closed with now. Raises ConfigurationError for an unknown credit_estimate_algo.
+
+    `excluded_ids` are the numeric ids of the logins that the scope's selection policy excludes.
+    """
     return EpochPins(
         allocation_algo_ref(scope.sources[0].credit_estimate_algo),
         weight_config_hash(weights_milli),
         approver_set_hash(scope.approvers),
-        pinned_spec(scope),
+        pinned_spec(scope, excluded_ids),
     )
 
 
-def pinned_spec(scope: Scope) -> dict[str, Json]:
-    """The scope's part of the repo-spec, as JSON whose numbers are exact everywhere (credits are a string)."""
+def pinned_spec(scope: Scope, excluded_ids: Sequence[str] = ()) -> dict[str, Json]:
+    """The scope's part of the repo-spec, as JSON whose numbers are exact everywhere (credits are a string).
+
+    The selection policy is there only where one is named: without, the spec is what it was before there were any.
+    """
+    selection = scope.selection
+    chosen = {} if selection is None else {PINNED_AS: selection.with_ids(tuple(excluded_ids)).pinned}
     credits_ = scope.base_issuance_credits
     return {
         "id_rule": RULE,
@@ -148,6 +162,7 @@ def pinned_spec(scope: Scope) -> dict[str, Json]:
         "approvers": list(scope.approvers),
         "base_issuance_credits": None if credits_ is None else str(credits_),
         "auto_close_grace_hours": scope.auto_close_grace_hours,
+        **chosen,
     }
 
 

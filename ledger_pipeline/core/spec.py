@@ -6,6 +6,7 @@ from datetime import date
 from uuid import UUID
 
 from ledger_pipeline.core.errors import UnknownScope, WindowError
+from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.sources import SourceKind, StreamKind, source_kind, source_kinds
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 
@@ -34,7 +35,8 @@ class ScheduleSpec:
 class Scope:
     """One project: its identity, its epochs and what it collects. `first_epoch` is a window's first day (UTC).
 
-    `is_simulated` where what it collects is made up, so that anybody may sign for it.
+    `selection` is the policy that decides which events count, None where all do. `is_simulated` where what it collects
+    is made up, so that anybody may sign for it.
     """
 
     scope_id: UUID
@@ -49,6 +51,7 @@ class Scope:
     schedules: tuple[ScheduleSpec, ...]
     file: str
     is_simulated: bool = False
+    selection: SelectionChoice | None = None
 
     @property
     def calendar(self) -> EpochCalendar:

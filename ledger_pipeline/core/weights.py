@@ -7,6 +7,7 @@ from ledger_pipeline.core.sources import source_kind
 
 # The largest integer that JSON keeps exact in every language: the system we join reads weights as JSON numbers.
 MAX_WEIGHT_MILLI = 2**53 - 1
+WHOLE_FACTOR_MILLI = 1000
 
 
 def default_weights_milli(sources: Iterable[str]) -> dict[str, int]:
@@ -16,6 +17,11 @@ def default_weights_milli(sources: Iterable[str]) -> dict[str, int]:
     where one of them is none.
     """
     return {name: weight for source in sources for name, weight in source_kind(source).default_weights_milli.items()}
+
+
+def weighed(weight_milli: int, factor_milli: int | None) -> int:
+    """A weight times a factor (1000: once), rounded down to whole milli-units; without a factor the weight."""
+    return weight_milli if factor_milli is None else weight_milli * factor_milli // WHOLE_FACTOR_MILLI
 
 
 def check_weights(weights_milli: Mapping[str, object]) -> None:

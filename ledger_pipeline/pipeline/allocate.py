@@ -8,6 +8,7 @@ from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.pins import allocation_algo_ref, pinned_base_issuance
 from ledger_pipeline.core.pool import BASE_ISSUANCE, NewPoolComponent, base_issuance
 from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.pipeline.selection import select_events
 from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_records import Allocation, CurationSummary, PoolComponent, Resolution
 
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
 def curate(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> tuple[Resolution, CurationSummary]:
     """A row for each event of the epoch, with the user where one is bound; what a person set stays.
 
-    Of a finalized epoch nothing is written: what it was paid by is what it was.
+    Where a selection policy is named, it decides on each event anew. Raises SelectionError where it cannot. Of a
+    finalized epoch nothing is written: what it was paid by is what it was.
     """
     done = Resolution(0, 0)
     if epoch.status is not EpochStatus.FINALIZED:
         for spec in scope.sources:
             resolution = ledger.curation.resolve_identities(epoch, spec.source)
             done = Resolution(done.added + resolution.added, done.resolved + resolution.resolved)
+        select_events(ledger, scope, epoch)
     return done, ledger.curation.summary(epoch)
 
 

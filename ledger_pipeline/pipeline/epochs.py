@@ -8,6 +8,7 @@ from ledger_pipeline.core.pool import base_issuance
 from ledger_pipeline.core.public_keys import why_no_approvers
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.closing import open_epochs
+from ledger_pipeline.pipeline.selection import select_events
 from ledger_pipeline.pipeline.unread import collected_kinds
 from ledger_pipeline.store.records import Epoch, Exclusion
 
@@ -43,7 +44,8 @@ def close_due_epochs(store: "PostgresLedger", scope: Scope) -> list[Epoch]:
 def close(store: "PostgresLedger", scope: Scope, epoch: Epoch, exclusion: Exclusion | None = None) -> bool:
     """Move `epoch` to review with what it is paid by, its base issuance with it; False where it was not open.
 
-    The items of `exclusion` are written down as what it lacks. Raises ConfigurationError for an unknown
+    The items of `exclusion` are written down as what it lacks. Where the scope names a selection policy, it decides on
+    the epoch's events by what is pinned. Raises ConfigurationError for an unknown
     credit_estimate_algo and for approvers whose keys everybody has, StoreError where a base issuance from before is
     another than the repo-spec's, or an item is not unread any more, and EpochNotReady where another item of the epoch
     has become unread since the caller looked.
@@ -53,4 +55,12 @@ def close(store: "PostgresLedger", scope: Scope, epoch: Epoch, exclusion: Exclus
         raise ConfigurationError(f"epoch {epoch.window.key} of {scope.scope_key} is not closed: {problem}")
     credits_ = scope.base_issuance_credits
     pool = None if credits_ is None else base_issuance(credits_)
-    return store.epochs.close(epoch.id, epoch_pins(scope, epoch.weights_milli), pool, exclusion, collected_kinds(scope))
+    excluded_logins = () if scope.selection is None else scope.selection.excluded_logins
+    pins = epoch_pins(scope, epoch.weights_milli, store.selection.excluded_ids(epoch, excluded_logins))
+    if not store.epochs.close(epoch.id, pins, pool, exclusion, collected_kinds(scope)):
+        return False
+    closed = store.epochs.of_id(epoch.id)
+    if closed is not None:
+        # Facts of this moment decide from now on. Where this is interrupted, a statement is blocked until it is done.
+        select_events(store, scope, closed)
+    return True

@@ -23,6 +23,7 @@ from ledger_pipeline.pipeline.chain import (
 )
 from ledger_pipeline.pipeline.completeness import Completeness, utc_text
 from ledger_pipeline.pipeline.coverage import shown_whole_at
+from ledger_pipeline.pipeline.selection import blocks_selection
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, unread_summary
 from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_records import DoubtfulEvent, PoolComponent, valued
@@ -111,6 +112,7 @@ def blocks_statement(
         blocks.append(f"not curated: {counted(settlement.uncurated_events, 'event')}; {propose} curates")
     elif not _follows(epoch, settlement):
         blocks.append(f"its allocations do not follow from its curation any more: {propose} proposes them anew")
+    blocks += blocks_selection(epoch, settlement.selected)
     blocks += _blocks_events(epoch, settlement)
     blocks += _blocks_base_issuance(epoch, settlement, accept_pinned_spec=accept_pinned_spec)
     blocks += _blocks_pool(epoch, settlement)

@@ -5,6 +5,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
+from ledger_pipeline.store.counting import COUNTS, FACTOR, IS_BY_PERSON, JOIN_SELECTION
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import CurationSummary, Decision, DoubtfulEvent, Judgement, Resolution
@@ -23,38 +24,43 @@ RESOLVE_IDENTITIES = text("""
         WHERE curation.user_id IS NULL AND EXCLUDED.user_id IS NOT NULL
     RETURNING (xmax = 0) AS is_new
 """)
-SUMMARY = text("""
-    SELECT count(*) AS events, count(*) FILTER (WHERE user_id IS NULL) AS unresolved,
-        count(*) FILTER (WHERE NOT included) AS excluded,
+# An account whose events a policy leaves out needs no user.
+SUMMARY = text(f"""
+    SELECT count(*) AS events,
+        count(*) FILTER (WHERE user_id IS NULL AND ({COUNTS} OR {IS_BY_PERSON})) AS unresolved,
+        count(*) FILTER (WHERE NOT {COUNTS}) AS excluded,
         count(*) FILTER (WHERE weight_override_milli IS NOT NULL) AS overridden, count(DISTINCT user_id) AS users
-    FROM activity_curation WHERE node_id = :node_id AND epoch_id = :epoch_id
-""")
+    FROM activity_curation AS curation {JOIN_SELECTION}
+    WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id
+""")  # noqa: S608 (our own expressions)
 SET_BY_PERSON = text("""
     UPDATE activity_curation SET
         included = COALESCE(:included, included),
         weight_override_milli = CASE WHEN :sets_weight THEN CAST(:weight AS bigint) ELSE weight_override_milli END,
-        note = :note, updated_at = now()
+        note = :note, follows_policy = :follows_policy, updated_at = now()
     WHERE node_id = :node_id AND epoch_id = :epoch_id AND event_id = :event_id
 """)
-DECISIONS = text("""
+DECISIONS = text(f"""
     SELECT event.id AS event_id, event.artifact_url, event.platform_login AS login, curation.user_id, curation.included,
-        curation.weight_override_milli, curation.note
-    FROM activity_curation AS curation
+        curation.weight_override_milli, curation.note, curation.follows_policy,
+        selection.included AS policy_included, selection.reason AS policy_reason
+    FROM activity_curation AS curation {JOIN_SELECTION}
     JOIN activity_events AS event
         ON event.node_id = curation.node_id AND event.scope_id = :scope_id AND event.id = curation.event_id
     WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id
         AND (NOT curation.included OR curation.weight_override_milli IS NOT NULL OR curation.note IS NOT NULL)
     ORDER BY event.event_time, event.id
-""")
-WEIGHED = text("""
-    SELECT curation.user_id, event.source, event.event_type, curation.weight_override_milli, count(*) AS events
-    FROM activity_curation AS curation
+""")  # noqa: S608 (our own expressions)
+WEIGHED = text(f"""
+    SELECT curation.user_id, event.source, event.event_type, curation.weight_override_milli,
+        {FACTOR} AS weight_factor_milli, count(*) AS events
+    FROM activity_curation AS curation {JOIN_SELECTION}
     JOIN activity_events AS event
         ON event.node_id = curation.node_id AND event.scope_id = :scope_id AND event.id = curation.event_id
     WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id
-        AND curation.included AND curation.user_id IS NOT NULL
-    GROUP BY 1, 2, 3, 4
-""")
+        AND {COUNTS} AND curation.user_id IS NOT NULL
+    GROUP BY 1, 2, 3, 4, 5
+""")  # noqa: S608 (our own expressions)
 UNCURATED = text("""
     SELECT count(*) FROM activity_events AS event
     WHERE event.node_id = :node_id AND event.scope_id = :scope_id
@@ -110,10 +116,13 @@ class Curation(LedgerSection):
         parameters = {
             **self._of(epoch),
             "event_id": event_id,
-            "included": judgement.included,
-            "sets_weight": judgement.clear_weight or judgement.weight_override_milli is not None,
+            "included": True if judgement.follows_policy else judgement.included,
+            "sets_weight": judgement.weight_override_milli is not None
+            or judgement.clear_weight
+            or judgement.follows_policy,
             "weight": judgement.weight_override_milli,
             "note": judgement.note,
+            "follows_policy": judgement.follows_policy,
         }
         with self._transaction() as connection:
             return connection.execute(SET_BY_PERSON, parameters).rowcount == 1
@@ -125,18 +134,24 @@ class Curation(LedgerSection):
             return [Decision(**row._mapping) for row in rows]
 
     def weighed_events(self, epoch: Epoch) -> list[CuratedEvents]:
-        """Included events that have a user, counted by user, kind and override: as few rows as there are of these."""
+        """Events that count and have a user, by user, kind, override and factor: as few rows as there are of these."""
         with self._transaction() as connection:
             return weighed_events(connection, self.node_id, epoch)
 
 
 def weighed_events(connection: Connection, node_id: UUID, epoch: Epoch) -> list[CuratedEvents]:
-    """The epoch's included events that have a user, counted by user, kind and override."""
+    """The epoch's events that count and have a user, counted by user, kind, override and factor."""
     # The planner expects a group for every override a user might have, and would sort a million rows on disk.
     connection.execute(text("SET LOCAL work_mem = '64MB'"))
     rows = connection.execute(WEIGHED, {"node_id": node_id, "epoch_id": epoch.id, "scope_id": epoch.scope_id})
     return [
-        CuratedEvents(row.user_id, event_kind(row.source, row.event_type), row.weight_override_milli, row.events)
+        CuratedEvents(
+            row.user_id,
+            event_kind(row.source, row.event_type),
+            row.weight_override_milli,
+            row.events,
+            row.weight_factor_milli,
+        )
         for row in rows
     ]
 

@@ -30,10 +30,11 @@ STATE = (
     "scan_checkpoints",
     "unread_items",
     "activity_curation",
+    "activity_selection",
     "epoch_allocations",
     "user_bindings",
 )
-FORGETTABLE = ("scan_checkpoints", "unread_items", "epoch_allocations")
+FORGETTABLE = ("scan_checkpoints", "unread_items", "activity_selection", "epoch_allocations")
 
 _NEEDED = (
     *(("SELECT", table) for table in (*FACTS, *STATE)),

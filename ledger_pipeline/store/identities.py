@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.identifiers import check_binding, check_id
+from ledger_pipeline.store.counting import COUNTS, FACTOR, IS_BY_PERSON
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import Binding, NewBinding, UnresolvedAccount
@@ -41,27 +42,31 @@ MOVE_CURATION = text("""
         AND event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id AND event.id = curation.event_id
         AND event.source = :provider AND event.platform_user_id = :external_id
 """)
-UNRESOLVED = text("""
+UNRESOLVED = text(f"""
     SELECT event.source AS provider, event.platform_user_id AS external_id,
         (array_agg(event.platform_login ORDER BY event.event_time DESC, event.id))[1] AS login,
         count(*) AS events,
-        CAST(sum(CASE WHEN COALESCE(curation.included, true) THEN COALESCE(
+        CAST(sum(CASE WHEN {COUNTS} THEN COALESCE(
             curation.weight_override_milli,
-            CAST(epoch.weight_config ->> (event.source || ':' || event.event_type) AS numeric), 0
+            floor(CAST(epoch.weight_config ->> (event.source || ':' || event.event_type) AS numeric)
+                * COALESCE({FACTOR}, 1000) / 1000), 0
         ) ELSE 0 END) AS numeric) AS units
     FROM epochs AS epoch
     JOIN activity_events AS event
         ON event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id
         AND event.event_time >= epoch.period_start AND event.event_time < epoch.period_end
     LEFT JOIN activity_curation AS curation ON curation.epoch_id = epoch.id AND curation.event_id = event.id
+    LEFT JOIN activity_selection AS selection
+        ON selection.node_id = epoch.node_id AND selection.epoch_id = epoch.id AND selection.event_id = event.id
     LEFT JOIN user_bindings AS binding
         ON binding.node_id = epoch.node_id AND binding.provider = event.source
         AND binding.external_id = event.platform_user_id
     WHERE epoch.id = ANY(:epoch_ids) AND epoch.node_id = :node_id
         AND curation.user_id IS NULL AND (binding.user_id IS NULL OR epoch.status = 'finalized')
+        AND ({COUNTS} OR {IS_BY_PERSON})
     GROUP BY event.source, event.platform_user_id
     ORDER BY units DESC, event.source, event.platform_user_id
-""")
+""")  # noqa: S608 (our own expressions)
 
 
 class Identities(LedgerSection):

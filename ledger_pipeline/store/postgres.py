@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ledger_pipeline.store.identities import Identities
     from ledger_pipeline.store.pool import Pool
     from ledger_pipeline.store.scans import Scans
+    from ledger_pipeline.store.selection import Selection
     from ledger_pipeline.store.statements import Statements
     from ledger_pipeline.store.unread import Unread
 
@@ -102,6 +103,13 @@ class PostgresLedger:
         from ledger_pipeline.store.curation import Curation
 
         return Curation(self._engine, self.node_id)
+
+    @cached_property
+    def selection(self) -> "Selection":
+        """Which events a selection policy lets count, and why."""
+        from ledger_pipeline.store.selection import Selection
+
+        return Selection(self._engine, self.node_id)
 
     @cached_property
     def allocations(self) -> "Allocations":

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.selection.policy import Decision as SelectionDecision
 from ledger_pipeline.core.statements import UserUnits
 
 
@@ -57,17 +58,25 @@ class CurationSummary:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a person says of one event: None leaves as it is. `clear_weight` takes an override away."""
+    """What a person says of one event: None leaves as it is. `clear_weight` takes an override away.
+
+    `follows_policy` takes all back that they said before, so that the selection policy decides again.
+    """
 
     note: str
     included: bool | None = None
     weight_override_milli: int | None = None
     clear_weight: bool = False
+    follows_policy: bool = False
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person decided about one event: whether it counts, its weight where that is another, and why."""
+    """What a person decided about one event: whether it counts, its weight where that is another, and why.
+
+    `follows_policy` where they took that back. `policy_included` and `policy_reason` are what a selection policy says
+    of it, None where there is none.
+    """
 
     event_id: str
     artifact_url: str
@@ -76,6 +85,52 @@ class Decision:
     included: bool
     weight_override_milli: int | None
     note: str | None
+    follows_policy: bool = False
+    policy_included: bool | None = None
+    policy_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventToSelect:
+    """An event as a selection policy sees it; `facts` are its pinned ones as JSON, None where nobody observed any.
+
+    `metadata` has the members that a policy may decide by. `event_time` is aware, UTC.
+    """
+
+    event_id: str
+    source: str
+    event_type: str
+    user_id: str
+    login: str
+    event_time: datetime
+    metadata: Mapping[str, Json]
+    facts: Mapping[str, Json] | None
+
+
+@dataclass(frozen=True)
+class SelectedEvents:
+    """An epoch's events, the decisions on them that are stored, and the ids that excluded logins have by now."""
+
+    events: Sequence[EventToSelect]
+    decisions: Mapping[str, SelectionDecision]
+    excluded_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SelectionTally:
+    """`events` of one kind on which a policy decided the same, and a person the same or nothing.
+
+    `counts` is what holds of the two; `weight_override_milli` is a person's.
+    """
+
+    reason: str
+    included: bool
+    by_person: bool
+    counts: bool
+    kind: str
+    weight_factor_milli: int | None
+    weight_override_milli: int | None
+    events: int
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,22 @@ activity_curation = table(
     Column("note", Text),
     since("created_at"),
     since("updated_at"),
+    required("follows_policy", Boolean, server_default=text("false")),
     UniqueConstraint("epoch_id", "event_id"),
     CheckConstraint("weight_override_milli BETWEEN 0 AND 9007199254740991", name="weight_override_milli"),
+    CheckConstraint("NOT follows_policy OR (included AND weight_override_milli IS NULL)", name="follows_policy"),
+)
+
+activity_selection = table(
+    "activity_selection",
+    Column("node_id", Uuid, primary_key=True),
+    Column("epoch_id", BigInteger, ForeignKey("epochs.id"), primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    required("included", Boolean),
+    required("reason"),
+    Column("weight_factor_milli", BigInteger),
+    CheckConstraint("ledger_is_reason(reason)", name="reason"),
+    CheckConstraint("weight_factor_milli BETWEEN 0 AND 9007199254740991", name="weight_factor_milli"),
 )
 
 epoch_allocations = table(

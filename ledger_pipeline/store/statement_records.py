@@ -10,7 +10,7 @@ from uuid import UUID
 from ledger_pipeline.core.allocations import CuratedEvents
 from ledger_pipeline.core.statements import Payout
 from ledger_pipeline.store.records import EpochStatus
-from ledger_pipeline.store.settlement_records import Allocation, DoubtfulEvent, PoolComponent
+from ledger_pipeline.store.settlement_records import Allocation, DoubtfulEvent, PoolComponent, SelectedEvents
 
 Row = Mapping[str, Any]
 
@@ -137,7 +137,8 @@ class Settlement:
     """Everything a statement of an epoch follows from, as of one moment; `corrections` are of any of its statements.
 
     `curated` is what the allocations should follow from; `uncurated_events` are in the window, and in no row of it;
-    `doubtful` are some of its events that nobody may be able to recompute, where there are any.
+    `doubtful` are some of its events that nobody may be able to recompute, where there are any. `selected` is what a
+    selection policy decides by, and decided; None where the epoch closed with none and none decided.
     `rows` reads all rows of that moment, while it lasts; `handed_out_elsewhere` then names the requests by which
     numbers were handed out to be signed for another place of the chain.
     """
@@ -148,6 +149,7 @@ class Settlement:
     curated: Sequence[CuratedEvents]
     uncurated_events: int
     doubtful: Sequence[DoubtfulEvent]
+    selected: SelectedEvents | None
     history: StatementHistory
     corrections: Sequence[Correction]
     rows: Callable[[], "EpochRows"]

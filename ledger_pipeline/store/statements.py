@@ -18,6 +18,7 @@ from ledger_pipeline.store.epoch_rows import epoch_rows
 from ledger_pipeline.store.pool import components
 from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.section import LedgerSection
+from ledger_pipeline.store.selection import settled_selection
 from ledger_pipeline.store.statement_records import (
     Correction,
     Decide,
@@ -256,6 +257,7 @@ class Statements(LedgerSection):
             curated=weighed_events(connection, self.node_id, epoch),
             uncurated_events=uncurated_events(connection, self.node_id, epoch),
             doubtful=doubtful_events(connection, self.node_id, epoch),
+            selected=settled_selection(connection, self.node_id, epoch),
             history=self._history(connection, epoch),
             corrections=[Correction(**row._mapping) for row in connection.execute(CORRECTIONS, self._of(epoch))],
             rows=lambda: epoch_rows(connection, self.node_id, epoch.id),

@@ -48,6 +48,7 @@ RIGHTS: Mapping[str, str] = {
     "activity_curation": CHANGE,
     "user_bindings": CHANGE,
     "scan_checkpoints": FORGET,
+    "activity_selection": FORGET,
     "epoch_allocations": FORGET,
     "unread_items": FORGET,
 }

@@ -35,10 +35,10 @@ from ledger_pipeline.core.selection.policy import (
     SelectionSpec,
     excluded_accounts,
     is_excluded,
-    weighed,
 )
 from ledger_pipeline.core.selection.reasons import SENTENCES, Reason
 from ledger_pipeline.core.sources import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
+from ledger_pipeline.core.weights import weighed
 
 COMMENTED = "COMMENTED"
 STRONGEST_FIRST = ("APPROVED", "CHANGES_REQUESTED", COMMENTED, "DISMISSED")

@@ -10,21 +10,22 @@ from datetime import datetime
 from typing import Protocol
 
 from ledger_pipeline.core.allocations import event_kind
-from ledger_pipeline.core.errors import SelectionError
+from ledger_pipeline.core.errors import FactsError, SelectionError
 from ledger_pipeline.core.events import ActivityEvent
-from ledger_pipeline.core.facts import Facts
+from ledger_pipeline.core.facts import Facts, facts_from_json
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import quoted, short_message
 from ledger_pipeline.core.sources import REVIEW_SUBMITTED
+from ledger_pipeline.core.weights import weighed
 
-WHOLE_FACTOR_MILLI = 1000
+_REPOSITORY = "repository"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An event that may count, and the facts of it that were pinned; None where nobody observed any.
 
-    `repository` is `owner/repo` as the event's id has it; `number` is the pull request's or the issue's, None for an
+    `repository` is `owner/repo` as the source spelled it; `number` is the pull request's or the issue's, None for an
     event that has none. `state` is a review's. `event_time` is aware, UTC.
     """
 
@@ -103,17 +104,59 @@ class SelectionPolicy(Protocol):
 
 def candidate(event: ActivityEvent, facts: Facts | None) -> Candidate:
     """An event with what is known beside it."""
-    number, state = event.metadata.get("number"), event.metadata.get("state")
+    return _candidate(
+        event.id,
+        event.source,
+        event.event_type,
+        event.platform_user_id,
+        event.platform_login,
+        event.event_time,
+        {**event.metadata, _REPOSITORY: event.source_scope},
+        facts,
+    )
+
+
+def stored_candidate(
+    *,
+    event_id: str,
+    source: str,
+    event_type: str,
+    user_id: str,
+    login: str,
+    event_time: datetime,
+    metadata: Mapping[str, Json],
+    facts: Mapping[str, Json] | None,
+) -> Candidate:
+    """An event as the ledger or an archive holds it, with its pinned facts as JSON. Raises SelectionError for facts
+    that cannot be read."""
+    try:
+        read = None if facts is None else facts_from_json(event_type, facts)
+    except FactsError as error:
+        raise SelectionError(f"the facts of {short_message(event_id)} cannot be read: {error}") from error
+    return _candidate(event_id, source, event_type, user_id, login, event_time, metadata, read)
+
+
+def _candidate(
+    event_id: str,
+    source: str,
+    event_type: str,
+    user_id: str,
+    login: str,
+    event_time: datetime,
+    metadata: Mapping[str, Json],
+    facts: Facts | None,
+) -> Candidate:
+    repository, number, state = metadata.get(_REPOSITORY), metadata.get("number"), metadata.get("state")
     return Candidate(
-        event_id=event.id,
-        source=event.source,
-        event_type=event.event_type,
-        repository=event.source_scope,
+        event_id=event_id,
+        source=source,
+        event_type=event_type,
+        repository=repository if isinstance(repository, str) else "",
         number=number if isinstance(number, int) else None,
-        user_id=event.platform_user_id,
-        login=event.platform_login,
-        state=state if event.event_type == REVIEW_SUBMITTED and isinstance(state, str) else None,
-        event_time=event.event_time,
+        user_id=user_id,
+        login=login,
+        state=state if event_type == REVIEW_SUBMITTED and isinstance(state, str) else None,
+        event_time=event_time,
         facts=facts,
     )
 
@@ -149,11 +192,6 @@ def select(policy: SelectionPolicy, candidates: Iterable[Candidate], spec: Selec
 def units_of(event: Candidate, decision: Decision, weights_milli: Mapping[str, int]) -> int:
     """The milli-units that an event is worth by a decision, rounded down: none where it is not included."""
     return weighed(weights_milli.get(event.kind, 0), decision.weight_factor_milli) if decision.included else 0
-
-
-def weighed(weight_milli: int, factor_milli: int | None) -> int:
-    """A weight times a factor, rounded down to whole milli-units."""
-    return weight_milli if factor_milli is None else weight_milli * factor_milli // WHOLE_FACTOR_MILLI
 
 
 def is_excluded(event: Candidate, logins: frozenset[str], ids: frozenset[str]) -> bool:

@@ -1,0 +1,106 @@
+"""Which policy decides, with all that it decides by: as the spec names it now, or as an epoch closed with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ledger_pipeline.core.errors import SelectionError
+from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.selection.policy import SelectionPolicy, SelectionSpec, select
+
+PINNED_AS = "selection"
+_TEXTS = ("policy", "version", "distribution", "distribution_version")
+_LISTS = ("excluded_logins", "excluded_ids")
+
+
+@dataclass(frozen=True)
+class SelectionChoice:
+    """A policy by name and version, the distribution that it comes with, and what the spec says that it decides by.
+
+    `settings` are all that the policy has, with the defaults filled in. `excluded_ids` are the numeric ids of
+    `excluded_logins`, which are known once an epoch closes. A spec that names no policy has no choice: every event
+    counts.
+    """
+
+    policy: str
+    version: str
+    distribution: str
+    distribution_version: str
+    settings: Mapping[str, Json]
+    excluded_logins: tuple[str, ...] = ()
+    excluded_ids: tuple[str, ...] = ()
+
+    def with_ids(self, excluded_ids: tuple[str, ...]) -> "SelectionChoice":
+        """The same, with the numeric ids that its logins have."""
+        return replace(self, excluded_ids=excluded_ids)
+
+    def spec(self, weights_milli: Mapping[str, int]) -> SelectionSpec:
+        """What the policy decides by. Its repositories are all: an epoch holds events of those that it collected."""
+        return SelectionSpec(
+            weights_milli,
+            self.settings,
+            excluded_logins=self.excluded_logins,
+            excluded_ids=self.excluded_ids,
+        )
+
+    @property
+    def named(self) -> dict[str, Json]:
+        """The part that people choose in the repo-spec, by which two choices are compared."""
+        return {
+            "policy": self.policy,
+            "version": self.version,
+            "settings": dict(self.settings),
+            "excluded_logins": list(self.excluded_logins),
+        }
+
+    @property
+    def pinned(self) -> dict[str, Json]:
+        """What is pinned of it when an epoch closes."""
+        return {
+            **self.named,
+            "distribution": self.distribution,
+            "distribution_version": self.distribution_version,
+            "excluded_ids": list(self.excluded_ids),
+        }
+
+
+def pinned_choice(pinned_spec: Mapping[str, Any]) -> SelectionChoice | None:
+    """The policy that an epoch closed with, from its spec as it was then; None where every event counts.
+
+    Raises SelectionError for what is none: whoever may write to the ledger may have pinned it.
+    """
+    if PINNED_AS not in pinned_spec:
+        return None
+    pinned = pinned_spec[PINNED_AS]
+    if not isinstance(pinned, Mapping) or pinned.keys() != {*_TEXTS, *_LISTS, "settings"}:
+        raise SelectionError(f"what the epoch closed with has other members of {PINNED_AS} than a selection policy has")
+    if (
+        not all(isinstance(pinned[name], str) for name in _TEXTS)
+        or not isinstance(pinned["settings"], Mapping)
+        or not all(_is_texts(pinned[name]) for name in _LISTS)
+    ):
+        raise SelectionError(f"what the epoch closed with has members of {PINNED_AS} that are of another type")
+    return SelectionChoice(
+        **{name: pinned[name] for name in _TEXTS},
+        settings=dict(pinned["settings"]),
+        excluded_logins=tuple(pinned["excluded_logins"]),
+        excluded_ids=tuple(pinned["excluded_ids"]),
+    )
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def completed_settings(policy: SelectionPolicy, given: Mapping[str, Json]) -> dict[str, Json]:
+    """All of the policy's settings: what is `given`, and the defaults for the rest, also of a setting's members.
+
+    Raises SelectionError naming the setting that is wrong.
+    """
+    settings = dict(policy.default_settings)
+    for name, value in given.items():
+        default = settings.get(name)
+        merges = isinstance(default, Mapping) and isinstance(value, Mapping)
+        settings[name] = {**default, **value} if merges else value  # type: ignore[dict-item]
+    select(policy, (), SelectionSpec({}, settings))
+    return settings

@@ -1,0 +1,169 @@
+"""Which of an epoch's events count: by the policy that its scope names, or that it closed with, and by people.
+
+Decisions are computed from what the ledger holds and stored beside the events. Without a policy there are none, and
+every event counts.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ledger_pipeline.core.counts import counted
+from ledger_pipeline.core.errors import SelectionError
+from ledger_pipeline.core.plain_text import quoted
+from ledger_pipeline.core.selection.choice import SelectionChoice, pinned_choice
+from ledger_pipeline.core.selection.policy import Decision, select, stored_candidate
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.weights import weighed
+from ledger_pipeline.policies import policy_of
+from ledger_pipeline.store.records import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_records import EventToSelect, SelectedEvents, SelectionTally
+
+if TYPE_CHECKING:
+    from ledger_pipeline.store.postgres import PostgresLedger
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class ReasonCount:
+    """How many events a policy decides on for one reason, and what that changes against all events counting.
+
+    `by_person` are those of them for which a person decided instead; `moved_milli` is of the others.
+    """
+
+    reason: str
+    sentence: str
+    included: bool
+    events: int
+    by_person: int
+    moved_milli: int
+
+
+@dataclass(frozen=True)
+class SelectionReport:
+    """What the policy of an epoch decides, by reason: most events first."""
+
+    policy: str
+    reasons: Sequence[ReasonCount]
+
+    @property
+    def moved_milli(self) -> int:
+        """The milli-units by which the epoch has more (or, below 0, fewer) than if every event counted."""
+        return sum(count.moved_milli for count in self.reasons)
+
+    @property
+    def excluded(self) -> int:
+        """The events that do not count by the policy, and for which no person decided instead."""
+        return sum(count.events - count.by_person for count in self.reasons if not count.included)
+
+
+def chosen(scope: Scope, epoch: Epoch) -> SelectionChoice | None:
+    """The policy that the epoch closed with; of an open one what the repo-spec names. None where every event counts.
+
+    Raises SelectionError where what was pinned is no policy.
+    """
+    return scope.selection if epoch.pins is None else pinned_choice(epoch.pins.pinned_spec)
+
+
+def decisions_of(
+    choice: SelectionChoice, events: Iterable[EventToSelect], weights_milli: Mapping[str, int]
+) -> dict[str, Decision]:
+    """What the policy decides on `events`. Raises SelectionError where it is not installed, or facts cannot be read."""
+    candidates = [
+        stored_candidate(
+            event_id=event.event_id,
+            source=event.source,
+            event_type=event.event_type,
+            user_id=event.user_id,
+            login=event.login,
+            event_time=event.event_time,
+            metadata=event.metadata,
+            facts=event.facts,
+        )
+        for event in events
+    ]
+    return select(policy_of(choice), candidates, choice.spec(weights_milli))
+
+
+def select_events(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> None:
+    """Decide on the epoch's events anew, and store that in place of earlier decisions; nothing of a finalized epoch."""
+    if epoch.status is EpochStatus.FINALIZED:
+        return
+    choice = chosen(scope, epoch)
+    if choice is None:
+        ledger.selection.replace(epoch, {})
+        return
+    selected = ledger.selection.of(epoch, choice.excluded_logins)
+    if epoch.pins is None:
+        choice = choice.with_ids(selected.excluded_ids)
+    ledger.selection.replace(epoch, decisions_of(choice, selected.events, epoch.weights_milli))
+
+
+def selection_report(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> SelectionReport | None:
+    """What the policy decides on the epoch's curated events, as it is stored; None without a policy."""
+    choice = chosen(scope, epoch)
+    if choice is None:
+        return None
+    return SelectionReport(choice.policy, _reason_counts(choice, ledger.selection.tallies(epoch), epoch.weights_milli))
+
+
+def blocks_selection(epoch: Epoch, selected: SelectedEvents | None) -> list[str]:
+    """What of the stored decisions does not follow from what the epoch closed with; empty where all does."""
+    if selected is None or epoch.pins is None:
+        return []
+    propose = f"`ledger-pipeline allocations propose --epoch {epoch.window.key}` decides anew"
+    try:
+        choice = pinned_choice(epoch.pins.pinned_spec)
+        if choice is None:
+            return [f"a policy decided on its events, and it closed with none: {propose}"] if selected.decisions else []
+        decisions = decisions_of(choice, selected.events, epoch.weights_milli)
+    except SelectionError as error:
+        return [f"its selection cannot be computed: {error}"]
+    made_up = sorted(set(choice.excluded_ids) - set(selected.excluded_ids))
+    if made_up:
+        return [
+            f"it closed with excluded ids that no excluded login has: {', '.join(map(quoted, made_up[:_NAMED]))}: have "
+            "the owner of the ledger open it again (`ledger-pipeline db reopen`)"
+        ]
+    differing = sorted(
+        event_id
+        for event_id in decisions.keys() | selected.decisions.keys()
+        if decisions.get(event_id) != selected.decisions.get(event_id)
+    )
+    if not differing:
+        return []
+    names = ", ".join(map(quoted, islice(differing, _NAMED)))
+    return [f"{counted(len(differing), 'event')} are not decided on as its policy does, such as {names}: {propose}"]
+
+
+def _reason_counts(
+    choice: SelectionChoice, tallies: Iterable[SelectionTally], weights_milli: Mapping[str, int]
+) -> list[ReasonCount]:
+    events: defaultdict[tuple[str, bool], int] = defaultdict(int)
+    by_person: defaultdict[tuple[str, bool], int] = defaultdict(int)
+    moved_milli: defaultdict[tuple[str, bool], int] = defaultdict(int)
+    for tally in tallies:
+        key = tally.reason, tally.included
+        events[key] += tally.events
+        if tally.by_person:
+            by_person[key] += tally.events
+            continue
+        plain = weights_milli.get(tally.kind, 0)
+        counts_for = weighed(plain, tally.weight_factor_milli) if tally.included else 0
+        moved_milli[key] += (counts_for - plain) * tally.events
+    sentences = policy_of(choice).reasons
+    rows = [
+        ReasonCount(
+            reason=reason,
+            sentence=sentences.get(reason, reason),
+            included=included,
+            events=events[reason, included],
+            by_person=by_person[reason, included],
+            moved_milli=moved_milli[reason, included],
+        )
+        for reason, included in events
+    ]
+    return sorted(rows, key=lambda row: (-row.events, row.reason, row.included))

@@ -1,0 +1,137 @@
+"""What a selection policy decides by, and what it decided: a row for each event of an epoch, none without a policy."""
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from ledger_pipeline.core.selection.choice import PINNED_AS
+from ledger_pipeline.core.selection.policy import Decision, ids_of_logins
+from ledger_pipeline.store.counting import COUNTS, IS_BY_PERSON, JOIN_SELECTION
+from ledger_pipeline.store.facts import PINNED
+from ledger_pipeline.store.records import Epoch
+from ledger_pipeline.store.section import LedgerSection
+from ledger_pipeline.store.settlement_records import EventToSelect, SelectedEvents, SelectionTally
+
+EVENTS = text("""
+    SELECT event.id AS event_id, event.source, event.event_type, event.platform_user_id AS user_id,
+        event.platform_login AS login, event.event_time, jsonb_strip_nulls(jsonb_build_object(
+            'repository', event.metadata -> 'repository', 'number', event.metadata -> 'number',
+            'state', event.metadata -> 'state'
+        )) AS metadata
+    FROM epochs AS epoch JOIN activity_events AS event
+        ON event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id
+        AND event.event_time >= epoch.period_start AND event.event_time < epoch.period_end
+    WHERE epoch.id = :epoch_id AND epoch.node_id = :node_id
+""")
+DECISIONS = text("""
+    SELECT event_id, included, reason, weight_factor_milli FROM activity_selection
+    WHERE epoch_id = :epoch_id AND node_id = :node_id
+""")
+ANY_DECISION = text("SELECT EXISTS (SELECT FROM activity_selection WHERE epoch_id = :epoch_id AND node_id = :node_id)")
+# What is there and says the same is not written again.
+DECIDE = text("""
+    INSERT INTO activity_selection AS stored (node_id, epoch_id, event_id, included, reason, weight_factor_milli)
+    SELECT :node_id, :epoch_id, * FROM unnest(
+        CAST(:event_ids AS text[]), CAST(:included AS boolean[]), CAST(:reasons AS text[]), CAST(:factors AS bigint[])
+    )
+    ON CONFLICT (node_id, epoch_id, event_id) DO UPDATE SET included = EXCLUDED.included, reason = EXCLUDED.reason,
+        weight_factor_milli = EXCLUDED.weight_factor_milli
+    WHERE (stored.included, stored.reason, stored.weight_factor_milli)
+        IS DISTINCT FROM (EXCLUDED.included, EXCLUDED.reason, EXCLUDED.weight_factor_milli)
+""")
+FORGET = text("""
+    DELETE FROM activity_selection
+    WHERE node_id = :node_id AND epoch_id = :epoch_id AND event_id = ANY(CAST(:event_ids AS text[]))
+""")
+LOGINS_SEEN = text("""
+    SELECT DISTINCT platform_login, platform_user_id FROM activity_events
+    WHERE node_id = :node_id AND scope_id = :scope_id AND lower(platform_login) = ANY(CAST(:logins AS text[]))
+""")
+TALLIES = text(f"""
+    SELECT selection.reason, selection.included, {IS_BY_PERSON} AS by_person, {COUNTS} AS counts,
+        event.source || ':' || event.event_type AS kind, selection.weight_factor_milli, curation.weight_override_milli,
+        count(*) AS events
+    FROM activity_curation AS curation {JOIN_SELECTION}
+    JOIN activity_events AS event
+        ON event.node_id = curation.node_id AND event.scope_id = :scope_id AND event.id = curation.event_id
+    WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id AND selection.event_id IS NOT NULL
+    GROUP BY 1, 2, 3, 4, 5, 6, 7
+""")  # noqa: S608 (our own expressions)
+
+
+class Selection(LedgerSection):
+    """The selection of a node's epochs. What is finalized the database refuses to change: StoreError."""
+
+    def of(self, epoch: Epoch, excluded_logins: Iterable[str]) -> SelectedEvents:
+        """What there is to decide by, and what was decided, of one moment."""
+        with self._snapshot() as connection:
+            return selected_events(connection, self.node_id, epoch, excluded_logins)
+
+    def excluded_ids(self, epoch: Epoch, excluded_logins: Iterable[str]) -> tuple[str, ...]:
+        """The numeric ids of all accounts that any event of the scope shows with one of these logins."""
+        with self._transaction() as connection:
+            return _ids_of(connection, self.node_id, epoch, excluded_logins)
+
+    def replace(self, epoch: Epoch, decisions: Mapping[str, Decision]) -> None:
+        """Store `decisions`, by event id, in place of the epoch's earlier ones; only what differs is written."""
+        with self._transaction() as connection:
+            stored = _decisions(connection, self.node_id, epoch)
+            changed = sorted(event_id for event_id, decision in decisions.items() if stored.get(event_id) != decision)
+            gone = sorted(stored.keys() - decisions.keys())
+            if changed:
+                rows = [decisions[event_id] for event_id in changed]
+                columns = {
+                    "event_ids": changed,
+                    "included": [decision.included for decision in rows],
+                    "reasons": [str(decision.reason) for decision in rows],
+                    "factors": [decision.weight_factor_milli for decision in rows],
+                }
+                connection.execute(DECIDE, {**self._of(epoch), **columns})
+            if gone:
+                connection.execute(FORGET, {**self._of(epoch), "event_ids": gone})
+
+    def tallies(self, epoch: Epoch) -> list[SelectionTally]:
+        """The epoch's curated events that a policy decided on, counted by what was decided."""
+        with self._transaction() as connection:
+            rows = connection.execute(TALLIES, {**self._of(epoch), "scope_id": epoch.scope_id})
+            return [SelectionTally(**row._mapping) for row in rows]
+
+
+def selected_events(
+    connection: Connection, node_id: UUID, epoch: Epoch, excluded_logins: Iterable[str]
+) -> SelectedEvents:
+    """What a policy decides by of an epoch, and what is stored of its decisions."""
+    parameters = {"node_id": node_id, "epoch_id": epoch.id}
+    facts = {row.id: row.facts for row in connection.execute(PINNED, parameters)}
+    events = [
+        EventToSelect(**row._mapping, facts=facts.get(row.event_id)) for row in connection.execute(EVENTS, parameters)
+    ]
+    excluded_ids = _ids_of(connection, node_id, epoch, excluded_logins)
+    return SelectedEvents(events, _decisions(connection, node_id, epoch), excluded_ids)
+
+
+def settled_selection(connection: Connection, node_id: UUID, epoch: Epoch) -> SelectedEvents | None:
+    """As `selected_events`, of an epoch that closed with a policy, or closed and one decided; None of others."""
+    if epoch.pins is None:
+        return None
+    pinned = epoch.pins.pinned_spec.get(PINNED_AS)
+    parameters = {"node_id": node_id, "epoch_id": epoch.id}
+    if pinned is None and not connection.scalar(ANY_DECISION, parameters):
+        return None
+    logins = pinned.get("excluded_logins") if isinstance(pinned, Mapping) else None
+    return selected_events(connection, node_id, epoch, map(str, logins) if isinstance(logins, list) else ())
+
+
+def _decisions(connection: Connection, node_id: UUID, epoch: Epoch) -> dict[str, Decision]:
+    rows = connection.execute(DECISIONS, {"node_id": node_id, "epoch_id": epoch.id})
+    return {row.event_id: Decision(row.included, row.reason, row.weight_factor_milli) for row in rows}
+
+
+def _ids_of(connection: Connection, node_id: UUID, epoch: Epoch, excluded_logins: Iterable[str]) -> tuple[str, ...]:
+    logins = sorted({login.lower() for login in excluded_logins})
+    if not logins:
+        return ()
+    parameters = {"node_id": node_id, "scope_id": epoch.scope_id, "logins": logins}
+    seen = ((row.platform_login, row.platform_user_id) for row in connection.execute(LOGINS_SEEN, parameters))
+    return ids_of_logins(seen, logins)
