@@ -1,5 +1,5 @@
-"""What whoever launches a Dagster run and the run itself agree on: partition keys, tags, names of jobs and assets, and
-what a materialization says that is read back.
+"""What whoever launches a Dagster run and the run itself agree on: partition keys, tags, names of jobs, assets and
+checks, and what a materialization says that is read back.
 
 Plain strings and numbers, so that the Temporal bridge, which knows Dagster only over its API, says them as the assets
 do. The standard library only.
@@ -30,6 +30,11 @@ CURATION_ASSET = ("activity_curation",)
 ALLOCATIONS_ASSET = ("epoch_allocations",)
 POOL_ASSET = ("pool_components",)
 STATEMENT_ASSET = ("payout_statement",)
+
+# The checks of an epoch's partition: the first two are `activity_events`'s, the last `payout_statement`'s.
+EVERY_SOURCE_SCOPE_READ = "every_source_scope_read"
+NOTHING_REJECTED = "nothing_rejected"
+STATEMENT_RECOMPUTES = "statement_recomputes"
 
 # Under which the code location says whose it is: see `deployment_labels`.
 NODE_ID_LABEL = "node_id"

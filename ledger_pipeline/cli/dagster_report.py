@@ -1,22 +1,25 @@
 """What a command has changed of an epoch, told to Dagster at once: else its pages lag until the next sensor."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ledger_pipeline.cli.ledger_access import LedgerAccess
 from ledger_pipeline.cli.output import note
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
-from ledger_pipeline.dagster_contract import ACTIVITY_EVENTS_ASSET, format_partition_key
+from ledger_pipeline.dagster_contract import ACTIVITY_EVENTS_ASSET, STATEMENT_ASSET, format_partition_key
 
 if TYPE_CHECKING:
+    from ledger_pipeline.pipeline.epoch_checks import CheckResult
+    from ledger_pipeline.pipeline.review import Review
     from ledger_pipeline.store.records import Epoch
 
 
 def tell_dagster(access: LedgerAccess, epoch_name: str, command: str, *, status_moved: bool = False) -> None:
     """Have Dagster show the epoch as the ledger has it now; its activity too where its status moved.
 
-    The checks of that activity are evaluated by the run that the sensor `closed_epochs` then asks for: of results
-    without a run Dagster's storage takes one for each check and partition, and refuses the second.
+    So are the results of their checks, which may have changed too: Dagster takes those of the run before for outdated.
 
     The change is made whatever becomes of it. Where nobody answers at an address that nobody gave, no Dagster runs, and
     nothing is said.
@@ -27,16 +30,23 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str, *, status_
     from ledger_pipeline.temporal_bridge.collection.dagster_client import dagster_client
 
     epoch = access.epoch(epoch_name)
-    numbers = epoch_numbers(review_of(access, epoch), access.ledger.curation.summary(epoch))
+    epoch_review = review_of(access, epoch)
+    numbers = epoch_numbers(epoch_review, access.ledger.curation.summary(epoch))
     key = format_partition_key(epoch.window.key, access.scope.scope_key)
     trigger = f"ledger-pipeline {command}"
     try:
         dagster = dagster_client(access.settings)
         dagster.check(access.spec)
-        if status_moved and (activity := _activity_metadata(access, epoch)) is not None:
-            dagster.report(ACTIVITY_EVENTS_ASSET, key, {**activity, "trigger": trigger})
+        activity = _activity(access, epoch) if status_moved else None
+        if activity is not None:
+            dagster.report(ACTIVITY_EVENTS_ASSET, key, {**activity.metadata, "trigger": trigger})
         for asset, metadata in numbers.items():
             dagster.report(asset, key, {**metadata, "trigger": trigger})
+        # Last: a Dagster whose storage is not ours takes one result of a check without a run, and no second.
+        for result in [] if activity is None else activity.checks:
+            dagster.report_check(ACTIVITY_EVENTS_ASSET, key, result)
+        if access.ledger.statements.history(epoch).statements:
+            dagster.report_check(STATEMENT_ASSET, key, _statement_check(access, epoch, epoch_review))
     except DagsterUnavailable as error:
         if "dagster_url" in access.settings.model_fields_set:
             note(f"Dagster shows this after its next run: {error}")
@@ -44,14 +54,36 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str, *, status_
         note(f"Dagster shows this after its next run: {error}")
 
 
-def _activity_metadata(access: LedgerAccess, epoch: "Epoch") -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class _Activity:
+    metadata: dict[str, Any]
+    checks: Sequence["CheckResult"]
+
+
+def _activity(access: LedgerAccess, epoch: "Epoch") -> _Activity | None:
     """What the epoch's square says, instants as text; None where that epoch is not read, so that none turns green."""
     from ledger_pipeline.pipeline.completeness import window_completeness
+    from ledger_pipeline.pipeline.epoch_checks import every_source_scope_read, nothing_rejected
     from ledger_pipeline.pipeline.epoch_state import activity_numbers
 
     read = window_completeness(access.ledger, access.scope, [epoch.window])[epoch.window]
     if read.until is None:
         return None
+    now = datetime.now(UTC)
     [digest] = access.ledger.events.digests(access.scope.scope_id, [epoch.window])
-    numbers = activity_numbers(digest, epoch, access.scope, read, datetime.now(UTC))
-    return {label: value.isoformat() if isinstance(value, datetime) else value for label, value in numbers.items()}
+    [unsettled] = access.ledger.events.unsettled_rejections(access.scope.scope_id, [epoch.window])
+    numbers = activity_numbers(digest, epoch, access.scope, read, now)
+    return _Activity(
+        {label: value.isoformat() if isinstance(value, datetime) else value for label, value in numbers.items()},
+        [every_source_scope_read(read, now), nothing_rejected(unsettled)],
+    )
+
+
+def _statement_check(access: LedgerAccess, epoch: "Epoch", epoch_review: "Review") -> "CheckResult":
+    # Here, for only an epoch with a statement needs an archive's models.
+    from ledger_pipeline.pipeline.epoch_checks import statement_recomputes
+    from ledger_pipeline.verification.record import facts_of
+    from ledger_pipeline.verification.verify import verify
+
+    differences = verify(facts_of(access.ledger.statements.rows(epoch)))
+    return statement_recomputes([*map(str, differences), *map(str, epoch_review.chain.wrongly_set_aside)])

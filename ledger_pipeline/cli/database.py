@@ -1,12 +1,15 @@
 """`ledger-pipeline db`: bring the ledger's database to this release's migration, or say where it is."""
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
-from ledger_pipeline.cli.output import note, print_json, say
+from ledger_pipeline.cli.output import print_json, say
+from ledger_pipeline.core.errors import EpochNotReady, WindowError
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.local.environment import databases, migrate
 from ledger_pipeline.settings import read_settings
@@ -61,22 +64,24 @@ def set_aside_command(row_ids: RowIds, reason: Reason) -> None:
     can a component of an epoch that is finalized. An epoch whose only statement it was is in review again. So are
     corrections that no statement rests on (correction:12), and requests to sign that nobody signed (request:12).
     """
+    from ledger_pipeline.cli.dagster_report import tell_dagster
+    from ledger_pipeline.cli.ledger_access import open_access
     from ledger_pipeline.pipeline.set_aside import set_aside, set_numbered_aside
-    from ledger_pipeline.store.postgres import open_ledger
+    from ledger_pipeline.pipeline.signers import scope_of
 
     if not is_reason(reason):
         raise typer.BadParameter("--reason must say why")
     rows = [_row_of(name) for name in row_ids]
-    given = read_settings()
-    spec = given.repo_spec()
-    with (
-        databases(given, note) as settings,
-        open_ledger(settings.owner_url(), spec.node_id, settings.database_limits) as ledger,
-    ):
+    with open_access(None, as_owner=True) as access:
+        ledger = access.ledger
         for row in rows:
             if isinstance(row, UUID):
-                set_aside(ledger, spec, row, reason.strip())
+                epoch = set_aside(ledger, access.spec, row, reason.strip())
                 say(f"set aside: {row}; `ledger-pipeline epoch show` says what is in force now")
+                # Whoever may write makes epochs of any scope and time: Dagster has no square for those.
+                if (scope := scope_of(access.spec, epoch.scope_id)) is not None:
+                    with suppress(WindowError, EpochNotReady):
+                        tell_dagster(replace(access, scope=scope), epoch.window.key, "db set-aside", status_moved=True)
             else:
                 count = set_numbered_aside(ledger, row, reason.strip())
                 say(f"set aside: {row}, rows of one epoch: {count}; `ledger-pipeline epoch show` says what counts now")

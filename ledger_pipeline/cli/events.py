@@ -1,6 +1,7 @@
 """`ledger-pipeline events`: what the ledger holds."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import fields
 
 from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
@@ -30,8 +31,9 @@ def command(
     with (
         databases(settings, note) as settings,
         open_ledger(settings.ledger_url(), spec.node_id, settings.database_limits) as ledger,
+        # Whoever reads what is printed may stop before the last row, as `head` does.
+        closing(ledger.events.within(scope.scope_id, within)) as stored,
     ):
-        stored = ledger.events.within(scope.scope_id, within)
         if as_json:
             print_json_array(_rows(stored))
         else:

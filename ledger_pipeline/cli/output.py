@@ -98,23 +98,25 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
     A cell that is None is shown as a dash; one that is a tuple has a line for each of its values.
     """
-    on_stdout.print(_table(title, columns, rows))
+    _print_table(on_stdout, title, columns, rows)
 
 
 def note_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """The same on standard error, beside the results."""
-    on_stderr.print(_table(title, columns, rows))
+    _print_table(on_stderr, title, columns, rows)
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    made = Table(title=Text(plain_message(title)), title_justify="left")
+def _print_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    # A line of its own: Rich folds a table's title to the width of the table, however narrow that is.
+    console.print(Text(plain_message(title), "italic"), soft_wrap=True)
+    made = Table()
     for position, column in enumerate(columns):
         cells = [row[position] for row in rows]
         numeric = all(isinstance(cell, int | None) for cell in cells) and any(cell is not None for cell in cells)
         made.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(_cell, row))
-    return made
+    console.print(made)
 
 
 def _cell(value: object) -> Text:

@@ -24,6 +24,8 @@ _NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _LONGEST_SECRET = 10_000
 _SPACES = re.compile(r"\s+")
 _LINE_END = re.compile(r"[\n\r\v\f\x85\u2028\u2029]")
+# Beyond these, Markdown on one line has no syntax; an underscore inside of a word has no meaning either.
+_MARKDOWN = re.compile(r"[\\`*\[\]<>&~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 def plain_text(value: str, at_most: int | None = None, can_show: Callable[[str], bool] = str.isprintable) -> str:
@@ -71,6 +73,11 @@ def quoted(value: str) -> str:
 def short_message(value: str) -> str:
     """A value inside of a message without quotes: as `quoted`, no more of it than there is room for."""
     return plain_message(value, _QUOTED_CHARACTERS)
+
+
+def as_markdown(message: str) -> str:
+    """A whole message as `plain_message` has it, for who takes it for Markdown: written so that it reads as it is."""
+    return _MARKDOWN.sub(r"\\\g<0>", plain_message(message))
 
 
 def plain_lines(text: str) -> str:

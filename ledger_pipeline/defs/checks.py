@@ -7,6 +7,7 @@ from itertools import product
 
 import dagster as dg
 
+from ledger_pipeline.core.plain_text import as_markdown
 from ledger_pipeline.core.sources import SourceKind
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
@@ -67,7 +68,7 @@ def counts_match(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg.As
         yield dg.AssetCheckResult(
             passed=not differences,
             severity=dg.AssetCheckSeverity.WARN,
-            description=plain.description("; ".join(difference.text(kind.title) for difference in differences))
+            description=as_markdown("; ".join(difference.text(kind.title) for difference in differences))
             or f"{compared} counts agree",
             metadata={
                 "partitions": [partition_key(window, scope) for scope, windows in selected for window in windows],

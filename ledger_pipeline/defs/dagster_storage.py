@@ -18,6 +18,7 @@ from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, Sq
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import create_pg_engine, get_token_provider_from_config, pg_url_from_config
+from sqlalchemy.dialects import postgresql
 
 # As many are kept open by a process. More are opened while threads need them, but never so many that one process takes
 # all that Postgres gives to everybody (100, unless it is told otherwise).
@@ -109,6 +110,29 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
             latest = {str(event.get_dagster_event().asset_key): (event, event_id) for event, event_id in planned}
             for _, (event, event_id) in sorted(latest.items()):
                 self._store_asset_event(connection, event, event_id)
+
+    def _store_runless_asset_check_evaluation(self, event: EventLogEntry, event_id: int | None) -> None:
+        """Store what somebody reports of a check without a run: it takes the place of what was reported before.
+
+        Dagster's own storage takes one such report of a check's partition, ever: its index lets none in beside it. Nor
+        does its API say which materialization a report is of. It is of the partition's latest.
+        """
+        if event_id is None or event.get_dagster_event().asset_check_evaluation_data.partition is None:
+            super()._store_runless_asset_check_evaluation(event, event_id)
+            return
+        row = self._evaluation_row(event, event_id)
+        log = SqlEventLogStorageTable.c
+        of_partition = (log.asset_key == row["asset_key"], log.partition == row["partition"])
+        is_materialization = log.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION.value
+        latest = db.select(db.func.max(log.id)).where(is_materialization, *of_partition).scalar_subquery()
+        row["materialization_event_storage_id"] = row["materialization_event_storage_id"] or latest
+        table = AssetCheckExecutionsTable.c
+        insert = postgresql.insert(AssetCheckExecutionsTable).values(row)
+        # A new id too: the highest is the latest, and a run may have come between.
+        replaced = {name: insert.excluded[name] for name in (table.id.name, table.create_timestamp.name, *row)}
+        identity = (table.asset_key, table.check_name, table.run_id, table.partition)
+        with self.index_connection() as connection:
+            connection.execute(insert.on_conflict_do_update(index_elements=identity, set_=replaced))
 
     def _plan_checks(self, connection: db.Connection, event: EventLogEntry, event_id: int) -> None:
         """A row for each partition that is to be checked, which the evaluation then finds."""

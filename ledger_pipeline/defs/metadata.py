@@ -133,13 +133,14 @@ def digest_metadata(
     """What `activity_numbers` says of a window, as Dagster shows it, and who asked for the run."""
     numbers = activity_numbers(digest, epoch, scope, completeness, now)
     return {
-        **{label: _shown(value) for label, value in numbers.items()},
+        **{label: shown(value) for label, value in numbers.items()},
         "trigger": run_trigger(run_tags),
         **_workflow(run_tags),
     }
 
 
-def _shown(value: "Json | datetime") -> dg.MetadataValue | str | int | bool:
+def shown(value: "Json | datetime") -> dg.MetadataValue | str | int | bool:
+    """A plain value as Dagster shows it. Text is plain already, but for what stands inside of JSON."""
     if isinstance(value, datetime):
         return dg.MetadataValue.timestamp(value)
     return value if isinstance(value, str | int) else plain.json(value)

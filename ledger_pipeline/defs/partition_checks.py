@@ -15,20 +15,18 @@ import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from ledger_pipeline.core.errors import SourceError
+from ledger_pipeline.core.plain_text import as_markdown
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.defs import plain_metadata as plain
+from ledger_pipeline.dagster_contract import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
 from ledger_pipeline.defs import tables
 from ledger_pipeline.defs.event_batches import in_one_batch
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
-from ledger_pipeline.defs.metadata import Metadata
+from ledger_pipeline.defs.metadata import shown
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.pipeline.completeness import Completeness
-from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO, left_out_text, unread_summary
-from ledger_pipeline.store.records import AppendOutcome, UnsettledRejections
-
-EVERY_SOURCE_SCOPE_READ = "every_source_scope_read"
-NOTHING_REJECTED = "nothing_rejected"
+from ledger_pipeline.pipeline.epoch_checks import CheckResult, every_source_scope_read, nothing_rejected
+from ledger_pipeline.store.records import UnsettledRejections
 
 DESCRIPTIONS = {
     EVERY_SOURCE_SCOPE_READ: (
@@ -60,19 +58,10 @@ def source_scopes_failed(
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """EVERY_SOURCE_SCOPE_READ failing on each of `windows`, by a collection of which `failures` came."""
     problems = [str(failure) for failure in failures]
+    result = CheckResult(EVERY_SOURCE_SCOPE_READ, False, True, "; ".join(problems), {"failed": [*problems]})
     targets = latest_materializations(instance, ACTIVITY_EVENTS, [partition_key(window, scope) for window in windows])
     for window in windows:
-        key = partition_key(window, scope)
-        yield evaluation(
-            ACTIVITY_EVENTS,
-            EVERY_SOURCE_SCOPE_READ,
-            key,
-            targets,
-            passed=False,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=f"{key}: {'; '.join(problems)}",
-            metadata={"failed": plain.json(problems)},
-        )
+        yield evaluation(ACTIVITY_EVENTS, partition_key(window, scope), targets, result, {})
 
 
 def partition_results(
@@ -87,66 +76,37 @@ def partition_results(
     targets = latest_materializations(instance, ACTIVITY_EVENTS, [partition_key(window, scope) for window in read])
     if EVERY_SOURCE_SCOPE_READ in selected:
         for window, completeness in read.items():
-            key = partition_key(window, scope)
-            problems = [str(reach) for reach in completeness.missing(now)]
-            metadata: Metadata = {}
-            if problems:
-                metadata["missing"] = plain.json(problems)
-            if completeness.unread:
-                metadata["unread"] = tables.unread(completeness.unread[:_UNREAD_LISTED])
-                problems.append(f"{unread_summary(completeness.unread)}. {WHAT_TO_DO}; {HOW_TO_CLOSE}")
-            left_out = [left_out_text(item) for item in completeness.left_out]
-            if left_out:
-                metadata["closed_without"] = plain.json(left_out)
-            yield evaluation(
-                ACTIVITY_EVENTS,
-                EVERY_SOURCE_SCOPE_READ,
-                key,
-                targets,
-                passed=not problems,
-                severity=dg.AssetCheckSeverity.ERROR,
-                description=f"{key}: {'; '.join([*(problems or ['all read']), *left_out])}",
-                metadata=metadata,
-            )
+            unread = {"unread": tables.unread(completeness.unread[:_UNREAD_LISTED])} if completeness.unread else {}
+            result = every_source_scope_read(completeness, now)
+            yield evaluation(ACTIVITY_EVENTS, partition_key(window, scope), targets, result, unread)
     if NOTHING_REJECTED in selected:
         for unsettled in rejections:
+            first = {"first_rejected": tables.rejected(unsettled)} if unsettled.first else {}
             key = partition_key(unsettled.window, scope)
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(unsettled.by_reason.items()))
-            yield evaluation(
-                ACTIVITY_EVENTS,
-                NOTHING_REJECTED,
-                key,
-                targets,
-                passed=not unsettled.events,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=f"{key}: {reasons or 'nothing rejected'}{_advice(unsettled)}",
-                metadata={
-                    "rejected": unsettled.events,
-                    **({"first_rejected": tables.rejected(unsettled)} if unsettled.first else {}),
-                },
-            )
+            yield evaluation(ACTIVITY_EVENTS, key, targets, nothing_rejected(unsettled), first)
 
 
 def evaluation(
     asset_key: dg.AssetKey,
-    check: str,
     key: str,
     targets: Mapping[str, AssetCheckEvaluationTargetMaterializationData],
+    result: CheckResult,
+    shown_beside: Mapping[str, dg.MetadataValue],
     *,
-    passed: bool,
-    severity: dg.AssetCheckSeverity,
-    description: str,
-    metadata: Mapping[str, dg.MetadataValue | str | int],
     blocking: bool = False,
 ) -> dg.AssetCheckEvaluation:
     """A check's result on one partition, about the materialization that `targets` has of it."""
     return dg.AssetCheckEvaluation(
         asset_key=asset_key,
-        check_name=check,
-        passed=passed,
-        severity=severity,
-        description=plain.description(description),
-        metadata={"partition": key, **metadata},
+        check_name=result.check,
+        passed=result.passed,
+        severity=dg.AssetCheckSeverity.ERROR if result.is_error else dg.AssetCheckSeverity.WARN,
+        description=as_markdown(f"{key}: {result.message}"),
+        metadata={
+            "partition": key,
+            **{label: shown(value) for label, value in result.metadata.items()},
+            **shown_beside,
+        },
         target_materialization_data=targets.get(key),
         blocking=blocking,
         partition=key,
@@ -202,14 +162,3 @@ def latest_materializations(
         for record in records
         if record.partition_key is not None
     }
-
-
-def _advice(unsettled: UnsettledRejections) -> str:
-    """What a person can do about events whose id is another repository's, of which nobody else is told."""
-    if AppendOutcome.REPLACED not in unsettled.by_reason:
-        return ""
-    return (
-        ". replaced: a repository has taken over the name of another, and these ids are stored as events of that one. "
-        "Give their authors the units with `ledger-pipeline allocations set`, or collect the new repository in a scope "
-        "of its own"
-    )

@@ -1,19 +1,16 @@
-"""What Dagster's UI shows of text from outside: every cell, text, link and description of ours is made here.
+"""What Dagster's UI shows of text from outside: every cell, text and link of ours is made here.
 
-The UI renders text, cells and JSON as they are, check descriptions as Markdown, and links whatever a URL's scheme is.
+The UI renders text, cells and JSON as they are, check descriptions as Markdown (`core.plain_text.as_markdown`), and
+links whatever a URL's scheme is.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from ledger_pipeline.core.plain_text import plain_message, plain_text
+from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.core.web_links import is_linkable
-
-# Beyond these, Markdown on one line has no syntax; an underscore inside of a word has no meaning either.
-_MARKDOWN = re.compile(r"[\\`*\[\]<>&~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 def text(value: str) -> dg.MetadataValue:
@@ -45,11 +42,6 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> dg.M
         records=[dg.TableRecord({name: _plain(row[name]) for name in columns}) for row in rows],
         schema=dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in columns.items()]),
     )
-
-
-def description(message: str) -> str:
-    """A message that the UI takes for Markdown, written so that it reads as it is."""
-    return _MARKDOWN.sub(r"\\\g<0>", plain_message(message))
 
 
 def _plain(value: Any) -> Any:

@@ -34,6 +34,7 @@ from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, curate, fill_pool
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.pipeline.epoch_state import hash_entries
 from ledger_pipeline.pipeline.next_step import next_steps
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.settlement_records import valued
@@ -243,8 +244,8 @@ def _epoch_metadata(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Metada
         metadata["weights_drift"] = plain.json(drift)
     if epoch.pins is not None:
         metadata["allocation_algo_ref"] = epoch.pins.allocation_algo_ref
-        metadata["weight_config_hash"] = epoch.pins.weight_config_hash
-        metadata["approver_set_hash"] = epoch.pins.approver_set_hash
+        metadata.update(hash_entries("weight_config_hash", epoch.pins.weight_config_hash))
+        metadata.update(hash_entries("approver_set_hash", epoch.pins.approver_set_hash))
     if epoch.closed_at is not None:
         metadata["closed_at"] = dg.MetadataValue.timestamp(epoch.closed_at)
     if epoch.pool_total_credits is not None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import dagster as dg
 
 from ledger_pipeline.core.plain_text import plain_message
-from ledger_pipeline.defs import plain_metadata as plain
+from ledger_pipeline.dagster_contract import STATEMENT_RECOMPUTES
 from ledger_pipeline.defs import tables
 from ledger_pipeline.defs.charts import credits_bars
 from ledger_pipeline.defs.keys import EPOCH, PAYOUT_STATEMENT
@@ -18,13 +18,12 @@ from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResour
 from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
 from ledger_pipeline.defs.step_failures import Failed, domain_failures
 from ledger_pipeline.pipeline.chain import statement_chain
+from ledger_pipeline.pipeline.epoch_checks import statement_recomputes
+from ledger_pipeline.pipeline.epoch_state import hash_entries
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.statement_records import Statement
 from ledger_pipeline.verification.record import facts_of
 from ledger_pipeline.verification.verify import verify
-
-STATEMENT_RECOMPUTES = "statement_recomputes"
-DIFFERENCES_LISTED = 50
 
 
 def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
@@ -94,16 +93,10 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                         context.log_event(dg.AssetMaterialization(PAYOUT_STATEMENT, metadata=metadata, partition=key))
                     yield evaluation(
                         PAYOUT_STATEMENT,
-                        STATEMENT_RECOMPUTES,
                         key,
                         latest_materializations(context.instance, PAYOUT_STATEMENT, [key]),
-                        passed=not differences,
-                        severity=dg.AssetCheckSeverity.ERROR,
-                        description=f"{key}: {_summary(differences)}",
-                        metadata={
-                            "differences": len(differences),
-                            **_first_differences(differences),
-                        },
+                        statement_recomputes(differences),
+                        {},
                         blocking=True,
                     )
         if wrong:
@@ -125,14 +118,6 @@ def _no_statement(key: str, epoch: Epoch) -> dg.AssetObservation:
     )
 
 
-def _first_differences(differences: Sequence[str]) -> Metadata:
-    return {"first_differences": plain.json(differences[:DIFFERENCES_LISTED])} if differences else {}
-
-
-def _summary(differences: Sequence[str]) -> str:
-    return "; ".join(differences[:3]) or "every number follows"
-
-
 def _statement_metadata(
     statement: Statement, signers: Mapping[UUID, Sequence[str]], run_tags: Mapping[str, str]
 ) -> Metadata:
@@ -140,7 +125,7 @@ def _statement_metadata(
         "statement_id": str(statement.id),
         "supersedes": str(statement.supersedes_statement_id or "nothing: the original"),
         "pool_total_credits": str(statement.pool_total_credits),
-        "allocation_set_hash": statement.allocation_set_hash,
+        **hash_entries("allocation_set_hash", statement.allocation_set_hash),
         "signers": ", ".join(signers[statement.id]),
         "users": len(statement.payouts),
         "payouts": tables.payouts(statement),

@@ -72,7 +72,7 @@ def epoch_numbers(review: Review, curation: CurationSummary) -> Numbers:
         numbers[STATEMENT_ASSET] = {
             "statement_id": str(review.chain.in_force.id),
             "pool_total_credits": str(review.chain.in_force.pool_total_credits),
-            "allocation_set_hash": review.chain.in_force.allocation_set_hash,
+            **hash_entries("allocation_set_hash", review.chain.in_force.allocation_set_hash),
             "signers": ", ".join(review.chain.signers[review.chain.in_force.id]),
             "users": len(review.chain.in_force.payouts),
         }
@@ -107,7 +107,10 @@ def activity_numbers(
         **{stream.event_type: digest.events_by_type.get(stream.event_type, 0) for stream in scope.stream_kinds},
         "rejected": sum(digest.rejected_by_reason.values()),
         **({"rejected_by_reason": dict(digest.rejected_by_reason)} if digest.rejected_by_reason else {}),
-        # Dagster's UI breaks no word: on a laptop the end of the whole is off the page, and what commands show is not.
-        "set_hash_begins": digest.set_hash[:HASH_SHOWN],
-        "set_hash": digest.set_hash,
+        **hash_entries("set_hash", digest.set_hash),
     }
+
+
+def hash_entries(label: str, value: str) -> dict[str, str]:
+    """A hash as commands show it, then the whole, whose end is off a laptop's page: Dagster's UI breaks no word."""
+    return {f"{label}_begins": value[:HASH_SHOWN], label: value}

@@ -13,16 +13,17 @@ from ledger_pipeline.pipeline.chain import (
     statement_chain,
 )
 from ledger_pipeline.pipeline.signers import scope_of
-from ledger_pipeline.store.records import EpochStatus
+from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.statement_records import NumberedRows, StatementHistory
 
 if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger
 
 
-def set_aside(ledger: "PostgresLedger", spec: RepoSpec, row_id: UUID, reason: str) -> None:
+def set_aside(ledger: "PostgresLedger", spec: RepoSpec, row_id: UUID, reason: str) -> Epoch:
     """Take out a statement that does not verify, a signature that counts for nothing, or a component of a pool.
 
+    Returns the epoch of it, as it was.
     Who did, when and why stays on record. `ledger` is the owner's. Raises EpochNotReady for what verifies, for a
     component of an epoch that is finalized, and for an id that is none of these.
     """
@@ -58,6 +59,7 @@ def set_aside(ledger: "PostgresLedger", spec: RepoSpec, row_id: UUID, reason: st
             )
 
     ledger.statements.set_aside(epoch, row_id, reason, check)
+    return epoch
 
 
 def set_numbered_aside(ledger: "PostgresLedger", rows: NumberedRows, reason: str) -> int:

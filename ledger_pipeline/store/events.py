@@ -1,6 +1,6 @@
 """Events: stored once, refused with a reason, read back and counted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import fields
 from datetime import datetime
 from uuid import UUID
@@ -44,8 +44,11 @@ class Events(LedgerSection):
             lambda connection: Append(connection, self.node_id, scope_id, producer, retrieved_at).run(events)
         )
 
-    def within(self, scope_id: UUID, window: EpochWindow) -> Iterator[StoredEvent]:
-        """Events whose time lies in `window`, by (event_time, id), streamed: memory does not grow with them."""
+    def within(self, scope_id: UUID, window: EpochWindow) -> Generator[StoredEvent]:
+        """Events whose time lies in `window`, by (event_time, id), streamed: memory does not grow with them.
+
+        Who stops before the last one closes it, while the database still runs.
+        """
         columns = [activity_events.c[field.name] for field in fields(StoredEvent)]
         query = (
             select(*columns)

@@ -15,9 +15,11 @@ from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
 from dagster._serdes import deserialize_value
 from sqlalchemy import RowMapping, make_url, select, text
+from sqlalchemy.exc import IntegrityError
 
 from ledger_pipeline.defs.dagster_storage import CONNECTIONS_KEPT, BatchingEventLogStorage, PooledPostgresStorage
 from ledger_pipeline.defs.partition_checks import check_outputs, evaluation, latest_materializations, told_together
+from ledger_pipeline.pipeline.epoch_checks import CheckResult
 from ledger_pipeline_tests.postgres import fresh_database
 from ledger_pipeline_tests.waiting import eventually
 
@@ -79,13 +81,10 @@ def run(instance: dg.DagsterInstance, *, fails: bool = False) -> str:
             [
                 evaluation(
                     ASSET,
-                    name,
                     key,
                     targets,
-                    passed=name == CHECKS[0],
-                    severity=dg.AssetCheckSeverity.WARN,
-                    description=f"{name} {key}",
-                    metadata={"number": number},
+                    CheckResult(name, name == CHECKS[0], False, f"{name} {key}", {"number": number}),
+                    {},
                 )
                 for number, key in enumerate([*context.partition_keys, NOT_OF_THE_RUN])
                 for name in CHECKS
@@ -177,6 +176,43 @@ def test_what_cannot_be_stored_together_is_stored_one_by_one_and_nothing_of_it_t
         monkeypatch.setattr(BatchingEventLogStorage, step, fail)
     ours.wipe()
     assert stored(ours, run(ours)) == whole
+
+
+def report(instance: dg.DagsterInstance, partition: str, passed: bool) -> None:
+    """What somebody says of a check without a run, as Dagster's API takes it: of no materialization."""
+    told = dg.AssetCheckEvaluation(asset_key=ASSET, check_name=CHECKS[0], passed=passed, partition=partition)
+    instance.report_runless_asset_event(told)
+
+
+def states(instance: dg.DagsterInstance, check: str) -> dict[str | None, tuple[str, bool]]:
+    """By partition, the latest result of a check and whether Dagster takes it for one of what is there now."""
+    infos = instance.event_log_storage.get_asset_check_partition_info([dg.AssetCheckKey(ASSET, check)])
+    return {info.partition_key: (info.latest_execution_status.value, info.is_current) for info in infos}
+
+
+def test_of_what_is_reported_without_a_run_the_latest_counts_whatever_came_between(ours: dg.DagsterInstance) -> None:
+    run(ours)
+    for passed in (False, True, False):
+        report(ours, "b", passed)
+        assert states(ours, CHECKS[0])["b"] == ("SUCCEEDED" if passed else "FAILED", True)
+    assert states(ours, CHECKS[0])["c"] == ("SUCCEEDED", True)
+    run(ours)
+    assert states(ours, CHECKS[0])["b"] == ("SUCCEEDED", True)
+    report(ours, "b", False)
+    assert states(ours, CHECKS[0])["b"] == ("FAILED", True)
+    ours.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition="b"))
+    assert states(ours, CHECKS[0])["b"] == ("FAILED", False)
+    report(ours, "b", True)
+    assert states(ours, CHECKS[0])["b"] == ("SUCCEEDED", True)
+    events = ours.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(ASSET, CHECKS[0]), limit=50)
+    assert len([event for event in events if event.run_id == ""]) == 1
+
+
+def test_dagsters_own_storage_takes_one_report_without_a_run(postgres_server: str, tmp_path: Path) -> None:
+    with instance_on(DAGSTERS_OWN, postgres_server, tmp_path / "own") as instance:
+        report(instance, "b", True)
+        with pytest.raises(IntegrityError):
+            report(instance, "b", False)
 
 
 def backends(instance: dg.DagsterInstance) -> set[int]:

@@ -9,8 +9,7 @@ from dagster._core.storage.event_log import InMemoryEventLogStorage
 
 from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.dagster_contract import SCOPE_ID_TAG
-from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
+from ledger_pipeline.dagster_contract import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED, SCOPE_ID_TAG
 from ledger_pipeline.defs.settlement_sensors import proposals
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage, ScanRequest

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Engine
 
 from ledger_pipeline.core.hashing import event_set_hash
+from ledger_pipeline.dagster_contract import EVERY_SOURCE_SCOPE_READ
 from ledger_pipeline.defs.keys import stream_key
-from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ
 from ledger_pipeline.sources.simulator.faults import FailedAnswer
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline.store.records import EpochStatus

@@ -7,8 +7,8 @@ import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from sqlalchemy import Engine, text
 
+from ledger_pipeline.dagster_contract import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS
-from ledger_pipeline.defs.partition_checks import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED
 from ledger_pipeline.pipeline.unread import WHAT_TO_DO
 from ledger_pipeline.sources.simulator.faults import FailedAnswer, HeavyItem
 from ledger_pipeline.sources.simulator.world import Closure, World

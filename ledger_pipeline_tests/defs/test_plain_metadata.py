@@ -8,7 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from ledger_pipeline.core.errors import CollectionFailed, SourceRefused
-from ledger_pipeline.core.plain_text import plain_message, plain_text
+from ledger_pipeline.core.plain_text import as_markdown, plain_message, plain_text
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs.partition_checks import source_scopes_failed
 from ledger_pipeline.defs.step_failures import domain_failures
@@ -75,7 +75,7 @@ def test_a_failure_and_its_red_checks_show_values_as_text(deployment: Deployment
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_a_description_reads_as_it_is_whatever_markdown_it_holds(value: str) -> None:
-    assert rendered(plain.description(f"{WEEK}: {value}.")) == plain_message(f"{WEEK}: {value}.")
+    assert rendered(as_markdown(f"{WEEK}: {value}.")) == plain_message(f"{WEEK}: {value}.")
 
 
 def rendered(markdown: str) -> str:

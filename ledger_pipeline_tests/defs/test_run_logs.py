@@ -5,11 +5,15 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from ledger_pipeline.dagster_contract import ALLOCATE_EPOCH_JOB, STATE_PAYOUTS_JOB
+from ledger_pipeline.dagster_contract import (
+    ALLOCATE_EPOCH_JOB,
+    NOTHING_REJECTED,
+    STATE_PAYOUTS_JOB,
+    STATEMENT_RECOMPUTES,
+)
 from ledger_pipeline.defs.checks import counts_check
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, EPOCH, EPOCH_ALLOCATIONS, PAYOUT_STATEMENT, stream_key
-from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, NOTHING_REJECTED
-from ledger_pipeline.defs.statement import STATEMENT_RECOMPUTES
+from ledger_pipeline.defs.partition_checks import DESCRIPTIONS
 from ledger_pipeline_tests.builders import weeks
 from ledger_pipeline_tests.defs.deployment import QUIET, Deployment
 

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from ledger_pipeline.core.sources import GITHUB
+from ledger_pipeline.dagster_contract import STATEMENT_RECOMPUTES
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, PAYOUT_STATEMENT
 from ledger_pipeline.defs.settlement_sensors import proposals, signed_statements
-from ledger_pipeline.defs.statement import STATEMENT_RECOMPUTES
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
 from ledger_pipeline.sources.simulator.world import Closure
 from ledger_pipeline.store.records import Epoch, EpochStatus
@@ -29,6 +29,7 @@ WEEK = "2026-02-02|default"
 LATER = "2026-02-09|default"
 IN_WEEK = instant("2026-02-03T12:00")
 IN_LATER = instant("2026-02-10T12:00")
+HASH_CHARACTERS = 64
 PR = f"github:pr:{NAME}:1"
 
 
@@ -142,6 +143,22 @@ def test_only_a_signed_epoch_has_a_statement_and_it_recomputes(settled: Deployme
     evaluation = settled.check_evaluation(STATEMENT_RECOMPUTES, WEEK, PAYOUT_STATEMENT)
     assert (evaluation.passed, evaluation.blocking) == (True, True)
     assert set(evaluation.metadata) == {"partition", "differences"}
+
+
+def test_a_hash_has_a_row_that_a_laptop_shows_whole(settled: Deployment) -> None:
+    bind_ana(settled)
+    assert run_job(settled, "allocate_epoch", WEEK).success
+    sign(settled)
+    for job in ("state_payouts", "allocate_epoch"):
+        assert run_job(settled, job, WEEK).success
+    hashes = []
+    for asset in ("activity_events", "epoch", "payout_statement"):
+        metadata = settled.metadata(asset, WEEK)
+        for label, value in metadata.items():
+            if isinstance(value, str) and len(value) == HASH_CHARACTERS:
+                assert metadata[f"{label}_begins"] == value[:16]
+                hashes.append(label)
+    assert hashes == ["set_hash", "weight_config_hash", "approver_set_hash", "allocation_set_hash"]
 
 
 def test_a_number_that_does_not_follow_fails_the_blocking_check_and_the_run(

@@ -13,7 +13,10 @@ from dagster_graphql import DagsterGraphQLClient
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import (
     ALLOCATE_EPOCH_JOB,
+    EVERY_SOURCE_SCOPE_READ,
+    NOTHING_REJECTED,
     STATE_PAYOUTS_JOB,
+    STATEMENT_RECOMPUTES,
     format_partition_key,
     partition_tags,
 )
@@ -25,6 +28,7 @@ from ledger_pipeline_tests.temporal_bridge.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("worker", "no_faults"), pytest.mark.timeout(240)]
 
+NO_RUN = ""  # whose a result is that somebody reports
 OFFLINE = """
 import socket, sys
 def refuse(*_): raise OSError("no network here")
@@ -63,6 +67,22 @@ def shown_in_dagster(stack: Stack, asset: str, week: EpochWindow) -> dict[str, A
         entry["label"]: entry["intValue"] if "intValue" in entry else entry.get("text")
         for entry in materialization["metadataEntries"]
     }
+
+
+def checked_in_dagster(stack: Stack, asset: str, check: str, week: EpochWindow) -> tuple[str, str, str]:
+    """The latest result of a partition's check: of which run it is, its status, and what it says."""
+    query = """
+        query($key: AssetKeyInput!, $check: String!, $partition: String!) {
+            assetCheckExecutions(assetKey: $key, checkName: $check, partition: $partition, limit: 1) {
+                runId status evaluation { description } } }
+    """
+    partition = format_partition_key(week.key, "default")
+    variables = {"key": {"path": [asset]}, "check": check, "partition": partition}
+    answer = requests.post(
+        f"{stack.services.url}/graphql", json={"query": query, "variables": variables}, timeout=30
+    ).json()
+    [execution] = answer["data"]["assetCheckExecutions"]
+    return execution["runId"], execution["status"], execution["evaluation"]["description"]
 
 
 def offline(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -142,9 +162,14 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert shown_in_dagster(stack, "payout_statement", week)["statement_id"] == first["statement_id"]
     assert shown_in_dagster(stack, "epoch", week)["epoch_status"] == "finalized"
     assert shown_in_dagster(stack, "activity_events", week)["epoch_status"] == "finalized"
+    of_statement = ("payout_statement", STATEMENT_RECOMPUTES, week)
+    partition = format_partition_key(week.key, "default")
+    assert checked_in_dagster(stack, *of_statement) == (NO_RUN, "SUCCEEDED", f"{partition}: every number follows")
     assert ok(*finalize).json == {**first, "outcome": "unchanged"}
     assert (first["scope_id"], first["pool_total_credits"], first["users"]) == (str(SCOPE_ID), str(POOL), 2)
     run_in_dagster(stack, STATE_PAYOUTS_JOB, week)
+    run_id, *result = checked_in_dagster(stack, *of_statement)
+    assert (run_id != NO_RUN, *result) == (True, "SUCCEEDED", f"{partition}: every number follows")
     frozen = ledger("curate", *of_epoch, "--event", pull_request, "--exclude", "--note", "too late")
     assert frozen.code == 1
     assert "is finalized" in frozen.err
@@ -186,17 +211,26 @@ def test_a_square_says_at_once_what_a_command_made_of_its_epoch(stack: Stack, co
         assert ran.code == 0, ran.err
         assert "Dagster shows this after its next run" not in ran.err
 
+    def checks() -> list[tuple[str, ...]]:
+        names = (EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED)
+        return [checked_in_dagster(stack, "activity_events", name, week) for name in names]
+
     ok("trigger", "--as-of", week.key, "--wait")
+    of_run = checks()
+    assert [status for _, status, _ in of_run] == ["SUCCEEDED", "SUCCEEDED"]
     collected = shown_in_dagster(stack, "activity_events", week)
     ok("db", "reopen", *of_epoch, "--reason", "nobody looked at it")
     opened = shown_in_dagster(stack, "activity_events", week)
     assert [collected["epoch_status"], opened["epoch_status"]] == ["review", "open"]
     assert opened["trigger"] == "ledger-pipeline db reopen"
+    # So do its checks, of which the run's were of what it was before.
+    assert checks() == [(NO_RUN, *result) for _, *result in of_run]
     ok("epoch", "close", *of_epoch)
     closed = shown_in_dagster(stack, "activity_events", week)
     # All numbers and texts that the run said are there; instants are told as text.
     said = {label: value for label, value in collected.items() if value is not None}
     assert {**said, "trigger": "ledger-pipeline epoch close"}.items() <= closed.items()
+    assert checks() == [(NO_RUN, *result) for _, *result in of_run]
 
 
 def credits_of(statement: Mapping[str, Any]) -> dict[str, int]:

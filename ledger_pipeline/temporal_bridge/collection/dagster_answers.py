@@ -84,6 +84,11 @@ query Location($selector: RepositorySelector!) {
   }
 }
 """
+CHECK_REPORT = """
+mutation CheckReport($check: ReportAssetCheckEvaluationsParams!) {
+  reportAssetCheckEvaluations(eventParams: $check) { __typename ... on Error { message } }
+}
+"""
 DAEMONS = """
 query Daemons {
   instance { daemonHealth { allDaemonStatuses {

@@ -3,6 +3,7 @@
 What fails is understood here: no answer is worth retrying, a refusal is not.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -16,6 +17,8 @@ from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
+from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.plain_text import as_markdown, plain_message
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.dagster_contract import (
     ACTIVITY_EVENTS_ASSET,
@@ -24,8 +27,10 @@ from ledger_pipeline.dagster_contract import (
     REPOSITORY_TAG,
     deployment_labels,
 )
+from ledger_pipeline.pipeline.epoch_checks import CheckResult
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.collection.dagster_answers import (
+    CHECK_REPORT,
     DAEMONS,
     EVENTS,
     LOCATION,
@@ -194,6 +199,21 @@ class DagsterClient:
         if answer.status_code != HTTPStatus.OK:
             raise DagsterError(f"Dagster at {self.url} (DAGSTER_URL) takes no report: HTTP {answer.status_code}")
 
+    def report_check(self, asset: tuple[str, ...], partition: str, result: CheckResult) -> None:
+        """Have Dagster show a check of a partition as evaluated now, without a run."""
+        metadata = {"partition": partition, **result.metadata}
+        check = {
+            "assetKey": {"path": [*asset]},
+            "checkName": result.check,
+            "passed": result.passed,
+            "severity": "ERROR" if result.is_error else "WARN",
+            "partitionKeys": [partition],
+            "description": as_markdown(f"{partition}: {result.message}"),
+            "serializedMetadata": json.dumps({label: _plain(value) for label, value in metadata.items()}),
+        }
+        answer = self._ask(CHECK_REPORT, {"check": check})["reportAssetCheckEvaluations"]
+        self._answered(answer, "ReportAssetCheckEvaluationsSuccess")
+
     def _runs(self, wanted: Mapping[str, Any]) -> list[DagsterRun]:
         runs = self._answered(self._ask(RUNS, {"filter": wanted, "limit": _RUNS_AT_MOST})["runsOrError"], "Runs")
         return sorted(map(run_of, runs["results"]), key=lambda run: (run.created_at, run.run_id))
@@ -279,6 +299,13 @@ def dagster_client(settings: Settings) -> DagsterClient:
         ui_url=settings.dagster_ui_url,
         headers=settings.dagster_request_headers(),
     )
+
+
+def _plain(value: Json) -> Json:
+    """What a check's metadata says, its messages plain."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return plain_message(value) if isinstance(value, str) else value
 
 
 class _Headers(AuthBase):
