@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.errors import ConfigurationError, SourceError, SourceRefused
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
+from ledger_pipeline.core.facts import Observation
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.closing import open_epochs
@@ -46,6 +47,7 @@ class Piece:
     scan: ScanState
     events: tuple[ActivityEvent, ...] = ()
     skipped: tuple[SkippedActivity, ...] = ()
+    facts: tuple[Observation, ...] = ()
     retrieved_at: datetime | None = None
 
 
@@ -97,6 +99,7 @@ def read_piece(
         return Piece(scan, retrieved_at=scan.saved_at)
     events: list[ActivityEvent] = []
     skipped: list[SkippedActivity] = []
+    facts: list[Observation] = []
     size, pages = 0, 0
     try:
         for page in (usable(page, scan.calendar) for page in _pages(source, scan.request())):
@@ -119,6 +122,7 @@ def read_piece(
                 raise _too_many_unread(scan)
             events += page.events
             skipped += page.skipped
+            facts += page.facts
             on_page(scan)
             if len(events) + len(skipped) >= limits.items or size >= limits.size:
                 break
@@ -126,7 +130,7 @@ def read_piece(
         # What was read before it is handed out: the next piece begins with what failed, and says so.
         if pages == 0:
             raise
-    return Piece(scan, tuple(events), tuple(skipped), scan.saved_at)
+    return Piece(scan, tuple(events), tuple(skipped), tuple(facts), scan.saved_at)
 
 
 def _pages(source: ActivitySource, request: ScanRequest) -> Iterator[ScanPage]:

@@ -202,6 +202,7 @@ class SourceScopeScan:
             retrieved_at=page.retrieved_at,
             read_from=read_from(state.coverage, page.retrieved_at),
             checkpoint=checkpoint_of(state.noted()) if state.position is not None and state.coverage else None,
+            facts=page.facts,
         )
 
     def _progress(self, page: ScanPage) -> ScanProgress:

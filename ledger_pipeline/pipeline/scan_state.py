@@ -94,7 +94,6 @@ class ScanState:
             self.to_ask,
             self.collected,
             frozenset(known_items) | {item.key for item in self.unread},
-            tells_facts=False,  # the ledger keeps none yet, and they double the points of a page
         )
 
     def is_stale(self, source_time: datetime) -> bool:

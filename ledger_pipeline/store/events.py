@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, select, text
 
 from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.core.facts import Observation
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store import tallies
 from ledger_pipeline.store.append import Append
@@ -30,19 +31,31 @@ class Events(LedgerSection):
     """The events of a node's scopes, those refused among them."""
 
     def append(
-        self, scope_id: UUID, events: Sequence[ActivityEvent], producer: Producer, retrieved_at: datetime
+        self,
+        scope_id: UUID,
+        events: Sequence[ActivityEvent],
+        producer: Producer,
+        retrieved_at: datetime,
+        observations: Sequence[Observation] = (),
     ) -> dict[str, AppendOutcome]:
         """Store what is new and say, by event id, what became of each. Safe to repeat.
+
+        `observations` of these events are kept in the same transaction, as `facts.record` does.
 
         Rejected events (REJECTED) are kept aside with their reason, once however often they come. An id that
         comes with several payload hashes in one call has the worst of their outcomes.
         """
         if not events:
             return {}
+        from ledger_pipeline.store import facts  # whoever only reads events does without
 
-        return self._storing_events(
-            lambda connection: Append(connection, self.node_id, scope_id, producer, retrieved_at).run(events)
-        )
+        def store(connection: Connection) -> dict[str, AppendOutcome]:
+            outcomes = Append(connection, self.node_id, scope_id, producer, retrieved_at).run(events)
+            kept = facts.of_stored(connection, self._scope(scope_id), observations, events, outcomes)
+            facts.record(connection, self._scope(scope_id), kept, retrieved_at, producer)
+            return outcomes
+
+        return self._storing_events(store)
 
     def within(self, scope_id: UUID, window: EpochWindow) -> Generator[StoredEvent]:
         """Events whose time lies in `window`, by (event_time, id), streamed: memory does not grow with them.

@@ -137,6 +137,8 @@ def of_stored(
 
     What was refused is not held: the facts of another object, or of another closing, are none of the stored event's.
     """
+    if not observations:
+        return []
     renamed = [event for event in events if outcomes[event.id] is AppendOutcome.RENAMED]
     stored_ids = {event.id: event.id for event in events if outcomes[event.id] in _HELD}
     if renamed:

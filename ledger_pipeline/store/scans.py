@@ -64,9 +64,8 @@ class Scans(LedgerSection):
                 unread.note(connection, where, page.unread, page.settled, page.retrieved_at, read_from)
             if page.checkpoint is not None:
                 checkpoints.save(connection, scope, page.checkpoint)
-            if page.facts:
-                observations = facts.of_stored(connection, scope, page.facts, page.events, outcomes)
-                facts.record(connection, scope, observations, page.retrieved_at, page.producer)
+            kept = facts.of_stored(connection, scope, page.facts, page.events, outcomes)
+            facts.record(connection, scope, kept, page.retrieved_at, page.producer)
             return outcomes
 
         return self._storing_events(store)

@@ -100,7 +100,7 @@ def _a_week_and_its_closing(server: str, repositories: int, news: bool) -> Itera
     assert [epoch.window for epoch in closed] == [week]
     what = f"nine daily polls with a closing scan, {'active' if news else 'idle'} repositories: {repositories}"
     yield Figure(f"requests: {what}", requests, f"at most {11 if repositories == 1 else 2 * 9 + 10 * repositories}")
-    yield Figure(f"points: {what}", points, f"at most {22 if repositories == 1 else 2 * (2 * 9 + 10 * repositories)}")
+    yield Figure(f"points: {what}", points, f"at most {55 if repositories == 1 else 5 * (2 * 9 + 10 * repositories)}")
 
 
 def _requests(

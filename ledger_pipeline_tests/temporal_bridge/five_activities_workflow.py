@@ -45,7 +45,7 @@ class OtherCollectEpoch:
         pieces, complete = 0, False
         while not complete:
             answer = await call("collectFromSource", asked)
-            passed_on = ("events", "skipped", "retrievedAt", "producerVersion")
+            passed_on = ("events", "skipped", "facts", "retrievedAt", "producerVersion")
             if answer["events"] or answer["skipped"]:
                 await call("insertEvents", {key: answer[key] for key in passed_on})
             asked["scan"], complete, pieces = answer["scan"], answer["complete"], pieces + 1

@@ -5,6 +5,7 @@ from sqlalchemy import Engine, text
 NOT_COMPARED = {
     "epochs": ("id", "created_at", "opened_at", "closed_at"),
     "activity_events": ("ingested_at",),
+    "event_facts": ("recorded_at", "observed_at"),
     "rejected_events": ("id", "epoch_id", "rejected_at"),
     "source_cursors": (),
     "skipped_activity": ("recorded_at",),

@@ -155,7 +155,7 @@ def everything(calls: Calls, times: int = 1) -> Iterator[str]:
     while not complete:
         answer = repeated("collectFromSource", asked)
         yield "collectFromSource"
-        passed_on = ("events", "skipped", "retrievedAt", "producerVersion")
+        passed_on = ("events", "skipped", "facts", "retrievedAt", "producerVersion")
         repeated("insertEvents", {key: answer[key] for key in passed_on})
         yield "insertEvents"
         asked["scan"], complete = answer["scan"], answer["complete"]
@@ -512,6 +512,30 @@ def test_a_late_event_is_kept_aside_and_counted(call: Calls, ledger: PostgresLed
     of_week = [event for event in found["events"] if event["eventTime"] >= WINDOW["periodStart"]]
     answer = call("insertEvents", {"events": of_week, "producerVersion": "1"})
     assert answer["rejected"] == len(of_week) == len(ledger.events.rejected(SCOPE_ID, window()))
+
+
+def test_facts_are_stored_with_their_events(call: Calls, ledger: PostgresLedger) -> None:
+    call("ensureEpochForWindow", WINDOW)
+    answer = call("collectFromSource", COLLECT)
+    events = [event["id"] for event in answer["events"]]
+    assert [item["eventId"] for item in answer["facts"]] == events
+    inserted = {"events": answer["events"], "producerVersion": "1"}
+    call("insertEvents", inserted)  # as older callers do, who know no facts
+    assert [ledger.facts.of_event([SCOPE_ID], event_id) for event_id in events] == [[]] * len(events)
+    call("insertEvents", {**inserted, "facts": answer["facts"]})
+    for item in answer["facts"]:
+        [stored] = ledger.facts.of_event([SCOPE_ID], item["eventId"])
+        assert stored.facts == item["facts"]
+
+
+@pytest.mark.parametrize("change", [{"labels": "bug"}, {"eventType": "pushed"}, {"later": 1}])
+def test_facts_that_are_none_refuse_the_events_too(call: Calls, ledger: PostgresLedger, change: Any) -> None:
+    answer = call("collectFromSource", COLLECT)
+    facts = [{**item, "facts": {**item["facts"], **change}} for item in answer["facts"]]
+    failure = call.refusal("insertEvents", {"events": answer["events"], "facts": facts, "producerVersion": "1"})
+    assert failure.type == "BadPayload"
+    assert failure.message.startswith(f"facts[0].facts: {facts[0]['eventId']}: ")
+    assert _holds(ledger, SCOPE_ID) == (0, 0)
 
 
 def changed(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -28,6 +28,8 @@ from ledger_pipeline.temporal_bridge.contract import EnsureEpochInput, EnsureEpo
 from ledger_pipeline.temporal_bridge.ledger_activities.codec import (
     event_from_wire,
     event_to_wire,
+    facts_from_wire,
+    facts_to_wire,
     skipped_from_wire,
     skipped_to_wire,
     utc,
@@ -136,7 +138,7 @@ class LedgerActivities:
 
     @activity.defn(name=contract.INSERT_EVENTS)
     async def insert_events(self, payload: Any = None) -> dict[str, Any]:
-        """InsertInput -> InsertOutput: store events and skipped activity; late and conflicting events are kept aside.
+        """InsertInput -> InsertOutput: store events, their facts, and skipped activity; what is refused is kept aside.
 
         Refused as a whole where one event is not what its hash says, before anything is stored.
         """
@@ -191,6 +193,7 @@ class LedgerActivities:
                 source_ref=where.source_scope,
                 events=tuple(map(event_to_wire, piece.events)),
                 skipped=tuple(map(skipped_to_wire, piece.skipped)),
+                facts=tuple(map(facts_to_wire, piece.facts)),
                 retrieved_at=piece.retrieved_at,
                 complete=piece.scan.is_complete,
                 next_cursor_value=next_cursor_value(self._store, where, piece.scan, read_from),
@@ -205,12 +208,13 @@ class LedgerActivities:
         scope = find_scope(self._spec, asked.scope_id)
         events = [event_from_wire(f"events[{number}]", event) for number, event in enumerate(asked.events)]
         skipped = [skipped_from_wire(f"skipped[{number}]", item) for number, item in enumerate(asked.skipped)]
+        facts = [facts_from_wire(f"facts[{number}]", item) for number, item in enumerate(asked.facts)]
         retrieved_at = self._now() if asked.retrieved_at is None else utc("retrievedAt", asked.retrieved_at)
         outcomes: dict[str, AppendOutcome] = {}
         for kind in source_kinds():
             of_source = [event for event in events if event.source == kind.name]
             producer = Producer(kind.producer, asked.producer_version)
-            outcomes |= self._store.events.append(scope.scope_id, of_source, producer, retrieved_at)
+            outcomes |= self._store.events.append(scope.scope_id, of_source, producer, retrieved_at, facts)
         kept = self._store.scans.record_skipped(scope.scope_id, skipped, retrieved_at)
         became = list(outcomes.values())
         rejected = sum(outcome in REJECTED for outcome in became)
@@ -249,7 +253,11 @@ class _Reading:
 
 def _json_bytes(page: ScanPage) -> int:
     """How many bytes the page takes in a payload."""
-    items = [*map(event_to_wire, page.events), *map(skipped_to_wire, page.skipped)]
+    items = [
+        *map(event_to_wire, page.events),
+        *map(skipped_to_wire, page.skipped),
+        *map(facts_to_wire, page.facts),
+    ]
     return len(json.dumps([_json(item) for item in items], ensure_ascii=False, separators=(",", ":")).encode())
 
 

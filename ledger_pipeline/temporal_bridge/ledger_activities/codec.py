@@ -3,13 +3,15 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from ledger_pipeline.core.errors import EventError, PayloadError
+from ledger_pipeline.core.errors import EventError, FactsError, PayloadError
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity, parse_instant, payload_hash
+from ledger_pipeline.core.facts import Observation, facts_from_json, facts_json
 from ledger_pipeline.core.identifiers import why_not_an_account
 from ledger_pipeline.core.sources import find_source_kind, source_kinds, streams_by_name
 from ledger_pipeline.core.storable_text import is_storable
 from ledger_pipeline.temporal_bridge.ledger_activities.wire import (
     EventWire,
+    FactsWire,
     SkippedWire,
 )
 
@@ -60,6 +62,19 @@ def skipped_from_wire(field: str, item: SkippedWire) -> SkippedActivity:
     """The skipped activity a caller hands back. Raises PayloadError, naming its id, where it contradicts itself."""
     _check_kind(field, item.event_id, item)
     return SkippedActivity(**{**_values(item), "event_time": utc(f"{field}.eventTime", item.event_time)})
+
+
+def facts_to_wire(observation: Observation) -> FactsWire:
+    """The facts of an event as callers see them."""
+    return FactsWire(event_id=observation.event_id, facts=facts_json(observation.facts))
+
+
+def facts_from_wire(field: str, item: FactsWire) -> Observation:
+    """The facts a caller hands back. Raises PayloadError, naming the event, where they are none."""
+    try:
+        return Observation(item.event_id, facts_from_json(str(item.facts.get("eventType")), item.facts))
+    except FactsError as error:
+        raise PayloadError(f"{field}.facts", f"{item.event_id}: {error}") from None
 
 
 def _check_kind(field: str, item_id: str, item: EventWire | SkippedWire) -> None:

@@ -71,6 +71,13 @@ class SkippedWire(Wire):
     event_time: ExactInstant
 
 
+class FactsWire(Wire):
+    """What the source says of an event beside its contract row, as `core.facts` writes it."""
+
+    event_id: _Text
+    facts: _JsonObject
+
+
 class CollectOutput(Wire):
     """A piece of a scan. Until `complete`, `nextCursorValue` moves no cursor past what is not read yet.
 
@@ -80,6 +87,7 @@ class CollectOutput(Wire):
     source_ref: str
     events: tuple[EventWire, ...]
     skipped: tuple[SkippedWire, ...]
+    facts: tuple[FactsWire, ...]
     retrieved_at: ExactInstant | None
     complete: bool
     next_cursor_value: ExactInstant
@@ -89,11 +97,12 @@ class CollectOutput(Wire):
 
 
 class InsertInput(Wire):
-    """The argument of `insertEvents`. `retrievedAt` left out is now."""
+    """The argument of `insertEvents`. `retrievedAt` left out is now; `facts` are of `events`."""
 
     scope_id: UUID | None = None
     events: tuple[EventWire, ...]
     skipped: tuple[SkippedWire, ...] = ()
+    facts: tuple[FactsWire, ...] = ()
     retrieved_at: ExactInstant | None = None
     producer_version: _Text
 
