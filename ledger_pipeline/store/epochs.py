@@ -41,7 +41,7 @@ CLOSE_EPOCH = text("""
     UPDATE epochs SET status = 'review', closed_at = now(), allocation_algo_ref = :allocation_algo_ref,
         weight_config_hash = :weight_config_hash, approver_set_hash = :approver_set_hash, pinned_spec = :pinned_spec
     WHERE id = :id AND node_id = :node_id AND status = 'open'
-    RETURNING period_start, period_end
+    RETURNING period_start, period_end, facts_set_hash
 """).bindparams(bindparam("pinned_spec", type_=JSONB))
 SCOPE_OF_EPOCH = text("SELECT scope_id FROM epochs WHERE id = :id AND node_id = :node_id")
 _ITEMS_NAMED = 5
@@ -103,9 +103,9 @@ class Epochs(LedgerSection):
         """Move an open epoch to review with what is pinned at that moment; False where it was not open any more.
 
         `pool` joins its pool in the same transaction where no component of that name is there, and the items of
-        `exclusion` are written down as left out. Raises StoreError, closing nothing, where one of them is not unread,
-        and EpochNotReady where another item is by then whose events may be the epoch's. Of `collected` alone: each a
-        source, a source_scope and a kind of item; None is all.
+        `exclusion` are written down as left out. Raises StoreError, closing nothing, where one of them is not unread or
+        facts that are pinned do not have their hash, and EpochNotReady where another item is unread by then whose
+        events may be the epoch's. Of `collected` alone: each a source, a source_scope and a kind of item; None is all.
         """
         with self._transaction() as connection:
             mine = {"id": epoch_id, "node_id": self.node_id}
@@ -117,6 +117,10 @@ class Epochs(LedgerSection):
             if closed is None:
                 return False
             window = EpochWindow(closed.period_start, closed.period_end)
+            if closed.facts_set_hash is not None:
+                from ledger_pipeline.store.facts import check_pinned  # who only lists epochs does without
+
+                check_pinned(connection, self.node_id, epoch_id, closed.facts_set_hash)
             decided = (
                 set() if exclusion is None else {(row.source, row.source_scope, row.item.key) for row in exclusion.rows}
             )
@@ -161,6 +165,7 @@ def _epoch(row: Row[*tuple[object, ...]]) -> Epoch:
         pins=pins,
         closed_at=row.closed_at,
         pool_total_credits=row.pool_total_credits,
+        facts_set_hash=row.facts_set_hash,
     )
 
 

@@ -189,6 +189,12 @@ def pinned_set_hash(connection: Connection, node_id: UUID, epoch_id: int) -> str
     return set_hash.hexdigest()
 
 
+def check_pinned(connection: Connection, node_id: UUID, epoch_id: int, set_hash: str) -> None:
+    """See that what an epoch closed with has its hashes. Raises StoreError naming the event of which it has not."""
+    if pinned_set_hash(connection, node_id, epoch_id) != set_hash:
+        raise StoreError(f"epoch {epoch_id}: its pinned facts have another hash than it closed with")
+
+
 @contextmanager
 def _pinned(connection: Connection, node_id: UUID, epoch_id: int) -> Iterator[Iterator[PinnedFacts]]:
     with streamed(connection, PINNED, {"node_id": node_id, "epoch_id": epoch_id}) as rows:

@@ -24,7 +24,8 @@ class EpochStatus(StrEnum):
 class Epoch:
     """One epoch of a scope as the ledger holds it; the weights are those pinned when it was created.
 
-    `pins` and `closed_at` are there once it is closed, `pool_total_credits` once it is finalized.
+    `pins` and `closed_at` are there once it is closed, and `facts_set_hash` once it is closed with a selection policy,
+    which decides by those facts; `pool_total_credits` once it is finalized.
     """
 
     id: int
@@ -35,6 +36,7 @@ class Epoch:
     pins: EpochPins | None = None
     closed_at: datetime | None = None
     pool_total_credits: int | None = None
+    facts_set_hash: str | None = None
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ epochs = table(
     Column("weight_config_hash", Text),
     Column("approver_set_hash", Text),
     json("pinned_spec", longest_kilobytes=1000, nullable=True),
+    Column("facts_set_hash", Text),
     UniqueConstraint("node_id", "scope_id", "period_start", "period_end"),
     CheckConstraint("status IN ('open', 'review', 'finalized')", name="status"),
     CheckConstraint("period_start < period_end", name="period"),
