@@ -11,7 +11,7 @@ own are taken, and nothing that is installed stands in for one of them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import version
 
 from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.hashing import Json
@@ -19,6 +19,7 @@ from ledger_pipeline.core.plain_text import quoted, short_message
 from ledger_pipeline.core.selection.choice import SelectionChoice, completed_settings
 from ledger_pipeline.core.selection.known import OWN_POLICIES
 from ledger_pipeline.core.selection.policy import SelectionPolicy
+from ledger_pipeline.plugins import installed_names, installed_plugin
 
 GROUP = "ledger_pipeline.selection_policies"
 
@@ -50,18 +51,14 @@ def installed_policy(name: str) -> InstalledPolicy:
     """The policy of that name. Raises SelectionError where there is none, several, or one that cannot be loaded."""
     if name in OWN_POLICIES:
         return InstalledPolicy(OWN_POLICIES[name], _OWN_DISTRIBUTION, version(_OWN_DISTRIBUTION))
-    offered = {_distribution(entry): entry for entry in entry_points(group=GROUP, name=name)}
-    if not offered:
-        policy_names = sorted({*OWN_POLICIES, *entry_points(group=GROUP).names})
+    plugin = installed_plugin(GROUP, name, "selection policy", _MEMBERS, SelectionError)
+    if plugin is None:
+        policy_names = sorted({*OWN_POLICIES, *installed_names(GROUP)})
         raise SelectionError(
             f"selection policy {quoted(name)} is not installed: there is {short_message(', '.join(policy_names))}; "
             f"one of your own is an entry point of the group {GROUP}"
         )
-    if len(offered) > 1:
-        several = short_message(", ".join(sorted(of for of, _ in offered)))
-        raise SelectionError(f"selection policy {quoted(name)} is installed by several distributions: {several}")
-    [((distribution, distribution_version), entry)] = offered.items()
-    return InstalledPolicy(_loaded(entry, distribution), distribution, distribution_version)
+    return InstalledPolicy(plugin.member, plugin.distribution, plugin.distribution_version)
 
 
 def policy_of(choice: SelectionChoice) -> SelectionPolicy:
@@ -76,21 +73,3 @@ def policy_of(choice: SelectionChoice) -> SelectionPolicy:
             f"{quoted(choice.distribution_version)}"
         )
     return installed.policy
-
-
-def _distribution(entry: EntryPoint) -> tuple[str, str]:
-    return ("unknown", "unknown") if entry.dist is None else (entry.dist.name, entry.dist.version)
-
-
-def _loaded(entry: EntryPoint, distribution: str) -> SelectionPolicy:
-    what = f"selection policy {quoted(entry.name)} of {short_message(distribution)}"
-    try:
-        policy = entry.load()
-    except Exception as error:
-        raise SelectionError(f"{what} cannot be loaded: {short_message(f'{type(error).__name__}: {error}')}") from error
-    lacking = [member for member in _MEMBERS if not hasattr(policy, member)]
-    if lacking:
-        raise SelectionError(f"{what} is no selection policy: it lacks {', '.join(lacking)}")
-    if policy.name != entry.name:
-        raise SelectionError(f"{what} calls itself {quoted(str(policy.name))}")
-    return policy  # type: ignore[no-any-return]

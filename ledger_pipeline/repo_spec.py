@@ -21,6 +21,7 @@ from ledger_pipeline.core.sources import source_kinds
 from ledger_pipeline.core.spec import RepoSpec, ScheduleSpec, Scope, SourceSpec
 from ledger_pipeline.core.weights import default_weights_milli
 from ledger_pipeline.core.windows import EpochCalendar
+from ledger_pipeline.installed_sources import know_installed
 from ledger_pipeline.policies import installed_policy
 from ledger_pipeline.repo_spec_shape import (
     GovernanceSection,
@@ -42,9 +43,9 @@ def load_repo_spec(path: Path) -> RepoSpec:
     it is; where each can, for the first of what does not go together.
     """
     problems: list[SpecError] = []
-    shape = _parse(path, over_sources(RepoSpecFile, source_kinds()), problems)
+    shape = _parse(path, RepoSpecFile, problems)
     files = sorted((path.parent / PROJECTS_FOLDER).glob("*.y*ml"))
-    projects = [(file, _parse(file, over_sources(ProjectFile, source_kinds()), problems)) for file in files]
+    projects = [(file, _parse(file, ProjectFile, problems)) for file in files]
     if shape is None or problems:
         raise _all_of(problems)
     schedules = _schedules(path, shape.governance)
@@ -105,10 +106,19 @@ def _shaped(path: Path, shape: type[_FileT]) -> _FileT:
         raise SpecError(str(path), "", f"is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise SpecError(str(path), "", "is not a mapping of keys: it should start with node_id, scope_id, scope_key")
+    know_installed(_source_names(content))
+    whole_shape: type[_FileT] = over_sources(shape, source_kinds())
     try:
-        return shape.model_validate(content)
+        return whole_shape.model_validate(content)
     except ValidationError as error:
-        raise _spec_error(path, shape, error) from error
+        raise _spec_error(path, whole_shape, error) from error
+
+
+def _source_names(content: dict[Any, Any]) -> list[str]:
+    """What the file collects from, as far as that can be read: whether it is right is the shape's to say."""
+    ledger = content.get("activity_ledger")
+    sources = ledger.get("activity_sources") if isinstance(ledger, dict) else None
+    return [name for name in sources if isinstance(name, str)] if isinstance(sources, dict) else []
 
 
 def _spec_error(path: Path, shape: type[BaseModel], error: ValidationError) -> SpecError:

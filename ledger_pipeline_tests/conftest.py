@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = [
     "ledger_pipeline_tests.postgres",
     "ledger_pipeline_tests.command_line",
+    "ledger_pipeline_tests.distributions",
     "ledger_pipeline_tests.simulated_github",
     "ledger_pipeline_tests.temporal",
     "ledger_pipeline_tests.temporal_bridge.stack",

@@ -20,7 +20,8 @@ SOURCE = Path(ledger_pipeline.__file__).parent
 # A module imports only from the lines above its own, and from its own part.
 LAYERS = (
     {"core"},
-    {"policies"},
+    {"plugins"},
+    {"policies", "installed_sources"},
     {"dagster_contract"},
     {"logs"},
     {"repo_spec_shape"},

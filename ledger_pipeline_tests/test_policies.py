@@ -1,10 +1,7 @@
 """Selection policies by name: our own, those that somebody installed, and clear errors for all else."""
 
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +10,7 @@ from ledger_pipeline.core.selection.known import OWN_POLICIES
 from ledger_pipeline.core.selection.policy import SelectionSpec, select
 from ledger_pipeline.policies import GROUP, installed_policy, policy_of
 from ledger_pipeline_tests.core.selecting import merge, review
+from ledger_pipeline_tests.distributions import Install
 
 POLICY = """
 from ledger_pipeline.core.sources import PR_MERGED
@@ -33,22 +31,13 @@ class Merges:
 POLICY = Merges()
 """
 
-Install = Callable[..., None]
-
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Installs a distribution with one module and entry points of our group, as an installer lays it down."""
+def install(install_distribution: Install) -> Install:
+    """Installs a distribution with one module and entry points of our group."""
 
     def installed(distribution: str, entry_points: str, module: str = POLICY) -> None:
-        folder = tmp_path / distribution
-        metadata = folder / f"{distribution}-1.4.dist-info"
-        metadata.mkdir(parents=True)
-        (folder / f"{distribution}.py").write_text(module)
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.4\n")
-        (metadata / "entry_points.txt").write_text(f"[{GROUP}]\n{entry_points}\n")
-        monkeypatch.syspath_prepend(folder)
-        monkeypatch.delitem(sys.modules, distribution, raising=False)
+        install_distribution(distribution, GROUP, entry_points, module)
 
     return installed
 

@@ -18,6 +18,7 @@ from ledger_pipeline.core.pins import PinDifference, approver_set_hash, pin_diff
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.unread import ItemKey, item_name
+from ledger_pipeline.installed_sources import know_installed
 from ledger_pipeline.pipeline.contributions import percent_text, units_text
 from ledger_pipeline.verification.archive import read_archive
 from ledger_pipeline.verification.differences import Difference
@@ -84,6 +85,7 @@ def command(
         with _no_search_for_cycles():
             read = read_archive(archive, ArchiveLimits(max_megabytes))
         facts, damages = read.facts, list(read.damages)
+        know_installed({event.source for event in facts.events})
         source = f"{archive}, sha256 {read.sha256}"
     else:
         facts, damages, scope = rows_of_statement(epoch_name or "", scope_key)

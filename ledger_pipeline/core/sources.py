@@ -1,6 +1,7 @@
 """The sources that the ledger knows: of each, all that is asked of it without opening it.
 
-A further source is a folder under `sources/` and one entry in SOURCES. The entry stands here and not in that folder,
+A further source is a folder under `sources/` and one entry in SOURCES, or is installed beside us: what installs it
+tells of it with `register` (`installed_sources.py`). The entry stands here and not in that folder,
 because core hashes events and imports nothing from there. It is data alone: `opened_by` names the function that opens
 the source, which `sources/registry.py` looks up when somebody reads. So no two lists have to be kept in step, and
 whoever only asks for names and weights loads no client of any source.
@@ -68,9 +69,9 @@ class SourceKind:
     streams: tuple[StreamKind, ...]
     source_ref: re.Pattern[str]
     source_ref_form: str
-    has_numeric_accounts: bool
     producer: str
     opened_by: str
+    has_numeric_accounts: bool = False
 
     @property
     def stream_names(self) -> tuple[str, ...]:
@@ -145,13 +146,15 @@ class _Registry:
 _registry = _Registry(SOURCES)
 
 
-@contextmanager
-def registered(kind: SourceKind) -> Iterator[None]:
-    """Within, `kind` is one of the sources, in every thread; for who brings a source that SOURCES does not have.
+def register(kind: SourceKind) -> None:
+    """From now on `kind` is one of the sources, in every thread; for who brings a source that SOURCES does not have.
 
-    Raises ConfigurationError where another source has its name, or that of one of its streams, event types or items.
+    Safe to repeat. Raises ConfigurationError where another source has its name, or that of one of its streams, event
+    types or items.
     """
     global _registry  # one for all threads, replaced as a whole
+    if _registry.kinds.get(kind.name) == kind:
+        return
     for what, taken, names in (
         ("name", _registry.kinds, [kind.name]),
         ("stream", _registry.by_name, [stream.name for stream in kind.streams]),
@@ -162,12 +165,17 @@ def registered(kind: SourceKind) -> Iterator[None]:
             if name in taken:
                 raise ConfigurationError(f"source {kind.name!r} is refused: another source has its {what} {name!r}")
     _registry = _Registry((*_registry.kinds.values(), kind))
+
+
+@contextmanager
+def registered(kind: SourceKind) -> Iterator[None]:
+    """Within, `kind` is one of the sources. Raises as `register` does."""
+    global _registry
+    register(kind)
     try:
         yield
     finally:
-        _registry = _Registry(
-            tuple(registered for registered in _registry.kinds.values() if registered.name != kind.name)
-        )
+        _registry = _Registry(tuple(other_kind for other_kind in _registry.kinds.values() if other_kind != kind))
 
 
 def source_kinds() -> tuple[SourceKind, ...]:

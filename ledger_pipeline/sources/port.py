@@ -46,11 +46,14 @@ class ScanRequest:
 
 @dataclass(frozen=True)
 class RequestUsage:
-    """What a page cost: HTTP requests, points of the source's budget, and what the source said is left of it."""
+    """What a page cost: HTTP requests, points of the source's budget, and what the source said is left of it.
 
-    requests: int
-    points: int
-    points_left: int | None
+    Where nothing is said, it is one request to a source that counts no points.
+    """
+
+    requests: int = 1
+    points: int = 0
+    points_left: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class UpdateSpan:
 
 @dataclass(frozen=True)
 class ScanPage:
-    """One page of a scan.
+    """One page of a scan; a source says those fields without a default, and of the others what it knows.
 
     `source_scope_name` is the source_scope as the source spells it now (a renamed repository answers under its old
     name). `began_at` is the source's time when it answered the first page of this call of `scan`: of a scan that is
@@ -85,13 +88,13 @@ class ScanPage:
 
     source_scope_name: str
     events: tuple[ActivityEvent, ...]
-    skipped: tuple[SkippedActivity, ...]
     began_at: datetime
     retrieved_at: datetime
-    updates: Mapping[str, UpdateSpan]
-    reached: datetime | None
-    usage: RequestUsage
     position: Mapping[str, Json] | None
+    skipped: tuple[SkippedActivity, ...] = ()
+    updates: Mapping[str, UpdateSpan] = field(default_factory=dict)
+    reached: datetime | None = None
+    usage: RequestUsage = RequestUsage()
     source_scope_id: str | None = None
     totals: Mapping[str, int] = field(default_factory=dict)
     newer: Mapping[str, int] = field(default_factory=dict)
@@ -110,7 +113,7 @@ class Head:
     """
 
     newest: Mapping[str, datetime | None]
-    totals: Mapping[str, int]
+    totals: Mapping[str, int] = field(default_factory=dict)
     source_scope_id: str | None = None
 
 
@@ -120,7 +123,7 @@ class Heads:
 
     heads: Mapping[str, Head]
     began_at: datetime
-    usage: RequestUsage
+    usage: RequestUsage = RequestUsage()
 
 
 class ActivitySource(Protocol):

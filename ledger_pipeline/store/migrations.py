@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, NullPool, text
 
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import LedgerNotMigrated, StoreError
+from ledger_pipeline.installed_sources import know_all_installed
 from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import describe, make_engine
 from ledger_pipeline.store.event_rules import bring_event_rules
@@ -28,8 +29,9 @@ ADVISORY_LOCK = 0x6C656467_65720001  # "ledger", 1
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the database up to `revision`, each migration committed together with its record.
 
-    At the newest one, the database knows the sources that this code knows. Safe when several processes do so at once:
-    they take turns. Raises LedgerNotMigrated when the database is at a migration this code does not know.
+    At the newest one, the database knows the sources that this code knows, and those installed beside it. Safe when
+    several processes do so at once: they take turns. Raises LedgerNotMigrated when the database is at a migration this
+    code does not know.
     """
     from alembic import command
 
@@ -40,6 +42,7 @@ def upgrade(url: str, revision: str = "head") -> None:
             raise not_migrated(connection.engine, at)
         command.upgrade(config, revision)
         if _revision(connection) == head():
+            know_all_installed()
             bring_event_rules(connection)
         connection.commit()
 

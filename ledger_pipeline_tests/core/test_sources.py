@@ -33,7 +33,6 @@ CHAT = SourceKind(
     streams=(MESSAGES,),
     source_ref=re.compile("#[a-z]+"),
     source_ref_form="a room, as #general",
-    has_numeric_accounts=False,
     producer="tests/chat",
     opened_by="ledger_pipeline.sources.chat:open_chat",
 )

@@ -28,7 +28,8 @@ from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
 from ledger_pipeline_tests.defs.conftest import NOW
 from ledger_pipeline_tests.defs.deployment import QUIET, Deployment, write_project, write_repo_spec
-from ledger_pipeline_tests.sources.chat import CHAT, SERVER
+from ledger_pipeline_tests.sources.chat import CHAT
+from ledger_pipeline_tests.sources.chat_server import SERVER
 from ledger_pipeline_tests.sources.simulator.worlds import ANA, NAME, issue, merged, world
 from ledger_pipeline_tests.store.settlement import APPROVER
 from ledger_pipeline_tests.temporal import run_activity

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from ledger_pipeline.core.storable_text import is_storable
 from ledger_pipeline.core.windows import EpochCalendar
 from ledger_pipeline.pipeline.unread import usable
-from ledger_pipeline.sources.port import RequestUsage, ScanPage
+from ledger_pipeline.sources.port import ScanPage
 from ledger_pipeline_tests.builders import REPO, instant, pull_request
 
 NOW = instant("2026-02-18T12:00")
-PAGE = ScanPage(REPO, (), (), NOW, NOW + timedelta(seconds=1), {}, None, RequestUsage(1, 1, 4999), None)
+PAGE = ScanPage(REPO, (), NOW, NOW + timedelta(seconds=1), None)
 
 
 @given(st.text(st.characters() | st.sampled_from("\0\ud800\udfffu0d\\")))

@@ -3,43 +3,34 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ledger_pipeline.core.events import ActivityEvent, activity_event
 from ledger_pipeline.core.sources import SourceKind, StreamKind
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.settings import Settings
-from ledger_pipeline.sources.port import Head, Heads, RequestUsage, ScanPage, ScanRequest
+from ledger_pipeline.sources.port import Head, Heads, ScanPage, ScanRequest
 from ledger_pipeline.sources.stopping import StopSignal
+from ledger_pipeline_tests.sources.chat_server import SERVER
 
+MESSAGES = StreamKind(
+    name="messages",
+    event_type="message_sent",
+    hashed_metadata=("sentAt",),
+    default_weight_milli=20,
+    item_kind="message",
+    event_id="^chat:message:[a-z]+:[0-9]+$",
+    describes_rows="A row is a message of a room.",
+)
 CHAT = SourceKind(
     name="chat",
     title="Chat",
-    streams=(
-        StreamKind(
-            *("messages", "message_sent", ("sentAt",), 20, "message"),
-            event_id="^chat:message:[a-z]+:[0-9]+$",
-            describes_rows="A row is a message of a room.",
-        ),
-    ),
+    streams=(MESSAGES,),
     source_ref=re.compile("[a-z]+"),
     source_ref_form="a room in lower case, as general",
-    has_numeric_accounts=False,
     producer="tests/chat",
     opened_by="ledger_pipeline_tests.sources.chat:open_chat",
 )
-
-
-@dataclass
-class Chat:
-    """What the chat holds: of each room who wrote and when, in the order of the messages; and its clock."""
-
-    now: datetime
-    rooms: dict[str, list[tuple[str, datetime]]]
-
-
-SERVER = Chat(datetime(2026, 1, 1, tzinfo=UTC), {})
 
 
 class ChatSource:
@@ -51,8 +42,8 @@ class ChatSource:
         self.page_size = page_size
 
     def heads(self, source_scopes: Sequence[str]) -> Heads:
-        newest = {room: max(at for _, at in SERVER.rooms[room]) for room in source_scopes if room in SERVER.rooms}
-        return Heads({room: Head({"messages": at}, {}) for room, at in newest.items()}, SERVER.now, _usage())
+        rooms = {room: SERVER.rooms[room] for room in source_scopes if room in SERVER.rooms}
+        return Heads({room: Head({"messages": max(at for _, at in sent)}) for room, sent in rooms.items()}, SERVER.now)
 
     def scan(self, request: ScanRequest) -> Iterator[ScanPage]:
         room, floor = request.source_scope, request.floors["messages"]
@@ -60,9 +51,9 @@ class ChatSource:
         sent.reverse()
         begin = 0 if request.position is None else int(str(request.position["read"]))
         for read in range(begin, max(len(sent), 1), self.page_size):
-            page, end = tuple(sent[read : read + self.page_size]), read + self.page_size
+            end = read + self.page_size
             position = {"read": end} if end < len(sent) else None
-            yield ScanPage(room, page, (), SERVER.now, SERVER.now, {}, None, _usage(), position)
+            yield ScanPage(room, tuple(sent[read:end]), SERVER.now, SERVER.now, position)
 
     def count_events(
         self, source_scope: str, windows: Sequence[EpochWindow]
@@ -74,7 +65,7 @@ class ChatSource:
 def _event(room: str, number: int, author: str, at: datetime) -> ActivityEvent:
     return activity_event(
         event_id=f"chat:message:{room}:{number}",
-        event_type="message_sent",
+        event_type=MESSAGES.event_type,
         source_scope=room,
         user_id=author,
         login=author,
@@ -82,10 +73,6 @@ def _event(room: str, number: int, author: str, at: datetime) -> ActivityEvent:
         url=f"https://chat.example/{room}/{number}",
         metadata={"sentAt": at.isoformat()},
     )
-
-
-def _usage() -> RequestUsage:
-    return RequestUsage(requests=1, points=0, points_left=None)
 
 
 @contextmanager
