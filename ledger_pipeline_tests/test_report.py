@@ -235,10 +235,10 @@ def test_it_is_the_approvers_page(ledger: PostgresLedger, tmp_path: Path) -> Non
     for part in (
         "Curation 3 curated events: 0 left out, 1 with a weight of their own, 1 of accounts without a user.",
         f"{pull_request(1).id} {ADA_USER} yes 0.5 half of it was generated",
-        "github:1024025 grace 1 0.5 2,000",
+        "github:1024025 grace 2,000 0.5 1",
         "Allocations ready to sign",
-        f"{ADA_USER} 2 1.5 1.5 75 % 7,500",
-        f"{GRACE_USER} 0 0 0.5 ran the release 25 % 2,500",
+        f"{ADA_USER} 7,500 75 % 1.5 1.5 2",
+        f"{GRACE_USER} 2,500 25 % 0.5 0 0 ran the release",
         "Pool component credits by evidence base_issuance 10,000",
         "Statements None is signed. May sign: 0xF79990CA4DCA80E46ebC61e08151341A3482b136",
     ):
@@ -246,7 +246,7 @@ def test_it_is_the_approvers_page(ledger: PostgresLedger, tmp_path: Path) -> Non
     books.finalize(books.signature())
     text = " ".join(Page(page_of(books)).text.split())
     assert f"Allocations signed by {APPROVER.address}" in text
-    assert f"{ADA_USER} 1.5 75 % 7,500" in text
+    assert f"{ADA_USER} 7,500 75 % 1.5" in text
     assert f"Signed by {APPROVER.address}." in text
 
 
@@ -266,7 +266,7 @@ def test_the_index_has_every_epoch_and_what_each_contributor_had_of_it(ledger: P
     html = render_index(content, {"epoch-2026-02-16-default.html"})
     assert [address for address in Page(html).addresses if ".html" in address] == ["epoch-2026-02-16-default.html"]
     text = " ".join(Page(html).text.split())
-    assert "2026-02-23 review no 3 2 10,000 2026-02-16 finalized yes 3 2 10,000" in text
+    assert "2026-02-23 review 10,000 no 3 2 2026-02-16 finalized 10,000 yes 3 2" in text
     assert f"{ADA_USER} 8,000 8,000 8,000 8,000" in text
     assert Page(html).tags.count("img") == 1
 

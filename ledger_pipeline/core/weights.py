@@ -38,11 +38,7 @@ def check_weights(weights_milli: Mapping[str, object]) -> None:
             raise AllocationError(f"weight of {name}: {weight} is more than JSON keeps exact, {MAX_WEIGHT_MILLI}")
 
 
-def weight_drift(pinned: Mapping[str, int], wanted: Mapping[str, int]) -> dict[str, str]:
-    """What differs between an epoch's pinned weights and those wanted now: event type -> `pinned -> wanted`."""
+def weight_drift(pinned: Mapping[str, int], wanted: Mapping[str, int]) -> dict[str, tuple[int | None, int | None]]:
+    """By event type what differs between an epoch's pinned weights and those wanted now: both, None for none."""
     names = sorted({*pinned, *wanted})
-    return {
-        name: f"{pinned.get(name, 'none')} -> {wanted.get(name, 'none')}"
-        for name in names
-        if pinned.get(name) != wanted.get(name)
-    }
+    return {name: (pinned.get(name), wanted.get(name)) for name in names if pinned.get(name) != wanted.get(name)}

@@ -14,7 +14,6 @@ from ledger_pipeline.core.counts import named
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import RepoSpec, Scope
-from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.core.windows import span
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs import tables
@@ -33,7 +32,7 @@ from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResour
 from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, curate, fill_pool
 from ledger_pipeline.pipeline.completeness import window_completeness
-from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.pipeline.contributions import drift_text, units_text, weights_text
 from ledger_pipeline.pipeline.epoch_state import hash_entries
 from ledger_pipeline.pipeline.next_step import next_steps
 from ledger_pipeline.store.records import Epoch
@@ -231,14 +230,14 @@ def _pool(
 
 
 def _epoch_metadata(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Metadata:
-    drift = weight_drift(epoch.weights_milli, scope.weights_milli)
+    drift = drift_text(epoch.weights_milli, scope.weights_milli)
     metadata: Metadata = {
         "epoch_id": epoch.id,
         "epoch_status": epoch.status.value,
         "blocks_next_step": plain_message("; ".join(blocks)) or "nothing",
         "window_start": dg.MetadataValue.timestamp(epoch.window.start),
         "window_end": dg.MetadataValue.timestamp(epoch.window.end),
-        "weights_milli": plain.json(dict(epoch.weights_milli)),
+        "weights": plain.json(weights_text(epoch.weights_milli)),
     }
     if drift:
         metadata["weights_drift"] = plain.json(drift)

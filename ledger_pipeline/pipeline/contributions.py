@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.store.records import PersonCount
 
 MILLI = 1000
@@ -46,6 +47,19 @@ def units_text(units_milli: int) -> str:
     whole, rest = divmod(abs(units_milli), MILLI)
     fraction = f".{rest:03d}".rstrip("0") if rest else ""
     return f"{'-' if units_milli < 0 else ''}{whole:,}{fraction}"
+
+
+def weights_text(weights_milli: Mapping[str, int]) -> dict[str, str]:
+    """Weights by event type as people read them, in units."""
+    return {name: units_text(weight) for name, weight in weights_milli.items()}
+
+
+def drift_text(pinned: Mapping[str, int], wanted: Mapping[str, int]) -> dict[str, str]:
+    """What differs between an epoch's pinned weights and those wanted now, in units: `1 -> 9` by event type."""
+    return {
+        name: " -> ".join("none" if weight is None else units_text(weight) for weight in weights)
+        for name, weights in weight_drift(pinned, wanted).items()
+    }
 
 
 def percent_text(share: str) -> str:

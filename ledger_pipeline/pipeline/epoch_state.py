@@ -10,7 +10,6 @@ from datetime import datetime
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import Scope
-from ledger_pipeline.core.weights import weight_drift
 from ledger_pipeline.dagster_contract import (
     ALLOCATIONS_ASSET,
     CURATION_ASSET,
@@ -20,7 +19,7 @@ from ledger_pipeline.dagster_contract import (
     STATEMENT_ASSET,
 )
 from ledger_pipeline.pipeline.completeness import Completeness
-from ledger_pipeline.pipeline.contributions import percent_text, units_text
+from ledger_pipeline.pipeline.contributions import drift_text, percent_text, units_text
 from ledger_pipeline.pipeline.review import Review
 from ledger_pipeline.pipeline.unread import left_out_text
 from ledger_pipeline.store.records import Epoch, WindowDigest
@@ -90,7 +89,7 @@ def activity_numbers(
 
     An entry that would be empty is left out: it would say nothing that the others do not.
     """
-    drift = {} if epoch is None else weight_drift(epoch.weights_milli, scope.weights_milli)
+    drift = {} if epoch is None else drift_text(epoch.weights_milli, scope.weights_milli)
     left_out = [left_out_text(item) for item in completeness.left_out]
     return {
         "state": plain_message(completeness.state(now)),

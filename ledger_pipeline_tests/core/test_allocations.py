@@ -192,11 +192,11 @@ def test_units_that_no_bigint_holds_are_refused_naming_the_user_and_the_last_tha
     ("wanted", "drift"),
     [
         (lambda pinned: dict(pinned), {}),
-        (lambda pinned: {**pinned, MERGED: 2000}, {MERGED: "1000 -> 2000"}),
-        (lambda pinned: {**pinned, "a:b": 1}, {"a:b": "none -> 1"}),
-        (lambda pinned: {key: pinned[key] for key in pinned if key != MERGED}, {MERGED: "1000 -> none"}),
+        (lambda pinned: {**pinned, MERGED: 2000}, {MERGED: (1000, 2000)}),
+        (lambda pinned: {**pinned, "a:b": 1}, {"a:b": (None, 1)}),
+        (lambda pinned: {key: pinned[key] for key in pinned if key != MERGED}, {MERGED: (1000, None)}),
     ],
     ids=["same", "changed", "added", "removed"],
 )
-def test_drift_says_what_was_pinned_and_what_is_wanted(wanted: Callable[..., Any], drift: dict[str, str]) -> None:
+def test_drift_says_what_was_pinned_and_what_is_wanted(wanted: Callable[..., Any], drift: dict[str, Any]) -> None:
     assert weight_drift(DEFAULT_WEIGHTS_MILLI, wanted(DEFAULT_WEIGHTS_MILLI)) == drift

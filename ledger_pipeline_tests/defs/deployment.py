@@ -39,6 +39,7 @@ def write_repo_spec(
     streams: str = "",
     approvers: Sequence[str] = (),
     base_issuance_credits: int | None = None,
+    weights_milli: Mapping[str, int] | None = None,
 ) -> Path:
     """A repo-spec over `repositories` in `folder`/.cogni; its path."""
     credits_ = base_issuance_credits
@@ -58,6 +59,7 @@ def write_repo_spec(
               credit_estimate_algo: cogni-v0.0
               source_refs: [{", ".join(repositories)}]
               {f"streams: [{streams}]" if streams else ""}
+          weights_milli: {dict(weights_milli or {})}
           approvers: {list(approvers)}
           {pool}
         """)

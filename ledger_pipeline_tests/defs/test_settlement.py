@@ -161,6 +161,18 @@ def test_a_hash_has_a_row_that_a_laptop_shows_whole(settled: Deployment) -> None
     assert hashes == ["set_hash", "weight_config_hash", "approver_set_hash", "allocation_set_hash"]
 
 
+def test_people_read_units_and_never_milli_units(settled: Deployment) -> None:
+    write_repo_spec(settled.folder, NAME, approvers=[APPROVER.address], weights_milli={"github:pr_merged": 9000})
+    assert run_job(settled, "allocate_epoch", WEEK).success
+    assert settled.materialize("2026-02-02", selection=[ACTIVITY_EVENTS]).success
+    epoch = settled.metadata("epoch", WEEK)
+    assert epoch["weights"]["github:pr_merged"] == "1"
+    activity = settled.metadata("activity_events", WEEK)
+    assert epoch["weights_drift"] == activity["weights_drift"] == {"github:pr_merged": "1 -> 9"}
+    for asset in ("activity_events", "epoch", "activity_curation", "epoch_allocations", "pool_components"):
+        assert not [label for label in settled.metadata(asset, WEEK) if "milli" in label]
+
+
 def test_a_number_that_does_not_follow_fails_the_blocking_check_and_the_run(
     settled: Deployment, ledger_engine: Engine
 ) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger_pipeline.pipeline.contributions import contributions, units_text
+from ledger_pipeline.pipeline.contributions import contributions, drift_text, units_text, weights_text
 from ledger_pipeline.store.records import PersonCount
 from ledger_pipeline_tests.builders import instant
 
@@ -56,3 +56,13 @@ def test_no_event_and_no_unit_is_lost_or_made_up(counts: list[PersonCount]) -> N
 )
 def test_units_are_written_exactly(units_milli: int, text: str) -> None:
     assert units_text(units_milli) == text
+
+
+def test_weights_and_what_changed_of_them_read_in_units() -> None:
+    assert weights_text(WEIGHTS) == {"github:pr_merged": "1", "github:review_submitted": "0.5"}
+    wanted = {"github:pr_merged": 9000, "github:issue_closed": 300}
+    assert drift_text(WEIGHTS, wanted) == {
+        "github:pr_merged": "1 -> 9",
+        "github:review_submitted": "0.5 -> none",
+        "github:issue_closed": "none -> 0.3",
+    }

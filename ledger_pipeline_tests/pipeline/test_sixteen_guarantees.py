@@ -243,7 +243,7 @@ def test_12_weights_are_pinned_when_an_epoch_is_created_and_drift_is_reported(
     run(of=heavier)
     [epoch] = ledger.epochs.within(SCOPE_ID, THIS_WEEK)
     assert epoch.weights_milli == DEFAULT_WEIGHTS_MILLI
-    assert weight_drift(epoch.weights_milli, heavier.weights_milli) == {"github:pr_merged": "1000 -> 9000"}
+    assert weight_drift(epoch.weights_milli, heavier.weights_milli) == {"github:pr_merged": (1000, 9000)}
 
 
 def test_13_a_renamed_repository_pays_nobody_twice_and_says_so(
