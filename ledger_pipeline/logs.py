@@ -51,7 +51,9 @@ def log_to_stderr(level: int = logging.WARNING) -> None:
 def log_dagster_as_json() -> None:
     """In a process that Dagster started with our definitions, make what runs write to their console JSON as well.
 
-    Nothing changes on a terminal. Safe to repeat.
+    Dagster's own settings suffice for its services (`--log-format json`) and for runs' logs in its UI (`python_logs`),
+    but what they attach to a run comes beside the plain lines of its console, which no setting of an instance takes
+    away. Nothing changes on a terminal. Safe to repeat.
     """
     if not is_for_programs():
         return

@@ -53,13 +53,13 @@ def _what_was_started_ends_with_the_session() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _migrations_are_read_once() -> Iterator[None]:
     """Dagster reads its forty migrations anew for each database it makes; ours are read anew at every step."""
-    read, known = ScriptDirectory.from_config, dict[str, ScriptDirectory]()
+    read, folders_read = ScriptDirectory.from_config, dict[str, ScriptDirectory]()
 
     def from_config(config: Config) -> ScriptDirectory:
         location = config.get_main_option("script_location") or ""
-        if location not in known:
-            known[location] = read(config)
-        return known[location]
+        if location not in folders_read:
+            folders_read[location] = read(config)
+        return folders_read[location]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "from_config", from_config)

@@ -39,16 +39,16 @@ class SilentProxy:
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(self._upstream)
                 self._sockets += [client, server]
-                for one, other in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+                for source, target in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
 
-    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):  # closed
-            while data := one.recv(65536):
+            while data := source.recv(65536):
                 if not self._silent.is_set():
-                    other.sendall(data)
+                    target.sendall(data)
             if not self._silent.is_set():
-                other.shutdown(socket.SHUT_WR)
+                target.shutdown(socket.SHUT_WR)
 
 
 @contextmanager

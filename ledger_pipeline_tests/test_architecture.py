@@ -43,7 +43,7 @@ LAYERS = (
     {"local"},
     {"cli"},
 )
-RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
+RANK = {name: rank for rank, parts in enumerate(LAYERS) for name in parts}
 RECORDS = ("store.records", "store.scan_records", "store.settlement_records", "store.statement_records")
 # Pipeline imports the ledger's type for the type checker alone: it brings SQLAlchemy, and pipeline runs without.
 LEDGER = (*RECORDS, "store.postgres.PostgresLedger")
@@ -168,7 +168,7 @@ def _problems(file: Path, module: str) -> Iterator[str]:
         yield "`from __future__ import annotations` breaks Dagster's annotated context"
 
 
-def _import_problems(module: str, part: str, imported: str) -> Iterator[str]:
+def _import_problems(module: str, package_part: str, imported: str) -> Iterator[str]:
     library, _, inner = imported.partition(".")
     if library == "":
         yield "a relative import"
@@ -176,15 +176,15 @@ def _import_problems(module: str, part: str, imported: str) -> Iterator[str]:
         target = inner.split(".")[0]
         if target not in RANK:
             yield f"imports {imported}, which has no place among the layers"
-        elif target != part and RANK[target] >= RANK[part]:
+        elif target != package_part and RANK[target] >= RANK[package_part]:
             yield f"imports {imported}, which is not above it"
-        elif part in NARROWER and not any(_is_inside(inner, allowed) for allowed in NARROWER[part]):
-            yield f"imports {imported}: {part} may only use {', '.join(NARROWER[part])}"
-    elif part == "core" and library not in CORE_LIBRARIES:
+        elif package_part in NARROWER and not any(_is_inside(inner, allowed) for allowed in NARROWER[package_part]):
+            yield f"imports {imported}: {package_part} may only use {', '.join(NARROWER[package_part])}"
+    elif package_part == "core" and library not in CORE_LIBRARIES:
         yield f"imports {imported}: core has {', '.join(sorted(CORE_LIBRARIES))}"
     owned = [name for name in OWNERS if library == name or library.startswith(f"{name}_")]
     owners = OWNERS[max(owned, key=len)] if owned else {module}
-    if not owners & {module, part}:
+    if not owners & {module, package_part}:
         yield f"imports {imported}: only {', '.join(sorted(owners))} may"
     if library == "dagster" and inner.startswith("_") and module not in DAGSTERS_INSIDE:
         yield f"imports {imported}, which Dagster does not export"
@@ -254,6 +254,13 @@ def test_every_test_module_says_which_promise_it_holds() -> None:
     modules = {file: ast.parse(file.read_text("utf-8")) for file in sorted(Path(__file__).parent.rglob("test_*.py"))}
     assert len(modules) > 50
     assert [file.name for file, module in modules.items() if not ast.get_docstring(module)] == []
+
+
+def test_no_local_of_the_tests_is_a_placeholder() -> None:
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    assert len(files) > 200
+    placeholders = {file.name: _locals(ast.parse(file.read_text("utf-8"))) & PLACEHOLDERS for file in files}
+    assert {name: names for name, names in placeholders.items() if names} == {}
 
 
 def test_every_part_of_the_package_has_its_place() -> None:
@@ -405,11 +412,11 @@ def import_without_libraries(modules: Iterable[str], allowed: Iterable[str] = ()
 PYDANTIC = ("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection")
 
 
-@pytest.mark.parametrize(("part", "allowed"), [("core", ()), ("pipeline", PYDANTIC)])
+@pytest.mark.parametrize(("package_part", "allowed"), [("core", ()), ("pipeline", PYDANTIC)])
 def test_core_runs_on_the_standard_library_alone_and_the_pipeline_with_pydantic(
-    part: str, allowed: tuple[str, ...]
+    package_part: str, allowed: tuple[str, ...]
 ) -> None:
-    modules = sorted(f"{PACKAGE}.{_module(file.relative_to(SOURCE))}" for file in (SOURCE / part).rglob("*.py"))
+    modules = sorted(f"{PACKAGE}.{_module(file.relative_to(SOURCE))}" for file in (SOURCE / package_part).rglob("*.py"))
     assert {f"{PACKAGE}.core.windows", f"{PACKAGE}.pipeline.collect"} & set(modules)
     run = import_without_libraries(modules, allowed)
     assert run.returncode == 0, run.stderr

@@ -47,11 +47,11 @@ def test_days_of_any_epoch_fit_one_picture(days: int) -> None:
 
 
 def test_the_same_numbers_give_the_same_picture_and_others_another() -> None:
-    one = events_per_day_png([DayCount(date(2026, 2, 17), "pr_merged", 3)], WEEK, STREAMS)
-    assert one == events_per_day_png([DayCount(date(2026, 2, 17), "pr_merged", 3)], WEEK, STREAMS)
-    assert one != events_per_day_png([DayCount(date(2026, 2, 17), "issue_closed", 3)], WEEK, STREAMS)
-    assert one != events_per_day_png([DayCount(date(2026, 2, 18), "pr_merged", 3)], WEEK, STREAMS)
-    assert events_per_day_png([], WEEK, STREAMS) != one
+    chart = events_per_day_png([DayCount(date(2026, 2, 17), "pr_merged", 3)], WEEK, STREAMS)
+    assert chart == events_per_day_png([DayCount(date(2026, 2, 17), "pr_merged", 3)], WEEK, STREAMS)
+    assert chart != events_per_day_png([DayCount(date(2026, 2, 17), "issue_closed", 3)], WEEK, STREAMS)
+    assert chart != events_per_day_png([DayCount(date(2026, 2, 18), "pr_merged", 3)], WEEK, STREAMS)
+    assert events_per_day_png([], WEEK, STREAMS) != chart
 
 
 def test_a_thousand_contributors_are_the_first_and_the_others_in_one_bar() -> None:
@@ -77,11 +77,11 @@ def test_whatever_a_login_holds_is_drawn_as_text_without_a_warning(caplog: pytes
 
 
 def test_what_the_font_cannot_draw_is_told_apart() -> None:
-    one, other, cut = (
+    chart, second_chart, cut = (
         units_per_contributor_png([person(1, login=login)], WEEK)
         for login in ("\u4e2d\u6587", "\u4e2d\u5b57", "\u4e2d\u6587" * 30)
     )
-    assert len({one, other, cut}) == 3
+    assert len({chart, second_chart, cut}) == 3
 
 
 def test_long_logins_that_begin_alike_are_told_apart() -> None:

@@ -58,7 +58,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 def arguments(port: int, temporal_port: int, temporal_ui_port: int) -> list[str]:
     ports = {"--port": port, "--temporal-port": temporal_port, "--temporal-ui-port": temporal_ui_port}
-    return [str(part) for option in ports.items() for part in option]
+    return [str(word) for option in ports.items() for word in option]
 
 
 @contextmanager
@@ -153,12 +153,12 @@ def test_what_was_killed_is_cleaned_up_state_survives_and_what_crashes_is_starte
 
 def kill(home: Path, name: str) -> None:
     """Kill the part that was started last under this name."""
-    pid = [pid for part, pid, _ in recorded(home) if part == name][-1]
+    pid = [pid for process, pid, _ in recorded(home) if process == name][-1]
     psutil.Process(pid).kill()
 
 
-def after_postgres(said: str) -> str:
-    return said.partition("the embedded Postgres runs again")[2]
+def after_postgres(output: str) -> str:
+    return output.partition("the embedded Postgres runs again")[2]
 
 
 def recorded(home: Path) -> list[tuple[str, int, float]]:

@@ -99,8 +99,8 @@ PODS = {
 
 
 def pins(lock: str) -> dict[str, str]:
-    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;]+)", lock, flags=re.MULTILINE)
-    return {canonicalize_name(name): version for name, version in found}
+    pins = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;]+)", lock, flags=re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in pins}
 
 
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -288,9 +288,9 @@ def test_every_service_is_watched_or_ends_by_itself(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_every_service_waits_for_what_it_needs_to_be_healthy_or_done(name: str) -> None:
-    for other, wait in SERVICES[name].get("depends_on", {}).items():
-        done = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
-        assert wait == {"condition": done}, other
+    for dependency, wait in SERVICES[name].get("depends_on", {}).items():
+        done = "service_completed_successfully" if dependency in ONE_SHOT else "service_healthy"
+        assert wait == {"condition": done}, dependency
 
 
 @pytest.mark.parametrize("name", ["code-location", "daemon"])

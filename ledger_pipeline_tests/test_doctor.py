@@ -90,7 +90,7 @@ def states(ran: Ran) -> dict[str, str]:
 
 def told(ran: Ran, check: str) -> tuple[str, str, str]:
     """State, detail and remedy of a check."""
-    [result] = [each for each in ran.json["checks"] if each["check"] == check]
+    [result] = [finding for finding in ran.json["checks"] if finding["check"] == check]
     return result["state"], result["detail"], result["remedy"] or ""
 
 

@@ -144,11 +144,11 @@ def test_a_run_over_a_range_names_both_ends(line: Any) -> None:
 
 
 def test_a_process_writes_json_to_a_pipe_once_and_warnings_too() -> None:
-    said, warned = map(
+    noted, warned = map(
         json.loads, subprocess_lines := ran(LOGS_TWO_LINES.replace('"old"', '"old", DeprecationWarning'))
     )
     assert len(subprocess_lines) == 2
-    assert (said["message"], said["level"]) == ("café noir", "WARNING")
+    assert (noted["message"], noted["level"]) == ("café noir", "WARNING")
     assert (warned["logger"], "old" in warned["message"]) == ("py.warnings", True)
 
 
@@ -156,9 +156,9 @@ def test_a_process_writes_plain_lines_to_a_terminal() -> None:
     terminal, end = pty.openpty()
     subprocess.run([sys.executable, "-c", LOGS_TWO_LINES], stderr=end, check=True, timeout=60)
     os.close(end)
-    said = os.read(terminal, 10_000).decode().splitlines()[0]
+    shown = os.read(terminal, 10_000).decode().splitlines()[0]
     os.close(terminal)
-    assert said.endswith("WARNING ledger_pipeline.x: café noir")
+    assert shown.endswith("WARNING ledger_pipeline.x: café noir")
 
 
 def test_every_line_of_a_run_is_json_with_run_partition_and_workflow(tmp_path: Any) -> None:

@@ -166,7 +166,7 @@ def test_the_simulators_options_are_known(command: Command, arguments: list[str]
 
 def test_the_transcript_is_of_the_demo() -> None:
     [transcript] = re.findall(r"```text\n\$ make demo\n(.*?)```", README, flags=re.DOTALL)
-    for part in (
+    for words in (
         "Temporal schedule governance:ledger_ingest: created, then fired",
         "running epoch: workflow ledger-collect-scheduled-default-",
         "Partitions in the ledger",
@@ -174,7 +174,7 @@ def test_the_transcript_is_of_the_demo() -> None:
         "Epoch 2026-01-05 pays 10,000 credits",
         "make dev",
     ):
-        assert part in transcript
+        assert words in transcript
     assert len(re.findall(r"│ default │", transcript)) == 4  # of the thirteen latest
 
 

@@ -255,8 +255,8 @@ def test_a_bad_project_is_refused_naming_its_file(
 ) -> None:
     error = refusal(load, None, web=project(changes))
     assert (error.file, error.key) == (str(tmp_path / "projects" / "web.yaml"), key)
-    for part in parts:
-        assert part in error.problem
+    for words in parts:
+        assert words in error.problem
 
 
 def test_two_projects_that_clash_are_refused_naming_both_files(load: Load, tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_it_is_the_approvers_page(ledger: PostgresLedger, tmp_path: Path) -> Non
     ledger.allocations.decide(books.epoch, GRACE_USER, 500, "ran the release")
     books.materialize()
     text = " ".join(Page(page_of(books)).text.split())
-    for part in (
+    for words in (
         "Curation 3 curated events: 0 left out, 1 with a weight of their own, 1 of accounts without a user.",
         f"{pull_request(1).id} {ADA_USER} yes 0.5 half of it was generated",
         "github:1024025 grace 2,000 0.5 1",
@@ -242,7 +242,7 @@ def test_it_is_the_approvers_page(ledger: PostgresLedger, tmp_path: Path) -> Non
         "Pool component credits by evidence base_issuance 10,000",
         "Statements None is signed. May sign: 0xF79990CA4DCA80E46ebC61e08151341A3482b136",
     ):
-        assert part in text, part
+        assert words in text, words
     books.finalize(books.signature())
     text = " ".join(Page(page_of(books)).text.split())
     assert f"Allocations signed by {APPROVER.address}" in text

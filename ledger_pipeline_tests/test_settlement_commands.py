@@ -493,8 +493,8 @@ def test_sign_data_prints_the_message_and_nothing_else(run: Run, ledger: Postgre
     books: Books = reviewed(ledger)
     ran = run("epoch", "sign-data", *EPOCH)
     assert ran.out == books.draft().message
-    for part in ("what is signed: 10,000 credits", ADA_USER, GRACE_USER, "8,000", "80 %"):
-        assert part in ran.err  # above the message, and not in it
+    for words in ("what is signed: 10,000 credits", ADA_USER, GRACE_USER, "8,000", "80 %"):
+        assert words in ran.err  # above the message, and not in it
     printed = run("epoch", "sign-data", *EPOCH, "--json").json
     assert printed["message"] == books.draft().message
     about_inputs = run("epoch", "sign-data", *EPOCH, "--inputs").out

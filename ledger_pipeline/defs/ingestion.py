@@ -209,7 +209,11 @@ def _warn(log: dg.DagsterLogManager, report: CollectReport) -> None:
 def _told_of_what_was_read(
     context: dg.AssetExecutionContext, store: "PostgresLedger", collected: Sequence[_Collected], now: datetime
 ) -> Iterator[dg.DagsterEvent]:
-    """What a run that fails has read all the same, and the checks of what it has not: nobody else of it tells them."""
+    """What a run that fails has read all the same, and the checks of what it has not: nobody else of it tells them.
+
+    The checks are declared by `activity_events`, whose step such a run never reaches, and Dagster takes a check from
+    one step alone: so these are told as the events that they become, of that asset.
+    """
     for collection in collected:
         try:
             yield from tell_of_what_was_read(

@@ -95,7 +95,7 @@ def _a_week_and_its_closing(server: str, repositories: int, news: bool) -> Itera
         for day in range(9):
             github.set_clock(week.start + day * DAY + 6 * HOUR)
             requests += _requests(ledger, github, of, [week if day < 7 else following])
-            points += sum(each.cost_points for each in github.requests)
+            points += sum(request.cost_points for request in github.requests)
         closed = close_due_epochs(ledger, of)
     assert [epoch.window for epoch in closed] == [week]
     what = f"nine daily polls with a closing scan, {'active' if news else 'idle'} repositories: {repositories}"

@@ -57,7 +57,7 @@ def test_allocations_are_those_of_the_system_we_join(shared: Path) -> None:
             for row in vector["events"]
             if row["included"]
         ]
-        found = [
+        stored = [
             {
                 "userId": allocation.user_id,
                 "proposedUnits": str(allocation.proposed_units),
@@ -65,7 +65,7 @@ def test_allocations_are_those_of_the_system_we_join(shared: Path) -> None:
             }
             for allocation in compute_proposed_allocations(vector["algoRef"], events, vector["weightConfig"])
         ]
-        assert found == vector["allocations"]
+        assert stored == vector["allocations"]
         assert weight_config_hash(vector["weightConfig"]) == vector["weightConfigHash"]
 
 

@@ -32,7 +32,7 @@ def test_names_follow_their_noun() -> None:
 
 
 def test_nobody_writes_a_count_by_hand_where_people_read() -> None:
-    files = [SOURCE / "charts.py", *(file for part in READ_BY_PEOPLE for file in (SOURCE / part).rglob("*.py"))]
+    files = [SOURCE / "charts.py", *(file for name in READ_BY_PEOPLE for file in (SOURCE / name).rglob("*.py"))]
     by_hand = [
         f"{file.relative_to(SOURCE)}: {match.group()}"
         for file in files

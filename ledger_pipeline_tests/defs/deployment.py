@@ -119,7 +119,9 @@ class Deployment:
     def configure(self, **overrides: Any) -> None:
         """Let these settings be others, by field name; None takes one away."""
         changed = {**self.settings.overrides, **overrides}
-        self.settings = SettingsResource(overrides={name: each for name, each in changed.items() if each is not None})
+        self.settings = SettingsResource(
+            overrides={name: override for name, override in changed.items() if override is not None}
+        )
 
     def first_epoch(self, epoch: str) -> None:
         """Let the grid begin with this epoch."""

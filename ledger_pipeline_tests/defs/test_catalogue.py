@@ -66,11 +66,11 @@ def specs(deployment: Deployment) -> dict[str, dg.AssetSpec]:
 def test_the_assets_are_these_in_these_groups_with_these_owners_kinds_and_descriptions(
     specs: dict[str, dg.AssetSpec],
 ) -> None:
-    found = {
+    assets = {
         key: (spec.group_name, tuple(spec.owners), frozenset(spec.kinds), spec.description)
         for key, spec in specs.items()
     }
-    assert found == {**ASSETS, **SETTLEMENT_ASSETS}
+    assert assets == {**ASSETS, **SETTLEMENT_ASSETS}
 
 
 def test_every_description_is_one_sentence_on_what_a_row_is(specs: dict[str, dg.AssetSpec]) -> None:

@@ -180,8 +180,8 @@ def test_what_cannot_be_stored_together_is_stored_one_by_one_and_nothing_of_it_t
 
 def report(instance: dg.DagsterInstance, partition: str, passed: bool) -> None:
     """What somebody says of a check without a run, as Dagster's API takes it: of no materialization."""
-    told = dg.AssetCheckEvaluation(asset_key=ASSET, check_name=CHECKS[0], passed=passed, partition=partition)
-    instance.report_runless_asset_event(told)
+    result = dg.AssetCheckEvaluation(asset_key=ASSET, check_name=CHECKS[0], passed=passed, partition=partition)
+    instance.report_runless_asset_event(result)
 
 
 def states(instance: dg.DagsterInstance, check: str) -> dict[str | None, tuple[str, bool]]:
@@ -218,10 +218,10 @@ def test_dagsters_own_storage_takes_one_report_without_a_run(postgres_server: st
 def backends(instance: dg.DagsterInstance) -> set[int]:
     """The processes of Postgres that serve this database, but for the one that is asked."""
     with instance.run_storage.connect() as connection:  # type: ignore[attr-defined]
-        found = connection.execute(
+        rows = connection.execute(
             text("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
         )
-        return {*found.scalars()}
+        return {*rows.scalars()}
 
 
 def own_backend(instance: dg.DagsterInstance) -> int:
@@ -251,8 +251,8 @@ def test_who_is_done_with_an_instance_closes_its_connections(ours: dg.DagsterIns
 
 def served(server: str, database: str) -> bool:
     with psycopg.connect(server) as connection:
-        found = connection.execute("SELECT 1 FROM pg_stat_activity WHERE datname = %s", [database])
-        return found.fetchone() is not None
+        sessions = connection.execute("SELECT 1 FROM pg_stat_activity WHERE datname = %s", [database])
+        return sessions.fetchone() is not None
 
 
 def test_a_forked_process_has_connections_of_its_own(ours: dg.DagsterInstance) -> None:

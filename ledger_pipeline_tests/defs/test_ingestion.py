@@ -204,9 +204,11 @@ def test_a_run_over_two_scopes_gives_every_partition_its_own_numbers(two_scopes:
             assert (evaluation.passed, evaluation.partition) == (True, key)
 
 
-@pytest.mark.parametrize(("missing", "other", "red"), [(NAME, OTHER_SCOPE_ID, "default"), (OTHER, SCOPE_ID, "website")])
+@pytest.mark.parametrize(
+    ("missing", "other_scope_id", "red"), [(NAME, OTHER_SCOPE_ID, "default"), (OTHER, SCOPE_ID, "website")]
+)
 def test_a_missing_repository_of_one_scope_is_red_on_its_partitions_and_the_other_scope_is_stored(
-    two_scopes: Deployment, missing: str, other: UUID, red: str
+    two_scopes: Deployment, missing: str, other_scope_id: UUID, red: str
 ) -> None:
     two_scopes.github.faults.for_repository(missing, FailedAnswer.NOT_FOUND)
     result = two_scopes.materialize("2026-02-09", "2026-02-16", last_scope="website")
@@ -223,7 +225,8 @@ def test_a_missing_repository_of_one_scope_is_red_on_its_partitions_and_the_othe
     assert two_scopes.metadata(PULL_REQUESTS, f"2026-02-09|{green}")["new"] == 1
     assert two_scopes.metadata("activity_events", f"2026-02-09|{green}")["events"] == 1
     stored = [
-        len(list(two_scopes.ledger.events.within(other, window(epoch)))) for epoch in ("2026-02-09", "2026-02-16")
+        len(list(two_scopes.ledger.events.within(other_scope_id, window(epoch))))
+        for epoch in ("2026-02-09", "2026-02-16")
     ]
     assert stored == [1, 1]
 

@@ -36,7 +36,7 @@ KEY = dg.AssetKey("told")
 PARTITIONS = dg.StaticPartitionsDefinition(["a", "b", "c"])
 
 
-def run(told: dict[str, dict[str, object]], twice: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+def run(once: dict[str, dict[str, object]], twice: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
     """What the partitions a and b say after a run over both that was told this, in two calls."""
 
     @dg.multi_asset(
@@ -44,7 +44,7 @@ def run(told: dict[str, dict[str, object]], twice: dict[str, dict[str, object]])
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         context.add_asset_metadata({"of": "all"}, asset_key=KEY)
-        for metadata in (told, twice):
+        for metadata in (once, twice):
             add_partition_metadata(context, KEY, metadata)  # type: ignore[arg-type]
         return dg.MaterializeResult(asset_key=KEY)
 

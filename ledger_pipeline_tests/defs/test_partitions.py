@@ -136,11 +136,11 @@ def test_every_key_of_the_grid_leads_to_our_window_and_back(days: int, first_epo
     node = spec(scope(days=days, first_epoch=first_epoch), scope("website", days=days, first_epoch=first_epoch))
     now = window(first_epoch, days).start + timedelta(days=400)
     for key in activity_partitions(node).get_partition_keys(now):
-        [(found, (epoch,))] = scopes_and_windows(node, [key], FAR)
+        [(found_scope, (epoch,))] = scopes_and_windows(node, [key], FAR)
         assert epoch == window(key.keys_by_dimension["epoch"], days)
         assert epoch.end - epoch.start == timedelta(days)
-        assert partition_key(epoch, found) == key
-        assert scopes_and_windows(node, [str(key)], FAR) == [(found, [epoch])]
+        assert partition_key(epoch, found_scope) == key
+        assert scopes_and_windows(node, [str(key)], FAR) == [(found_scope, [epoch])]
 
 
 def test_the_scopes_are_the_specs_and_the_ui_offers_to_add_none() -> None:

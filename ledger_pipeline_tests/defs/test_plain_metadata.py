@@ -51,14 +51,14 @@ def test_every_materialization_and_check_of_a_settled_epoch_shows_values_as_text
     for run in (proposed, signed):
         for record in deployment.instance.all_logs(run.run_id):
             assert not acts(record.user_message)
-    found: dict[str, set[str]] = {}
+    values: dict[str, set[str]] = {}
     for asset in ("epoch", "activity_curation", "epoch_allocations", "pool_components", "payout_statement"):
-        found[asset] = set(texts(deployment.metadata(asset, WEEK)))
-        assert not [text for text in found[asset] if acts(text)]
+        values[asset] = set(texts(deployment.metadata(asset, WEEK)))
+        assert not [text for text in values[asset] if acts(text)]
     users = {plain_text(value) for value in HOSTILE_USERS}
-    assert found["epoch_allocations"] >= users | {plain_text(f"reason {value}") for value in HOSTILE}
-    assert found["payout_statement"] >= users
-    assert plain_text(HOSTILE[5]) in found["activity_curation"]
+    assert values["epoch_allocations"] >= users | {plain_text(f"reason {value}") for value in HOSTILE}
+    assert values["payout_statement"] >= users
+    assert plain_text(HOSTILE[5]) in values["activity_curation"]
 
 
 def test_a_failure_and_its_red_checks_show_values_as_text(deployment: Deployment) -> None:

@@ -202,8 +202,8 @@ def test_a_scope_that_does_not_collect_from_it_is_collected_all_the_same(both: D
 
 def test_the_doctor_asks_it_for_all_that_is_collected(both: Deployment) -> None:
     settings, spec = both.settings.read(), both.settings.repo_spec()
-    found = asyncio.run(check_source(settings, spec, CHAT))
-    assert (found.check, found.state, found.detail) == ("chat", State.OK, "all 2 readable")
+    finding = asyncio.run(check_source(settings, spec, CHAT))
+    assert (finding.check, finding.state, finding.detail) == ("chat", State.OK, "all 2 readable")
     del SERVER.rooms["random"]
     missing = asyncio.run(check_source(settings, spec, CHAT))
     assert (missing.state, missing.detail) == (State.FAILED, "1 of 2 not there, or not for us: random")

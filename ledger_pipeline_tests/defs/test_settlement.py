@@ -289,8 +289,8 @@ def postgres_instance(url: str, folder: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def asked_for(found: Any) -> list[str]:
-    return [request.tags["dagster/asset_partition_range_start"] for request in found.run_requests]
+def asked_for(result: Any) -> list[str]:
+    return [request.tags["dagster/asset_partition_range_start"] for request in result.run_requests]
 
 
 def test_each_statement_is_asked_for_once(settled: Deployment) -> None:

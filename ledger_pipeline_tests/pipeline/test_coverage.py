@@ -90,9 +90,9 @@ instants = st.integers(0, 400).map(lambda hours: instant("2026-01-05") + timedel
 
 @given(instants, instants, instants, instants, st.booleans())
 def test_whatever_was_covered_the_scan_touches_it_and_reaches_the_window(
-    one: object, two: object, start: object, end: object, full_refresh: bool
+    any_instant: object, any_other: object, start: object, end: object, full_refresh: bool
 ) -> None:
-    covered_from, watermark = sorted([one, two])  # type: ignore[type-var]
+    covered_from, watermark = sorted([any_instant, any_other])  # type: ignore[type-var]
     first, last = sorted([start, end])  # type: ignore[type-var]
     wanted = EpochWindow(first, last + SECOND)
     stored_cursor = cursor(watermark, covered_from)

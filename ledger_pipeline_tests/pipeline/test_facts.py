@@ -46,6 +46,6 @@ def test_facts_that_need_another_permission_are_unknown_and_nothing_fails(
     report = run()
     assert report.failures == []
     assert report.has_read(THIS_WEEK, report.streams)
-    known = facts(ledger)[PULL_REQUEST]
-    assert not known.keys() & {"mergeCommitSha", "coAuthors", "commitShas", "isBaseDefault"}
-    assert known["labels"] == ["bug"]
+    merged_facts = facts(ledger)[PULL_REQUEST]
+    assert not merged_facts.keys() & {"mergeCommitSha", "coAuthors", "commitShas", "isBaseDefault"}
+    assert merged_facts["labels"] == ["bug"]

@@ -112,12 +112,12 @@ def read_everything(finished: Books, waiting: Books, running: Books) -> list[str
     windows = [FIRST, SECOND, THIRD]
 
     def facts() -> None:
-        found = facts_of(ledger.statements.rows(finished.epoch))
-        looked = Examination(found)
+        facts = facts_of(ledger.statements.rows(finished.epoch))
+        looked = Examination(facts)
         for look in (looked.accounts, looked.warnings, looked.inputs_signers, looked.statement_signatures):
             look()
         for look_at in (verify, inputs_root, archive_bytes):
-            look_at(found)
+            look_at(facts)
 
     def seen(books: Books) -> None:
         read = window_completeness(ledger, books.scope, [books.of])[books.of]

@@ -344,12 +344,12 @@ class Simulation:
             github.move(windows[-1].end + GRACE + HOUR - github.now)
             healed = self._collect_whole(windows, full_refresh=False, restored_from=closing[0].start)
         refreshed = self._collect_whole(windows, full_refresh=True)
-        found = {
+        differences = {
             event_id
             for event_id, row in refreshed.events.items()
             if event_id not in healed.events and (row.event_type, row.source_object_id) not in self.truth.restored
         }
-        assert not found, f"a full refresh found what was lost: {found}"
+        assert not differences, f"a full refresh found what was lost: {differences}"
 
     def _settle(self) -> None:
         """Some epochs are settled, and reading everything once more changes nothing of them."""

@@ -104,9 +104,9 @@ def read_to_end(ledger: PostgresLedger, of_scope: Scope, of: EpochWindow) -> Non
     ]
     ledger.scans.finish(
         of_scope.scope_id,
-        [cursor(until, of.start, **part) for part in parts],
+        [cursor(until, of.start, **stream) for stream in parts],
         until,
-        [receipt(until, of.start, of=of, **part) for part in parts],
+        [receipt(until, of.start, of=of, **stream) for stream in parts],
     )
 
 

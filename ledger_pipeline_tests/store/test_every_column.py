@@ -27,14 +27,14 @@ RULES = text("""
 def taken(engine: Engine, type_: str, values: Sequence[str]) -> list[tuple[str, str, str]]:
     """By table and column of that type, each of `values` (SQL) that no rule of the column alone refuses."""
     with engine.connect() as connection:
-        found = []
+        problems = []
         for table, column in connection.execute(COLUMNS, {"type": type_}).all():
             rules = connection.scalars(RULES, {"table": f"public.{table}", "column": column}).all()
             for value in values:
                 kept = " AND ".join(f"({rule})" for rule in rules) or "true"
                 if connection.scalar(text(f"SELECT {kept} FROM (SELECT CAST({value} AS {type_}) AS {column}) AS row")):
-                    found.append((table, column, value))
-    return found
+                    problems.append((table, column, value))
+    return problems
 
 
 INSTANTS = ("'infinity'", "'-infinity'", "'0044-03-15 BC'", "'20000-01-01Z'", "'0001-01-01Z'", "'9999-12-31Z'")

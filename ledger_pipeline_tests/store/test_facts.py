@@ -163,14 +163,14 @@ def test_facts_of_what_the_ledger_refused_are_none_of_what_it_holds(
     ledger: PostgresLedger, ledger_engine: Engine, epoch_id: int
 ) -> None:
     set_status(ledger_engine, SCOPE_ID, window(), EpochStatus.REVIEW)
-    again, late, other = issue(at="2026-02-19T00:00:00Z"), pull_request(7), pull_request(object_id="12")
+    again, late, twin = issue(at="2026-02-19T00:00:00Z"), pull_request(7), pull_request(object_id="12")
     facts = [
         Observation(again.id, IssueFacts(labels=())),
         Observation(late.id, INTO_MAIN),
-        Observation(other.id, INTO_MAIN),
+        Observation(twin.id, INTO_MAIN),
         Observation(review(8).id, ReviewFacts()),  # on no page
     ]
-    ledger.scans.store_page(SCOPE_ID, page(again, late, other, facts=facts))
+    ledger.scans.store_page(SCOPE_ID, page(again, late, twin, facts=facts))
     assert rows_of(ledger_engine, "event_facts") == {"event_facts": 0}
 
 

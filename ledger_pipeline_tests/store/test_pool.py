@@ -23,13 +23,13 @@ def amounts(books: Books) -> dict[str, int]:
 def test_a_component_is_added_once_and_another_of_its_name_is_refused(ledger: PostgresLedger) -> None:
     books = collected(ledger)
     assert [ledger.pool.add(books.epoch, component) for component in (TOPPED_UP, BONUS, BONUS)] == [True, True, False]
-    for other in (
+    for changed in (
         NewPoolComponent(TOP_UP, 501, {"proposal": "7"}, "https://vote/7"),
         NewPoolComponent(TOP_UP, 500, {"proposal": "8"}, "https://vote/7"),
         NewPoolComponent(TOP_UP, 500, {"proposal": "7"}, "https://vote/8"),
     ):
         with pytest.raises(EpochNotReady, match="has a top_up of 500 credits already, and components never change"):
-            ledger.pool.add(books.epoch, other)
+            ledger.pool.add(books.epoch, changed)
     bonus, topped_up = ledger.pool.of(books.epoch)
     assert (bonus.component_id, bonus.inputs, bonus.algorithm_version) == (KPI_BONUS_V0, BONUS.inputs, "kpi-bonus-v0")
     assert (topped_up.amount_credits, topped_up.evidence_ref) == (500, "https://vote/7")

@@ -175,7 +175,7 @@ def test_the_ledgers_own_transactions_read_what_is_committed_whatever_the_databa
 
 
 @pytest.mark.parametrize(
-    ("other", "outcome"),
+    ("second_event", "outcome"),
     [
         (pull_request(), DUPLICATE),
         (pull_request(at="2026-02-18T00:00:00Z"), CONFLICT),
@@ -183,12 +183,14 @@ def test_the_ledgers_own_transactions_read_what_is_committed_whatever_the_databa
     ],
 )
 def test_what_another_append_is_just_storing_is_recognised(
-    ledger: PostgresLedger, ledger_engine: Engine, other: ActivityEvent, outcome: AppendOutcome
+    ledger: PostgresLedger, ledger_engine: Engine, second_event: ActivityEvent, outcome: AppendOutcome
 ) -> None:
     def start_appending(connection: Connection) -> None:
         Append(connection, NODE_ID, SCOPE_ID, PRODUCER, NOW).run([pull_request()])
 
-    assert while_open(ledger_engine, start_appending, lambda: append(ledger, other)) == {other.id: outcome}
+    assert while_open(ledger_engine, start_appending, lambda: append(ledger, second_event)) == {
+        second_event.id: outcome
+    }
     assert [row.payload_hash for row in ledger.events.within(SCOPE_ID, window())] == [pull_request().payload_hash]
 
 
@@ -201,8 +203,8 @@ def test_two_appends_of_the_same_events_store_each_once(ledger: PostgresLedger) 
         return append(ledger, *mine)
 
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(both_at_once, (events, events[::-1]))
-    assert {frozenset((one[event.id], two[event.id])) for event in events} == {frozenset((NEW, DUPLICATE))}
+        first, second = pool.map(both_at_once, (events, events[::-1]))
+    assert {frozenset((first[event.id], second[event.id])) for event in events} == {frozenset((NEW, DUPLICATE))}
     assert ledger.events.digests(SCOPE_ID, [window()])[0].events == len(events)
 
 

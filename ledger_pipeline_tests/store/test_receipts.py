@@ -133,11 +133,14 @@ def test_several_scans_add_up(ledger: PostgresLedger) -> None:
     )
     finish(ledger, receipt("2026-02-26", "2026-02-25", pages=1))  # it read nothing, and so was told no total
     finish(ledger, receipt("2026-02-20", "2026-02-01", pages=4, updated=("2026-02-01", "2026-02-19"), source_total=11))
-    found = only(ledger)
-    assert (found.covered_from, found.covered_to) == (instant("2026-02-01"), instant("2026-02-26"))
-    assert (found.scans, found.pages) == (4, 10)
-    assert (found.first_updated_at, found.last_updated_at) == (instant("2026-02-01"), instant("2026-02-24T01:00"))
-    assert found.source_total == 12
+    stored_receipt = only(ledger)
+    assert (stored_receipt.covered_from, stored_receipt.covered_to) == (instant("2026-02-01"), instant("2026-02-26"))
+    assert (stored_receipt.scans, stored_receipt.pages) == (4, 10)
+    assert (stored_receipt.first_updated_at, stored_receipt.last_updated_at) == (
+        instant("2026-02-01"),
+        instant("2026-02-24T01:00"),
+    )
+    assert stored_receipt.source_total == 12
 
 
 def test_receipts_come_by_window_stream_and_source_scope_once_each(ledger: PostgresLedger) -> None:
@@ -150,8 +153,8 @@ def test_receipts_come_by_window_stream_and_source_scope_once_each(ledger: Postg
         for repo in repos
     ]
     finish(ledger, *given)
-    found = [(row.window, row.stream, row.source_scope) for row in read(ledger, second, first, second)]
-    assert found == sorted((row.window, row.stream, row.source_scope) for row in given)
+    places = [(row.window, row.stream, row.source_scope) for row in read(ledger, second, first, second)]
+    assert places == sorted((row.window, row.stream, row.source_scope) for row in given)
 
 
 def test_an_event_counts_for_its_own_window_stream_and_source_scope(ledger: PostgresLedger) -> None:
@@ -166,7 +169,7 @@ def test_an_event_counts_for_its_own_window_stream_and_source_scope(ledger: Post
     at_the_end = pull_request(3, at="2026-02-23T00:00:00Z")
     others = pull_request(4, repo=second_name, at=NEXT_WEEK)
     append(ledger, *mine, at_the_end, others, review(1), pull_request(5, repo="cogni-dao/third"))
-    found = {(row.window, row.stream, row.source_scope): row for row in read(ledger, first, second)}
+    by_place = {(row.window, row.stream, row.source_scope): row for row in read(ledger, first, second)}
     expected = {
         (first, PULL_REQUESTS, REPO): mine,
         (first, REVIEWS, REPO): [review(1)],
@@ -174,7 +177,7 @@ def test_an_event_counts_for_its_own_window_stream_and_source_scope(ledger: Post
         (second, PULL_REQUESTS, REPO): [at_the_end],
         (second, PULL_REQUESTS, second_name): [others],
     }
-    assert {place: (row.kept, row.set_hash) for place, row in found.items()} == {
+    assert {place: (row.kept, row.set_hash) for place, row in by_place.items()} == {
         place: (len(events), hash_of(events)) for place, events in expected.items()
     }
 
@@ -270,8 +273,8 @@ def test_scopes_and_nodes_do_not_see_each_other(ledger: PostgresLedger, ledger_e
         renamed = receipt("2026-03-01", name="new/name")
         store.scans.finish(scope_id, [cursor("2026-03-01")], NOW, [renamed])
     append(ledger, pull_request(1, repo="new/name"))
-    found = only(ledger)
-    assert (found.scans, found.covered_to, found.seen) == (1, instant("2026-02-24"), 0)
+    stored_receipt = only(ledger)
+    assert (stored_receipt.scans, stored_receipt.covered_to, stored_receipt.seen) == (1, instant("2026-02-24"), 0)
 
 
 def test_sources_do_not_see_each_other(ledger: PostgresLedger) -> None:

@@ -271,8 +271,8 @@ def test_two_approvers_at_once_sign_one_statement(ledger: PostgresLedger) -> Non
         return books.finalize(signature)
 
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(at_once, (APPROVER.sign(message), SECOND_APPROVER.sign(message)))
-    assert [one, two] == ledger.statements.of(books.epoch) * 2
+        first, second = pool.map(at_once, (APPROVER.sign(message), SECOND_APPROVER.sign(message)))
+    assert [first, second] == ledger.statements.of(books.epoch) * 2
     assert list(books.signers.values()) == [sorted((APPROVER.address, SECOND_APPROVER.address))]
 
 
@@ -501,4 +501,4 @@ def test_whoever_asks_for_statements_since_the_last_misses_none_that_is_committe
         committing_late.result()
         committing_early.result()
     ask()
-    assert seen == [ledger.statements.of(each.epoch)[0].id for each in (first_books, second_books)]
+    assert seen == [ledger.statements.of(books.epoch)[0].id for books in (first_books, second_books)]

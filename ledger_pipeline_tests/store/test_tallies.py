@@ -61,19 +61,19 @@ def test_events_are_counted_by_person_who_goes_by_their_latest_login(ledger: Pos
         review(3, author=GRACE),
     ]
     ledger.events.append(SCOPE_ID, events, PRODUCER, AT)
-    found = ledger.events.per_person(SCOPE_ID, WEEK)
-    assert [(each.user_id, each.login, each.event_type, each.events) for each in found] == [
+    tallies = ledger.events.per_person(SCOPE_ID, WEEK)
+    assert [(tally.user_id, tally.login, tally.event_type, tally.events) for tally in tallies] == [
         (str(GRACE.user_id), "grace", "review_submitted", 1),
         (str(ADA.user_id), "countess", "pr_merged", 2),
     ]
-    assert found[1].last_event_at == instant("2026-02-17T08:00")
+    assert tallies[1].last_event_at == instant("2026-02-17T08:00")
 
 
 def test_an_empty_window_has_no_counts(ledger: PostgresLedger) -> None:
     assert ledger.events.per_day(SCOPE_ID, WEEK) == []
     assert ledger.events.per_person(SCOPE_ID, WEEK) == []
-    [found] = ledger.events.unsettled_rejections(SCOPE_ID, [WEEK])
-    assert (found.window, found.events, found.first) == (WEEK, 0, ())
+    [rejections] = ledger.events.unsettled_rejections(SCOPE_ID, [WEEK])
+    assert (rejections.window, rejections.events, rejections.first) == (WEEK, 0, ())
 
 
 def test_rejections_are_all_counted_and_the_first_listed_by_window(
@@ -97,8 +97,8 @@ def late_event(books: Books) -> ActivityEvent:
 
 
 def unsettled(books: Books) -> int:
-    [found] = books.ledger.events.unsettled_rejections(SCOPE_ID, [books.of])
-    return found.events
+    [rejections] = books.ledger.events.unsettled_rejections(SCOPE_ID, [books.of])
+    return rejections.events
 
 
 def test_what_is_rejected_after_a_statement_is_unsettled_though_its_transaction_began_before(

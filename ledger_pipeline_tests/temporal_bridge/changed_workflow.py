@@ -21,7 +21,7 @@ class Changed:
     """Both take the signal that the real one takes, so that it is not what fails them."""
 
     @workflow.signal(name="dagsterRunFound")
-    def dagster_run_found(self, found: DagsterRunFound) -> None:
+    def dagster_run_found(self, dagster_run: DagsterRunFound) -> None:
         pass
 
 

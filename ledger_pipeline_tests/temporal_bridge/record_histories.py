@@ -131,7 +131,7 @@ async def _failed_in_passing(stack: Stack, client: Client, week: EpochWindow) ->
 async def _canceled(stack: Stack, client: Client, week: EpochWindow) -> Handle:
     stack.github.faults.for_repository(NAME, Slow(HELD_SECONDS), times=1)
     handle = await start(client, stack.payload(week), "canceled")
-    await eventually_async(lambda: handle.query("progress"), lambda found: found["dagsterRunId"])
+    await eventually_async(lambda: handle.query("progress"), lambda progress: progress["dagsterRunId"])
     await handle.cancel()
     return handle
 

@@ -116,7 +116,7 @@ class Stack:
 
     def ended(self, run_id: str) -> DagsterRun:
         """The run once it is finished."""
-        return eventually(lambda: found if not (found := self.dagster.run(run_id)).is_unfinished else None, 60)
+        return eventually(lambda: run if not (run := self.dagster.run(run_id)).is_unfinished else None, 60)
 
     def event_ids(self, of: EpochWindow) -> list[str]:
         """What the ledger holds of the epoch."""

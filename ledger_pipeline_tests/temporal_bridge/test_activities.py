@@ -508,8 +508,8 @@ def test_events_are_stored_once_and_counted(call: Calls, ledger: PostgresLedger)
 def test_a_late_event_is_kept_aside_and_counted(call: Calls, ledger: PostgresLedger, ledger_engine: Engine) -> None:
     call("ensureEpochForWindow", WINDOW)
     set_status(ledger_engine, SCOPE_ID, window(), EpochStatus.REVIEW)
-    found = call("collectFromSource", COLLECT)
-    of_week = [event for event in found["events"] if event["eventTime"] >= WINDOW["periodStart"]]
+    page = call("collectFromSource", COLLECT)
+    of_week = [event for event in page["events"] if event["eventTime"] >= WINDOW["periodStart"]]
     answer = call("insertEvents", {"events": of_week, "producerVersion": "1"})
     assert answer["rejected"] == len(of_week) == len(ledger.events.rejected(SCOPE_ID, window()))
 

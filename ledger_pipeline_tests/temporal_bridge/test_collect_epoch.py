@@ -51,7 +51,7 @@ def test_the_result_says_what_happened_and_links_the_run(stack: Stack) -> None:
     result = collect(stack, week)
     [run] = stack.runs_of(week)
     [epoch] = stack.ledger.epochs.within(SCOPE_ID, week)
-    one = {"seen": 1, "new": 1, "duplicate": 0, "skipped": 0, "rejected": 0}
+    counts = {"seen": 1, "new": 1, "duplicate": 0, "skipped": 0, "rejected": 0}
     assert result == {
         "epochId": str(epoch.id),
         "status": "review",
@@ -62,7 +62,7 @@ def test_the_result_says_what_happened_and_links_the_run(stack: Stack) -> None:
         "dagsterRunId": run.run_id,
         "dagsterRunUrl": f"{stack.services.url}/runs/{run.run_id}",
         "attached": False,
-        "streams": {"pull_requests": one, "reviews": one, "issues": one},
+        "streams": {"pull_requests": counts, "reviews": counts, "issues": counts},
         "drift": [],
         "unread": None,
     }
@@ -341,7 +341,7 @@ def test_canceling_the_workflow_cancels_the_run(stack: Stack) -> None:
 
     async def run(client: Client) -> None:
         handle = await start(client, stack.payload(week), f"canceled-{week.key}")
-        progress = await eventually_async(lambda: handle.query("progress"), lambda found: found["dagsterRunId"])
+        progress = await eventually_async(lambda: handle.query("progress"), lambda state: state["dagsterRunId"])
         assert (progress["stage"], progress["periodStart"]) == ("materializing", iso_millis(week.start))
         await handle.cancel()
         with pytest.raises(WorkflowFailureError) as caught:
@@ -349,8 +349,8 @@ def test_canceling_the_workflow_cancels_the_run(stack: Stack) -> None:
         assert "ancel" in str(caught.value.cause)
 
     with_client(stack, run)
-    [found] = stack.runs_of(week)
-    assert found.status == "CANCELED"
+    [only_run] = stack.runs_of(week)
+    assert only_run.status == "CANCELED"
 
 
 @pytest.mark.e2e
@@ -361,7 +361,7 @@ def test_canceling_a_workflow_leaves_alone_the_run_it_attached_to(stack: Stack) 
 
     async def run(client: Client) -> None:
         handle = await start(client, stack.payload(week), f"detached-{week.key}")
-        await eventually_async(lambda: handle.query("progress"), lambda found: found["dagsterRunId"] == launched)
+        await eventually_async(lambda: handle.query("progress"), lambda state: state["dagsterRunId"] == launched)
         await handle.cancel()
         with pytest.raises(WorkflowFailureError):
             await handle.result()
@@ -377,7 +377,7 @@ def test_canceling_the_run_fails_the_workflow_naming_it(stack: Stack) -> None:
 
     async def run(client: Client) -> ApplicationError:
         handle = await start(client, stack.payload(week), f"run-canceled-{week.key}")
-        progress = await eventually_async(lambda: handle.query("progress"), lambda found: found["dagsterRunId"])
+        progress = await eventually_async(lambda: handle.query("progress"), lambda state: state["dagsterRunId"])
         await eventually_async(
             lambda: asyncio.to_thread(stack.dagster.run, progress["dagsterRunId"]),
             lambda starting: starting.status == "STARTED",  # before that it cannot be canceled
@@ -390,6 +390,6 @@ def test_canceling_the_run_fails_the_workflow_naming_it(stack: Stack) -> None:
         return caught.value.cause
 
     failure = with_client(stack, run)
-    [found] = stack.runs_of(week)
+    [only_run] = stack.runs_of(week)
     assert (failure.type, failure.non_retryable) == (RUN_CANCELED, True)
-    assert found.run_id in failure.message
+    assert only_run.run_id in failure.message

@@ -68,7 +68,7 @@ def hold_next_run(stack: Stack, runs: int = 1) -> None:
 async def started(client: Client, stack: Stack, week: EpochWindow) -> tuple[WorkflowHandle[Any, Any], str]:
     """A workflow that waits for its Dagster run, and the run's id."""
     handle = await start(client, stack.payload(week), f"disturbed-{week.key}")
-    progress = await eventually_async(lambda: handle.query("progress"), lambda found: found["dagsterRunId"])
+    progress = await eventually_async(lambda: handle.query("progress"), lambda state: state["dagsterRunId"])
     return handle, progress["dagsterRunId"]
 
 
@@ -152,7 +152,7 @@ def test_a_worker_told_to_stop_hands_its_run_on_at_once(alone: Stack) -> None:
 # What an attempt finds.
 
 
-def attempt(stack: Stack, week: EpochWindow, workflow_run_id: str, *told: dict[str, Any]) -> MaterializeOutput:
+def attempt(stack: Stack, week: EpochWindow, workflow_run_id: str, *progress: dict[str, Any]) -> MaterializeOutput:
     """What an attempt of a workflow that does not exist gives; an earlier one `told` this with its heartbeat."""
     payload = {
         "scopeId": str(SCOPE_ID),
@@ -168,7 +168,7 @@ def attempt(stack: Stack, week: EpochWindow, workflow_run_id: str, *told: dict[s
             workflow_id=f"none-{workflow_run_id}",
             workflow_run_id=workflow_run_id,
             attempt=2,
-            heartbeat_details=told,
+            heartbeat_details=progress,
         )
         with closing(WorkerThreads()) as threads:
             activities = PartitionActivities(
@@ -330,7 +330,7 @@ def test_the_webserver_restarted_mid_wait_costs_no_second_run(bridged: Stack, we
     async def run(client: Client) -> tuple[Any, str, int]:
         handle, run_id = await started(client, bridged, week)
         await asyncio.to_thread(webserver.stop)
-        await eventually_async(lambda: told(client, handle), lambda found: found.get("problem"))
+        await eventually_async(lambda: told(client, handle), lambda outcome: outcome.get("problem"))
         webserver.start()
         return await handle.result(), run_id, await attempts(handle)
 
@@ -346,8 +346,8 @@ def test_dagsters_database_away_mid_wait_costs_no_second_run(bridged: Stack, web
     async def run(client: Client) -> tuple[Any, str, str]:
         handle, run_id = await started(client, bridged, week)
         with webserver.without_database():
-            found = await eventually_async(lambda: told(client, handle), lambda found: found.get("problem"))
-        return await handle.result(), run_id, found["problem"]
+            outcome = await eventually_async(lambda: told(client, handle), lambda outcome: outcome.get("problem"))
+        return await handle.result(), run_id, outcome["problem"]
 
     result, run_id, problem = with_client(bridged, run)
     assert "\n" not in problem
@@ -366,15 +366,15 @@ def test_a_cancellation_while_dagster_is_away_is_carried_out_once_it_is_back(
         await asyncio.to_thread(webserver.stop)
         await handle.cancel()
         # It goes on being tried, and says why.
-        await eventually_async(lambda: pending(handle), lambda found: found and found.HasField("last_failure"))
+        await eventually_async(lambda: pending(handle), lambda activity: activity and activity.HasField("last_failure"))
         webserver.start()
         with pytest.raises(WorkflowFailureError) as caught:
             await handle.result()
         assert isinstance(caught.value.cause, CancelledError)
 
     with_client(bridged, run)
-    [found] = bridged.runs_of(week)
-    assert found.status == "CANCELED"
+    [only_run] = bridged.runs_of(week)
+    assert only_run.status == "CANCELED"
 
 
 def test_dagster_down_at_the_start_is_waited_for(bridged: Stack, webserver: Webserver) -> None:
@@ -383,7 +383,7 @@ def test_dagster_down_at_the_start_is_waited_for(bridged: Stack, webserver: Webs
 
     async def run(client: Client) -> Any:
         handle = await start(client, bridged.payload(week), f"patient-{week.key}")
-        activity = await eventually_async(lambda: pending(handle), lambda found: found and found.attempt > 1)
+        activity = await eventually_async(lambda: pending(handle), lambda state: state and state.attempt > 1)
         assert activity is not None
         failure = activity.last_failure
         assert f"{webserver.url} (DAGSTER_URL) does not answer" in failure.message

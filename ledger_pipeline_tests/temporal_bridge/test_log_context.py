@@ -84,9 +84,9 @@ def test_lines_of_an_activity_name_its_workflow_and_partition_to_the_last(tempor
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
     assert len(lines) == 3  # the last is Temporal's own, that the activity failed
     assert lines[-1]["exception"].endswith("ValueError: it broke")
-    for told in lines:
-        assert (told["workflow_id"], told["partition"]) == (workflow_id, "2026-02-16|default")
-        assert told["workflow_run_id"]
+    for entry in lines:
+        assert (entry["workflow_id"], entry["partition"]) == (workflow_id, "2026-02-16|default")
+        assert entry["workflow_run_id"]
 
 
 @pytest.mark.parametrize(

@@ -40,23 +40,23 @@ def replay(workflow: type, file: Path) -> None:
 def texts(value: Any) -> Iterator[str]:
     """All that the history says, payloads as what they hold."""
     if isinstance(value, dict):
-        for key, each in value.items():
+        for key, inner in value.items():
             yield key
-            yield from [_decoded(each)] if key == "data" and isinstance(each, str) else texts(each)
+            yield from [_decoded(inner)] if key == "data" and isinstance(inner, str) else texts(inner)
     elif isinstance(value, list):
-        for each in value:
-            yield from texts(each)
+        for inner in value:
+            yield from texts(inner)
     else:
         yield str(value)
 
 
 def identities(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        for key, each in value.items():
-            yield from [each] if key.lower().endswith("identity") else identities(each)
+        for key, inner in value.items():
+            yield from [inner] if key.lower().endswith("identity") else identities(inner)
     elif isinstance(value, list):
-        for each in value:
-            yield from identities(each)
+        for inner in value:
+            yield from identities(inner)
 
 
 def events_of(file: Path) -> list[str]:

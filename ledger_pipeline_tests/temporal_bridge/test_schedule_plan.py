@@ -182,7 +182,7 @@ def test_calendars_match_exactly_when_cron_does(cron: str, after: int, minutes: 
 
 
 @pytest.mark.parametrize(
-    ("found", "resume", "action", "reason"),
+    ("existing", "resume", "action", "reason"),
     [
         (None, False, Action.CREATED, "missing"),
         (AS_WANTED, False, Action.IN_SYNC, "as wanted"),
@@ -201,14 +201,14 @@ def test_calendars_match_exactly_when_cron_does(cron: str, after: int, minutes: 
         (replace(AS_WANTED, contents=payload_for(ELSEWHERE)), False, Action.UPDATED, "edited by another client"),
     ],
 )
-def test_a_wanted_schedule(found: FoundSchedule | None, resume: bool, action: Action, reason: str) -> None:
-    step = plan_one(WANTED, DEFAULT, found, resume=resume)
+def test_a_wanted_schedule(existing: FoundSchedule | None, resume: bool, action: Action, reason: str) -> None:
+    step = plan_one(WANTED, DEFAULT, existing, resume=resume)
     assert step.action is action
     assert reason in step.reason
 
 
 @pytest.mark.parametrize(
-    ("found", "action", "reason"),
+    ("existing", "action", "reason"),
     [
         (AS_WANTED, Action.PAUSED, "no longer in the repo-spec"),
         (replace(AS_WANTED, memo=None), Action.PAUSED, "no longer in the repo-spec"),
@@ -220,9 +220,9 @@ def test_a_wanted_schedule(found: FoundSchedule | None, resume: bool, action: Ac
         (None, Action.IN_SYNC, "deleted"),
     ],
 )
-def test_a_schedule_no_longer_wanted(found: FoundSchedule | None, action: Action, reason: str) -> None:
+def test_a_schedule_no_longer_wanted(existing: FoundSchedule | None, action: Action, reason: str) -> None:
     for resume in (False, True):
-        step = plan_one(UNWANTED, DEFAULT, found, resume=resume)
+        step = plan_one(UNWANTED, DEFAULT, existing, resume=resume)
         assert step.action is action
         assert reason in step.reason
 
@@ -267,30 +267,30 @@ FOUND = st.builds(
 )
 
 
-def applied(step: ScheduleStep, found: FoundSchedule | None) -> FoundSchedule | None:
+def applied(step: ScheduleStep, existing: FoundSchedule | None) -> FoundSchedule | None:
     """What a server holds after the step."""
     if step.action is Action.PAUSED:
-        assert found is not None
-        return replace(found, paused=True, note=PAUSE_NOTE)
+        assert existing is not None
+        return replace(existing, paused=True, note=PAUSE_NOTE)
     if step.action not in WRITES:
-        return found
-    state = found if found is not None and step.action is Action.UPDATED else AS_WANTED
+        return existing
+    state = existing if existing is not None and step.action is Action.UPDATED else AS_WANTED
     return replace(state, contents=CONTENTS, memo=MEMO)
 
 
 @given(st.booleans(), st.none() | FOUND, st.booleans())
 def test_a_plan_applied_leaves_nothing_to_write_and_undoes_no_operator(
-    wanted: bool, found: FoundSchedule | None, resume: bool
+    wanted: bool, existing: FoundSchedule | None, resume: bool
 ) -> None:
     want = WANTED if wanted else UNWANTED
-    step = plan_one(want, DEFAULT, found, resume=resume)
-    after = applied(step, found)
+    step = plan_one(want, DEFAULT, existing, resume=resume)
+    after = applied(step, existing)
     assert plan_one(want, DEFAULT, after, resume=resume).action not in WRITES
-    if found is not None and found.memo == OTHER_NODE:
+    if existing is not None and existing.memo == OTHER_NODE:
         assert step.action in (Action.CONFLICT, Action.LEFT_ALONE)
-    if found is not None and found.paused and found.note != PAUSE_NOTE and not resume:
+    if existing is not None and existing.paused and existing.note != PAUSE_NOTE and not resume:
         assert after is not None
-        assert (after.paused, after.note) == (True, found.note)
+        assert (after.paused, after.note) == (True, existing.note)
 
 
 def test_a_plan_has_one_step_for_each_wanted_then_for_each_found() -> None:

@@ -137,7 +137,7 @@ def test_a_started_workflow_carries_our_id_payload_and_memo(schedules: Schedules
 
 
 @pytest.mark.parametrize(
-    ("wanted", "part"),
+    ("wanted", "section"),
     [
         (scheduled(cron="0 7 * * *"), "cron"),
         (scheduled(timezone="Europe/Berlin"), "time zone"),
@@ -147,11 +147,11 @@ def test_a_started_workflow_carries_our_id_payload_and_memo(schedules: Schedules
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_change_of_the_repo_spec_is_an_update_that_says_what_changed(
-    synced: Schedules, wanted: Scope, part: str
+    synced: Schedules, wanted: Scope, section: str
 ) -> None:
     [step] = synced.sync_steps(repo_spec(wanted))
     assert (step.action, step.reason) == (Action.UPDATED, "differs from the repo-spec")
-    assert [change.part for change in step.changes] == [part]
+    assert [change.part for change in step.changes] == [section]
     assert synced.sync(repo_spec(wanted)) == {DEFAULT: Action.IN_SYNC}
     assert synced.sync(WANTED) == {DEFAULT: Action.UPDATED}
 
@@ -183,7 +183,7 @@ def _two_arguments(schedule: Schedule) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "part"),
+    ("edit", "section"),
     [
         (_another_hour, "cron"),
         (_another_calendar, "cron"),
@@ -207,12 +207,12 @@ def _two_arguments(schedule: Schedule) -> None:
     ],
 )
 def test_an_edit_by_another_client_is_noticed_though_our_memo_stayed(
-    synced: Schedules, edit: Callable[[Schedule], object], part: str
+    synced: Schedules, edit: Callable[[Schedule], object], section: str
 ) -> None:
     synced.edit(edit)
     [step] = synced.sync_steps(WANTED)
     assert (step.action, step.reason) == (Action.UPDATED, "edited by another client")
-    assert [change.part for change in step.changes] == [part]
+    assert [change.part for change in step.changes] == [section]
     assert synced.sync(WANTED) == {DEFAULT: Action.IN_SYNC}
 
 

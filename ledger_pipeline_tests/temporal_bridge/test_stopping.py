@@ -107,7 +107,7 @@ def test_cancel_in_temporal_stops_all_repositories_and_keeps_what_is_stored(
     async def run(client: Client) -> None:
         nonlocal run_id, told_at
         handle = await start(client, four.payload(four.running_week), "stopped")
-        progress = await eventually_async(lambda: handle.query("progress"), lambda found: found["dagsterRunId"])
+        progress = await eventually_async(lambda: handle.query("progress"), lambda state: state["dagsterRunId"])
         run_id = progress["dagsterRunId"]
         await eventually_async(lambda: handle.query("progress"), lambda _: arrivals.are_many)
         told_at = time.monotonic()

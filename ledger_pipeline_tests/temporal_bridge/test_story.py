@@ -228,8 +228,8 @@ def test_a_square_says_at_once_what_a_command_made_of_its_epoch(stack: Stack, co
     ok("epoch", "close", *of_epoch)
     closed = shown_in_dagster(stack, "activity_events", week)
     # All numbers and texts that the run said are there; instants are told as text.
-    said = {label: value for label, value in collected.items() if value is not None}
-    assert {**said, "trigger": "ledger-pipeline epoch close"}.items() <= closed.items()
+    labels = {label: value for label, value in collected.items() if value is not None}
+    assert {**labels, "trigger": "ledger-pipeline epoch close"}.items() <= closed.items()
     assert checks() == [(NO_RUN, *result) for _, *result in of_run]
 
 

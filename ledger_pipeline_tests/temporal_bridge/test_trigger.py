@@ -119,8 +119,8 @@ def test_a_schedules_backfill_collects_the_epochs_of_the_times_it_is_for(
         handle = client.get_schedule_handle(SCHEDULE)
         noon = ScheduleBackfill(at, at + timedelta(days=1), overlap=ScheduleOverlapPolicy.ALLOW_ALL)
         await handle.backfill(noon)
-        found = await eventually_async(handle.describe, lambda described: described.info.recent_actions)
-        action: Any = found.info.recent_actions[0].action
+        description = await eventually_async(handle.describe, lambda described: described.info.recent_actions)
+        action: Any = description.info.recent_actions[0].action
         return await client.get_workflow_handle(action.workflow_id).result()
 
     result = with_client(stack, backfill)

@@ -81,8 +81,8 @@ def _sha256(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-def where_of(found: Archive) -> list[str]:
-    return [damage.where for damage in found.damages]
+def where_of(archive: Archive) -> list[str]:
+    return [damage.where for damage in archive.damages]
 
 
 @pytest.fixture(scope="module")
@@ -221,16 +221,16 @@ def test_it_is_checked_without_a_database_a_network_or_a_variable_of_ours(tmp_pa
 
 def places() -> list[str]:
     """For every byte of CONTENT, the member and line it stands in, or nothing between members."""
-    found = [""] * len(CONTENT)
+    places = [""] * len(CONTENT)
     with zipfile.ZipFile(BytesIO(CONTENT)) as container:
         for entry in container.infolist():
             at = entry.header_offset + 30 + len(entry.filename)
             for number, line in enumerate(container.read(entry).splitlines(keepends=True), start=1):
                 # Only the line feed ends a line; CONTENT has Unicode's other ends only beyond ASCII.
                 place = entry.filename if entry.filename in {LINE_HASHES, SUMS} else f"{entry.filename} line {number}"
-                found[at : at + len(line)] = [place] * len(line)
+                places[at : at + len(line)] = [place] * len(line)
                 at += len(line)
-    return found
+    return places
 
 
 PLACES = places()

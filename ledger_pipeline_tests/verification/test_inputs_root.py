@@ -20,7 +20,7 @@ def test_a_replaced_event_keeps_every_signature_good_and_changes_the_root() -> N
 
 
 @pytest.mark.parametrize(
-    "other",
+    "changed_facts",
     [
         changed(finalized(), "curation", 0, note="as agreed"),
         changed(finalized(), "allocations", 0, override_reason="as agreed"),
@@ -29,8 +29,8 @@ def test_a_replaced_event_keeps_every_signature_good_and_changes_the_root() -> N
     ],
     ids=["curation", "allocations", "pool", "spec"],
 )
-def test_whatever_an_epoch_follows_from_is_in_the_root(other: EpochFacts) -> None:
-    assert inputs_root(other) != inputs_root(finalized())
+def test_whatever_an_epoch_follows_from_is_in_the_root(changed_facts: EpochFacts) -> None:
+    assert inputs_root(changed_facts) != inputs_root(finalized())
 
 
 def test_the_order_of_rows_and_the_signing_do_not_matter() -> None:

@@ -553,7 +553,7 @@ def test_an_amount_that_is_no_number_is_a_difference_without_an_account() -> Non
 
 def with_user(facts: EpochFacts, was: str, user_id: str) -> EpochFacts:
     """`facts` in which somebody has another id, wherever it stands; hash and signature follow."""
-    units = {user_id if each == was else each: of for each, of in UNITS.items()}
+    units = {user_id if user == was else user: of for user, of in UNITS.items()}
     renamed = finalized_with(facts, units)
     for table in ("curation", "allocations"):
         rows = [

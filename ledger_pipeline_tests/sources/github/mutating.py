@@ -118,8 +118,8 @@ class MutatingGitHub:
         _send(request, served)
 
     def _real_answer(self, asked: bytes) -> Served:
-        known = self._real.get(asked)
-        if known is None:
+        served = self._real.get(asked)
+        if served is None:
             place = urlsplit(self.upstream)
             connection = HTTPConnection(place.hostname or "", place.port)
             connection.request("POST", "/graphql", asked, {"Authorization": "Bearer t"})
@@ -127,9 +127,9 @@ class MutatingGitHub:
             kept = tuple((name, value) for name, value in answer.getheaders() if name.lower() in _BUDGET)
             # Whatever was asked before, so that one case does not depend on another.
             body = re.sub(rb'"remaining":\d+', b'"remaining":4000', answer.read())
-            known = self._real[asked] = Served(answer.status, (*kept, ("X-RateLimit-Remaining", "4000")), body)
+            served = self._real[asked] = Served(answer.status, (*kept, ("X-RateLimit-Remaining", "4000")), body)
             connection.close()
-        return Served(known.status, (("Date", format_datetime(self.now, usegmt=True)), *known.headers), known.body)
+        return Served(served.status, (("Date", format_datetime(self.now, usegmt=True)), *served.headers), served.body)
 
 
 @contextmanager

@@ -51,8 +51,8 @@ def ask(asked: GitHubClient, source_scope: str) -> str:
     """What the repository is called."""
     owner, _, name = source_scope.partition("/")
     answer = asked.query(source_scope, QUERY, {"owner": owner, "name": name})
-    found: str = answer.data["repository"]["nameWithOwner"]
-    return found
+    full_name: str = answer.data["repository"]["nameWithOwner"]
+    return full_name
 
 
 def key_pair(number: int = 1) -> tuple[str, str]:

@@ -124,11 +124,11 @@ def test_a_fact_that_an_old_enterprise_cannot_tell_is_left_out_and_unknown(lacki
         assert len(github.requests) == 4
     assert {event.payload_hash for event in page.events} == {event.payload_hash for event in expected.events}
     assert page.unread == ()
-    known, all_known = (
-        {(of.event_id, key) for of in told.facts for key in facts_json(of.facts)} for told in (page, expected)
+    fact_names, all_known = (
+        {(of.event_id, key) for of in scan_page.facts for key in facts_json(of.facts)} for scan_page in (page, expected)
     )
     is_of_others = lacking.partition(".")[0] in ("Bot", "Mannequin", "Organization")
-    assert known == all_known if is_of_others else known < all_known
+    assert fact_names == all_known if is_of_others else fact_names < all_known
 
 
 @pytest.mark.parametrize("lacking", [FULL_IDS, FULL_IDS[2:], FULL_IDS[:1]], ids=len)

@@ -108,8 +108,8 @@ class Wavering:
         self._count = count
 
     def __call__(self) -> Respond:
-        found = {f"{letter}0": {"issueCount": self._count} for letter in "mc"}
-        body = {"data": {"repository": {"nameWithOwner": next(self._names)}, **found}}
+        counts = {f"{letter}0": {"issueCount": self._count} for letter in "mc"}
+        body = {"data": {"repository": {"nameWithOwner": next(self._names)}, **counts}}
         return canned(200, [("Date", format_datetime(LATER, usegmt=True))], json.dumps(body).encode())
 
 

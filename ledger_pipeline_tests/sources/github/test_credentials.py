@@ -144,8 +144,8 @@ def app(number: int = 1, installation_id: int | None = None) -> GitHubApp:
 @pytest.fixture
 def apps() -> Iterator[Simulator]:
     """Its time is ours, as PyGithub goes by ours to renew a token."""
-    known = App(APP_ID, key_pair()[1], INSTALLATIONS, users=frozenset({"Ana"}))
-    with Simulator(WORLD, apps=[known], as_of=datetime.now(UTC)) as simulator:
+    github_app = App(APP_ID, key_pair()[1], INSTALLATIONS, users=frozenset({"Ana"}))
+    with Simulator(WORLD, apps=[github_app], as_of=datetime.now(UTC)) as simulator:
         yield simulator
 
 

@@ -184,10 +184,11 @@ def test_a_fact_that_fails_takes_no_event_with_it(
         assert len(github.requests) == (3 if type_ else 4)
     assert event_ids(pages) == event_ids(expected)
     assert not any(page.unread for page in pages)
-    known, all_known = (
-        {(key, name) for key, of in facts_by_id(*told).items() for name in facts_json(of)} for told in (pages, expected)
+    fact_names, all_known = (
+        {(key, name) for key, of in facts_by_id(*scan_pages).items() for name in facts_json(of)}
+        for scan_pages in (pages, expected)
     )
-    assert known < all_known
+    assert fact_names < all_known
 
 
 def test_facts_that_fail_one_after_the_other_are_left_out_together(github: Simulator) -> None:
@@ -300,10 +301,10 @@ NODES = st.dictionaries(NAMES, JSON) | JSON
 @given(NODES, NODES)
 def test_whatever_github_answers_is_a_fact_that_can_be_stored_or_unknown(node: Any, repository_: Any) -> None:
     default = default_branch(repository_)
-    told: list[tuple[str, Facts]] = [
+    observed: list[tuple[str, Facts]] = [
         ("pr_merged", pull_request_facts(node, default)),
         ("review_submitted", review_facts(node, facts_of_reviews(node, default))),
         ("issue_closed", issue_facts(node)),
     ]
-    for event_type, facts in told:
+    for event_type, facts in observed:
         assert facts_from_json(event_type, facts_json(facts)) == facts

@@ -142,13 +142,13 @@ def test_a_forbidden_part_is_told_with_its_path(running: tuple[str, Answers]) ->
     error = {"type": "FORBIDDEN", "path": ["repository", "issues"], "message": "Resource not accessible"}
     forbidden = answer({"data": {"repository": None}, "errors": [error]})
     answers.set(forbidden)
-    told = GraphQLError(type="FORBIDDEN", path=("repository", "issues"), message="Resource not accessible")
+    refusal = GraphQLError(type="FORBIDDEN", path=("repository", "issues"), message="Resource not accessible")
     with pytest.raises(QueryRefusedError, match="Resource not accessible") as raised:
         ask(url)
-    assert raised.value.errors == (told,)
+    assert raised.value.errors == (refusal,)
     with client(url) as asked:
         partial = asked.query_partially(NAME, QUERY, {}, lambda error: error.type == "FORBIDDEN")
-    assert (partial.data, partial.errors) == ({"repository": None}, (told,))
+    assert (partial.data, partial.errors) == ({"repository": None}, (refusal,))
 
 
 def test_a_message_of_megabytes_with_escape_sequences_is_cut_and_plain(running: tuple[str, Answers]) -> None:

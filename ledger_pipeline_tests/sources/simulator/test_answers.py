@@ -117,8 +117,8 @@ def test_authors_have_their_own_types_and_ids() -> None:
     kinds = [Actor(f"who-{place}", place + 10, kind) for place, kind in enumerate(ActorKind)]
     served = world(*(replace(pull_request(kind.database_id), author=kind) for kind in kinds))
     nodes = run(served, LATER, query)["data"]["repository"]["pullRequests"]["nodes"]
-    found = {node["author"]["__typename"]: node["author"].get("databaseId") for node in nodes}
-    assert found == {
+    database_ids = {node["author"]["__typename"]: node["author"].get("databaseId") for node in nodes}
+    assert database_ids == {
         "User": 10,
         "Bot": 11,
         "Mannequin": 12,
@@ -139,7 +139,7 @@ def test_ids_lead_back_to_their_objects(simulator: Simulator) -> None:
     ids += [repository_answer["issue"]["id"], "bm9uc2Vuc2U="]
     answer = post(simulator.url, "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }", ids=ids).json()
     kinds = ["Repository", "PullRequest", "PullRequestReview", "Issue"]
-    expected = [{"__typename": kind, "id": each} for kind, each in zip(kinds, ids, strict=False)]
+    expected = [{"__typename": kind, "id": database_id} for kind, database_id in zip(kinds, ids, strict=False)]
     assert answer["data"]["nodes"] == [*expected, None]
     assert answer["errors"][0]["message"] == "Could not resolve to a node with the global id of 'bm9uc2Vuc2U='."
 

@@ -48,8 +48,8 @@ def page(served: World, **arguments: Any) -> dict[str, Any]:
     return answer
 
 
-def numbers(found: dict[str, Any]) -> list[int]:
-    return [node["number"] for node in found["nodes"]]
+def numbers(answer: dict[str, Any]) -> list[int]:
+    return [node["number"] for node in answer["nodes"]]
 
 
 def forwards(served: World, size: int, **arguments: Any) -> list[int]:
@@ -99,7 +99,9 @@ def test_every_object_is_served_exactly_once(
     assert sorted(seen) == list(range(1, len(minutes) + 1))
     assert backwards(served, size, order=order) == seen
     by_number = {pull_request.number: pull_request for pull_request in served.repositories[0].pull_requests}
-    moments = [by_number[each].created_at if field == "CREATED_AT" else by_number[each].updated_at for each in seen]
+    moments = [
+        by_number[number].created_at if field == "CREATED_AT" else by_number[number].updated_at for number in seen
+    ]
     assert moments == sorted(moments, reverse=direction == "DESC")
 
 

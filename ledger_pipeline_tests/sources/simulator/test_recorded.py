@@ -93,8 +93,8 @@ def test_secp256k1_comes_out_as_recorded(shared: Path) -> None:
         assert node["author"] == actor(row["author"])
         assert (node["mergedBy"] or {}).get("login") == (row["mergedBy"] or {}).get("login")
         assert (node["mergeCommit"] or {}).get("oid") == row["mergeCommit"]
-        assert [each["name"] for each in node["labels"]["nodes"]] == row["labels"]
-        files = None if node["files"] is None else [each["path"] for each in node["files"]["nodes"]]
+        assert [label["name"] for label in node["labels"]["nodes"]] == row["labels"]
+        files = None if node["files"] is None else [file["path"] for file in node["files"]["nodes"]]
         assert files == (row["files"] if row["files"] is None else row["files"][:100])
 
     by_user = [node for node in pull_requests if node["mergedAt"] and node["author"]["__typename"] == "User"]
