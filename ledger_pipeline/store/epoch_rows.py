@@ -6,12 +6,15 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from ledger_pipeline.core.selection.choice import PINNED_AS
+from ledger_pipeline.store.facts import PINNED
 from ledger_pipeline.store.statement_records import EpochRows
 
 _OF_EPOCH: Mapping[str, str] = {
     "epoch": """
         SELECT node_id, scope_id, id AS epoch_id, status, period_start, period_end, weight_config AS weights_milli,
-            allocation_algo_ref, weight_config_hash, approver_set_hash, pinned_spec, pool_total_credits, closed_at
+            allocation_algo_ref, weight_config_hash, approver_set_hash, pinned_spec, pool_total_credits, closed_at,
+            facts_set_hash
         FROM epochs WHERE id = :epoch_id AND node_id = :node_id
     """,
     "events": """
@@ -25,7 +28,7 @@ _OF_EPOCH: Mapping[str, str] = {
         ORDER BY event.event_time, event.id COLLATE "C"
     """,
     "curation": """
-        SELECT event_id, user_id, included, weight_override_milli, note FROM activity_curation
+        SELECT event_id, user_id, included, weight_override_milli, note, follows_policy FROM activity_curation
         WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY event_id COLLATE "C"
     """,
     "allocations": """
@@ -91,6 +94,18 @@ _OF_EPOCH: Mapping[str, str] = {
             WHERE reopening.epoch_id = item.epoch_id AND item.left_out_at <= reopening.closed_at
         )
         ORDER BY source COLLATE "C", source_scope COLLATE "C", kind COLLATE "C", number
+    """,
+    # Of an epoch that closed with a policy: of others nothing follows from them.
+    "facts": f"""
+        SELECT pinned.id AS event_id, pinned.facts_hash, pinned.facts FROM ({PINNED.text}) AS pinned
+        WHERE EXISTS (
+            SELECT FROM epochs WHERE id = :epoch_id AND node_id = :node_id AND pinned_spec ? '{PINNED_AS}'
+        )
+        ORDER BY pinned.id COLLATE "C"
+    """,  # noqa: S608 (our own statement)
+    "selection": """
+        SELECT event_id, included, reason, weight_factor_milli FROM activity_selection
+        WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY event_id COLLATE "C"
     """,
 }
 

@@ -238,6 +238,8 @@ class EpochRows:
     inputs_signatures: Sequence[Row]
     left_out: Sequence[Row]
     pool_set_aside: Sequence[Row]
+    facts: Sequence[Row]
+    selection: Sequence[Row]
 
 
 # A statement to write, a signature to add to one there is, or that one where nothing is to be written.

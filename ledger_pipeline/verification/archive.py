@@ -50,6 +50,8 @@ _ORDER: Mapping[str, Callable[[Any], Any]] = {
     "inputs_signatures": lambda row: row.signed_at,
     "left_out": lambda row: (row.source, row.source_scope, row.kind, row.number),
     "pool_set_aside": lambda row: (row.component_id, row.set_aside_at),
+    "facts": lambda row: row.event_id,
+    "selection": lambda row: row.event_id,
 }
 
 

@@ -7,10 +7,11 @@ from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
 
-from ledger_pipeline.core.allocations import event_kind
+from ledger_pipeline.core.allocations import CuratedEvents, event_kind
 from ledger_pipeline.core.errors import EventError, WindowError, WrongSignature
 from ledger_pipeline.core.events import event_problems
 from ledger_pipeline.core.reasons import is_reason
+from ledger_pipeline.core.selection.policy import Decision
 from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference, compare, short
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import CurationRecord, EpochFacts, EventRecord, InputsSignatureRecord
@@ -60,6 +61,32 @@ class ExaminedEpoch:
     def curation(self) -> "_Curation":
         """What others need to know of the curation."""
         return _Curation(self.facts.curation)
+
+    @cached_property
+    def decisions(self) -> dict[str, Decision]:
+        """What a policy is stated to have decided, by event id."""
+        return {row.event_id: row.decision for row in self.facts.selection}
+
+    def counted(self) -> Iterator[tuple[str, CuratedEvents]]:
+        """Each event that counts for a user, by its id: as its policy decided, or a person instead."""
+        kinds, decisions = self.events.kinds, self.decisions
+        for row in self.facts.curation:
+            if not row.included or row.user_id is None or row.event_id not in kinds:
+                continue
+            decision, factor_milli = decisions.get(row.event_id), None
+            if decision is not None and not row.is_by_person:
+                if not decision.included:
+                    continue
+                factor_milli = decision.weight_factor_milli
+            yield (
+                row.event_id,
+                CuratedEvents(
+                    row.user_id,
+                    kinds[row.event_id],
+                    row.weight_override_milli,
+                    weight_factor_milli=factor_milli,
+                ),
+            )
 
     @cached_property
     def stated(self) -> list["Stated"]:

@@ -13,12 +13,14 @@ from ledger_pipeline.verification.record import EpochFacts, Record
 
 FORMAT = "ledger-pipeline epoch inputs, version 1"
 LISTS = ("events", "curation", "allocations", "pool")
+LISTS_OF_SOME = ("left_out", "pool_set_aside", "facts", "selection")
 
 
 def inputs_root(facts: EpochFacts) -> str:
     """SHA-256 hex over lines: FORMAT, the epoch with its pins, the pinned spec, then of each list its name and rows.
 
-    Of what the epoch was closed without, and of components set aside, there are lines only where there are any rows.
+    Of what the epoch was closed without, of components set aside, and of what a selection policy decided by and decided
+    there are lines only where there are any rows.
     Rows are canonical JSON in code-point order, so the order in which they are stored does not matter; lines end in a
     line feed. Statements and signatures follow from these, and are left out.
     """
@@ -32,10 +34,9 @@ def inputs_root(facts: EpochFacts) -> str:
 def _lines(facts: EpochFacts) -> Iterator[bytes]:
     yield FORMAT.encode()
     # Both change when it is signed: they follow from what is signed.
-    epoch = facts.epoch.model_dump(mode="json", exclude={"status", "pool_total_credits"})
-    yield canonical_json(epoch).encode()
+    yield canonical_json(facts.epoch.members("status", "pool_total_credits")).encode()
     yield canonical_json(dict(facts.pinned_spec)).encode()
-    for name in (*LISTS, *(name for name in ("left_out", "pool_set_aside") if getattr(facts, name))):
+    for name in (*LISTS, *(name for name in LISTS_OF_SOME if getattr(facts, name))):
         yield name.encode()
         # In UTF-8 the order of bytes is that of code points.
         yield from sorted(_canonical(getattr(facts, name)))

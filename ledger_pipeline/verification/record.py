@@ -21,6 +21,8 @@ from pydantic import (
 
 from ledger_pipeline.core.errors import VerificationFailed
 from ledger_pipeline.core.hashing import canonical_json
+from ledger_pipeline.core.reasons import is_reason
+from ledger_pipeline.core.selection.policy import Decision
 from ledger_pipeline.core.stored_json import UnreadableJson
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.statement_records import EpochRows
@@ -87,7 +89,10 @@ class Record(BaseModel):
 
 
 class EpochRecord(Record):
-    """The epoch itself, with what was pinned when it closed."""
+    """The epoch itself, with what was pinned when it closed.
+
+    `facts_set_hash` is there where it closed with a selection policy, and written only there.
+    """
 
     node_id: UUID
     scope_id: UUID
@@ -101,6 +106,16 @@ class EpochRecord(Record):
     approver_set_hash: str | None
     pool_total_credits: Digits | None
     closed_at: Instant | None
+    facts_set_hash: str | None = None
+
+    def members(self, *left_out: str) -> dict[str, Any]:
+        """Its members as JSON, but for those `left_out`."""
+        unpinned = {"facts_set_hash"} if self.facts_set_hash is None else set()
+        return self.model_dump(mode="json", exclude={*left_out, *unpinned})
+
+    def canonical(self) -> str:
+        """The row in its one spelling."""
+        return canonical_json(self.members())
 
     @property
     def window(self) -> EpochWindow:
@@ -127,13 +142,50 @@ class EventRecord(Record):
 
 
 class CurationRecord(Record):
-    """A decision: for whom an event counts, and by which weight."""
+    """A decision: for whom an event counts, and by which weight.
+
+    `follows_policy` where a person took back what they had decided; it is written only where it is so.
+    """
 
     event_id: str
     user_id: str | None
     included: bool
     weight_override_milli: Digits | None
     note: str | None
+    follows_policy: bool = False
+
+    def canonical(self) -> str:
+        """The row in its one spelling."""
+        left_out = None if self.follows_policy else {"follows_policy"}
+        return canonical_json(self.model_dump(mode="json", exclude=left_out))
+
+    @property
+    def is_by_person(self) -> bool:
+        """Whether a person decided, which beats a policy."""
+        decided = not self.included or self.weight_override_milli is not None
+        return decided or (not self.follows_policy and is_reason(self.note))
+
+
+class FactsRecord(Record):
+    """What a source said of an event beside its row, as it was known when the epoch closed."""
+
+    event_id: str
+    facts_hash: str
+    facts: Mapping[str, Any]
+
+
+class SelectionRecord(Record):
+    """What the policy that the epoch closed with decides on an event, and why."""
+
+    event_id: str
+    included: bool
+    reason: str
+    weight_factor_milli: Digits | None
+
+    @property
+    def decision(self) -> Decision:
+        """The decision alone."""
+        return Decision(self.included, self.reason, self.weight_factor_milli)
 
 
 class AllocationRecord(Record):
@@ -242,6 +294,8 @@ class EpochFacts(Record):
     inputs_signatures: Sequence[InputsSignatureRecord] = ()
     left_out: Sequence[LeftOutRecord] = ()
     pool_set_aside: Sequence[PoolSetAsideRecord] = ()
+    facts: Sequence[FactsRecord] = ()
+    selection: Sequence[SelectionRecord] = ()
 
 
 # The lists of an epoch, by name, in the order an archive has them.
@@ -259,6 +313,8 @@ OPTIONAL_LISTS: Mapping[str, type[Record]] = {
     "inputs_signatures": InputsSignatureRecord,
     "left_out": LeftOutRecord,
     "pool_set_aside": PoolSetAsideRecord,
+    "facts": FactsRecord,
+    "selection": SelectionRecord,
 }
 
 

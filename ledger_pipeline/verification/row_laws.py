@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from uuid import UUID
 
-from ledger_pipeline.core.allocations import CuratedEvents, compute_proposed_allocations
+from ledger_pipeline.core.allocations import compute_proposed_allocations
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.identifiers import RULE, broken_ids, is_ambiguous, why_not_an_account
 from ledger_pipeline.core.pins import approver_set_hash, shown, states_other_weights, weight_config_hash
@@ -89,7 +89,9 @@ def allocation_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
         follows = {
             allocation.user_id: (allocation.proposed_units, allocation.activity_count)
             for allocation in compute_proposed_allocations(
-                facts.epoch.allocation_algo_ref or "", _curated(examined), facts.epoch.weights_milli
+                facts.epoch.allocation_algo_ref or "",
+                (counted for _, counted in examined.counted()),
+                facts.epoch.weights_milli,
             )
         }
     except AllocationError as error:
@@ -106,13 +108,6 @@ def allocation_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
             )
         yield from compare(f"allocations {short(user_id)} proposed_units", row.proposed_units, units)
         yield from compare(f"allocations {short(user_id)} activity_count", row.activity_count, events)
-
-
-def _curated(examined: ExaminedEpoch) -> Iterator[CuratedEvents]:
-    kinds = examined.events.kinds
-    for row in examined.facts.curation:
-        if row.included and row.user_id is not None and row.event_id in kinds:
-            yield CuratedEvents(row.user_id, kinds[row.event_id], row.weight_override_milli)
 
 
 def pool_differences(examined: ExaminedEpoch) -> Iterator[Difference]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ledger_pipeline.core.identifiers import unknown_ids
-from ledger_pipeline.verification import row_laws, statement_laws
+from ledger_pipeline.verification import row_laws, selection_laws, statement_laws
 from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference, bounded
 from ledger_pipeline.verification.examined import ExaminedEpoch
 from ledger_pipeline.verification.record import EpochFacts, InputsSignatureRecord, SignatureRecord
@@ -46,13 +46,16 @@ class Examination(ExaminedEpoch):
     def differences(self) -> list[Difference]:
         """What is stored and does not follow from the rows before it; empty where all is right.
 
-        At most MAX_DIFFERENCES of each kind of row.
+        At most MAX_DIFFERENCES of each kind of row. Raises VerificationFailed where the epoch closed with a selection
+        policy that is not installed here, so that nobody can recompute what it decided.
         """
         kinds = (
             row_laws.epoch_differences,
             row_laws.id_differences,
             row_laws.event_differences,
             row_laws.curation_differences,
+            selection_laws.facts_differences,
+            selection_laws.selection_differences,
             row_laws.allocation_differences,
             row_laws.pool_differences,
             statement_laws.statement_differences,
@@ -135,13 +138,10 @@ def verify(facts: EpochFacts) -> list[Difference]:
 
 
 def _weighed_by_user(examined: ExaminedEpoch) -> dict[str, tuple[WeighedEvents, ...]]:
-    kinds_by_id, weights_milli = examined.events.kinds, examined.facts.epoch.weights_milli
+    weights_milli = examined.facts.epoch.weights_milli
     events_by_user: defaultdict[str, defaultdict[tuple[str, int], list[str]]] = defaultdict(lambda: defaultdict(list))
-    for row in examined.facts.curation:
-        if row.included and row.user_id is not None and row.event_id in kinds_by_id:
-            kind, override = kinds_by_id[row.event_id], row.weight_override_milli
-            weight = weights_milli.get(kind, 0) if override is None else override
-            events_by_user[row.user_id][kind, weight].append(row.event_id)
+    for event_id, counted in examined.counted():
+        events_by_user[counted.user_id][counted.kind, counted.weight_milli(weights_milli)].append(event_id)
     return {
         user_id: tuple(WeighedEvents(kind, weight, tuple(ids)) for (kind, weight), ids in sorted(kinds.items()))
         for user_id, kinds in events_by_user.items()

@@ -28,6 +28,7 @@ def curate(books: Books) -> Resolution:
 def curation(books: Books) -> dict[str, dict[str, Any]]:
     """The epoch's rows by event id, without the id."""
     rows = [dict(row) for row in books.ledger.statements.rows(books.epoch).curation]
+    assert not any(row.pop("follows_policy") for row in rows)
     return {row.pop("event_id"): row for row in rows}
 
 

@@ -1,0 +1,97 @@
+"""What a selection policy decides follows from the pinned facts and the pinned spec alone: it is decided again here."""
+
+from collections.abc import Iterator
+
+from ledger_pipeline.core.errors import SelectionError, VerificationFailed
+from ledger_pipeline.core.facts import facts_set_hash
+from ledger_pipeline.core.hashing import sha256_hex
+from ledger_pipeline.core.selection.choice import PINNED_AS, SelectionChoice, pinned_choice
+from ledger_pipeline.core.selection.policy import Decision, SelectionPolicy, ids_of_logins, select, stored_candidate
+from ledger_pipeline.policies import policy_of
+from ledger_pipeline.verification.differences import Difference, compare, duplicates, short
+from ledger_pipeline.verification.examined import ExaminedEpoch
+
+
+def facts_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
+    """Facts that are not those that the epoch closed with, do not have their hash, or are of no event of the epoch."""
+    rows, kinds = examined.facts.facts, examined.events.kinds
+    repeated = list(duplicates("facts", (row.event_id for row in rows)))
+    yield from repeated
+    if not repeated and (rows or PINNED_AS in examined.facts.pinned_spec):
+        set_hash = facts_set_hash((row.event_id, row.facts_hash) for row in rows)
+        yield from compare("epoch facts_set_hash", examined.facts.epoch.facts_set_hash, set_hash)
+    for row in rows:
+        where = f"facts {short(row.event_id)}"
+        if row.event_id not in kinds:
+            yield Difference(where, "there is no such event in the epoch")
+        try:
+            yield from compare(where, row.facts_hash, sha256_hex(dict(row.facts)))
+        except TypeError as error:
+            yield Difference(where, f"no hash can be computed of them: {error}")
+
+
+def selection_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
+    """Decisions that the policy does not make, with the reason that is stated and the one that follows.
+
+    Raises VerificationFailed where the policy is not installed, or in another version than the epoch closed with.
+    """
+    facts = examined.facts
+    yield from duplicates("selection", (row.event_id for row in facts.selection))
+    try:
+        choice = pinned_choice(facts.pinned_spec)
+    except SelectionError as error:
+        yield Difference(f"repo-spec {PINNED_AS}", str(error))
+        return
+    if choice is None:
+        for row in facts.selection:
+            yield Difference(f"selection {short(row.event_id)}", "the epoch closed with no policy that could decide")
+        return
+    try:
+        policy = policy_of(choice)
+    except SelectionError as error:
+        raise VerificationFailed(f"nobody can recompute here which events count: {error}") from error
+    yield from _without_their_ids(examined, choice)
+    try:
+        follows = _decisions(examined, policy, choice)
+    except SelectionError as error:
+        yield Difference("selection", str(error))
+        return
+    stated = examined.decisions
+    for event_id in sorted(follows.keys() | stated.keys()):
+        if stated.get(event_id) != follows.get(event_id):
+            problem = f"stated {_shown(stated.get(event_id))}, but {_shown(follows.get(event_id))} follows"
+            yield Difference(f"selection {short(event_id)}", problem)
+
+
+def _without_their_ids(examined: ExaminedEpoch, choice: SelectionChoice) -> Iterator[Difference]:
+    """Accounts of the epoch's events whose login is excluded, and whose id is not: a rename would lift it."""
+    seen = ((event.platform_login, event.platform_user_id) for event in examined.facts.events)
+    for user_id in ids_of_logins(seen, choice.excluded_logins):
+        if user_id not in choice.excluded_ids:
+            problem = "an excluded login has it, and it was not pinned as excluded"
+            yield Difference(f"repo-spec {PINNED_AS} excluded_ids {short(user_id)}", problem)
+
+
+def _decisions(examined: ExaminedEpoch, policy: SelectionPolicy, choice: SelectionChoice) -> dict[str, Decision]:
+    facts_by_event = {row.event_id: row.facts for row in examined.facts.facts}
+    candidates = [
+        stored_candidate(
+            event_id=event.id,
+            source=event.source,
+            event_type=event.event_type,
+            user_id=event.platform_user_id,
+            login=event.platform_login,
+            event_time=event.event_time,
+            metadata=event.metadata,
+            facts=facts_by_event.get(event.id),
+        )
+        for event in examined.facts.events
+    ]
+    return select(policy, candidates, choice.spec(examined.facts.epoch.weights_milli))
+
+
+def _shown(decision: Decision | None) -> str:
+    if decision is None:
+        return "no decision"
+    factor = "" if decision.weight_factor_milli is None else f", weight times {decision.weight_factor_milli} / 1000"
+    return f"{'counts' if decision.included else 'left out'} ({short(str(decision.reason))}{factor})"
