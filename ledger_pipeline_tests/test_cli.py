@@ -1,5 +1,6 @@
 """The command line as people and programs use it: what it prints, what it stores, and its exit codes."""
 
+import errno
 import os
 import re
 import shlex
@@ -16,7 +17,7 @@ import psutil
 import pytest
 import requests
 
-from ledger_pipeline.cli import demo
+from ledger_pipeline.cli import demo, events
 from ledger_pipeline.cli.events import COLUMNS
 from ledger_pipeline.core.windows import EpochCalendar
 from ledger_pipeline.local.demo_statement import SignedEpoch
@@ -218,13 +219,20 @@ def test_a_ledger_without_tables_says_which_command_makes_them(
 
 
 def test_without_a_database_an_embedded_one_is_started_and_left_clean(
-    command: Command, environment: dict[str, str], embedded_home: Path
+    command: Command, environment: dict[str, str], embedded_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def whoever_reads_has_gone(rows: Iterator[object]) -> None:
+        next(rows)
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
     environment["LEDGER_HOME"] = str(embedded_home)
     del environment["DATABASE_URL"], environment["DAGSTER_DATABASE_URL"]
     assert command("db", "upgrade", **environment).code == 0
     assert command("collect", "--epoch", "2026-02-16", **environment).code == 0
     assert len(command("events", "--epoch", "2026-02-16", "--json", **environment).json) == 2
+    monkeypatch.setattr(events, "print_json_array", whoever_reads_has_gone)
+    stopped = command("events", "--epoch", "2026-02-16", "--json", **environment)
+    assert (stopped.code, stopped.err) == (1, "")
     home = str(embedded_home)
     left = [process for process in psutil.process_iter(["cmdline"]) if home in " ".join(process.info["cmdline"] or [])]
     assert left == []

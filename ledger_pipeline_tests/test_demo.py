@@ -52,6 +52,7 @@ def test_the_demo_collects_and_signs_and_run_again_adds_nothing(command: Command
     assert [step["action"] for step in report["scheduled"]["steps"]] == ["created"]
     again = command("demo", **environment).out
     assert f"Nothing new: the ledger held all {report['rows_after']:,} events already." in again
+    assert _events_shown(again) == report["rows_after"]
     assert "Temporal schedule governance:ledger_ingest: in sync, then fired" in again
     assert re.search(r"running epoch: workflow ledger-collect-scheduled-default-\S+, run [0-9a-f-]{36}\n", again)
     assert re.search(r"running epoch: epoch 1 open, 0 new, Dagster run [0-9a-f-]{36}\n", again)
@@ -91,6 +92,15 @@ def test_what_the_readme_has_one_paste_works_on_what_the_demo_left(
     assert settled.count("every number follows from the rows before it, and the signatures are good") == 2
     assert re.search(r"│ bo +│.*│ +0\.5 +│ ran the release", settled)
     assert (home / "epoch.zip").is_file()
+
+
+def _events_shown(said: str) -> int:
+    """The events of the epochs in the demo's table, and of those that it sums up under it."""
+    header = next(line for line in said.splitlines() if " set_hash " in line)
+    events = [cell.strip() for cell in header.split("┃")].index("events")
+    rows = [line.split("│") for line in said.splitlines() if "│ default │" in line]
+    summed_up = re.findall(r"^and .*?([\d,]+) events", said, re.MULTILINE)
+    return sum(int(row[events]) for row in rows) + sum(int(count.replace(",", "")) for count in summed_up)
 
 
 def _processor_seconds() -> float:

@@ -10,6 +10,7 @@ import typer
 
 from ledger_pipeline.cli.options import Json
 from ledger_pipeline.cli.output import print_json, print_table, say, sentence
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.settings import read_settings
 from ledger_pipeline.temporal_bridge.schedules.plan import ScheduleStep
 from ledger_pipeline.temporal_bridge.schedules.server import list_schedules, refuse_failures, sync_schedules
@@ -67,7 +68,7 @@ def list_command(as_json: Json = False) -> None:
         ]
         for row in rows
     ]
-    print_table(f"{len(rows)} Temporal schedules", columns, cells)
+    print_table(counted(len(rows), "Temporal schedule"), columns, cells)
 
 
 def _print_plan(steps: Sequence[ScheduleStep]) -> None:
