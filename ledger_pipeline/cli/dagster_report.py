@@ -12,6 +12,7 @@ from ledger_pipeline.dagster_contract import ACTIVITY_EVENTS_ASSET, STATEMENT_AS
 
 if TYPE_CHECKING:
     from ledger_pipeline.pipeline.epoch_checks import CheckResult
+    from ledger_pipeline.pipeline.epoch_state import Entries
     from ledger_pipeline.pipeline.review import Review
     from ledger_pipeline.store.records import Epoch
 
@@ -31,7 +32,7 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str, *, status_
 
     epoch = access.epoch(epoch_name)
     epoch_review = review_of(access, epoch)
-    numbers = epoch_numbers(epoch_review, access.ledger.curation.summary(epoch))
+    numbers = epoch_numbers(access.scope, epoch_review, access.ledger.curation.summary(epoch))
     key = format_partition_key(epoch.window.key, access.scope.scope_key)
     trigger = f"ledger-pipeline {command}"
     try:
@@ -39,9 +40,9 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str, *, status_
         dagster.check(access.spec)
         activity = _activity(access, epoch) if status_moved else None
         if activity is not None:
-            dagster.report(ACTIVITY_EVENTS_ASSET, key, {**activity.metadata, "trigger": trigger})
-        for asset, metadata in numbers.items():
-            dagster.report(asset, key, {**metadata, "trigger": trigger})
+            dagster.report(ACTIVITY_EVENTS_ASSET, key, {**_as_json(activity.numbers), "trigger": trigger})
+        for asset, entries in numbers.items():
+            dagster.report(asset, key, {**_as_json(entries), "trigger": trigger})
         # Last: a Dagster whose storage is not ours takes one result of a check without a run, and no second.
         for result in [] if activity is None else activity.checks:
             dagster.report_check(ACTIVITY_EVENTS_ASSET, key, result)
@@ -56,12 +57,12 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str, *, status_
 
 @dataclass(frozen=True)
 class _Activity:
-    metadata: dict[str, Any]
+    numbers: "Entries"
     checks: Sequence["CheckResult"]
 
 
 def _activity(access: LedgerAccess, epoch: "Epoch") -> _Activity | None:
-    """What the epoch's square says, instants as text; None where that epoch is not read, so that none turns green."""
+    """What the epoch's square says; None where that epoch is not read, so that none turns green."""
     from ledger_pipeline.pipeline.completeness import window_completeness
     from ledger_pipeline.pipeline.epoch_checks import every_source_scope_read, nothing_rejected
     from ledger_pipeline.pipeline.epoch_state import activity_numbers
@@ -72,11 +73,15 @@ def _activity(access: LedgerAccess, epoch: "Epoch") -> _Activity | None:
     now = datetime.now(UTC)
     [digest] = access.ledger.events.digests(access.scope.scope_id, [epoch.window])
     [unsettled] = access.ledger.events.unsettled_rejections(access.scope.scope_id, [epoch.window])
-    numbers = activity_numbers(digest, epoch, access.scope, read, now)
     return _Activity(
-        {label: value.isoformat() if isinstance(value, datetime) else value for label, value in numbers.items()},
+        activity_numbers(digest, epoch, access.scope, read, now),
         [every_source_scope_read(read, now), nothing_rejected(unsettled)],
     )
+
+
+def _as_json(entries: "Entries") -> dict[str, Any]:
+    """The entries as Dagster's API takes them, instants as text."""
+    return {label: value.isoformat() if isinstance(value, datetime) else value for label, value in entries.items()}
 
 
 def _statement_check(access: LedgerAccess, epoch: "Epoch", epoch_review: "Review") -> "CheckResult":

@@ -12,10 +12,8 @@ import dagster as dg
 
 from ledger_pipeline.core.counts import named
 from ledger_pipeline.core.errors import EpochNotReady
-from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import span
-from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.defs import tables
 from ledger_pipeline.defs.charts import units_bars, windows_to_draw
 from ledger_pipeline.defs.keys import (
@@ -25,15 +23,15 @@ from ledger_pipeline.defs.keys import (
     EPOCH_ALLOCATIONS,
     POOL_COMPONENTS,
 )
-from ledger_pipeline.defs.metadata import Metadata, run_trigger
+from ledger_pipeline.defs.metadata import Metadata, run_trigger, shown
 from ledger_pipeline.defs.partition_metadata import add_partition_metadata
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, curate, fill_pool
 from ledger_pipeline.pipeline.completeness import window_completeness
-from ledger_pipeline.pipeline.contributions import drift_text, units_text, weights_text
-from ledger_pipeline.pipeline.epoch_state import hash_entries
+from ledger_pipeline.pipeline.contributions import units_text
+from ledger_pipeline.pipeline.epoch_state import epoch_entries
 from ledger_pipeline.pipeline.next_step import next_steps
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.settlement_records import valued
@@ -166,7 +164,7 @@ def _epochs(
     for epoch in epochs:
         settlement = partial(store.statements.settlement, epoch)
         blocks = next_steps(store.node_id, scope, epoch, settlement, read[epoch.window], now)
-        yield epoch, _epoch_metadata(scope, epoch, blocks)
+        yield epoch, {label: shown(value) for label, value in epoch_entries(scope, epoch, blocks).items()}
 
 
 def _curation(
@@ -227,26 +225,3 @@ def _pool(
                 "components": tables.components(components),
             },
         )
-
-
-def _epoch_metadata(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Metadata:
-    drift = drift_text(epoch.weights_milli, scope.weights_milli)
-    metadata: Metadata = {
-        "epoch_id": epoch.id,
-        "epoch_status": epoch.status.value,
-        "blocks_next_step": plain_message("; ".join(blocks)) or "nothing",
-        "window_start": dg.MetadataValue.timestamp(epoch.window.start),
-        "window_end": dg.MetadataValue.timestamp(epoch.window.end),
-        "weights": plain.json(weights_text(epoch.weights_milli)),
-    }
-    if drift:
-        metadata["weights_drift"] = plain.json(drift)
-    if epoch.pins is not None:
-        metadata["allocation_algo_ref"] = epoch.pins.allocation_algo_ref
-        metadata.update(hash_entries("weight_config_hash", epoch.pins.weight_config_hash))
-        metadata.update(hash_entries("approver_set_hash", epoch.pins.approver_set_hash))
-    if epoch.closed_at is not None:
-        metadata["closed_at"] = dg.MetadataValue.timestamp(epoch.closed_at)
-    if epoch.pool_total_credits is not None:
-        metadata["pool_total_credits"] = str(epoch.pool_total_credits)
-    return metadata

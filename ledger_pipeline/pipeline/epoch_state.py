@@ -4,7 +4,7 @@ Plain values by the step's asset, with text as `plain_text` has it; of what come
 materializations say more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from ledger_pipeline.core.hashing import Json
@@ -19,7 +19,7 @@ from ledger_pipeline.dagster_contract import (
     STATEMENT_ASSET,
 )
 from ledger_pipeline.pipeline.completeness import Completeness
-from ledger_pipeline.pipeline.contributions import drift_text, percent_text, units_text
+from ledger_pipeline.pipeline.contributions import drift_text, percent_text, units_text, weights_text
 from ledger_pipeline.pipeline.review import Review
 from ledger_pipeline.pipeline.unread import left_out_text
 from ledger_pipeline.store.records import Epoch, WindowDigest
@@ -27,18 +27,13 @@ from ledger_pipeline.store.settlement_records import CurationSummary
 
 HASH_SHOWN = 16  # characters, as commands and pages show of a hash
 
-Numbers = Mapping[tuple[str, ...], dict[str, Json]]
+Entries = dict[str, "Json | datetime"]
 
 
-def epoch_numbers(review: Review, curation: CurationSummary) -> Numbers:
+def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Mapping[tuple[str, ...], Entries]:
     """The numbers of each asset; the statement is there only where one is in force."""
-    numbers: dict[tuple[str, ...], dict[str, Json]] = {
-        EPOCH_ASSET: {
-            "epoch_id": review.epoch.id,
-            EPOCH_STATUS: review.epoch.status.value,
-            "state": plain_message(review.state),
-            "blocks_next_step": plain_message("; ".join(review.blocks)) or "nothing",
-        },
+    numbers: dict[tuple[str, ...], Entries] = {
+        EPOCH_ASSET: {"state": plain_message(review.state), **epoch_entries(scope, review.epoch, review.blocks)},
         CURATION_ASSET: {
             "events": curation.events,
             "unresolved": curation.unresolved,
@@ -78,13 +73,36 @@ def epoch_numbers(review: Review, curation: CurationSummary) -> Numbers:
     return numbers
 
 
+def epoch_entries(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Entries:
+    """What an epoch is, what it is paid by, and what blocks its next step."""
+    entries: Entries = {
+        "epoch_id": epoch.id,
+        EPOCH_STATUS: epoch.status.value,
+        "blocks_next_step": plain_message("; ".join(blocks)) or "nothing",
+        "window_start": epoch.window.start,
+        "window_end": epoch.window.end,
+        "weights": {**weights_text(epoch.weights_milli)},
+    }
+    if drift := drift_text(epoch.weights_milli, scope.weights_milli):
+        entries["weights_drift"] = {**drift}
+    if epoch.pins is not None:
+        entries["allocation_algo_ref"] = epoch.pins.allocation_algo_ref
+        entries.update(hash_entries("weight_config_hash", epoch.pins.weight_config_hash))
+        entries.update(hash_entries("approver_set_hash", epoch.pins.approver_set_hash))
+    if epoch.closed_at is not None:
+        entries["closed_at"] = epoch.closed_at
+    if epoch.pool_total_credits is not None:
+        entries["pool_total_credits"] = str(epoch.pool_total_credits)
+    return entries
+
+
 def activity_numbers(
     digest: WindowDigest,
     epoch: Epoch | None,
     scope: Scope,
     completeness: Completeness,
     now: datetime,
-) -> "dict[str, Json | datetime]":
+) -> Entries:
     """What the ledger holds of a window, how whole that is at `now`, what it refused, and whether weights drifted.
 
     An entry that would be empty is left out: it would say nothing that the others do not.

@@ -218,7 +218,8 @@ def test_a_square_says_at_once_what_a_command_made_of_its_epoch(stack: Stack, co
     ok("trigger", "--as-of", week.key, "--wait")
     of_run = checks()
     assert [status for _, status, _ in of_run] == ["SUCCEEDED", "SUCCEEDED"]
-    collected = shown_in_dagster(stack, "activity_events", week)
+    run_in_dagster(stack, ALLOCATE_EPOCH_JOB, week)
+    collected, proposed = (shown_in_dagster(stack, asset, week) for asset in ("activity_events", "epoch"))
     ok("db", "reopen", *of_epoch, "--reason", "nobody looked at it")
     opened = shown_in_dagster(stack, "activity_events", week)
     assert [collected["epoch_status"], opened["epoch_status"]] == ["review", "open"]
@@ -226,10 +227,11 @@ def test_a_square_says_at_once_what_a_command_made_of_its_epoch(stack: Stack, co
     # So do its checks, of which the run's were of what it was before.
     assert checks() == [(NO_RUN, *result) for _, *result in of_run]
     ok("epoch", "close", *of_epoch)
-    closed = shown_in_dagster(stack, "activity_events", week)
-    # All numbers and texts that the run said are there; instants are told as text.
-    labels = {label: value for label, value in collected.items() if value is not None}
-    assert {**labels, "trigger": "ledger-pipeline epoch close"}.items() <= closed.items()
+    for asset, before in (("activity_events", collected), ("epoch", proposed)):
+        # All numbers and texts that the run labels are there; instants are told as text.
+        labels = {label: value for label, value in before.items() if value is not None}
+        closed = shown_in_dagster(stack, asset, week)
+        assert {**labels, "trigger": "ledger-pipeline epoch close"}.items() <= closed.items()
     assert checks() == [(NO_RUN, *result) for _, *result in of_run]
 
 
