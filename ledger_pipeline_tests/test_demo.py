@@ -94,12 +94,12 @@ def test_what_the_readme_has_one_paste_works_on_what_the_demo_left(
     assert (home / "epoch.zip").is_file()
 
 
-def _events_shown(said: str) -> int:
+def _events_shown(printed: str) -> int:
     """The events of the epochs in the demo's table, and of those that it sums up under it."""
-    header = next(line for line in said.splitlines() if " set_hash " in line)
+    header = next(line for line in printed.splitlines() if " set_hash " in line)
     events = [cell.strip() for cell in header.split("┃")].index("events")
-    rows = [line.split("│") for line in said.splitlines() if "│ default │" in line]
-    summed_up = re.findall(r"^and .*?([\d,]+) events", said, re.MULTILINE)
+    rows = [line.split("│") for line in printed.splitlines() if "│ default │" in line]
+    summed_up = re.findall(r"^and .*?([\d,]+) events", printed, re.MULTILINE)
     return sum(int(row[events]) for row in rows) + sum(int(count.replace(",", "")) for count in summed_up)
 
 
