@@ -204,7 +204,7 @@ def _scope(path: Path, shape: ScopeFile, inherited: tuple[ScheduleSpec, ...]) ->
         epoch_length_days=ledger.epoch_length_days,
         first_epoch=ledger.first_epoch,
         sources=tuple(
-            SourceSpec(source, section.credit_estimate_algo, section.source_refs, section.streams)
+            SourceSpec(source, section.credit_estimate_algo, section.source_scopes, section.streams, section.owners)
             for source, section in sections.items()
         ),
         approvers=shape.ledger.approvers if ledger.approvers is None else ledger.approvers,

@@ -13,14 +13,26 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    create_model,
+)
 
 from ledger_pipeline.core.errors import AllocationError, WindowError
 from ledger_pipeline.core.hashing import canonical_json
+from ledger_pipeline.core.owners import OwnerRules, is_owner_ref
 from ledger_pipeline.core.pool import MAX_CREDITS
 from ledger_pipeline.core.sources import SourceKind, source_kinds
 from ledger_pipeline.core.weights import check_weights, default_weights_milli
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, parse_epoch_key
+from ledger_pipeline.repo_spec_owners import not_named, of_an_owner, with_an_owner
 
 _SCOPE_KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _LONGEST_SETTINGS = 20_000
@@ -113,6 +125,30 @@ class SourceSection(OwnedSection):
     credit_estimate_algo: _NonEmpty
     source_refs: tuple[str, ...]
     streams: tuple[str, ...]
+
+    @property
+    def source_scopes(self) -> tuple[str, ...]:
+        """The source_refs that name one source_scope."""
+        return tuple(source_ref for source_ref in self.source_refs if not is_owner_ref(source_ref))
+
+    @property
+    def owners(self) -> OwnerRules:
+        """The source_refs that stand for all of an owner's, and what of it is left out."""
+        return OwnerRules()
+
+
+class OwnersSection(SourceSection):
+    """The section of a source that lists what an owner has."""
+
+    exclude: tuple[str, ...] = ()
+    include_archived: Annotated[StrictBool, AfterValidator(with_an_owner)] = False
+    include_forks: Annotated[StrictBool, AfterValidator(with_an_owner)] = False
+
+    @property
+    def owners(self) -> OwnerRules:
+        """As SourceSection has it."""
+        refs = filter(is_owner_ref, self.source_refs)
+        return OwnerRules(tuple(refs), self.exclude, self.include_archived, self.include_forks)
 
 
 class ActivitySourcesSection(OwnedSection):
@@ -237,15 +273,18 @@ def over_sources(shape: type[_FileT], kinds: tuple[SourceKind, ...]) -> type[_Fi
 
 
 def _section_of(kind: SourceKind) -> type[SourceSection]:
-    source_ref = Annotated[StrictStr, _checked(kind.source_ref, kind.source_ref_form)]
+    named = Annotated[StrictStr, _checked(kind.source_ref, kind.source_ref_form)]
     expected = f"one of {', '.join(kind.stream_names)}"
     stream = Annotated[StrictStr, _checked(re.compile("|".join(map(re.escape, kind.stream_names))), expected)]
-    return create_model(
-        "SourceSection",
-        __base__=SourceSection,
-        source_refs=(_some(source_ref), ...),
-        streams=(_some(stream), kind.stream_names),
-    )
+    streams = (_some(stream), kind.stream_names)
+    if kind.owner_ref is None:
+        return create_model("SourceSection", __base__=SourceSection, source_refs=(_some(named), ...), streams=streams)
+    either = re.compile(f"{kind.source_ref.pattern}|{kind.owner_ref.pattern}")
+    source_ref = Annotated[StrictStr, _checked(either, kind.source_ref_form)]
+    excluded = Annotated[named, AfterValidator(of_an_owner)]
+    exclude = Annotated[tuple[excluded, ...], AfterValidator(unique_ignoring_case), AfterValidator(not_named)]
+    fields: Any = {"source_refs": (_some(source_ref), ...), "streams": streams, "exclude": (exclude, ())}
+    return create_model("SourceSection", __base__=OwnersSection, **fields)
 
 
 def _some(item: Any) -> Any:

@@ -24,6 +24,7 @@ LAYERS = (
     {"policies", "installed_sources"},
     {"dagster_contract"},
     {"logs"},
+    {"repo_spec_owners"},
     {"repo_spec_shape"},
     {"repo_spec"},
     {"settings_variables"},

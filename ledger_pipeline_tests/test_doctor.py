@@ -362,6 +362,20 @@ def test_a_token_that_works_is_told_with_what_is_left(command: Command, environm
     assert told(ran, "repositories")[1] == "all 1 readable"
 
 
+def test_an_owner_of_whom_all_is_collected_is_listed(
+    command: Command, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["LEDGER_REPO_SPEC"] = str(write_repo_spec(tmp_path, "cogni-dao/*"))
+    ran = command("doctor", "--json", **environment)
+    assert told(ran, "repositories")[:2] == ("ok", "all 0 readable, and cogni-dao/* with 1 listed")
+    assert "0 repositories, all of cogni-dao/*" in told(ran, "repo-spec")[1]
+    environment["LEDGER_REPO_SPEC"] = str(write_repo_spec(tmp_path, "nobody/*"))
+    state, detail, remedy = told(command("doctor", "--json", **environment), "repositories")
+    assert (state, "no such owner to these credentials" in detail, "check source_refs" in remedy) == (
+        *("failed", True, True),
+    )
+
+
 def test_looking_takes_one_point_for_the_repositories_and_one_for_the_schema(
     command: Command, environment: dict[str, str], github: Simulator
 ) -> None:

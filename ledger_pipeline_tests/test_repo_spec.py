@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import SpecError, UnknownScope, WindowError
+from ledger_pipeline.core.owners import OwnerRules
 from ledger_pipeline.core.selection.fair_settings import DEFAULT_SETTINGS, DEFAULT_UNKNOWN
 from ledger_pipeline.core.sources import GITHUB_STREAMS
 from ledger_pipeline.core.spec import RepoSpec, ScheduleSpec, SourceSpec
@@ -372,6 +373,42 @@ def test_a_bad_item_of_a_list_is_refused_naming_its_place(
     error = refusal(load, {key: values})
     assert error.key == f"{key}[{index}]"
     assert error.problem.startswith(f"{values[index]!r} is not valid: ")
+    assert right in error.problem
+
+
+OWNERS = ["acme/*", "other/site"]
+
+
+def test_all_that_an_owner_has_stands_beside_what_is_named(load: Load) -> None:
+    [source] = load({f"{GITHUB}.source_refs": OWNERS}).default_scope.sources
+    assert (source.source_scopes, source.owners) == (("other/site",), OwnerRules(("acme/*",)))
+    assert source.source_refs == ("other/site", "acme/*")
+    rules = {"exclude": ["Acme/secret"], "include_archived": True, "include_forks": True}
+    changes = {f"{GITHUB}.{key}": value for key, value in rules.items()}
+    [source] = load({f"{GITHUB}.source_refs": OWNERS, **changes}).default_scope.sources
+    assert source.owners == OwnerRules(("acme/*",), ("Acme/secret",), include_archived=True, include_forks=True)
+
+
+@pytest.mark.parametrize(
+    ("source_refs", "key", "value", "right"),
+    [
+        (["acme/site"], "include_forks", True, "a rule for owner/* in source_refs, and none is there"),
+        (["acme/site"], "include_archived", False, "a rule for owner/* in source_refs, and none is there"),
+        (OWNERS, "include_forks", "yes", "valid boolean"),
+        (OWNERS, "exclude[0]", ["other/site"], "one of what acme/* stands for"),
+        (["acme/site"], "exclude[0]", ["acme/site"], "one of what owner/* stands for"),
+        (OWNERS, "exclude[0]", ["acme/*"], "owner/repo, as cogni-dao/ledger"),
+        (["acme/*", "acme/site"], "exclude", ["Acme/Site"], "Acme/Site is in source_refs by its name"),
+        (["acme/*", "Acme/*"], "source_refs", None, "each once, ignoring case: 'Acme/*' repeats 'acme/*'"),
+        (["acme*/x"], "source_refs[0]", None, "owner/* for all repositories of an owner"),
+    ],
+)
+def test_rules_of_owners_that_are_none_are_refused(
+    load: Load, source_refs: list[str], key: str, value: object, right: str
+) -> None:
+    given_value = {} if value is None else {f"{GITHUB}.{key.partition('[')[0]}": value}
+    error = refusal(load, {f"{GITHUB}.source_refs": source_refs, **given_value})
+    assert error.key == f"{GITHUB}.{key}"
     assert right in error.problem
 
 

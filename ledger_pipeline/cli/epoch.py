@@ -160,8 +160,9 @@ def close_command(
         exclusion = None
         if read.unread or without:
             exclusion = exclusion_of(read.unread, without or (), actor or _login(), (reason or "").strip())
-        is_last_read = open_epochs(access.ledger, access.scope, [epoch.window]).is_read_whole(epoch.window)
-        close(access.ledger, access.scope, epoch, exclusion)
+        opened = open_epochs(access.ledger, access.scope, [epoch.window])
+        is_last_read = opened.is_read_whole(epoch.window)
+        close(access.ledger, opened.scope, epoch, exclusion)
         tell_dagster(access, epoch_name, "epoch close", status_moved=True)
     say(f"epoch {epoch.window.key} is in review: its weights, algorithm, approvers and pool are fixed")
     if not is_last_read:

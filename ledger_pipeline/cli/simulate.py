@@ -55,7 +55,7 @@ def command(
         except RecordingError as error:
             raise ConfigurationError(str(error)) from error
     else:
-        repositories = read_settings().repo_spec().default_scope.sources[0].source_scopes
+        repositories = read_settings().repo_spec().default_scope.sources[0].source_refs
         world = generate_world(seed, at or datetime.now(UTC), repositories)
 
     def say_where(url: str) -> None:

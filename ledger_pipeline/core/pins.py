@@ -10,6 +10,7 @@ from ledger_pipeline.core.allocations import WEIGHT_SUM_V0
 from ledger_pipeline.core.errors import ConfigurationError
 from ledger_pipeline.core.hashing import Json, sha256_hex
 from ledger_pipeline.core.identifiers import RULE
+from ledger_pipeline.core.owners import OwnerRules, owner_of
 from ledger_pipeline.core.pool import MAX_CREDITS
 from ledger_pipeline.core.selection.choice import PINNED_AS
 from ledger_pipeline.core.spec import Scope
@@ -19,6 +20,7 @@ _ALLOCATION_ALGO_OF = {"cogni-v0.0": WEIGHT_SUM_V0}
 # Approvers pay nobody, but decide who may sign for it.
 _PAYING = ("base_issuance_credits", "approvers", PINNED_AS)
 _SOURCES = "activity_sources"
+_OWNERS = "owners"
 _MAX_SHOWN = 300
 _CREDITS = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -76,7 +78,12 @@ def pin_differences(
         others = {"weights_milli"} if "id_rule" in pinned else {"weights_milli", "id_rule"}
         names = sorted({*pinned, *now} - others, key=lambda name: (name not in _PAYING, name))
         compared += [
-            (name, pinned.get(name), now.get(name), name in _PAYING or (name == _SOURCES and _lacks_any(pinned, now)))
+            (
+                name,
+                _as_written(name, pinned.get(name)),
+                _as_written(name, now.get(name)),
+                name in _PAYING or (name == _SOURCES and _lacks_any(pinned, now)),
+            )
             for name in names
         ]
         if states_other_weights(weights_milli, pinned):
@@ -90,7 +97,28 @@ def pin_differences(
 def _lacks_any(pinned: Mapping[str, Json], now: Mapping[str, Json]) -> bool:
     """Whether a stream of a repository is collected by the spec `now` that the `pinned` one knew nothing of: an epoch
     that closed so may have been read in part, and whoever worked elsewhere is not paid."""
-    return not _collected(now[_SOURCES]) <= _collected(pinned.get(_SOURCES))
+    collected = _collected(pinned.get(_SOURCES)) | _collected(_as_written(_SOURCES, pinned.get(_SOURCES)))
+    return not _collected(_as_written(_SOURCES, now[_SOURCES])) <= collected
+
+
+def _as_written(name: str, value: Json) -> Json:
+    """The `name` of a spec as a person wrote it: of an owner all (`acme/*`), not the repositories that it had then.
+
+    One that was made since is no other spec.
+    """
+    if name != _SOURCES or not isinstance(value, dict):
+        return value
+    return {source: _without_listed(of_source) for source, of_source in value.items()}
+
+
+def _without_listed(of_source: Json) -> Json:
+    owners = of_source.get(_OWNERS) if isinstance(of_source, dict) else None
+    if not isinstance(of_source, dict) or not isinstance(owners, dict):
+        return of_source
+    refs = _texts(owners.get("source_refs"))
+    all_of = set(map(owner_of, refs))
+    named = [ref for ref in _texts(of_source.get("source_refs")) if owner_of(ref) not in all_of]
+    return {**of_source, "source_refs": [*named, *refs]}
 
 
 def _collected(sources: Json) -> set[tuple[str, str, str]]:
@@ -155,6 +183,7 @@ def pinned_spec(scope: Scope, excluded_ids: Sequence[str] = ()) -> dict[str, Jso
                 "credit_estimate_algo": source_spec.credit_estimate_algo,
                 "source_refs": list(source_spec.source_scopes),
                 "streams": list(source_spec.streams),
+                **_owners(source_spec.owners),
             }
             for source_spec in scope.sources
         },
@@ -166,6 +195,20 @@ def pinned_spec(scope: Scope, excluded_ids: Sequence[str] = ()) -> dict[str, Jso
     }
 
 
+def _owners(owners: OwnerRules) -> dict[str, Json]:
+    """What source_refs of a pinned spec has beside what is named there, and why; nothing where all is named."""
+    if not owners.refs:
+        return {}
+    return {
+        _OWNERS: {
+            "source_refs": list(owners.refs),
+            "exclude": list(owners.exclude),
+            "include_archived": owners.include_archived,
+            "include_forks": owners.include_forks,
+        }
+    }
+
+
 def pinned_base_issuance(pinned: Mapping[str, Json]) -> int | None:
     """The credits of the base issuance that an epoch closed with; None where it has none, or what is no number of them.
 
@@ -173,6 +216,15 @@ def pinned_base_issuance(pinned: Mapping[str, Json]) -> int | None:
     """
     stated = str(pinned.get("base_issuance_credits"))
     return int(stated) if _CREDITS.fullmatch(stated) and int(stated) <= MAX_CREDITS else None
+
+
+def pinned_source_refs(pinned: Mapping[str, Json]) -> frozenset[str]:
+    """The source_scopes that an epoch was read from when it closed, of all sources."""
+    sources = pinned.get(_SOURCES)
+    of_sources = sources.values() if isinstance(sources, dict) else ()
+    return frozenset(
+        ref for of_source in of_sources if isinstance(of_source, dict) for ref in _texts(of_source.get("source_refs"))
+    )
 
 
 def allocation_algo_ref(credit_estimate_algo: str) -> str:

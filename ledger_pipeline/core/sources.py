@@ -59,9 +59,9 @@ class SourceKind:
 
     `streams` are in the order in which people see them; of those with one `item_kind`, the first is the one whose items
     the source counts. `source_ref` is what names one part of it in the repo-spec, which `source_ref_form` says in
-    words. Where it `has_numeric_accounts`, an account is its numeric id. `producer` is who writes its events.
-    `opened_by` is the dotted path, as `package.module:function`, of what opens it: `sources/registry.py` has the
-    signature.
+    words; `owner_ref` is what stands there for all that an owner has, None where the source lists no owner's. Where it
+    `has_numeric_accounts`, an account is its numeric id. `producer` is who writes its events. `opened_by` is the dotted
+    path, as `package.module:function`, of what opens it: `sources/registry.py` has the signature.
     """
 
     name: str
@@ -72,6 +72,7 @@ class SourceKind:
     producer: str
     opened_by: str
     has_numeric_accounts: bool = False
+    owner_ref: re.Pattern[str] | None = None
 
     @property
     def stream_names(self) -> tuple[str, ...]:
@@ -121,10 +122,11 @@ SOURCES: tuple[SourceKind, ...] = (
         ),
         # Only what cannot be a name is refused: which names there are, GitHub says. Managed users have an underscore.
         source_ref=re.compile(r"[A-Za-z0-9_-]{1,100}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}"),
-        source_ref_form="owner/repo, as cogni-dao/ledger",
+        source_ref_form="owner/repo, as cogni-dao/ledger, or owner/* for all repositories of an owner",
         has_numeric_accounts=True,
         producer="ledger-pipeline/github",
         opened_by="ledger_pipeline.sources.github.source:open_github",
+        owner_ref=re.compile(r"[A-Za-z0-9_-]{1,100}/\*"),
     ),
 )
 

@@ -1,11 +1,12 @@
 """What the repo-spec says, as frozen types. How it is written in YAML is known to `repo_spec.py` alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
 from ledger_pipeline.core.errors import UnknownScope, WindowError
+from ledger_pipeline.core.owners import OwnerRules
 from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.sources import SourceKind, StreamKind, source_kind, source_kinds
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
@@ -13,12 +14,23 @@ from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 
 @dataclass(frozen=True)
 class SourceSpec:
-    """What a scope collects from one source: which source_scopes, which streams, and how units are estimated."""
+    """What a scope collects from one source: which source_scopes, which streams, and how units are estimated.
+
+    `source_scopes` are those that the repo-spec names. What `owners` have is known to the ledger once the source has
+    listed it: `pipeline/owners.py` adds it, and `listed` says what of them that is.
+    """
 
     source: str
     credit_estimate_algo: str
     source_scopes: tuple[str, ...]
     streams: tuple[str, ...]
+    owners: OwnerRules = field(default_factory=OwnerRules)
+    listed: tuple[str, ...] = ()
+
+    @property
+    def source_refs(self) -> tuple[str, ...]:
+        """As the repo-spec has them: what it names, then what stands for all that an owner has, as `acme/*`."""
+        return (*(name for name in self.source_scopes if name not in self.listed), *self.owners.refs)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ledger_pipeline.defs.partition_checks import check_outputs
 from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource, SourcesResource
 from ledger_pipeline.defs.step_failures import domain_failures
+from ledger_pipeline.pipeline.owners import known_owners
 from ledger_pipeline.sources.port import ActivitySource
 from ledger_pipeline.store.scan_records import WindowReceipt
 
@@ -58,7 +59,7 @@ def counts_match(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg.As
         with domain_failures(), ledger.open() as store, sources.open(kind.name) as source:
             selected = scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now())
             compared, differences = 0, []
-            for scope, windows in selected:
+            for scope, windows in ((known_owners(store, scope).scope, windows) for scope, windows in selected):
                 receipts = store.scans.receipts(scope.scope_id, source.name, windows)
                 seen = {(receipt.window, receipt.source_scope, receipt.stream): receipt for receipt in receipts}
                 for comparison in _compare(source, scope, windows, seen):

@@ -200,6 +200,10 @@ def _warn(log: dg.DagsterLogManager, report: CollectReport) -> None:
             "back to the oldest open epoch; where the one before goes on under another name, add that to "
             "source_refs"
         )
+    for name in report.gone:
+        log.warning(
+            plain_message(f"{name} is not collected any more: its owner's list has it no longer; what was read counts")
+        )
     for asked in report.read_back:
         log.warning(plain_message(f"{asked}: items came back with an old update; open epochs are read once more"))
     if report.unread:

@@ -102,6 +102,10 @@ def stream_metadata(
         metadata["replaced_repositories"] = plain.json(
             {name: {"id_before": before, "id_now": now} for name, (before, now) in report.replaced.items()}
         )
+    if report.found:
+        metadata["found_repositories"] = plain.json(list(report.found))
+    if report.gone:
+        metadata["gone_repositories"] = plain.json(list(report.gone))
     if report.read_back:
         metadata["read_back_repositories"] = plain.json(report.read_back)
     return {**metadata, **added_to_others}

@@ -2,6 +2,7 @@
 
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import ConfigurationError, LedgerError, SpecError
+from ledger_pipeline.core.owners import is_owner_ref
 from ledger_pipeline.core.public_keys import why_no_approvers
 from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.core.spec import RepoSpec
@@ -38,11 +39,15 @@ def check_repo_spec(settings: Settings) -> tuple[Finding, RepoSpec | None]:
                     f"scope {scope.scope_key}: {problem}",
                     "name others in approvers: until then no epoch closes",
                 ), spec
-    repositories = source_scopes_of(spec, GITHUB)
+    of_github = source_refs_of(spec, GITHUB)
+    repositories, owners = [ref for ref in of_github if not is_owner_ref(ref)], [*filter(is_owner_ref, of_github)]
     of_others = [
-        f"{len(source_scopes_of(spec, kind.name))} source_refs of {kind.name}"
-        for kind in spec.source_kinds
-        if kind.name != GITHUB
+        *([f"all of {', '.join(owners)}"] if owners else []),
+        *(
+            f"{len(source_refs_of(spec, kind.name))} source_refs of {kind.name}"
+            for kind in spec.source_kinds
+            if kind.name != GITHUB
+        ),
     ]
     keys = ", ".join(scope.scope_key for scope in spec.scopes)
     collected = ", ".join([counted(len(repositories), "repository", "repositories"), *of_others])
@@ -67,9 +72,7 @@ def check_identity(settings: Settings, spec: RepoSpec | None) -> Finding:
     return fine(IDENTITY, f"node {spec.node_id}, scope {spec.default_scope.scope_id}")
 
 
-def source_scopes_of(spec: RepoSpec, source: str) -> list[str]:
-    """Every source_scope that any scope collects from `source`, once."""
+def source_refs_of(spec: RepoSpec, source: str) -> list[str]:
+    """Every source_ref that any scope collects from `source`, once."""
     collected = (scope.source_spec(source) for scope in spec.scopes)
-    return list(
-        dict.fromkeys(source_scope for spec in collected if spec is not None for source_scope in spec.source_scopes)
-    )
+    return list(dict.fromkeys(ref for spec in collected if spec is not None for ref in spec.source_refs))

@@ -13,7 +13,7 @@ from ledger_pipeline.core.errors import LedgerError
 from ledger_pipeline.core.sources import GITHUB, SourceKind
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.doctor.clocks import check_clock
-from ledger_pipeline.doctor.configuration import check_identity, check_repo_spec, source_scopes_of
+from ledger_pipeline.doctor.configuration import check_identity, check_repo_spec, source_refs_of
 from ledger_pipeline.doctor.dagster import DAGSTER, check_daemon, check_dagster
 from ledger_pipeline.doctor.database import DATABASE, check_database, check_migration, check_rights, check_unread
 from ledger_pipeline.doctor.findings import Finding, failed, skipped
@@ -74,10 +74,10 @@ async def _dagster(settings: Settings, spec: RepoSpec | None) -> _Part:
 async def _github(settings: Settings, spec: RepoSpec | None) -> _Part:
     if spec is not None and all(kind.name != GITHUB for kind in spec.source_kinds):
         return [skipped(check, "no scope collects from GitHub") for check in (GITHUB, BUDGET, REPOSITORIES)], None
-    source_scopes = [] if spec is None else source_scopes_of(spec, GITHUB)
-    credentials, usable = await check_credentials(settings, source_scopes)
+    source_refs = [] if spec is None else source_refs_of(spec, GITHUB)
+    credentials, usable = await check_credentials(settings, source_refs)
     budget = check_budget(settings, usable)
-    repositories = await check_repositories(settings, source_scopes, (credentials, budget))
+    repositories = await check_repositories(settings, source_refs, (credentials, budget))
     skews = [reading.skew_seconds for reading in usable if reading.skew_seconds is not None]
     return [credentials, budget, repositories], min(skews, key=abs, default=None)
 

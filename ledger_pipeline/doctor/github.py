@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ledger_pipeline.core.errors import LedgerError, SettingsError
+from ledger_pipeline.core.owners import is_owner_ref
 from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.doctor.findings import Finding, State, answer_of, failed, fine, skipped, warning
 from ledger_pipeline.settings import Settings
@@ -21,7 +22,7 @@ READING_SCOPES = frozenset(
 NEEDED_PERMISSIONS = ("issues", "metadata", "pull_requests")
 
 
-async def check_credentials(settings: Settings, source_scopes: Sequence[str]) -> tuple[Finding, list[CredentialReport]]:
+async def check_credentials(settings: Settings, source_refs: Sequence[str]) -> tuple[Finding, list[CredentialReport]]:
     """Each token or installation is one that GitHub knows, and may read; who it is, and with which scopes."""
     try:
         credentials = settings.github_credentials()
@@ -29,7 +30,7 @@ async def check_credentials(settings: Settings, source_scopes: Sequence[str]) ->
         remedy = "set GITHUB_TOKEN, or GITHUB_APP_ID with its private key (README: Your own repositories)"
         return failed(GITHUB, error, remedy), []
     try:
-        reports = await answer_of(lambda: inspect_credentials(settings.github_api_url, credentials, source_scopes))
+        reports = await answer_of(lambda: inspect_credentials(settings.github_api_url, credentials, source_refs))
     except LedgerError as error:
         return failed(GITHUB, error, "check GITHUB_API_URL, and that GitHub can be reached from here"), []
     usable = [report for report in reports if report.problem is None]
@@ -66,28 +67,30 @@ def check_budget(settings: Settings, reports: Sequence[CredentialReport]) -> Fin
     return fine(BUDGET, seen)
 
 
-async def check_repositories(settings: Settings, source_scopes: Sequence[str], before: Sequence[Finding]) -> Finding:
+async def check_repositories(settings: Settings, source_refs: Sequence[str], before: Sequence[Finding]) -> Finding:
     """Every repository of every scope answers, asked as a collection would, and the server has the fields it asks for.
 
-    `before` are the findings it rests on.
+    Owners that scopes collect all of are listed. `before` are the findings it rests on.
     """
     if any(result.state in (State.FAILED, State.SKIPPED) for result in before):
         return skipped(REPOSITORIES, "GitHub's credentials do not work")
     if any(result.check == BUDGET and result.state is State.WARNING for result in before):
         return skipped(REPOSITORIES, "the budget's reserve is not spent on this")
-    if not source_scopes:
+    if not source_refs:
         return skipped(REPOSITORIES, "the repo-spec names none")
+    source_scopes, owners = [ref for ref in source_refs if not is_owner_ref(ref)], [*filter(is_owner_ref, source_refs)]
     impatient = {"github_timeout_seconds": TIMEOUT_SECONDS, "github_retries": 0, "github_max_wait_seconds": 0}
 
-    def ask() -> tuple[list[str], list[str]]:
+    def ask() -> tuple[list[str], list[str], list[str]]:
         with open_github(settings.model_copy(update=impatient)) as github:
+            listed = [row.source_scope for ref in owners for row in github.list_owner(ref).source_scopes]
             answered = github.heads(source_scopes).heads
-            lacking = github.lacking_fields(source_scopes[0])
-        return [source_scope for source_scope in source_scopes if source_scope not in answered], lacking
+            lacking = github.lacking_fields([*source_scopes, *listed][0])
+        return [source_scope for source_scope in source_scopes if source_scope not in answered], lacking, listed
 
     remedy = "check source_refs for the spelling, and that the credentials may read each of them (private ones: `repo`)"
     try:
-        missing, lacking = await answer_of(ask)
+        missing, lacking, listed = await answer_of(ask)
     except LedgerError as error:
         return failed(REPOSITORIES, error, remedy)
     seen = f"this server's GraphQL schema lacks {', '.join(lacking)}, which a collection asks for"
@@ -105,7 +108,8 @@ async def check_repositories(settings: Settings, source_scopes: Sequence[str], b
             ]
         )
         return warning(REPOSITORIES, f"{seen}; {instead}", "none is needed; a newer GitHub Enterprise Server has them")
-    return fine(REPOSITORIES, f"all {len(source_scopes)} readable")
+    of_owners = f", and {', '.join(owners)} with {len(listed)} listed" if owners else ""
+    return fine(REPOSITORIES, f"all {len(source_scopes)} readable{of_owners}")
 
 
 _RETRY = "check GITHUB_API_URL, and that GitHub can be reached from here; then run this again"

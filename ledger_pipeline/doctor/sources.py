@@ -3,7 +3,7 @@
 from ledger_pipeline.core.errors import LedgerError
 from ledger_pipeline.core.sources import SourceKind
 from ledger_pipeline.core.spec import RepoSpec
-from ledger_pipeline.doctor.configuration import source_scopes_of
+from ledger_pipeline.doctor.configuration import source_refs_of
 from ledger_pipeline.doctor.findings import Finding, answer_of, failed, fine
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.sources.registry import open_source
@@ -11,7 +11,7 @@ from ledger_pipeline.sources.registry import open_source
 
 async def check_source(settings: Settings, spec: RepoSpec, kind: SourceKind) -> Finding:
     """Every source_scope that some scope collects from the source answers, asked as a collection would."""
-    source_scopes = source_scopes_of(spec, kind.name)
+    source_scopes = source_refs_of(spec, kind.name)
 
     def ask() -> list[str]:
         with open_source(settings, kind.name) as source:

@@ -10,6 +10,7 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.completeness import Completeness, window_completeness
 from ledger_pipeline.pipeline.contributions import Contribution, contributions
+from ledger_pipeline.pipeline.owners import known_owners
 from ledger_pipeline.pipeline.review import Review, review
 from ledger_pipeline.store.records import (
     DayCount,
@@ -65,7 +66,7 @@ def epoch_content(store: "PostgresLedger", scope: Scope, window: EpochWindow, no
     [digest] = store.events.digests(scope.scope_id, [window])
     cursors: list[Cursor] = []
     receipts: list[WindowReceipt] = []
-    for spec in scope.sources:
+    for spec in known_owners(store, scope).scope.sources:
         stored_cursors = store.scans.cursors(scope.scope_id, spec.source)
         wanted = [(stream, source_scope) for source_scope in spec.source_scopes for stream in spec.streams]
         cursors += [stored_cursors[key] for key in wanted if key in stored_cursors]

@@ -28,7 +28,7 @@ def simulated_github(spec: RepoSpec, folder: Path) -> Iterator[dict[str, str]]:
         raise ConfigurationError("the simulator is an extra: install ledger-pipeline[local]") from error
     clock = _clock(spec, folder / SIMULATED_CLOCK)
     repositories = {
-        source_scope: None for scope in spec.scopes for source in scope.sources for source_scope in source.source_scopes
+        source_ref: None for scope in spec.scopes for source in scope.sources for source_ref in source.source_refs
     }
     with Simulator(generate_world(SEED, clock, tuple(repositories)), as_of=clock) as github:
         yield {

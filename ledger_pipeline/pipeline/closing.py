@@ -7,12 +7,13 @@ as long as an item is unread whose events may belong to the epoch.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.pipeline.coverage import shown_whole_at
+from ledger_pipeline.pipeline.coverage import closes_at
+from ledger_pipeline.pipeline.owners import KnownOwners, known_owners
 from ledger_pipeline.pipeline.unread import KnownUnread, known_unread
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.scan_records import WindowStream
@@ -21,19 +22,22 @@ if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger
 
 
-def closes_at(scope: Scope, window: EpochWindow) -> datetime:
-    """The source's time from which on a closing scan of `window` may begin: past the grace, and all of it shown."""
-    return max(shown_whole_at(window), window.end + timedelta(hours=scope.auto_close_grace_hours))
-
-
 @dataclass(frozen=True)
 class OpenEpochs:
-    """The open epochs of a scope, oldest first, when each part of them was last read whole, and what could not be."""
+    """The open epochs of a scope, oldest first, when each part of them was last read whole, and what could not be.
 
-    scope: Scope
+    `owners` are those that the scope collects all of.
+    """
+
+    owners: KnownOwners
     epochs: tuple[Epoch, ...]
     read_whole: Mapping[WindowStream, datetime]
     unread: KnownUnread
+
+    @property
+    def scope(self) -> Scope:
+        """The scope, with what its owners have."""
+        return self.owners.scope
 
     @property
     def start(self) -> datetime | None:
@@ -67,14 +71,18 @@ class OpenEpochs:
         ]
 
     def is_read_whole(self, window: EpochWindow) -> bool:
-        """Whether every part of the window has its closing scan, whatever items that could not read."""
+        """Whether every part of the window has its closing scan, whatever items that could not read.
+
+        Whoever was not listed since then may have a part that nobody knows.
+        """
         parts = [
             (spec.source, stream, source_scope)
             for spec in self.scope.sources
             for source_scope in spec.source_scopes
             for stream in spec.streams
         ]
-        return bool(parts) and all(self._is_read(window, *scan_key) for scan_key in parts)
+        is_known = self.owners.are_listed_since(closes_at(self.scope, window))
+        return is_known and bool(parts) and all(self._is_read(window, *scan_key) for scan_key in parts)
 
     def _is_read(self, window: EpochWindow, source: str, stream: str, source_scope: str) -> bool:
         began_at = self.read_whole.get((window, source, stream, source_scope))
@@ -83,7 +91,8 @@ class OpenEpochs:
 
 def open_epochs(store: "PostgresLedger", scope: Scope, within: Sequence[EpochWindow] | None = None) -> OpenEpochs:
     """The open epochs of `scope`; where `within` is given, only those of these windows."""
+    owners = known_owners(store, scope)
     epochs = [epoch for epoch in store.epochs.still_open(scope.scope_id) if within is None or epoch.window in within]
     read_whole = store.scans.whole_scans(scope.scope_id, [epoch.window for epoch in epochs])
     # Asked last: whatever a scan could not read is in the ledger before the receipt of that scan.
-    return OpenEpochs(scope, tuple(epochs), read_whole, known_unread(store, scope))
+    return OpenEpochs(owners, tuple(epochs), read_whole, known_unread(store, owners.scope))

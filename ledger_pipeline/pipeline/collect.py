@@ -12,6 +12,7 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.closing import open_epochs
 from ledger_pipeline.pipeline.containment import contained, failing_alone
 from ledger_pipeline.pipeline.fairness import run_fairly
+from ledger_pipeline.pipeline.listing import list_owners
 from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.report import CollectReport, ScanOutcome, SourceScopeReport
 from ledger_pipeline.pipeline.scan import Collection, ScanProgress, SourceScopeScan
@@ -67,19 +68,21 @@ def collect(
     somebody else, it raises Stopped.
     """
     stop = stop or StopSignal()
-    spec = _source_spec(scope, source.name)
-    wanted_streams = tuple(stream for stream in spec.streams if streams is None or stream in streams)
     ordered = tuple(sorted(windows))
     store.epochs.ensure(scope.scope_id, ordered, scope.weights_milli)
     cursors = store.scans.cursors(scope.scope_id, source.name)
-    report = CollectReport(ordered, wanted_streams)
+    known_time = max((cursor.watermark for cursor in cursors.values()), default=None)
+    listing = list_owners(source, store, scope, ordered, known_time, full_refresh=full_refresh)
+    scope, known_time = listing.owners.scope, listing.began_at or known_time
+    spec = _source_spec(scope, source.name)
+    wanted_streams = tuple(stream for stream in spec.streams if streams is None or stream in streams)
+    report = CollectReport(ordered, wanted_streams, listing=listing.usage, found=listing.found, gone=listing.gone)
     for source_scope in spec.source_scopes:
         before = {
             stream: cursors[stream, source_scope] for stream in wanted_streams if (stream, source_scope) in cursors
         }
         report.source_scopes.append(SourceScopeReport(source.name, source_scope, before, after=dict(before)))
 
-    known_time = max((cursor.watermark for cursor in cursors.values()), default=None)
     planning = Planning(open_epochs(store, scope), source.name, wanted_streams, ordered, known_time, full_refresh)
     heads = _ask_heads(source, store, scope, planning, report)
     source_time = heads.began_at if heads else known_time
@@ -91,6 +94,10 @@ def collect(
                 scans += _to_scan(collection, scope_report, heads)
     on_estimate(_estimate(source, report, heads, [scan.source_scope for scan in scans]))
     run_fairly(scans, concurrency, stop)
+    for ref, failure in listing.failures.items():
+        report.source_scopes.append(
+            SourceScopeReport(source.name, ref, {}, outcome=ScanOutcome.FAILED, failure=failure)
+        )
     report.unread = known_unread(store, scope).rows
     return report
 

@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.counts import counted
+from ledger_pipeline.core.pins import pinned_source_refs
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.unread import item_name
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.pipeline.coverage import shown_whole_at
+from ledger_pipeline.pipeline.owners import keys_of, known_owners
 from ledger_pipeline.pipeline.unread import known_unread
 from ledger_pipeline.store.records import EpochStatus, LeftOut, StoredUnread
 from ledger_pipeline.store.scan_records import Cursor
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 # A daily collection, and two hours for it to be late.
 RUNNING_EPOCH_MAX_AGE = timedelta(hours=26)
+
+
+# In place of a stream: what an owner has is known up to when that was last listed.
+LISTING = "listing"
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,13 @@ def window_completeness(
 ) -> dict[EpochWindow, Completeness]:
     """How far each of `windows` is read. A closed epoch lacks no item: it was read whole, or somebody decided."""
     windows = list(windows)
+    owners = known_owners(store, scope)
+    scope = owners.scope
+    listings = [
+        StreamReach(ref, LISTING, owners.listed_at.get((source, ref)))
+        for spec in scope.sources
+        for source, ref in keys_of(spec)
+    ]
     streams: list[tuple[str, str, Cursor | None]] = []
     for spec in scope.sources:
         cursors = store.scans.cursors(scope.scope_id, spec.source)
@@ -102,13 +115,21 @@ def window_completeness(
             streams += [(source_scope, stream, cursors.get((stream, source_scope))) for stream in spec.streams]
     # Asked after the cursors: whatever a scan could not read is in the ledger before its cursors pass it.
     unread = known_unread(store, scope)
+    not_yet = _not_yet(store, scope, windows) if windows and any(spec.listed for spec in scope.sources) else {}
     touched = [window for window in windows if unread.touching(window)]
     closed = _closed(store, scope, touched) if touched else set()
     left_out = store.unread.left_out(scope.scope_id, windows) if windows else {}
     return {
         window: Completeness(
             window,
-            tuple(StreamReach(name, stream, _reach(cursor, window)) for name, stream, cursor in streams),
+            (
+                *listings,
+                *(
+                    StreamReach(name, stream, _reach(cursor, window))
+                    for name, stream, cursor in streams
+                    if name not in not_yet.get(window, ())
+                ),
+            ),
             () if window in closed else unread.touching(window),
             left_out.get(window, ()),
         )
@@ -119,6 +140,18 @@ def window_completeness(
 def utc_text(instant: datetime) -> str:
     """`2026-02-18T12:00Z`: the minute is what people compare."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def _not_yet(
+    store: "PostgresLedger", scope: Scope, windows: Sequence[EpochWindow]
+) -> dict[EpochWindow, frozenset[str]]:
+    """What owners have by now and did not when an epoch closed, by its window: it was closed without."""
+    listed = {name for spec in scope.sources for name in spec.listed}
+    return {
+        epoch.window: frozenset(listed - pinned_source_refs(epoch.pins.pinned_spec))
+        for epoch in store.epochs.within(scope.scope_id, span(windows))
+        if epoch.status is not EpochStatus.OPEN and epoch.pins is not None
+    }
 
 
 def _closed(store: "PostgresLedger", scope: Scope, windows: Sequence[EpochWindow]) -> set[EpochWindow]:

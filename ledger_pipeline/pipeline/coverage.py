@@ -1,9 +1,10 @@
 """What a collection has to read: cursors and wanted windows -> where scans start, and what they then cover."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ledger_pipeline.core.sources import streams_by_item_kind, streams_by_name
+from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.sources.port import SCAN_OVERLAP as SCAN_OVERLAP
 from ledger_pipeline.sources.port import Head
@@ -13,6 +14,11 @@ from ledger_pipeline.store.scan_records import Cursor, StreamCoverage
 def shown_whole_at(window: EpochWindow) -> datetime:
     """From when on the source shows all of `window`: a scan that begins earlier may have missed its end."""
     return window.end + SCAN_OVERLAP
+
+
+def closes_at(scope: Scope, window: EpochWindow) -> datetime:
+    """The source's time from which on a closing scan of `window` may begin: past the grace, and all of it shown."""
+    return max(shown_whole_at(window), window.end + timedelta(hours=scope.auto_close_grace_hours))
 
 
 def plan_scan(

@@ -26,9 +26,10 @@ def close_due_epochs(store: "PostgresLedger", scope: Scope) -> list[Epoch]:
     if why_no_approvers(scope) is not None:
         return []
     closed, refusals = [], []
-    for epoch in open_epochs(store, scope).closable():
+    opened = open_epochs(store, scope)
+    for epoch in opened.closable():
         try:
-            if close(store, scope, epoch):
+            if close(store, opened.scope, epoch):
                 closed.append(epoch)
         except EpochNotReady:
             continue  # an item became unread since we looked: the next collection asks for it, and looks again
@@ -44,6 +45,7 @@ def close_due_epochs(store: "PostgresLedger", scope: Scope) -> list[Epoch]:
 def close(store: "PostgresLedger", scope: Scope, epoch: Epoch, exclusion: Exclusion | None = None) -> bool:
     """Move `epoch` to review with what it is paid by, its base issuance with it; False where it was not open.
 
+    `scope` is as `open_epochs` has it, with all that its owners have: that is pinned.
     The items of `exclusion` are written down as what it lacks. Where the scope names a selection policy, it decides on
     the epoch's events by what is pinned. Raises ConfigurationError for an unknown
     credit_estimate_algo and for approvers whose keys everybody has, StoreError where a base issuance from before is

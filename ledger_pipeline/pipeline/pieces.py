@@ -6,16 +6,18 @@ decided from the store's cursors, as for a collection.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.errors import ConfigurationError, SourceError, SourceRefused
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.facts import Observation
+from ledger_pipeline.core.owners import owner_of
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.closing import open_epochs
 from ledger_pipeline.pipeline.containment import contained
+from ledger_pipeline.pipeline.listing import list_owners
 from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.scan_state import ScanState, begin
 from ledger_pipeline.pipeline.unread import usable
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 # What a scan takes along from call to call.
 MOST_UNREAD = 500
+
+# A caller collects one source_scope after the other, and all that an owner has was listed with the first.
+LISTING_MAX_AGE = timedelta(hours=1)
 
 # No source has anything older, and an instant at the beginning of time leaves no room for the overlap.
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
@@ -62,12 +67,15 @@ def begin_scan(
 ) -> ScanState:
     """A scan that brings `window` into the ledger, complete at once where there is nothing to read.
 
-    `read_from` can only make it read further back than the store's cursors say it has to.
-    Raises StoreError and StoreUnavailable; a source that cannot be asked says so when it is read.
+    `read_from` can only make it read further back than the store's cursors say it has to. Owners are listed first
+    where that was not done lately.
+    Raises StoreError and StoreUnavailable, and SourceError where the owner of the source_scope cannot be listed, or
+    has no such source_scope; a source that cannot be asked says so when it is read.
     """
     stored = store.scans.cursors(scope.scope_id, source.name)
-    cursors = {stream: stored[stream, source_scope] for stream in streams if (stream, source_scope) in stored}
     known_time = max((cursor.watermark for cursor in stored.values()), default=None)
+    scope, source_scope = _listed(source, store, scope, source_scope, window, known_time)
+    cursors = {stream: stored[stream, source_scope] for stream in streams if (stream, source_scope) in stored}
     planning = Planning(open_epochs(store, scope), source.name, tuple(streams), [window], known_time)
     # As a collection does, which asks all source_scopes at once; a single one that has news to read tells by its page.
     is_alone = sum(len(spec.source_scopes) for spec in scope.sources if spec.source == source.name) == 1
@@ -131,6 +139,26 @@ def read_piece(
         if pages == 0:
             raise
     return Piece(scan, tuple(events), tuple(skipped), tuple(facts), scan.saved_at)
+
+
+def _listed(
+    source: ActivitySource,
+    store: "PostgresLedger",
+    scope: Scope,
+    source_scope: str,
+    window: EpochWindow,
+    known_time: datetime | None,
+) -> tuple[Scope, str]:
+    """The scope with all that its owners have, and the source_scope as it is spelled there."""
+    listing = list_owners(source, store, scope, [window], known_time, max_age=LISTING_MAX_AGE)
+    spec = listing.owners.scope.source_spec(source.name)
+    spelled = [name for name in spec.source_scopes if name.casefold() == source_scope.casefold()] if spec else []
+    if spelled:
+        return listing.owners.scope, spelled[0]
+    for ref, failure in listing.failures.items():
+        if owner_of(ref) == owner_of(source_scope):
+            raise failure
+    raise SourceRefused(source.name, source_scope, "its owner's list does not have it, or it is left out of that")
 
 
 def _pages(source: ActivitySource, request: ScanRequest) -> Iterator[ScanPage]:

@@ -2,7 +2,7 @@
 
 The same for a collection and for a scan in pieces. Four things make a scan read back further than its cursors: an
 epoch that waits for its closing scan, another repository under the name, items that came back with their old update,
-and items that could not be read and have no number to ask for.
+and items that could not be read and have no number to ask for. What an owner turns out to have is read as far back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,6 +60,8 @@ class Planning:
         closing = self.opened.due(self.source, source_scope, self.streams, source_time)
         unread_from = self.opened.unread.back_to(self.source, source_scope)
         starts = [*(window.start for window in closing), *([] if unread_from is None else [unread_from])]
+        if not cursors and self._is_listed(source_scope):
+            starts.append(self.back_to)
         coverage = plan_scan(
             self.streams,
             cursors,
@@ -70,6 +72,11 @@ class Planning:
         if head is not None and coverage and has_grown_without_update(head, cursors, coverage):
             return ScanPlan(self.all_open(cursors), reads_back=True)
         return ScanPlan(coverage)
+
+    def _is_listed(self, source_scope: str) -> bool:
+        """Whether nobody named it: it may have been there all the time, and is found now."""
+        spec = self.opened.scope.source_spec(self.source)
+        return spec is not None and source_scope in spec.listed
 
     def anew(self, replaced: str | None) -> ScanPlan:
         """What to read of a repository that has taken the name of `replaced`, of which nothing is known."""

@@ -138,33 +138,41 @@ class SourceScopeReport:
 class CollectReport:
     """A whole collection: the windows asked for, oldest first, and what each source_scope gave.
 
-    `heads` is what asking for all heads at once cost, None where it was not asked. `unread` are the items of the scope
-    that nobody could read by the end of it.
+    `listing` is what asking for all that owners have cost, and `heads` for all heads at once; None where it was not
+    asked. `found` and `gone` are source_scopes that owners have now, or have no more. `unread` are the items of the
+    scope that nobody could read by the end of it.
     """
 
     windows: tuple[EpochWindow, ...]
     streams: tuple[str, ...]
     source_scopes: list[SourceScopeReport] = field(default_factory=list)
+    listing: RequestUsage | None = None
+    found: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
     heads: RequestUsage | None = None
     unread: tuple[StoredUnread, ...] = ()
 
     @property
     def requests(self) -> int:
         """HTTP requests of the whole collection."""
-        return sum(report.requests for report in self.source_scopes) + (self.heads.requests if self.heads else 0)
+        return sum(report.requests for report in self.source_scopes) + sum(usage.requests for usage in self._at_once)
 
     @property
     def points(self) -> int:
         """Points of the source's budget the whole collection cost."""
-        return sum(report.points for report in self.source_scopes) + (self.heads.points if self.heads else 0)
+        return sum(report.points for report in self.source_scopes) + sum(usage.points for usage in self._at_once)
 
     @property
     def points_left(self) -> int | None:
         """The least that the source said is left of its budget; None when nothing was asked of it."""
         points_left = [report.points_left for report in self.source_scopes]
-        if self.heads is not None:
-            points_left.append(self.heads.points_left)
+        points_left += [usage.points_left for usage in self._at_once]
         return min((points for points in points_left if points is not None), default=None)
+
+    @property
+    def _at_once(self) -> list[RequestUsage]:
+        """What was asked of many source_scopes together."""
+        return [usage for usage in (self.listing, self.heads) if usage is not None]
 
     @property
     def failures(self) -> list[SourceError]:
@@ -193,7 +201,7 @@ class CollectReport:
     @property
     def asked_nothing(self) -> bool:
         """Whether everything was covered, so that the source was not asked at all."""
-        return all(report.outcome is ScanOutcome.COVERED for report in self.source_scopes)
+        return self.listing is None and all(report.outcome is ScanOutcome.COVERED for report in self.source_scopes)
 
     def tally(self, window: EpochWindow, streams: Iterable[str]) -> Tally:
         """What was seen for one window in `streams`, over all source_scopes."""

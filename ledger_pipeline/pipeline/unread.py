@@ -21,6 +21,7 @@ from ledger_pipeline.core.storable_text import is_storable
 from ledger_pipeline.core.unread import ItemKey, UnreadItem, item_name
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP
+from ledger_pipeline.pipeline.owners import known_owners
 from ledger_pipeline.sources.port import ScanPage
 from ledger_pipeline.store.records import Exclusion, LeftOut, StoredUnread
 from ledger_pipeline.store.scan_records import StreamCoverage
@@ -77,7 +78,7 @@ class KnownUnread:
 
 def known_unread(store: "PostgresLedger", scope: Scope) -> KnownUnread:
     """What the ledger knows of; left out is what the scope does not collect any more."""
-    collected = collected_kinds(scope)
+    collected = collected_kinds(known_owners(store, scope).scope)
     rows = store.unread.items(scope.scope_id)
     return KnownUnread(tuple(row for row in rows if (row.source, row.source_scope, row.item.key.kind) in collected))
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.facts import Observation
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.owners import ListedSourceScope
 from ledger_pipeline.core.unread import ItemKey as ItemKey
 from ledger_pipeline.core.unread import UnreadItem as UnreadItem
 from ledger_pipeline.core.windows import EpochWindow
@@ -126,6 +127,15 @@ class Heads:
     usage: RequestUsage = RequestUsage()
 
 
+@dataclass(frozen=True)
+class OwnedSourceScopes:
+    """All that an owner has, as the source shows it to these credentials since `began_at` (the source's time)."""
+
+    source_scopes: tuple[ListedSourceScope, ...]
+    began_at: datetime
+    usage: RequestUsage = RequestUsage()
+
+
 class ActivitySource(Protocol):
     """A system that activity comes from. Safe to use from several threads."""
 
@@ -156,5 +166,16 @@ class ActivitySource(Protocol):
         """How many events the source's own index has in each of `windows`, by stream; only of streams it can count.
 
         In far fewer requests than there are windows. Raises as `scan` does.
+        """
+        ...
+
+
+class ListsOwners(Protocol):
+    """What a source is besides whose entry in `core/sources.py` has an `owner_ref`."""
+
+    def list_owner(self, owner_ref: str) -> OwnedSourceScopes:
+        """What `owner_ref` (`acme/*`) stands for: at least one source_scope, and every one made before `began_at`.
+
+        Raises SourceUnavailable or SourceRefused, also where the owner has nothing.
         """
         ...

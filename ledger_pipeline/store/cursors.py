@@ -41,6 +41,7 @@ CURSORS = text("""
     SELECT source, stream, source_scope, cursor_value, covered_from, source_scope_id, source_total FROM source_cursors
     WHERE node_id = :node_id AND scope_id = :scope_id AND source = ANY (:sources)
 """)
+OF_SCANS = text(f"{CURSORS.text} AND source_scope = ANY (:source_scopes)")
 
 ScanKey = tuple[str, str, str]  # source, stream, source_scope
 
@@ -89,4 +90,14 @@ def stored_cursors(
 ) -> dict[ScanKey, Cursor]:
     """The cursors of `sources`, by (source, stream, source_scope)."""
     rows = connection.execute(CURSORS, {**scope, "sources": list(sources)})
+    return {scan_of(cursor): cursor for cursor in (Cursor(*row) for row in rows)}
+
+
+def cursors_of(
+    connection: Connection, scope: Mapping[str, object], scans: Mapping[ScanKey, Cursor]
+) -> dict[ScanKey, Cursor]:
+    """The cursors that `scans` moved, or found where they are, among others of the same source_scopes."""
+    sources, source_scopes = {scan.source for scan in scans.values()}, {scan.source_scope for scan in scans.values()}
+    parameters = {"sources": sorted(sources), "source_scopes": sorted(source_scopes)}
+    rows = connection.execute(OF_SCANS, {**scope, **parameters})
     return {scan_of(cursor): cursor for cursor in (Cursor(*row) for row in rows)}

@@ -29,6 +29,7 @@ STATE = (
     "source_cursors",
     "scan_checkpoints",
     "unread_items",
+    "listed_source_scopes",
     "activity_curation",
     "activity_selection",
     "epoch_allocations",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ledger_pipeline.store.events import Events
     from ledger_pipeline.store.facts import Facts
     from ledger_pipeline.store.identities import Identities
+    from ledger_pipeline.store.listings import Listings
     from ledger_pipeline.store.pool import Pool
     from ledger_pipeline.store.scans import Scans
     from ledger_pipeline.store.selection import Selection
@@ -89,6 +90,13 @@ class PostgresLedger:
         from ledger_pipeline.store.unread import Unread
 
         return Unread(self._engine, self.node_id)
+
+    @cached_property
+    def listings(self) -> "Listings":
+        """What owners have, of whom scopes collect all."""
+        from ledger_pipeline.store.listings import Listings
+
+        return Listings(self._engine, self.node_id)
 
     @cached_property
     def identities(self) -> "Identities":

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.facts import Observation
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.owners import ListedSourceScope
 from ledger_pipeline.core.unread import ItemKey, UnreadItem
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.records import Producer
@@ -132,3 +133,20 @@ class WindowReceipt:
     def seen(self) -> int:
         """Items of activity the window has: kept, skipped and rejected."""
         return self.kept + sum(self.skipped_by_reason.values()) + self.rejected
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A source_scope as it was last listed; `found_archived` where it was archived when it was first listed."""
+
+    source_scope: ListedSourceScope
+    found_archived: bool
+
+
+@dataclass(frozen=True)
+class OwnerListing:
+    """All that an owner had at `listed_at`, by the source's clock; `gone` are names that only earlier listings had."""
+
+    listed_at: datetime
+    listed: tuple[Listed, ...]
+    gone: tuple[str, ...] = ()

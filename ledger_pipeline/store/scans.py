@@ -10,7 +10,7 @@ from ledger_pipeline.core.events import SkippedActivity
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store import checkpoints, facts, unread
 from ledger_pipeline.store.append import Append
-from ledger_pipeline.store.cursors import finished_scans, scan_of, store_scans, stored_cursors
+from ledger_pipeline.store.cursors import cursors_of, finished_scans, scan_of, store_scans, stored_cursors
 from ledger_pipeline.store.receipts import keep_receipts, whole_scans, window_receipts
 from ledger_pipeline.store.records import AppendOutcome
 from ledger_pipeline.store.scan_records import (
@@ -99,7 +99,7 @@ class Scans(LedgerSection):
             store_scans(connection, scope, scans, retrieved_at)
             keep_receipts(connection, scope, receipts)
             checkpoints.discard(connection, scope, {(scan.source, scan.source_scope) for scan in cursors})
-            stored = stored_cursors(connection, scope, sorted({scan.source for scan in cursors}))
+            stored = cursors_of(connection, scope, scans)
         return [stored[scan_of(cursor)] for cursor in cursors]
 
     def receipts(self, scope_id: UUID, source: str, windows: Sequence[EpochWindow]) -> list[WindowReceipt]:

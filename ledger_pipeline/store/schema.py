@@ -6,6 +6,7 @@ migrations, and in the database, which refuses whoever asks.
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -219,6 +220,22 @@ unread_items = table(
     required("last_tried_at", INSTANT),
     Column("read_from", INSTANT),
     CheckConstraint("number > 0 OR (number = 0 AND read_from IS NOT NULL)", name="number"),
+)
+
+listed_source_scopes = table(
+    "listed_source_scopes",
+    Column("node_id", Uuid, primary_key=True),
+    Column("scope_id", Uuid, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("owner_ref", Text, primary_key=True),
+    Column("source_scope", Text, primary_key=True),
+    Column("source_scope_id", Text),
+    required("is_fork", Boolean),
+    required("is_archived", Boolean),
+    required("found_archived", Boolean),
+    required("first_listed_at", INSTANT),
+    required("listed_at", INSTANT),
+    CheckConstraint("first_listed_at <= listed_at", name="order"),
 )
 
 left_out_items = table(

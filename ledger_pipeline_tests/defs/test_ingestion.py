@@ -15,7 +15,7 @@ from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline_tests.builders import OTHER_SCOPE_ID, SCOPE_ID, window
 from ledger_pipeline_tests.defs.conftest import NOW
-from ledger_pipeline_tests.defs.deployment import Deployment, write_project
+from ledger_pipeline_tests.defs.deployment import Deployment, write_project, write_repo_spec
 from ledger_pipeline_tests.postgres import set_status
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, repository, review, world
 
@@ -157,6 +157,25 @@ def test_a_backfill_of_the_whole_grid_is_one_run_a_scope(deployment: Deployment)
     graph = deployment.definitions().resolve_asset_graph()
     policies = {graph.get(key).backfill_policy for key in graph.get_all_asset_keys()}
     assert policies == {dg.BackfillPolicy.single_run()}
+
+
+# A scope that collects all that an owner has.
+
+
+def test_a_run_says_what_an_owner_has_now_and_has_no_more(deployment: Deployment) -> None:
+    write_repo_spec(deployment.folder, "cogni-dao/*")
+    website = repository(merged(2, NOW), name=OTHER, database_id=2)
+    deployment.github.replace_world(World((repository(merged(1, NOW)),)))
+    assert deployment.materialize("2026-02-16").success
+    assert deployment.metadata(PULL_REQUESTS, "2026-02-16|default")["found_repositories"] == [NAME]
+    deployment.github.replace_world(World((website,)))
+    deployment.github.set_clock(NOW + HOUR)
+    deployment.github.clear_requests()
+    assert deployment.materialize("2026-02-16").success
+    metadata = deployment.metadata(PULL_REQUESTS, "2026-02-16|default")
+    assert (metadata["found_repositories"], metadata["gone_repositories"]) == ([OTHER], [NAME])
+    assert metadata["run_api_requests"] == len(deployment.github.requests) == 3  # the list, the head, and one page
+    assert deployment.metadata("activity_events", "2026-02-16|default")["events"] == 2
 
 
 # A run over several scopes, as Dagster makes one of no more epochs than scopes.

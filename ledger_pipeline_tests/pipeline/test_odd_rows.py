@@ -75,6 +75,7 @@ OWN: Mapping[str, tuple[str, str]] = {
     "payout_statements": ("allocation_set_hash", "odd {}"),
     "statement_signatures": ("signature", "0x{:0128x}1b"),
     "source_cursors": ("stream", "odd {}"),
+    "listed_source_scopes": ("source_scope", "odd {}"),
 }
 FIRST, SECOND, THIRD = weeks(3, "2026-02-02")
 

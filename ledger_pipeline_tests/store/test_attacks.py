@@ -45,6 +45,7 @@ RIGHTS: Mapping[str, str] = {
     "ledger_migrations": NOTHING,
     "epochs": CHANGE,
     "source_cursors": CHANGE,
+    "listed_source_scopes": CHANGE,
     "activity_curation": CHANGE,
     "user_bindings": CHANGE,
     "scan_checkpoints": FORGET,

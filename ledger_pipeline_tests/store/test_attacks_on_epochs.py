@@ -7,8 +7,8 @@ Each of these has a ledger of its own, for rows are written; what is refused out
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,9 +17,11 @@ from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.errors import EpochNotReady, LedgerError, StaleSignature, StoreError
 from ledger_pipeline.core.events import payload_hash
+from ledger_pipeline.core.owners import ListedSourceScope, OwnerRules
 from ledger_pipeline.core.pins import approver_set_hash, epoch_pins, weight_config_hash
 from ledger_pipeline.core.pool import ALGORITHM_VERSIONS
 from ledger_pipeline.core.reasons import is_reason
+from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.core.weights import MAX_WEIGHT_MILLI
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.next_step import spec_differences
@@ -240,6 +242,21 @@ def test_junk_at_closing_is_refused_and_the_honest_pins_are_taken(
         ), pins
     books.close()
     assert books.finalize(books.signature()).pool_total_credits == POOL
+
+
+def test_no_epoch_closes_where_an_owner_was_not_listed_since_its_end(books_of_writer: PostgresLedger) -> None:
+    books = collected(books_of_writer).read()
+    books.materialize()
+    [source] = books.scope.sources
+    of_owner = replace(books.scope, sources=(replace(source, owners=OwnerRules(("cogni-dao/*",))),))
+    end = books.epoch.window.end
+    for listed_at in (None, end - timedelta(seconds=1)):
+        if listed_at is not None:
+            books_of_writer.listings.keep(SCOPE_ID, GITHUB, "cogni-dao/*", [ListedSourceScope(REPO, "1")], listed_at)
+        with pytest.raises(StoreError, match=r"cogni-dao/\* was not listed since its end"):
+            close(books_of_writer, of_owner, books.epoch)
+    books_of_writer.listings.keep(SCOPE_ID, GITHUB, "cogni-dao/*", [ListedSourceScope(REPO, "1")], end)
+    assert close(books_of_writer, of_owner, books.epoch)
 
 
 def test_no_epoch_closes_before_its_end_or_unread(writer: Engine, books_of_writer: PostgresLedger) -> None:
@@ -576,6 +593,7 @@ def test_no_event_is_taken_for_the_one_whose_hash_it_has(
         ("source_cursors", "'source_scope', 'other', 'cursor_value', timestamptz '2999-01-01Z'"),
         ("scan_checkpoints", "'source_scope', 'other', 'watermark', timestamptz '2999-01-01Z'"),
         ("unread_items", "'source_scope', 'other', 'last_tried_at', timestamptz '2999-01-01Z'"),
+        ("listed_source_scopes", "'source_scope', 'other', 'listed_at', timestamptz '2999-01-01Z'"),
     ],
 )
 def test_nothing_was_read_up_to_a_time_that_is_to_come(
@@ -584,6 +602,7 @@ def test_nothing_was_read_up_to_a_time_that_is_to_come(
     books_of_writer.scans.finish(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])
     save_checkpoint(books_of_writer, SCOPE_ID, checkpoint())
     note_unread(books_of_writer, unread(12))
+    books_of_writer.listings.keep(SCOPE_ID, GITHUB, "cogni-dao/*", [ListedSourceScope(REPO, "1")], NOW)
     message = refused(writer, copied(table, change).replace("RETURNING id", ""))
     assert "is more than a day to come, and nothing was read up to then" in message
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine, NullPool, make_url, text
@@ -10,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import ConfigurationError, EpochOverlap, StoreError, VerificationFailed
 from ledger_pipeline.core.facts import Observation, PullRequestFacts
+from ledger_pipeline.core.owners import ListedSourceScope
 from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.store import migrations, settlement_schema
@@ -25,6 +27,7 @@ from ledger_pipeline_tests.builders import (
     GRACE,
     NODE_ID,
     PRODUCER,
+    REPO,
     SCOPE_ID,
     checkpoint,
     cursor,
@@ -109,6 +112,8 @@ def fill(ledger: PostgresLedger) -> None:
     ledger.facts.record(SCOPE_ID, [Observation(pull_request().id, PullRequestFacts())], NOW, PRODUCER)
     ledger.scans.record_skipped(SCOPE_ID, [skipped()], NOW)
     save_checkpoint(ledger, SCOPE_ID, checkpoint())
+    for listed_at in (NOW, NOW + timedelta(hours=1)):
+        ledger.listings.keep(SCOPE_ID, GITHUB, "cogni-dao/*", [ListedSourceScope(REPO, "1")], listed_at)
     note_unread(ledger, unread(12), unread(13))
     note_unread(ledger, unread(12), settled=[unread(13).key])
     ledger.scans.finish(SCOPE_ID, [cursor("2026-02-18")], NOW, [receipt("2026-02-18", "2026-01-05")])

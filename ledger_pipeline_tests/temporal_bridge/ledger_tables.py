@@ -12,6 +12,7 @@ NOT_COMPARED = {
     "scan_receipts": ("id", "recorded_at"),
     "scan_checkpoints": (),
     "unread_items": (),
+    "listed_source_scopes": (),
 }
 
 Tables = dict[str, list[str]]

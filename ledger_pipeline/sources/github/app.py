@@ -12,6 +12,7 @@ from github.Installation import Installation
 from github.InstallationAuthorization import InstallationAuthorization
 
 from ledger_pipeline.core.known_secrets import keep_secret
+from ledger_pipeline.core.owners import is_owner_ref
 from ledger_pipeline.sources.github.bounded_http import bind
 from ledger_pipeline.sources.github.credentials import Credential, Endpoint
 from ledger_pipeline.sources.github.failed_tries import FailedTry
@@ -95,11 +96,12 @@ class _App:
         """The installation of the source_scope's owner. Raises SourceUnavailable or SourceRefused."""
         owner, _, name = source_scope.partition("/")
         # An App that may not read the repository can be installed for its owner all the same.
-        for seek in (
+        ways = [
             lambda: self._integration.get_repo_installation(owner, name),
             lambda: self._integration.get_org_installation(owner),
             lambda: self._integration.get_user_installation(owner),
-        ):
+        ]
+        for seek in ways[is_owner_ref(source_scope) :]:
             installation_id = self.ask(source_scope, lambda seek=seek: self._found(seek))  # type: ignore[misc]
             if installation_id is not None:
                 return installation_id

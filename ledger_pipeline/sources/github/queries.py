@@ -211,6 +211,22 @@ query Issue($owner: String!, $name: String!, $number: Int!, $whole: Boolean!) {
     + _ISSUE
 )
 
+# By age, so that one made while the list is read is at its end. A user's own, not those that a user works on.
+OWNER = """
+query Owner($login: String!, $first: Int!, $after: String) {
+  rateLimit { cost remaining }
+  repositoryOwner(login: $login) {
+    repositories(
+      first: $first, after: $after, ownerAffiliations: [OWNER], orderBy: {field: CREATED_AT, direction: ASC}
+    ) {
+      totalCount
+      pageInfo { hasNextPage endCursor }
+      nodes { nameWithOwner databaseId isArchived isFork }
+    }
+  }
+}
+"""
+
 _HEAD = """
 fragment head on Repository {
   databaseId

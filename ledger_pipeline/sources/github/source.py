@@ -11,8 +11,9 @@ from ledger_pipeline.sources.github.capabilities import ServerSchema, lacking_fi
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.counts import read_counts
 from ledger_pipeline.sources.github.heads import read_heads
+from ledger_pipeline.sources.github.owners import read_owner
 from ledger_pipeline.sources.github.repository_scan import RepositoryScan
-from ledger_pipeline.sources.port import Heads, ScanPage, ScanRequest
+from ledger_pipeline.sources.port import Heads, OwnedSourceScopes, ScanPage, ScanRequest
 from ledger_pipeline.sources.stopping import StopSignal
 
 
@@ -38,6 +39,10 @@ class GitHubSource:
         Reviews have the newest update of pull requests, which a review moves, and no total.
         """
         return read_heads(self._client, source_scopes)
+
+    def list_owner(self, owner_ref: str) -> OwnedSourceScopes:
+        """The repositories of a user or an organization, as `ListsOwners` promises; 100 to a request."""
+        return read_owner(self._client, owner_ref)
 
     def scan(self, request: ScanRequest) -> Iterator[ScanPage]:
         """Every update of the repository since the request's floors, as `ActivitySource.scan` promises.

@@ -13,13 +13,16 @@ from ledger_pipeline.sources.simulator.world import Issue, PullRequest, Reposito
 
 def seen_at(world: World, instant: datetime) -> World:
     """The world as GitHub shows it at that instant to somebody other than its authors."""
-    return replace(world, repositories=tuple(_repository_at(repository, instant) for repository in world.repositories))
+    made = (repo for repo in world.repositories if repo.created_at is None or repo.created_at <= instant)
+    return replace(world, repositories=tuple(_repository_at(repository, instant) for repository in made))
 
 
 def changes_of(world: World) -> list[datetime]:
     """Every instant at which what is seen of this world changes, in order."""
     moments: set[datetime] = set()
     for repository in world.repositories:
+        if repository.created_at is not None:
+            moments.add(repository.created_at)
         for issue in repository.issues:
             moments.update(issue.changes)
         for pull_request in repository.pull_requests:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TypeVar
 
+from ledger_pipeline.core.owners import is_owner_ref
 from ledger_pipeline.sources.simulator.made_up import stable_commit, stable_number
 from ledger_pipeline.sources.simulator.people import (
     DELETED,
@@ -63,10 +64,18 @@ Item = TypeVar("Item", bound=PullRequest | Issue)
 
 
 def generate_world(seed: int, until: datetime, repositories: tuple[str, ...] = REPOSITORIES) -> World:
-    """Every week that has begun by `until`, whole, with all that follows from it later."""
+    """Every week that has begun by `until`, whole, with all that follows from it later.
+
+    Of `acme/*` there are two repositories.
+    """
+    repositories = tuple(name for ref in repositories for name in _named(ref))
     if len(repositories) > _REPOSITORIES_LIMIT:
         raise ValueError(f"at most {_REPOSITORIES_LIMIT} repositories, not {len(repositories)}")
     return World(tuple(_repository(seed, until, name, place) for place, name in enumerate(repositories)))
+
+
+def _named(ref: str) -> list[str]:
+    return [f"{ref.removesuffix('*')}{name}" for name in ("app", "docs")] if is_owner_ref(ref) else [ref]
 
 
 def _repository(seed: int, until: datetime, name: str, place: int) -> Repository:

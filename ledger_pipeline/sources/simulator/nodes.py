@@ -73,9 +73,10 @@ def repository_node(view: RepositoryView) -> Node:
         "databaseId": repository.database_id,
         "nameWithOwner": repository.name_with_owner,
         "name": repository.name,
-        "owner": actor_node(_owner(repository)),
+        "owner": actor_node(owner_actor(repository)),
         "isArchived": repository.is_archived,
         "isPrivate": repository.is_private,
+        "isFork": repository.is_fork,
         "defaultBranchRef": None if repository.default_branch is None else {"name": repository.default_branch},
         "url": f"{WEB_URL}/{repository.name_with_owner}",
         "updatedAt": lambda _info: github_time(view.updated_at),
@@ -289,6 +290,7 @@ def _graphql_int(database_id: int) -> int | None:
     return database_id if database_id < 2**31 else None
 
 
-def _owner(repository: Repository) -> Actor:
+def owner_actor(repository: Repository) -> Actor:
+    """Who owns a repository: an organization, for nothing else is known of it."""
     owner_id = stable_number("owner", repository.owner.lower()) % 2**USER_ID_BITS
     return Actor(repository.owner, owner_id, ActorKind.ORGANIZATION)

@@ -17,6 +17,7 @@ from ledger_pipeline.sources.simulator.nodes import (
     repository_node,
     review_node,
 )
+from ledger_pipeline.sources.simulator.owners import owner_node
 from ledger_pipeline.sources.simulator.paging import Ordering, PageRequest, connection
 from ledger_pipeline.sources.simulator.search import Found, search
 from ledger_pipeline.sources.simulator.view import WorldView
@@ -36,6 +37,10 @@ def query_root(world: WorldView, rate_limit: Node) -> Node:
             raise not_found("a Repository with the name", f"'{wanted}'")
         return repository_node(view)
 
+    def repository_owner(_info: GraphQLResolveInfo, login: str) -> Node | None:
+        views = world.owned_by(login)
+        return owner_node(views) if views else None
+
     def node(_info: GraphQLResolveInfo, **arguments: Any) -> Node:
         return _node_with_id(world, arguments["id"])
 
@@ -51,6 +56,7 @@ def query_root(world: WorldView, rate_limit: Node) -> Node:
 
     return {
         "repository": repository,
+        "repositoryOwner": repository_owner,
         "node": node,
         "nodes": nodes,
         "search": search_items,

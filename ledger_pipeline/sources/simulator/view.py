@@ -107,6 +107,11 @@ class WorldView:
             self._of_owners[wanted] = WorldView(replace(self._world, repositories=tuple(owned)))
         return self._of_owners[wanted]
 
+    def owned_by(self, login: str) -> list[RepositoryView]:
+        """All repositories of an owner, in any case."""
+        owned = (view for view in self._repositories.values() if view.repository.owner.lower() == login.lower())
+        return list(owned)
+
     def named(self, name_with_owner: str) -> RepositoryView | None:
         """A repository by its present or a former name, in any case."""
         repository = self._world.by_name.get(name_with_owner.lower())

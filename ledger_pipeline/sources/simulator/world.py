@@ -176,7 +176,10 @@ class Issue:
 
 @dataclass(frozen=True)
 class Repository:
-    """One repository. It answers to its `former_names` too, always with the name it has now."""
+    """One repository. It answers to its `former_names` too, always with the name it has now.
+
+    It is there since `created_at`; None: since before anybody looked.
+    """
 
     name_with_owner: str
     database_id: int
@@ -185,6 +188,8 @@ class Repository:
     former_names: tuple[str, ...] = ()
     is_archived: bool = False
     is_private: bool = False
+    is_fork: bool = False
+    created_at: datetime | None = None
     default_branch: str | None = "main"
 
     @property

@@ -176,7 +176,7 @@ def _input(scope: Scope) -> dict[str, Json]:
         "activitySources": {
             activity_source.source: {
                 "creditEstimateAlgo": activity_source.credit_estimate_algo,
-                "sourceRefs": list(activity_source.source_scopes),
+                "sourceRefs": list(activity_source.source_refs),
                 "streams": list(activity_source.streams),
             }
             for activity_source in scope.sources

@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ledger_pipeline.core.errors import PayloadError, WindowError
+from ledger_pipeline.core.owners import is_owner_ref, owner_of
 from ledger_pipeline.core.spec import RepoSpec, Scope, SourceSpec
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.temporal_bridge.contract import ActivitySource, CollectEpochInput
@@ -73,9 +74,9 @@ def find_source(scope: Scope, source: str) -> SourceSpec:
 
 def find_source_scope(scope: Scope, spec: SourceSpec, source_ref: str | None) -> str:
     """The source_scope as the repo-spec spells it; the only one there is for None."""
-    source_scopes = ", ".join(spec.source_scopes)
+    source_scopes = ", ".join(spec.source_refs)
     if source_ref is None:
-        if len(spec.source_scopes) == 1:
+        if len(spec.source_refs) == len(spec.source_scopes) == 1:
             return spec.source_scopes[0]
         raise PayloadError(
             "sourceRef", f"is missing: scope {scope.scope_key} collects several, pass one of {source_scopes}"
@@ -83,6 +84,11 @@ def find_source_scope(scope: Scope, spec: SourceSpec, source_ref: str | None) ->
     for source_scope in spec.source_scopes:
         if source_scope.casefold() == source_ref.casefold():
             return source_scope
+    is_of_owner = owner_of(source_ref) in set(map(owner_of, spec.owners.refs))
+    if is_of_owner and is_owner_ref(source_ref):
+        raise PayloadError("sourceRef", f"{source_ref!r} stands for all that an owner has: pass one of it at a time")
+    if is_of_owner and source_ref.casefold() not in {name.casefold() for name in spec.owners.exclude}:
+        return source_ref  # whether there is such a one, the owner's list says
     raise PayloadError("sourceRef", f"scope {scope.scope_key} does not collect {source_ref!r}: {source_scopes}")
 
 
@@ -130,7 +136,7 @@ def drift(scope: Scope, requested: CollectEpochInput) -> tuple[str, ...]:
 def _source_drift(spec: SourceSpec, source: ActivitySource) -> Iterable[str]:
     if source.credit_estimate_algo is not None and source.credit_estimate_algo != spec.credit_estimate_algo:
         yield "creditEstimateAlgo"
-    if source.source_refs is not None and not _same(source.source_refs, spec.source_scopes):
+    if source.source_refs is not None and not _same(source.source_refs, spec.source_refs):
         yield "sourceRefs"
     if source.streams is not None and not _same(source.streams, spec.streams):
         yield "streams"

@@ -12,6 +12,7 @@ from ledger_pipeline.core.errors import SourceError, SourceRefused, SourceUnavai
 from ledger_pipeline.settings_credentials import GitHubApp, GitHubTokens
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.credentials import REJECTIONS_IN_A_ROW
+from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.simulator.apps import App
 from ledger_pipeline.sources.simulator.faults import Damage, FailedAnswer, Fault, SecondaryLimit
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -172,6 +173,13 @@ def test_an_installation_is_found_by_owner_where_the_repository_is_not(apps: Sim
                 ask(asked, f"{owner}/gone")
     assert "/orgs/cogni-dao/installation" in paths(apps)
     assert "/users/ana/installation" in paths(apps)
+
+
+def test_the_installation_of_all_that_an_owner_has_is_found_by_the_owner(apps: Simulator) -> None:
+    with client(apps.url, credentials=app()) as asked:
+        owned = GitHubSource(asked).list_owner("cogni-dao/*")
+    assert [row.source_scope for row in owned.source_scopes] == [NAME]
+    assert paths(apps) == ["/orgs/cogni-dao/installation", "/app/installations/11/access_tokens"]
 
 
 def test_an_installation_that_is_given_is_not_sought(apps: Simulator) -> None:

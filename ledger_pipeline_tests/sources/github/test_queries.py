@@ -16,7 +16,7 @@ BUILT = {f"heads of {count}": queries.heads_query(count) for count in (1, 2, 100
 
 
 def test_every_query_of_the_module_is_tested() -> None:
-    assert set(QUERIES) == {"ACTIVITY", "PLACE", "NAME", "PULL_REQUEST", "ISSUE"}
+    assert set(QUERIES) == {"ACTIVITY", "PLACE", "NAME", "OWNER", "PULL_REQUEST", "ISSUE"}
     assert [name for name in vars(queries) if name.endswith("_query")] == ["heads_query", "counts_query"]
 
 

@@ -36,6 +36,11 @@ def test_a_seed_gives_one_world(year: World) -> None:
     assert generate_world(2, UNTIL) != year
 
 
+def test_an_owner_has_two_repositories() -> None:
+    world = generate_world(1, FIRST_MONDAY, ("acme/*", "other/site"))
+    assert [repository.name_with_owner for repository in world.repositories] == ["acme/app", "acme/docs", "other/site"]
+
+
 @settings(max_examples=10)
 @given(
     seed=st.integers(0, 2**32),
