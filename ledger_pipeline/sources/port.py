@@ -153,11 +153,15 @@ class ItemFacts:
 
 @dataclass(frozen=True)
 class FactsPage:
-    """Some of the items that were asked for, as the source had them at `answered_at`."""
+    """Some of the items that were asked for, as the source had them at `answered_at`.
+
+    `source_scope_id` is as a page of a scan has it.
+    """
 
     items: tuple[ItemFacts, ...]
     answered_at: datetime
     usage: RequestUsage = RequestUsage()
+    source_scope_id: str | None = None
 
 
 class ActivitySource(Protocol):

@@ -49,7 +49,8 @@ class FactsReader:
                 items = [self._item(asked[0], self._items.by_number(answer_part, asked[0]), answer_part)]
             start += len(asked)
             size = min(size * 2, self._most)
-            yield FactsPage(tuple(items), answer_part.answer.server_time, self._asker.usage())
+            answered_at, repository_id = answer_part.answer.server_time, answer_part.repository.database_id
+            yield FactsPage(tuple(items), answered_at, self._asker.usage(), repository_id)
 
     def _read(self, keys: Sequence[ItemKey]) -> tuple[RepositoryPart, list[ItemFacts]]:
         aliases = _aliases(keys)
