@@ -107,6 +107,34 @@ def credits_per_epoch_png(credits_by_epoch: Mapping[str, Mapping[str, int]]) -> 
     return _png(figure)
 
 
+def what_if_png(credits_of: Sequence[tuple[str, int, int]], policy: str) -> bytes:
+    """Two horizontal bars a contributor, credits as they are and as they would be; the first PEOPLE_SHOWN of them."""
+    shown = credits_of[:PEOPLE_SHOWN]
+    figure, axes = _panel(1.0 + 0.36 * max(len(shown), 2), f"Credits as they are, and under {_label(policy)}")
+    widest = max([*(max(now, then) for _, now, then in shown), 1])
+    # By fractions of the widest: amounts are exact integers, larger than a picture's arithmetic takes.
+    for offset, colour, label, amounts in (
+        (-0.2, _OTHERS, "as they are", [now for _, now, _ in shown]),
+        (0.2, _STACK[0], "as they would be", [then for _, _, then in shown]),
+    ):
+        places = [place + offset for place in range(len(shown))]
+        axes.barh(places, [amount / widest for amount in amounts], color=colour, height=0.36, label=label)
+        for place, amount in zip(places, amounts, strict=True):
+            axes.text(amount / widest + 0.01, place, f"{amount:,}", va="center", fontsize=7, color=_INK)
+    for tick in axes.set_yticks(range(len(shown)), [_label(name) for name, _, _ in shown]):
+        tick.label1.set_parse_math(False)  # a user's id is text, whatever it holds
+    axes.set_ylim(max(len(shown), 2) - 0.4, -0.6)
+    axes.set_xlim(0, 1.16)
+    axes.xaxis.set_visible(False)
+    if shown:
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(-0.01, 0.985), ncols=2, frameon=False, fontsize=8, labelcolor=_INK
+        )
+    else:
+        axes.text(0.0, 0.5, "Nobody has credits.", fontsize=9, color=_QUIET_INK, transform=axes.transAxes)
+    return _png(figure)
+
+
 def _bars_png(title: str, amounts: Sequence[tuple[str, int]], text: Callable[[int], str], nothing: str) -> bytes:
     shown, others = list(amounts[:PEOPLE_SHOWN]), amounts[PEOPLE_SHOWN:]
     names = [_label(name) for name, _ in shown]

@@ -13,6 +13,7 @@ from ledger_pipeline.charts import (
     credits_per_epoch_png,
     events_per_day_png,
     units_per_contributor_png,
+    what_if_png,
 )
 from ledger_pipeline.core.sources import source_kind
 from ledger_pipeline.pipeline.contributions import Contribution
@@ -105,3 +106,14 @@ def test_the_dates_of_epochs_stand_apart(epochs: int, monkeypatch: pytest.Monkey
     dates = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
     assert dates
     assert all(left.x1 + 4 < right.x0 for left, right in pairwise(dates))
+
+
+def test_what_would_be_paid_stands_beside_what_is() -> None:
+    rows = [(f"user-{number}", 1000 - number, 10**18 + number) for number in range(PEOPLE_SHOWN + 5)]
+    png = what_if_png(rows, "fair-v1")
+    assert len(png) < BYTES_AT_MOST
+    assert png == what_if_png(rows[:PEOPLE_SHOWN], "fair-v1")
+    assert png != what_if_png([(name, now, now) for name, now, _ in rows], "fair-v1")
+    assert size(what_if_png([], "fair-v1"))[1] < size(png)[1]
+    for name in HOSTILE:
+        assert what_if_png([(name, 1, 2)], name).startswith(b"\x89PNG")

@@ -90,8 +90,13 @@ COMMANDS = {
         "command",
         "Serve Dagster's web UI until SIGTERM or Ctrl-C, in place of `dagster-webserver`.",
     ),
-    "simulate-github": (
+    "simulate": (
         "simulate",
+        "command",
+        "Show who would have what under another selection policy or other weights; the ledger is only read.",
+    ),
+    "simulate-github": (
+        "simulate_github",
         "command",
         "Serve GitHub's GraphQL API until interrupted: recorded data, or a world made from a seed.",
     ),
@@ -105,7 +110,6 @@ COMMANDS = {
         "command",
         "Run Postgres, Temporal, Dagster and the worker until interrupted; GitHub is simulated without credentials.",
     ),
-    "facts": ("facts", "app", "What sources say of events beside their rows."),
     "db": ("database", "app", "The ledger's database."),
     "schedules": ("schedules", "app", "The Temporal schedules that start collections."),
     "identities": ("identities", "app", "Which account belongs to which user of the DAO."),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ledger_pipeline.store.selection import Selection
     from ledger_pipeline.store.statements import Statements
     from ledger_pipeline.store.unread import Unread
+    from ledger_pipeline.store.what_if import WhatIf
 
 
 @contextmanager
@@ -118,6 +119,13 @@ class PostgresLedger:
         from ledger_pipeline.store.selection import Selection
 
         return Selection(self._engine, self.node_id)
+
+    @cached_property
+    def what_if(self) -> "WhatIf":
+        """What another policy or other weights would decide by."""
+        from ledger_pipeline.store.what_if import WhatIf
+
+        return WhatIf(self._engine, self.node_id)
 
     @cached_property
     def allocations(self) -> "Allocations":

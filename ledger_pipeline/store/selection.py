@@ -68,10 +68,10 @@ class Selection(LedgerSection):
         with self._snapshot() as connection:
             return selected_events(connection, self.node_id, epoch, excluded_logins)
 
-    def excluded_ids(self, epoch: Epoch, excluded_logins: Iterable[str]) -> tuple[str, ...]:
+    def excluded_ids(self, scope_id: UUID, excluded_logins: Iterable[str]) -> tuple[str, ...]:
         """The numeric ids of all accounts that any event of the scope shows with one of these logins."""
         with self._transaction() as connection:
-            return _ids_of(connection, self.node_id, epoch, excluded_logins)
+            return _ids_of(connection, self._scope(scope_id), excluded_logins)
 
     def replace(self, epoch: Epoch, decisions: Mapping[str, Decision]) -> None:
         """Store `decisions`, by event id, in place of the epoch's earlier ones; only what differs is written."""
@@ -107,7 +107,7 @@ def selected_events(
     events = [
         EventToSelect(**row._mapping, facts=facts.get(row.event_id)) for row in connection.execute(EVENTS, parameters)
     ]
-    excluded_ids = _ids_of(connection, node_id, epoch, excluded_logins)
+    excluded_ids = _ids_of(connection, {"node_id": node_id, "scope_id": epoch.scope_id}, excluded_logins)
     return SelectedEvents(events, _decisions(connection, node_id, epoch), excluded_ids)
 
 
@@ -128,10 +128,10 @@ def _decisions(connection: Connection, node_id: UUID, epoch: Epoch) -> dict[str,
     return {row.event_id: Decision(row.included, row.reason, row.weight_factor_milli) for row in rows}
 
 
-def _ids_of(connection: Connection, node_id: UUID, epoch: Epoch, excluded_logins: Iterable[str]) -> tuple[str, ...]:
+def _ids_of(connection: Connection, scope: Mapping[str, object], excluded_logins: Iterable[str]) -> tuple[str, ...]:
     logins = sorted({login.lower() for login in excluded_logins})
     if not logins:
         return ()
-    parameters = {"node_id": node_id, "scope_id": epoch.scope_id, "logins": logins}
-    seen = ((row.platform_login, row.platform_user_id) for row in connection.execute(LOGINS_SEEN, parameters))
+    rows = connection.execute(LOGINS_SEEN, {**scope, "logins": logins})
+    seen = ((row.platform_login, row.platform_user_id) for row in rows)
     return ids_of_logins(seen, logins)

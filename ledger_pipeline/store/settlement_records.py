@@ -107,6 +107,23 @@ class EventToSelect:
     facts: Mapping[str, Json] | None
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedEvent:
+    """An event, for whom it counts (None: for nobody yet), and whether and how it does by now.
+
+    `included` and `weight_override_milli` are a person's, who decided where it is `by_person`; `counts` is what holds,
+    and `factor_milli` the factor of its weight that holds.
+    """
+
+    event: EventToSelect
+    counts_for: str | None
+    included: bool
+    weight_override_milli: int | None
+    counts: bool
+    factor_milli: int | None
+    by_person: bool
+
+
 @dataclass(frozen=True)
 class SelectedEvents:
     """An epoch's events, the decisions on them that are stored, and the ids that excluded logins have by now."""
