@@ -94,7 +94,7 @@ def _stops(context: LaunchRunContext) -> bool:
     deadline = time.monotonic() + STOPPING_SHOWS_WITHIN_SECONDS
     while time.monotonic() < deadline:
         try:
-            if location.client.get_server_id() != location.server_id:
+            if location.client.get_server_id(timeout=STOPPING_SHOWS_WITHIN_SECONDS) != location.server_id:
                 return True
         except DagsterUserCodeUnreachableError:
             return True

@@ -1,5 +1,7 @@
 """The tables of settlement as the migrations leave them: who is who, what counts, who is paid."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -27,11 +29,21 @@ SIGNATURE = f"""signature ~ '^0x[0-9a-f]{{128}}1[bc]$' AND substr(signature, 67,
 # With the tables of `schema`, where `epochs` is from, every table of the ledger.
 metadata = epochs.metadata
 
+
+def _of_epoch() -> tuple[Column[Any], Column[Any]]:
+    """The columns by which a row is of an epoch of a node."""
+    return required("node_id", Uuid), required("epoch_id", BigInteger, ForeignKey("epochs.id"))
+
+
+def _names_statement(column: str) -> ForeignKeyConstraint:
+    """What `column` names is a statement of the row's own epoch."""
+    return ForeignKeyConstraint([column, "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"])
+
+
 activity_curation = table(
     "activity_curation",
     row_id(),
-    required("node_id", Uuid),
-    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    *_of_epoch(),
     required("event_id"),
     Column("user_id", Text),
     required("included", Boolean, server_default=text("true")),
@@ -60,8 +72,7 @@ activity_selection = table(
 epoch_allocations = table(
     "epoch_allocations",
     row_id(),
-    required("node_id", Uuid),
-    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    *_of_epoch(),
     required("user_id"),
     required("proposed_units", BigInteger),
     Column("final_units", BigInteger),
@@ -75,8 +86,7 @@ epoch_allocations = table(
 epoch_pool_components = table(
     "epoch_pool_components",
     row_id(),
-    required("node_id", Uuid),
-    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    *_of_epoch(),
     required("component_id"),
     required("algorithm_version"),
     json("inputs_json"),
@@ -91,8 +101,7 @@ epoch_pool_components = table(
 payout_statements = table(
     "payout_statements",
     row_id(),
-    required("node_id", Uuid),
-    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    *_of_epoch(),
     required("allocation_set_hash"),
     required("pool_total_credits", BigInteger),
     json("payouts_json", kind="payouts"),
@@ -102,9 +111,7 @@ payout_statements = table(
     CheckConstraint("pool_total_credits >= 0", name="pool_total_credits"),
     UniqueConstraint("id", "epoch_id"),
     UniqueConstraint("supersedes_statement_id", "attempt"),
-    ForeignKeyConstraint(
-        ["supersedes_statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]
-    ),
+    _names_statement("supersedes_statement_id"),
     Index(
         "payout_statements_one_original",
         *("node_id", "epoch_id", "attempt"),
@@ -116,8 +123,7 @@ payout_statements = table(
 statement_inputs_signatures = table(
     "statement_inputs_signatures",
     row_id(),
-    required("node_id", Uuid),
-    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    *_of_epoch(),
     required("statement_id", Uuid),
     required("signer_wallet"),
     required("inputs_root"),
@@ -129,14 +135,13 @@ statement_inputs_signatures = table(
     CheckConstraint("inputs_root ~ '^[0-9a-f]{64}$'", name="inputs_root"),
     CheckConstraint(WALLET, name="signer_wallet"),
     CheckConstraint(SIGNATURE, name="signature"),
-    ForeignKeyConstraint(["statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]),
+    _names_statement("statement_id"),
 )
 
 statement_corrections = table(
     "statement_corrections",
     Column("id", BigInteger, primary_key=True),
-    required("node_id", Uuid),
-    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    *_of_epoch(),
     required("supersedes_statement_id", Uuid),
     required("user_id"),
     required("units", BigInteger),
@@ -144,25 +149,20 @@ statement_corrections = table(
     since("created_at"),
     CheckConstraint("units >= 0", name="units"),
     CheckConstraint("ledger_is_reason(reason)", name="reason"),
-    ForeignKeyConstraint(
-        ["supersedes_statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]
-    ),
+    _names_statement("supersedes_statement_id"),
     Index("statement_corrections_statement", "supersedes_statement_id"),
 )
 
 signing_requests = table(
     "signing_requests",
     Column("id", BigInteger, primary_key=True),
-    required("node_id", Uuid),
-    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    *_of_epoch(),
     required("allocation_set_hash"),
     required("pool_total_credits", BigInteger),
     since("requested_at"),
     Column("supersedes_statement_id", Uuid),
     required("attempt", Integer, server_default=text("0")),
-    ForeignKeyConstraint(
-        ["supersedes_statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]
-    ),
+    _names_statement("supersedes_statement_id"),
     Index("signing_requests_numbers", "epoch_id", "allocation_set_hash", "pool_total_credits"),
     Index("signing_requests_latest", "node_id", "id"),
     Index(
@@ -196,8 +196,7 @@ statement_signatures = table(
 set_asides = table(
     "set_asides",
     Column("id", BigInteger, primary_key=True),
-    required("node_id", Uuid),
-    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    *_of_epoch(),
     Column("statement_id", Uuid),
     Column("signature_id", Uuid, ForeignKey("statement_signatures.id"), unique=True),
     required("reason"),
@@ -212,15 +211,14 @@ set_asides = table(
         name="one_row",
     ),
     CheckConstraint("ledger_is_reason(reason)", name="reason"),
-    ForeignKeyConstraint(["statement_id", "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"]),
+    _names_statement("statement_id"),
     Index("set_asides_statement", "statement_id", unique=True, postgresql_where=text("signature_id IS NULL")),
 )
 
 reopenings = table(
     "reopenings",
     Column("id", BigInteger, primary_key=True),
-    required("node_id", Uuid),
-    required("epoch_id", BigInteger, ForeignKey("epochs.id")),
+    *_of_epoch(),
     Column("closed_at", INSTANT),
     Column(
         "pinned",

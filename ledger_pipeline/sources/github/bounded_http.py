@@ -9,7 +9,7 @@ from collections.abc import Callable, ItemsView, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from socket import SHUT_RDWR
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 from github.Requester import (
     HTTPRequestsConnectionClass,
@@ -125,16 +125,19 @@ class _WholeResponse(RequestsResponse):
         return {name: value for name, value in self.headers.items() if is_readable(name, value)}.items()
 
 
-class _BoundedHTTP(HTTPRequestsConnectionClass):
-    """PyGithub's connection, over the adapter above."""
+_Connection: TypeAlias = HTTPRequestsConnectionClass | HTTPSRequestsConnectionClass
+
+
+class _Bounded:
+    """PyGithub's connection, of either kind, over the adapter above."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _mount(self)
+        _mount(cast("_Connection", self))
         self._detours = 0
 
     def getresponse(self) -> RequestsResponse:
-        response = _answer(self)
+        response = _answer(cast("_Connection", self))
         detours, self._detours = self._detours + 1, 0
         if response.status in _DETOURS:
             _check_detours(detours)
@@ -142,21 +145,12 @@ class _BoundedHTTP(HTTPRequestsConnectionClass):
         return response
 
 
-class _BoundedHTTPS(HTTPSRequestsConnectionClass):
-    """The same over TLS."""
+class _BoundedHTTP(_Bounded, HTTPRequestsConnectionClass):
+    """Over TCP."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _mount(self)
-        self._detours = 0
 
-    def getresponse(self) -> RequestsResponse:
-        response = _answer(self)
-        detours, self._detours = self._detours + 1, 0
-        if response.status in _DETOURS:
-            _check_detours(detours)
-            self._detours = detours
-        return response
+class _BoundedHTTPS(_Bounded, HTTPSRequestsConnectionClass):
+    """Over TLS."""
 
 
 _BOUNDED: dict[type, type] = {
@@ -165,14 +159,14 @@ _BOUNDED: dict[type, type] = {
 }
 
 
-def _mount(connection: HTTPRequestsConnectionClass | HTTPSRequestsConnectionClass) -> None:
+def _mount(connection: _Connection) -> None:
     connection.adapter = _Adapter(
         max_retries=connection.retry, pool_connections=connection.pool_size, pool_maxsize=connection.pool_size
     )
     connection.session.mount(f"{connection.protocol}://", connection.adapter)
 
 
-def _answer(connection: HTTPRequestsConnectionClass | HTTPSRequestsConnectionClass) -> _WholeResponse:
+def _answer(connection: _Connection) -> _WholeResponse:
     """Send what the connection was given, and read all of the answer within its bounds."""
     timeout_seconds = float(connection.timeout or 0)
     began = time.monotonic()
