@@ -98,7 +98,7 @@ def source_activity(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg
         streams = [stream for stream in kind.stream_names if stream_key(stream) in context.selected_asset_keys]
         collected: list[_Collected] = []
         uncollected: list[tuple[Scope, list[EpochWindow]]] = []
-        failed: Exception | None = None
+        failed: BaseException | None = None
         stop = StopSignal()
         with domain_failures(), ledger.open() as store, sources.open(kind.name, stop) as source:
             try:
@@ -116,6 +116,7 @@ def source_activity(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg
                         full_refresh=config.full_refresh or context.run.job_name == BACKFILL_JOB,
                         concurrency=settings.read().github_concurrency,
                         stop=stop,
+                        now=clock.now(),
                         on_estimate=lambda estimate: progress.on_estimate(context.log, estimate),
                         on_progress=lambda scan: progress.on_page(context.log, scan),
                     )
@@ -123,8 +124,8 @@ def source_activity(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg
                     metadata_by_stream = _stream_metadata(store, source.name, scope, report, context.run.tags)
                     collected.append(_Collected(scope, report, metadata_by_stream))
                     yield from tell_of_other_epochs(context, store, source.name, scope, report, clock.now())
-            except Exception as error:  # noqa: BLE001 (raised below, once what was read is told)
-                failed = error
+            except (Exception, KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:  # noqa: BLE001
+                failed = error  # raised below, once what was read is told
             failures = [failure for collection in collected for failure in collection.report.failures]
             if failures and failed is None:
                 failed = CollectionFailed(failures)
@@ -213,7 +214,7 @@ def _warn(log: dg.DagsterLogManager, report: CollectReport) -> None:
 def _told_of_what_was_read(
     context: dg.AssetExecutionContext, store: "PostgresLedger", collected: Sequence[_Collected], now: datetime
 ) -> Iterator[dg.DagsterEvent]:
-    """What a run that fails has read all the same, and the checks of what it has not: nobody else of it tells them.
+    """What a run that fails or is stopped has read all the same, and the checks of what it has not: it tells no more.
 
     The checks are declared by `activity_events`, whose step such a run never reaches, and Dagster takes a check from
     one step alone: so these are told as the events that they become, of that asset.

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.errors import SourceError
@@ -52,16 +53,17 @@ def collect(
     full_refresh: bool = False,
     concurrency: int = CONCURRENCY,
     stop: StopSignal | None = None,
+    now: datetime | None = None,
     on_estimate: Callable[[CollectEstimate], None] = lambda _: None,
     on_progress: Callable[[ScanProgress], None] = lambda _: None,
 ) -> CollectReport:
     """Bring `windows` of `scope` into the ledger from `source`, one scan a source_scope for all of them.
 
     Epochs of the windows are created where missing; open ones that are past their grace have their closing scan
-    with it. `streams` narrows what the scope collects; `full_refresh` reads
-    again what is covered; at most `concurrency` source_scopes are read at once, page by page in fair turns. A
-    source_scope that fails is in the report, never raised; StoreError is. The callbacks come from several threads,
-    one at a time.
+    with it. `streams` narrows what the scope collects; `full_refresh` reads again what is covered; at most
+    `concurrency` source_scopes are read at once, page by page in fair turns. `now` is our own time (aware): where the
+    source does not tell its own, it says how old an interrupted scan is. A source_scope that fails is in the report,
+    never raised; StoreError is. The callbacks come from several threads, one at a time.
 
     `stop` is the signal that `source` heeds too. Interrupted by an exception from outside, the collection tells it,
     leaves what is stored as it is, and lets the exception go on without waiting for requests in flight; told by
@@ -85,7 +87,7 @@ def collect(
 
     planning = Planning(open_epochs(store, scope), source.name, wanted_streams, ordered, known_time, full_refresh)
     heads = _ask_heads(source, store, scope, planning, report)
-    source_time = heads.began_at if heads else known_time
+    source_time = heads.began_at if heads else max(filter(None, (known_time, now)), default=None)
     collection = Collection(source, store, scope, planning, _one_at_a_time(on_progress), stop, source_time)
     scans = []
     for scope_report in report.source_scopes:

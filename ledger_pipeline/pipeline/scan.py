@@ -54,7 +54,7 @@ class ScanProgress:
 class Collection:
     """What the scans of one collection share. Once `stop` is told, what a request in flight still brings is dropped.
 
-    `source_time` is the latest that is known when it begins, None where nothing was ever read.
+    `source_time` is the latest that is known when it begins, by our own clock where the source says none; else None.
     """
 
     source: ActivitySource

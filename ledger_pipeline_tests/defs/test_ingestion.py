@@ -1,6 +1,7 @@
 """A collected partition is green and says what was read; one that was not read whole is red and says why."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import dagster as dg
@@ -10,6 +11,8 @@ from sqlalchemy import Engine
 from ledger_pipeline.core.hashing import event_set_hash
 from ledger_pipeline.dagster_contract import EVERY_SOURCE_SCOPE_READ
 from ledger_pipeline.defs.keys import stream_key
+from ledger_pipeline.pipeline.collect import collect
+from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.sources.simulator.faults import FailedAnswer
 from ledger_pipeline.sources.simulator.world import Closure, World
 from ledger_pipeline.store.records import EpochStatus
@@ -248,6 +251,21 @@ def test_a_missing_repository_of_one_scope_is_red_on_its_partitions_and_the_othe
         for epoch in ("2026-02-09", "2026-02-16")
     ]
     assert stored == [1, 1]
+
+
+@pytest.mark.parametrize("interruption", [dg.DagsterExecutionInterruptedError, KeyboardInterrupt])
+def test_a_run_that_is_stopped_tells_of_the_scopes_that_it_had_read(
+    two_scopes: Deployment, monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException]
+) -> None:
+    def collect_one(*arguments: Any, **options: Any) -> CollectReport:
+        if arguments[2].scope_key == "website":
+            raise interruption
+        return collect(*arguments, **options)
+
+    monkeypatch.setattr("ledger_pipeline.defs.ingestion.collect", collect_one)
+    assert not two_scopes.materialize("2026-02-09", "2026-02-16", last_scope="website").success
+    for asset in (PULL_REQUESTS, ["github", "reviews"], ["github", "issues"], "activity_events"):
+        assert two_scopes.materialized(asset) == {"2026-02-09|default", "2026-02-16|default"}
 
 
 def test_a_stream_that_one_scope_of_a_run_does_not_collect_says_so_on_its_partition(two_scopes: Deployment) -> None:

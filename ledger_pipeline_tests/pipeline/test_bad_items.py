@@ -13,7 +13,7 @@ from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.sources.github.repository_scan import MOST_IN_A_ROW
-from ledger_pipeline.sources.simulator.faults import BadItem, Damage, FailedAnswer, Slow
+from ledger_pipeline.sources.simulator.faults import BadItem, Damage, FailedAnswer, HeavyItem, Slow
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -149,6 +149,20 @@ def test_an_outage_of_all_but_lists_is_known_as_one_and_the_next_scan_goes_on_be
     assert run(github, ledger, retries=0).failures == []
     assert len(ledger.unread.items(SCOPE_ID)) == 25
     assert len(stored_ids(ledger)) == 5
+
+
+def test_more_items_in_a_row_than_an_outage_shows_are_passed_by_the_second_scan_where_nobody_can_list_them(
+    github: Simulator, ledger: PostgresLedger
+) -> None:
+    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 36))))
+    for n in range(3, 34):
+        github.faults.when(lambda _: True, HeavyItem(n, is_unlisted=True))
+    [failure] = run(github, ledger, retries=0).failures
+    assert failure.problem == f"GitHub gives up on more than {MOST_IN_A_ROW} items in a row"
+    assert run(github, ledger, retries=0).failures == []
+    assert stored_ids(ledger) == [f"github:pr:{NAME}:{n}" for n in (35, 34, 2, 1)]
+    [row] = ledger.unread.items(SCOPE_ID)
+    assert row.item.key.number == 0
 
 
 def test_an_outage_that_names_a_time_is_left_alone_until_then(of_five: Simulator, ledger: PostgresLedger) -> None:

@@ -227,6 +227,20 @@ def test_a_checkpoint_behind_which_no_page_is_ever_given_expires_too(
     assert (scope_report.failure, scope_report.resumed, scope_report.seen) == (None, False, 20)
 
 
+def test_a_checkpoint_expires_by_our_own_clock_where_no_head_is_given_either(
+    github: Simulator, ledger: PostgresLedger, run: Collect
+) -> None:
+    github.replace_world(world(*(merged(n, NOW - n * HOUR) for n in range(1, 21))))
+    github.faults.when(lambda asked: asked.number > 4, FailedAnswer.MAINTENANCE)
+    run(page_size=2, streams=PULL_REQUESTS)
+    github.clear_requests()
+    github.faults.clear()
+    github.faults.when(lambda _: True, FailedAnswer.MAINTENANCE)
+    for hours, resumed in ((49, True), (51, False)):
+        [scope_report] = run(page_size=2, streams=PULL_REQUESTS, now=NOW + hours * HOUR).source_scopes
+        assert (scope_report.failure is None, scope_report.resumed) == (False, resumed)
+
+
 def test_a_long_scan_that_is_interrupted_each_day_a_little_later_comes_to_its_end(
     github: Simulator, ledger: PostgresLedger, run: Collect
 ) -> None:

@@ -6,8 +6,8 @@ from ledger_pipeline.sources.github.payloads import PageInfo
 
 IDLE_PAGES = 5
 """So many pages in a row may hold nothing that was not there before."""
-UNREADABLE_PAGES = 25
-"""So many, where each of them holds an item that nobody can tell from another."""
+UNREADABLE_PAGES = 105
+"""So many, where each of them holds an item that nobody can tell from another: more than a scan passes of such."""
 
 
 class LeadsNowhere(ValueError):

@@ -11,7 +11,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -20,6 +20,10 @@ from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.sources.github.endless import Advance
 from ledger_pipeline.sources.github.payloads import Listed, Page, PageInfo
 from ledger_pipeline.sources.port import SCAN_OVERLAP
+
+# So many items in a row end a list by being below the floor, or a whole page of fewer: GitHub may show some of them in
+# their right place with an older update.
+BELOW_IN_A_ROW = 5
 
 # A position holds which numbers below this have been read: a bit each, which is 16 kB for a repository of 100,000.
 _NUMBERS_BELOW = 1 << 20
@@ -57,6 +61,7 @@ class _Place(BaseModel):
     numbers: Annotated[frozenset[int], BeforeValidator(_unpacked)]
     has_begun_again: bool
     reached: AwareDatetime | None = None  # older positions have none
+    below: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass
@@ -64,10 +69,10 @@ class ConnectionProgress:
     """How far one connection has been read; nothing is asked of it once it is done. Without a floor it is not read.
 
     `asked` is how many items its last page was asked for; `is_often_short` where asking again for a short page brought
-    no more. `reached` is the update of the last item read. `read` counts the items that its pages listed, each once,
-    and `counted` is what GitHub counted when it began; what has been made since stands at the front, for the next scan.
-    That reads too what was updated at `since` or later, for it may have moved to the front before this one came by it.
-    `is_continued` where another call read its first pages;
+    no more. `reached` is the update of the last item read, `below` how many up to it are below the floor. `read` counts
+    the items that its pages listed, each once, and `counted` is what GitHub counted when it began; what has been made
+    since stands at the front, for the next scan. That reads too what was updated at `since` or later, for it may have
+    moved to the front before this one came by it. `is_continued` where another call read its first pages;
     `has_begun_again` where it was read to an end that came too early, and is being read once more.
     """
 
@@ -77,6 +82,7 @@ class ConnectionProgress:
     asked: int = 0
     is_often_short: bool = False
     reached: datetime | None = None
+    below: int = 0
     done: bool = False
     read: int = 0
     counted: int | None = None
@@ -98,14 +104,14 @@ class ConnectionProgress:
         """Go on where another call stood."""
         self.after, self.read, self.counted, self.since = place.after, place.read, place.counted, place.since
         self.is_continued, self.has_begun_again = place.after is not None, place.has_begun_again
-        self.reached = place.reached
+        self.reached, self.below = place.reached, place.below
         self._numbers = set(place.numbers)
         self._advance = Advance(self.name)
         self._advance.begin_at(place.after)
 
     def begin_again(self) -> None:
         """Begin at the front, as if nothing had been read."""
-        self.after, self.reached, self.read, self.counted, self.since = None, None, 0, None, None
+        self.after, self.reached, self.below, self.read, self.counted, self.since = None, None, 0, 0, None, None
         self.is_continued, self.has_begun_again = False, True
         self._numbers, self._advance = set(), Advance(self.name)
 
@@ -156,20 +162,24 @@ class ConnectionProgress:
             "numbers": _packed(self._numbers),
             "has_begun_again": self.has_begun_again,
             "reached": None if self.reached is None else self.reached.isoformat(),
+            "below": self.below,
         }
 
     def _is_below_floor(self, updates: Sequence[datetime]) -> bool:
-        """Whether nothing behind a page with these updates is of this scan, whatever a single one of them says.
+        """Whether nothing behind a page with these updates is of this scan, whatever a few of them say.
 
-        GitHub may show an item in its right place with an older update. So two items in a row have to lie below the
-        floor, and the whole page where it is out of order.
+        GitHub may show items in their right place with an older update. So a row of them has to lie below the floor,
+        and the whole page where it is out of order.
         """
-        if self.floor is None or not updates:
+        floor = self.floor
+        if floor is None or not updates:
             return False
+        below = sum(1 for _ in takewhile(lambda update: update < floor, reversed(updates)))
+        self.below = below + (self.below if below == len(updates) else 0)
         in_a_row = [*([] if self.reached is None else [self.reached]), *updates]
         if any(before < after for before, after in pairwise(in_a_row)):
-            return max(updates) < self.floor
-        return len(in_a_row) > 1 and in_a_row[-2] < self.floor
+            return below == len(updates)
+        return self.below >= max(2, min(BELOW_IN_A_ROW, self.asked))
 
     def _new(self, items: Iterable[Listed]) -> set[int]:
         return {item.number for item in items if item.number is not None} - self._numbers

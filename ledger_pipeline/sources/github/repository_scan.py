@@ -48,6 +48,8 @@ from ledger_pipeline.sources.port import SCAN_OVERLAP, ScanPage, ScanRequest
 # So many items in a row that no scan met before may be unread for GitHub's giving up. More are an outage of a part of
 # GitHub; the next scan goes on behind them.
 MOST_IN_A_ROW = 10
+# And so many that it cannot even list, where an earlier scan met such already: they are the repository's.
+MOST_UNLISTED_IN_A_ROW = 100
 
 
 class RepositoryScan:
@@ -77,7 +79,7 @@ class RepositoryScan:
         self._pages = RepositoryPages(self._asker, request, PageSizes(page_size))
         self._items = ItemReader(self._asker, self._streams, self._pages.sizes)
         self._unread_items = ItemReader(self._asker, again, self._pages.sizes)
-        self._given_up_in_a_row = 0
+        self._given_up_in_a_row = self._unlisted_in_a_row = 0
         self._tried: dict[ItemKey, UnreadItem] = {}
 
     def pages(self) -> Iterator[ScanPage]:
@@ -106,7 +108,7 @@ class RepositoryScan:
             answer_part = self._pages.next_part()
         except QueryTooHeavyError:
             return self._read_apart(gathered)
-        self._given_up_in_a_row = 0
+        self._given_up_in_a_row = self._unlisted_in_a_row = 0
         if self._pages.sizes.is_whole:
             self._asker.went_well()
         self._pages.sizes.went_well(pull_requests=not self._pages.pull_requests.done)
@@ -138,10 +140,15 @@ class RepositoryScan:
 
     def _count_given_up(self, unread: Set[ItemKey]) -> None:
         """Count what one page could not read. Raises SourceUnavailable where that has become too much in a row."""
-        new = sum(key.number == 0 or key not in self._known for key in unread)
+        new, unlisted = sum(key not in self._known for key in unread), sum(key.number == 0 for key in unread)
         self._given_up_in_a_row = self._given_up_in_a_row + new if unread else 0
-        if self._given_up_in_a_row > MOST_IN_A_ROW:
-            raise self._asker.unavailable(f"GitHub gives up on more than {MOST_IN_A_ROW} items in a row")
+        self._unlisted_in_a_row = self._unlisted_in_a_row + unlisted if unread else 0
+        for count, most in (
+            (self._given_up_in_a_row, MOST_IN_A_ROW),
+            (self._unlisted_in_a_row, MOST_UNLISTED_IN_A_ROW),
+        ):
+            if count > most:
+                raise self._asker.unavailable(f"GitHub gives up on more than {most} items in a row")
 
     def _note_unlisted(
         self, connection: ConnectionProgress, answer_part: RepositoryPart, error: CannotListError, gathered: Gathered

@@ -1,4 +1,4 @@
-"""One item that GitHub shows with an older `updatedAt` than its place in the list tells ends no scan of the others."""
+"""Items that GitHub shows with an older `updatedAt` than their place in the list tells end no scan of the others."""
 
 from datetime import datetime, timedelta
 
@@ -57,8 +57,18 @@ def test_a_stale_update_hides_nothing_from_calls_that_read_a_page_each(
     assert len(github.requests) < NEWEST  # it stops all the same
 
 
-@pytest.mark.parametrize(("page_size", "requests"), [(100, 1), (10, 1), (9, 2), (8, 2), (4, 3)])
-def test_a_list_in_order_ends_with_the_second_item_below_the_floor(
+@pytest.mark.parametrize("first", range(6, NEWEST))
+@pytest.mark.parametrize(("page_size", "stale_items"), [(3, 2), (4, 3), (5, 4), (7, 4)])
+def test_some_stale_updates_in_a_row_hide_nothing_behind_them(
+    github: Simulator, first: int, page_size: int, stale_items: int
+) -> None:
+    for number in range(first, min(first + stale_items, NEWEST + 1)):
+        github.faults.when(lambda _: True, stale(number))
+    assert wanted() <= set(event_ids(scan(github.url, FLOOR, page_size=page_size)))
+
+
+@pytest.mark.parametrize(("page_size", "requests"), [(100, 1), (10, 2), (9, 2), (8, 2), (4, 3), (2, 5)])
+def test_a_list_in_order_ends_with_five_items_below_the_floor_or_a_whole_page_of_them(
     github: Simulator, page_size: int, requests: int
 ) -> None:
     scan(github.url, FLOOR, page_size=page_size)
