@@ -16,6 +16,7 @@ CODE_LOCATION = "ledger_pipeline"
 REPOSITORY = "__repository__"  # what Dagster calls the definitions of a code location
 COLLECT_EPOCH_JOB = "collect_epoch"
 BACKFILL_JOB = "backfill"
+FACTS_BACKFILL_JOB = "facts_backfill"
 
 EPOCH_DIMENSION = "epoch"
 SCOPE_DIMENSION = "scope"

@@ -5,6 +5,7 @@ import dagster as dg
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.defs.activity_events import activity_events
 from ledger_pipeline.defs.checks import counts_match
+from ledger_pipeline.defs.facts_backfill import facts_backfill
 from ledger_pipeline.defs.ingestion import source_activity
 from ledger_pipeline.defs.jobs import allocate_epoch, backfill, check_counts, collect_epoch, state_payouts
 from ledger_pipeline.defs.partitions import activity_partitions
@@ -49,7 +50,10 @@ def build_defs(
             ]
         ),
         asset_checks=[counts_match(kind, partitions) for kind in kinds],
-        jobs=[collect_epoch, backfill, check_counts, allocate_epoch, state_payouts],
+        jobs=[
+            *(collect_epoch, backfill, check_counts, allocate_epoch, state_payouts),
+            facts_backfill(kinds, partitions),
+        ],
         schedules=[collect_running_epochs(spec)],
         sensors=[
             closed_epochs,

@@ -110,6 +110,7 @@ COMMANDS = {
         "command",
         "Run Postgres, Temporal, Dagster and the worker until interrupted; GitHub is simulated without credentials.",
     ),
+    "facts": ("facts", "app", "What sources say of events beside their rows."),
     "db": ("database", "app", "The ledger's database."),
     "schedules": ("schedules", "app", "The Temporal schedules that start collections."),
     "identities": ("identities", "app", "Which account belongs to which user of the DAO."),

@@ -73,8 +73,9 @@ def _activity(access: LedgerAccess, epoch: "Epoch") -> _Activity | None:
     now = datetime.now(UTC)
     [digest] = access.ledger.events.digests(access.scope.scope_id, [epoch.window])
     [unsettled] = access.ledger.events.unsettled_rejections(access.scope.scope_id, [epoch.window])
+    facts = access.ledger.facts.counts(access.scope.scope_id, [epoch.window])
     return _Activity(
-        activity_numbers(digest, epoch, access.scope, read, now),
+        activity_numbers(digest, epoch, access.scope, read, now, facts[epoch.window]),
         [every_source_scope_read(read, now), nothing_rejected(unsettled)],
     )
 

@@ -63,6 +63,7 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
     """Print one epoch for whoever is to sign it: state, payouts, pool, decisions, accounts that get nothing."""
     from ledger_pipeline.cli.epoch_review import print_review, print_statement, review_json, review_of
     from ledger_pipeline.pipeline.completeness import utc_text
+    from ledger_pipeline.pipeline.epoch_state import facts_numbers
     from ledger_pipeline.pipeline.next_step import spec_differences
     from ledger_pipeline.pipeline.unread import left_out_text
 
@@ -71,10 +72,14 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
         epoch_review = review_of(access, epoch)
         differences = spec_differences(access.scope, epoch)
         left_out = access.ledger.unread.left_out(access.scope.scope_id, [epoch.window]).get(epoch.window, ())
+        events = access.ledger.events.per_type(access.scope.scope_id, [epoch.window])[epoch.window]
+        facts = access.ledger.facts.counts(access.scope.scope_id, [epoch.window])[epoch.window]
+    numbers_of_facts = facts_numbers(sum(events.values()), facts)
     if as_json:
         print_json(
             {
                 **_epoch_json(epoch),
+                "facts": numbers_of_facts,
                 "blocks_next_step": list(epoch_review.blocks),
                 "pinned_spec_differs": [asdict(difference) for difference in differences],
                 **review_json(epoch_review),
@@ -110,6 +115,9 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
     say(f"epoch {epoch.id} of {access.scope.scope_key}, {_days(epoch.window)}: {epoch.status.value}")
     if epoch.pins is not None:
         say(f"allocates by {epoch.pins.allocation_algo_ref}, approvers {epoch.pins.approver_set_hash}")
+    with_facts, without_facts, gone = numbers_of_facts.values()
+    pinned_facts = "" if epoch.facts_set_hash is None else f"; closed with those of hash {epoch.facts_set_hash}"
+    say(f"facts: of {counted(with_facts, 'event')} known, of {without_facts} unknown, of {gone} gone{pinned_facts}")
     for difference in differences:
         say(plain_message(f"the pinned spec differs from the repo-spec now: {difference}"))
     print_review(epoch_review)
@@ -187,6 +195,7 @@ def _epoch_json(epoch: Epoch) -> dict[str, object]:
         "allocation_algo_ref": pins and pins.allocation_algo_ref,
         "weight_config_hash": pins and pins.weight_config_hash,
         "approver_set_hash": pins and pins.approver_set_hash,
+        "facts_set_hash": epoch.facts_set_hash,
         "closed_at": epoch.closed_at,
         "pool_total_credits": None if epoch.pool_total_credits is None else str(epoch.pool_total_credits),
     }

@@ -1,16 +1,25 @@
-"""The progress of a collection: a bar per source_scope on a terminal, plain lines elsewhere."""
+"""The progress of a collection, or of a backfill of facts: bars on a terminal, plain lines elsewhere."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from ledger_pipeline.cli.output import note, on_stderr
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.defs.progress import ProgressListener, estimate_line, page_line
 from ledger_pipeline.pipeline.collect import CollectEstimate
+from ledger_pipeline.pipeline.facts_backfill import FactsBackfill
 from ledger_pipeline.pipeline.scan import ScanProgress
 
 
@@ -29,6 +38,18 @@ def scan_progress() -> Iterator[ProgressListener]:
     )
     with Progress(*columns, console=on_stderr) as progress:
         yield _Bars(progress)
+
+
+@contextmanager
+def facts_progress(source: str) -> Iterator[Callable[[FactsBackfill], None]]:
+    """Shows how far a backfill of facts is: a bar on a terminal, plain lines elsewhere."""
+    if not on_stderr.is_terminal:
+        yield lambda done: note(f"{source}: {done.looked_at} of {counted(done.wanted, 'event')}")
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=on_stderr) as progress:
+        task = progress.add_task(source, total=None)
+        yield lambda done: progress.update(task, completed=done.looked_at, total=done.wanted)
 
 
 class _Lines:

@@ -149,11 +149,11 @@ def held_metadata(
     """What the ledger holds of every window: numbers, and charts of the latest."""
     windows = list(completeness)
     epochs = {epoch.window: epoch for epoch in store.epochs.within(scope.scope_id, span(windows))}
-    drawn = windows_to_draw(windows)
+    drawn, facts = windows_to_draw(windows), store.facts.counts(scope.scope_id, windows)
     for digest in store.events.digests(scope.scope_id, windows):
         window, epoch = digest.window, epochs.get(digest.window)
         charts = chart_metadata(store, scope, window, epoch) if window in drawn else {}
-        numbers = digest_metadata(digest, epoch, scope, completeness[window], now, run_tags)
+        numbers = digest_metadata(digest, epoch, scope, completeness[window], now, facts[window], run_tags)
         yield window, {**numbers, **charts}
 
 

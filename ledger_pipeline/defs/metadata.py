@@ -29,7 +29,7 @@ from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.epoch_state import activity_numbers
 from ledger_pipeline.pipeline.report import CollectReport
 from ledger_pipeline.pipeline.unread import unread_summary
-from ledger_pipeline.store.records import AppendOutcome, Epoch, WindowDigest
+from ledger_pipeline.store.records import AppendOutcome, Epoch, FactsCount, WindowDigest
 from ledger_pipeline.store.scan_records import Cursor, WindowReceipt
 
 _CURSOR_COLUMNS = {
@@ -132,10 +132,11 @@ def digest_metadata(
     scope: Scope,
     completeness: Completeness,
     now: datetime,
+    facts: FactsCount,
     run_tags: Mapping[str, str],
 ) -> Metadata:
     """What `activity_numbers` says of a window, as Dagster shows it, and who asked for the run."""
-    numbers = activity_numbers(digest, epoch, scope, completeness, now)
+    numbers = activity_numbers(digest, epoch, scope, completeness, now, facts)
     return {
         **{label: shown(value) for label, value in numbers.items()},
         "trigger": run_trigger(run_tags),

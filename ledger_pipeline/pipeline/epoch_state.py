@@ -22,7 +22,7 @@ from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.contributions import drift_text, percent_text, units_text, weights_text
 from ledger_pipeline.pipeline.review import Review
 from ledger_pipeline.pipeline.unread import left_out_text
-from ledger_pipeline.store.records import Epoch, WindowDigest
+from ledger_pipeline.store.records import Epoch, FactsCount, WindowDigest
 from ledger_pipeline.store.settlement_records import CurationSummary
 
 HASH_SHOWN = 16  # characters, as commands and pages show of a hash
@@ -102,8 +102,11 @@ def activity_numbers(
     scope: Scope,
     completeness: Completeness,
     now: datetime,
+    facts: FactsCount,
 ) -> Entries:
     """What the ledger holds of a window, how whole that is at `now`, what it refused, and whether weights drifted.
+
+    Of how many of its events `facts` are known, too.
 
     An entry that would be empty is left out: it would say nothing that the others do not.
     """
@@ -122,10 +125,17 @@ def activity_numbers(
         **({"weights_drift": drift} if drift else {}),
         "events": digest.events,
         **{stream.event_type: digest.events_by_type.get(stream.event_type, 0) for stream in scope.stream_kinds},
+        **facts_numbers(digest.events, facts),
         "rejected": sum(digest.rejected_by_reason.values()),
         **({"rejected_by_reason": dict(digest.rejected_by_reason)} if digest.rejected_by_reason else {}),
         **hash_entries("set_hash", digest.set_hash),
     }
+
+
+def facts_numbers(events: int, facts: FactsCount) -> dict[str, int]:
+    """Of how many of a window's events facts are known, of how many none are, and how many the source has no more."""
+    unknown = events - facts.known - facts.gone
+    return {"facts_known": facts.known, "facts_unknown": unknown, "facts_gone": facts.gone}
 
 
 def hash_entries(label: str, value: str) -> dict[str, str]:

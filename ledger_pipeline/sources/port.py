@@ -136,6 +136,34 @@ class OwnedSourceScopes:
     usage: RequestUsage = RequestUsage()
 
 
+@dataclass(frozen=True)
+class ItemFacts:
+    """What a source says now of one item's events, by ids of the source_scope as it was asked for.
+
+    `object_ids` are the source's own of those events that are events still. `problem` is why not all of it could be
+    read; without one, an event that nothing is observed of is gone, as all of an item that `is_gone` are.
+    """
+
+    key: ItemKey
+    observations: tuple[Observation, ...] = ()
+    object_ids: Mapping[str, str] = field(default_factory=dict)
+    is_gone: bool = False
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class FactsPage:
+    """Some of the items that were asked for, as the source had them at `answered_at`.
+
+    `source_scope_id` is as a page of a scan has it.
+    """
+
+    items: tuple[ItemFacts, ...]
+    answered_at: datetime
+    usage: RequestUsage = RequestUsage()
+    source_scope_id: str | None = None
+
+
 class ActivitySource(Protocol):
     """A system that activity comes from. Safe to use from several threads."""
 
@@ -157,6 +185,13 @@ class ActivitySource(Protocol):
 
         Raises SourceUnavailable when the source may answer later, SourceRefused when it will not, or refuses every
         stream.
+        """
+        ...
+
+    def facts_of(self, source_scope: str, keys: Sequence[ItemKey]) -> Iterator[FactsPage]:
+        """What is to be said of these items' events, in few requests; each item once, whatever is wrong with another.
+
+        Nothing comes where nothing is to be said beside an event's row. Raises as `scan` does.
         """
         ...
 

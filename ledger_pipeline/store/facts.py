@@ -16,8 +16,16 @@ from ledger_pipeline.core.facts import Facts as EventFacts
 from ledger_pipeline.core.facts import Observation, facts_text
 from ledger_pipeline.core.hashing import EventSetHash, sha256_hex
 from ledger_pipeline.core.plain_text import short_message
-from ledger_pipeline.store.digests import streamed
-from ledger_pipeline.store.records import AppendOutcome, PinnedFacts, Producer, StoredFacts
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.store.digests import bounds, streamed
+from ledger_pipeline.store.records import (
+    AppendOutcome,
+    EventWithoutFacts,
+    FactsCount,
+    PinnedFacts,
+    Producer,
+    StoredFacts,
+)
 from ledger_pipeline.store.section import LedgerSection
 
 LONGEST_FACTS_BYTES = 1_000_000
@@ -88,6 +96,40 @@ OF_EVENT = text("""
     ORDER BY scope_id, recorded_at
 """)
 
+# OFFSET 0 keeps the planner at one index range per window, as it does for digests.
+WITHOUT = text("""
+    SELECT event.* FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
+        AS given (period_start, period_end)
+    CROSS JOIN LATERAL (
+        SELECT id, event_type, source_object_id, metadata ->> 'repository',
+            CASE WHEN metadata ->> 'number' ~ '^[1-9][0-9]{0,9}$' THEN CAST(metadata ->> 'number' AS bigint) END
+        FROM activity_events AS stored
+        WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source
+            AND event_time >= given.period_start AND event_time < given.period_end AND NOT EXISTS (
+                SELECT FROM event_facts AS fact
+                WHERE fact.node_id = stored.node_id AND fact.scope_id = stored.scope_id AND fact.event_id = stored.id
+            )
+        OFFSET 0
+    ) AS event
+    ORDER BY event.id COLLATE "C"
+""")
+COUNTS = text("""
+    SELECT given.number, count(*) FILTER (WHERE NOT event.is_gone), count(*) FILTER (WHERE event.is_gone)
+    FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
+        WITH ORDINALITY AS given (period_start, period_end, number)
+    CROSS JOIN LATERAL (
+        SELECT latest.is_gone FROM activity_events AS stored CROSS JOIN LATERAL (
+            SELECT fact.facts ? 'isGone' AS is_gone FROM event_facts AS fact
+            WHERE fact.node_id = stored.node_id AND fact.scope_id = stored.scope_id AND fact.event_id = stored.id
+            ORDER BY fact.recorded_at DESC LIMIT 1
+        ) AS latest
+        WHERE node_id = :node_id AND scope_id = :scope_id
+            AND event_time >= given.period_start AND event_time < given.period_end
+        OFFSET 0
+    ) AS event
+    GROUP BY given.number
+""")
+
 
 class Facts(LedgerSection):
     """What the sources said of a node's events beside their contract rows."""
@@ -118,6 +160,20 @@ class Facts(LedgerSection):
         """`core.facts.facts_set_hash` of what `pinned` gives."""
         with self._transaction() as connection:
             return pinned_set_hash(connection, self.node_id, epoch_id)
+
+    def without(self, scope_id: UUID, source: str, windows: Sequence[EpochWindow]) -> list[EventWithoutFacts]:
+        """Every event of a source in `windows` that nothing was ever observed of, by id."""
+        parameters = {**self._scope(scope_id), "source": source, **bounds(windows)}
+        with self._transaction() as connection:
+            return [EventWithoutFacts(*row) for row in connection.execute(WITHOUT, parameters)]
+
+    def counts(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> dict[EpochWindow, FactsCount]:
+        """How many events of each window have facts by now, whichever of them are pinned."""
+        counts = {window: FactsCount() for window in windows}
+        with self._transaction() as connection:
+            for number, with_facts, gone in connection.execute(COUNTS, {**self._scope(scope_id), **bounds(windows)}):
+                counts[windows[number - 1]] = FactsCount(with_facts, gone)
+        return counts
 
     def of_event(self, scope_ids: Sequence[UUID], event_id: str) -> list[StoredFacts]:
         """Every observation of the event in those scopes, oldest first of each."""

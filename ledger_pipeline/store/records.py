@@ -102,6 +102,25 @@ class PinnedFacts:
 
 
 @dataclass(frozen=True)
+class EventWithoutFacts:
+    """An event that nothing was ever observed of: of which item of which source_scope, where its row says so."""
+
+    event_id: str
+    event_type: str
+    source_object_id: str | None
+    source_scope: str | None
+    number: int | None
+
+
+@dataclass(frozen=True)
+class FactsCount:
+    """How many events of a window have facts, and of how many the source has no more what they are of."""
+
+    known: int = 0
+    gone: int = 0
+
+
+@dataclass(frozen=True)
 class StoredFacts:
     """A row of `event_facts`: observed by the source's time, recorded by the database's."""
 

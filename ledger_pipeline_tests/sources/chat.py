@@ -9,7 +9,7 @@ from ledger_pipeline.core.events import ActivityEvent, activity_event
 from ledger_pipeline.core.sources import SourceKind, StreamKind
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.settings import Settings
-from ledger_pipeline.sources.port import Head, Heads, ScanPage, ScanRequest
+from ledger_pipeline.sources.port import FactsPage, Head, Heads, ItemKey, ScanPage, ScanRequest
 from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline_tests.sources.chat_server import SERVER
 
@@ -54,6 +54,9 @@ class ChatSource:
             end = read + self.page_size
             position = {"read": end} if end < len(sent) else None
             yield ScanPage(room, tuple(sent[read:end]), SERVER.now, SERVER.now, position)
+
+    def facts_of(self, source_scope: str, keys: Sequence[ItemKey]) -> Iterator[FactsPage]:
+        return iter(())  # nothing is said of a message beside its row
 
     def count_events(
         self, source_scope: str, windows: Sequence[EpochWindow]

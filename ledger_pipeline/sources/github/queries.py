@@ -227,6 +227,30 @@ query Owner($login: String!, $first: Int!, $after: String) {
 }
 """
 
+
+def items_query(pull_requests: int, issues: int) -> str:
+    """Asks for so many pull requests with a page of their reviews, aliased `p0`, ..., and so many issues, `i0`, ...
+
+    Their numbers are variables of the same names. There is at least one of either.
+    """
+    numbers = [*(f"p{n}" for n in range(pull_requests)), *(f"i{n}" for n in range(issues))]
+    variables = "".join(f", ${alias}: Int!" for alias in numbers)
+    moments = "number createdAt updatedAt"
+    items = "\n".join(
+        f"    {alias}: pullRequest(number: ${alias}) {{ {moments} ...pullRequest ...reviews }}"
+        if alias.startswith("p")
+        else f"    {alias}: issue(number: ${alias}) {{ {moments} ...issue }}"
+        for alias in numbers
+    )
+    paging = ", $reviewsFirst: Int!, $reviewsAfter: String" if pull_requests else ""
+    fragments = [_ACTOR, *([_REVIEW, _PULL_REQUEST, _REVIEWS] if pull_requests else []), *([_ISSUE] if issues else [])]
+    return (
+        f"\nquery Items($owner: String!, $name: String!{variables}{paging}) {{\n  rateLimit {{ cost remaining }}\n"
+        f"  repository(owner: $owner, name: $name) {{\n    databaseId\n    nameWithOwner\n    ...branch\n{items}\n"
+        "  }\n}\n" + "".join([*fragments, _BRANCH])
+    )
+
+
 _HEAD = """
 fragment head on Repository {
   databaseId

@@ -37,7 +37,8 @@ class Reading:
     """What has been read of one item. `problem` says why it counts as unread; None: it was read whole.
 
     `is_gone`: the repository has it no more. `lacks_nodes`: something of it was null, which GitHub may give when it is
-    asked for less. `of_reviews` is what the facts of its reviews say of a pull request, as it was last read.
+    asked for less. `of_reviews` is what the facts of its reviews say of a pull request, as it was last read, and
+    `of_item` what is said of the item itself, whether it is an event or not.
     """
 
     key: ItemKey
@@ -46,6 +47,7 @@ class Reading:
     is_gone: bool = False
     lacks_nodes: bool = False
     of_reviews: ReviewFacts = NOTHING_KNOWN
+    of_item: Facts | None = None
     _items: dict[str, Item] = field(default_factory=dict)
     _facts: dict[str, Facts] = field(default_factory=dict)
 
@@ -57,14 +59,19 @@ class Reading:
     @property
     def facts(self) -> list[Observation]:
         """What is known beside the events: of each one observation."""
-        return [Observation(event_id, facts) for event_id, facts in self._facts.items()]
+        events = (event_id for event_id, item in self._items.items() if isinstance(item, ActivityEvent))
+        return [Observation(event_id, self._facts[event_id]) for event_id in events]
+
+    @property
+    def facts_of_all(self) -> dict[str, Facts]:
+        """What is known beside all that was read of it, also what counts for nobody now; by event id."""
+        return dict(self._facts)
 
     def add(self, item: Item | None, facts: Facts) -> None:
         """Take over what was read; None is nothing yet."""
-        if isinstance(item, ActivityEvent):
-            self._items[item.id], self._facts[item.id] = item, facts
-        elif item is not None:
-            self._items[item.event_id] = item
+        if item is not None:
+            event_id = item.id if isinstance(item, ActivityEvent) else item.event_id
+            self._items[event_id], self._facts[event_id] = item, facts
 
     def take(self, reading: "Reading") -> None:
         """Take over all that another reading of the same item has."""
@@ -72,6 +79,7 @@ class Reading:
         self._facts |= reading._facts
         if reading.of_reviews != NOTHING_KNOWN:
             self.of_reviews = reading.of_reviews
+        self.of_item = reading.of_item or self.of_item
 
     def attempt(self, read_one: Callable[[], Item | None], facts: Facts, what: str = "") -> None:
         """Add what `read_one` gives; where it raises UnusablePayload the item counts as unread."""
@@ -115,6 +123,8 @@ class Reader:
             _fail_for_null(reading)
         elif item.number is None or PULL_REQUESTS in self.streams:
             reading.attempt(lambda: self._merge(node), pull_request_facts(node, self.default_branch))
+        if node is not None:
+            reading.of_item = pull_request_facts(node, self.default_branch)
         reading.of_reviews = facts_of_reviews(node, self.default_branch)
         return reading
 
@@ -126,6 +136,8 @@ class Reader:
             _fail_for_null(reading)
         elif item.number is None or ISSUES in self.streams:
             reading.attempt(lambda: self._closing(node), issue_facts(node))
+        if node is not None:
+            reading.of_item = issue_facts(node)
         return reading
 
     def reviews_of(self, reading: Reading, node: object) -> Page | None:

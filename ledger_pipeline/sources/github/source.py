@@ -10,10 +10,11 @@ from ledger_pipeline.settings import Settings
 from ledger_pipeline.sources.github.capabilities import ServerSchema, lacking_fields
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.counts import read_counts
+from ledger_pipeline.sources.github.facts_reader import FactsReader
 from ledger_pipeline.sources.github.heads import read_heads
 from ledger_pipeline.sources.github.owners import read_owner
 from ledger_pipeline.sources.github.repository_scan import RepositoryScan
-from ledger_pipeline.sources.port import Heads, OwnedSourceScopes, ScanPage, ScanRequest
+from ledger_pipeline.sources.port import FactsPage, Heads, ItemKey, OwnedSourceScopes, ScanPage, ScanRequest
 from ledger_pipeline.sources.stopping import StopSignal
 
 
@@ -50,6 +51,10 @@ class GitHubSource:
         A position that GitHub no longer accepts begins the scan again from the front.
         """
         return RepositoryScan(self._client, request, self.page_size, self._schema).pages()
+
+    def facts_of(self, source_scope: str, keys: Sequence[ItemKey]) -> Iterator[FactsPage]:
+        """What is to be said of these items' events, as `ActivitySource.facts_of` promises."""
+        return FactsReader(self._client, source_scope, self._schema, self.page_size).pages(keys)
 
     def lacking_fields(self, source_scope: str) -> list[str]:
         """The fields that a scan asks for and this server does not have, as `Issue.fullDatabaseId`; one request."""

@@ -6,6 +6,7 @@ from graphql import GraphQLSchema, parse, validate
 from ledger_pipeline.sources.github import queries
 from ledger_pipeline.sources.github.counts import WINDOWS_PER_QUERY
 from ledger_pipeline.sources.github.fact_fields import FACT_FIELDS, FactField, without
+from ledger_pipeline.sources.github.facts_reader import MOST_AT_ONCE
 from ledger_pipeline.sources.simulator.cost import NODE_LIMIT
 from ledger_pipeline.sources.simulator.query import read_query
 
@@ -13,11 +14,12 @@ QUERIES = {name: text for name, text in vars(queries).items() if name.isupper() 
 BUILT = {f"heads of {count}": queries.heads_query(count) for count in (1, 2, 100)} | {
     f"counts of {count}": queries.counts_query(count) for count in (1, 2, WINDOWS_PER_QUERY)
 }
+BUILT |= {f"items, {counts}": queries.items_query(*counts) for counts in ((1, 0), (0, 1), (2, 3), (MOST_AT_ONCE, 0))}
 
 
 def test_every_query_of_the_module_is_tested() -> None:
     assert set(QUERIES) == {"ACTIVITY", "PLACE", "NAME", "OWNER", "PULL_REQUEST", "ISSUE"}
-    assert [name for name in vars(queries) if name.endswith("_query")] == ["heads_query", "counts_query"]
+    assert [name for name in vars(queries) if name.endswith("_query")] == ["items_query", "heads_query", "counts_query"]
 
 
 @pytest.mark.parametrize("name", [*QUERIES, *BUILT])
@@ -63,6 +65,13 @@ def test_heads_of_a_hundred_repositories_are_cheap_to_ask_for() -> None:
     cost = read_query(queries.heads_query(100), variables, None).cost
     assert (cost.points, cost.node_count) == (2, 400)
     assert len(queries.heads_query(100)) < 10_000
+
+
+def test_facts_of_many_items_are_cheap_to_ask_for() -> None:
+    variables = {"owner": "x", "name": "x", "reviewsFirst": 100, **{f"p{n}": n for n in range(MOST_AT_ONCE)}}
+    cost = read_query(queries.items_query(MOST_AT_ONCE, 0), variables, None).cost
+    assert (cost.points, cost.requests) == (2, 4 * MOST_AT_ONCE)
+    assert cost.node_count < NODE_LIMIT / 5
 
 
 def test_counts_of_many_windows_are_cheap_to_ask_for() -> None:
