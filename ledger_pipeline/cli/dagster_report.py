@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ledger_pipeline.cli.ledger_access import LedgerAccess
 from ledger_pipeline.cli.output import note
-from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
+from ledger_pipeline.core.errors import DagsterError
 from ledger_pipeline.dagster_contract import ACTIVITY_EVENTS_ASSET, STATEMENT_ASSET, format_partition_key
+from ledger_pipeline.local.dagster_address import announced_dagster
 
 if TYPE_CHECKING:
     from ledger_pipeline.pipeline.epoch_checks import CheckResult
@@ -22,9 +23,14 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str, *, status_
 
     So are the results of their checks, which may have changed too: Dagster takes those of the run before for outdated.
 
-    The change is made whatever becomes of it. Where nobody answers at an address that nobody gave, no Dagster runs, and
-    nothing is said.
+    It is the Dagster of DAGSTER_URL, else that of `dev` on the same LEDGER_HOME: what answers at the usual port
+    may be of another ledger. The change is made whatever becomes of it, and where there is neither, nothing is said.
     """
+    settings = access.settings
+    if "dagster_url" not in settings.model_fields_set:
+        if (url := announced_dagster(settings.home)) is None:
+            return
+        settings = settings.model_copy(update={"dagster_url": url})
     # Here, for most commands tell nothing, and it takes a second to load.
     from ledger_pipeline.cli.epoch_review import review_of
     from ledger_pipeline.pipeline.epoch_state import epoch_numbers
@@ -36,7 +42,7 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str, *, status_
     key = format_partition_key(epoch.window.key, access.scope.scope_key)
     trigger = f"ledger-pipeline {command}"
     try:
-        dagster = dagster_client(access.settings)
+        dagster = dagster_client(settings)
         dagster.check(access.spec)
         activity = _activity(access, epoch) if status_moved else None
         if activity is not None:
@@ -48,9 +54,6 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str, *, status_
             dagster.report_check(ACTIVITY_EVENTS_ASSET, key, result)
         if access.ledger.statements.history(epoch).statements:
             dagster.report_check(STATEMENT_ASSET, key, _statement_check(access, epoch, epoch_review))
-    except DagsterUnavailable as error:
-        if "dagster_url" in access.settings.model_fields_set:
-            note(f"Dagster shows this after its next run: {error}")
     except DagsterError as error:
         note(f"Dagster shows this after its next run: {error}")
 

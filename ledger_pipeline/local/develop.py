@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from ledger_pipeline.core.spec import RepoSpec
+from ledger_pipeline.local.dagster_address import announced
 from ledger_pipeline.local.dagster_services import dagster_services
 from ledger_pipeline.local.demo import demo_environment, demo_home
 from ledger_pipeline.local.embedded_postgres import EmbeddedServer
@@ -88,6 +89,7 @@ def develop(
                 overridden(temporal_environment),
                 dagster_services(home / "dagster", port=ports.dagster) as dagster,
                 overridden({"DAGSTER_URL": dagster.url}) as settings,
+                announced(home, dagster.url),
                 _worker(spec, home, say) as worker,
             ):
                 children = {**temporal, **{f"Dagster {name}": child for name, child in dagster.children.items()}}

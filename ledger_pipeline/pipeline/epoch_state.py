@@ -31,9 +31,8 @@ Entries = dict[str, "Json | datetime"]
 
 
 def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Mapping[tuple[str, ...], Entries]:
-    """The numbers of each asset; the statement is there only where one is in force."""
+    """The numbers of each asset, in the order in which they follow; the statement only where one is in force."""
     numbers: dict[tuple[str, ...], Entries] = {
-        EPOCH_ASSET: {"state": plain_message(review.state), **epoch_entries(scope, review.epoch, review.blocks)},
         CURATION_ASSET: {
             "events": curation.events,
             "unresolved": curation.unresolved,
@@ -45,15 +44,12 @@ def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Ma
             "users": len(review.lines),
             "total_units": units_text(sum(line.units_milli for line in review.lines)),
             "decided_by_person": sum(line.decided_because is not None for line in review.lines),
-            "allocations": [
-                {
-                    "user": plain_text(line.user_id),
-                    "units": units_text(line.units_milli),
-                    "share": percent_text(line.share),
-                    "credits": str(line.amount_credits),
-                }
+            "allocations": {
+                plain_text(line.user_id): (
+                    f"{units_text(line.units_milli)} units, {percent_text(line.share)}, {line.amount_credits:,} credits"
+                )
                 for line in review.lines
-            ],
+            },
         },
         POOL_ASSET: {
             "pool_total_credits": str(review.pool_total_credits),
@@ -61,6 +57,7 @@ def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Ma
                 plain_text(component.component_id): str(component.amount_credits) for component in review.pool
             },
         },
+        EPOCH_ASSET: {"state": plain_message(review.state), **epoch_entries(scope, review.epoch, review.blocks)},
     }
     if review.chain.in_force is not None:
         numbers[STATEMENT_ASSET] = {
