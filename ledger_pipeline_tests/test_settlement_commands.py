@@ -138,7 +138,7 @@ def test_who_counts_for_nobody_is_listed_with_what_is_at_stake(run: Run, ledger:
         ("ada", 2, "2000"),
         ("grace", 1, "500"),
     ]
-    assert "2 accounts without a user, 1 epoch " in run("identities", "unresolved", *EPOCH).out
+    assert "2 accounts without a user, 1 epoch\n" in run("identities", "unresolved", *EPOCH).out
 
 
 # Items that cannot be read.
@@ -287,8 +287,8 @@ def test_an_epoch_is_shown_as_its_approver_has_to_see_it(run: Run, ledger: Postg
         f"may sign: {', '.join(APPROVERS)}\n",
         "to be signed: 10,000 credits",
         "the pool: 10,000 credits",
-        "1 account without a user: nothing is paid for them ",
-        "1 event that a person decided about ",
+        "1 account without a user: nothing is paid for them\n",
+        "1 event that a person decided about\n",
         "half of it was generated",
         "released",
         "75 %",

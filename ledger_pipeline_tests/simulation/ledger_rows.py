@@ -21,6 +21,10 @@ CURSORS = """
     FROM source_cursors WHERE scope_id = :scope_id
 """
 EPOCHS = "SELECT period_start, period_end, status FROM epochs WHERE scope_id = :scope_id"
+FACTS = """
+    SELECT DISTINCT ON (event_id) event_id, facts FROM event_facts WHERE scope_id = :scope_id
+    ORDER BY event_id, recorded_at DESC
+"""
 UNREAD = "SELECT source_scope, kind, number, earliest, latest FROM unread_items WHERE scope_id = :scope_id"
 
 
@@ -28,7 +32,7 @@ UNREAD = "SELECT source_scope, kind, number, earliest, latest FROM unread_items 
 class LedgerRows:
     """All rows of one scope: events by id, rejected ones, cursors by (stream, source_scope), epochs by their start.
 
-    `unread` are the items that could not be read yet.
+    `unread` are the items that could not be read yet, and `facts` the latest of each event.
     """
 
     events: dict[str, Any]
@@ -36,6 +40,7 @@ class LedgerRows:
     cursors: dict[tuple[str, str], Any]
     epochs: dict[datetime, Any]
     unread: list[Any]
+    facts: dict[str, Any]
 
     def is_open(self, moment: datetime) -> bool:
         """Whether an event of that moment may still be stored; one that joins no epoch may."""
@@ -57,9 +62,9 @@ class LedgerRows:
 def read_ledger(engine: Engine, scope_id: UUID) -> LedgerRows:
     """The scope's rows now."""
     with engine.connect() as connection:
-        events, rejected, cursors, epochs, unread = (
+        events, rejected, cursors, epochs, unread, facts = (
             connection.execute(text(query), {"scope_id": scope_id}).all()
-            for query in (EVENTS, REJECTED, CURSORS, EPOCHS, UNREAD)
+            for query in (EVENTS, REJECTED, CURSORS, EPOCHS, UNREAD, FACTS)
         )
     return LedgerRows(
         {row.id: row for row in events},
@@ -67,4 +72,5 @@ def read_ledger(engine: Engine, scope_id: UUID) -> LedgerRows:
         {(row.stream, row.source_scope): row for row in cursors},
         {row.period_start: row for row in epochs},
         list(unread),
+        {row.event_id: row.facts for row in facts},
     )

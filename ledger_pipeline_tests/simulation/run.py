@@ -153,7 +153,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         random, newer = Random(self.seed), Random(f"newer {self.seed}")
-        self.history = draw_history(random, newer)
+        self.history = draw_history(random, newer, Random(f"newest {self.seed}"))
         names = self.history.names.values()
         self.schedule = draw_schedule(random, newer, len(names))
         self.missing = {MISSING} if random.random() < 0.1 else set()
@@ -350,6 +350,7 @@ class Simulation:
             if event_id not in healed.events and (row.event_type, row.source_object_id) not in self.truth.restored
         }
         assert not differences, f"a full refresh found what was lost: {differences}"
+        self.truth.check_facts(refreshed, github.now)
 
     def _settle(self) -> None:
         """Some epochs are settled, and reading everything once more changes nothing of them."""

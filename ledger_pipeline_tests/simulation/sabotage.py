@@ -166,6 +166,16 @@ DATABASES: dict[str, str] = {
         END $$;
         CREATE TRIGGER store_late BEFORE INSERT ON rejected_events FOR EACH ROW EXECUTE FUNCTION store_late();
     """,
+    "facts are not updated": """
+        CREATE FUNCTION keep_first() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF EXISTS (SELECT FROM event_facts WHERE (scope_id, event_id) = (NEW.scope_id, NEW.event_id)) THEN
+                RETURN NULL;
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER keep_first BEFORE INSERT ON event_facts FOR EACH ROW EXECUTE FUNCTION keep_first();
+    """,
     "stored events change": """
         DROP TRIGGER activity_events_immutable ON activity_events;
         CREATE FUNCTION rewrite() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -207,6 +207,25 @@ class Truth:
                     if fact.moment >= restored_from or fact.object not in self.restored:
                         self._check_kept(fact, ledger)
 
+    def check_facts(self, ledger: LedgerRows, now: datetime) -> None:
+        """What was just read says of every stored event what it is beside its row."""
+        for repository in self.history.at(now).repositories:
+            for item in items_of(repository):
+                for fact in facts_of(repository.name_with_owner, item):
+                    self._check_facts(fact, item, ledger)
+
+    def _check_facts(self, fact: Fact, item: Item, ledger: LedgerRows) -> None:
+        held = (ledger.events.get(version.event_id) for version in self._shown[fact.object])
+        stored = next((row for row in held if row is not None and row.source_object_id == fact.object_id), None)
+        if stored is None or self._fact(stored).value != fact.value:
+            return  # it was refused, or it is another fact now than the one that counts
+        facts = ledger.facts.get(stored.id, {})
+        wanted: dict[str, object] = {"labels": sorted(set(item.labels or ()))}
+        if isinstance(item, PullRequest):
+            wanted["baseBranch"] = item.base_ref_name
+        stated = {name: facts.get(name) for name in wanted}
+        assert stated == wanted, f"facts of {stored.id} say {stated}, not {wanted}"
+
     def _check_event(self, row: Any, now: datetime) -> None:
         fact = self._fact(row)
         assert self._shown[fact.object][fact] <= now, f"{row.id} is stored before it happened"

@@ -2,8 +2,9 @@
 
 Placed on purpose: ties, events exactly at a window's bounds, reviews of unmerged pull requests and after the merge,
 authors that are no users, accounts that are deleted later, issues closed again, reviews dismissed or seen late,
-a pull request with more reviews than a page holds, repositories renamed and items deleted midway; items that are hidden
-and come back with their old update, and repositories deleted and made anew under their name.
+a pull request with more reviews than a page holds, labels that come late and base branches that are edited,
+repositories renamed and items deleted midway; items that are hidden and come back with their old update, and
+repositories deleted and made anew under their name.
 """
 
 from bisect import bisect_right
@@ -92,10 +93,18 @@ class ItemChange(Change):
 
 @dataclass(frozen=True)
 class Touched(ItemChange):
-    """Its updatedAt moves, for a label or a comment."""
+    """Its updatedAt moves, for a label, for another base branch, or for a comment."""
+
+    label: str | None = None
+    base_branch: str | None = None
 
     def changed(self, item: Item) -> Item:
-        return replace(item, touched_at=(*item.touched_at, self.at))
+        touched = replace(item, touched_at=(*item.touched_at, self.at))
+        if self.label is not None:
+            touched = replace(touched, labels=(*(touched.labels or ()), self.label))
+        if self.base_branch is not None and isinstance(touched, PullRequest):
+            touched = replace(touched, base_ref_name=self.base_branch)
+        return touched
 
 
 @dataclass(frozen=True)
@@ -250,11 +259,23 @@ class History:
         return self.changes[place].at if place < len(self.changes) else None
 
 
-def draw_history(random: Random, newer: Random) -> History:
-    """Two to four weeks of one to four repositories; `newer` decides what was not drawn always, so that seeds stay."""
+def draw_history(random: Random, newer: Random, newest: Random) -> History:
+    """Two to four weeks of one to four repositories.
+
+    `newer` decides what was not drawn always, and `newest` what items are touched for, so that seeds stay.
+    """
     length_days = random.choices((7, 1, 14), (8, 1, 1))[0]
     drawing = _Drawing(random, EpochCalendar(length_days), START + timedelta(weeks=random.randint(2, 4)))
-    return _Later(newer, drawing).history()
+    history = _Later(newer, drawing).history()
+    return replace(history, changes=tuple(_edited(newest, change) for change in history.changes))
+
+
+def _edited(random: Random, change: Change) -> Change:
+    """What an item is touched for: most often a label, or another base branch, whenever that is."""
+    if not isinstance(change, Touched):
+        return change
+    label = random.choice((None, "bug", "late", "docs"))
+    return replace(change, label=label, base_branch=random.choice((None, None, "next", "main")))
 
 
 @dataclass
