@@ -11,7 +11,9 @@ from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import percent_text, units_text
 from ledger_pipeline.pipeline.review import Review, ReviewLine, review
+from ledger_pipeline.pipeline.selection import SelectionReport
 from ledger_pipeline.store.records import Epoch, EpochStatus
+from ledger_pipeline.store.settlement_records import Decision
 from ledger_pipeline.store.statement_records import Statement
 
 LINE_COLUMNS = ("user", "events", "proposed units", "units", "decided because", "share", "credits")
@@ -38,6 +40,7 @@ def print_review(epoch_review: Review) -> None:
         say(f"may sign: {', '.join(epoch_review.approvers)}")
     for change in epoch_review.changes:
         say(plain_message(f"changed since: {change}"))
+    _print_selection(epoch_review.selection)
     _print_decisions(epoch_review)
     _print_accounts(epoch_review)
 
@@ -85,6 +88,7 @@ def review_json(epoch_review: Review) -> dict[str, object]:
         "approvers": list(epoch_review.approvers),
         "changes": list(epoch_review.changes),
         "decisions": [asdict(decision) for decision in epoch_review.decisions],
+        **_selection_json(epoch_review.selection),
         "accounts_without_a_user": [
             {
                 "provider": at_stake.account.provider,
@@ -96,6 +100,20 @@ def review_json(epoch_review: Review) -> dict[str, object]:
             }
             for at_stake in epoch_review.accounts
         ],
+    }
+
+
+def _selection_json(selection: SelectionReport | None) -> dict[str, object]:
+    if selection is None:
+        return {}
+    reasons = [{**asdict(row), "moved_milli": str(row.moved_milli)} for row in selection.reasons]
+    return {
+        "selection": {
+            "policy": selection.policy,
+            "left_out": selection.excluded,
+            "moved_milli": str(selection.moved_milli),
+            "reasons": reasons,
+        }
     }
 
 
@@ -117,6 +135,28 @@ def _print_pool(epoch_review: Review) -> None:
         print_table(title, ["component", "credits", "by", "evidence"], rows)
 
 
+def _print_selection(selection: SelectionReport | None) -> None:
+    if selection is None:
+        return
+    rows = [
+        [
+            row.reason,
+            "counts" if row.included else "left out",
+            row.events,
+            row.by_person or None,
+            units_text(row.moved_milli),
+            row.sentence,
+        ]
+        for row in selection.reasons
+    ]
+    print_table(
+        f"what {selection.policy} decides: {counted(selection.excluded, 'event')} left out, "
+        f"{units_text(selection.moved_milli)} units against every event counting",
+        ["reason", "counts", "events", "a person decided", "units moved", "what it says"],
+        rows,
+    )
+
+
 def _print_decisions(epoch_review: Review) -> None:
     if not epoch_review.decisions:
         return
@@ -127,15 +167,27 @@ def _print_decisions(epoch_review: Review) -> None:
             "counts" if decision.included else "left out",
             None if decision.weight_override_milli is None else units_text(decision.weight_override_milli),
             decision.note,
+            _policy_says(decision),
         ]
         for decision in epoch_review.decisions[:LISTED]
     ]
     columns = ["event", "of", "counts", "units instead", "because"]
+    if epoch_review.selection is not None:
+        columns.append("the policy")
+    else:
+        rows = [row[: len(columns)] for row in rows]
     print_table(
         f"{counted(len(epoch_review.decisions), 'event')} that a person decided about{_listed(epoch_review.decisions)}",
         columns,
         rows,
     )
+
+
+def _policy_says(decision: Decision) -> str | None:
+    if decision.policy_reason is None:
+        return None
+    says = f"{'counts' if decision.policy_included else 'left out'}: {decision.policy_reason}"
+    return f"{says}; it is followed again" if decision.follows_policy else says
 
 
 def _print_accounts(epoch_review: Review) -> None:

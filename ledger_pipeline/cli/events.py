@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 from ledger_pipeline.cli.options import Epoch, FromEpoch, Json, ScopeKey, ToEpoch, windows_of
 from ledger_pipeline.cli.output import note, print_json_array, print_table
 from ledger_pipeline.core.counts import counted
+from ledger_pipeline.core.selection.policy import Decision
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.local.environment import databases
 from ledger_pipeline.settings import read_settings
@@ -34,17 +35,30 @@ def command(
         # Whoever reads what is printed may stop before the last row, as `head` does.
         closing(ledger.events.within(scope.scope_id, within)) as stored,
     ):
+        decisions = ledger.selection.decisions(ledger.epochs.within(scope.scope_id, within))
         if as_json:
-            print_json_array(_rows(stored))
+            print_json_array(_rows(stored, decisions))
         else:
-            _print(list(stored), within)
+            _print(list(stored), within, decisions)
 
 
-def _rows(stored: Iterator[StoredEvent]) -> Iterator[Mapping[str, object]]:
-    return ({column: getattr(event, column) for column in COLUMNS} for event in stored)
+def _rows(stored: Iterator[StoredEvent], decisions: Mapping[str, Decision]) -> Iterator[Mapping[str, object]]:
+    for event in stored:
+        row = {column: getattr(event, column) for column in COLUMNS}
+        decision = decisions.get(event.id)
+        yield row if decision is None else {**row, "selection": asdict(decision)}
 
 
-def _print(stored: list[StoredEvent], within: EpochWindow) -> None:
+def _print(stored: list[StoredEvent], within: EpochWindow, decisions: Mapping[str, Decision]) -> None:
     columns = ["event_time", "event_type", "platform_login", "id"]
     rows = [[event.event_time.isoformat(), event.event_type, event.platform_login, event.id] for event in stored]
+    if decisions:
+        columns.append("by the policy")
+        rows = [[*row, _said(decisions.get(row[-1]))] for row in rows]
     print_table(f"{counted(len(stored), 'event')}, {within.key} to {within.end.date()}", columns, rows)
+
+
+def _said(decision: Decision | None) -> str:
+    if decision is None:
+        return ""
+    return f"{'counts' if decision.included else 'left out'}: {decision.reason}"

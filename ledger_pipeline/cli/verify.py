@@ -98,6 +98,8 @@ def command(
         print_json({**_json(looked, differences, contributors), "pinned_spec_differs": drift})
     else:
         _print(source, facts, contributors, user)
+        for event in [] if user is None else looked.left_out_of(user):
+            say(plain_message(f"left out {plain_text(event.event_id)}: {event.because}", MESSAGE_LENGTH))
         for difference in differences:
             say(plain_message(str(difference), MESSAGE_LENGTH))
         for warning in (

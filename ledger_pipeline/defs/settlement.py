@@ -31,8 +31,9 @@ from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, curate, fill_pool
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.pipeline.epoch_state import epoch_entries
+from ledger_pipeline.pipeline.epoch_state import epoch_entries, selection_entries
 from ledger_pipeline.pipeline.next_step import next_steps
+from ledger_pipeline.pipeline.selection import selection_report
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.settlement_records import valued
 
@@ -184,9 +185,15 @@ def _curation(
                 "excluded": summary.excluded,
                 "overridden": summary.overridden,
                 "users": summary.users,
+                **_selected(store, scope, epoch),
                 "unresolved_accounts": tables.accounts(unresolved[:ACCOUNTS_LISTED]),
             },
         )
+
+
+def _selected(store: "PostgresLedger", scope: Scope, epoch: Epoch) -> Metadata:
+    entries = selection_entries(selection_report(store, scope, epoch))
+    return {label: shown(value) for label, value in entries.items()}
 
 
 def _allocations(
@@ -200,6 +207,7 @@ def _allocations(
             "users": len(allocations),
             "total_units": units_text(sum(allocation.units for allocation in allocations)),
             "decided_by_person": sum(allocation.final_units is not None for allocation in allocations),
+            **_selected(store, scope, epoch),
             "allocations": tables.allocations(allocations),
         }
         if epoch.window in drawn:

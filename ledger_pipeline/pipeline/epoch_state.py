@@ -21,6 +21,7 @@ from ledger_pipeline.dagster_contract import (
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.contributions import drift_text, percent_text, units_text, weights_text
 from ledger_pipeline.pipeline.review import Review
+from ledger_pipeline.pipeline.selection import SelectionReport
 from ledger_pipeline.pipeline.unread import left_out_text
 from ledger_pipeline.store.records import Epoch, FactsCount, WindowDigest
 from ledger_pipeline.store.settlement_records import CurationSummary
@@ -39,10 +40,12 @@ def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Ma
             "excluded": curation.excluded,
             "overridden": curation.overridden,
             "users": curation.users,
+            **selection_entries(review.selection),
         },
         ALLOCATIONS_ASSET: {
             "users": len(review.lines),
             "total_units": units_text(sum(line.units_milli for line in review.lines)),
+            **selection_entries(review.selection),
             "decided_by_person": sum(line.decided_because is not None for line in review.lines),
             "allocations": {
                 plain_text(line.user_id): (
@@ -68,6 +71,18 @@ def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Ma
             "users": len(review.chain.in_force.payouts),
         }
     return numbers
+
+
+def selection_entries(selection: SelectionReport | None) -> Entries:
+    """What a selection policy decides: events by reason, and the units that it moves against every event counting."""
+    if selection is None:
+        return {}
+    return {
+        "policy": plain_text(selection.policy),
+        "left_out_by_policy": selection.excluded,
+        "units_moved_by_policy": units_text(selection.moved_milli),
+        "events_by_reason": {plain_text(row.reason): row.events for row in selection.reasons},
+    }
 
 
 def epoch_entries(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Entries:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.allocations import compute_proposed_allocations
 from ledger_pipeline.core.counts import counted
+from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import Payout, UserUnits, amended_units, compute_payouts
 from ledger_pipeline.pipeline.allocate import algo_of, base_issuance_to_come
@@ -17,6 +18,7 @@ from ledger_pipeline.pipeline.chain import Fault, StatementChain, inputs_faults,
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.next_step import corrections_of, next_steps
+from ledger_pipeline.pipeline.selection import SelectionReport, selection_report
 from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_records import Allocation, Decision, PoolComponent, UnresolvedAccount, valued
 from ledger_pipeline.store.statement_records import Correction, Reopening, SetAside, Settlement
@@ -55,8 +57,9 @@ class Review:
 
     `lines` are those of what is to be signed next, or of the statement in force where nothing is. The pool is what it
     holds, and `base_issuance_to_come` what joins when an open epoch closes, None where nothing does. `changes` say in a
-    sentence each what is different from what was proposed, or stated, last. `faults` are rows that are not what they
-    say, of the chain and of the signatures of inputs.
+    sentence each what is different from what was proposed, or stated, last. `selection` is what the epoch's policy
+    decides, None without one. `faults` are rows that are not what they say, of the chain and of the signatures of
+    inputs.
     """
 
     epoch: Epoch
@@ -73,6 +76,7 @@ class Review:
     corrections: Sequence[Correction]
     accounts: Sequence[AccountAtStake]
     changes: Sequence[str]
+    selection: SelectionReport | None
 
     @property
     def pool_total_credits(self) -> int:
@@ -131,7 +135,15 @@ def review(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, read: Completen
         corrections=corrections,
         accounts=_at_stake(ledger.identities.unresolved([epoch]), units, pool_total_credits),
         changes=_changes(scope, epoch, settlement, chain, corrections),
+        selection=_selection(ledger, scope, epoch),
     )
+
+
+def _selection(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> SelectionReport | None:
+    try:
+        return selection_report(ledger, scope, epoch)
+    except SelectionError:
+        return None  # `blocks` says of a policy that is not installed, or was none
 
 
 def _lines(

@@ -139,6 +139,13 @@ def blocks_selection(epoch: Epoch, selected: SelectedEvents | None) -> list[str]
     return [f"{counted(len(differing), 'event')} are not decided on as its policy does, such as {names}: {propose}"]
 
 
+def _sentences(choice: SelectionChoice) -> Mapping[str, str]:
+    try:
+        return policy_of(choice).reasons
+    except SelectionError:
+        return {}  # of a policy that is not installed any more the reasons are known alone
+
+
 def _reason_counts(
     choice: SelectionChoice, tallies: Iterable[SelectionTally], weights_milli: Mapping[str, int]
 ) -> list[ReasonCount]:
@@ -154,11 +161,11 @@ def _reason_counts(
         plain = weights_milli.get(tally.kind, 0)
         counts_for = weighed(plain, tally.weight_factor_milli) if tally.included else 0
         moved_milli[key] += (counts_for - plain) * tally.events
-    sentences = policy_of(choice).reasons
+    sentences = _sentences(choice)
     rows = [
         ReasonCount(
             reason=reason,
-            sentence=sentences.get(reason, reason),
+            sentence=sentences.get(reason, ""),
             included=included,
             events=events[reason, included],
             by_person=by_person[reason, included],

@@ -8,7 +8,6 @@ from sqlalchemy import Connection, text
 from ledger_pipeline.core.selection.choice import PINNED_AS
 from ledger_pipeline.core.selection.policy import Decision, ids_of_logins
 from ledger_pipeline.store.counting import COUNTS, IS_BY_PERSON, JOIN_SELECTION
-from ledger_pipeline.store.facts import PINNED
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import EventToSelect, SelectedEvents, SelectionTally
@@ -68,6 +67,14 @@ class Selection(LedgerSection):
         with self._snapshot() as connection:
             return selected_events(connection, self.node_id, epoch, excluded_logins)
 
+    def decisions(self, epochs: Iterable[Epoch]) -> dict[str, Decision]:
+        """What a policy decided on the events of `epochs`, by event id; events without a policy are not there."""
+        with self._transaction() as connection:
+            decisions: dict[str, Decision] = {}
+            for epoch in epochs:
+                decisions |= _decisions(connection, self.node_id, epoch)
+            return decisions
+
     def excluded_ids(self, scope_id: UUID, excluded_logins: Iterable[str]) -> tuple[str, ...]:
         """The numeric ids of all accounts that any event of the scope shows with one of these logins."""
         with self._transaction() as connection:
@@ -102,6 +109,8 @@ def selected_events(
     connection: Connection, node_id: UUID, epoch: Epoch, excluded_logins: Iterable[str]
 ) -> SelectedEvents:
     """What a policy decides by of an epoch, and what is stored of its decisions."""
+    from ledger_pipeline.store.facts import PINNED  # who only lists events does without
+
     parameters = {"node_id": node_id, "epoch_id": epoch.id}
     facts = {row.id: row.facts for row in connection.execute(PINNED, parameters)}
     events = [

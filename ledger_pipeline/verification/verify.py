@@ -102,6 +102,16 @@ class Examination(ExaminedEpoch):
         signed = [row for row in self.inputs_signatures() if row.inputs_root == self.inputs_root]
         return sorted({self.address_of(row) for row in signed if row.statement_id == in_force.statement_id})
 
+    def left_out_of(self, user_id: str) -> list["LeftOut"]:
+        """The user's events that do not count, by id."""
+        counted = {event_id for event_id, of in self.counted() if of.user_id == user_id}
+        left_out = []
+        for row in self.facts.curation:
+            if row.user_id == user_id and row.event_id not in counted:
+                decision = None if row.is_by_person else self.decisions.get(row.event_id)
+                left_out.append(LeftOut(row.event_id, (row.note or "") if decision is None else decision.reason))
+        return sorted(left_out, key=lambda event: event.event_id)
+
     def accounts(self) -> list[ContributorAccount]:
         """How each user of the statement in force gets what they get, most credits first.
 
@@ -130,6 +140,14 @@ class Examination(ExaminedEpoch):
                 )
             )
         return sorted(accounts, key=lambda account: (-account.amount_credits, account.user_id))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An event of a contributor's that does not count, and why: a policy's reason code, or what a person noted."""
+
+    event_id: str
+    because: str
 
 
 def verify(facts: EpochFacts) -> list[Difference]:

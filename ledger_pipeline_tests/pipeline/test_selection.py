@@ -1,10 +1,12 @@
 """A policy that the spec names decides which events are paid; what it decided by is fixed when the epoch closes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.errors import EpochNotReady, StoreError
@@ -17,8 +19,20 @@ from ledger_pipeline.policies import installed_policy
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.store.settlement_records import Judgement, UnresolvedAccount
-from ledger_pipeline_tests.builders import ADA, GRACE, PRODUCER, instant, issue, pull_request, review
-from ledger_pipeline_tests.store.settlement import ADA_USER, GRACE_USER, Books, collected, refused, reviewed, rows_of
+from ledger_pipeline_tests.builders import ADA, GRACE, PRODUCER, REPO, instant, issue, pull_request, review
+from ledger_pipeline_tests.command_line import Command, Ran
+from ledger_pipeline_tests.defs.deployment import write_repo_spec
+from ledger_pipeline_tests.store.settlement import (
+    ADA_USER,
+    APPROVERS,
+    GRACE_USER,
+    POOL,
+    Books,
+    collected,
+    refused,
+    reviewed,
+    rows_of,
+)
 
 MERGED, ELSEWHERE = pull_request(1), pull_request(2)
 REVIEWED, AGAIN, OWN = review(1), review(1, object_id="77"), review(1, author=ADA, object_id="78", state="COMMENTED")
@@ -306,3 +320,67 @@ def test_only_the_epochs_own_events_are_decided_on(ledger: PostgresLedger) -> No
     with pytest.raises(StoreError, match=f"github:pr:none:1 is no event of epoch {books.epoch.id}"):
         ledger.selection.replace(books.epoch, {"github:pr:none:1": Decision(included=True, reason="included")})
     assert stored(books) == {}
+
+
+@pytest.fixture
+def run(command: Command, ledger_url: str, tmp_path: Path) -> Callable[..., Ran]:
+    """A command on the test's ledger; its scope names fair-v1."""
+    spec = write_repo_spec(tmp_path, REPO, approvers=APPROVERS, base_issuance_credits=POOL)
+    content = yaml.safe_load(spec.read_text())
+    content["activity_ledger"]["selection"] = {"policy": "fair-v1"}
+    spec.write_text(yaml.safe_dump(content))
+    return lambda *arguments: command(*arguments, LEDGER_REPO_SPEC=str(spec), DATABASE_URL=ledger_url)
+
+
+EPOCH = ("--epoch", "2026-02-16")
+
+
+def test_commands_and_the_report_say_what_is_left_out_and_why(
+    ledger: PostgresLedger, run: Callable[..., Ran], tmp_path: Path
+) -> None:
+    books = fair(ledger)
+    books.materialize()
+    shown = run("epoch", "show", *EPOCH)
+    assert "what fair-v1 decides: 4 events left out, -2.3 units against every event counting" in shown.out
+    assert "It is a review of the reviewer's own pull request." in shown.out
+    selection = run("epoch", "show", *EPOCH, "--json").json["selection"]
+    assert (selection["policy"], selection["left_out"], selection["moved_milli"]) == ("fair-v1", 4, "-2300")
+    assert "left out: not_completed" in run("events", *EPOCH).out
+    rows = {row["id"]: row["selection"]["reason"] for row in run("events", *EPOCH, "--json").json}
+    assert rows == {event_id: reason.lstrip("+") for event_id, reason in REASONS.items()}
+    page = tmp_path / "page.html"
+    assert run("report", *EPOCH, "--output", str(page)).code == 0
+    assert "The issue was not closed as completed." in page.read_text()
+
+
+def test_a_decision_is_made_and_taken_back_by_command(ledger: PostgresLedger, run: Callable[..., Ran]) -> None:
+    books = fair(ledger)
+    books.materialize()
+    event = ("--event", ELSEWHERE.id)
+    assert f"{ADA_USER}: 1 -> 2 units" in run("curate", *EPOCH, *event, "--include", "--note", "shipped from there").out
+    assert "left out: other_branch" in run("epoch", "show", *EPOCH).out
+    taken_back = run("curate", *EPOCH, *event, "--follow-policy", "--note", "as everybody else")
+    assert f"{ADA_USER}: 2 -> 1 units" in taken_back.out
+    both = run("curate", *EPOCH, *event, "--follow-policy", "--include", "--note", "both")
+    assert (both.code, "--follow-policy takes a decision back" in both.err) == (2, True)
+
+
+def test_a_contributor_sees_in_the_archive_what_of_theirs_is_left_out(
+    ledger: PostgresLedger, run: Callable[..., Ran], tmp_path: Path
+) -> None:
+    books = fair(ledger)
+    books.materialize()
+    ledger.curation.judge(books.epoch, MERGED.id, Judgement("a revert", included=False))
+    ledger.curation.judge(books.epoch, ELSEWHERE.id, Judgement("it was shipped from there", included=True))
+    books.close()
+    books.materialize()
+    books.finalize(books.signature())
+    file = tmp_path / "epoch.zip"
+    assert run("export", *EPOCH, "--output", str(file)).code == 0
+    lines = run("verify", "--archive", str(file), "--user", ADA_USER).out.splitlines()
+    assert f"1 {ELSEWHERE.id}" in lines
+    assert [line for line in lines if line.startswith("left out ")] == [
+        f"left out {DROPPED.id}: not_completed",
+        f"left out {MERGED.id}: a revert",
+        f"left out {OWN.id}: own_pull_request",
+    ]
