@@ -1,7 +1,8 @@
 """The repo-spec loads to core types, or one SpecError says file, key, value and what would be right."""
 
 import random
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import deepcopy
 from datetime import date
@@ -592,6 +593,15 @@ def test_charters_equal_but_for_case_are_refused_naming_both(load: Load, second:
 # Files that are refused.
 
 
+@pytest.fixture
+def _pythons_own_recursion_limit() -> Iterator[None]:
+    """A library for curves, which other tests import, has raised it a hundredfold."""
+    raised = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(raised)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -617,6 +627,7 @@ def test_charters_equal_but_for_case_are_refused_naming_both(load: Load, second:
     ],
     ids=lambda value: value[:30],
 )
+@pytest.mark.usefixtures("_pythons_own_recursion_limit")
 def test_what_is_not_a_yaml_mapping_is_refused(load: Load, tmp_path: Path, text: str, says: str) -> None:
     for error in (refusal(load, text), refusal(load, None, web=text)):
         assert error.key == ""
