@@ -23,6 +23,8 @@ from ledger_pipeline.core.weights import default_weights_milli
 from ledger_pipeline.core.windows import EpochCalendar
 from ledger_pipeline.installed_sources import know_installed
 from ledger_pipeline.policies import installed_policy
+from ledger_pipeline.repo_spec_claims import unique_ignoring_case
+from ledger_pipeline.repo_spec_routing import routed_scopes
 from ledger_pipeline.repo_spec_shape import (
     GovernanceSection,
     ProjectFile,
@@ -30,7 +32,6 @@ from ledger_pipeline.repo_spec_shape import (
     ScopeFile,
     SelectionSection,
     over_sources,
-    unique_ignoring_case,
 )
 
 PROJECTS_FOLDER = "projects"
@@ -54,7 +55,8 @@ def load_repo_spec(path: Path) -> RepoSpec:
         if project is not None:
             scopes.append(_project_scope(file, project, shape.node_id, schedules))
             _refuse_clash(scopes[-1], scopes[:-1])
-    return RepoSpec(node_id=shape.node_id, scopes=tuple(scopes), file=str(path))
+    claims = [shape.activity_ledger.claims, *(project.activity_ledger.claims for _, project in projects if project)]
+    return RepoSpec(node_id=shape.node_id, scopes=routed_scopes(scopes, claims), file=str(path))
 
 
 # Reading: one message that has every problem of the input.

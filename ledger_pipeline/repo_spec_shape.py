@@ -15,9 +15,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     StrictInt,
@@ -32,6 +30,7 @@ from ledger_pipeline.core.pool import MAX_CREDITS
 from ledger_pipeline.core.sources import SourceKind, source_kinds
 from ledger_pipeline.core.weights import check_weights, default_weights_milli
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, parse_epoch_key
+from ledger_pipeline.repo_spec_claims import ClaimSection, OwnedSection, SharedSection, some_once, unique_ignoring_case
 from ledger_pipeline.repo_spec_owners import not_named, of_an_owner, with_an_owner
 
 _SCOPE_KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -80,16 +79,6 @@ def _check_timezone(name: str) -> str:
     return name
 
 
-def unique_ignoring_case(values: tuple[str, ...]) -> tuple[str, ...]:
-    """`values` as they are. Raises ValueError when two differ in case at most."""
-    seen: dict[str, str] = {}
-    for value in values:
-        if value.casefold() in seen:
-            raise ValueError(f"each once, ignoring case: {value!r} repeats {seen[value.casefold()]!r}")
-        seen[value.casefold()] = value
-    return values
-
-
 def _epoch_day(value: object) -> object:
     # YAML reads an unquoted 2026-01-05 as a date and a quoted one as text; both are meant the same.
     if isinstance(value, str):
@@ -105,18 +94,6 @@ def _epoch_day(value: object) -> object:
 _Wallet: TypeAlias = Annotated[StrictStr, _checked(_WALLET, "a wallet address: 0x and 40 hexadecimal digits")]
 _Approvers: TypeAlias = Annotated[tuple[_Wallet, ...], AfterValidator(unique_ignoring_case)]
 _NonEmpty: TypeAlias = Annotated[StrictStr, Field(min_length=1)]
-
-
-class OwnedSection(BaseModel):
-    """A section of ours: an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-
-class SharedSection(BaseModel):
-    """A section others write in too: what is not ours is ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class SourceSection(OwnedSection):
@@ -195,7 +172,7 @@ class SelectionSection(OwnedSection):
     """activity_ledger.selection: which events count; which settings there are is the policy's to say."""
 
     policy: _NonEmpty
-    settings: Annotated[dict[StrictStr, Any], AfterValidator(_check_settings)] = {}
+    settings: Annotated[dict[StrictStr, Any], AfterValidator(_check_settings)] = Field(default_factory=dict)
     excluded_logins: Annotated[tuple[_NonEmpty, ...], AfterValidator(unique_ignoring_case)] = ()
 
 
@@ -208,8 +185,9 @@ class ActivityLedgerSection(OwnedSection):
     approvers: _Approvers | None = None
     pool_config: PoolConfigSection | None = None
     auto_close_grace_hours: Annotated[StrictInt, Field(ge=0)] = 24
-    weights_milli: Annotated[dict[StrictStr, StrictInt], AfterValidator(_check_weights)] = {}
+    weights_milli: Annotated[dict[StrictStr, StrictInt], AfterValidator(_check_weights)] = Field(default_factory=dict)
     selection: SelectionSection | None = None
+    claims: tuple[ClaimSection, ...] = ()
 
 
 class LedgerSection(OwnedSection):
@@ -276,19 +254,17 @@ def _section_of(kind: SourceKind) -> type[SourceSection]:
     named = Annotated[StrictStr, _checked(kind.source_ref, kind.source_ref_form)]
     expected = f"one of {', '.join(kind.stream_names)}"
     stream = Annotated[StrictStr, _checked(re.compile("|".join(map(re.escape, kind.stream_names))), expected)]
-    streams = (_some(stream), kind.stream_names)
+    streams = (some_once(stream), kind.stream_names)
     if kind.owner_ref is None:
-        return create_model("SourceSection", __base__=SourceSection, source_refs=(_some(named), ...), streams=streams)
+        return create_model(
+            "SourceSection", __base__=SourceSection, source_refs=(some_once(named), ...), streams=streams
+        )
     either = re.compile(f"{kind.source_ref.pattern}|{kind.owner_ref.pattern}")
     source_ref = Annotated[StrictStr, _checked(either, kind.source_ref_form)]
     excluded = Annotated[named, AfterValidator(of_an_owner)]
     exclude = Annotated[tuple[excluded, ...], AfterValidator(unique_ignoring_case), AfterValidator(not_named)]
-    fields: Any = {"source_refs": (_some(source_ref), ...), "streams": streams, "exclude": (exclude, ())}
+    fields: Any = {"source_refs": (some_once(source_ref), ...), "streams": streams, "exclude": (exclude, ())}
     return create_model("SourceSection", __base__=OwnersSection, **fields)
-
-
-def _some(item: Any) -> Any:
-    return Annotated[tuple[item, ...], Field(min_length=1), AfterValidator(unique_ignoring_case)]
 
 
 def _with_a_source(sources: ActivitySourcesSection) -> ActivitySourcesSection:

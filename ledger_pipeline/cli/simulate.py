@@ -13,6 +13,7 @@ from ledger_pipeline.cli.options import FromEpoch, Json, ScopeKey, ToEpoch
 from ledger_pipeline.cli.output import note, print_json, print_table, say
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import AllocationError, ConfigurationError
+from ledger_pipeline.core.routing import SENTENCES, code_of
 from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.selection.include_all import INCLUDE_ALL_V0
 from ledger_pipeline.core.spec import Scope
@@ -77,7 +78,7 @@ def command(
             ids = access.ledger.selection.excluded_ids(access.scope.scope_id, choice.excluded_logins)
             would_pin = choice.with_ids(ids).pinned
     policy = INCLUDE_ALL_V0 if choice is None else choice.policy
-    sentences = {**OTHER_REASONS, **({} if choice is None else policy_of(choice).reasons)}
+    sentences = {**SENTENCES, **OTHER_REASONS, **({} if choice is None else policy_of(choice).reasons)}
     if chart is not None:
         _draw(chart, changes, policy)
     if as_json:
@@ -142,7 +143,7 @@ def _print(changes: Sequence[EpochChange], policy: str, sentences: Mapping[str, 
         print_table(
             f"what {policy} decides",
             ["reason", "events", "what it says"],
-            [[reason, count, sentences.get(reason, "")] for reason, count in reasons],
+            [[reason, count, sentences.get(code_of(reason), "")] for reason, count in reasons],
         )
 
 

@@ -5,9 +5,8 @@ nobody asked. An empty tuple is known to be empty. What is a set (labels, commit
 repeats, so that two observations of the same facts are equal, and have one hash.
 
 As JSON the fields have camelCase names, and an unknown one is left out: a field that is added later changes no hash of
-before. Nothing else has a second spelling either: JSON that is read and written again is the same, or it is refused.
-
-Of what the source has no more, all that is known is that it `is_gone`.
+before. Nothing else has a second spelling: JSON that is read and written again is the same, or it is refused. Of what
+the source has no more, all that is known is that it `is_gone`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,9 +34,7 @@ from ledger_pipeline.core.sources import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITT
 
 DELETED = "Deleted"
 """The type of an account that is known to be gone; whose it was, nobody can say any more."""
-
 USER = "User"
-
 PULL_REQUEST = "pull_request"
 COMMIT = "commit"
 PERSON = "person"
@@ -142,7 +139,7 @@ class PullRequestFacts(_Facts):
 class ReviewFacts(_Facts):
     """Of a review: what its pull request was when this was observed, which may be merged or edited afterwards.
 
-    `labels` are the pull request's; `comment_count` counts the comments on lines that belong to the review.
+    `labels` and `changed_paths` are the pull request's; `comment_count` counts the review's comments on lines.
     """
 
     pull_request_author: Account | None = None
@@ -152,6 +149,7 @@ class ReviewFacts(_Facts):
     labels: tuple[str, ...] | None = None
     has_body: bool | None = None
     comment_count: int | None = None
+    changed_paths: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -203,6 +201,7 @@ _READERS: Mapping[type, Mapping[str, Reader[Any]]] = {
         "labels": set_of(read_text),
         "has_body": read_flag,
         "comment_count": read_count,
+        "changed_paths": set_of(read_text),
     },
     IssueFacts: {
         "closed_by": _account,

@@ -12,7 +12,7 @@ from ledger_pipeline.core.hashing import Json, sha256_hex
 from ledger_pipeline.core.identifiers import RULE
 from ledger_pipeline.core.owners import OwnerRules, owner_of
 from ledger_pipeline.core.pool import MAX_CREDITS
-from ledger_pipeline.core.selection.choice import PINNED_AS
+from ledger_pipeline.core.selection.choice import PINNED_AS, named_part
 from ledger_pipeline.core.spec import Scope
 
 # The algorithm that each way of estimating credits allocates by; the system we join knows the same names.
@@ -65,7 +65,7 @@ def pin_differences(
     now = pinned_spec(scope)
     # The ids of excluded logins are found when an epoch closes, and an upgrade of a distribution changes no policy.
     if isinstance(stated := pinned.get(PINNED_AS), dict) and scope.selection is not None:
-        pinned = {**pinned, PINNED_AS: {name: stated.get(name) for name in scope.selection.named}}
+        pinned = {**pinned, PINNED_AS: named_part(stated, scope.selection)}
     if scope.selection is not None:
         now[PINNED_AS] = scope.selection.named
     algorithm_now = _ALLOCATION_ALGO_OF.get(scope.sources[0].credit_estimate_algo, "no algorithm")

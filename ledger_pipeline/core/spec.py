@@ -79,6 +79,11 @@ class Scope:
         """What it collects from `source`; None where that is nothing."""
         return next((spec for spec in self.sources if spec.source == source), None)
 
+    def asks_paths(self, source_scope: str) -> bool:
+        """Whether changed paths decide to which scope what is done in a repository goes."""
+        routing = None if self.selection is None else self.selection.routing
+        return routing is not None and routing.asks_paths(source_scope)
+
     def window(self, day: date) -> EpochWindow:
         """The epoch window starting on `day`. Raises WindowError if none does, or it precedes the first epoch."""
         window = self.calendar.window_starting(day)

@@ -1,5 +1,6 @@
 """Closing epochs: an open one goes to review by itself once nothing more is expected for it."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.errors import ConfigurationError, EpochNotReady, StoreError, StoreUnavailable
@@ -8,7 +9,7 @@ from ledger_pipeline.core.pool import base_issuance
 from ledger_pipeline.core.public_keys import why_no_approvers
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.closing import open_epochs
-from ledger_pipeline.pipeline.selection import select_events
+from ledger_pipeline.pipeline.selection import routed, select_events
 from ledger_pipeline.pipeline.unread import collected_kinds
 from ledger_pipeline.store.records import Epoch, Exclusion
 
@@ -58,6 +59,8 @@ def close(store: "PostgresLedger", scope: Scope, epoch: Epoch, exclusion: Exclus
     credits_ = scope.base_issuance_credits
     pool = None if credits_ is None else base_issuance(credits_)
     excluded_logins = () if scope.selection is None else scope.selection.excluded_logins
+    if scope.selection is not None:
+        scope = replace(scope, selection=routed(store, epoch, scope.selection))
     pins = epoch_pins(scope, epoch.weights_milli, store.selection.excluded_ids(scope.scope_id, excluded_logins))
     if not store.epochs.close(epoch.id, pins, pool, exclusion, collected_kinds(scope)):
         return False

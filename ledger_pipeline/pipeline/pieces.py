@@ -94,10 +94,12 @@ def read_piece(
     limits: PieceLimits,
     measure: Callable[[ScanPage], int],
     on_page: Callable[[ScanState], None] = lambda _: None,
+    *,
+    tells_paths: bool = False,
 ) -> Piece:
     """Go on with `scan` until the piece is full or the scan complete; `on_page` is told after each page.
 
-    `measure` says how many bytes a page takes where the piece goes.
+    `measure` says how many bytes a page takes where the piece goes. `tells_paths` as `Scope.asks_paths` has it.
     What fails behind the first page ends the piece, and is raised by the next one if it fails still: so each piece that
     is handed out has gone on.
     Raises SourceError as `ActivitySource.scan` does, SourceRefused for a stream that is refused, ConfigurationError
@@ -110,15 +112,15 @@ def read_piece(
     facts: list[Observation] = []
     size, pages = 0, 0
     try:
-        for page in (usable(page, scan.calendar) for page in _pages(source, scan.request())):
+        for page in (usable(page, scan.calendar) for page in _pages(source, scan.request(tells_paths=tells_paths))):
             if pages == 0 and scan.is_stale(page.began_at):
-                return read_piece(source, scan.from_the_front(), limits, measure, on_page)
+                return read_piece(source, scan.from_the_front(), limits, measure, on_page, tells_paths=tells_paths)
             if page.refused:
                 raise SourceRefused(scan.source, scan.source_scope, "; ".join(dict.fromkeys(page.refused.values())))
             if scan.is_of_another(page):
                 scan = scan.anew(page)
                 if pages == 0:
-                    return read_piece(source, scan, limits, measure, on_page)
+                    return read_piece(source, scan, limits, measure, on_page, tells_paths=tells_paths)
                 break
             page_size = measure(page)
             if size + page_size > limits.largest:

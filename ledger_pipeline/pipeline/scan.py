@@ -156,7 +156,8 @@ class SourceScopeScan:
     def _ask(self, state: ScanState) -> Iterator[ScanPage]:
         self._state = state
         self._report.outcome = ScanOutcome.SCANNED
-        self._pages = self._collection.source.scan(state.request(self._known))
+        tells_paths = self._collection.scope.asks_paths(self.source_scope)
+        self._pages = self._collection.source.scan(state.request(self._known, tells_paths=tells_paths))
         return self._pages
 
     def _store(self, page: ScanPage) -> bool:

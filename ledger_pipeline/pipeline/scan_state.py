@@ -85,7 +85,7 @@ class ScanState:
     refused: Mapping[str, str] = field(default_factory=dict)
     times_replaced: int = 0
 
-    def request(self, known_items: Iterable[ItemKey] = ()) -> ScanRequest:
+    def request(self, known_items: Iterable[ItemKey] = (), *, tells_paths: bool = False) -> ScanRequest:
         """What to ask the source for to go on; `known_items` could not be read by earlier scans."""
         return ScanRequest(
             self.source_scope,
@@ -94,6 +94,7 @@ class ScanState:
             self.to_ask,
             self.collected,
             frozenset(known_items) | {item.key for item in self.unread},
+            tells_paths=tells_paths,
         )
 
     def is_stale(self, source_time: datetime) -> bool:

@@ -6,15 +6,18 @@ every event counts.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import SelectionError
+from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import quoted
+from ledger_pipeline.core.routing import SENTENCES, Routing, code_of
 from ledger_pipeline.core.selection.choice import SelectionChoice, pinned_choice
-from ledger_pipeline.core.selection.policy import Decision, select, stored_candidate
+from ledger_pipeline.core.selection.policy import Candidate, Decision, stored_candidate
+from ledger_pipeline.core.selection.routed import decide
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.weights import weighed
 from ledger_pipeline.policies import policy_of
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger
 
 _NAMED = 3
+_REOPEN = "have the owner of the ledger open it again (`ledger-pipeline db reopen`)"
+_NOT_AS_CLAIMED = "it closed with parts of events that do not follow from the claims that it closed with"
 
 
 @dataclass(frozen=True)
@@ -72,20 +77,44 @@ def decisions_of(
     choice: SelectionChoice, events: Iterable[EventToSelect], weights_milli: Mapping[str, int]
 ) -> dict[str, Decision]:
     """What the policy decides on `events`. Raises SelectionError where it is not installed, or facts cannot be read."""
-    candidates = [
-        stored_candidate(
-            event_id=event.event_id,
-            source=event.source,
-            event_type=event.event_type,
-            user_id=event.user_id,
-            login=event.login,
-            event_time=event.event_time,
-            metadata=event.metadata,
-            facts=event.facts,
-        )
-        for event in events
-    ]
-    return select(policy_of(choice), candidates, choice.spec(weights_milli))
+    return decide(policy_of(choice), map(_candidate, events), choice, weights_milli)
+
+
+def routed(ledger: "PostgresLedger", epoch: Epoch, choice: SelectionChoice) -> SelectionChoice:
+    """The choice with what the scope has of each event that several scopes claim, as it is known now."""
+    if choice.routing is None:
+        return choice
+    events = ledger.selection.of(epoch, ()).events
+    return replace(choice, routing=_routed(choice.routing, events, ledger.selection.routing_facts(epoch)))
+
+
+def routing_of(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> Routing | None:
+    """What the scope has of the epoch's events, as it closed or as it would now; None where nobody claims anything."""
+    choice = chosen(scope, epoch)
+    if choice is None or epoch.pins is not None:
+        return None if choice is None else choice.routing
+    return routed(ledger, epoch, choice).routing
+
+
+def _routed(routing: Routing, events: Iterable[EventToSelect], facts: Mapping[str, Mapping[str, Json]]) -> Routing:
+    return routing.routed(_candidate(replace(event, facts=facts.get(event.event_id))) for event in events)
+
+
+def _rerouted(routing: Routing | None, selected: SelectedEvents) -> Routing | None:
+    return None if routing is None else _routed(routing, selected.events, selected.routing_facts)
+
+
+def _candidate(event: EventToSelect) -> Candidate:
+    return stored_candidate(
+        event_id=event.event_id,
+        source=event.source,
+        event_type=event.event_type,
+        user_id=event.user_id,
+        login=event.login,
+        event_time=event.event_time,
+        metadata=event.metadata,
+        facts=event.facts,
+    )
 
 
 def select_events(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> None:
@@ -98,7 +127,7 @@ def select_events(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> None:
         return
     selected = ledger.selection.of(epoch, choice.excluded_logins)
     if epoch.pins is None:
-        choice = choice.with_ids(selected.excluded_ids)
+        choice = routed(ledger, epoch, choice.with_ids(selected.excluded_ids))
     ledger.selection.replace(epoch, decisions_of(choice, selected.events, epoch.weights_milli))
 
 
@@ -120,13 +149,15 @@ def blocks_selection(epoch: Epoch, selected: SelectedEvents | None) -> list[str]
         if choice is None:
             return [f"a policy decided on its events, and it closed with none: {propose}"] if selected.decisions else []
         decisions = decisions_of(choice, selected.events, epoch.weights_milli)
+        if choice.routing not in (None, _rerouted(choice.routing, selected)):
+            return [f"{_NOT_AS_CLAIMED}: {_REOPEN}"]
     except SelectionError as error:
         return [f"its selection cannot be computed: {error}"]
     made_up = sorted(set(choice.excluded_ids) - set(selected.excluded_ids))
     if made_up:
         return [
-            f"it closed with excluded ids that no excluded login has: {', '.join(map(quoted, made_up[:_NAMED]))}: have "
-            "the owner of the ledger open it again (`ledger-pipeline db reopen`)"
+            f"it closed with excluded ids that no excluded login has: {', '.join(map(quoted, made_up[:_NAMED]))}: "
+            f"{_REOPEN}"
         ]
     differing = sorted(
         event_id
@@ -141,9 +172,9 @@ def blocks_selection(epoch: Epoch, selected: SelectedEvents | None) -> list[str]
 
 def _sentences(choice: SelectionChoice) -> Mapping[str, str]:
     try:
-        return policy_of(choice).reasons
+        return {**SENTENCES, **policy_of(choice).reasons}
     except SelectionError:
-        return {}  # of a policy that is not installed any more the reasons are known alone
+        return SENTENCES  # of a policy that is not installed any more the reasons are known alone
 
 
 def _reason_counts(
@@ -165,7 +196,7 @@ def _reason_counts(
     rows = [
         ReasonCount(
             reason=reason,
-            sentence=sentences.get(reason, ""),
+            sentence=sentences.get(code_of(reason), ""),
             included=included,
             events=events[reason, included],
             by_person=by_person[reason, included],

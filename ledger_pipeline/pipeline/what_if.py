@@ -7,18 +7,20 @@ and in what would be only `as_signed`, as whoever approves would sign it.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.allocations import event_kind
 from ledger_pipeline.core.selection.choice import SelectionChoice
+from ledger_pipeline.core.selection.include_all import INCLUDE_ALL_V0
 from ledger_pipeline.core.selection.policy import Decision
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import UserUnits, compute_payouts
 from ledger_pipeline.core.weights import weighed
 from ledger_pipeline.pipeline.allocate import base_issuance_to_come
 from ledger_pipeline.pipeline.chain import stated_units, statement_chain
-from ledger_pipeline.pipeline.selection import decisions_of
+from ledger_pipeline.pipeline.selection import decisions_of, routing_of
+from ledger_pipeline.policies import installed_policy
 from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_records import JudgedEvent
 
@@ -100,7 +102,12 @@ def what_if(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, supposed: Supp
     """The epoch as it is, and as it would be; nothing is written. Raises SelectionError as the policy does."""
     events = list(ledger.what_if.judged_events(epoch))
     decisions: Mapping[str, Decision] = {}
-    choice = supposed.choice
+    choice, routing = supposed.choice, routing_of(ledger, scope, epoch)
+    if routing is not None:
+        # Whatever policy decides, it decides on what the scope has of each event.
+        choice = replace(choice or installed_policy(INCLUDE_ALL_V0).choice({}, ()), routing=routing)
+    elif choice is not None:
+        choice = replace(choice, routing=None)
     weights_milli = {**epoch.weights_milli, **supposed.weights_milli}
     if choice is not None:
         excluded_ids = choice.excluded_ids or ledger.selection.excluded_ids(scope.scope_id, choice.excluded_logins)

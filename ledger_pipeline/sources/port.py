@@ -33,7 +33,7 @@ class ScanRequest:
     floors, which may be empty then. Each comes back in the first pages, in `settled` or `unread`; also where `position`
     is given. `known` are all items that earlier scans could not read, also those that are not asked for this time: they
     show no outage, and no failure is waited for on their account. Without `tells_facts` nothing is asked for that only
-    tells facts, which costs points.
+    tells facts, which costs points; with `tells_paths` facts say which paths a pull request changes, which costs more.
     """
 
     source_scope: str
@@ -43,6 +43,7 @@ class ScanRequest:
     streams: tuple[str, ...] = ()
     known: frozenset[ItemKey] = frozenset()
     tells_facts: bool = True
+    tells_paths: bool = False
 
 
 @dataclass(frozen=True)

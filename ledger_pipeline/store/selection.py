@@ -1,10 +1,12 @@
 """What a selection policy decides by, and what it decided: a row for each event of an epoch, none without a policy."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.selection.choice import PINNED_AS
 from ledger_pipeline.core.selection.policy import Decision, ids_of_logins
 from ledger_pipeline.store.counting import COUNTS, IS_BY_PERSON, JOIN_SELECTION
@@ -47,6 +49,26 @@ LOGINS_SEEN = text("""
     SELECT DISTINCT platform_login, platform_user_id FROM activity_events
     WHERE node_id = :node_id AND scope_id = :scope_id AND lower(platform_login) = ANY(CAST(:logins AS text[]))
 """)
+# The same for every scope of the node, whenever each closes: nothing counts that came after the first of them closed.
+OF_ANY_SCOPE = text("""
+    SELECT event.id, latest.facts
+    FROM epochs AS epoch
+    CROSS JOIN LATERAL (
+        SELECT min(closed_at) AS at FROM epochs AS of_window
+        WHERE of_window.node_id = epoch.node_id AND of_window.period_start = epoch.period_start
+            AND of_window.period_end = epoch.period_end
+    ) AS first_closed
+    JOIN activity_events AS event ON event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id
+        AND event.event_time >= epoch.period_start AND event.event_time < epoch.period_end
+    CROSS JOIN LATERAL (
+        SELECT fact.facts FROM event_facts AS fact
+        WHERE fact.node_id = event.node_id AND fact.event_id = event.id
+            AND fact.scope_id = ANY(ARRAY(SELECT DISTINCT scope_id FROM epochs WHERE node_id = :node_id))
+            AND (first_closed.at IS NULL OR fact.recorded_at <= first_closed.at)
+        ORDER BY fact.recorded_at DESC, fact.facts_hash LIMIT 1
+    ) AS latest
+    WHERE epoch.id = :epoch_id AND epoch.node_id = :node_id
+""")
 TALLIES = text(f"""
     SELECT selection.reason, selection.included, {IS_BY_PERSON} AS by_person, {COUNTS} AS counts,
         event.source || ':' || event.event_type AS kind, selection.weight_factor_milli, curation.weight_override_milli,
@@ -79,6 +101,15 @@ class Selection(LedgerSection):
         """The numeric ids of all accounts that any event of the scope shows with one of these logins."""
         with self._transaction() as connection:
             return _ids_of(connection, self._scope(scope_id), excluded_logins)
+
+    def routing_facts(self, epoch: Epoch) -> dict[str, Mapping[str, Json]]:
+        """Facts of the epoch's events, by event id, by which every scope of the node says the same of an event.
+
+        They are of whichever scope: the latest that were recorded by the time at which the first scope closed its epoch
+        of that window.
+        """
+        with self._transaction() as connection:
+            return _of_any_scope(connection, self._of(epoch))
 
     def replace(self, epoch: Epoch, decisions: Mapping[str, Decision]) -> None:
         """Store `decisions`, by event id, in place of the epoch's earlier ones; only what differs is written."""
@@ -129,7 +160,14 @@ def settled_selection(connection: Connection, node_id: UUID, epoch: Epoch) -> Se
     if pinned is None and not connection.scalar(ANY_DECISION, parameters):
         return None
     logins = pinned.get("excluded_logins") if isinstance(pinned, Mapping) else None
-    return selected_events(connection, node_id, epoch, map(str, logins) if isinstance(logins, list) else ())
+    selected = selected_events(connection, node_id, epoch, map(str, logins) if isinstance(logins, list) else ())
+    if not isinstance(pinned, Mapping) or "routing" not in pinned:
+        return selected
+    return replace(selected, routing_facts=_of_any_scope(connection, parameters))
+
+
+def _of_any_scope(connection: Connection, parameters: Mapping[str, object]) -> dict[str, Mapping[str, Json]]:
+    return {row.id: row.facts for row in connection.execute(OF_ANY_SCOPE, parameters)}
 
 
 def _decisions(connection: Connection, node_id: UUID, epoch: Epoch) -> dict[str, Decision]:

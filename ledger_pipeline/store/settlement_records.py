@@ -1,7 +1,7 @@
 """What the ledger holds of who earns how much: identities, curation, allocations and pool, as records."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -126,11 +126,15 @@ class JudgedEvent:
 
 @dataclass(frozen=True)
 class SelectedEvents:
-    """An epoch's events, the decisions on them that are stored, and the ids that excluded logins have by now."""
+    """An epoch's events, the decisions on them that are stored, and the ids that excluded logins have by now.
+
+    `routing_facts` are those, by event id, by which an epoch that closed with claims of several scopes routes events.
+    """
 
     events: Sequence[EventToSelect]
     decisions: Mapping[str, SelectionDecision]
     excluded_ids: tuple[str, ...]
+    routing_facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from ledger_pipeline.core.errors import SelectionError, VerificationFailed
 from ledger_pipeline.core.facts import facts_set_hash
 from ledger_pipeline.core.hashing import sha256_hex
 from ledger_pipeline.core.selection.choice import PINNED_AS, SelectionChoice, pinned_choice
-from ledger_pipeline.core.selection.policy import Decision, SelectionPolicy, ids_of_logins, select, stored_candidate
+from ledger_pipeline.core.selection.policy import Decision, SelectionPolicy, ids_of_logins, stored_candidate
+from ledger_pipeline.core.selection.routed import decide
 from ledger_pipeline.policies import policy_of
 from ledger_pipeline.verification.differences import Difference, compare, duplicates, short
 from ledger_pipeline.verification.examined import ExaminedEpoch
@@ -87,7 +88,7 @@ def _decisions(examined: ExaminedEpoch, policy: SelectionPolicy, choice: Selecti
         )
         for event in examined.facts.events
     ]
-    return select(policy, candidates, choice.spec(examined.facts.epoch.weights_milli))
+    return decide(policy, candidates, choice, examined.facts.epoch.weights_milli)
 
 
 def _shown(decision: Decision | None) -> str:

@@ -10,12 +10,17 @@ from ledger_pipeline.core.errors import ConfigurationError, SelectionError
 from ledger_pipeline.core.pins import (
     allocation_algo_ref,
     approver_set_hash,
+    epoch_pins,
     pin_differences,
     pinned_spec,
     weight_config_hash,
 )
+from ledger_pipeline.core.routing import Claim, ClaimedRepository, Routing
 from ledger_pipeline.core.selection.choice import SelectionChoice, pinned_choice
-from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI, scope
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.policies import installed_policy
+from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI, REPO, scope
+from ledger_pipeline_tests.core.selecting import merge
 
 CHOICE = SelectionChoice("fair-v1", "1", "ledger-pipeline", "0.1.0", {"reviews_of": "all"}, ("Octocat",))
 
@@ -97,3 +102,27 @@ def test_another_policy_or_setting_is_a_difference_that_pays_and_an_upgrade_is_n
     assert differences(replace(CHOICE, settings={"reviews_of": "merged"}), CHOICE) == named
     assert differences(replace(CHOICE, excluded_logins=()), CHOICE) == named
     assert differences(replace(CHOICE, version="2"), CHOICE) == named
+
+
+def test_an_epoch_whose_parts_are_pinned_differs_from_the_spec_by_its_claims_alone() -> None:
+    def routed(order: int) -> Scope:
+        of = ClaimedRepository(REPO, (Claim("docs", labels=("documentation",), order=order),), "default")
+        selection = installed_policy("include-all-v0").choice({}, ())
+        return replace(scope(), selection=replace(selection, routing=Routing("default", (of,))))
+
+    closed_with = routed(1)
+    assert closed_with.selection is not None
+    assert closed_with.selection.routing is not None
+    selection = replace(closed_with.selection, routing=closed_with.selection.routing.routed([merge()]))
+    pins = epoch_pins(replace(closed_with, selection=selection), DEFAULT_WEIGHTS_MILLI)
+    pinned = pins.pinned_spec["selection"]
+    assert isinstance(pinned, dict)
+    assert pinned["routing"]["shares"] == {"p": [1000, "rest"]}  # type: ignore[call-overload, index]
+
+    def differing(now: Scope) -> list[str]:
+        of_pins = pin_differences(now, pins.allocation_algo_ref, DEFAULT_WEIGHTS_MILLI, pins.pinned_spec)
+        return [difference.name for difference in of_pins]
+
+    assert differing(routed(1)) == []
+    assert differing(routed(2)) == ["selection"]
+    assert differing(scope()) == ["selection"]

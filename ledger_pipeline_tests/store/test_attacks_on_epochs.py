@@ -21,12 +21,14 @@ from ledger_pipeline.core.owners import ListedSourceScope, OwnerRules
 from ledger_pipeline.core.pins import approver_set_hash, epoch_pins, weight_config_hash
 from ledger_pipeline.core.pool import ALGORITHM_VERSIONS
 from ledger_pipeline.core.reasons import is_reason
+from ledger_pipeline.core.routing import Claim, ClaimedRepository, Routing
 from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.core.weights import MAX_WEIGHT_MILLI
 from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.next_step import spec_differences
 from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
+from ledger_pipeline.policies import installed_policy
 from ledger_pipeline.store.database_condition import rights_of
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -242,6 +244,20 @@ def test_junk_at_closing_is_refused_and_the_honest_pins_are_taken(
         ), pins
     books.close()
     assert books.finalize(books.signature()).pool_total_credits == POOL
+
+
+def test_claims_of_scopes_close_with_an_epoch_as_what_they_are(writer: Engine, books_of_writer: PostgresLedger) -> None:
+    claimed = ClaimedRepository(REPO, (Claim("docs", labels=("documentation",)),), "default")
+    selection = replace(installed_policy("include-all-v0").choice({}, ()), routing=Routing("default", (claimed,)))
+    books = collected(books_of_writer).with_scope(selection=selection).read()
+    books.materialize()
+    honest = asdict(epoch_pins(books.scope, books.epoch.weights_milli))
+    for name, value in (("routing", "none"), ("routed", {})):
+        spec = {**honest["pinned_spec"], "selection": {**honest["pinned_spec"]["selection"], name: value}}
+        refusal = refused(writer, CLOSE, **{**honest, "pinned_spec": json.dumps(spec)})
+        assert "the selection of pinned_spec has other members than a policy has" in refusal
+    books.close()
+    assert books.epoch.status is EpochStatus.REVIEW
 
 
 def test_no_epoch_closes_where_an_owner_was_not_listed_since_its_end(books_of_writer: PostgresLedger) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.routing import Routing, pinned_routing
 from ledger_pipeline.core.selection.policy import SelectionPolicy, SelectionSpec, select
 
 PINNED_AS = "selection"
 _TEXTS = ("policy", "version", "distribution", "distribution_version")
+_ROUTING = "routing"
 _LISTS = ("excluded_logins", "excluded_ids")
 
 
@@ -19,7 +21,7 @@ class SelectionChoice:
 
     `settings` are all that the policy has, with the defaults filled in. `excluded_ids` are the numeric ids of
     `excluded_logins`, which are known once an epoch closes. A spec that names no policy has no choice: every event
-    counts.
+    counts. `routing` has the claims of all scopes on what this one collects, None where there are none.
     """
 
     policy: str
@@ -29,6 +31,7 @@ class SelectionChoice:
     settings: Mapping[str, Json]
     excluded_logins: tuple[str, ...] = ()
     excluded_ids: tuple[str, ...] = ()
+    routing: Routing | None = None
 
     def with_ids(self, excluded_ids: tuple[str, ...]) -> "SelectionChoice":
         """The same, with the numeric ids that its logins have."""
@@ -51,6 +54,7 @@ class SelectionChoice:
             "version": self.version,
             "settings": dict(self.settings),
             "excluded_logins": list(self.excluded_logins),
+            **({} if self.routing is None else {_ROUTING: self.routing.rules}),
         }
 
     @property
@@ -61,6 +65,7 @@ class SelectionChoice:
             "distribution": self.distribution,
             "distribution_version": self.distribution_version,
             "excluded_ids": list(self.excluded_ids),
+            **({} if self.routing is None else {_ROUTING: self.routing.pinned}),
         }
 
 
@@ -72,7 +77,7 @@ def pinned_choice(pinned_spec: Mapping[str, Any]) -> SelectionChoice | None:
     if PINNED_AS not in pinned_spec:
         return None
     pinned = pinned_spec[PINNED_AS]
-    if not isinstance(pinned, Mapping) or pinned.keys() != {*_TEXTS, *_LISTS, "settings"}:
+    if not isinstance(pinned, Mapping) or pinned.keys() - {_ROUTING} != {*_TEXTS, *_LISTS, "settings"}:
         raise SelectionError(f"what the epoch closed with has other members of {PINNED_AS} than a selection policy has")
     if (
         not all(isinstance(pinned[name], str) for name in _TEXTS)
@@ -85,7 +90,17 @@ def pinned_choice(pinned_spec: Mapping[str, Any]) -> SelectionChoice | None:
         settings=dict(pinned["settings"]),
         excluded_logins=tuple(pinned["excluded_logins"]),
         excluded_ids=tuple(pinned["excluded_ids"]),
+        routing=pinned_routing(pinned[_ROUTING]) if _ROUTING in pinned else None,
     )
+
+
+def named_part(pinned: Mapping[str, Json], choice: SelectionChoice) -> dict[str, Json]:
+    """What was pinned, without what nobody names: as `named` has it, to be compared with `choice`."""
+    named = {name: pinned.get(name) for name in {**choice.named, _ROUTING: None} if name in pinned or name != _ROUTING}
+    routing = named.get(_ROUTING)
+    if isinstance(routing, Mapping):
+        named[_ROUTING] = {name: value for name, value in routing.items() if name != "shares"}
+    return named
 
 
 def _is_texts(value: object) -> bool:

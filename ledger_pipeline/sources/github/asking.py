@@ -18,7 +18,14 @@ from ledger_pipeline.sources.github.answer import (
 from ledger_pipeline.sources.github.capabilities import ServerSchema, is_of_what_may_lack
 from ledger_pipeline.sources.github.client import GitHubClient
 from ledger_pipeline.sources.github.envelope import GraphQLError
-from ledger_pipeline.sources.github.fact_fields import FACT_FIELDS, FactField, failed_facts, is_of_a_fact
+from ledger_pipeline.sources.github.fact_fields import (
+    FACT_FIELDS,
+    PATHS,
+    FactField,
+    failed_facts,
+    is_of_a_fact,
+    without,
+)
 from ledger_pipeline.sources.github.failed_tries import is_limit, quoted
 from ledger_pipeline.sources.github.meter import Meter
 from ledger_pipeline.sources.github.payloads import RepositoryAnswer, UnusablePayload, read
@@ -52,6 +59,7 @@ class Asker:
         *,
         is_patient: bool = True,
         tells_facts: bool = True,
+        tells_paths: bool = False,
     ) -> None:
         self.source_scope = source_scope
         owner, _, name = source_scope.partition("/")
@@ -63,6 +71,7 @@ class Asker:
         self._has_failed = False
         self._is_patient = is_patient
         self._tells_facts = tells_facts
+        self._tells_paths = tells_paths
         self._known_names = {source_scope.casefold()}
         self.began_at: datetime | None = None
         """GitHub's time at the first answer; None before."""
@@ -89,6 +98,8 @@ class Asker:
             allowed=lambda error: is_of_a_fact(error) or allowed(error),
             is_patient=is_patient,
         )
+        if not self._tells_paths:
+            query = without(query, [PATHS])
         all_variables = {**self._names, **variables}
         left_out = frozenset[FactField]() if self._tells_facts else frozenset(FACT_FIELDS)
         while True:

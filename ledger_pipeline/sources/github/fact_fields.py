@@ -44,6 +44,12 @@ _OF = "repository { nameWithOwner }"
 _ISSUE = f"issue: number {_OF}"
 _CLOSER = f"__typename ... on PullRequest {{ pullRequest: number {_OF} }} ... on Commit {{ oid }}"
 
+# GitHub makes them of a diff: they are left out but where somebody routes events by them.
+PATHS = FactField(
+    "PullRequest",
+    "files(first: 100) { pageInfo { hasNextPage } nodes { path } }",
+    ("PullRequestChangedFile.path",),
+)
 FACT_FIELDS = (
     FactField("Actor", "... on Bot { databaseId }", ("Bot.databaseId",)),
     FactField("Actor", "... on Mannequin { databaseId }", ("Mannequin.databaseId",)),
@@ -64,6 +70,7 @@ FACT_FIELDS = (
     FactField(
         "PullRequest", f"closes: closingIssuesReferences(first: 100) {{ nodes {{ {_ISSUE} }} }}", ("Issue.repository",)
     ),
+    PATHS,
     FactField("PullRequestReview", "body"),
     FactField("Issue", "stateReason"),
     FactField("Issue", _LABELS, ("Label.name",)),

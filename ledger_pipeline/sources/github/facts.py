@@ -56,6 +56,7 @@ def pull_request_facts(node: object, default: str | None) -> PullRequestFacts:
         merged_by=merged_by,
         co_authors=_co_authors(_at(node, "mergeCommit"), author, merged_by),
         closes=_all(_at(node, "closes"), lambda issue: _item_name(issue, "issue")),
+        changed_paths=_paths(node),
     )
 
 
@@ -68,6 +69,7 @@ def facts_of_reviews(node: object, default: str | None) -> ReviewFacts:
         is_base_default=_is_default(base, default),
         is_merged=_flag(_at(node, "merged")),
         labels=_labels(node),
+        changed_paths=_paths(node),
     )
 
 
@@ -143,6 +145,13 @@ def _is_default(base: str | None, default: str | None) -> bool | None:
 
 def _labels(node: object) -> tuple[str, ...] | None:
     return _all(_at(node, "labels"), lambda label: _text(_at(label, "name")))
+
+
+def _paths(node: object) -> tuple[str, ...] | None:
+    """The paths that a pull request changes; None where there are more of them than were asked for."""
+    if _at(node, "files", "pageInfo", "hasNextPage") is not False:
+        return None
+    return _all(_at(node, "files"), lambda file: _text(_at(file, "path")))
 
 
 def _item_name(node: object, key: str) -> str | None:

@@ -75,6 +75,7 @@ class RepositoryScan:
             schema or ServerSchema(),
             is_patient=not self._known,
             tells_facts=request.tells_facts,
+            tells_paths=request.tells_paths,
         )
         self._pages = RepositoryPages(self._asker, request, PageSizes(page_size))
         self._items = ItemReader(self._asker, self._streams, self._pages.sizes)

@@ -186,7 +186,8 @@ class LedgerActivities:
             scan = resumed or begin_scan(
                 source, self._store, where.scope, where.source_scope, window, streams, read_from
             )
-            piece = read_piece(source, scan, self._limits, _json_bytes, reading.on_page)
+            tells_paths = where.scope.asks_paths(where.source_scope)
+            piece = read_piece(source, scan, self._limits, _json_bytes, reading.on_page, tells_paths=tells_paths)
             producer_version = source.producer_version
         return _json(
             CollectOutput(

@@ -35,7 +35,7 @@ from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import ForbiddenField, NullNode, OddField
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Actor, ActorKind, Closure, Review, World
-from ledger_pipeline_tests.sources.github.github_source import event_ids, github_source, scan
+from ledger_pipeline_tests.sources.github.github_source import event_ids, github_source, scan, scan_on
 from ledger_pipeline_tests.sources.simulator.worlds import (
     LATER,
     MONDAY,
@@ -160,6 +160,20 @@ def test_the_default_branch_is_the_repositorys_own(github: Simulator, default: s
     assert facts == replace(MERGED, is_base_default=None if default is None else False, closes=())
 
 
+@pytest.mark.parametrize(("tells_paths", "files", "known"), [(True, 2, 2), (True, 101, None), (False, 2, None)])
+def test_changed_paths_are_asked_for_where_somebody_goes_by_them_and_all_of_them_are_told(
+    github: Simulator, tells_paths: bool, files: int, known: int | None
+) -> None:
+    paths = tuple(f"docs/{n:03}.md" for n in range(files))
+    github.replace_world(world(merged(1, files=paths, reviews=(review(1),))))
+    request = ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY), tells_paths=tells_paths)
+    facts = facts_by_id(*scan_on(github.url, request))
+    assert len(facts) == 2
+    for of_event in facts.values():
+        assert isinstance(of_event, PullRequestFacts | ReviewFacts)
+        assert of_event.changed_paths == (None if known is None else paths)
+
+
 # What the credentials may not read.
 
 
@@ -172,11 +186,11 @@ FIELDS = sorted({field.key for field in FACT_FIELDS if field.key})
 def test_a_fact_that_fails_takes_no_event_with_it(
     github: Simulator, field: str, bubbles: bool, type_: str | None
 ) -> None:
-    expected = scan(github.url, MONDAY)
+    request = ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY), tells_paths=True)
+    expected = scan_on(github.url, request)
     github.clear_requests()
     github.faults.when(lambda _: True, ForbiddenField(field, bubbles, type_))
     with github_source(github.url) as source:
-        request = ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY))
         pages = list(source.scan(request))
         assert len(github.requests) == 2
         list(source.scan(request))

@@ -5,7 +5,7 @@ from graphql import GraphQLSchema, parse, validate
 
 from ledger_pipeline.sources.github import queries
 from ledger_pipeline.sources.github.counts import WINDOWS_PER_QUERY
-from ledger_pipeline.sources.github.fact_fields import FACT_FIELDS, FactField, without
+from ledger_pipeline.sources.github.fact_fields import FACT_FIELDS, PATHS, FactField, without
 from ledger_pipeline.sources.github.facts_reader import MOST_AT_ONCE
 from ledger_pipeline.sources.simulator.cost import NODE_LIMIT
 from ledger_pipeline.sources.simulator.query import read_query
@@ -42,7 +42,9 @@ def test_a_whole_page_costs_six_points_with_all_that_tells_facts() -> None:
         "withIssues": True,
         **{f"{of}First": 100 for of in ("pullRequests", "reviews", "issues")},
     }
-    cost = read_query(queries.ACTIVITY, variables, None).cost
+    with_paths = read_query(queries.ACTIVITY, variables, None).cost
+    assert (with_paths.requests, with_paths.points) == (703, 7)
+    cost = read_query(without(queries.ACTIVITY, [PATHS]), variables, None).cost
     assert (cost.requests, cost.points) == (603, 6)
     assert cost.node_count < NODE_LIMIT / 5
     light = read_query(queries.ACTIVITY, {**variables, "whole": False, "withReviews": False}, None).cost
@@ -69,7 +71,7 @@ def test_heads_of_a_hundred_repositories_are_cheap_to_ask_for() -> None:
 
 def test_facts_of_many_items_are_cheap_to_ask_for() -> None:
     variables = {"owner": "x", "name": "x", "reviewsFirst": 100, **{f"p{n}": n for n in range(MOST_AT_ONCE)}}
-    cost = read_query(queries.items_query(MOST_AT_ONCE, 0), variables, None).cost
+    cost = read_query(without(queries.items_query(MOST_AT_ONCE, 0), [PATHS]), variables, None).cost
     assert (cost.points, cost.requests) == (2, 4 * MOST_AT_ONCE)
     assert cost.node_count < NODE_LIMIT / 5
 

@@ -1,0 +1,241 @@
+"""Which scope an event of a repository counts for, where several scopes of a node collect it and claim parts of it.
+
+Pure: labels and changed paths of an event and the claims of all scopes in, one scope out, or several with shares that
+sum to WHOLE_MILLI. The order in which claims are written never matters.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from ledger_pipeline.core.errors import SelectionError
+from ledger_pipeline.core.facts import IssueFacts, PullRequestFacts, ReviewFacts
+from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.selection.policy import Candidate
+
+WHOLE_MILLI = 1000
+DEFAULT_ORDER = 100
+
+CLAIMED = "claimed"
+SHARED = "shared"
+REST = "rest"
+OTHER_SCOPE = "other_scope"
+UNCLAIMED = "unclaimed"
+UNCLAIMED_UNKNOWN = "unclaimed_unknown"
+NOT_ROUTED = "not_routed"
+SENTENCES: Mapping[str, str] = {
+    SHARED: "Several scopes claim it and share it: it counts here for this scope's part.",
+    OTHER_SCOPE: "It counts for another scope of the node, which the reason names: that one claims it.",
+    UNCLAIMED: "No scope claims it, and no scope takes the rest of its repository.",
+    UNCLAIMED_UNKNOWN: "No scope claims it as far as is known: its labels or paths, by which one may, are unknown.",
+    NOT_ROUTED: "Nobody knew of it when the epoch closed, so that it was routed to no scope.",
+}
+"""One sentence for each reason by which an event does not count whole; `other_scope:docs` names the scope."""
+
+
+def code_of(reason: str) -> str:
+    """A reason without the scope that it names."""
+    return reason.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a scope takes of a repository: events with one of `labels` (in any case), or that change one of `paths`.
+
+    All of it where neither is given. Of several claims that take an event, the lowest `order` counts, of equal ones the
+    scope_key that comes first; where that one is `shared`, the event is shared among all shared claims that take it.
+    """
+
+    scope_key: str
+    paths: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    order: int = DEFAULT_ORDER
+    is_shared: bool = False
+
+    def takes(self, labels: Collection[str] | None, paths: Collection[str] | None) -> bool | None:
+        """Whether it takes an event with these; None where that is not known."""
+        if not self.labels and not self.paths:
+            return True
+        wanted = {label.casefold() for label in self.labels}
+        if labels is not None and any(label.casefold() in wanted for label in labels):
+            return True
+        if paths is not None and any(_glob(glob).fullmatch(path) for glob in self.paths for path in paths):
+            return True
+        return None if (self.labels and labels is None) or (self.paths and paths is None) else False
+
+
+@dataclass(frozen=True)
+class ClaimedRepository:
+    """A repository that scopes claim parts of; `rest` is the scope that has the rest of it, None where none has."""
+
+    name: str
+    claims: tuple[Claim, ...]
+    rest: str | None
+
+
+@dataclass(frozen=True)
+class Route:
+    """What each scope has of an event, by scope_key: parts that sum to WHOLE_MILLI, or none, and why."""
+
+    shares_milli: Mapping[str, int]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one scope has of an event: `milli` of WHOLE_MILLI, and why."""
+
+    milli: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Routing:
+    """The claims of a node's scopes on what the scope `scope_key` collects.
+
+    `shares` say by event id what the scope has of each event of a claimed repository, once that is known.
+    """
+
+    scope_key: str
+    repositories: tuple[ClaimedRepository, ...]
+    shares: Mapping[str, Share] | None = None
+
+    def asks_paths(self, repository: str) -> bool:
+        """Whether changed paths decide about what is done in the repository."""
+        claimed = self.claimed(repository)
+        return claimed is not None and any(claim.paths for claim in claimed.claims)
+
+    def claimed(self, repository: str) -> ClaimedRepository | None:
+        """The claims on a repository, named in any case; None where nobody has any."""
+        name = repository.casefold()
+        return next((claimed for claimed in self.repositories if claimed.name.casefold() == name), None)
+
+    def share(self, event: Candidate) -> Share:
+        """What the scope has of an event: all of it where nobody claims its repository."""
+        if self.claimed(event.repository) is None:
+            return Share(WHOLE_MILLI, REST)
+        return (self.shares or {}).get(event.event_id, Share(0, NOT_ROUTED))
+
+    def routed(self, events: Iterable[Candidate]) -> "Routing":
+        """The same with shares of `events`, whose facts are those that every scope of the node routes by."""
+        shares = {}
+        for event in events:
+            claimed = self.claimed(event.repository)
+            if claimed is not None:
+                shares[event.event_id] = _share(self.scope_key, route(claimed, *_labels_and_paths(event)))
+        return replace(self, shares=shares)
+
+    @property
+    def rules(self) -> dict[str, Json]:
+        """What the spec says, as JSON."""
+        return {
+            "scope": self.scope_key,
+            "repositories": {
+                claimed.name: {
+                    "claims": [
+                        {
+                            "scope": claim.scope_key,
+                            "paths": list(claim.paths),
+                            "labels": list(claim.labels),
+                            "order": claim.order,
+                            "shared": claim.is_shared,
+                        }
+                        for claim in claimed.claims
+                    ],
+                    "rest": claimed.rest,
+                }
+                for claimed in self.repositories
+            },
+        }
+
+    @property
+    def pinned(self) -> dict[str, Json]:
+        """What is pinned of it when an epoch closes."""
+        shares = self.shares or {}
+        return {**self.rules, "shares": {event_id: [share.milli, share.reason] for event_id, share in shares.items()}}
+
+
+def route(claimed: ClaimedRepository, labels: Collection[str] | None, paths: Collection[str] | None) -> Route:
+    """Where an event of the repository goes; unknown labels and paths are None."""
+    taken = [(claim, claim.takes(labels, paths)) for claim in claimed.claims]
+    taking = sorted((claim for claim, takes in taken if takes), key=lambda claim: (claim.order, claim.scope_key))
+    if taking and taking[0].is_shared:
+        scope_keys = sorted({claim.scope_key for claim in taking if claim.is_shared})
+        whole, more = divmod(WHOLE_MILLI, len(scope_keys))
+        shares = {scope_key: whole + (n < more) for n, scope_key in enumerate(scope_keys)}
+        return Route(shares, SHARED if len(shares) > 1 else CLAIMED)
+    if taking:
+        return Route({taking[0].scope_key: WHOLE_MILLI}, CLAIMED)
+    if claimed.rest is not None:
+        return Route({claimed.rest: WHOLE_MILLI}, REST)
+    return Route({}, UNCLAIMED if all(takes is False for _, takes in taken) else UNCLAIMED_UNKNOWN)
+
+
+def _share(scope_key: str, routed: Route) -> Share:
+    if scope_key in routed.shares_milli or not routed.shares_milli:
+        return Share(routed.shares_milli.get(scope_key, 0), routed.reason)
+    return Share(0, f"{OTHER_SCOPE}:{'+'.join(sorted(routed.shares_milli))}")
+
+
+def _labels_and_paths(event: Candidate) -> tuple[Collection[str] | None, Collection[str] | None]:
+    """An issue changes no path; reviews have what their pull request has."""
+    facts = event.facts
+    if isinstance(facts, IssueFacts):
+        return facts.labels, ()
+    if isinstance(facts, PullRequestFacts | ReviewFacts):
+        return facts.labels, facts.changed_paths
+    return None, None
+
+
+@cache
+def _glob(glob: str) -> re.Pattern[str]:
+    """`*` and `?` stand for anything within a part of the path, `**` for any number of parts."""
+    pattern = ""
+    for step in re.findall(r"\*\*/|\*\*|\*|\?|[^*?]+", glob):
+        pattern += {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(step) or re.escape(step)
+    return re.compile(pattern, re.DOTALL)
+
+
+def pinned_routing(value: Any) -> Routing:
+    """What was pinned of a routing. Raises SelectionError for what is none: whoever may write may have pinned it."""
+    try:
+        return Routing(
+            _text(value["scope"]),
+            tuple(
+                ClaimedRepository(
+                    _text(name),
+                    tuple(
+                        Claim(
+                            _text(claim["scope"]),
+                            tuple(map(_text, claim["paths"])),
+                            tuple(map(_text, claim["labels"])),
+                            _number(claim["order"]),
+                            bool(claim["shared"]),
+                        )
+                        for claim in claimed["claims"]
+                    ),
+                    None if claimed["rest"] is None else _text(claimed["rest"]),
+                )
+                for name, claimed in value["repositories"].items()
+            ),
+            {
+                _text(event_id): Share(_number(milli), _text(reason))
+                for event_id, (milli, reason) in value["shares"].items()
+            },
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise SelectionError("what the epoch closed with of claims on repositories is none") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError
+    return value

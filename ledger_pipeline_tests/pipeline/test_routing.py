@@ -1,0 +1,201 @@
+"""One repository for several scopes, from what is asked of GitHub to what each pays, closed at different times."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.allocate import curate
+from ledger_pipeline.pipeline.epochs import close_due_epochs
+from ledger_pipeline.pipeline.selection import blocks_selection, select_events, selection_report
+from ledger_pipeline.pipeline.what_if import Supposition, what_if
+from ledger_pipeline.policies import installed_policy
+from ledger_pipeline.repo_spec import load_repo_spec
+from ledger_pipeline.sources.simulator.server import Simulator
+from ledger_pipeline.sources.simulator.world import Closure
+from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import Epoch
+from ledger_pipeline.store.settlement_records import SelectedEvents
+from ledger_pipeline_tests.builders import OTHER_SCOPE_ID
+from ledger_pipeline_tests.defs.deployment import write_project, write_repo_spec
+from ledger_pipeline_tests.pipeline.collecting import HOUR, NOW, THIS_WEEK, Collect
+from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, review, world
+
+DAY = timedelta(days=1)
+NEXT_WEEK = EpochWindow(THIS_WEEK.end, THIS_WEEK.end + 7 * DAY)
+AFTER_GRACE = THIS_WEEK.end + DAY + HOUR
+CLAIM = f"""
+  claims:
+    - repository: {NAME}
+      paths: ["docs/**"]
+      labels: [documentation]
+"""
+
+
+@pytest.fixture
+def scopes(tmp_path: Path) -> tuple[Scope, Scope]:
+    """`default` has the rest of NAME, `docs` claims what is documentation."""
+    path = write_repo_spec(tmp_path, NAME)
+    project = write_project(tmp_path, "docs", NAME, scope_id=OTHER_SCOPE_ID)
+    project.write_text(project.read_text() + CLAIM)
+    default, docs = load_repo_spec(path).scopes
+    return default, docs
+
+
+def items(*, labels: tuple[str, ...] = ()) -> list[object]:
+    return [
+        merged(1, NOW - HOUR, files=("docs/a.md",), reviews=(review(1, NOW - HOUR),)),
+        merged(2, NOW - HOUR, files=("src/a.py",), labels=labels),
+        issue(3, closures=(Closure(NOW - HOUR),), labels=("documentation",)),
+        issue(4, closures=(Closure(NOW - HOUR),)),
+    ]
+
+
+def epoch_of(ledger: PostgresLedger, scope: Scope) -> Epoch:
+    [epoch] = ledger.epochs.within(scope.scope_id, THIS_WEEK)
+    return epoch
+
+
+def counted(ledger: PostgresLedger, scope: Scope) -> dict[str, str]:
+    """By the last parts of the event's id, why it counts (with a `+`) or not."""
+    epoch = epoch_of(ledger, scope)
+    selected = ledger.selection.of(epoch, ())
+    return {
+        event_id.partition(":")[2].replace(f":{NAME}", ""): f"{'+' if decision.included else ''}{decision.reason}"
+        for event_id, decision in selected.decisions.items()
+    }
+
+
+def selected_now(ledger: PostgresLedger, epoch: Epoch) -> SelectedEvents | None:
+    """What a statement of the epoch is drafted by."""
+    return ledger.statements.settlement(epoch).selected
+
+
+OF_DOCS = {
+    "pr:1": "+included",
+    "review:1:4000000001": "+included",
+    "issue:3": "+included",
+    "pr:2": "other_scope:default",
+    "issue:4": "other_scope:default",
+}
+OF_DEFAULT = {
+    "pr:1": "other_scope:docs",
+    "review:1:4000000001": "other_scope:docs",
+    "issue:3": "other_scope:docs",
+    "pr:2": "+included",
+    "issue:4": "+included",
+}
+
+
+def test_each_event_counts_in_one_scope_and_the_other_says_in_which(
+    github: Simulator, ledger: PostgresLedger, run: Collect, scopes: tuple[Scope, Scope]
+) -> None:
+    github.replace_world(world(*items()))
+    for scope, expected in zip(scopes, (OF_DEFAULT, OF_DOCS), strict=True):
+        run(of=scope)
+        select_events(ledger, scope, epoch_of(ledger, scope))
+        assert counted(ledger, scope) == expected
+        curate(ledger, scope, epoch_of(ledger, scope))
+        report = selection_report(ledger, scope, epoch_of(ledger, scope))
+        assert report is not None
+        sentences = {count.sentence for count in report.reasons if not count.included}
+        assert sentences == {"It counts for another scope of the node, which the reason names: that one claims it."}
+
+
+@pytest.mark.parametrize("policy", ["include-all-v0", "cogni.main-merge-selection.v0"])
+def test_whatever_policy_is_supposed_decides_on_what_the_scope_has(
+    github: Simulator, ledger: PostgresLedger, run: Collect, scopes: tuple[Scope, Scope], policy: str
+) -> None:
+    default, _ = scopes
+    github.replace_world(world(*items()))
+    run(of=default)
+    choice = None if policy == "include-all-v0" else installed_policy(policy).choice({}, ())
+    change = what_if(ledger, default, epoch_of(ledger, default), Supposition(choice, {}))
+    assert change.events_by_reason["other_scope:docs"] == 3
+    assert sum(change.events_by_reason.values()) == 5
+
+
+def test_paths_are_asked_for_only_where_a_claim_is_of_paths(
+    github: Simulator, ledger: PostgresLedger, run: Collect, scopes: tuple[Scope, Scope]
+) -> None:
+    github.replace_world(world(*items()))
+    default, docs = scopes
+    run(of=docs)
+    assert any("files(" in (request.query or "") for request in github.requests)
+    github.clear_requests()
+    run(of=replace(default, selection=None), full_refresh=True)
+    assert not any("files(" in (request.query or "") for request in github.requests)
+
+
+def test_scopes_that_close_apart_say_the_same_of_an_event_whatever_is_labelled_between(
+    github: Simulator, ledger: PostgresLedger, run: Collect, scopes: tuple[Scope, Scope]
+) -> None:
+    default, docs = scopes
+    github.replace_world(world(*items()))
+    run(of=default)
+    run(of=docs)
+    github.set_clock(AFTER_GRACE)
+    run([NEXT_WEEK], of=default)
+    assert len(close_due_epochs(ledger, default)) == 1
+    # Now pull request 2 is called documentation: one scope has closed with it, and the other must not pay it too.
+    github.replace_world(world(*items(labels=("documentation",))))
+    github.set_clock(AFTER_GRACE + DAY)
+    run([NEXT_WEEK], of=docs, full_refresh=True)
+    assert len(close_due_epochs(ledger, docs)) == 1
+    assert (counted(ledger, default), counted(ledger, docs)) == (OF_DEFAULT, OF_DOCS)
+    for scope in scopes:
+        epoch = epoch_of(ledger, scope)
+        assert blocks_selection(epoch, selected_now(ledger, epoch)) == []
+
+
+def test_a_label_that_comes_before_the_first_scope_closes_counts_in_both(
+    github: Simulator, ledger: PostgresLedger, run: Collect, scopes: tuple[Scope, Scope]
+) -> None:
+    default, docs = scopes
+    github.replace_world(world(*items()))
+    run(of=default)
+    run(of=docs)
+    github.replace_world(world(*items(labels=("documentation",))))
+    github.set_clock(AFTER_GRACE)
+    run([NEXT_WEEK], of=docs, full_refresh=True)  # only this scope has seen the label
+    for scope in scopes:
+        run([NEXT_WEEK], of=scope)
+        assert len(close_due_epochs(ledger, scope)) == 1
+    assert counted(ledger, default)["pr:2"] == "other_scope:docs"
+    assert counted(ledger, docs)["pr:2"] == "+included"
+
+
+def test_parts_that_do_not_follow_from_the_claims_block_a_statement(
+    github: Simulator, ledger: PostgresLedger, run: Collect, scopes: tuple[Scope, Scope]
+) -> None:
+    default, _ = scopes
+    github.replace_world(world(*items()))
+    run(of=default)
+    github.set_clock(AFTER_GRACE)
+    run([NEXT_WEEK], of=default)
+    close_due_epochs(ledger, default)
+    epoch = epoch_of(ledger, default)
+    assert epoch.pins is not None
+    spec = json.loads(json.dumps(epoch.pins.pinned_spec))
+    spec["selection"]["routing"]["shares"][f"github:pr:{NAME}:1"] = [1000, "rest"]
+    forged = replace(epoch, pins=replace(epoch.pins, pinned_spec=spec))
+    [block] = blocks_selection(forged, selected_now(ledger, epoch))
+    assert block.startswith("it closed with parts of events that do not follow from the claims")
+
+
+def test_other_claims_touch_no_epoch_that_is_closed(
+    github: Simulator, ledger: PostgresLedger, run: Collect, scopes: tuple[Scope, Scope]
+) -> None:
+    default, _ = scopes
+    github.replace_world(world(*items()))
+    run(of=default)
+    github.set_clock(AFTER_GRACE)
+    run([NEXT_WEEK], of=default)
+    assert len(close_due_epochs(ledger, default)) == 1
+    for changed in (replace(default, selection=None), default):
+        select_events(ledger, changed, epoch_of(ledger, default))
+        assert counted(ledger, default) == OF_DEFAULT
