@@ -7,8 +7,9 @@ from ledger_pipeline.defs.activity_events import activity_events
 from ledger_pipeline.defs.checks import counts_match
 from ledger_pipeline.defs.facts_backfill import facts_backfill
 from ledger_pipeline.defs.ingestion import source_activity
-from ledger_pipeline.defs.jobs import allocate_epoch, backfill, check_counts, collect_epoch, state_payouts
+from ledger_pipeline.defs.jobs import allocate_epoch, backfill, check_counts, check_policy, collect_epoch, state_payouts
 from ledger_pipeline.defs.partitions import activity_partitions
+from ledger_pipeline.defs.policy_drift import policy_drift
 from ledger_pipeline.defs.progress import ProgressListener, ProgressLog
 from ledger_pipeline.defs.resources import (
     Clock,
@@ -49,9 +50,9 @@ def build_defs(
                 payout_statement(partitions),
             ]
         ),
-        asset_checks=[counts_match(kind, partitions) for kind in kinds],
+        asset_checks=[*(counts_match(kind, partitions) for kind in kinds), policy_drift(partitions)],
         jobs=[
-            *(collect_epoch, backfill, check_counts, allocate_epoch, state_payouts),
+            *(collect_epoch, backfill, check_counts, check_policy, allocate_epoch, state_payouts),
             facts_backfill(kinds, partitions),
         ],
         schedules=[collect_running_epochs(spec)],

@@ -53,7 +53,7 @@ def counts_match(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg.As
         sources: dg.ResourceParam[SourcesResource],
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.AssetCheckResult | dg.Output[None]]:
-        if not _is_asked_for(context):
+        if not is_asked_for(context):
             yield from check_outputs(context)
             return
         with domain_failures(), ledger.open() as store, sources.open(kind.name) as source:
@@ -102,7 +102,7 @@ def _table(kind: SourceKind, differences: Sequence[_Difference]) -> dg.MetadataV
     )
 
 
-def _is_asked_for(context: dg.AssetCheckExecutionContext) -> bool:
+def is_asked_for(context: dg.AssetCheckExecutionContext) -> bool:
     """Whether the run is for the check alone.
 
     Dagster runs checks along with their asset, but counting costs requests and materializing a covered epoch costs

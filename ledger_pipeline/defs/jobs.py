@@ -43,9 +43,15 @@ check_counts = dg.define_asset_job(
     description="Compares what the ledger has seen in the selected epochs with what the sources count.",
 )
 
+check_policy = dg.define_asset_job(
+    "check_policy",
+    selection=dg.AssetSelection.checks_for_assets(ACTIVITY_CURATION),
+    description="Says what the repo-spec's selection policy would change in those selected epochs that nobody signed.",
+)
+
 allocate_epoch = dg.define_asset_job(
     ALLOCATE_EPOCH_JOB,
-    selection=dg.AssetSelection.assets(EPOCH, ACTIVITY_CURATION, EPOCH_ALLOCATIONS, POOL_COMPONENTS),
+    selection=dg.AssetSelection.assets(EPOCH, ACTIVITY_CURATION, EPOCH_ALLOCATIONS, POOL_COMPONENTS).without_checks(),
     description="Curates the selected epochs and proposes their allocations and pool, from what the ledger holds.",
 )
 

@@ -19,7 +19,7 @@ from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
 from ledger_pipeline.defs.step_failures import Failed, domain_failures
 from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.pipeline.epoch_checks import statement_recomputes
-from ledger_pipeline.pipeline.epoch_state import hash_entries
+from ledger_pipeline.pipeline.epoch_state import statement_hash_entries
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.statement_records import Statement
 from ledger_pipeline.verification.record import facts_of
@@ -125,7 +125,7 @@ def _statement_metadata(
         "statement_id": str(statement.id),
         "supersedes": str(statement.supersedes_statement_id or "nothing: the original"),
         "pool_total_credits": str(statement.pool_total_credits),
-        **hash_entries("allocation_set_hash", statement.allocation_set_hash),
+        **statement_hash_entries(statement.allocation_set_hash),
         "signers": ", ".join(signers[statement.id]),
         "users": len(statement.payouts),
         "payouts": tables.payouts(statement),

@@ -48,9 +48,7 @@ def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Ma
             **selection_entries(review.selection),
             "decided_by_person": sum(line.decided_because is not None for line in review.lines),
             "allocations": {
-                plain_text(line.user_id): (
-                    f"{units_text(line.units_milli)} units, {percent_text(line.share)}, {line.amount_credits:,} credits"
-                )
+                plain_text(line.user_id): _share_text(line.units_milli, line.share, line.amount_credits)
                 for line in review.lines
             },
         },
@@ -60,15 +58,22 @@ def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Ma
                 plain_text(component.component_id): str(component.amount_credits) for component in review.pool
             },
         },
-        EPOCH_ASSET: {"state": plain_message(review.state), **epoch_entries(scope, review.epoch, review.blocks)},
+        EPOCH_ASSET: {"state": _state(review), **epoch_entries(scope, review.epoch, review.blocks)},
     }
-    if review.chain.in_force is not None:
+    if (statement := review.chain.in_force) is not None:
         numbers[STATEMENT_ASSET] = {
-            "statement_id": str(review.chain.in_force.id),
-            "pool_total_credits": str(review.chain.in_force.pool_total_credits),
-            **hash_entries("allocation_set_hash", review.chain.in_force.allocation_set_hash),
-            "signers": ", ".join(review.chain.signers[review.chain.in_force.id]),
-            "users": len(review.chain.in_force.payouts),
+            "statement_id": str(statement.id),
+            "supersedes": str(statement.supersedes_statement_id or "nothing: the original"),
+            "pool_total_credits": str(statement.pool_total_credits),
+            **statement_hash_entries(statement.allocation_set_hash),
+            "signers": ", ".join(review.chain.signers[statement.id]),
+            "users": len(statement.payouts),
+            "payouts": {
+                plain_text(line["userId"]): _share_text(
+                    int(line["totalUnits"]), line["share"], int(line["amountCredits"])
+                )
+                for line in statement.payouts
+            },
         }
     return numbers
 
@@ -153,3 +158,18 @@ def facts_numbers(events: int, facts: FactsCount) -> dict[str, int]:
 def hash_entries(label: str, value: str) -> dict[str, str]:
     """A hash as commands show it, then the whole, whose end is off a laptop's page: Dagster's UI breaks no word."""
     return {f"{label}_begins": value[:HASH_SHOWN], label: value}
+
+
+def statement_hash_entries(allocation_set_hash: str) -> dict[str, str]:
+    """The same of a statement, under a label so short that a signer's address beside it is shown whole, too."""
+    return {"hash_begins": allocation_set_hash[:HASH_SHOWN], "allocation_set_hash": allocation_set_hash}
+
+
+def _state(review: Review) -> str:
+    """In a few words; who signed is the statement's to say."""
+    is_signed = review.chain.in_force is not None and not review.is_ready_to_sign
+    return "signed" if is_signed else plain_message(review.state)
+
+
+def _share_text(units_milli: int, share: str, amount_credits: int) -> str:
+    return f"{units_text(units_milli)} units, {percent_text(share)}, {amount_credits:,} credits"

@@ -52,6 +52,7 @@ CHECKS = {
     "counts_match_github": ("activity_events", False),
     "every_source_scope_read": ("activity_events", False),
     "nothing_rejected": ("activity_events", False),
+    "policy_drift": ("activity_curation", False),
     "statement_recomputes": ("payout_statement", True),
 }
 COLLECTION_CHECKS = {"every_source_scope_read", "nothing_rejected"}
@@ -106,6 +107,7 @@ def test_every_check_says_what_it_checks_and_what_would_pay_money_waits_for_it(d
         ("collect_epoch", set(ASSETS), COLLECTION_CHECKS),
         ("backfill", set(ASSETS), COLLECTION_CHECKS),
         ("check_counts", set(), {"counts_match_github"}),
+        ("check_policy", set(), {"policy_drift"}),
         ("allocate_epoch", PROPOSED, set()),
         ("state_payouts", {"epoch", "payout_statement"}, {"statement_recomputes"}),
     ],

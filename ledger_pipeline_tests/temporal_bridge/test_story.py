@@ -159,7 +159,8 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     finalize = ("epoch", "finalize", *of_epoch, "--signature", APPROVER.sign(message), "--json")
     first = ok(*finalize).json
     assert first["outcome"] == "stated"
-    assert shown_in_dagster(stack, "payout_statement", week)["statement_id"] == first["statement_id"]
+    told_of = shown_in_dagster(stack, "payout_statement", week)
+    assert told_of["statement_id"] == first["statement_id"]
     assert shown_in_dagster(stack, "epoch", week)["epoch_status"] == "finalized"
     assert shown_in_dagster(stack, "activity_events", week)["epoch_status"] == "finalized"
     of_statement = ("payout_statement", STATEMENT_RECOMPUTES, week)
@@ -168,6 +169,8 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert ok(*finalize).json == {**first, "outcome": "unchanged"}
     assert (first["scope_id"], first["pool_total_credits"], first["users"]) == (str(SCOPE_ID), str(POOL), 2)
     run_in_dagster(stack, STATE_PAYOUTS_JOB, week)
+    of_run = {label: value for label, value in shown_in_dagster(stack, "payout_statement", week).items() if value}
+    assert {**of_run, "trigger": told_of["trigger"]}.items() <= told_of.items()
     run_id, *result = checked_in_dagster(stack, *of_statement)
     assert (run_id != NO_RUN, *result) == (True, "SUCCEEDED", f"{partition}: every number follows")
     frozen = ledger("curate", *of_epoch, "--event", pull_request, "--exclude", "--note", "too late")
