@@ -108,7 +108,7 @@ class _Facts:
     def __post_init__(self) -> None:
         for name in _names(type(self)):
             value = getattr(self, name)
-            if isinstance(value, tuple):
+            if isinstance(value, tuple) and len(value) > 1:
                 object.__setattr__(self, name, tuple(sorted(set(value), key=_order)))
 
 
@@ -180,6 +180,7 @@ _CLASS_OF: Mapping[str, type[PullRequestFacts] | type[ReviewFacts] | type[IssueF
 }
 _READERS: Mapping[type, Mapping[str, Reader[Any]]] = {
     PullRequestFacts: {
+        "is_gone": read_gone,
         "author": _account,
         "base_branch": read_text,
         "head_branch": read_text,
@@ -194,6 +195,7 @@ _READERS: Mapping[type, Mapping[str, Reader[Any]]] = {
         "changed_paths": set_of(read_text),
     },
     ReviewFacts: {
+        "is_gone": read_gone,
         "pull_request_author": _account,
         "base_branch": read_text,
         "is_base_default": read_flag,
@@ -204,6 +206,7 @@ _READERS: Mapping[type, Mapping[str, Reader[Any]]] = {
         "changed_paths": set_of(read_text),
     },
     IssueFacts: {
+        "is_gone": read_gone,
         "closed_by": _account,
         "closer": _closer,
         "state_reason": read_text,
@@ -253,18 +256,19 @@ def facts_from_json(event_type: str, stored: object) -> Facts:
     class_ = _CLASS_OF.get(event_type)
     if class_ is None:
         raise FactsError(_EVENT_TYPE, f"there are no facts of event type {quoted(event_type)}")
-    members = read_object(stored, "facts", (_EVENT_TYPE, *_names(class_).values()))
+    names = _names(class_)
+    members = read_object(stored, "facts", (_EVENT_TYPE, *names.values()))
     if members.get(_EVENT_TYPE) != event_type:
         stated_type = quoted(str(members.get(_EVENT_TYPE)))
         raise FactsError(_EVENT_TYPE, f"is {stated_type} for an event of type {event_type}")
-    readers = {**_READERS[class_], "is_gone": read_gone}
-    facts = class_(**{name: readers[name](members[key], key) for name, key in _names(class_).items() if key in members})
+    readers = _READERS[class_]
+    facts = class_(**{name: readers[name](members[key], key) for name, key in names.items() if key in members})
     if facts.is_gone and len(members) > 2:
         raise FactsError("isGone", "leaves nothing else to say of the event")
     # Everything else is as it was written, or was refused where it was read.
-    for name, key in _names(class_).items():
+    for name, key in names.items():
         value = members.get(key)
-        if isinstance(value, list) and value != _json(getattr(facts, name)):
+        if isinstance(value, list) and len(value) > 1 and value != _json(getattr(facts, name)):
             raise FactsError(key, "is not sorted, or holds something twice")
     return facts
 

@@ -86,6 +86,7 @@ OTHERS = (
     "UPDATE epochs SET id = id",
     "UPDATE epochs SET period_end = period_end",
     "UPDATE activity_curation SET event_id = event_id",
+    "UPDATE activity_selection SET event_id = event_id",
     "UPDATE user_bindings SET external_id = external_id",
     "UPDATE source_cursors SET source_scope = source_scope",
     "INSERT INTO epochs (node_id, scope_id, period_start, period_end, weight_config) "

@@ -164,6 +164,7 @@ def test_what_was_stated_before_the_rule_verifies_with_a_warning_and_can_be_amen
     ledger: PostgresLedger, ledger_url: str, ledger_engine: Engine
 ) -> None:
     books = reviewed(ledger)
+    epoch_id = books.epoch.id
     migrations.downgrade(ledger_url, BEFORE)
     with ledger_engine.begin() as connection:
         # As an earlier release closed it, and named people.
@@ -174,7 +175,7 @@ def test_what_was_stated_before_the_rule_verifies_with_a_warning_and_can_be_amen
             connection.execute(text(f"UPDATE {table} SET user_id = 'did:key:grace' WHERE user_id = 'user-grace'"))
     units = [UserUnits("did:key:grace", 500), UserUnits(ADA_USER, 2000)]
     message = (
-        f"Cogni Payout Statement v1\nNode: {NODE_ID}\nScope: {books.scope.scope_id}\nEpoch: {books.epoch.id}\n"
+        f"Cogni Payout Statement v1\nNode: {NODE_ID}\nScope: {books.scope.scope_id}\nEpoch: {epoch_id}\n"
         f"Allocation Hash: {allocation_set_hash(units)}\nPool Total: 10000"
     )
     with ledger_engine.begin() as connection:
@@ -186,7 +187,7 @@ def test_what_was_stated_before_the_rule_verifies_with_a_warning_and_can_be_amen
             """),
             {
                 "node": NODE_ID,
-                "epoch": books.epoch.id,
+                "epoch": epoch_id,
                 "hash": allocation_set_hash(units),
                 "payouts": """[
                     {"userId": "did:key:grace", "totalUnits": "500", "share": "0.200000", "amountCredits": "2000"},
