@@ -13,7 +13,7 @@ from typing import ClassVar
 from ledger_pipeline.core.facts import PullRequestFacts
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.selection.policy import Candidate, Decision, SelectionSpec, excluded_accounts, is_excluded
-from ledger_pipeline.core.selection.reasons import SENTENCES, Reason
+from ledger_pipeline.core.selection.reasons import Reason, sentences_of
 from ledger_pipeline.core.sources import PR_MERGED, REVIEW_SUBMITTED
 
 MAIN_MERGE_V0 = "cogni.main-merge-selection.v0"
@@ -33,18 +33,15 @@ class MainMerge:
     name = MAIN_MERGE_V0
     version = "0"
     default_settings: ClassVar[Mapping[str, Json]] = {}
-    reasons: ClassVar[Mapping[str, str]] = {
-        reason: SENTENCES[reason]
-        for reason in (
-            Reason.INCLUDED,
-            Reason.EXCLUDED_ACCOUNT,
-            Reason.OTHER_REPOSITORY,
-            Reason.OTHER_KIND,
-            Reason.NOT_INTO_MAIN,
-            Reason.BASE_BRANCH_UNKNOWN,
-            Reason.PULL_REQUEST_NOT_SELECTED,
-        )
-    }
+    reasons: ClassVar[Mapping[str, str]] = sentences_of(
+        Reason.INCLUDED,
+        Reason.EXCLUDED_ACCOUNT,
+        Reason.OTHER_REPOSITORY,
+        Reason.OTHER_KIND,
+        Reason.NOT_INTO_MAIN,
+        Reason.BASE_BRANCH_UNKNOWN,
+        Reason.PULL_REQUEST_NOT_SELECTED,
+    )
 
     def decide(self, candidates: Sequence[Candidate], spec: SelectionSpec) -> Mapping[str, Decision]:
         """A decision for each event."""
@@ -71,19 +68,16 @@ class Promotion:
     name = PROMOTION_V0
     version = "0"
     default_settings: ClassVar[Mapping[str, Json]] = {}
-    reasons: ClassVar[Mapping[str, str]] = {
-        reason: SENTENCES[reason]
-        for reason in (
-            Reason.INCLUDED,
-            Reason.EXCLUDED_ACCOUNT,
-            Reason.OTHER_KIND,
-            Reason.INTO_MAIN,
-            Reason.NOT_PROMOTED,
-            Reason.BASE_BRANCH_UNKNOWN,
-            Reason.COMMITS_UNKNOWN,
-            Reason.PULL_REQUEST_NOT_SELECTED,
-        )
-    }
+    reasons: ClassVar[Mapping[str, str]] = sentences_of(
+        Reason.INCLUDED,
+        Reason.EXCLUDED_ACCOUNT,
+        Reason.OTHER_KIND,
+        Reason.INTO_MAIN,
+        Reason.NOT_PROMOTED,
+        Reason.BASE_BRANCH_UNKNOWN,
+        Reason.COMMITS_UNKNOWN,
+        Reason.PULL_REQUEST_NOT_SELECTED,
+    )
 
     def decide(self, candidates: Sequence[Candidate], spec: SelectionSpec) -> Mapping[str, Decision]:
         """A decision for each event."""

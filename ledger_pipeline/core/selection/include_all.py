@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.selection.policy import Candidate, Decision, SelectionSpec
-from ledger_pipeline.core.selection.reasons import SENTENCES, Reason
+from ledger_pipeline.core.selection.reasons import Reason, sentences_of
 
 INCLUDE_ALL_V0 = "include-all-v0"
 
@@ -16,7 +16,7 @@ class IncludeAll:
     name = INCLUDE_ALL_V0
     version = "0"
     default_settings: ClassVar[Mapping[str, Json]] = {}
-    reasons: ClassVar[Mapping[str, str]] = {Reason.INCLUDED: SENTENCES[Reason.INCLUDED]}
+    reasons: ClassVar[Mapping[str, str]] = sentences_of(Reason.INCLUDED)
 
     def decide(self, candidates: Sequence[Candidate], spec: SelectionSpec) -> Mapping[str, Decision]:  # noqa: ARG002
         """A decision for each event."""

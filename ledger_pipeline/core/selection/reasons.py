@@ -71,3 +71,8 @@ SENTENCES: Mapping[str, str] = {
     Reason.STATE_REASON_UNKNOWN: "Nobody knows whether the issue was closed as completed.",
     Reason.COMMITS_UNKNOWN: "Nobody knows by which commits the pull request could have been promoted to main.",
 }
+
+
+def sentences_of(*reasons: Reason) -> Mapping[str, str]:
+    """The sentence of each of `reasons`, by the reason."""
+    return {reason: SENTENCES[reason] for reason in reasons}
