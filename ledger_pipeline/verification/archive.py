@@ -16,6 +16,7 @@ from typing import Any
 
 from ledger_pipeline.core.errors import ArchiveError
 from ledger_pipeline.core.hashing import canonical_json
+from ledger_pipeline.core.selection.choice import PINNED_AS
 from ledger_pipeline.verification.archive_container import (
     EPOCH,
     LINE_HASHES,
@@ -29,12 +30,12 @@ from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference
 from ledger_pipeline.verification.limits import (
     Amounts,
     ArchiveLimits,
-    KeptIds,
+    Kept,
     kept_bytes,
     memory_of,
     needed_megabytes,
 )
-from ledger_pipeline.verification.lines import Member, Rows, parsed_json, parsed_row
+from ledger_pipeline.verification.lines import Member, Rows, decided_by_bytes, parsed_json, parsed_row
 from ledger_pipeline.verification.record import LISTS, OPTIONAL_LISTS, EpochFacts, EpochRecord, Record
 
 FORMAT = "ledger-pipeline epoch archive, version 1"
@@ -120,6 +121,12 @@ def write_archive(facts: EpochFacts, file: Path) -> Written:
         amounts=_amounts(members),
         longest_line=max(memory_of(line) for member in read for line in member.lines()),
         kept_bytes=sum(kept_bytes(row.ids()) for rows in lists for row in rows),
+        decided_by_bytes=sum(
+            decided_by_bytes(row, row.canonical().encode())
+            for rows in (facts.events, facts.facts)
+            for row in rows
+            if PINNED_AS in facts.pinned_spec
+        ),
     )
     return Written(_hash(content), megabytes)
 
@@ -211,7 +218,9 @@ class _Reading:
 
     def __init__(self, members: Mapping[str, Member], limits: ArchiveLimits) -> None:
         self._members, self._limits = members, limits
-        self._kept = KeptIds(limits)
+        self._kept_ids = Kept(limits, limits.max_kept_bytes, "ids")
+        self._decided_by = Kept(limits, limits.max_decided_by_bytes, "facts that a policy decides by")
+        self._has_policy = False
         self.respelled: list[Difference] = []
         # Rows that stand before one which the ledger has before them. Of corrections only the ledger knows.
         self.disordered: list[Difference] = []
@@ -222,6 +231,7 @@ class _Reading:
         spec = parsed_json(PINNED_SPEC, spec_line)
         if spec_line != canonical_json(spec).encode() + b"\n":
             self._respelled(f"{PINNED_SPEC} line 1")
+        self._has_policy = PINNED_AS in spec
         epoch_line = self._whole(EPOCH)
         epoch = parsed_row(EPOCH, epoch_line, EpochRecord)
         if epoch_line != epoch.canonical().encode() + b"\n":
@@ -247,7 +257,9 @@ class _Reading:
             where = f"{file} line {number}"
             self._limits.check_line(where, line)
             row = parsed_row(where, line, model)
-            self._kept.keep(where, row.ids())
+            self._kept_ids.keep(where, kept_bytes(row.ids()))
+            if self._has_policy:
+                self._decided_by.keep(where, decided_by_bytes(row, line))
             if line != row.canonical().encode():
                 as_written = False
                 self._respelled(where)

@@ -21,11 +21,12 @@ MAX_ENTRIES = 32
 MAX_DEPTH = 64
 MAX_SIGNATURES = 500
 
-# Of a file of the default size: the seconds that all its lines may take, the memory that one line's values may, and
-# the memory that the ids of all its rows may.
+# Of a file of the default size: the seconds that all its lines may take, the memory that one line's values may, the
+# memory that the ids of all its rows may, and what a selection policy looks at, which it has all at once.
 _WORK_SECONDS = 6.5
 _LINE_MEMORY_BYTES = 32 * MEGABYTE
 _KEPT_BYTES = 40 * MEGABYTE
+_DECIDED_BY_BYTES = 100 * MEGABYTE
 
 # Measured on CPython, on one slow core: what reading and checking a row takes beside its values, a value beside its
 # text, a byte of text, a line of a statement's payouts for one user, a byte of such a line, and a signature.
@@ -34,6 +35,8 @@ _PAYOUT_SECONDS, _PAYOUT_BYTE_SECONDS, _SIGNATURE_SECONDS = 10e-6, 1e-9, 6e-3
 # What a JSON value takes beside its text, and a row beside its values.
 _VALUE_BYTES, _OBJECT_BYTES, _LIST_BYTES, _ROW_BYTES = 64, 200, 80, 900
 _WIDEST_CHARACTER_BYTES = 4
+CANDIDATE_BYTES = 500
+"""What a policy keeps of an event beside its text."""
 # A line shorter than this takes less than any limit, whatever is in it.
 _SHORT_LINE_BYTES = 64_000
 
@@ -85,6 +88,11 @@ class ArchiveLimits:
         return int(_KEPT_BYTES * self._factor)
 
     @property
+    def max_decided_by_bytes(self) -> int:
+        """What a policy decides by may take."""
+        return int(_DECIDED_BY_BYTES * self._factor)
+
+    @property
     def advice(self) -> str:
         """What whoever trusts an archive beyond the limits can do."""
         return "if you know who made it, give --max-megabytes"
@@ -116,30 +124,32 @@ class ArchiveLimits:
         return max(1.0, self.megabytes / DEFAULT_MEGABYTES)
 
 
-def needed_megabytes(file_bytes: int, amounts: Amounts, longest_line: int, kept_bytes: int) -> int:
+def needed_megabytes(
+    file_bytes: int, amounts: Amounts, longest_line: int, kept_bytes: int, decided_by_bytes: int = 0
+) -> int:
     """The `megabytes` whose limits take a file, whose lines take at most `longest_line` bytes of memory each."""
     shares = (
         amounts.seconds / _WORK_SECONDS,
         amounts.signatures / MAX_SIGNATURES,
         longest_line / _LINE_MEMORY_BYTES,
         kept_bytes / _KEPT_BYTES,
+        decided_by_bytes / _DECIDED_BY_BYTES,
     )
     return max(-(-file_bytes // MEGABYTE), *(ceil(share * DEFAULT_MEGABYTES) for share in shares))
 
 
-class KeptIds:
-    """Counts what the ids of rows take, which are looked up by them; the rows themselves are not kept."""
+class Kept:
+    """Counts what is kept of rows in memory: at most `max_bytes` of `what`; the rows themselves are not kept."""
 
-    def __init__(self, limits: ArchiveLimits) -> None:
-        self._limits = limits
-        self._left_bytes = limits.max_kept_bytes
+    def __init__(self, limits: ArchiveLimits, max_bytes: int, what: str) -> None:
+        self._limits, self._left_bytes, self._what = limits, max_bytes, what
 
-    def keep(self, where: str, ids: Iterable[str]) -> None:
+    def keep(self, where: str, taken_bytes: int) -> None:
         """Count those of a row. Raises ArchiveError, naming `where`, where they take too much."""
-        self._left_bytes -= kept_bytes(ids)
+        self._left_bytes -= taken_bytes
         if self._left_bytes < 0:
             raise ArchiveError(
-                f"{where}: the ids up to here take more memory than an archive may: {self._limits.advice}"
+                f"{where}: the {self._what} up to here take more memory than an archive may: {self._limits.advice}"
             )
 
 

@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar, overload
 from pydantic import ValidationError
 
 from ledger_pipeline.core.errors import ArchiveError
-from ledger_pipeline.verification.limits import MAX_DEPTH
-from ledger_pipeline.verification.record import MAX_DIGITS, Record
+from ledger_pipeline.verification.limits import CANDIDATE_BYTES, MAX_DEPTH, kept_bytes, memory_of
+from ledger_pipeline.verification.record import MAX_DIGITS, EventRecord, FactsRecord, Record
 
 R = TypeVar("R", bound=Record)
 
@@ -97,6 +97,15 @@ class Rows(Sequence[R], Generic[R]):
 
     def _row(self, line: bytes) -> R:
         return self._model.model_validate(json.loads(line))
+
+
+def decided_by_bytes(row: Record, line: bytes) -> int:
+    """What a selection policy keeps of a row in memory while it decides: all of its facts, and little of an event."""
+    if isinstance(row, FactsRecord):
+        return memory_of(line)
+    if isinstance(row, EventRecord):
+        return CANDIDATE_BYTES + kept_bytes((row.platform_login, str(row.metadata.get("repository", ""))))
+    return 0
 
 
 def parsed_row(where: str, line: bytes, model: type[R]) -> R:

@@ -71,6 +71,8 @@ _ID_NAMES = (
     "signer_wallet",
     "signature",
     "inputs_root",
+    "facts_hash",
+    "reason",
 )
 
 
@@ -84,7 +86,7 @@ class Record(BaseModel):
         return canonical_json(self.model_dump(mode="json"))
 
     def ids(self) -> Iterator[str]:
-        """Those of its values that rows are looked up by."""
+        """Those of its values that rows are looked up by, or that are kept beside what they are looked up by."""
         return (value for name in _ID_NAMES if (value := self.__dict__.get(name)) is not None)
 
 

@@ -4,7 +4,7 @@ import json
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -12,6 +12,8 @@ from uuid import UUID
 import pytest
 
 from ledger_pipeline.core.errors import ArchiveError
+from ledger_pipeline.core.hashing import Json, canonical_json, sha256_hex
+from ledger_pipeline.policies import installed_policy
 from ledger_pipeline.verification.archive import archive_bytes, read_archive, write_archive
 from ledger_pipeline.verification.archive_container import EPOCH, MEMBERS, PINNED_SPEC
 from ledger_pipeline.verification.differences import MAX_DIFFERENCES
@@ -43,6 +45,7 @@ from ledger_pipeline_tests.verification.test_archive import CONTENT, Members, me
 MAX_SECONDS, MAX_MEMORY_MEGABYTES = 30, 300
 EVENTS, CURATION, ALLOCATIONS = "events.jsonl", "curation.jsonl", "allocations.jsonl"
 STATEMENTS, CORRECTIONS, SIGNATURES = "statements.jsonl", "corrections.jsonl", "signatures.jsonl"
+FACTS = "facts.jsonl"
 
 # Its own peak of memory, and processor time: whatever else this machine does has no part in them.
 CHILD = """
@@ -170,6 +173,20 @@ def inputs_signatures(rows: int) -> bytes:
     )
 
 
+def with_facts(labels: int, megabytes: float) -> bytes:
+    """An archive of an epoch that closed with a policy, and facts of so many labels each, of events that it has not."""
+    selection = installed_policy("fair-v1").choice({}, ()).pinned
+    members = members_of(archive_bytes(with_spec(finalized(), selection=selection)))
+    facts: Mapping[str, Json] = {"eventType": "pr_merged", "labels": sorted(f"{label:x}" for label in range(labels))}
+    hash_, rows, taken = sha256_hex(facts), list[bytes](), 0
+    while taken < megabytes * MEGABYTE:
+        row = {"event_id": f"github:pr:a/b:{10**6 + len(rows)}", "facts": facts, "facts_hash": hash_}
+        rows.append(canonical_json(row).encode() + b"\n")
+        taken += len(rows[-1])
+    *others, line_hashes, sums = members.items()
+    return rehashed(dict([*others, (FACTS, b"".join(rows)), line_hashes, sums]))
+
+
 def objects(values: int) -> str:
     return '{"a":[' + "{}," * values + "{}]}"
 
@@ -233,6 +250,12 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
         WORK,
     ),
     "a payout line of empty objects": (one_line(STATEMENTS, "payouts", objects(200_000)), MEMORY),
+    "facts of many labels": (lambda: with_facts(1000, 8), DIFFERENCES),
+    "facts of more labels than a policy may look at": (
+        lambda: with_facts(1000, 40),
+        "the facts that a policy decides by up to here take more memory than an archive may",
+    ),
+    "facts of many events": (lambda: with_facts(0, 10), DIFFERENCES),
     f"{MAX_SIGNATURES} signatures": (lambda: signatures(MAX_SIGNATURES), DIFFERENCES),
     f"{MAX_SIGNATURES} signatures of inputs": (
         lambda: inputs_signatures(MAX_SIGNATURES - 1),
