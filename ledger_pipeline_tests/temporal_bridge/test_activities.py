@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from ledger_pipeline.core.owners import OwnerRules
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.pipeline.pieces import PieceLimits
@@ -231,6 +232,36 @@ def requested(**changes: Any) -> dict[str, Any]:
             **changes,
         },
     }
+
+
+def test_what_an_owner_has_is_collected_by_name_and_closes_as_a_run_closes_it(
+    connect: Connect, ledger: PostgresLedger, github: Simulator
+) -> None:
+    named = scope(NAME)
+    owners = OwnerRules(("cogni-dao/*",), exclude=("cogni-dao/secret",))
+    of_owner = replace(named, sources=(replace(named.sources[0], source_scopes=(), owners=owners),))
+    call = connect(of_owner, limits=ONE_ITEM)
+    call("ensureEpochForWindow", WINDOW)
+    # Before anybody has listed the owner, a name is taken as it comes; then it is spelled as in the list.
+    for asked_for in (NAME, NAME.upper()):
+        asked, scan = {**COLLECT, "sourceRef": asked_for}, None
+        while scan is None or not scan["complete"]:
+            answer = call("collectFromSource", {**asked, "scan": scan})
+            call("insertEvents", {"events": answer["events"], "producerVersion": answer["producerVersion"]})
+            scan = answer["scan"]
+        assert answer["sourceRef"] == NAME
+        for stream in STREAMS:
+            save = {**PLACE, "sourceRef": asked_for, "stream": stream, "cursorValue": scan["watermark"], "scan": scan}
+            call("saveCursor", save)
+    assert {source_scope for _, source_scope in ledger.scans.cursors(SCOPE_ID, "github")} == {NAME}
+    for source_ref, problem in (
+        ("cogni-dao/*", "stands for all that an owner has: pass one of it at a time"),
+        ("cogni-dao/secret", "does not collect 'cogni-dao/secret': cogni-dao/*"),
+        (None, "is missing: scope default collects several, pass one of cogni-dao/*"),
+    ):
+        assert problem in call.refusal("collectFromSource", {**COLLECT, "sourceRef": source_ref}).message
+    unknown = call.refusal("collectFromSource", {**COLLECT, "sourceRef": "cogni-dao/nothing"})
+    assert "its owner's list does not have it" in unknown.message
 
 
 def test_a_payload_like_the_repo_spec_drifts_in_nothing(call: Calls) -> None:

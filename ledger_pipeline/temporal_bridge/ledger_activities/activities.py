@@ -172,12 +172,12 @@ class LedgerActivities:
 
     def _load_cursor(self, payload: Any) -> str | None:
         asked = parse(LoadCursorInput, payload)
-        cursor = stored_cursor(self._store, find_where(self._spec, asked), asked.stream)
+        cursor = stored_cursor(self._store, find_where(self._spec, asked, self._store), asked.stream)
         return exact_iso(cursor.watermark) if cursor else None
 
     def _collect(self, payload: Any, reading: "_Reading") -> dict[str, Any]:
         asked = parse(CollectInput, payload)
-        where, now = find_where(self._spec, asked), self._now()
+        where, now = find_where(self._spec, asked, self._store), self._now()
         streams = find_streams(where, asked.streams)
         window = find_window(where.scope, asked.period_start, asked.period_end, now)
         resumed = None if asked.scan is None else scan_to_go_on(where, window, streams, asked.scan, now)
@@ -224,7 +224,7 @@ class LedgerActivities:
 
     def _save_cursor(self, payload: Any) -> None:
         asked = parse(SaveCursorInput, payload)
-        where, now = find_where(self._spec, asked), self._now()
+        where, now = find_where(self._spec, asked, self._store), self._now()
         find_streams(where, [asked.stream], "stream")
         cursor_value = not_ahead("cursorValue", asked.cursor_value, now)
         if asked.scan is None:

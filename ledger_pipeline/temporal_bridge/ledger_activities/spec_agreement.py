@@ -12,6 +12,8 @@ from ledger_pipeline.core.errors import PayloadError, WindowError
 from ledger_pipeline.core.owners import is_owner_ref, owner_of
 from ledger_pipeline.core.spec import RepoSpec, Scope, SourceSpec
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
+from ledger_pipeline.pipeline.owners import known_owners
+from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.temporal_bridge.contract import ActivitySource, CollectEpochInput
 from ledger_pipeline.temporal_bridge.ledger_activities.codec import utc
 from ledger_pipeline.temporal_bridge.ledger_activities.wire import SourceScopeInput
@@ -28,9 +30,9 @@ class Where:
     source_scope: str
 
 
-def find_where(spec: RepoSpec, asked: SourceScopeInput) -> Where:
-    """The source_scope a request is about."""
-    scope = find_scope(spec, asked.scope_id)
+def find_where(spec: RepoSpec, asked: SourceScopeInput, store: PostgresLedger) -> Where:
+    """The source_scope a request is about; of what owners have, what the ledger knows of by now is spelled as there."""
+    scope = known_owners(store, find_scope(spec, asked.scope_id)).scope
     source = find_source(scope, asked.source)
     return Where(scope, source, find_source_scope(scope, source, asked.source_ref))
 
@@ -76,7 +78,7 @@ def find_source_scope(scope: Scope, spec: SourceSpec, source_ref: str | None) ->
     """The source_scope as the repo-spec spells it; the only one there is for None."""
     source_scopes = ", ".join(spec.source_refs)
     if source_ref is None:
-        if len(spec.source_refs) == len(spec.source_scopes) == 1:
+        if len(spec.source_scopes) == 1 and not spec.owners.refs:
             return spec.source_scopes[0]
         raise PayloadError(
             "sourceRef", f"is missing: scope {scope.scope_key} collects several, pass one of {source_scopes}"
