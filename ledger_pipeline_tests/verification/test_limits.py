@@ -255,7 +255,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: with_facts(1000, 40),
         "the facts that a policy decides by up to here take more memory than an archive may",
     ),
-    "facts of many events": (lambda: with_facts(0, 10), DIFFERENCES),
+    "facts of many events": (lambda: with_facts(0, 7), DIFFERENCES),
     f"{MAX_SIGNATURES} signatures": (lambda: signatures(MAX_SIGNATURES), DIFFERENCES),
     f"{MAX_SIGNATURES} signatures of inputs": (
         lambda: inputs_signatures(MAX_SIGNATURES - 1),
