@@ -45,7 +45,8 @@ class Claim:
     """What a scope takes of a repository: events with one of `labels` (in any case), or that change one of `paths`.
 
     All of it where neither is given. Of several claims that take an event, the lowest `order` counts, of equal ones the
-    scope_key that comes first; where that one is `shared`, the event is shared among all shared claims that take it.
+    scope_key that comes first, and of one scope's the one that is not shared. Where the claim that counts is `shared`,
+    the event is shared among all shared claims that take it.
     """
 
     scope_key: str
@@ -160,7 +161,9 @@ class Routing:
 def route(claimed: ClaimedRepository, labels: Collection[str] | None, paths: Collection[str] | None) -> Route:
     """Where an event of the repository goes; unknown labels and paths are None."""
     taken = [(claim, claim.takes(labels, paths)) for claim in claimed.claims]
-    taking = sorted((claim for claim, takes in taken if takes), key=lambda claim: (claim.order, claim.scope_key))
+    taking = sorted(
+        (claim for claim, takes in taken if takes), key=lambda claim: (claim.order, claim.scope_key, claim.is_shared)
+    )
     if taking and taking[0].is_shared:
         scope_keys = sorted({claim.scope_key for claim in taking if claim.is_shared})
         whole, more = divmod(WHOLE_MILLI, len(scope_keys))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import CollectionFailed
 from ledger_pipeline.core.sources import SourceKind
 from ledger_pipeline.dagster_contract import FACTS_BACKFILL_JOB
@@ -51,7 +52,7 @@ def _facts_of(kind: SourceKind) -> dg.OpDefinition:
                     store,
                     scope,
                     windows,
-                    lambda done: context.log.info(f"{done.looked_at} of {done.wanted} events without facts"),
+                    lambda done: context.log.info(f"{done.looked_at} of {counted(done.wanted, 'event')} without facts"),
                 )
                 failures += done.failures
                 held = store.events.per_type(scope.scope_id, windows)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,11 @@ def test_of_several_claims_the_lowest_order_counts_then_the_scope_that_comes_fir
     assert route(claimed(DOCS, CORE), (), both) == whole("core")
     assert route(claimed(replace(DOCS, order=1), CORE), (), both) == whole("docs")
     assert route(claimed(DOCS, ALL, rest=None), (), ()) == whole("all")
+
+
+def test_of_one_scopes_claims_the_one_that_is_not_shared_counts_however_they_are_written() -> None:
+    claims = [Claim("core"), Claim("core", is_shared=True), Claim("docs", is_shared=True)]
+    assert {str(route(claimed(*written), (), ())) for written in permutations(claims)} == {str(whole("core"))}
 
 
 def test_what_nobody_claims_and_nobody_has_the_rest_of_says_whether_that_is_known() -> None:
