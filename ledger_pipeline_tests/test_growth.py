@@ -10,10 +10,9 @@ from ledger_pipeline.core.errors import EventError, WrongSignature
 from ledger_pipeline.core.events import parse_instant
 from ledger_pipeline.core.identifiers import broken_ids, is_ambiguous, lookalikes, why_not_an_account
 from ledger_pipeline.core.known_secrets import keep_secret, without_secrets
-from ledger_pipeline.core.plain_text import plain_lines, plain_message, plain_text
+from ledger_pipeline.core.plain_text import as_markdown, plain_lines, plain_message, plain_text
 from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.core.stored_json import read_json
-from ledger_pipeline.defs.plain_metadata import description
 from ledger_pipeline.temporal_bridge.connection import plain_status
 from ledger_pipeline.temporal_bridge.pollers import _IDENTITY
 
@@ -30,7 +29,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "plain_message, bounded": lambda text: plain_message(text, 300),
     "plain_lines": plain_lines,
     "read_json": lambda text: read_json("[" * 40 + text),
-    "description": description,
+    "as_markdown": as_markdown,
     "plain_status": lambda text: plain_status(RuntimeError(text)),
     "who answers": _IDENTITY.search,
     "is_ambiguous": is_ambiguous,

@@ -23,7 +23,7 @@ from ledger_pipeline.sources.simulator.global_ids import item_id
 from ledger_pipeline.sources.simulator.query import SCHEMA
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.sources.simulator.world import Closure
-from ledger_pipeline_tests.sources.github.github_source import github_source, scan
+from ledger_pipeline_tests.sources.github.github_source import github_source, scan, scan_on
 from ledger_pipeline_tests.sources.github.patient_client import client
 from ledger_pipeline_tests.sources.simulator.worlds import (
     ANA,
@@ -46,6 +46,7 @@ NOT_OF_ITEMS = {
     "PullRequestReviewConnection",
     "LabelConnection",
     "PullRequestCommitConnection",
+    "PullRequestChangedFileConnection",
     "IssueTimelineItemsConnection",
 }
 
@@ -108,19 +109,20 @@ def test_the_doctor_warns_of_facts_that_stay_unknown() -> None:
 
 
 # All but the one field that a type of the simulator has: there is no type without any.
-ALONE = {"Ref.name", "Label.name", "PullRequestCommit.commit"}
+ALONE = {"Ref.name", "Label.name", "PullRequestCommit.commit", "PullRequestChangedFile.path"}
 OF_FACTS = sorted({name for field in FACT_FIELDS for name in field.needs} - ALONE)
 
 
 @pytest.mark.parametrize("lacking", OF_FACTS)
 def test_a_fact_that_an_old_enterprise_cannot_tell_is_left_out_and_unknown(lacking: str) -> None:
     items = (merged(1, reviews=(review(1),), merge_commit="a" * 40), issue(3, closures=(Closure(NOON, closed_by=ANA),)))
+    request = ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY), tells_paths=True)
     with Simulator(world(*items), as_of=LATER) as github:
-        [expected] = scan(github.url, MONDAY)
+        [expected] = scan_on(github.url, request)
     with Simulator(world(*items), as_of=LATER, lacking=[lacking]) as github, github_source(github.url) as source:
-        [page] = source.scan(ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY)))
+        [page] = source.scan(request)
         assert len(github.requests) == 3  # refused, the schema, the page
-        list(source.scan(ScanRequest(NAME, dict.fromkeys(GITHUB_STREAMS, MONDAY))))
+        list(source.scan(request))
         assert len(github.requests) == 4
     assert {event.payload_hash for event in page.events} == {event.payload_hash for event in expected.events}
     assert page.unread == ()
