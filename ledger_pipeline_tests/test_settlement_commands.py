@@ -19,7 +19,7 @@ from ledger_pipeline.store.records import AppendOutcome, EpochStatus
 from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline.store.settlement_records import Judgement, NewBinding
 from ledger_pipeline.verification.inputs_root import inputs_root
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline_tests.builders import (
     ADA,
     PRODUCER,

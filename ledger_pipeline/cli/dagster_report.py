@@ -91,7 +91,7 @@ def _as_json(entries: "Entries") -> dict[str, Any]:
 def _statement_check(access: LedgerAccess, epoch: "Epoch", epoch_review: "Review") -> "CheckResult":
     # Here, for only an epoch with a statement needs an archive's models.
     from ledger_pipeline.pipeline.epoch_checks import statement_recomputes
-    from ledger_pipeline.verification.record import facts_of
+    from ledger_pipeline.verification.ledger_rows import facts_of
     from ledger_pipeline.verification.verify import verify
 
     differences = verify(facts_of(access.ledger.statements.rows(epoch)))

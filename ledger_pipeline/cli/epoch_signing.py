@@ -57,7 +57,7 @@ def sign_data(
     from ledger_pipeline.core.statements import inputs_message
     from ledger_pipeline.pipeline.settle import draft_statement
     from ledger_pipeline.verification.inputs_root import inputs_root
-    from ledger_pipeline.verification.record import facts_of
+    from ledger_pipeline.verification.ledger_rows import facts_of
 
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)

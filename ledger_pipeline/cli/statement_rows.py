@@ -4,7 +4,8 @@ from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.verification.differences import Difference
-from ledger_pipeline.verification.record import EpochFacts, facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
+from ledger_pipeline.verification.record import EpochFacts
 
 # The largest archive that anybody is asked to read.
 MAX_MEGABYTES = 2000

@@ -100,3 +100,9 @@ def _matching(pattern: re.Pattern[str], what: str, value: object, place: str) ->
     if not isinstance(value, str) or not pattern.fullmatch(value) or not is_storable(value):
         raise FactsError(place, f"is {what}, not {quoted(str(value))}")
     return value
+
+
+def camel_case(name: str) -> str:
+    """The name that a field has in JSON."""
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)

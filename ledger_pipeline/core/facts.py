@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from ledger_pipeline.core.errors import FactsError
 from ledger_pipeline.core.fact_values import (
     Reader,
+    camel_case,
     read_count,
     read_email_hash,
     read_flag,
@@ -288,16 +289,11 @@ def _names(class_: type) -> dict[str, str]:
     """Each field's name, and the one that it has in JSON."""
     names = _NAMES.get(class_)
     if names is None:
-        names = _NAMES[class_] = {member.name: _camel_case(member.name) for member in fields(class_)}
+        names = _NAMES[class_] = {member.name: camel_case(member.name) for member in fields(class_)}
     return names
 
 
 _NAMES: dict[type, dict[str, str]] = {}
-
-
-def _camel_case(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(word.capitalize() for word in others)
 
 
 def _order(value: Any) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from ledger_pipeline.pipeline.epoch_checks import statement_recomputes
 from ledger_pipeline.pipeline.epoch_state import statement_hash_entries
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.statement_records import Statement
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.verify import verify
 
 

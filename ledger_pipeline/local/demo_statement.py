@@ -13,7 +13,7 @@ from ledger_pipeline.pipeline.settle import draft_statement, finalize
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.verification.archive import read_archive, write_archive
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.verify import verify
 
 BINDINGS = Path(__file__).parent / "demo_bindings.csv"

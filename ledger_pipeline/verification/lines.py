@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from ledger_pipeline.core.errors import ArchiveError
 from ledger_pipeline.verification.limits import CANDIDATE_BYTES, MAX_DEPTH, kept_bytes, memory_of
-from ledger_pipeline.verification.record import MAX_DIGITS, EventRecord, FactsRecord, Record
+from ledger_pipeline.verification.record import EventRecord, FactsRecord, Record
+from ledger_pipeline.verification.row_values import MAX_DIGITS
 
 R = TypeVar("R", bound=Record)
 

@@ -4,63 +4,16 @@ The models are the archive's format, version 1. Numbers that may be larger than 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    PlainSerializer,
-    Strict,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict
 
-from ledger_pipeline.core.errors import VerificationFailed
 from ledger_pipeline.core.hashing import canonical_json
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.selection.policy import Decision
-from ledger_pipeline.core.stored_json import UnreadableJson
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.store.statement_records import EpochRows
-
-# Far beyond every total of the ledger's, and far below what Python refuses to print.
-MAX_DIGITS = 78
-
-
-def _digits(value: object) -> object:
-    # A fraction or 1e3 would pass for an integer, and "007" for another spelling of one.
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("an integer, or its decimal digits as a string")  # noqa: TRY004 (pydantic asks for this)
-    if isinstance(value, str) and (len(value) > MAX_DIGITS or str(int(value)) != value):
-        raise ValueError(f"decimal digits, at most {MAX_DIGITS}")
-    return int(value)
-
-
-def _not_negative(value: int) -> int:
-    if value < 0:
-        raise ValueError("not negative")
-    return value
-
-
-def _in_utc(value: AwareDatetime) -> AwareDatetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("a time in the years 1 to 9999, in UTC") from None
-
-
-def _iso(value: AwareDatetime) -> str:
-    return value.isoformat().replace("+00:00", "Z")
-
-
-Digits = Annotated[int, BeforeValidator(_digits), AfterValidator(_not_negative), PlainSerializer(str)]
-Whole = Annotated[int, Strict()]
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(_iso)]
-
+from ledger_pipeline.verification.row_values import Digits, Instant, Whole
 
 _ID_NAMES = (
     "id",
@@ -318,31 +271,3 @@ OPTIONAL_LISTS: Mapping[str, type[Record]] = {
     "facts": FactsRecord,
     "selection": SelectionRecord,
 }
-
-
-def facts_of(rows: EpochRows) -> EpochFacts:
-    """The rows of the ledger as an archive would hold them. Raises VerificationFailed naming a row that none could."""
-    epoch = dict(rows.epoch)
-    _check_json(rows)
-    pinned_spec = epoch.pop("pinned_spec") or {}
-    lists = {name: getattr(rows, name) for name in (*LISTS, *OPTIONAL_LISTS)}
-    try:
-        return EpochFacts.model_validate({"epoch": epoch, "pinned_spec": pinned_spec, **lists})
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise VerificationFailed(
-            f"epoch {epoch['epoch_id']} has a row that nothing of ours wrote: {where}: {first['msg']}"
-        ) from None
-
-
-def _check_json(rows: EpochRows) -> None:
-    of_lists = ((name, row) for name in (*LISTS, *OPTIONAL_LISTS) for row in getattr(rows, name))
-    for name, row in (("epoch", rows.epoch), *of_lists):
-        for column, value in row.items():
-            if isinstance(value, UnreadableJson):
-                which = next(iter(row.values()))
-                raise VerificationFailed(
-                    f"epoch {rows.epoch['epoch_id']} has a row that nothing of ours wrote: {column} of {name} {which} "
-                    "is JSON that nobody can read, too deep or of numbers that are too long or not whole"
-                )

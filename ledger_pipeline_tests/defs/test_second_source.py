@@ -23,7 +23,7 @@ from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_records import NewBinding
 from ledger_pipeline.temporal_bridge.ledger_activities.activities import LedgerActivities
 from ledger_pipeline.temporal_bridge.worker.threads import WorkerThreads
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
 from ledger_pipeline_tests.defs.conftest import NOW

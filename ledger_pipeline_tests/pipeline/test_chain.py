@@ -19,7 +19,7 @@ from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.pipeline.settle import finalize
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.statement_records import Outcome
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline.wallets import recover_signer
 from ledger_pipeline_tests.builders import NODE_ID, weeks

@@ -15,7 +15,7 @@ from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import AppendOutcome
 from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline.store.settlement_records import Judgement
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.verify import Examination
 from ledger_pipeline_tests.builders import NODE_ID, NOON, PRODUCER, SCOPE_ID, instant, issue, pull_request, review
 from ledger_pipeline_tests.store.settlement import POOL, collected, refused

@@ -12,7 +12,7 @@ from ledger_pipeline.core.statements import UserUnits, allocation_set_hash
 from ledger_pipeline.pipeline.set_aside import set_numbered_aside
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.statement_records import Numbered, NumberedRows
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import NODE_ID, weeks
 from ledger_pipeline_tests.store.settlement import (

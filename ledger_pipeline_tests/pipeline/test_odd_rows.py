@@ -27,7 +27,7 @@ from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline.store.statement_records import StatedNumbers
 from ledger_pipeline.verification.archive import archive_bytes
 from ledger_pipeline.verification.inputs_root import inputs_root
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline_tests.builders import (
     PRODUCER,

@@ -13,7 +13,7 @@ from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.verification.archive import archive_bytes, read_archive
 from ledger_pipeline.verification.inputs_root import inputs_root
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import NODE_ID
 from ledger_pipeline_tests.store.settlement import POOL, Books, collected, finalized, refused, reviewed

@@ -15,7 +15,8 @@ from ledger_pipeline.store.settlement_records import Judgement
 from ledger_pipeline.store.statement_records import Finalization, Outcome
 from ledger_pipeline.verification.archive import archive_bytes, read_archive
 from ledger_pipeline.verification.inputs_root import inputs_root
-from ledger_pipeline.verification.record import EpochFacts, facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
+from ledger_pipeline.verification.record import EpochFacts
 from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, pull_request
 from ledger_pipeline_tests.store.settlement import (

@@ -18,7 +18,7 @@ from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_records import Judgement, NewBinding
 from ledger_pipeline.store.statement_records import Statement
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import NODE_ID
 from ledger_pipeline_tests.store.settlement import APPROVER, SECOND_APPROVER

@@ -35,7 +35,7 @@ from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import AppendOutcome, Epoch, EpochStatus
 from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline.store.settlement_records import Judgement
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline_tests.builders import (
     DEFAULT_WEIGHTS_MILLI,

@@ -15,7 +15,7 @@ from ledger_pipeline.pipeline.allocate import curate
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_records import Judgement, NewBinding
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.verify import Examination, verify
 from ledger_pipeline_tests.builders import ADA, GRACE, NODE_ID, weeks
 from ledger_pipeline_tests.core.test_identifiers import EVIL, GOOD, REFUSED

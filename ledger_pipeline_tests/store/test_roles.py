@@ -22,7 +22,7 @@ from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus, Exclusion
 from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
 from ledger_pipeline.store.settlement_records import Judgement, NewBinding
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline_tests.builders import (
     GRACE,
     NODE_ID,

@@ -12,7 +12,7 @@ from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.verification.inputs_root import inputs_root
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID, checkpoint, save_checkpoint
 from ledger_pipeline_tests.store.settlement import finalized, reviewed
 

@@ -26,7 +26,8 @@ from ledger_pipeline.verification.limits import (
     ArchiveLimits,
     needed_megabytes,
 )
-from ledger_pipeline.verification.record import MAX_DIGITS, EpochFacts, InputsSignatureRecord
+from ledger_pipeline.verification.record import EpochFacts, InputsSignatureRecord
+from ledger_pipeline.verification.row_values import MAX_DIGITS
 from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.verification.facts import (
     CLOSED_AT,

@@ -1,10 +1,13 @@
 """What the bridge asks Dagster's GraphQL API beyond its client library's methods, and what the answers say."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.plain_text import as_markdown, plain_message
 from ledger_pipeline.dagster_contract import (
     PARENT_RUN_TAG,
     RETRY_AT_TAG,
@@ -13,6 +16,7 @@ from ledger_pipeline.dagster_contract import (
     RETRYABLE,
     WILL_RETRY_TAG,
 )
+from ledger_pipeline.pipeline.epoch_checks import CheckResult
 
 UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
 SUCCESS = "SUCCESS"
@@ -236,3 +240,23 @@ def _step_problem(event: Mapping[str, Any]) -> tuple[str, bool]:
     error = event["error"] or {}
     causes = error.get("causes") or [error]
     return f"step {event['stepKey']}: {(causes[-1].get('message') or 'no message').strip()}", retryable
+
+
+def check_evaluation(asset: tuple[str, ...], partition: str, result: CheckResult) -> dict[str, Json]:
+    """A check of a partition as CHECK_REPORT takes it; what it says is plain, and never markup."""
+    metadata = {"partition": partition, **result.metadata}
+    return {
+        "assetKey": {"path": [*asset]},
+        "checkName": result.check,
+        "passed": result.passed,
+        "severity": "ERROR" if result.is_error else "WARN",
+        "partitionKeys": [partition],
+        "description": as_markdown(f"{partition}: {result.message}"),
+        "serializedMetadata": json.dumps({label: _plain(value) for label, value in metadata.items()}),
+    }
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return plain_message(value) if isinstance(value, str) else value

@@ -3,7 +3,6 @@
 What fails is understood here: no answer is worth retrying, a refusal is not.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -13,12 +12,8 @@ from urllib.parse import urlsplit
 import requests
 from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
 from pydantic import SecretStr
-from requests import PreparedRequest
-from requests.auth import AuthBase
 
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
-from ledger_pipeline.core.hashing import Json
-from ledger_pipeline.core.plain_text import as_markdown, plain_message
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.dagster_contract import (
     ACTIVITY_EVENTS_ASSET,
@@ -42,11 +37,13 @@ from ledger_pipeline.temporal_bridge.collection.dagster_answers import (
     DagsterRun,
     Materialization,
     RunFailure,
+    check_evaluation,
     daemon_status,
     materialization_of,
     run_failure,
     run_of,
 )
+from ledger_pipeline.temporal_bridge.collection.request_headers import RequestHeaders
 
 REQUEST_TIMEOUT_SECONDS = 15
 REPORT_TIMEOUT_SECONDS = 5
@@ -78,7 +75,7 @@ class DagsterClient:
         parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or parts.hostname is None:
             raise DagsterError(f"DAGSTER_URL {url!r} is no address such as http://127.0.0.1:3000")
-        self._headers = _Headers(headers or {})
+        self._headers = RequestHeaders(headers or {})
         # One for each question: a client's session serves one request at a time, and making one costs nothing.
         self._client = partial(
             _Client,
@@ -201,16 +198,7 @@ class DagsterClient:
 
     def report_check(self, asset: tuple[str, ...], partition: str, result: CheckResult) -> None:
         """Have Dagster show a check of a partition as evaluated now, without a run."""
-        metadata = {"partition": partition, **result.metadata}
-        check = {
-            "assetKey": {"path": [*asset]},
-            "checkName": result.check,
-            "passed": result.passed,
-            "severity": "ERROR" if result.is_error else "WARN",
-            "partitionKeys": [partition],
-            "description": as_markdown(f"{partition}: {result.message}"),
-            "serializedMetadata": json.dumps({label: _plain(value) for label, value in metadata.items()}),
-        }
+        check = check_evaluation(asset, partition, result)
         answer = self._ask(CHECK_REPORT, {"check": check})["reportAssetCheckEvaluations"]
         self._answered(answer, "ReportAssetCheckEvaluationsSuccess")
 
@@ -299,24 +287,6 @@ def dagster_client(settings: Settings) -> DagsterClient:
         ui_url=settings.dagster_ui_url,
         headers=settings.dagster_request_headers(),
     )
-
-
-def _plain(value: Json) -> Json:
-    """What a check's metadata says, its messages plain."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return plain_message(value) if isinstance(value, str) else value
-
-
-class _Headers(AuthBase):
-    """Adds headers last, so that none of the machine's (a .netrc file's) takes their place. Its repr shows no value."""
-
-    def __init__(self, headers: Mapping[str, SecretStr]) -> None:
-        self._headers = dict(headers)
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        request.headers.update({name: value.get_secret_value() for name, value in self._headers.items()})
-        return request
 
 
 class _Client(DagsterGraphQLClient):

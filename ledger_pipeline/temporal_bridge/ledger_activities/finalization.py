@@ -15,7 +15,7 @@ from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.temporal_bridge.contract import FINALIZE_EPOCH, FinalizeEpochInput, FinalizeEpochResult, parse
 from ledger_pipeline.temporal_bridge.worker.threads import Threads
 from ledger_pipeline.verification.inputs_root import inputs_root
-from ledger_pipeline.verification.record import facts_of
+from ledger_pipeline.verification.ledger_rows import facts_of
 
 
 class FinalizeActivities:
