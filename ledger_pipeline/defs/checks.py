@@ -18,7 +18,7 @@ from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource, SourcesResource
 from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.pipeline.owners import known_owners
-from ledger_pipeline.sources.port import ActivitySource
+from ledger_pipeline.sources.port import ActivitySource, CountsEvents
 from ledger_pipeline.store.scan_records import WindowReceipt
 
 
@@ -58,6 +58,7 @@ def counts_match(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg.As
             return
         with domain_failures(), ledger.open() as store, sources.open(kind.name) as source:
             selected = scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now())
+            keeps_counts = isinstance(source, CountsEvents)
             compared, differences = 0, []
             for scope, windows in ((known_owners(store, scope).scope, windows) for scope, windows in selected):
                 receipts = store.scans.receipts(scope.scope_id, source.name, windows)
@@ -70,7 +71,7 @@ def counts_match(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg.As
             passed=not differences,
             severity=dg.AssetCheckSeverity.WARN,
             description=as_markdown("; ".join(difference.text(kind.title) for difference in differences))
-            or f"{compared} counts agree",
+            or (f"{compared} counts agree" if keeps_counts else f"{kind.title} keeps no counts of its own"),
             metadata={
                 "partitions": [partition_key(window, scope) for scope, windows in selected for window in windows],
                 "compared": compared,
@@ -119,7 +120,7 @@ def _compare(
 ) -> Iterator[_Difference]:
     """Both counts of every window, source_scope and stream that is complete in the ledger and that `source` counts."""
     spec = scope.source_spec(source.name)
-    if spec is not None:
+    if spec is not None and isinstance(source, CountsEvents):
         for source_scope in spec.source_scopes:
             complete = {
                 (window, stream): receipt

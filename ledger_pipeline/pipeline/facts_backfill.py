@@ -18,7 +18,7 @@ from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.containment import contained
 from ledger_pipeline.pipeline.coverage import known_source_scope_ids
-from ledger_pipeline.sources.port import ActivitySource, FactsPage
+from ledger_pipeline.sources.port import ActivitySource, FactsPage, TellsFacts
 from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.records import EventWithoutFacts, Producer
 
@@ -62,6 +62,8 @@ def backfill_facts(
     An event whose object the source has no more gets facts that say so. One source_scope that fails fails alone.
     Raises StoreUnavailable, StoreError, ConfigurationError, and Stopped once `stop` is told.
     """
+    if not isinstance(source, TellsFacts):
+        return FactsBackfill()  # its events lack nothing
     stop = stop or StopSignal()
     without = store.facts.without(scope.scope_id, source.name, windows)
     done = FactsBackfill(wanted=len(without))

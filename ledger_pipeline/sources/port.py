@@ -9,7 +9,7 @@ event ids make that harmless.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
 from ledger_pipeline.core.facts import Observation
@@ -166,7 +166,10 @@ class FactsPage:
 
 
 class ActivitySource(Protocol):
-    """A system that activity comes from. Safe to use from several threads."""
+    """A system that activity comes from. Safe to use from several threads.
+
+    What not every source can do is a protocol of its own: TellsFacts, CountsEvents, ListsOwners.
+    """
 
     name: str
     producer: str
@@ -189,19 +192,29 @@ class ActivitySource(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class TellsFacts(Protocol):
+    """What a source is besides that says more of its events than their rows do."""
+
     def facts_of(self, source_scope: str, keys: Sequence[ItemKey]) -> Iterator[FactsPage]:
         """What is to be said of these items' events, in few requests; each item once, whatever is wrong with another.
 
-        Nothing comes where nothing is to be said beside an event's row. Raises as `scan` does.
+        Raises as `ActivitySource.scan` does.
         """
         ...
+
+
+@runtime_checkable
+class CountsEvents(Protocol):
+    """What a source is besides that has an index of its own of when its events were."""
 
     def count_events(
         self, source_scope: str, windows: Sequence[EpochWindow]
     ) -> Mapping[EpochWindow, Mapping[str, int]]:
         """How many events the source's own index has in each of `windows`, by stream; only of streams it can count.
 
-        In far fewer requests than there are windows. Raises as `scan` does.
+        In far fewer requests than there are windows. Raises as `ActivitySource.scan` does.
         """
         ...
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from ledger_pipeline.core.sources import registered
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.doctor.findings import State
 from ledger_pipeline.doctor.sources import check_source
+from ledger_pipeline.pipeline.facts_backfill import FactsBackfill, backfill_facts
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
+from ledger_pipeline.settings import Settings
 from ledger_pipeline.sources.registry import open_source
 from ledger_pipeline.sources.simulator.world import Closure
+from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_records import NewBinding
 from ledger_pipeline.temporal_bridge.ledger_activities.activities import LedgerActivities
@@ -28,7 +32,7 @@ from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
 from ledger_pipeline_tests.defs.conftest import NOW
 from ledger_pipeline_tests.defs.deployment import QUIET, Deployment, write_project, write_repo_spec
-from ledger_pipeline_tests.sources.chat import CHAT
+from ledger_pipeline_tests.sources.chat import CHAT, ChatSource
 from ledger_pipeline_tests.sources.chat_server import SERVER
 from ledger_pipeline_tests.sources.simulator.worlds import ANA, NAME, issue, merged, world
 from ledger_pipeline_tests.store.settlement import APPROVER
@@ -40,15 +44,35 @@ IN_WEEK = instant("2026-02-03T12:00")
 CREDITS = 1000
 
 
+class CountedChat(ChatSource):
+    """The chat with an index of its own."""
+
+    def count_events(
+        self, source_scope: str, windows: Sequence[EpochWindow]
+    ) -> Mapping[EpochWindow, Mapping[str, int]]:
+        sent = [at for _, at in SERVER.rooms[source_scope]]
+        return {window: {"messages": sum(at in window for at in sent)} for window in windows}
+
+
+@contextmanager
+def open_counted_chat(
+    settings: Settings, page_size: int | None = None, stop: StopSignal | None = None
+) -> Iterator[CountedChat]:
+    yield CountedChat(page_size or 100)
+
+
+COUNTED_CHAT = replace(CHAT, opened_by=f"{__name__}:{open_counted_chat.__name__}")
+
+
 @pytest.fixture(autouse=True)
-def chat() -> Iterator[None]:
+def chat(request: pytest.FixtureRequest) -> Iterator[None]:
     """The chat is a source of this process; Ada and Grace have written in two of its rooms."""
     SERVER.now = NOW
     SERVER.rooms = {
         "general": [("ada", instant("2026-01-06T09:00")), *[("ada", IN_WEEK)] * 3, ("grace", IN_WEEK)],
         "random": [("grace", IN_WEEK)],
     }
-    with registered(CHAT):
+    with registered(getattr(request, "param", CHAT)):
         yield
 
 
@@ -118,23 +142,39 @@ def test_both_sources_are_collected_by_one_run_settled_by_one_signature_and_ever
     assert settle(both) == {"user-ana": 929, "user-ada": 43, "user-grace": 28}
 
 
-def test_what_is_covered_is_not_read_again_and_the_sources_own_counts_agree(both: Deployment) -> None:
+def count_checks(both: Deployment) -> dict[str, dg.AssetCheckEvaluation]:
+    """What the checks of counts say now, by their names."""
+    evaluations = run_job(both, "check_counts").get_asset_check_evaluations()
+    return {evaluation.check_name: evaluation for evaluation in evaluations}
+
+
+def test_what_is_covered_is_not_read_again(both: Deployment) -> None:
     assert both.materialize("2026-02-02").success
     assert both.materialize("2026-02-02").success
     assert both.metadata(["chat", "messages"], PARTITION)["asked"] is False
-    result = run_job(both, "check_counts")
-    counted = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
-    assert sorted(counted) == ["counts_match_chat", "counts_match_github"]
-    assert all(evaluation.passed for evaluation in counted.values())
-    assert counted["counts_match_chat"].metadata["compared"].value == 2
+
+
+@pytest.mark.parametrize("chat", [COUNTED_CHAT], indirect=True)
+def test_the_counts_of_a_source_that_keeps_some_are_compared_with_the_ledgers(both: Deployment) -> None:
+    assert both.materialize("2026-02-02").success
+    checks = count_checks(both)
+    assert sorted(checks) == ["counts_match_chat", "counts_match_github"]
+    assert all(evaluation.passed for evaluation in checks.values())
+    assert checks["counts_match_chat"].metadata["compared"].value == 2
     SERVER.rooms["random"].append(("grace", IN_WEEK))
-    [chat] = [
-        evaluation
-        for evaluation in run_job(both, "check_counts").get_asset_check_evaluations()
-        if evaluation.check_name == "counts_match_chat"
-    ]
-    assert not chat.passed
-    assert chat.description == "2026-02-02|default random messages: ledger 1, Chat 2"
+    check = count_checks(both)["counts_match_chat"]
+    assert not check.passed
+    assert check.description == "2026-02-02|default random messages: ledger 1, Chat 2"
+
+
+def test_a_source_that_counts_nothing_and_tells_no_facts_says_so_and_lacks_nothing(both: Deployment) -> None:
+    assert both.materialize("2026-02-02").success
+    check = count_checks(both)["counts_match_chat"]
+    assert (check.passed, check.description) == (True, "Chat keeps no counts of its own")
+    assert run_job(both, "facts_backfill").success
+    with open_source(both.settings, "chat") as source:
+        done = backfill_facts(source, both.ledger, both.settings.repo_spec().default_scope, [WEEK])
+    assert done == FactsBackfill()
 
 
 def test_a_backfill_reads_every_source_anew(both: Deployment) -> None:

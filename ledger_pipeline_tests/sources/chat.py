@@ -1,26 +1,19 @@
 """A second source, as its author writes one: rooms of a chat, whose messages count for who wrote them."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 from ledger_pipeline.core.events import ActivityEvent, activity_event
 from ledger_pipeline.core.sources import SourceKind, StreamKind
-from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.settings import Settings
-from ledger_pipeline.sources.port import FactsPage, Head, Heads, ItemKey, ScanPage, ScanRequest
+from ledger_pipeline.sources.port import Head, Heads, ScanPage, ScanRequest
 from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline_tests.sources.chat_server import SERVER
 
 MESSAGES = StreamKind(
-    name="messages",
-    event_type="message_sent",
-    hashed_metadata=("sentAt",),
-    default_weight_milli=20,
-    item_kind="message",
-    event_id="^chat:message:[a-z]+:[0-9]+$",
-    describes_rows="A row is a message of a room.",
+    "messages", "message_sent", ("sentAt",), 20, "message", "^chat:message:[a-z]+:[0-9]+$", "A row is a message."
 )
 CHAT = SourceKind(
     name="chat",
@@ -47,22 +40,12 @@ class ChatSource:
 
     def scan(self, request: ScanRequest) -> Iterator[ScanPage]:
         room, floor = request.source_scope, request.floors["messages"]
-        sent = [_event(room, n, *written) for n, written in enumerate(SERVER.rooms[room]) if written[1] >= floor]
-        sent.reverse()
+        sent = [_event(room, n, *written) for n, written in enumerate(SERVER.rooms[room]) if written[1] >= floor][::-1]
         begin = 0 if request.position is None else int(str(request.position["read"]))
         for read in range(begin, max(len(sent), 1), self.page_size):
             end = read + self.page_size
             position = {"read": end} if end < len(sent) else None
             yield ScanPage(room, tuple(sent[read:end]), SERVER.now, SERVER.now, position)
-
-    def facts_of(self, source_scope: str, keys: Sequence[ItemKey]) -> Iterator[FactsPage]:
-        return iter(())  # nothing is said of a message beside its row
-
-    def count_events(
-        self, source_scope: str, windows: Sequence[EpochWindow]
-    ) -> Mapping[EpochWindow, Mapping[str, int]]:
-        sent = [at for _, at in SERVER.rooms[source_scope]]
-        return {window: {"messages": sum(at in window for at in sent)} for window in windows}
 
 
 def _event(room: str, number: int, author: str, at: datetime) -> ActivityEvent:

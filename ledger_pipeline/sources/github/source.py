@@ -53,7 +53,7 @@ class GitHubSource:
         return RepositoryScan(self._client, request, self.page_size, self._schema).pages()
 
     def facts_of(self, source_scope: str, keys: Sequence[ItemKey]) -> Iterator[FactsPage]:
-        """What is to be said of these items' events, as `ActivitySource.facts_of` promises."""
+        """What is to be said of these items' events, as `TellsFacts` promises."""
         return FactsReader(self._client, source_scope, self._schema, self.page_size).pages(keys)
 
     def lacking_fields(self, source_scope: str) -> list[str]:
