@@ -29,8 +29,16 @@ def imported(statement: str, environment: Mapping[str, str] | None = None) -> se
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_overview_says_of_a_command_what_its_own_help_says(name: str) -> None:
     overview = COMMANDS[name][2]
-    own = " ".join(str(command_named(name).help).split("\n\n")[0].split())
+    own = str(command_named(name).help).split("\n\n")[0]
     assert own == overview
+
+
+def test_a_paragraph_of_help_breaks_where_the_terminal_ends_and_nowhere_else() -> None:
+    for name in COMMANDS:
+        command = command_named(name)
+        for documented in (command, *getattr(command, "commands", {}).values()):
+            assert documented.help
+            assert all("\n" not in paragraph for paragraph in documented.help.split("\n\n"))
 
 
 def test_the_overview_imports_no_command() -> None:

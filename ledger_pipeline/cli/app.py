@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from inspect import cleandoc
 from io import TextIOWrapper
 from types import FrameType
 from typing import Any
@@ -173,7 +174,15 @@ def command_named(name: str) -> Any:
         parent.add_typer(member, name=name)
     else:
         parent.command(name)(member)
-    return get_group(parent).commands[name]
+    command = get_group(parent).commands[name]
+    for documented in (command, *getattr(command, "commands", {}).values()):
+        documented.help = _flowing(documented.help or "")
+    return command
+
+
+def _flowing(help_text: str) -> str:
+    """Paragraphs of one line each: Typer breaks all but the first of them where their source does."""
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in cleandoc(help_text).split("\n\n"))
 
 
 app = Commands(
