@@ -6,7 +6,7 @@ A re-run is safe: what a person set stays, and of a finalized epoch nothing is w
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -68,55 +68,73 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
     """`epoch`, `activity_curation`, `epoch_allocations`, `pool_components`."""
 
     def asset(
-        key: dg.AssetKey, after: Sequence[dg.AssetKey], description: str, materialize: _OfEpochs
-    ) -> dg.AssetsDefinition:
-        spec = dg.AssetSpec(
-            key, deps=after, description=description, group_name=GROUP, owners=OWNERS, kinds={"postgres"}
-        )
-
-        @dg.multi_asset(
+        key: dg.AssetKey, after: Sequence[dg.AssetKey], description: str
+    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        return dg.multi_asset(
             name=key.path[-1],
-            specs=[spec],
+            specs=[
+                dg.AssetSpec(
+                    key, deps=after, description=description, group_name=GROUP, owners=OWNERS, kinds={"postgres"}
+                )
+            ],
             partitions_def=partitions,
             backfill_policy=dg.BackfillPolicy.single_run(),
         )
-        def of_epochs(
-            context: dg.AssetExecutionContext,
-            settings: dg.ResourceParam[SettingsResource],
-            ledger: dg.ResourceParam[LedgerResource],
-            clock: dg.ResourceParam[Clock],
-        ) -> dg.MaterializeResult[None]:
-            return _for_each_epoch(context, key, settings, ledger, clock, materialize)
 
-        return of_epochs
+    @asset(
+        EPOCH,
+        # Last, so that what it says blocks the next step is so.
+        [EPOCH_ALLOCATIONS, POOL_COMPONENTS],
+        "A row is an epoch of a scope: its window, its status, and what it is paid by.",
+    )
+    def epoch(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[SettingsResource],
+        ledger: dg.ResourceParam[LedgerResource],
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.MaterializeResult[None]:
+        return _for_each_epoch(context, EPOCH, settings, ledger, clock, _epochs)
 
-    return [
-        asset(
-            EPOCH,
-            # Last, so that what it says blocks the next step is so.
-            [EPOCH_ALLOCATIONS, POOL_COMPONENTS],
-            "A row is an epoch of a scope: its window, its status, and what it is paid by.",
-            _epochs,
-        ),
-        asset(
-            ACTIVITY_CURATION,
-            [ACTIVITY_EVENTS],
-            "A row is an event of the epoch: for which user it counts, whether it does, and by which weight.",
-            _curation,
-        ),
-        asset(
-            EPOCH_ALLOCATIONS,
-            [ACTIVITY_CURATION],
-            "A row is a user of the epoch: units as the weights propose them, and as a person decided.",
-            _allocations,
-        ),
-        asset(
-            POOL_COMPONENTS,
-            [ACTIVITY_EVENTS],
-            "A row is a component of the epoch's pool: credits to share out, and what they were computed from.",
-            _pool,
-        ),
-    ]
+    @asset(
+        ACTIVITY_CURATION,
+        [ACTIVITY_EVENTS],
+        "A row is an event of the epoch: for which user it counts, whether it does, and by which weight.",
+    )
+    def activity_curation(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[SettingsResource],
+        ledger: dg.ResourceParam[LedgerResource],
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.MaterializeResult[None]:
+        return _for_each_epoch(context, ACTIVITY_CURATION, settings, ledger, clock, _curation)
+
+    @asset(
+        EPOCH_ALLOCATIONS,
+        [ACTIVITY_CURATION],
+        "A row is a user of the epoch: units as the weights propose them, and as a person decided.",
+    )
+    def epoch_allocations(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[SettingsResource],
+        ledger: dg.ResourceParam[LedgerResource],
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.MaterializeResult[None]:
+        return _for_each_epoch(context, EPOCH_ALLOCATIONS, settings, ledger, clock, _allocations)
+
+    @asset(
+        POOL_COMPONENTS,
+        [ACTIVITY_EVENTS],
+        "A row is a component of the epoch's pool: credits to share out, and what they were computed from.",
+    )
+    def pool_components(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[SettingsResource],
+        ledger: dg.ResourceParam[LedgerResource],
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.MaterializeResult[None]:
+        return _for_each_epoch(context, POOL_COMPONENTS, settings, ledger, clock, _pool)
+
+    return [epoch, activity_curation, epoch_allocations, pool_components]
 
 
 def _for_each_epoch(
