@@ -11,8 +11,7 @@ from uuid import UUID
 
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.plain_text import short_message
-
-SHARE_DECIMALS = 6
+from ledger_pipeline.core.shares import largest_remainder, share_text
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,9 @@ def compute_payouts(allocations: Iterable[UserUnits], pool_total_credits: int) -
     all_units = sum(units.values())
     if all_units == 0 or pool_total_credits == 0:
         return []
-    shares = {user_id: divmod(units[user_id] * pool_total_credits, all_units) for user_id in sorted(units)}
-    left = pool_total_credits - sum(whole for whole, _ in shares.values())
-    # Python's sort is stable, and `shares` is by user id: ties stay in that order.
-    favoured = set(sorted(shares, key=lambda user_id: -shares[user_id][1])[:left])
     return [
-        Payout(user_id, units[user_id], _share(units[user_id], all_units), whole + (user_id in favoured))
-        for user_id, (whole, _) in shares.items()
+        Payout(user_id, units[user_id], share_text(units[user_id], all_units), amount_credits)
+        for user_id, amount_credits in largest_remainder(pool_total_credits, units).items()
     ]
 
 
@@ -118,8 +113,3 @@ def amended_units(stated: Sequence[UserUnits], corrections: Mapping[str, int]) -
     """The units of a statement with `corrections` (user id -> units) in place of theirs, by user id."""
     units = {allocation.user_id: allocation.units for allocation in stated} | dict(corrections)
     return [UserUnits(user_id, units[user_id]) for user_id in sorted(units)]
-
-
-def _share(units: int, all_units: int) -> str:
-    whole, fraction = divmod(units * 10**SHARE_DECIMALS // all_units, 10**SHARE_DECIMALS)
-    return f"{whole}.{fraction:0{SHARE_DECIMALS}d}"
