@@ -1,6 +1,6 @@
 """Collecting from all of an owner: `acme/*` in source_refs, and which of the owner's source_scopes that takes."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 ALL = "/*"
@@ -39,9 +39,13 @@ class OwnerRules:
     include_archived: bool = False
     include_forks: bool = False
 
-    def takes(self, listed: ListedSourceScope, *, found_archived: bool) -> bool:
-        """Whether it is collected; `found_archived` says whether it was archived when it was first listed."""
-        if listed.source_scope.casefold() in {name.casefold() for name in self.exclude}:
+    def takes(self, listed: ListedSourceScope, *, found_archived: bool, names: Collection[str] = ()) -> bool:
+        """Whether it is collected; `found_archived` says whether it was archived when it was first listed.
+
+        What has, or had, an excluded one of its `names` is left out under the others too.
+        """
+        excluded = {name.casefold() for name in self.exclude}
+        if not excluded.isdisjoint(name.casefold() for name in (listed.source_scope, *names)):
             return False
         if listed.is_fork and not self.include_forks:
             return False

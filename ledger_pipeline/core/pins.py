@@ -64,8 +64,10 @@ def pin_differences(
     """
     now = pinned_spec(scope)
     # The ids of excluded logins are found when an epoch closes, and an upgrade of a distribution changes no policy.
-    if isinstance(stated := pinned.get(PINNED_AS), dict) and scope.selection is not None:
-        pinned = {**pinned, PINNED_AS: named_part(stated, scope.selection)}
+    if isinstance(stated := pinned.get(PINNED_AS), dict):
+        named = named_part(stated, scope.selection)
+        pinned = {name: value for name, value in pinned.items() if name != PINNED_AS}
+        pinned |= {} if named is None else {PINNED_AS: named}
     if scope.selection is not None:
         now[PINNED_AS] = scope.selection.named
     algorithm_now = _ALLOCATION_ALGO_OF.get(scope.sources[0].credit_estimate_algo, "no algorithm")

@@ -6,7 +6,7 @@ sum to WHOLE_MILLI. The order in which claims are written never matters.
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -69,7 +69,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class ClaimedRepository:
-    """A repository that scopes claim parts of; `rest` is the scope that has the rest of it, None where none has."""
+    """A repository that scopes claim parts of; `rest` is the scope that has the rest of it, None where none has.
+
+    `name` is as a claim spells it, or the repository's latest one where that is known.
+    """
 
     name: str
     claims: tuple[Claim, ...]
@@ -96,12 +99,21 @@ class Share:
 class Routing:
     """The claims of a node's scopes on what the scope `scope_key` collects.
 
-    `shares` say by event id what the scope has of each event of a claimed repository, once that is known.
+    `repositories` are by the names that the repo-spec has. `shares` say by event id what the scope has of each event of
+    a claimed repository, once that is known. `names` give other names of a repository, case folded, its latest; the
+    claims by latest names are then `resolved`, where they are others.
     """
 
     scope_key: str
     repositories: tuple[ClaimedRepository, ...]
     shares: Mapping[str, Share] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    resolved: tuple[ClaimedRepository, ...] | None = None
+
+    @property
+    def has_claims(self) -> bool:
+        """Whether anybody claims anything of what the scope collects."""
+        return bool(self.repositories if self.resolved is None else self.resolved)
 
     def asks_paths(self, repository: str) -> bool:
         """Whether changed paths decide about what is done in the repository."""
@@ -109,9 +121,25 @@ class Routing:
         return claimed is not None and any(claim.paths for claim in claimed.claims)
 
     def claimed(self, repository: str) -> ClaimedRepository | None:
-        """The claims on a repository, named in any case; None where nobody has any."""
-        name = repository.casefold()
-        return next((claimed for claimed in self.repositories if claimed.name.casefold() == name), None)
+        """The claims on a repository, by any of its names, in any case; None where nobody has any."""
+        name = self.latest_name(repository).casefold()
+        repositories = self.repositories if self.resolved is None else self.resolved
+        return next((claimed for claimed in repositories if claimed.name.casefold() == name), None)
+
+    def latest_name(self, repository: str) -> str:
+        """What the repository is called now, as far as that is known."""
+        return self.names.get(repository.casefold(), repository)
+
+    def renamed(self, event: Candidate) -> Candidate:
+        """The event as of its repository's latest name, so that what was done under two names is of one."""
+        name = self.latest_name(event.repository)
+        return event if name == event.repository else replace(event, repository=name)
+
+    def resolved_by(self, names: Mapping[str, str], repositories: tuple[ClaimedRepository, ...]) -> "Routing":
+        """The same with what is known of `names`, of which it keeps those of before, and claims by the latest."""
+        renamed = {name: latest for name, latest in sorted(names.items()) if latest.casefold() != name}
+        is_as_written = _without_case(repositories) == _without_case(self.repositories)
+        return replace(self, names=renamed, resolved=None if is_as_written else repositories)
 
     def share(self, event: Candidate) -> Share:
         """What the scope has of an event: all of it where nobody claims its repository."""
@@ -131,31 +159,41 @@ class Routing:
     @property
     def rules(self) -> dict[str, Json]:
         """What the spec says, as JSON."""
-        return {
-            "scope": self.scope_key,
-            "repositories": {
-                claimed.name: {
-                    "claims": [
-                        {
-                            "scope": claim.scope_key,
-                            "paths": list(claim.paths),
-                            "labels": list(claim.labels),
-                            "order": claim.order,
-                            "shared": claim.is_shared,
-                        }
-                        for claim in claimed.claims
-                    ],
-                    "rest": claimed.rest,
-                }
-                for claimed in self.repositories
-            },
-        }
+        return {"scope": self.scope_key, "repositories": _as_json(self.repositories)}
 
     @property
     def pinned(self) -> dict[str, Json]:
-        """What is pinned of it when an epoch closes."""
+        """What is pinned of it when an epoch closes; what came of names only where any was renamed."""
         shares = self.shares or {}
-        return {**self.rules, "shares": {event_id: [share.milli, share.reason] for event_id, share in shares.items()}}
+        return {
+            **self.rules,
+            "shares": {event_id: [share.milli, share.reason] for event_id, share in shares.items()},
+            **({"names": dict(self.names)} if self.names else {}),
+            **({} if self.resolved is None else {"resolved": _as_json(self.resolved)}),
+        }
+
+
+def _without_case(repositories: Iterable[ClaimedRepository]) -> list[ClaimedRepository]:
+    return [replace(claimed, name=claimed.name.casefold()) for claimed in repositories]
+
+
+def _as_json(repositories: Iterable[ClaimedRepository]) -> dict[str, Json]:
+    return {
+        claimed.name: {
+            "claims": [
+                {
+                    "scope": claim.scope_key,
+                    "paths": list(claim.paths),
+                    "labels": list(claim.labels),
+                    "order": claim.order,
+                    "shared": claim.is_shared,
+                }
+                for claim in claimed.claims
+            ],
+            "rest": claimed.rest,
+        }
+        for claimed in repositories
+    }
 
 
 def route(claimed: ClaimedRepository, labels: Collection[str] | None, paths: Collection[str] | None) -> Route:
@@ -206,30 +244,36 @@ def pinned_routing(value: Any) -> Routing:
     try:
         return Routing(
             _text(value["scope"]),
-            tuple(
-                ClaimedRepository(
-                    _text(name),
-                    tuple(
-                        Claim(
-                            _text(claim["scope"]),
-                            tuple(map(_text, claim["paths"])),
-                            tuple(map(_text, claim["labels"])),
-                            _number(claim["order"]),
-                            bool(claim["shared"]),
-                        )
-                        for claim in claimed["claims"]
-                    ),
-                    None if claimed["rest"] is None else _text(claimed["rest"]),
-                )
-                for name, claimed in value["repositories"].items()
-            ),
+            _pinned_repositories(value["repositories"]),
             {
                 _text(event_id): Share(_number(milli), _text(reason))
                 for event_id, (milli, reason) in value["shares"].items()
             },
+            {_text(name): _text(latest) for name, latest in value.get("names", {}).items()},
+            _pinned_repositories(value["resolved"]) if "resolved" in value else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise SelectionError("what the epoch closed with of claims on repositories is none") from None
+
+
+def _pinned_repositories(value: Any) -> tuple[ClaimedRepository, ...]:
+    return tuple(
+        ClaimedRepository(
+            _text(name),
+            tuple(
+                Claim(
+                    _text(claim["scope"]),
+                    tuple(map(_text, claim["paths"])),
+                    tuple(map(_text, claim["labels"])),
+                    _number(claim["order"]),
+                    bool(claim["shared"]),
+                )
+                for claim in claimed["claims"]
+            ),
+            None if claimed["rest"] is None else _text(claimed["rest"]),
+        )
+        for name, claimed in value.items()
+    )
 
 
 def _text(value: object) -> str:

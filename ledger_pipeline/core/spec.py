@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
+from ledger_pipeline.core.claims import NodeClaims
 from ledger_pipeline.core.errors import UnknownScope, WindowError
 from ledger_pipeline.core.owners import OwnerRules
 from ledger_pipeline.core.selection.choice import SelectionChoice
@@ -47,8 +48,9 @@ class ScheduleSpec:
 class Scope:
     """One project: its identity, its epochs and what it collects. `first_epoch` is a window's first day (UTC).
 
-    `selection` is the policy that decides which events count, None where all do. `is_simulated` where what it collects
-    is made up, so that anybody may sign for it.
+    `selection` is the policy that decides which events count, None where all do. `claims` are those of all scopes of
+    the node, None where there are none. `is_simulated` where what it collects is made up, so that anybody may sign for
+    it.
     """
 
     scope_id: UUID
@@ -64,6 +66,7 @@ class Scope:
     file: str
     is_simulated: bool = False
     selection: SelectionChoice | None = None
+    claims: NodeClaims | None = None
 
     @property
     def calendar(self) -> EpochCalendar:

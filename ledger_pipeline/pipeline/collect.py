@@ -18,6 +18,7 @@ from ledger_pipeline.pipeline.planning import Planning
 from ledger_pipeline.pipeline.report import CollectReport, ScanOutcome, SourceScopeReport
 from ledger_pipeline.pipeline.scan import Collection, ScanProgress, SourceScopeScan
 from ledger_pipeline.pipeline.scan_state import begin
+from ledger_pipeline.pipeline.selection import with_names
 from ledger_pipeline.pipeline.unread import known_unread
 from ledger_pipeline.sources.port import ActivitySource, Heads
 from ledger_pipeline.sources.stopping import StopSignal
@@ -75,7 +76,7 @@ def collect(
     cursors = store.scans.cursors(scope.scope_id, source.name)
     known_time = max((cursor.watermark for cursor in cursors.values()), default=None)
     listing = list_owners(source, store, scope, ordered, known_time, full_refresh=full_refresh)
-    scope, known_time = listing.owners.scope, listing.began_at or known_time
+    scope, known_time = with_names(store, listing.owners.scope), listing.began_at or known_time
     spec = _source_spec(scope, source.name)
     wanted_streams = tuple(stream for stream in spec.streams if streams is None or stream in streams)
     report = CollectReport(ordered, wanted_streams, listing=listing.usage, found=listing.found, gone=listing.gone)

@@ -59,8 +59,7 @@ def close(store: "PostgresLedger", scope: Scope, epoch: Epoch, exclusion: Exclus
     credits_ = scope.base_issuance_credits
     pool = None if credits_ is None else base_issuance(credits_)
     excluded_logins = () if scope.selection is None else scope.selection.excluded_logins
-    if scope.selection is not None:
-        scope = replace(scope, selection=routed(store, epoch, scope.selection))
+    scope = replace(scope, selection=routed(store, scope, epoch))
     pins = epoch_pins(scope, epoch.weights_milli, store.selection.excluded_ids(scope.scope_id, excluded_logins))
     if not store.epochs.close(epoch.id, pins, pool, exclusion, collected_kinds(scope)):
         return False

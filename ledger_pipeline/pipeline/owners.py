@@ -57,7 +57,7 @@ def _with_listed(spec: SourceSpec, listings: Mapping[OwnerKey, OwnerListing]) ->
         for key in keys_of(spec)
         if key in listings
         for row in listings[key].listed
-        if spec.owners.takes(row.source_scope, found_archived=row.found_archived)
+        if spec.owners.takes(row.source_scope, found_archived=row.found_archived, names=row.names)
     ]
     source_scopes = each_once([*named, *taken])
     return replace(spec, source_scopes=source_scopes, listed=source_scopes[len(named) :])

@@ -16,11 +16,12 @@ from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import quoted
 from ledger_pipeline.core.routing import SENTENCES, Routing, code_of
 from ledger_pipeline.core.selection.choice import SelectionChoice, pinned_choice
+from ledger_pipeline.core.selection.include_all import INCLUDE_ALL_V0
 from ledger_pipeline.core.selection.policy import Candidate, Decision, stored_candidate
 from ledger_pipeline.core.selection.routed import decide
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.weights import weighed
-from ledger_pipeline.policies import policy_of
+from ledger_pipeline.policies import installed_policy, policy_of
 from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_records import EventToSelect, SelectedEvents, SelectionTally
 
@@ -65,12 +66,37 @@ class SelectionReport:
         return sum(count.events - count.by_person for count in self.reasons if not count.included)
 
 
-def chosen(scope: Scope, epoch: Epoch) -> SelectionChoice | None:
-    """The policy that the epoch closed with; of an open one what the repo-spec names. None where every event counts.
+def chosen(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> SelectionChoice | None:
+    """The policy that the epoch closed with; of an open one what the repo-spec names, with what is known of names now.
 
-    Raises SelectionError where what was pinned is no policy.
+    None where every event counts. Raises SelectionError where what was pinned is no policy.
     """
-    return scope.selection if epoch.pins is None else pinned_choice(epoch.pins.pinned_spec)
+    return with_names(ledger, scope, epoch).selection if epoch.pins is None else pinned_choice(epoch.pins.pinned_spec)
+
+
+def with_names(ledger: "PostgresLedger", scope: Scope, epoch: Epoch | None = None) -> Scope:
+    """`scope` with what the ledger knows of the names of repositories, and with claims on them by their latest ones.
+
+    For an `epoch` as `Selection.known_names` has it.
+    """
+    selection = scope.selection
+    if selection is None and scope.claims is None:
+        return scope
+    routing = _known_routing(ledger, scope, epoch)
+    if selection is None and routing.has_claims:
+        selection = installed_policy(INCLUDE_ALL_V0).choice({}, ())
+    if selection is None:
+        return scope
+    return replace(
+        scope, selection=replace(selection, routing=routing if routing.has_claims or routing.names else None)
+    )
+
+
+def _known_routing(ledger: "PostgresLedger", scope: Scope, epoch: Epoch | None) -> Routing:
+    written = (None if scope.selection is None else scope.selection.routing) or Routing(scope.scope_key, ())
+    names = ledger.selection.known_names(epoch)
+    repositories = written.repositories if scope.claims is None else scope.claims.on(scope.scope_key, names)
+    return written.resolved_by(names.latest, repositories)
 
 
 def decisions_of(
@@ -80,20 +106,26 @@ def decisions_of(
     return decide(policy_of(choice), map(_candidate, events), choice, weights_milli)
 
 
-def routed(ledger: "PostgresLedger", epoch: Epoch, choice: SelectionChoice) -> SelectionChoice:
-    """The choice with what the scope has of each event that several scopes claim, as it is known now."""
-    if choice.routing is None:
+def routed(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> SelectionChoice | None:
+    """What decides on the events of an open epoch, with what the scope has of those that several scopes claim.
+
+    None where every event counts.
+    """
+    choice = with_names(ledger, scope, epoch).selection
+    if choice is None or choice.routing is None:
         return choice
+    if not choice.routing.has_claims:
+        return replace(choice, routing=replace(choice.routing, shares={}))
     events = ledger.selection.of(epoch, ()).events
     return replace(choice, routing=_routed(choice.routing, events, ledger.selection.routing_facts(epoch)))
 
 
-def routing_of(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> Routing | None:
-    """What the scope has of the epoch's events, as it closed or as it would now; None where nobody claims anything."""
-    choice = chosen(scope, epoch)
-    if choice is None or epoch.pins is not None:
-        return None if choice is None else choice.routing
-    return routed(ledger, epoch, choice).routing
+def routing_of(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> Routing:
+    """What the scope has of the epoch's events: as it closed, or as it would now; with names that are known."""
+    choice = chosen(ledger, scope, epoch) if epoch.pins is not None else routed(ledger, scope, epoch)
+    if choice is not None and choice.routing is not None:
+        return choice.routing
+    return _known_routing(ledger, replace(scope, claims=None, selection=None), epoch)
 
 
 def _routed(routing: Routing, events: Iterable[EventToSelect], facts: Mapping[str, Mapping[str, Json]]) -> Routing:
@@ -121,19 +153,19 @@ def select_events(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> None:
     """Decide on the epoch's events anew, and store that in place of earlier decisions; nothing of a finalized epoch."""
     if epoch.status is EpochStatus.FINALIZED:
         return
-    choice = chosen(scope, epoch)
+    choice = routed(ledger, scope, epoch) if epoch.pins is None else chosen(ledger, scope, epoch)
     if choice is None:
         ledger.selection.replace(epoch, {})
         return
     selected = ledger.selection.of(epoch, choice.excluded_logins)
     if epoch.pins is None:
-        choice = routed(ledger, epoch, choice.with_ids(selected.excluded_ids))
+        choice = choice.with_ids(selected.excluded_ids)
     ledger.selection.replace(epoch, decisions_of(choice, selected.events, epoch.weights_milli))
 
 
 def selection_report(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> SelectionReport | None:
     """What the policy decides on the epoch's curated events, as it is stored; None without a policy."""
-    choice = chosen(scope, epoch)
+    choice = chosen(ledger, scope, epoch)
     if choice is None:
         return None
     return SelectionReport(choice.policy, _reason_counts(choice, ledger.selection.tallies(epoch), epoch.weights_milli))
@@ -153,6 +185,10 @@ def blocks_selection(epoch: Epoch, selected: SelectedEvents | None) -> list[str]
             return [f"{_NOT_AS_CLAIMED}: {_REOPEN}"]
     except SelectionError as error:
         return [f"its selection cannot be computed: {error}"]
+    if choice.routing is not None:
+        strange = [name for name, latest in choice.routing.names.items() if selected.names.latest_name(name) != latest]
+        if strange:
+            return [f"it closed with {quoted(strange[0])} as a name of a repository that has another: {_REOPEN}"]
     made_up = sorted(set(choice.excluded_ids) - set(selected.excluded_ids))
     if made_up:
         return [

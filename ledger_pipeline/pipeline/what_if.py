@@ -103,11 +103,11 @@ def what_if(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, supposed: Supp
     events = list(ledger.what_if.judged_events(epoch))
     decisions: Mapping[str, Decision] = {}
     choice, routing = supposed.choice, routing_of(ledger, scope, epoch)
-    if routing is not None:
-        # Whatever policy decides, it decides on what the scope has of each event.
-        choice = replace(choice or installed_policy(INCLUDE_ALL_V0).choice({}, ()), routing=routing)
-    elif choice is not None:
-        choice = replace(choice, routing=None)
+    # Whatever policy decides, it decides on what the scope has of each event.
+    if choice is None and routing.has_claims:
+        choice = installed_policy(INCLUDE_ALL_V0).choice({}, ())
+    if choice is not None:
+        choice = replace(choice, routing=routing)
     weights_milli = {**epoch.weights_milli, **supposed.weights_milli}
     if choice is not None:
         excluded_ids = choice.excluded_ids or ledger.selection.excluded_ids(scope.scope_id, choice.excluded_logins)

@@ -1,7 +1,7 @@
 """What sources list of owners, for scopes that collect all of one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -80,8 +80,25 @@ class _Row:
 
 def _latest(rows: Sequence[_Row]) -> OwnerListing:
     listed_at = max(row.listed_at for row in rows)
+    by_id: dict[str | None, list[_Row]] = {}
+    for row in rows:
+        by_id.setdefault(row.listed.source_scope.source_scope_id, []).append(row)
+    by_id.pop(None, None)
     return OwnerListing(
         listed_at,
-        tuple(row.listed for row in rows if row.listed_at == listed_at),
+        tuple(_under_all_names(row, by_id) for row in rows if row.listed_at == listed_at),
         tuple(row.listed.source_scope.source_scope for row in rows if row.listed_at < listed_at),
+    )
+
+
+def _under_all_names(row: _Row, by_id: Mapping[str | None, Sequence[_Row]]) -> Listed:
+    """Its row, with the names of before; under the first of them it was found as it was first listed."""
+    others = [of for of in by_id.get(row.listed.source_scope.source_scope_id, ()) if of is not row]
+    if not others:
+        return row.listed
+    found_archived = row.listed.found_archived and all(of.listed.found_archived for of in others)
+    return replace(
+        row.listed,
+        found_archived=found_archived,
+        names=tuple(of.listed.source_scope.source_scope for of in others),
     )

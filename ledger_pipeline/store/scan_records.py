@@ -137,10 +137,14 @@ class WindowReceipt:
 
 @dataclass(frozen=True)
 class Listed:
-    """A source_scope as it was last listed; `found_archived` where it was archived when it was first listed."""
+    """A source_scope as it was last listed; `found_archived` where it was archived when it was first listed.
+
+    `names` are those of before, by which its owner had the same one.
+    """
 
     source_scope: ListedSourceScope
     found_archived: bool
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.repository_names import KnownNames, SeenName, known_names
 from ledger_pipeline.core.selection.choice import PINNED_AS
 from ledger_pipeline.core.selection.policy import Decision, ids_of_logins
 from ledger_pipeline.store.counting import COUNTS, IS_BY_PERSON, JOIN_SELECTION
@@ -49,7 +50,30 @@ LOGINS_SEEN = text("""
     SELECT DISTINCT platform_login, platform_user_id FROM activity_events
     WHERE node_id = :node_id AND scope_id = :scope_id AND lower(platform_login) = ANY(CAST(:logins AS text[]))
 """)
+# A name that was asked for is one of what answered, even where that is spelled otherwise by now. By the time at which
+# the first scope closed a window, and later: so every scope of the node says the same of it.
+SEEN_NAMES = text("""
+    SELECT source || ':' || source_scope_id AS repository_id, name, max(seen_at) AS seen_at,
+        bool_or(is_spelled) AS is_spelled, first_closed.at IS NOT NULL AND recorded_at > first_closed.at AS is_later
+    FROM (
+        SELECT source, source_scope_id, source_scope_name AS name, covered_to AS seen_at, true AS is_spelled,
+            recorded_at
+        FROM scan_receipts WHERE node_id = :node_id
+        UNION ALL SELECT source, source_scope_id, source_scope, covered_to, source_scope = source_scope_name,
+            recorded_at
+        FROM scan_receipts WHERE node_id = :node_id
+    ) AS seen
+    CROSS JOIN (
+        SELECT min(of_window.closed_at) AS at FROM epochs AS epoch JOIN epochs AS of_window
+            ON of_window.node_id = epoch.node_id AND of_window.period_start = epoch.period_start
+                AND of_window.period_end = epoch.period_end
+        WHERE epoch.id = :epoch_id AND epoch.node_id = :node_id
+    ) AS first_closed
+    WHERE source_scope_id IS NOT NULL
+    GROUP BY 1, 2, 5
+""")
 # The same for every scope of the node, whenever each closes: nothing counts that came after the first of them closed.
+# Where a scope met an object first after its repository was renamed, it has the event by another id than the others.
 OF_ANY_SCOPE = text("""
     SELECT event.id, latest.facts
     FROM epochs AS epoch
@@ -61,10 +85,14 @@ OF_ANY_SCOPE = text("""
     JOIN activity_events AS event ON event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id
         AND event.event_time >= epoch.period_start AND event.event_time < epoch.period_end
     CROSS JOIN LATERAL (
-        SELECT fact.facts FROM event_facts AS fact
-        WHERE fact.node_id = event.node_id AND fact.event_id = event.id
-            AND fact.scope_id = ANY(ARRAY(SELECT DISTINCT scope_id FROM epochs WHERE node_id = :node_id))
-            AND (first_closed.at IS NULL OR fact.recorded_at <= first_closed.at)
+        SELECT fact.facts
+        FROM (SELECT DISTINCT scope_id FROM epochs WHERE node_id = :node_id) AS of_scope
+        JOIN activity_events AS same ON same.node_id = event.node_id AND same.scope_id = of_scope.scope_id
+            AND same.source = event.source AND same.event_type = event.event_type
+            AND same.source_object_id = event.source_object_id
+        JOIN event_facts AS fact ON fact.node_id = event.node_id AND fact.scope_id = same.scope_id
+            AND fact.event_id = same.id
+        WHERE (first_closed.at IS NULL OR fact.recorded_at <= first_closed.at)
         ORDER BY fact.recorded_at DESC, fact.facts_hash LIMIT 1
     ) AS latest
     WHERE epoch.id = :epoch_id AND epoch.node_id = :node_id
@@ -110,6 +138,14 @@ class Selection(LedgerSection):
         """
         with self._transaction() as connection:
             return _of_any_scope(connection, self._of(epoch))
+
+    def known_names(self, epoch: Epoch | None = None) -> KnownNames:
+        """The names of the repositories that any scope of the node has read.
+
+        For an epoch, by what was known when the first scope closed its epoch of that window.
+        """
+        with self._transaction() as connection:
+            return _known_names(connection, self.node_id, None if epoch is None else epoch.id)
 
     def replace(self, epoch: Epoch, decisions: Mapping[str, Decision]) -> None:
         """Store `decisions`, by event id, in place of the epoch's earlier ones; only what differs is written."""
@@ -163,7 +199,18 @@ def settled_selection(connection: Connection, node_id: UUID, epoch: Epoch) -> Se
     selected = selected_events(connection, node_id, epoch, map(str, logins) if isinstance(logins, list) else ())
     if not isinstance(pinned, Mapping) or "routing" not in pinned:
         return selected
-    return replace(selected, routing_facts=_of_any_scope(connection, parameters))
+    return replace(
+        selected,
+        routing_facts=_of_any_scope(connection, parameters),
+        names=_known_names(connection, node_id, epoch.id),
+    )
+
+
+def _known_names(connection: Connection, node_id: UUID, epoch_id: int | None) -> KnownNames:
+    seen: dict[bool, list[SeenName]] = {False: [], True: []}
+    for row in connection.execute(SEEN_NAMES, {"node_id": node_id, "epoch_id": epoch_id}):
+        seen[row.is_later].append(SeenName(row.repository_id, row.name, row.seen_at, row.is_spelled))
+    return known_names(seen[False], seen[True])
 
 
 def _of_any_scope(connection: Connection, parameters: Mapping[str, object]) -> dict[str, Mapping[str, Json]]:

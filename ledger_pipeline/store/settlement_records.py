@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.repository_names import NO_NAMES, KnownNames
 from ledger_pipeline.core.selection.policy import Decision as SelectionDecision
 from ledger_pipeline.core.statements import UserUnits
 
@@ -128,13 +129,15 @@ class JudgedEvent:
 class SelectedEvents:
     """An epoch's events, the decisions on them that are stored, and the ids that excluded logins have by now.
 
-    `routing_facts` are those, by event id, by which an epoch that closed with claims of several scopes routes events.
+    `routing_facts` are those, by event id, by which an epoch that closed with claims of several scopes routes events;
+    `names` are those of repositories that are known then.
     """
 
     events: Sequence[EventToSelect]
     decisions: Mapping[str, SelectionDecision]
     excluded_ids: tuple[str, ...]
     routing_facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    names: KnownNames = NO_NAMES
 
 
 @dataclass(frozen=True)

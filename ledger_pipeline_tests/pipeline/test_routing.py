@@ -127,7 +127,7 @@ def test_paths_are_asked_for_only_where_a_claim_is_of_paths(
     run(of=docs)
     assert any("files(" in (request.query or "") for request in github.requests)
     github.clear_requests()
-    run(of=replace(default, selection=None), full_refresh=True)
+    run(of=replace(default, selection=None, claims=None), full_refresh=True)
     assert not any("files(" in (request.query or "") for request in github.requests)
 
 

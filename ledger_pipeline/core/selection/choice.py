@@ -7,6 +7,7 @@ from typing import Any
 from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.routing import Routing, pinned_routing
+from ledger_pipeline.core.selection.include_all import INCLUDE_ALL_V0
 from ledger_pipeline.core.selection.policy import SelectionPolicy, SelectionSpec, select
 
 PINNED_AS = "selection"
@@ -21,7 +22,8 @@ class SelectionChoice:
 
     `settings` are all that the policy has, with the defaults filled in. `excluded_ids` are the numeric ids of
     `excluded_logins`, which are known once an epoch closes. A spec that names no policy has no choice: every event
-    counts. `routing` has the claims of all scopes on what this one collects, None where there are none.
+    counts. `routing` has the claims of all scopes on what this one collects, and names of renamed repositories; None
+    where there are none.
     """
 
     policy: str
@@ -54,7 +56,7 @@ class SelectionChoice:
             "version": self.version,
             "settings": dict(self.settings),
             "excluded_logins": list(self.excluded_logins),
-            **({} if self.routing is None else {_ROUTING: self.routing.rules}),
+            **({} if self.routing is None or not self.routing.repositories else {_ROUTING: self.routing.rules}),
         }
 
     @property
@@ -94,12 +96,19 @@ def pinned_choice(pinned_spec: Mapping[str, Any]) -> SelectionChoice | None:
     )
 
 
-def named_part(pinned: Mapping[str, Json], choice: SelectionChoice) -> dict[str, Json]:
-    """What was pinned, without what nobody names: as `named` has it, to be compared with `choice`."""
-    named = {name: pinned.get(name) for name in {**choice.named, _ROUTING: None} if name in pinned or name != _ROUTING}
-    routing = named.get(_ROUTING)
-    if isinstance(routing, Mapping):
-        named[_ROUTING] = {name: value for name, value in routing.items() if name != "shares"}
+def named_part(pinned: Mapping[str, Json], choice: SelectionChoice | None) -> dict[str, Json] | None:
+    """What was pinned, without what nobody names: as `named` has it, to be compared with `choice`.
+
+    None where nobody named a policy: claims held for what the scope collects under other names than they have.
+    """
+    routing = pinned.get(_ROUTING)
+    has_claims = isinstance(routing, Mapping) and bool(routing.get("repositories"))
+    if choice is None:
+        is_of_names = isinstance(routing, Mapping) and not has_claims and pinned.get("policy") == INCLUDE_ALL_V0
+        return None if is_of_names else dict(pinned)
+    named = {name: pinned.get(name) for name in choice.named if name != _ROUTING}
+    if isinstance(routing, Mapping) and has_claims:
+        named[_ROUTING] = {name: routing[name] for name in ("scope", "repositories") if name in routing}
     return named
 
 

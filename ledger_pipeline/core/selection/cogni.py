@@ -121,7 +121,7 @@ def _pull_requests(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _key(event: Candidate) -> tuple[str, int | None]:
-    return event.repository, event.number
+    return event.repository.lower(), event.number
 
 
 def _facts(event: Candidate) -> PullRequestFacts:

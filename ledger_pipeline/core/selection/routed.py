@@ -12,12 +12,14 @@ def decide(
 ) -> dict[str, Decision]:
     """What `choice` decides, by event id in code-point order: the policy, on what the scope has of each event.
 
+    What was done in a repository under several names is of one, as far as the choice knows them.
+
     Raises SelectionError as `select` does.
     """
     routing = choice.routing
     if routing is None:
         return select(policy, candidates, choice.spec(weights_milli))
-    shares = {event: routing.share(event) for event in candidates}
+    shares = {event: routing.share(event) for event in map(routing.renamed, candidates)}
     decisions = select(policy, (event for event, share in shares.items() if share.milli), choice.spec(weights_milli))
     for event, share in shares.items():
         if not share.milli:

@@ -19,6 +19,7 @@ from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.pipeline.pieces import PieceLimits, begin_scan, read_piece
 from ledger_pipeline.pipeline.scan_codec import exact_iso, to_json
 from ledger_pipeline.pipeline.scan_state import ScanState
+from ledger_pipeline.pipeline.selection import with_names
 from ledger_pipeline.sources.port import ActivitySource, ScanPage
 from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -186,7 +187,7 @@ class LedgerActivities:
             scan = resumed or begin_scan(
                 source, self._store, where.scope, where.source_scope, window, streams, read_from
             )
-            tells_paths = where.scope.asks_paths(where.source_scope)
+            tells_paths = with_names(self._store, where.scope).asks_paths(where.source_scope)
             piece = read_piece(source, scan, self._limits, _json_bytes, reading.on_page, tells_paths=tells_paths)
             producer_version = source.producer_version
         return _json(
