@@ -1,29 +1,29 @@
-"""`.cogni/repo-spec.yaml` and `.cogni/projects/*.yaml` -> core types. The one file that knows how they are written.
+"""`.cogni/repo-spec.yaml` and `.cogni/projects/*.yaml` -> core types. The one file that reads how they are written.
 
 Sections of others (`gates`, `payments_in`, ...) are ignored. Inside the sections we own an unknown key is an error,
-because a misspelt key that is silently ignored is money paid by a default nobody chose.
+because a misspelt key that is silently ignored is money paid by a default nobody chose; what is different in files that
+the system we join writes, `repo_spec_dialect.py` says.
 """
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 from uuid import UUID
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from ledger_pipeline.core.errors import SelectionError, SpecError, WindowError
 from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.selection.include_all import INCLUDE_ALL_V0
 from ledger_pipeline.core.sources import source_kinds
-from ledger_pipeline.core.spec import RepoSpec, ScheduleSpec, Scope, SourceSpec
-from ledger_pipeline.core.weights import default_weights_milli
+from ledger_pipeline.core.spec import Dialect, RepoSpec, ScheduleSpec, Scope, SourceSpec
 from ledger_pipeline.core.windows import EpochCalendar
 from ledger_pipeline.installed_sources import know_installed
 from ledger_pipeline.policies import installed_policy
 from ledger_pipeline.repo_spec_claims import unique_ignoring_case
+from ledger_pipeline.repo_spec_dialect import dialect_of, scope_id_of, selection_of, take_out, weights_of
+from ledger_pipeline.repo_spec_problems import error_of_all, keys_of_others, spec_error
 from ledger_pipeline.repo_spec_routing import routed_scopes
 from ledger_pipeline.repo_spec_shape import (
     GovernanceSection,
@@ -44,19 +44,20 @@ def load_repo_spec(path: Path) -> RepoSpec:
     it is; where each can, for the first of what does not go together.
     """
     problems: list[SpecError] = []
-    shape = _parse(path, RepoSpecFile, problems)
+    notes: list[str] = []
+    shape = _parse(path, RepoSpecFile, problems, notes)
     files = sorted((path.parent / PROJECTS_FOLDER).glob("*.y*ml"))
-    projects = [(file, _parse(file, ProjectFile, problems)) for file in files]
+    projects = [(file, _parse(file, ProjectFile, problems, notes)) for file in files]
     if shape is None or problems:
-        raise _all_of(problems)
+        raise error_of_all(problems)
     schedules = _schedules(path, shape.governance)
-    scopes = [_scope(path, shape, schedules)]
+    scopes = [_scope(path, shape, shape.node_id, schedules)]
     for file, project in projects:
         if project is not None:
             scopes.append(_project_scope(file, project, shape.node_id, schedules))
             _refuse_clash(scopes[-1], scopes[:-1])
     claims = [shape.activity_ledger.claims, *(project.activity_ledger.claims for _, project in projects if project)]
-    return RepoSpec(node_id=shape.node_id, scopes=routed_scopes(scopes, claims), file=str(path))
+    return RepoSpec(shape.node_id, routed_scopes(scopes, claims), str(path), tuple(notes))
 
 
 # Reading: one message that has every problem of the input.
@@ -88,16 +89,16 @@ class _StrictLoader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
 
-def _parse(path: Path, shape: type[_FileT], problems: list[SpecError]) -> _FileT | None:
-    """The file as `shape`; None where it cannot be, having added to `problems` why."""
+def _parse(path: Path, shape: type[_FileT], problems: list[SpecError], notes: list[str]) -> _FileT | None:
+    """The file as `shape`; None where it cannot be, having added to `problems` why. What it ignores is in `notes`."""
     try:
-        return _shaped(path, shape)
+        return _shaped(path, shape, notes)
     except SpecError as error:
         problems.append(error)
         return None
 
 
-def _shaped(path: Path, shape: type[_FileT]) -> _FileT:
+def _shaped(path: Path, shape: type[_FileT], notes: list[str]) -> _FileT:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError as error:
@@ -109,11 +110,20 @@ def _shaped(path: Path, shape: type[_FileT]) -> _FileT:
     if not isinstance(content, dict):
         raise SpecError(str(path), "", "is not a mapping of keys: it should start with node_id, scope_id, scope_key")
     know_installed(_source_names(content))
-    whole_shape: type[_FileT] = over_sources(shape, source_kinds())
+    dialect = dialect_of(path, content)
+    whole_shape: type[_FileT] = over_sources(shape, source_kinds(), dialect)
+    return _validated(path, whole_shape, content, dialect, notes)
+
+
+def _validated(path: Path, shape: type[_FileT], content: dict[Any, Any], dialect: Dialect, notes: list[str]) -> _FileT:
     try:
-        return whole_shape.model_validate(content)
+        return shape.model_validate(content)
     except ValidationError as error:
-        raise _spec_error(path, whole_shape, error) from error
+        ignored = keys_of_others(shape, error) if dialect is Dialect.ATTRIBUTION_PIPELINE else []
+        if not ignored:
+            raise spec_error(path, shape, error) from error
+    notes.append(take_out(path, content, ignored))
+    return _validated(path, shape, content, dialect, notes)
 
 
 def _source_names(content: dict[Any, Any]) -> list[str]:
@@ -123,85 +133,22 @@ def _source_names(content: dict[Any, Any]) -> list[str]:
     return [name for name in sources if isinstance(name, str)] if isinstance(sources, dict) else []
 
 
-def _spec_error(path: Path, shape: type[BaseModel], error: ValidationError) -> SpecError:
-    all_errors = error.errors()
-    unknown = [details for details in all_errors if details["type"] == "extra_forbidden"]
-    # A misspelt key shows up twice, as unknown and as missing: the unknown one carries the suggestion.
-    meant = {(*details["loc"][:-1], key) for details in unknown for key in _close_keys(shape, details)}
-    others = [details for details in all_errors if details["type"] != "extra_forbidden"]
-    reported = [details for details in others if details["type"] != "missing" or details["loc"] not in meant]
-    first, *more = (
-        SpecError(str(path), _dotted(details["loc"]), _problem(shape, details)) for details in (*unknown, *reported)
-    )
-    also = (f"{problem.key}: {problem.problem}" if problem.key else problem.problem for problem in more)
-    return SpecError(first.file, first.key, _ALSO.join((first.problem, *also)))
-
-
-def _all_of(problems: Sequence[SpecError]) -> SpecError:
-    """One error of several files' problems."""
-    first, *more = problems
-    return SpecError(first.file, first.key, _ALSO.join((first.problem, *map(str, more))))
-
-
-_ALSO = "; also "
-
-
-# Pydantic's words for these are Python's: tuples, and instances of classes.
-_WANTED = {"tuple_type": "a list", "model_type": "a section with keys of its own"}
-
-
-def _dotted(location: Iterable[int | str]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).lstrip(".")
-
-
-def _problem(shape: type[BaseModel], details: ErrorDetails) -> str:
-    if details["type"] == "missing":
-        return "is missing"
-    if details["type"] == "extra_forbidden":
-        close = _close_keys(shape, details)
-        known_keys = _known_keys(shape, details["loc"][:-1])
-        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known_keys)}"
-        return f"is not a key of this section; {hint}"
-    wanted = _WANTED.get(details["type"], details["msg"].removeprefix("Value error, "))
-    return f"{details['input']!r} is not valid: {wanted}"
-
-
-def _close_keys(shape: type[BaseModel], unknown: ErrorDetails) -> list[str]:
-    """The key that an unknown one may be meant to be, where there is one."""
-    *parents, key = unknown["loc"]
-    return get_close_matches(str(key), _known_keys(shape, parents), n=1)
-
-
-def _known_keys(shape: type[BaseModel], parents: Iterable[int | str]) -> list[str]:
-    for step in parents:
-        if isinstance(step, str):
-            annotation = shape.model_fields[step].annotation
-            shape = next(kind for kind in _models(annotation))
-    return list(shape.model_fields)
-
-
-def _models(annotation: object) -> Iterable[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models(argument)
-
-
 # Shapes -> core types.
 
 
-def _scope(path: Path, shape: ScopeFile, inherited: tuple[ScheduleSpec, ...]) -> Scope:
+def _scope(path: Path, shape: ScopeFile, node_id: UUID, inherited: tuple[ScheduleSpec, ...]) -> Scope:
     ledger = shape.activity_ledger
     try:
         EpochCalendar(ledger.epoch_length_days).window_starting(ledger.first_epoch)
     except WindowError as error:
         raise SpecError(str(path), "activity_ledger.first_epoch", str(error)) from error
     sections = ledger.activity_sources.by_source()
+    dialect = next(iter(sections.values())).dialect
     if len({section.credit_estimate_algo for section in sections.values()}) > 1:
-        problem = "have different credit_estimate_algo, and an epoch is allocated by one"
+        problem = f"have different {dialect}, and an epoch is allocated by one"
         raise SpecError(str(path), "activity_ledger.activity_sources", f"{', '.join(sections)} {problem}")
     return Scope(
-        scope_id=shape.scope_id,
+        scope_id=scope_id_of(shape, node_id),
         scope_key=shape.scope_key,
         epoch_length_days=ledger.epoch_length_days,
         first_epoch=ledger.first_epoch,
@@ -212,10 +159,11 @@ def _scope(path: Path, shape: ScopeFile, inherited: tuple[ScheduleSpec, ...]) ->
         approvers=shape.ledger.approvers if ledger.approvers is None else ledger.approvers,
         base_issuance_credits=ledger.pool_config.base_issuance_credits if ledger.pool_config else None,
         auto_close_grace_hours=ledger.auto_close_grace_hours,
-        weights_milli={**default_weights_milli(sections), **ledger.weights_milli},
+        weights_milli={**weights_of(sections), **ledger.weights_milli},
         schedules=inherited if shape.governance is None else _schedules(path, shape.governance),
         file=str(path),
-        selection=_selection(path, ledger.selection),
+        selection=_selection(path, selection_of(sections, ledger.selection)),
+        dialect=dialect,
     )
 
 
@@ -243,7 +191,7 @@ def _selection(path: Path, section: SelectionSection | None) -> SelectionChoice 
 def _project_scope(path: Path, shape: ProjectFile, node_id: UUID, inherited: tuple[ScheduleSpec, ...]) -> Scope:
     if shape.node_id not in (None, node_id):
         raise SpecError(str(path), "node_id", f"{shape.node_id} is another node; leave it out, or give {node_id}")
-    return _scope(path, shape, inherited)
+    return _scope(path, shape, node_id, inherited)
 
 
 def _schedules(path: Path, governance: GovernanceSection | None) -> tuple[ScheduleSpec, ...]:

@@ -1,10 +1,24 @@
 """What all sections of the repo-spec's files are made of, and those of claims on repositories that scopes share."""
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from ledger_pipeline.core.routing import DEFAULT_ORDER
+
+NonEmpty: TypeAlias = Annotated[StrictStr, Field(min_length=1)]
+
+
+def checked(pattern: re.Pattern[str], expected: str) -> AfterValidator:
+    """What refuses each text that is not all of `pattern`, saying what is `expected`."""
+
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError(expected)
+        return value
+
+    return AfterValidator(check)
 
 
 def unique_ignoring_case(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -37,8 +51,8 @@ class SharedSection(BaseModel):
 class ClaimSection(OwnedSection):
     """One of activity_ledger.claims: what the scope takes of a repository that others collect as well."""
 
-    repository: Annotated[StrictStr, Field(min_length=1)]
-    paths: Annotated[tuple[Annotated[StrictStr, Field(min_length=1)], ...], Field(min_length=1)] = ()
-    labels: some_once(Annotated[StrictStr, Field(min_length=1)]) = ()  # type: ignore[valid-type]
+    repository: NonEmpty
+    paths: Annotated[tuple[NonEmpty, ...], Field(min_length=1)] = ()
+    labels: some_once(NonEmpty) = ()  # type: ignore[valid-type]
     order: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = DEFAULT_ORDER
     shared: StrictBool = False

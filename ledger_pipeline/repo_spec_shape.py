@@ -2,7 +2,8 @@
 
 Sections of others are ignored (SharedSection); inside those we own an unknown key is an error (OwnedSection).
 What a wrong value is told lives beside the key; reading files and naming places is `repo_spec.py`'s. The sections of
-`activity_sources` are those of the sources there are, so `over_sources` completes the shape of a file when it is read.
+`activity_sources` are those of the sources there are, in the dialect of the file, so `over_sources` completes the shape
+of a file when it is read.
 """
 
 import re
@@ -17,7 +18,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    StrictBool,
     StrictInt,
     StrictStr,
     create_model,
@@ -25,26 +25,24 @@ from pydantic import (
 
 from ledger_pipeline.core.errors import AllocationError, WindowError
 from ledger_pipeline.core.hashing import canonical_json
-from ledger_pipeline.core.owners import OwnerRules, is_owner_ref
 from ledger_pipeline.core.pool import MAX_CREDITS
 from ledger_pipeline.core.sources import SourceKind, source_kinds
+from ledger_pipeline.core.spec import Dialect
 from ledger_pipeline.core.weights import check_weights, default_weights_milli
 from ledger_pipeline.core.windows import EPOCH_ANCHOR, EpochCalendar, parse_epoch_key
-from ledger_pipeline.repo_spec_claims import ClaimSection, OwnedSection, SharedSection, some_once, unique_ignoring_case
-from ledger_pipeline.repo_spec_owners import not_named, of_an_owner, with_an_owner
+from ledger_pipeline.repo_spec_claims import (
+    ClaimSection,
+    NonEmpty,
+    OwnedSection,
+    SharedSection,
+    checked,
+    unique_ignoring_case,
+)
+from ledger_pipeline.repo_spec_sources import ActivitySourcesSection, sources_section, with_a_source
 
 _SCOPE_KEY = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _LONGEST_SETTINGS = 20_000
 _WALLET = re.compile(r"0x[0-9a-fA-F]{40}")
-
-
-def _checked(pattern: re.Pattern[str], expected: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not pattern.fullmatch(value):
-            raise ValueError(expected)
-        return value
-
-    return AfterValidator(check)
 
 
 def _check_length(days: int) -> int:
@@ -91,50 +89,8 @@ def _epoch_day(value: object) -> object:
     return value
 
 
-_Wallet: TypeAlias = Annotated[StrictStr, _checked(_WALLET, "a wallet address: 0x and 40 hexadecimal digits")]
+_Wallet: TypeAlias = Annotated[StrictStr, checked(_WALLET, "a wallet address: 0x and 40 hexadecimal digits")]
 _Approvers: TypeAlias = Annotated[tuple[_Wallet, ...], AfterValidator(unique_ignoring_case)]
-_NonEmpty: TypeAlias = Annotated[StrictStr, Field(min_length=1)]
-
-
-class SourceSection(OwnedSection):
-    """A section of activity_ledger.activity_sources; what its source takes is the source's to say."""
-
-    credit_estimate_algo: _NonEmpty
-    source_refs: tuple[str, ...]
-    streams: tuple[str, ...]
-
-    @property
-    def source_scopes(self) -> tuple[str, ...]:
-        """The source_refs that name one source_scope."""
-        return tuple(source_ref for source_ref in self.source_refs if not is_owner_ref(source_ref))
-
-    @property
-    def owners(self) -> OwnerRules:
-        """The source_refs that stand for all of an owner's, and what of it is left out."""
-        return OwnerRules()
-
-
-class OwnersSection(SourceSection):
-    """The section of a source that lists what an owner has."""
-
-    exclude: tuple[str, ...] = ()
-    include_archived: Annotated[StrictBool, AfterValidator(with_an_owner)] = False
-    include_forks: Annotated[StrictBool, AfterValidator(with_an_owner)] = False
-
-    @property
-    def owners(self) -> OwnerRules:
-        """As SourceSection has it."""
-        refs = filter(is_owner_ref, self.source_refs)
-        return OwnerRules(tuple(refs), self.exclude, self.include_archived, self.include_forks)
-
-
-class ActivitySourcesSection(OwnedSection):
-    """activity_ledger.activity_sources: one key per source."""
-
-    def by_source(self) -> dict[str, SourceSection]:
-        """The sections that are there."""
-        sections = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: section for name, section in sections.items() if section is not None}
 
 
 class PoolConfigSection(OwnedSection):
@@ -171,9 +127,9 @@ def _check_settings(settings: dict[str, Any]) -> dict[str, Any]:
 class SelectionSection(OwnedSection):
     """activity_ledger.selection: which events count; which settings there are is the policy's to say."""
 
-    policy: _NonEmpty
+    policy: NonEmpty
     settings: Annotated[dict[StrictStr, Any], AfterValidator(_check_settings)] = Field(default_factory=dict)
-    excluded_logins: Annotated[tuple[_NonEmpty, ...], AfterValidator(unique_ignoring_case)] = ()
+    excluded_logins: Annotated[tuple[NonEmpty, ...], AfterValidator(unique_ignoring_case)] = ()
 
 
 class ActivityLedgerSection(OwnedSection):
@@ -199,10 +155,10 @@ class LedgerSection(OwnedSection):
 class ScheduleSection(OwnedSection):
     """One of governance.schedules."""
 
-    charter: _NonEmpty
+    charter: NonEmpty
     cron: Annotated[StrictStr, AfterValidator(_check_cron)]
     timezone: Annotated[StrictStr, AfterValidator(_check_timezone)] = "UTC"
-    entrypoint: _NonEmpty
+    entrypoint: NonEmpty
 
 
 class GovernanceSection(SharedSection):
@@ -212,11 +168,11 @@ class GovernanceSection(SharedSection):
 
 
 class ScopeFile(SharedSection):
-    """What the repo-spec and a project file have in common."""
+    """What the repo-spec and a project file have in common. Only one of the dialects may leave out `scope_id`."""
 
-    scope_id: UUID
+    scope_id: UUID | None = None
     scope_key: Annotated[
-        StrictStr, _checked(_SCOPE_KEY, "a slug of a-z, 0-9 and -, starting with a letter, at most 32 long")
+        StrictStr, checked(_SCOPE_KEY, "a slug of a-z, 0-9 and -, starting with a letter, at most 32 long")
     ]
     activity_ledger: ActivityLedgerSection
     ledger: LedgerSection = LedgerSection()
@@ -239,35 +195,16 @@ _FileT = TypeVar("_FileT", bound=ScopeFile)
 
 
 @cache
-def over_sources(shape: type[_FileT], kinds: tuple[SourceKind, ...]) -> type[_FileT]:
-    """The shape of a file whose `activity_sources` may have a section of each of `kinds`, and must have one."""
-    sections: dict[str, Any] = {kind.name: (_section_of(kind) | None, None) for kind in kinds}
-    if len(kinds) == 1:
-        sections = {kind.name: (_section_of(kind), ...) for kind in kinds}
-    sources: Any = create_model("ActivitySourcesSection", __base__=ActivitySourcesSection, **sections)
-    any_source = Annotated[sources, AfterValidator(_with_a_source)]
-    ledger = create_model("ActivityLedgerSection", __base__=ActivityLedgerSection, activity_sources=(any_source, ...))
-    return create_model(shape.__name__, __base__=shape, activity_ledger=(ledger, ...))
-
-
-def _section_of(kind: SourceKind) -> type[SourceSection]:
-    named = Annotated[StrictStr, _checked(kind.source_ref, kind.source_ref_form)]
-    expected = f"one of {', '.join(kind.stream_names)}"
-    stream = Annotated[StrictStr, _checked(re.compile("|".join(map(re.escape, kind.stream_names))), expected)]
-    streams = (some_once(stream), kind.stream_names)
-    if kind.owner_ref is None:
-        return create_model(
-            "SourceSection", __base__=SourceSection, source_refs=(some_once(named), ...), streams=streams
+def over_sources(shape: type[_FileT], kinds: tuple[SourceKind, ...], dialect: Dialect) -> type[_FileT]:
+    """The shape of a file in `dialect` whose `activity_sources` may have a section of each of `kinds`, and must have
+    one."""
+    any_source: Any = Annotated[sources_section(kinds, dialect), AfterValidator(with_a_source)]
+    fields: Any = {
+        "activity_ledger": (
+            create_model("ActivityLedgerSection", __base__=ActivityLedgerSection, activity_sources=(any_source, ...)),
+            ...,
         )
-    either = re.compile(f"{kind.source_ref.pattern}|{kind.owner_ref.pattern}")
-    source_ref = Annotated[StrictStr, _checked(either, kind.source_ref_form)]
-    excluded = Annotated[named, AfterValidator(of_an_owner)]
-    exclude = Annotated[tuple[excluded, ...], AfterValidator(unique_ignoring_case), AfterValidator(not_named)]
-    fields: Any = {"source_refs": (some_once(source_ref), ...), "streams": streams, "exclude": (exclude, ())}
-    return create_model("SourceSection", __base__=OwnersSection, **fields)
-
-
-def _with_a_source(sources: ActivitySourcesSection) -> ActivitySourcesSection:
-    if not sources.by_source():
-        raise ValueError(f"at least one of {', '.join(type(sources).model_fields)}")
-    return sources
+    }
+    if dialect is Dialect.CREDIT_ESTIMATE_ALGO:
+        fields["scope_id"] = (UUID, ...)
+    return create_model(shape.__name__, __base__=shape, **fields)

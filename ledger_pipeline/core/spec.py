@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from enum import StrEnum
 from uuid import UUID
 
 from ledger_pipeline.core.claims import NodeClaims
@@ -13,9 +14,22 @@ from ledger_pipeline.core.sources import SourceKind, StreamKind, source_kind, so
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 
 
+class Dialect(StrEnum):
+    """In whose words a scope's file is written: by the key that says how units are estimated.
+
+    ATTRIBUTION_PIPELINE is what the system we join writes now. A name under that key stands for a selection policy and
+    for weights as well (`core.attribution`).
+    """
+
+    CREDIT_ESTIMATE_ALGO = "credit_estimate_algo"
+    ATTRIBUTION_PIPELINE = "attribution_pipeline"
+
+
 @dataclass(frozen=True)
 class SourceSpec:
     """What a scope collects from one source: which source_scopes, which streams, and how units are estimated.
+
+    `credit_estimate_algo` is the name that stands under the key of the scope's dialect.
 
     `source_scopes` are those that the repo-spec names. What `owners` have is known to the ledger once the source has
     listed it: `pipeline/owners.py` adds it, and `listed` says what of them that is.
@@ -50,7 +64,7 @@ class Scope:
 
     `selection` is the policy that decides which events count, None where all do. `claims` are those of all scopes of
     the node, None where there are none. `is_simulated` where what it collects is made up, so that anybody may sign for
-    it.
+    it. `dialect` is that of its file.
     """
 
     scope_id: UUID
@@ -67,6 +81,7 @@ class Scope:
     is_simulated: bool = False
     selection: SelectionChoice | None = None
     claims: NodeClaims | None = None
+    dialect: Dialect = Dialect.CREDIT_ESTIMATE_ALGO
 
     @property
     def calendar(self) -> EpochCalendar:
@@ -100,11 +115,15 @@ class Scope:
 
 @dataclass(frozen=True)
 class RepoSpec:
-    """A node's whole specification. The first scope is the default one, from the repo-spec itself."""
+    """A node's whole specification. The first scope is the default one, from the repo-spec itself.
+
+    `notes` are sentences on what its files hold that was ignored.
+    """
 
     node_id: UUID
     scopes: tuple[Scope, ...]
     file: str
+    notes: tuple[str, ...] = ()
 
     @property
     def default_scope(self) -> Scope:

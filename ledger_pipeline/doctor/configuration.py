@@ -54,6 +54,9 @@ def check_repo_spec(settings: Settings) -> tuple[Finding, RepoSpec | None]:
     seen = f"{path}: scopes {keys}; {collected}, {counted(len(schedules), 'schedule')}"
     if not repositories and not of_others:
         return warning(REPO_SPEC, seen, "name repositories in activity_sources.github.source_refs"), spec
+    if spec.notes:
+        remedy = "nothing, where these keys are meant for others; else correct them"
+        return warning(REPO_SPEC, "; ".join((seen, *spec.notes)), remedy), spec
     return fine(REPO_SPEC, seen), spec
 
 
