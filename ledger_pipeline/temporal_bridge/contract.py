@@ -112,9 +112,13 @@ EpochId = Annotated[StrictStr, Field(pattern=r"^[1-9][0-9]{0,18}$")]
 
 
 class ActivitySource(Wire):
-    """What a schedule says of one source; what an older one leaves out, the repo-spec says."""
+    """What a schedule says of one source; what an older one leaves out, the repo-spec says.
+
+    It says `creditEstimateAlgo` or `attributionPipeline`, as the file of its scope does.
+    """
 
     credit_estimate_algo: _NonEmpty | None = None
+    attribution_pipeline: _NonEmpty | None = None
     source_refs: tuple[_NonEmpty, ...] | None = None
     streams: tuple[Stream, ...] | None = None
 

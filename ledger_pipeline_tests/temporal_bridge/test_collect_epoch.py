@@ -166,6 +166,15 @@ def test_what_a_payload_says_otherwise_than_the_repo_spec_is_reported_and_the_re
     assert len(stack.event_ids(week)) == 3
 
 
+@pytest.mark.e2e
+def test_a_payload_in_the_other_dialect_collects_and_is_told_as_drift(stack: Stack) -> None:
+    week = stack.next_week()
+    sources = {"github": {"attributionPipeline": "cogni-v0.0", "sourceRefs": [NAME]}}
+    payload = stack.payload(week, activitySources=sources)
+    assert collect(stack, week, payload)["drift"] == ["input.activitySources.github.attributionPipeline"]
+    assert len(stack.event_ids(week)) == 3
+
+
 @pytest.mark.parametrize(
     ("changed", "field"),
     [

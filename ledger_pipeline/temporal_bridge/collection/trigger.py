@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from ledger_pipeline.core.errors import CollectionNotStarted, CollectionRunFailed, TemporalUnavailable
 from ledger_pipeline.core.hashing import Json
-from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.core.spec import Dialect, RepoSpec, Scope, SourceSpec
 from ledger_pipeline.core.windows import iso_millis
 from ledger_pipeline.temporal_bridge.contract import (
     COLLECT_EPOCH_WORKFLOW,
@@ -167,22 +167,23 @@ def manual_payload(scope: Scope, as_of: datetime) -> dict[str, Json]:
     return {"graphId": GRAPH_ID, "input": {**_input(scope), "asOf": iso_millis(as_of)}}
 
 
+def _source(spec: SourceSpec, dialect: Dialect) -> dict[str, Json]:
+    refs: list[Json] = list(spec.source_refs)
+    if dialect is Dialect.ATTRIBUTION_PIPELINE:
+        return {"attributionPipeline": spec.credit_estimate_algo, "sourceRefs": refs}
+    return {"creditEstimateAlgo": spec.credit_estimate_algo, "sourceRefs": refs, "streams": list(spec.streams)}
+
+
 def _input(scope: Scope) -> dict[str, Json]:
     asked: dict[str, Json] = {
         "version": 1,
         "scopeId": str(scope.scope_id),
         "scopeKey": scope.scope_key,
         "epochLengthDays": scope.epoch_length_days,
-        "activitySources": {
-            activity_source.source: {
-                "creditEstimateAlgo": activity_source.credit_estimate_algo,
-                "sourceRefs": list(activity_source.source_refs),
-                "streams": list(activity_source.streams),
-            }
-            for activity_source in scope.sources
-        },
-        "autoCloseGracePeriodMs": scope.auto_close_grace_hours * _HOUR_MILLIS,
+        "activitySources": {source_spec.source: _source(source_spec, scope.dialect) for source_spec in scope.sources},
     }
+    if scope.dialect is Dialect.CREDIT_ESTIMATE_ALGO:
+        asked["autoCloseGracePeriodMs"] = scope.auto_close_grace_hours * _HOUR_MILLIS
     if scope.base_issuance_credits is not None:
         asked["baseIssuanceCredits"] = str(scope.base_issuance_credits)
     if scope.approvers:

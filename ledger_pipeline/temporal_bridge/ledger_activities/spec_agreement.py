@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from pydantic.alias_generators import to_camel
+
 from ledger_pipeline.core.errors import PayloadError, WindowError
 from ledger_pipeline.core.owners import is_owner_ref, owner_of
-from ledger_pipeline.core.spec import RepoSpec, Scope, SourceSpec
+from ledger_pipeline.core.spec import Dialect, RepoSpec, Scope, SourceSpec
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 from ledger_pipeline.pipeline.owners import known_owners
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -124,7 +126,7 @@ def drift(scope: Scope, requested: CollectEpochInput) -> tuple[str, ...]:
     for name, source in requested.activity_sources.items():
         place = f"input.activitySources.{name}"
         spec = next((spec for spec in scope.sources if spec.source == name), None)
-        drifted += [place] if spec is None else [f"{place}.{field}" for field in _source_drift(spec, source)]
+        drifted += [place] if spec is None else [f"{place}.{field}" for field in _source_drift(scope, spec, source)]
     base, approvers, grace = requested.base_issuance_credits, requested.approvers, requested.auto_close_grace_period_ms
     if base is not None and (scope.base_issuance_credits is None or int(base) != scope.base_issuance_credits):
         drifted.append("input.baseIssuanceCredits")
@@ -135,9 +137,14 @@ def drift(scope: Scope, requested: CollectEpochInput) -> tuple[str, ...]:
     return tuple(sorted(drifted))
 
 
-def _source_drift(spec: SourceSpec, source: ActivitySource) -> Iterable[str]:
-    if source.credit_estimate_algo is not None and source.credit_estimate_algo != spec.credit_estimate_algo:
-        yield "creditEstimateAlgo"
+def _source_drift(scope: Scope, spec: SourceSpec, source: ActivitySource) -> Iterable[str]:
+    # The same name means different things under the two.
+    for dialect, name in (
+        (Dialect.CREDIT_ESTIMATE_ALGO, source.credit_estimate_algo),
+        (Dialect.ATTRIBUTION_PIPELINE, source.attribution_pipeline),
+    ):
+        if name is not None and (dialect, name) != (scope.dialect, spec.credit_estimate_algo):
+            yield to_camel(dialect)
     if source.source_refs is not None and not _same(source.source_refs, spec.source_refs):
         yield "sourceRefs"
     if source.streams is not None and not _same(source.streams, spec.streams):
