@@ -102,6 +102,12 @@ class Scope:
         routing = None if self.selection is None else self.selection.routing
         return routing is not None and routing.asks_paths(source_scope)
 
+    @property
+    def repositories_by_path(self) -> frozenset[str]:
+        """All names, case folded, of what `asks_paths` is true of."""
+        routing = None if self.selection is None else self.selection.routing
+        return frozenset() if routing is None else routing.repositories_by_path
+
     def window(self, day: date) -> EpochWindow:
         """The epoch window starting on `day`. Raises WindowError if none does, or it precedes the first epoch."""
         window = self.calendar.window_starting(day)

@@ -18,6 +18,7 @@ from ledger_pipeline.core.unread import ItemKey
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.containment import contained
 from ledger_pipeline.pipeline.coverage import known_source_scope_ids
+from ledger_pipeline.pipeline.selection import with_names
 from ledger_pipeline.sources.port import ActivitySource, FactsPage, TellsFacts
 from ledger_pipeline.sources.stopping import StopSignal
 from ledger_pipeline.store.records import EventWithoutFacts, Producer
@@ -30,8 +31,9 @@ ItemEvents = Mapping[ItemKey, Sequence[EventWithoutFacts]]
 
 @dataclass
 class FactsBackfill:
-    """What a backfill did for `wanted` events without facts; `unreadable` have none still, whatever the reason.
+    """What a backfill did for `wanted` events without facts, or without paths that claims ask for.
 
+    `unreadable` have none still, whatever the reason.
     `failures` are source_scopes that could not be asked to the end.
     """
 
@@ -59,13 +61,15 @@ def backfill_facts(
 ) -> FactsBackfill:
     """Observe what the source says now of each of the windows' events that has no facts; `on_progress` after a batch.
 
+    Also where the changed paths are unknown, and claims ask for them.
     An event whose object the source has no more gets facts that say so. One source_scope that fails fails alone.
     Raises StoreUnavailable, StoreError, ConfigurationError, and Stopped once `stop` is told.
     """
     if not isinstance(source, TellsFacts):
         return FactsBackfill()  # its events lack nothing
     stop = stop or StopSignal()
-    without = store.facts.without(scope.scope_id, source.name, windows)
+    scope = with_names(store, scope)
+    without = store.facts.without(scope.scope_id, source.name, windows, scope.repositories_by_path)
     done = FactsBackfill(wanted=len(without))
     by_source_scope: defaultdict[str, defaultdict[ItemKey, list[EventWithoutFacts]]] = defaultdict(
         lambda: defaultdict(list)
@@ -83,7 +87,8 @@ def backfill_facts(
         part_of_scope = _Part(source, store, scope, source_scope, events, known_source_scope_ids(of_name))
         try:
             with contained(source.name, source_scope):
-                for page in source.facts_of(source_scope, sorted(events)):
+                tells_paths = scope.asks_paths(source_scope)
+                for page in source.facts_of(source_scope, sorted(events), tells_paths=tells_paths):
                     stop.check()
                     part_of_scope.record(page, done)
                     on_progress(done)

@@ -197,10 +197,10 @@ class ActivitySource(Protocol):
 class TellsFacts(Protocol):
     """What a source is besides that says more of its events than their rows do."""
 
-    def facts_of(self, source_scope: str, keys: Sequence[ItemKey]) -> Iterator[FactsPage]:
+    def facts_of(self, source_scope: str, keys: Sequence[ItemKey], *, tells_paths: bool = False) -> Iterator[FactsPage]:
         """What is to be said of these items' events, in few requests; each item once, whatever is wrong with another.
 
-        Raises as `ActivitySource.scan` does.
+        `tells_paths` as a scan is asked for. Raises as `ActivitySource.scan` does.
         """
         ...
 

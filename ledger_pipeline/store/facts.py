@@ -1,6 +1,6 @@
 """Facts beside events: observations that differ from the last of their event, and those of them that are pinned."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -16,6 +16,7 @@ from ledger_pipeline.core.facts import Facts as EventFacts
 from ledger_pipeline.core.facts import Observation, facts_text
 from ledger_pipeline.core.hashing import EventSetHash, sha256_hex
 from ledger_pipeline.core.plain_text import short_message
+from ledger_pipeline.core.sources import PR_MERGED, REVIEW_SUBMITTED
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.store.digests import bounds, streamed
 from ledger_pipeline.store.records import (
@@ -105,10 +106,14 @@ WITHOUT = text("""
             CASE WHEN metadata ->> 'number' ~ '^[1-9][0-9]{0,9}$' THEN CAST(metadata ->> 'number' AS bigint) END
         FROM activity_events AS stored
         WHERE node_id = :node_id AND scope_id = :scope_id AND source = :source
-            AND event_time >= given.period_start AND event_time < given.period_end AND NOT EXISTS (
-                SELECT FROM event_facts AS fact
+            AND event_time >= given.period_start AND event_time < given.period_end AND COALESCE((
+                SELECT NOT fact.facts ?| ARRAY['changedPaths', 'isGone']
+                    AND fact.facts ->> 'eventType' = ANY(CAST(:types_with_paths AS text[]))
+                    AND lower(stored.metadata ->> 'repository') = ANY(CAST(:repositories_by_path AS text[]))
+                FROM event_facts AS fact
                 WHERE fact.node_id = stored.node_id AND fact.scope_id = stored.scope_id AND fact.event_id = stored.id
-            )
+                ORDER BY fact.recorded_at DESC LIMIT 1
+            ), true)
         OFFSET 0
     ) AS event
     ORDER BY event.id COLLATE "C"
@@ -161,9 +166,24 @@ class Facts(LedgerSection):
         with self._transaction() as connection:
             return pinned_set_hash(connection, self.node_id, epoch_id)
 
-    def without(self, scope_id: UUID, source: str, windows: Sequence[EpochWindow]) -> list[EventWithoutFacts]:
-        """Every event of a source in `windows` that nothing was ever observed of, by id."""
-        parameters = {**self._scope(scope_id), "source": source, **bounds(windows)}
+    def without(
+        self,
+        scope_id: UUID,
+        source: str,
+        windows: Sequence[EpochWindow],
+        repositories_by_path: Collection[str] = (),
+    ) -> list[EventWithoutFacts]:
+        """Every event of a source in `windows` that nothing was ever observed of, by id.
+
+        Of `repositories_by_path`, in lower case, also what changes paths, where it is unknown which.
+        """
+        parameters = {
+            **self._scope(scope_id),
+            "source": source,
+            **bounds(windows),
+            "types_with_paths": [PR_MERGED, REVIEW_SUBMITTED],
+            "repositories_by_path": sorted(repositories_by_path),
+        }
         with self._transaction() as connection:
             return [EventWithoutFacts(*row) for row in connection.execute(WITHOUT, parameters)]
 

@@ -11,6 +11,7 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.allocate import curate
 from ledger_pipeline.pipeline.epochs import close_due_epochs
+from ledger_pipeline.pipeline.facts_backfill import backfill_facts
 from ledger_pipeline.pipeline.selection import blocks_selection, select_events, selection_report
 from ledger_pipeline.pipeline.what_if import Supposition, what_if
 from ledger_pipeline.policies import installed_policy
@@ -23,6 +24,7 @@ from ledger_pipeline.store.settlement_records import SelectedEvents
 from ledger_pipeline_tests.builders import OTHER_SCOPE_ID
 from ledger_pipeline_tests.defs.deployment import write_project, write_repo_spec
 from ledger_pipeline_tests.pipeline.collecting import HOUR, NOW, THIS_WEEK, Collect
+from ledger_pipeline_tests.sources.github.github_source import github_source
 from ledger_pipeline_tests.sources.simulator.worlds import NAME, issue, merged, review, world
 
 DAY = timedelta(days=1)
@@ -129,6 +131,23 @@ def test_paths_are_asked_for_only_where_a_claim_is_of_paths(
     github.clear_requests()
     run(of=replace(default, selection=None, claims=None), full_refresh=True)
     assert not any("files(" in (request.query or "") for request in github.requests)
+
+
+def test_paths_of_weeks_that_were_collected_before_anybody_claimed_any_are_read_by_a_backfill(
+    github: Simulator, ledger: PostgresLedger, run: Collect, scopes: tuple[Scope, Scope]
+) -> None:
+    github.replace_world(world(*items()))
+    _, docs = scopes
+    run(of=replace(docs, selection=None, claims=None))
+    github.clear_requests()
+    with github_source(github.url) as source:
+        done = backfill_facts(source, ledger, docs, [THIS_WEEK])
+        assert (done.wanted, done.observed, done.requests) == (3, 3, 1)  # two merges and a review; no issue
+        select_events(ledger, docs, epoch_of(ledger, docs))
+        assert counted(ledger, docs) == OF_DOCS
+        assert backfill_facts(source, ledger, docs, [THIS_WEEK]).wanted == 0
+        unclaimed = replace(docs, selection=None, claims=None)
+        assert backfill_facts(source, ledger, unclaimed, [THIS_WEEK]).wanted == 0
 
 
 def test_scopes_that_close_apart_say_the_same_of_an_event_whatever_is_labelled_between(

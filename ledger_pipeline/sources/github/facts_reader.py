@@ -27,10 +27,12 @@ class FactsReader:
     Where GitHub gives up on many, fewer are asked for; one alone as a scan asks for an item that it could not read.
     """
 
-    def __init__(self, client: GitHubClient, source_scope: str, schema: ServerSchema, page_size: int) -> None:
+    def __init__(
+        self, client: GitHubClient, source_scope: str, schema: ServerSchema, page_size: int, *, tells_paths: bool
+    ) -> None:
         self._source_scope = source_scope
         self._most = min(page_size, MOST_AT_ONCE)
-        self._asker = Asker(client, source_scope, schema)
+        self._asker = Asker(client, source_scope, schema, tells_paths=tells_paths)
         self._items = ItemReader(self._asker, frozenset(GITHUB_STREAMS), PageSizes(page_size))
         self._reviews_first = page_size
 

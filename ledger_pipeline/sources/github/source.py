@@ -52,9 +52,10 @@ class GitHubSource:
         """
         return RepositoryScan(self._client, request, self.page_size, self._schema).pages()
 
-    def facts_of(self, source_scope: str, keys: Sequence[ItemKey]) -> Iterator[FactsPage]:
+    def facts_of(self, source_scope: str, keys: Sequence[ItemKey], *, tells_paths: bool = False) -> Iterator[FactsPage]:
         """What is to be said of these items' events, as `TellsFacts` promises."""
-        return FactsReader(self._client, source_scope, self._schema, self.page_size).pages(keys)
+        reader = FactsReader(self._client, source_scope, self._schema, self.page_size, tells_paths=tells_paths)
+        return reader.pages(keys)
 
     def lacking_fields(self, source_scope: str) -> list[str]:
         """The fields that a scan asks for and this server does not have, as `Issue.fullDatabaseId`; one request."""
