@@ -13,9 +13,8 @@ from typing import Any
 from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.facts import IssueFacts, PullRequestFacts, ReviewFacts
 from ledger_pipeline.core.hashing import Json
-from ledger_pipeline.core.selection.policy import Candidate
+from ledger_pipeline.core.selection.policy import WHOLE_MILLI, Candidate
 
-WHOLE_MILLI = 1000
 DEFAULT_ORDER = 100
 
 CLAIMED = "claimed"
@@ -119,6 +118,13 @@ class Routing:
         """Whether changed paths decide about what is done in the repository."""
         claimed = self.claimed(repository)
         return claimed is not None and any(claim.paths for claim in claimed.claims)
+
+    @property
+    def repositories_by_path(self) -> frozenset[str]:
+        """All names, case folded, of repositories of which changed paths decide about what is done."""
+        repositories = self.repositories if self.resolved is None else self.resolved
+        names = {*self.names, *(claimed.name.casefold() for claimed in repositories)}
+        return frozenset(filter(self.asks_paths, names))
 
     def claimed(self, repository: str) -> ClaimedRepository | None:
         """The claims on a repository, by any of its names, in any case; None where nobody has any."""

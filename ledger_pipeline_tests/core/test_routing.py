@@ -32,7 +32,7 @@ from ledger_pipeline.core.selection.include_all import IncludeAll
 from ledger_pipeline.core.selection.policy import Decision
 from ledger_pipeline.core.selection.routed import decide
 from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI, REPO
-from ledger_pipeline_tests.core.selecting import Recording, issue, merge, review
+from ledger_pipeline_tests.core.selecting import FAIR, Recording, issue, merge, review
 
 DOCS = Claim("docs", paths=("docs/**", "*.md"), labels=("documentation",))
 CORE = Claim("core", paths=("src/**",))
@@ -187,6 +187,21 @@ def test_a_shared_event_weighs_its_part_and_one_that_was_not_routed_nothing() ->
         "known": Decision(included=True, reason=SHARED, weight_factor_milli=500),
         "late": Decision(included=False, reason=NOT_ROUTED),
     }
+
+
+def test_a_limit_counts_of_a_shared_event_what_the_scope_has_of_it() -> None:
+    sharing = claimed(replace(ALL, is_shared=True), replace(CORE, paths=(), is_shared=True))
+    events = [merge("a"), merge("b"), merge("c"), merge("d", repository="other/one")]
+    fair = replace(choice(Routing("core", (sharing,)).routed(events)), settings={"units_milli_per_epoch": 2000})
+    decisions = decide(FAIR, events, fair, DEFAULT_WEIGHTS_MILLI)
+    assert {event_id: (str(of.reason), of.weight_factor_milli) for event_id, of in decisions.items()} == {
+        "a": (SHARED, 500),
+        "b": (SHARED, 500),
+        "c": (SHARED, 500),
+        "d": ("over_units_per_epoch", None),
+    }
+    larger = replace(fair, settings={"units_milli_per_epoch": 2500})
+    assert decide(FAIR, events, larger, DEFAULT_WEIGHTS_MILLI)["d"].included
 
 
 @pytest.mark.parametrize(

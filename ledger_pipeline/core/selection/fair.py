@@ -35,6 +35,7 @@ from ledger_pipeline.core.selection.policy import (
     SelectionSpec,
     excluded_accounts,
     is_excluded,
+    shared_factor_milli,
 )
 from ledger_pipeline.core.selection.reasons import SENTENCES, Reason
 from ledger_pipeline.core.sources import ISSUE_CLOSED, PR_MERGED, REVIEW_SUBMITTED
@@ -99,7 +100,8 @@ class _Limits:
         # A review without a number is of a pull request of its own.
         of = (event.user_id, event.repository.lower(), event.event_id if event.number is None else event.number)
         day = (event.user_id, event.event_time.date())
-        units = weighed(self._weights.get(event.kind, 0), decision.weight_factor_milli)
+        factor = shared_factor_milli(decision.weight_factor_milli, event.share_milli)
+        units = weighed(self._weights.get(event.kind, 0), factor)
         is_review = event.event_type == REVIEW_SUBMITTED
         if is_review and _is_full(self._reviews[of] + 1, settings.reviews_per_pull_request):
             return Decision(included=False, reason=Reason.REPEATED_REVIEW)

@@ -18,6 +18,7 @@ from ledger_pipeline.core.plain_text import quoted, short_message
 from ledger_pipeline.core.sources import REVIEW_SUBMITTED
 from ledger_pipeline.core.weights import weighed
 
+WHOLE_MILLI = 1000
 _REPOSITORY = "repository"
 
 
@@ -26,7 +27,8 @@ class Candidate:
     """An event that may count, and the facts of it that were pinned; None where nobody observed any.
 
     `repository` is `owner/repo` as the source spelled it; `number` is the pull request's or the issue's, None for an
-    event that has none. `state` is a review's. `event_time` is aware, UTC.
+    event that has none. `state` is a review's. `event_time` is aware, UTC. `share_milli` is what the scope has of an
+    event that several scopes share, of WHOLE_MILLI.
     """
 
     event_id: str
@@ -39,6 +41,7 @@ class Candidate:
     state: str | None
     event_time: datetime
     facts: Facts | None
+    share_milli: int = WHOLE_MILLI
 
     @property
     def kind(self) -> str:
@@ -192,6 +195,13 @@ def select(policy: SelectionPolicy, candidates: Iterable[Candidate], spec: Selec
 def units_of(event: Candidate, decision: Decision, weights_milli: Mapping[str, int]) -> int:
     """The milli-units that an event is worth by a decision, rounded down: none where it is not included."""
     return weighed(weights_milli.get(event.kind, 0), decision.weight_factor_milli) if decision.included else 0
+
+
+def shared_factor_milli(factor_milli: int | None, share_milli: int) -> int | None:
+    """What the weight of an event is multiplied by where the scope has `share_milli` of it, rounded down."""
+    if share_milli == WHOLE_MILLI:
+        return factor_milli
+    return (WHOLE_MILLI if factor_milli is None else factor_milli) * share_milli // WHOLE_MILLI
 
 
 def is_excluded(event: Candidate, logins: frozenset[str], ids: frozenset[str]) -> bool:

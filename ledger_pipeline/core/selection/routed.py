@@ -1,10 +1,18 @@
 """Which events of an epoch count, once the events of other scopes are set apart: those change nothing of any limit."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from ledger_pipeline.core.routing import SHARED, WHOLE_MILLI
+from ledger_pipeline.core.routing import SHARED
 from ledger_pipeline.core.selection.choice import SelectionChoice
-from ledger_pipeline.core.selection.policy import Candidate, Decision, SelectionPolicy, select
+from ledger_pipeline.core.selection.policy import (
+    WHOLE_MILLI,
+    Candidate,
+    Decision,
+    SelectionPolicy,
+    select,
+    shared_factor_milli,
+)
 
 
 def decide(
@@ -19,13 +27,15 @@ def decide(
     routing = choice.routing
     if routing is None:
         return select(policy, candidates, choice.spec(weights_milli))
-    shares = {event: routing.share(event) for event in map(routing.renamed, candidates)}
-    decisions = select(policy, (event for event, share in shares.items() if share.milli), choice.spec(weights_milli))
-    for event, share in shares.items():
+    parts = [(event, routing.share(event)) for event in map(routing.renamed, candidates)]
+    events = [replace(event, share_milli=share.milli) for event, share in parts if share.milli]
+    decisions = select(policy, events, choice.spec(weights_milli))
+    for event in events:
+        decided = decisions[event.event_id]
+        if event.share_milli < WHOLE_MILLI and decided.included:
+            factor = shared_factor_milli(decided.weight_factor_milli, event.share_milli)
+            decisions[event.event_id] = Decision(included=True, reason=SHARED, weight_factor_milli=factor)
+    for event, share in parts:
         if not share.milli:
             decisions[event.event_id] = Decision(included=False, reason=share.reason)
-        elif share.milli < WHOLE_MILLI and (decided := decisions[event.event_id]).included:
-            factor = WHOLE_MILLI if decided.weight_factor_milli is None else decided.weight_factor_milli
-            shared = Decision(included=True, reason=SHARED, weight_factor_milli=factor * share.milli // WHOLE_MILLI)
-            decisions[event.event_id] = shared
     return dict(sorted(decisions.items()))
