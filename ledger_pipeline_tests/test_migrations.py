@@ -21,6 +21,7 @@ from ledger_pipeline.store.records import AppendOutcome, EpochStatus, Exclusion
 from ledger_pipeline_tests.builders import (
     NODE_ID,
     PRODUCER,
+    REPO,
     SCOPE_ID,
     checkpoint,
     cursor,
@@ -40,12 +41,14 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 74)]
+REVISIONS = [f"{number:04}" for number in range(10, 75)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
-    FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'ledger_migrations'
+    FROM information_schema.columns JOIN pg_tables ON (schemaname, tablename) = (table_schema, table_name)
+    WHERE table_schema = 'public' AND table_name <> 'ledger_migrations'
 """
+VIEWS = "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'"
 CONSTRAINTS = """
     SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
     WHERE connamespace = 'public'::regnamespace AND conrelid <> 0 AND conrelid::regclass::text <> 'ledger_migrations'
@@ -76,7 +79,7 @@ def empty_engine(empty_database_url: str) -> Iterator[Engine]:
 def shape_of(url: str) -> set[tuple[object, ...]]:
     engine = make_engine(url)
     with engine.connect() as connection:
-        tables_now = shape(connection, COLUMNS, CONSTRAINTS, INDEXES, PROGRAMS)
+        tables_now = shape(connection, COLUMNS, CONSTRAINTS, INDEXES, PROGRAMS, VIEWS)
     engine.dispose()
     return tables_now
 
@@ -230,6 +233,11 @@ def test_a_database_from_before_scopes_is_upgraded_with_its_rows(empty_database_
         assert connection.scalar(text("SELECT proposed_units FROM epoch_allocations")) == 1000
         defaults = "SELECT column_default FROM information_schema.columns WHERE column_name = 'scope_id'"
         assert set(connection.scalars(text(defaults))) == {None}
+        # The system we join reads these rows too, by its own names.
+        receipts = connection.execute(text("SELECT receipt_id, metadata ->> 'repo' FROM ingestion_receipts ORDER BY 1"))
+        assert [tuple(row) for row in receipts] == [(pull_request(number).id, REPO) for number in (1, 2)]
+        assert connection.scalar(text("SELECT receipt_id FROM epoch_selection WHERE included")) == pull_request(1).id
+        assert connection.scalar(text("SELECT cursor_value FROM ingestion_cursors")) == "2026-02-17T11:22:33.444Z"
 
     outcomes = ledger.events.append(
         ZERO, [pull_request(1), pull_request(3), issue(1, at="2026-02-24T00:00:00Z")], PRODUCER, NOW

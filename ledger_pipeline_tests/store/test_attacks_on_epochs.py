@@ -940,6 +940,7 @@ def test_no_row_has_the_id_of_nothing(writer: Engine, books_of_writer: PostgresL
         chosen = connection.scalars(
             text("""
                 SELECT table_name::text FROM information_schema.columns
+                JOIN pg_tables ON (schemaname, tablename) = (table_schema, table_name)
                 WHERE table_schema = 'public' AND column_name = 'id' AND data_type = 'uuid'
             """)
         ).all()

@@ -14,6 +14,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, collected, finalize
 
 COLUMNS = text("""
     SELECT table_name, column_name FROM information_schema.columns
+    JOIN pg_tables ON (schemaname, tablename) = (table_schema, table_name)
     WHERE table_schema = 'public' AND table_name <> 'ledger_migrations' AND data_type = :type
     ORDER BY table_name, column_name
 """)
