@@ -40,6 +40,7 @@ STATEMENT_RECOMPUTES = "statement_recomputes"
 # Under which the code location says whose it is: see `deployment_labels`.
 NODE_ID_LABEL = "node_id"
 SCOPE_IDS_LABEL = "scope_ids"
+LEDGER_ID_LABEL = "ledger_id"
 
 # What a launcher reads back from an epoch's materialization, besides the counts of its streams.
 EPOCH_STATUS = "epoch_status"
@@ -118,12 +119,16 @@ def stream_assets(kinds: Iterable[SourceKind]) -> dict[str, tuple[str, str]]:
     return {stream: stream_asset(stream) for kind in kinds for stream in kind.stream_names}
 
 
-def deployment_labels(spec: RepoSpec) -> dict[str, str]:
-    """Whose code location it is: node and scopes, as `activity_events` says them in Dagster's catalogue."""
-    return {
+def deployment_labels(spec: RepoSpec, ledger_id: str | None) -> dict[str, str]:
+    """Whose code location it is: node, scopes and, where it is known, the ledger's database.
+
+    `activity_events` says them in Dagster's catalogue.
+    """
+    labels = {
         NODE_ID_LABEL: str(spec.node_id),
         SCOPE_IDS_LABEL: ", ".join(f"{scope.scope_key} {scope.scope_id}" for scope in spec.scopes),
     }
+    return labels if ledger_id is None else {**labels, LEDGER_ID_LABEL: ledger_id}
 
 
 def format_partition_key(epoch_key: str, scope_key: str) -> str:

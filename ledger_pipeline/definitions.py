@@ -26,7 +26,6 @@ from ledger_pipeline.defs.settlement_sensors import proposals, signed_statements
 from ledger_pipeline.defs.source_links import linked_to_source
 from ledger_pipeline.defs.statement import payout_statement
 from ledger_pipeline.logs import log_dagster_as_json
-from ledger_pipeline.settings import read_settings
 
 
 def build_defs(
@@ -34,10 +33,13 @@ def build_defs(
     settings: SettingsResource | None = None,
     progress: ProgressListener | None = None,
     clock: Clock | None = None,
+    *,
+    ledger_id: str | None = None,
 ) -> dg.Definitions:
     """Everything Dagster knows of `spec`.
 
     `settings` swaps where the resources look, `progress` who hears of pages, `clock` what says which epochs are over.
+    `ledger_id` is said in Dagster's catalogue, for whoever asks which ledger it writes.
     """
     settings = settings or SettingsResource()
     partitions, kinds = activity_partitions(spec), spec.source_kinds
@@ -45,7 +47,7 @@ def build_defs(
         assets=linked_to_source(
             [
                 *(source_activity(kind, partitions) for kind in kinds),
-                activity_events(partitions, spec),
+                activity_events(partitions, spec, ledger_id),
                 *settlement_assets(partitions),
                 payout_statement(partitions),
             ]
@@ -77,6 +79,10 @@ def build_defs(
 
 @dg.definitions
 def ledger_definitions() -> dg.Definitions:
-    """The definitions of the repo-spec that the environment points at, read when the code location loads."""
+    """The definitions of the repo-spec that the environment points at, read when the code location loads.
+
+    So is which ledger it writes, where DATABASE_URL is set and answers: nothing else is connected to.
+    """
     log_dagster_as_json()
-    return build_defs(read_settings().repo_spec())
+    settings = SettingsResource()
+    return build_defs(settings.repo_spec(), settings, ledger_id=LedgerResource(settings).ledger_id())

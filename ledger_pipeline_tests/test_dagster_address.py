@@ -34,7 +34,8 @@ def test_a_command_tells_the_dagster_of_its_state_or_the_one_that_is_named_and_n
         def __init__(self, settings: Any) -> None:
             self.url = settings.dagster_url
 
-        def check(self, _: object) -> None:
+        def check(self, _: object, ledger_id: str) -> None:
+            assert ledger_id == ledger.ledger_id
             asked.append(self.url)
 
         def report(self, asset: tuple[str, ...], *_: object) -> None:

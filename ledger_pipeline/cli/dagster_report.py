@@ -43,7 +43,7 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str, *, status_
     trigger = f"ledger-pipeline {command}"
     try:
         dagster = dagster_client(settings)
-        dagster.check(access.spec)
+        dagster.check(access.spec, access.ledger.ledger_id)
         activity = _activity(access, epoch) if status_moved else None
         if activity is not None:
             dagster.report(ACTIVITY_EVENTS_ASSET, key, {**_as_json(activity.numbers), "trigger": trigger})

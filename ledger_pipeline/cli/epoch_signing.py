@@ -155,7 +155,7 @@ async def _finalize(
     from ledger_pipeline.temporal_bridge.pollers import refuse_strangers
 
     client = await connect(access.settings)
-    await refuse_strangers(client, access.spec, access.scope)
+    await refuse_strangers(client, access.spec, access.scope, access.ledger.ledger_id)
     return await finalize_epoch(
         client,
         epoch,

@@ -9,8 +9,11 @@ import typer
 
 from ledger_pipeline.cli.options import Json, ScopeKey, instant
 from ledger_pipeline.cli.output import note, print_json, print_table, say
+from ledger_pipeline.core.errors import StoreUnavailable
 from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.local.environment import POSTGRES_FOLDER, databases
 from ledger_pipeline.settings import Settings, read_settings
+from ledger_pipeline.store.ledger_identity import ledger_id_at
 from ledger_pipeline.temporal_bridge.collection.trigger import Started, fire_schedule, start_collection, wait_for
 from ledger_pipeline.temporal_bridge.connection import connect, workflow_url
 from ledger_pipeline.temporal_bridge.contract import CollectEpochResult, Progress
@@ -40,7 +43,7 @@ def command(
     spec = settings.repo_spec()
     scope = spec.scope(scope_key) if scope_key else spec.default_scope
     moment = None if fire else instant(as_of) or datetime.now(UTC)
-    started, result = asyncio.run(_run(settings, spec, scope, moment, wait=wait))
+    started, result = asyncio.run(_run(settings, spec, scope, moment, _own_ledger(settings), wait=wait))
     if as_json:
         print_json({**asdict(started), "result": result and result.model_dump(mode="json", by_alias=False)})
         return
@@ -67,11 +70,24 @@ def print_result(result: CollectEpochResult) -> None:
         note(f"warning: {result.unread}")
 
 
+def _own_ledger(settings: Settings) -> str | None:
+    """Which ledger these settings name; None where they name none, or none that answers, which people are told."""
+    if settings.database_url is None and not (settings.home / POSTGRES_FOLDER).is_dir():
+        note(f"warning: {settings.home} (LEDGER_HOME) holds no ledger: it is collected into the worker's, whichever")
+        return None
+    try:
+        with databases(settings) as given:
+            return ledger_id_at(given.ledger_url(), given.database_limits)
+    except StoreUnavailable as error:
+        note(f"warning: the worker is not asked whose ledger it writes, for ours does not answer: {error}")
+        return None
+
+
 async def _run(
-    settings: Settings, spec: RepoSpec, scope: Scope, as_of: datetime | None, *, wait: bool
+    settings: Settings, spec: RepoSpec, scope: Scope, as_of: datetime | None, ledger_id: str | None, *, wait: bool
 ) -> tuple[Started, CollectEpochResult | None]:
     client = await connect(settings)
-    await refuse_strangers(client, spec, scope)
+    await refuse_strangers(client, spec, scope, ledger_id)
     started = await (fire_schedule(client, spec, scope) if as_of is None else start_collection(client, scope, as_of))
     return started, await wait_for(client, started, _say) if wait else None
 

@@ -31,8 +31,13 @@ from ledger_pipeline.pipeline.epochs import close_due_epochs
 from ledger_pipeline.store.records import UnsettledRejections
 
 
-def activity_events(partitions: dg.PartitionsDefinition, spec: RepoSpec) -> dg.AssetsDefinition:
-    """The asset `activity_events`: what the ledger holds of each window, with the hash that others recompute."""
+def activity_events(
+    partitions: dg.PartitionsDefinition, spec: RepoSpec, ledger_id: str | None = None
+) -> dg.AssetsDefinition:
+    """The asset `activity_events`: what the ledger holds of each window, with the hash that others recompute.
+
+    Its metadata says whose it is, and in which ledger, where `ledger_id` is known.
+    """
 
     @dg.multi_asset(
         name="activity_events",
@@ -46,7 +51,7 @@ def activity_events(partitions: dg.PartitionsDefinition, spec: RepoSpec) -> dg.A
                 freshness_policy=FRESHNESS,
                 deps=[stream_key(stream) for kind in spec.source_kinds for stream in kind.stream_names],
                 skippable=True,
-                metadata=deployment_labels(spec),
+                metadata=deployment_labels(spec, ledger_id),
             )
         ],
         check_specs=partition_check_specs(partitions),

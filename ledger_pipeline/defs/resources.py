@@ -1,4 +1,4 @@
-"""Thin shells that hand out ports: settings, ledger, sources, clock. Nothing is opened before an asset asks.
+"""Thin shells that hand out ports: settings, ledger, sources, clock. Nothing is opened before somebody asks.
 
 None of them is Dagster's configurable resource: whoever may launch a run must not decide whose ledger it writes, which
 repositories it reads, or who may sign.
@@ -6,6 +6,7 @@ repositories it reads, or who may sign.
 SQLAlchemy, Alembic and PyGithub are imported when something is opened: loading the definitions takes half the time.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import dagster as dg
 
+from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.sources.port import ActivitySource
@@ -22,6 +24,8 @@ from ledger_pipeline.sources.stopping import StopSignal
 
 if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger
+
+_logger = logging.getLogger(__name__)
 
 
 class Clock(Protocol):
@@ -74,6 +78,22 @@ class LedgerResource:
         settings = self.settings.read()
         with open_ledger(settings.ledger_url(), settings.repo_spec().node_id, settings.database_limits) as ledger:
             yield ledger
+
+    def ledger_id(self) -> str | None:
+        """Which ledger it is. None where no database is set or its server does not tell, or where it does not answer.
+
+        Raises SettingsError, and ConfigurationError for a bad URL.
+        """
+        settings = self.settings.read()
+        if settings.database_url is None:
+            return None
+        from ledger_pipeline.store.ledger_identity import ledger_id_at
+
+        try:
+            return ledger_id_at(settings.ledger_url(), settings.database_limits)
+        except StoreError as error:
+            _logger.warning("until this is loaded again nobody can ask which ledger it writes: %s", error)
+            return None
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ DAGSTER = "dagster"
 DAEMON = "daemon"
 
 
-async def check_dagster(settings: Settings, spec: RepoSpec | None) -> Finding:
-    """The API answers, and has our code location and job loaded, of the repo-spec where that can be read."""
+async def check_dagster(settings: Settings, spec: RepoSpec | None, ledger_id: str | None) -> Finding:
+    """The API answers, and has our code location and job loaded: our repo-spec's and ledger's where known."""
     try:
-        version = await answer_of(lambda: dagster_client(settings).check(spec))
+        version = await answer_of(lambda: dagster_client(settings).check(spec, ledger_id))
     except LedgerError as error:
         remedy = (
             "start Dagster's webserver at DAGSTER_URL, with our code location named as DAGSTER_CODE_LOCATION; where it "

@@ -16,11 +16,12 @@ from ledger_pipeline.doctor.clocks import check_clock
 from ledger_pipeline.doctor.configuration import check_identity, check_repo_spec, source_refs_of
 from ledger_pipeline.doctor.dagster import DAGSTER, check_daemon, check_dagster
 from ledger_pipeline.doctor.database import DATABASE, check_database, check_migration, check_rights, check_unread
-from ledger_pipeline.doctor.findings import Finding, failed, skipped
+from ledger_pipeline.doctor.findings import Finding, answer_of, failed, skipped
 from ledger_pipeline.doctor.github import BUDGET, REPOSITORIES, check_budget, check_credentials, check_repositories
 from ledger_pipeline.doctor.sources import check_source
 from ledger_pipeline.doctor.temporal import TEMPORAL, check_schedules, check_temporal, check_worker
 from ledger_pipeline.settings import Settings
+from ledger_pipeline.store.ledger_identity import ledger_id_at
 
 _SHORTEST_SECRET = 4  # a shorter one is no secret, and hiding it would hide letters of words
 _Part = tuple[list[Finding], float | None]
@@ -36,10 +37,11 @@ async def examine(settings: Settings, database_problem: LedgerError | None = Non
     repo_spec, spec = check_repo_spec(settings)
     kinds = () if spec is None else spec.source_kinds
     others = [kind for kind in kinds if kind.name != GITHUB]
+    ledger_id = await _ledger_id(settings, database_problem)
     (database, database_skew), (temporal, _), (dagster, _), (github, github_skew), *of_others = await asyncio.gather(
         _part(DATABASE, _database(settings, spec, database_problem)),
-        _part(TEMPORAL, _temporal(settings, spec)),
-        _part(DAGSTER, _dagster(settings, spec)),
+        _part(TEMPORAL, _temporal(settings, spec, ledger_id)),
+        _part(DAGSTER, _dagster(settings, spec, ledger_id)),
         _part(GITHUB, _github(settings, spec)),
         *(_part(kind.name, _other_source(settings, spec, kind)) for kind in others),
     )
@@ -50,6 +52,16 @@ async def examine(settings: Settings, database_problem: LedgerError | None = Non
     return [_without_secrets(result, _secrets(settings)) for result in results]
 
 
+async def _ledger_id(settings: Settings, problem: LedgerError | None) -> str | None:
+    """Which ledger is ours; None where it cannot be asked, which the check of the database says."""
+    if problem is not None:
+        return None
+    try:
+        return await answer_of(lambda: ledger_id_at(settings.ledger_url(), settings.database_limits))
+    except LedgerError:
+        return None
+
+
 async def _database(settings: Settings, spec: RepoSpec | None, problem: LedgerError | None) -> _Part:
     database, facts = await check_database(settings, problem)
     migration = check_migration(facts)
@@ -58,16 +70,18 @@ async def _database(settings: Settings, spec: RepoSpec | None, problem: LedgerEr
     return [database, migration, rights, unread], None if facts is None else facts.skew_seconds
 
 
-async def _temporal(settings: Settings, spec: RepoSpec | None) -> _Part:
+async def _temporal(settings: Settings, spec: RepoSpec | None, ledger_id: str | None) -> _Part:
     temporal = await check_temporal(settings)
     return [
         temporal,
-        *await asyncio.gather(check_schedules(settings, spec, temporal), check_worker(settings, spec, temporal)),
+        *await asyncio.gather(
+            check_schedules(settings, spec, temporal), check_worker(settings, spec, ledger_id, temporal)
+        ),
     ], None
 
 
-async def _dagster(settings: Settings, spec: RepoSpec | None) -> _Part:
-    dagster = await check_dagster(settings, spec)
+async def _dagster(settings: Settings, spec: RepoSpec | None, ledger_id: str | None) -> _Part:
+    dagster = await check_dagster(settings, spec, ledger_id)
     return [dagster, await check_daemon(settings, dagster)], None
 
 

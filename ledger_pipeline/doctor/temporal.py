@@ -63,7 +63,7 @@ async def check_schedules(settings: Settings, spec: RepoSpec | None, temporal: F
     return fine(SCHEDULES, f"in sync: {', '.join(wanted)}")
 
 
-async def check_worker(settings: Settings, spec: RepoSpec | None, temporal: Finding) -> Finding:
+async def check_worker(settings: Settings, spec: RepoSpec | None, ledger_id: str | None, temporal: Finding) -> Finding:
     """A worker of ours polls our queue, for workflows and for activities, and nobody else's does."""
     if temporal.state is not State.OK:
         return skipped(WORKER, "Temporal cannot be asked")
@@ -76,7 +76,7 @@ async def check_worker(settings: Settings, spec: RepoSpec | None, temporal: Find
     if missing:
         return failed(WORKER, f"nobody polls {TASK_QUEUE} for {' and '.join(missing)} tasks", remedy)
     pollers_seen = {poller.identity for pollers in seen.values() for poller in pollers}
-    strangers = [stranger(identity, spec, spec.scopes) for identity in sorted(pollers_seen)] if spec else []
+    strangers = [stranger(identity, spec, spec.scopes, ledger_id) for identity in sorted(pollers_seen)] if spec else []
     foreign = [problem for problem in strangers if problem is not None]
     if foreign:
         return failed(WORKER, f"not ours polls {TASK_QUEUE}: {'; '.join(foreign)}", REMEDY)

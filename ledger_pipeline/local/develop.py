@@ -17,7 +17,7 @@ from ledger_pipeline.local.dagster_services import dagster_services
 from ledger_pipeline.local.demo import demo_environment, demo_home
 from ledger_pipeline.local.embedded_postgres import EmbeddedServer
 from ledger_pipeline.local.embedded_temporal import embedded_temporal
-from ledger_pipeline.local.environment import dagster_home, databases, migrate, overridden
+from ledger_pipeline.local.environment import POSTGRES_FOLDER, dagster_home, databases, migrate, overridden
 from ledger_pipeline.local.follow_logs import following
 from ledger_pipeline.local.processes import ChildProcess, refuse_taken_port
 from ledger_pipeline.local.simulated_github import simulated_github
@@ -101,7 +101,7 @@ def develop(
                 show([*parts, _schedules(settings, spec)])
                 supervised: dict[str, Restartable] = {**children}
                 if given.database_url is None:
-                    supervised["embedded Postgres"] = EmbeddedServer(local.home / "postgres")
+                    supervised["embedded Postgres"] = EmbeddedServer(local.home / POSTGRES_FOLDER)
 
                 def remember(name: str, pid: int) -> None:
                     if name in children:  # Postgres may serve other commands

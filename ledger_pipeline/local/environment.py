@@ -18,6 +18,7 @@ from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
 
+POSTGRES_FOLDER = "postgres"  # of the embedded Postgres, in LEDGER_HOME
 # Of the embedded Postgres, whose superuser owns the ledger; production names its own.
 WRITER_LOGIN = "ledger_pipeline"
 READER_LOGIN = "ledger_people"
@@ -81,7 +82,7 @@ def databases(settings: Settings, on_migration: Callable[[str], None] | None = N
         return
     if settings.database_owner_url is not None:
         raise SettingsError("DATABASE_OWNER_URL is set but DATABASE_URL is not: set it to what the pipeline writes as")
-    with private_home(settings.home), embedded_postgres(settings.home / "postgres") as server:
+    with private_home(settings.home), embedded_postgres(settings.home / POSTGRES_FOLDER) as server:
         ledger = server.set(database=LEDGER_DATABASE)
         urls = {
             "database_url": _secret(ledger.set(username=WRITER_LOGIN)),

@@ -12,6 +12,7 @@ from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.ledger_identity import ledger_id_of
 
 if TYPE_CHECKING:
     from ledger_pipeline.store.allocations import Allocations
@@ -147,6 +148,11 @@ class PostgresLedger:
         from ledger_pipeline.store.statements import Statements
 
         return Statements(self._engine, self.node_id)
+
+    @property
+    def ledger_id(self) -> str | None:
+        """Which ledger it is, as `ledger_id_of` says it."""
+        return ledger_id_of(self._engine)
 
     def check_migrated(self) -> None:
         """Return if the database is at this code's migration. Raises LedgerNotMigrated otherwise."""

@@ -26,7 +26,7 @@ from ledger_pipeline.core.errors import CollectionNotStarted, TemporalUnavailabl
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.connection import connect
-from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
+from ledger_pipeline.temporal_bridge.contract import SAME_LEDGER, TASK_QUEUE
 
 
 @dataclass(frozen=True)
@@ -98,19 +98,21 @@ REMEDY = (
     "give each deployment a Temporal namespace of its own (TEMPORAL_NAMESPACE), and restart a worker whose repo-spec "
     "has changed"
 )
-_IDENTITY = re.compile(r" node=(?P<node>[0-9a-f-]{36}) scopes=(?P<scopes>[0-9a-f,-]+)$")
+_IDENTITY = re.compile(r" node=(?P<node>[0-9a-f-]{36}) scopes=(?P<scopes>[0-9a-f,-]+)(?: ledger=(?P<ledger>[0-9/]+))?$")
 
 
-def worker_identity(spec: RepoSpec) -> str:
+def worker_identity(spec: RepoSpec, ledger_id: str | None) -> str:
     """What a worker of this process calls itself, to Temporal and to people."""
     scopes = ",".join(str(scope.scope_id) for scope in spec.scopes)
-    return f"ledger-pipeline@{socket.gethostname()}:{os.getpid()} node={spec.node_id} scopes={scopes}"
+    return f"ledger-pipeline@{socket.gethostname()}:{os.getpid()} node={spec.node_id} scopes={scopes}" + (
+        f" ledger={ledger_id}" if ledger_id else ""
+    )
 
 
-def stranger(identity: str, spec: RepoSpec, scopes: Iterable[Scope]) -> str | None:
+def stranger(identity: str, spec: RepoSpec, scopes: Iterable[Scope], ledger_id: str | None) -> str | None:
     """What makes the worker called `identity` another deployment's; None where it is ours, or does not say.
 
-    A worker of an earlier release, or of another SDK, does not.
+    A worker of an earlier release, or of another SDK, does not. Nor is anything compared with a `ledger_id` of None.
     """
     deployment = _IDENTITY.search(identity)
     if deployment is None:
@@ -121,11 +123,15 @@ def stranger(identity: str, spec: RepoSpec, scopes: Iterable[Scope]) -> str | No
     missing = [scope for scope in scopes if str(scope.scope_id) not in deployment["scopes"].split(",")]
     if missing:
         return f"{name} does not know scope {missing[0].scope_key} ({missing[0].scope_id})"
+    if ledger_id is not None and deployment["ledger"] not in (None, ledger_id):
+        return f"{name} writes the ledger {deployment['ledger']}, ours is {ledger_id}; {SAME_LEDGER}"
     return None
 
 
-async def refuse_strangers(client: Client, spec: RepoSpec, scope: Scope) -> None:
+async def refuse_strangers(client: Client, spec: RepoSpec, scope: Scope, ledger_id: str | None) -> None:
     """Return where no worker of another deployment could take what is about to be started for `scope`.
+
+    A worker of another ledger is one, too, unless `ledger_id` is None: whoever asks has no ledger to compare.
 
     Raises CollectionNotStarted naming the worker, TemporalUnavailable.
     """
@@ -134,6 +140,6 @@ async def refuse_strangers(client: Client, spec: RepoSpec, scope: Scope) -> None
     except RPCError as error:
         raise TemporalUnavailable(f"who polls {TASK_QUEUE} cannot be asked: {error.message}") from error
     for poller in chain.from_iterable(pollers.values()):
-        problem = stranger(poller.identity, spec, [scope])
+        problem = stranger(poller.identity, spec, [scope], ledger_id)
         if problem is not None:
             raise CollectionNotStarted(f"a worker on {TASK_QUEUE} would take it and is not ours: {problem}: {REMEDY}")

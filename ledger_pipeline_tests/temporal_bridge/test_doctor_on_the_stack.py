@@ -1,5 +1,6 @@
 """`ledger-pipeline doctor` on the whole stack: all is well there, and a daemon that is missing is found."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.local.dagster_services import dagster_webserver
 from ledger_pipeline.local.processes import free_port
+from ledger_pipeline.store.ledger_identity import ledger_id_at
 from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline_tests.builders import NODE_ID, SCOPE_ID
 from ledger_pipeline_tests.command_line import Command, Ran
@@ -53,7 +56,8 @@ def test_a_healthy_stack_is_all_ok(
         assert wrong(ran) == {}
         details = {check["check"]: check["detail"] for check in ran.json["checks"]}
         assert (ran.code, ran.json["healthy"]) == (0, True)
-        assert f":{worker.process.pid} node={NODE_ID} scopes={SCOPE_ID} polled ledger-tasks" in details["worker"]
+        deployment = f"node={NODE_ID} scopes={SCOPE_ID} ledger={stack.ledger.ledger_id}"
+        assert f":{worker.process.pid} {deployment} polled ledger-tasks" in details["worker"]
         assert details["schedules"] == f"in sync: {DEFAULT}"
         assert "queued_run_coordinator" in details["daemon"]
         assert "scopes default; 1 repository, 1 schedule" in details["repo-spec"]
@@ -105,6 +109,25 @@ def test_worker_and_dagster_of_another_deployment_are_told_and_nothing_is_starte
     assert ran.code == 1
     assert "a worker on ledger-tasks would take it and is not ours: ledger-pipeline@" in ran.err
     assert "TEMPORAL_NAMESPACE" in ran.err
+
+
+def test_worker_and_dagster_of_another_ledger_are_told_and_nothing_is_started_with_them(
+    command: Command, environment: dict[str, str], stack: Stack, worker: WorkerProcess, empty_database_url: str
+) -> None:
+    """The same repo-spec on another database, as on another LEDGER_HOME."""
+    ours = {**environment, "DATABASE_URL": empty_database_url}
+    theirs, own = stack.ledger.ledger_id, ledger_id_at(empty_database_url, DatabaseLimits())
+    assert theirs != own
+    problems = wrong(command("doctor", "--json", **ours))
+    assert f":{worker.process.pid} writes the ledger {theirs}, ours is {own}; let DATABASE_URL" in problems["worker"]
+    assert f"the ledger_id of its code location ledger_pipeline is {theirs}, ours is {own}" in problems["dagster"]
+    runs = stack.dagster.runs_tagged({})
+    ran = command("trigger", **ours)
+    assert ran.code == 1
+    assert f"is not ours: ledger-pipeline@{socket.gethostname()}:{worker.process.pid} writes the ledger" in ran.err
+    assert "LEDGER_HOME" in ran.err
+    assert "://" not in ran.err
+    assert stack.dagster.runs_tagged({}) == runs
 
 
 def test_a_scope_that_worker_and_dagster_do_not_know_yet_is_told(

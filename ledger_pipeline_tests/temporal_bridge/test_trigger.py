@@ -166,3 +166,13 @@ def test_without_a_temporal_server_the_setting_is_named(command: Command, enviro
     ran = command("trigger", **{**environment, "TEMPORAL_ADDRESS": "127.0.0.1:1"})
     assert (ran.code, ran.err.count("\n")) == (1, 1)
     assert "TEMPORAL_ADDRESS" in ran.err
+
+
+def test_who_has_no_ledger_is_told_that_the_workers_is_collected_into(
+    stack: Stack, command: Command, environment: dict[str, str], tmp_path: Path
+) -> None:
+    home = tmp_path / "without a ledger"
+    without = {**environment, "DATABASE_URL": "", "LEDGER_HOME": str(home)}
+    ran = command("trigger", "--as-of", stack.next_week().key, "--wait", **without)
+    assert (ran.code, home.exists()) == (0, False)
+    assert f"{home} (LEDGER_HOME) holds no ledger" in " ".join(ran.err.split())

@@ -69,7 +69,7 @@ def refusal(environment: dict[str, str]) -> LedgerError:
     """What a worker with this environment says instead of starting."""
     settings = read_settings({name.lower(): value for name, value in environment.items()})
     with pytest.raises(LedgerError) as caught:
-        asyncio.run(run_worker(settings, work=lambda _: {}, dagster_check=lambda _: "not asked"))
+        asyncio.run(run_worker(settings, work=lambda _: {}, dagster_check=lambda *_: "not asked"))
     assert "\n" not in str(caught.value)
     return caught.value
 

@@ -63,7 +63,7 @@ async def break_poller(problem: str) -> str:
     return "broken"
 
 
-def dagster_check(_: RepoSpec) -> str:
+def dagster_check(_: RepoSpec, __: str | None) -> str:
     down = os.environ.get("DAGSTER_DOWN")
     if down and Path(down).exists():
         raise DagsterUnavailable("Dagster at http://127.0.0.1:3000 does not answer")

@@ -18,6 +18,7 @@ from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.dagster_contract import (
     ACTIVITY_EVENTS_ASSET,
     COLLECT_EPOCH_JOB,
+    LEDGER_ID_LABEL,
     REPOSITORY,
     REPOSITORY_TAG,
     deployment_labels,
@@ -44,6 +45,7 @@ from ledger_pipeline.temporal_bridge.collection.dagster_answers import (
     run_of,
 )
 from ledger_pipeline.temporal_bridge.collection.request_headers import RequestHeaders
+from ledger_pipeline.temporal_bridge.contract import SAME_LEDGER
 
 REQUEST_TIMEOUT_SECONDS = 15
 REPORT_TIMEOUT_SECONDS = 5
@@ -52,6 +54,10 @@ _NO_SUCH_RUN = "RunNotFoundError"
 # What Dagster answers for an exception of its own, as while its database or a code location is away: later it may do
 # better.
 _CRASH = "PythonError"
+
+# Whose id it should have been, and what to do where it is not.
+_OF_SPEC = ("the repo-spec's", "where the repo-spec has changed, reload the code location")
+_OF_LEDGER = ("ours", SAME_LEDGER)
 
 # Runs of one partition, or of one workflow: a handful. A deployment's unfinished runs: what its queue holds.
 _RUNS_AT_MOST = 500
@@ -91,10 +97,11 @@ class DagsterClient:
         """The page of a run."""
         return f"{self._ui_url}/runs/{run_id}"
 
-    def check(self, spec: RepoSpec | None) -> str:
-        """Dagster's version, once it answers and has our job loaded, of `spec` where given; else raises, saying why.
+    def check(self, spec: RepoSpec | None, ledger_id: str | None = None) -> str:
+        """Dagster's version, once it answers and has our job loaded; else raises, saying why.
 
-        A code location of an earlier release does not say of which repo-spec it is, and is believed.
+        The job is of `spec`, and writes the ledger `ledger_id`, where these are given. A code location of an earlier
+        release, or one that was loaded while its database was down, does not say so, and is believed.
         """
         selector = {"repositoryLocationName": self._location, "repositoryName": REPOSITORY}
         answer = self._ask(LOCATION, {"selector": selector})
@@ -104,7 +111,7 @@ class DagsterClient:
         if COLLECT_EPOCH_JOB not in {job["name"] for job in repository["jobs"]}:
             raise self._not_loaded(f"it has no job {COLLECT_EPOCH_JOB}")
         if spec is not None:
-            self._refuse_stranger(spec, repository["assetNodes"])
+            self._refuse_stranger(spec, ledger_id, repository["assetNodes"])
         return f"Dagster {answer['version']}"
 
     def runs_tagged(self, tags: Mapping[str, str]) -> list[DagsterRun]:
@@ -239,7 +246,7 @@ class DagsterClient:
             return DagsterUnavailable(f"Dagster at {self.url} (DAGSTER_URL) is in trouble itself: {line}")
         return DagsterError(f"Dagster at {self.url} refuses: {kind}: {line}")
 
-    def _refuse_stranger(self, spec: RepoSpec, assets: Sequence[Mapping[str, Any]]) -> None:
+    def _refuse_stranger(self, spec: RepoSpec, ledger_id: str | None, assets: Sequence[Mapping[str, Any]]) -> None:
         stated_by_label = {
             entry["label"]: entry["text"]
             for asset in assets
@@ -247,12 +254,12 @@ class DagsterClient:
             for entry in asset["metadataEntries"]
             if "text" in entry
         }
-        for label, ours in deployment_labels(spec).items():
+        for label, ours in deployment_labels(spec, ledger_id).items():
             if stated_by_label.get(label, ours) != ours:
+                owner, remedy = _OF_LEDGER if label == LEDGER_ID_LABEL else _OF_SPEC
                 raise DagsterError(
                     f"Dagster at {self.url} (DAGSTER_URL) is another deployment's: the {label} of its code location "
-                    f"{self._location} is {stated_by_label[label]}, the repo-spec's is {ours}; "
-                    "where the repo-spec has changed, reload the code location"
+                    f"{self._location} is {stated_by_label[label]}, {owner} is {ours}; {remedy}"
                 )
 
     def _not_loaded(self, problem: str) -> DagsterUnavailable:

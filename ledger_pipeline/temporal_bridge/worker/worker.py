@@ -71,13 +71,13 @@ async def run_worker(
     settings: Settings,
     *,
     work: Callable[[WorkerParts], Mapping[str, QueueWork]],
-    dagster_check: Callable[[RepoSpec], str],
+    dagster_check: Callable[[RepoSpec, str | None], str],
     poller_patience_seconds: float = POLLER_PATIENCE_SECONDS,
 ) -> None:
     """Work until SIGTERM or SIGINT, then let running activities finish, WORKER_GRACE_SECONDS at most, and return.
 
     `work` says what is done on which task queue; every activity is a coroutine. `dagster_check` blocks; it says in one
-    line what it saw of the Dagster of that repo-spec, or raises LedgerError. Run it in the main thread.
+    line what it saw of the Dagster of that repo-spec and ledger, or raises LedgerError. Run it in the main thread.
 
     Raises, before anything is polled: SettingsError where NODE_ID or SCOPE_ID is missing or not the repo-spec's, or an
     address of ours is taken; SpecError; StoreUnavailable or LedgerNotMigrated; TemporalUnavailable. Later
@@ -112,11 +112,12 @@ class _Process:
         self,
         parts: WorkerParts,
         work: Mapping[str, QueueWork],
-        dagster_check: Callable[[RepoSpec], str],
+        dagster_check: Callable[[RepoSpec, str | None], str],
         listener: socket.socket,
     ) -> None:
         self._settings = parts.settings
-        self._identity = worker_identity(parts.spec)
+        ledger_id = parts.ledger.ledger_id
+        self._identity = worker_identity(parts.spec, ledger_id)
         # What ended the work: None where a signal did, else what failed.
         self._ending: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self._workers = QueueWorkers(
@@ -130,7 +131,7 @@ class _Process:
             {
                 TEMPORAL: self._workers.check,
                 DATABASE: in_thread(database_check(parts.settings.ledger_url(), parts.settings.database_limits)),
-                DAGSTER: in_thread(partial(dagster_check, parts.spec)),
+                DAGSTER: in_thread(partial(dagster_check, parts.spec, ledger_id)),
             }
         )
         self._listener = listener
