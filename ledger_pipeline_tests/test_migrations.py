@@ -18,6 +18,8 @@ from ledger_pipeline.store import migrations, settlement_schema
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import AppendOutcome, EpochStatus, Exclusion
+from ledger_pipeline.verification.ledger_rows import facts_of
+from ledger_pipeline.verification.verify import verify
 from ledger_pipeline_tests.builders import (
     NODE_ID,
     PRODUCER,
@@ -41,7 +43,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 75)]
+REVISIONS = [f"{number:04}" for number in range(10, 76)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
@@ -349,6 +351,8 @@ def test_a_statement_survives_the_way_below_amendments_and_up_again(ledger: Post
     migrations.downgrade(ledger_url, "0028")
     migrations.upgrade(ledger_url)
     assert ledger.statements.rows(books.epoch) == before
+    assert books.epoch.status is EpochStatus.FINALIZED
+    assert verify(facts_of(ledger.statements.rows(books.epoch))) == []
 
 
 def test_a_migration_that_fails_leaves_those_before_it_with_their_record(

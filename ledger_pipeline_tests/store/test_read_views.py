@@ -1,6 +1,7 @@
 """The views that answer queries of the system we join, by its names and columns; for readers alone."""
 
 from dataclasses import asdict
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -15,6 +16,7 @@ from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
 from ledger_pipeline.store.settlement_records import Judgement
 from ledger_pipeline_tests.builders import (
     ADA,
+    GRACE,
     NODE_ID,
     OTHER_SCOPE_ID,
     PRODUCER,
@@ -26,7 +28,7 @@ from ledger_pipeline_tests.builders import (
     pull_request,
     review,
 )
-from ledger_pipeline_tests.store.settlement import collected, finalized, refused, reviewed
+from ledger_pipeline_tests.store.settlement import ADA_USER, GRACE_USER, collected, finalized, refused, reviewed
 from ledger_pipeline_tests.store.test_roles import urls
 
 NOW = instant("2026-02-18")
@@ -36,6 +38,10 @@ COLUMNS = {
     "payload_hash producer producer_version event_time retrieved_at ingested_at",
     "epoch_selection": "id node_id epoch_id receipt_id user_id included weight_override_milli note created_at "
     "updated_at",
+    "epoch_receipt_claimants": "id node_id epoch_id receipt_id status resolver_ref algo_ref inputs_hash claimants_json "
+    "created_at created_by",
+    "epoch_statements": "id node_id epoch_id final_allocation_set_hash pool_total_credits statement_lines_json "
+    "review_overrides_json supersedes_statement_id created_at",
     "ingestion_cursors": "node_id scope_id source stream source_ref cursor_value retrieved_at",
 }
 # As that system counts units, with the weights that it pinned in the epoch.
@@ -181,6 +187,76 @@ def test_units_by_the_views_are_the_epochs_own(ledger: PostgresLedger, ledger_en
         pull_request(4).id: "counts after all",
         pull_request(5).id: "twice",
         pull_request(6).id: "a copy",
+    }
+
+
+def test_every_curated_receipt_has_its_author_as_claimant(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = collected(ledger, pull_request(1), review(1), users={ADA.user_id: ADA_USER})
+    books.materialize()
+    query = "SELECT * FROM epoch_receipt_claimants ORDER BY receipt_id"
+    drafts = rows(ledger_engine, query)
+    assert [(row["receipt_id"], row["claimants_json"], row["status"]) for row in drafts] == [
+        (pull_request(1).id, [f"user:{ADA_USER}"], "draft"),
+        (review(1).id, [f"identity:github:{GRACE.user_id}"], "draft"),
+    ]
+    hashed = f"{pull_request(1).id}\nuser:{ADA_USER}\n"
+    assert drafts[0]["inputs_hash"] == sha256(hashed.encode()).hexdigest()
+    books.close()
+    assert {row["status"] for row in rows(ledger_engine, query)} == {"locked"}
+
+
+def test_the_statement_in_force_has_its_lines_by_claimant(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    books = finalized(ledger)
+    [first] = rows(ledger_engine, "SELECT * FROM epoch_statements")
+    assert first["statement_lines_json"] == [
+        {
+            "claimant_key": f"user:{ADA_USER}",
+            "claimant": {"kind": "user", "userId": ADA_USER},
+            "final_units": "2000",
+            "pool_share": "0.800000",
+            "credit_amount": "8000",
+            "receipt_ids": [pull_request(1).id, pull_request(2).id],
+        },
+        {
+            "claimant_key": f"user:{GRACE_USER}",
+            "claimant": {"kind": "user", "userId": GRACE_USER},
+            "final_units": "500",
+            "pool_share": "0.200000",
+            "credit_amount": "2000",
+            "receipt_ids": [review(1).id],
+        },
+    ]
+    amended = books.amend(GRACE_USER, 2000)
+    [second] = rows(ledger_engine, "SELECT * FROM epoch_statements")
+    assert (second["id"], second["supersedes_statement_id"]) == (amended.id, first["id"])
+    assert second["final_allocation_set_hash"] == amended.allocation_set_hash
+    assert [line["credit_amount"] for line in second["statement_lines_json"]] == ["5000", "5000"]
+    with ledger_engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO set_asides (node_id, epoch_id, statement_id, reason) VALUES (:node, :epoch, :id, 'forged')"
+            ),
+            {"node": NODE_ID, "epoch": books.epoch.id, "id": amended.id},
+        )
+    assert [row["id"] for row in rows(ledger_engine, "SELECT id FROM epoch_statements")] == [first["id"]]
+
+
+def test_an_account_that_nobody_linked_is_named_in_its_line(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    finalized(ledger)
+    account = f"identity:github:{GRACE.user_id}"
+    with ledger_engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        connection.exec_driver_sql(f"UPDATE activity_curation SET user_id = NULL WHERE user_id = '{GRACE_USER}'")
+        renamed = f"replace(payouts_json::text, '{GRACE_USER}', '{account}')"
+        connection.exec_driver_sql(f"UPDATE payout_statements SET payouts_json = {renamed}::jsonb")
+    [statement] = rows(ledger_engine, "SELECT * FROM epoch_statements")
+    line = statement["statement_lines_json"][0]
+    assert (line["claimant_key"], line["receipt_ids"]) == (account, [review(1).id])
+    assert line["claimant"] == {
+        "kind": "identity",
+        "provider": "github",
+        "externalId": str(GRACE.user_id),
+        "providerLogin": GRACE.login,
     }
 
 
