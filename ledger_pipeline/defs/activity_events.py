@@ -11,7 +11,7 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import deployment_labels
 from ledger_pipeline.defs.elsewhere import (
     held_metadata,
-    refuse_never_read,
+    never_read,
     tell_state,
 )
 from ledger_pipeline.defs.ingestion import FRESHNESS, GROUP, OWNERS
@@ -68,10 +68,19 @@ def activity_events(
         now = clock.now()
         checked: list[_Checked] = []
         with domain_failures(), ledger.open() as store:
-            for scope, windows in scopes_and_windows(settings.repo_spec(), context.partition_keys, now):
-                completeness = window_completeness(store, scope, windows)
+            read_by_scope = [
+                (scope, windows, window_completeness(store, scope, windows))
+                for scope, windows in scopes_and_windows(settings.repo_spec(), context.partition_keys, now)
+            ]
+            if ACTIVITY_EVENTS in context.selected_asset_keys:
+                refusals = [never_read(scope, completeness.values()) for scope, _, completeness in read_by_scope]
+                if refusal := next(filter(None, refusals), None):
+                    for scope, _, completeness in read_by_scope:
+                        read = {window: reach for window, reach in completeness.items() if reach.until is not None}
+                        yield from tell_state(context, store, scope, read, now)
+                    raise refusal
+            for scope, windows, completeness in read_by_scope:
                 if ACTIVITY_EVENTS in context.selected_asset_keys:
-                    refuse_never_read(scope, completeness.values())
                     closed = [epoch.window for epoch in close_due_epochs(store, scope)]
                     if closed:
                         context.log.info(f"closed for review: {_named(closed)} of {scope.scope_key}")

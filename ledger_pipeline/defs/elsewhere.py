@@ -24,7 +24,7 @@ from ledger_pipeline.defs.metadata import Metadata, added_to_other_epochs, diges
 from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, partition_results, told_together
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.receipts import receipts_by_partition
-from ledger_pipeline.pipeline.completeness import Completeness, StreamReach, window_completeness
+from ledger_pipeline.pipeline.completeness import Completeness, StreamReach, utc_text, window_completeness
 from ledger_pipeline.pipeline.coverage import shown_whole_at
 from ledger_pipeline.pipeline.report import CollectReport
 
@@ -157,19 +157,35 @@ def held_metadata(
         yield window, {**numbers, **charts}
 
 
-def refuse_never_read(scope: Scope, completeness: Iterable[Completeness]) -> None:
-    """Return if every part of every window was read at least from its start on.
+def ahead_of_source(source: str, scope: Scope, report: CollectReport, now: datetime) -> EpochNotReady | None:
+    """Why epochs that were asked for cannot be collected yet: by the source's own clock they have not begun."""
+    if (ahead := report.ahead_of_source()) is None:
+        return None
+    windows, clock = ahead
+    keys = [window.key for window in windows[:EPOCHS_NAMED]]
+    return EpochNotReady(
+        f"not begun yet by {source}'s clock: {named('epoch', keys)} of {scope.scope_key}; {keys[0]} begins at "
+        f"{utc_text(windows[0].start)}, {source} says it is {utc_text(clock)}, we that it is {utc_text(now)}. "
+        f"Collect an epoch of {source}'s time, as one that began before; where its clock should be ours, see `doctor`"
+    )
 
-    Raises EpochNotReady naming the others. They are not collected from here: this asset says what the ledger holds, and
-    only a run of the streams knows how to stop at GitHub's limits, and what its partitions cost.
+
+def never_read(scope: Scope, completeness: Iterable[Completeness]) -> EpochNotReady | None:
+    """Names the windows of which some part was not even read from its start on; None where there are none.
+
+    They are not collected from here: `activity_events` says what the ledger holds, and only a run of the streams knows
+    how to stop at GitHub's limits, and what its partitions cost. The run that names one ends as failed, and Dagster
+    shows that square alone as failed, not as missing: somebody asked for it, and whoever launched the run has to hear
+    that it was not done. A run that succeeded beside a grey square would say the opposite to a schedule or a workflow.
+    The other epochs of the run are told of, and are green.
     """
     missing = [window for window in completeness if window.until is None]
     if not missing:
-        return
+        return None
     epochs = named("epoch", [window.window.key for window in missing[:EPOCHS_NAMED]])
     more = len(missing) - EPOCHS_NAMED
     parts = [str(reach) for reach in missing[0].parts if reach.until is None]
-    raise EpochNotReady(
+    return EpochNotReady(
         f"never collected: {epochs}{f' and {more} more' if more > 0 else ''} of {scope.scope_key} "
         f"({parts[0]}): collect them with job collect_epoch, or select the github assets too"
     )

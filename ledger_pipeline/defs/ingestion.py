@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ledger_pipeline.core.errors import CollectionFailed, ConfigurationError, StoreError
+from ledger_pipeline.core.errors import CollectionFailed, ConfigurationError, EpochNotReady, StoreError
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.sources import SourceKind
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import BACKFILL_JOB, SCOPE_ID_TAG
 from ledger_pipeline.defs.elsewhere import (
+    ahead_of_source,
     tell_of_other_epochs,
     tell_of_what_was_read,
 )
@@ -99,6 +100,7 @@ def source_activity(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg
         collected: list[_Collected] = []
         uncollected: list[tuple[Scope, list[EpochWindow]]] = []
         failed: BaseException | None = None
+        refusals: list[EpochNotReady | None] = []
         stop = StopSignal()
         with domain_failures(), ledger.open() as store, sources.open(kind.name, stop) as source:
             try:
@@ -123,9 +125,12 @@ def source_activity(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg
                     _warn(context.log, report)
                     metadata_by_stream = _stream_metadata(store, source.name, scope, report, context.run.tags)
                     collected.append(_Collected(scope, report, metadata_by_stream))
+                    refusals.append(ahead_of_source(source.name, scope, report, clock.now()))
                     yield from tell_of_other_epochs(context, store, source.name, scope, report, clock.now())
             except (Exception, KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:  # noqa: BLE001
                 failed = error  # raised below, once what was read is told
+            if failed is None:
+                failed = next(filter(None, refusals), None)
             failures = [failure for collection in collected for failure in collection.report.failures]
             if failures and failed is None:
                 failed = CollectionFailed(failures)

@@ -95,6 +95,11 @@ class SourceScopeReport:
         name = None if self.state is None else self.state.source_scope_name
         return name if name is not None and name.casefold() != self.source_scope.casefold() else None
 
+    def is_ahead(self, window: EpochWindow, stream: str) -> bool:
+        """Whether `window` begins after what the source's clock said: a scan reads nothing of it."""
+        clock = None if self.state is None else self.state.watermark
+        return clock is not None and clock < window.start and not self._covers_start(window, stream)
+
     def has_read(self, window: EpochWindow, stream: str) -> bool:
         """Whether `stream` of `window` is read: to its end, or as far as there was anything to read by now.
 
@@ -102,12 +107,16 @@ class SourceScopeReport:
         """
         after = self.after.get(stream)
         if self.failure is None:
-            return True
+            return not self.is_ahead(window, stream)
         if self.replaced is not None and stream not in self.caught_up:
             return False
-        if after is None or after.covered_from is None or after.covered_from > window.start:
+        if after is None or not self._covers_start(window, stream):
             return False
         return stream in self.caught_up or after.watermark >= shown_whole_at(window)
+
+    def _covers_start(self, window: EpochWindow, stream: str) -> bool:
+        after = self.after.get(stream)
+        return after is not None and after.covered_from is not None and after.covered_from <= window.start
 
     def fail(self, failure: SourceError) -> None:
         """Note why the source_scope could not be brought up to date."""
@@ -234,6 +243,20 @@ class CollectReport:
     def has_read(self, window: EpochWindow, streams: Iterable[str]) -> bool:
         """Whether `streams` of `window` are in the ledger as far as they can be now, whatever failed beside them."""
         return all(scope_report.has_read(window, stream) for scope_report in self.source_scopes for stream in streams)
+
+    def ahead_of_source(self) -> tuple[list[EpochWindow], datetime] | None:
+        """Windows asked for that have not begun by the source's clock, oldest first, and what that said, if any."""
+        ahead = [
+            (window, scope_report.state.watermark)
+            for window in self.windows
+            for scope_report in self.source_scopes
+            if scope_report.state is not None
+            and scope_report.state.watermark is not None
+            and any(scope_report.is_ahead(window, stream) for stream in self.streams)
+        ]
+        if not ahead:
+            return None
+        return sorted({window for window, _ in ahead}), max(clock for _, clock in ahead)
 
     def complete_until(self, streams: Iterable[str]) -> datetime | None:
         """Up to when every source_scope's `streams` are read; None when one of them never was."""

@@ -9,8 +9,15 @@ from dagster._core.storage.event_log import InMemoryEventLogStorage
 
 from ledger_pipeline.core.errors import SourceUnavailable
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.dagster_contract import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED, SCOPE_ID_TAG
+from ledger_pipeline.dagster_contract import (
+    EVERY_SOURCE_SCOPE_READ,
+    NOTHING_REJECTED,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    SCOPE_ID_TAG,
+)
 from ledger_pipeline.defs.settlement_sensors import proposals
+from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.github.source import GitHubSource
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
 from ledger_pipeline.sources.simulator.faults import FailedAnswer, Forbidden
@@ -42,6 +49,38 @@ def test_weeks_that_nobody_read_are_refused_by_name_and_stay_grey(deployment: De
     assert f"never collected: epoch {LAST} of default" in problem(result)
     assert "job collect_epoch" in problem(result)
     assert deployment.materialized("activity_events") == set()
+
+
+def test_of_a_range_the_weeks_that_were_read_are_shown_and_the_refused_one_alone_is_red(
+    deployment: Deployment,
+) -> None:
+    deployment.github.replace_world(world(merged(1, window(LAST).start + HOUR)))
+    assert deployment.materialize(LAST, RUNNING).success
+    deployment.instance.wipe_assets([dg.AssetKey("activity_events")])
+    job = deployment.definitions().resolve_implicit_global_asset_job_def()
+    tags = {RANGE_START_TAG: f"{BETWEEN}|default", RANGE_END_TAG: f"{RUNNING}|default"}
+    result = job.get_subset(asset_selection={dg.AssetKey("activity_events")}).execute_in_process(
+        instance=deployment.instance, tags=tags, raise_on_error=False
+    )
+    assert not result.success
+    assert f"never collected: epoch {BETWEEN} of default" in problem(result)
+    assert deployment.materialized("activity_events") == squares(LAST, RUNNING)
+    assert deployment.check_evaluation(EVERY_SOURCE_SCOPE_READ, f"{LAST}|default").passed
+    assert deployment.metadata("activity_events", f"{LAST}|default")["events"] == 1
+
+
+def test_a_week_after_the_sources_clock_is_refused_with_both_times_and_what_to_do(deployment: Deployment) -> None:
+    deployment.configure(github_clock_tolerance_seconds=ANY_CLOCK_SECONDS)
+    deployment.github.set_clock(window(LAST).start - HOUR)
+    result = deployment.materialize(LAST, RUNNING)
+    assert not result.success
+    assert f"not begun yet by github's clock: epochs {LAST}, {RUNNING} of default" in problem(result)
+    assert (
+        "2026-02-09 begins at 2026-02-09T00:00Z, github says it is 2026-02-08T23:00Z, we that it is 2026-02-1"
+        in problem(result)
+    )
+    assert "Collect an epoch of github's time" in problem(result)
+    assert [deployment.materialized(asset) for asset in ASSETS] == [set()] * 4
 
 
 def test_a_week_of_which_one_repository_was_never_read_is_refused_by_its_name(deployment: Deployment) -> None:

@@ -35,7 +35,7 @@ def test_what_is_refused_is_the_first_that_the_page_says_and_the_trace_comes_aft
     assert shown.startswith(first)
     assert "Traceback" not in first
     assert "EpochNotReady" in shown
-    assert "refuse_never_read" in shown
+    assert "raise refusal" in shown
 
 
 def test_so_is_where_a_bug_is_and_what_it_says(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
