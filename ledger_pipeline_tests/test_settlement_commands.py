@@ -14,6 +14,7 @@ from ledger_pipeline.pipeline.chain import message_of
 from ledger_pipeline.pipeline.contributions import percent_text
 from ledger_pipeline.pipeline.settle import SignedInputs, finalize
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO
+from ledger_pipeline.store.identities import NO_REASON
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import AppendOutcome, EpochStatus
 from ledger_pipeline.store.roles import WRITER, ensure_logins
@@ -129,6 +130,17 @@ def test_a_list_is_bound_as_a_whole_or_not_at_all(run: Run, ledger: PostgresLedg
     assert [binding.external_id for binding in ledger.identities.bindings()] == ["7"]
     assert "moved, with 0 curated events" in run("identities", "bind", "--account", "7", "--user", "eve", "--move").out
     assert [row["user_id"] for row in run("identities", "list", "--json").json] == ["eve"]
+    [row] = run("identities", "list", "--json").json
+    assert (row["rests_on"], row["reason"], row["wallet"]) == ("operator", NO_REASON, None)
+    moved = run("identities", "bind", "--account", "7", "--user", "ana", "--move", "--reason", "eve gave it back")
+    assert moved.code == 0
+    history = run("identities", "history", "--account", "7", "--json").json
+    assert [(row["place"], row["user_id"]) for row in history] == [(1, "ana"), (2, "eve"), (3, "ana")]
+    for command in (("list",), ("history", "--account", "7")):
+        assert "an operator's word: eve gave it back" in run("identities", *command).out
+    file.write_text("external_id,user_id\n9,mia\n")
+    assert "what is new rests on an operator's word: it is in the list" in run("identities", "import", str(file)).out
+    assert "say why" in said(run("identities", "bind", "--account", "10", "--user", "mia", "--reason", " "))
 
 
 def test_who_counts_for_nobody_is_listed_with_what_is_at_stake(run: Run, ledger: PostgresLedger) -> None:

@@ -11,6 +11,7 @@ LedgerError
 ├── FactsError                  stored facts of an event that are malformed: names the field
 ├── AllocationError             weights, units or a pool that no number of credits can follow from
 ├── IdentityError               a binding of a person that contradicts one there is, or a list of them that is malformed
+│   └── UsedNonce               a message that linked an account before
 ├── EpochNotReady               an epoch is not at the step that was asked for: says what blocks it
 ├── SignatureError              a statement's signature that cannot be accepted; nothing is written
 │   ├── WrongSignature          it is none, or not of this message
@@ -110,6 +111,10 @@ class AllocationError(LedgerError):
 
 class IdentityError(LedgerError):
     """A binding that contradicts one there is, or a list of bindings that is malformed."""
+
+
+class UsedNonce(IdentityError):
+    """The message linked an account before."""
 
 
 class EpochNotReady(LedgerError):

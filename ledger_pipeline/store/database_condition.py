@@ -23,6 +23,7 @@ FACTS = (
     "signing_requests",
     "statement_inputs_signatures",
     "left_out_items",
+    "account_links",
 )
 STATE = (
     "epochs",
@@ -33,17 +34,21 @@ STATE = (
     "activity_curation",
     "activity_selection",
     "epoch_allocations",
-    "user_bindings",
 )
+# What the database itself writes, as facts are added.
+DERIVED = ("user_bindings",)
 FORGETTABLE = ("scan_checkpoints", "unread_items", "activity_selection", "epoch_allocations")
 
 _NEEDED = (
-    *(("SELECT", table) for table in (*FACTS, *STATE)),
+    *(("SELECT", table) for table in (*FACTS, *STATE, *DERIVED)),
     *(("INSERT", table) for table in (*FACTS, *STATE) if table != "epochs"),
     *(("UPDATE", table) for table in STATE),
     *(("DELETE", table) for table in FORGETTABLE),
 )
-_TOO_MUCH = tuple((privilege, table) for table in FACTS for privilege in ("UPDATE", "DELETE", "TRUNCATE"))
+_TOO_MUCH = (
+    *((privilege, table) for table in FACTS for privilege in ("UPDATE", "DELETE", "TRUNCATE")),
+    *((privilege, table) for table in DERIVED for privilege in ("INSERT", "UPDATE", "DELETE", "TRUNCATE")),
+)
 
 _HAS = text("""
     -- Of some tables a user may change some columns: to change them all is to lock them, too.
@@ -187,7 +192,7 @@ def look_at(url: str) -> DatabaseFacts:
 def rights_of(url: str) -> Rights:
     """What the user of `url` may do, by the catalogue; of a migrated database. Raises as `look_at` does."""
     engine = make_engine(url, poolclass=NullPool)
-    names = {"names": [*FACTS, *STATE]}
+    names = {"names": [*FACTS, *STATE, *DERIVED]}
     with translated(engine), engine.connect() as connection:
         missing = [right for right, held in _held(connection, _NEEDED) if not held]
         if not connection.scalar(_MAKES_EPOCHS):

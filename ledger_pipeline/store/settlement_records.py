@@ -21,13 +21,6 @@ class NewBinding:
 
 
 @dataclass(frozen=True)
-class Binding(NewBinding):
-    """A binding as the ledger holds it; `created_at` aware, UTC."""
-
-    created_at: datetime
-
-
-@dataclass(frozen=True)
 class UnresolvedAccount:
     """An account that counts for nobody yet: its latest login, its events, and the milli-units at stake."""
 

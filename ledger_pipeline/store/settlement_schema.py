@@ -25,6 +25,18 @@ WALLET = "signer_wallet ~ '^0x[0-9a-fA-F]{40}$'"
 # As `core.signatures.canonical_signature` spells it: s is no more than half of the order of the curve.
 HALF = "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0"
 SIGNATURE = f"""signature ~ '^0x[0-9a-f]{{128}}1[bc]$' AND substr(signature, 67, 64) COLLATE "C" <= '{HALF}'"""
+# What a link of an account has beside its user, by what it rests on.
+EVIDENCE = """CASE rests_on
+    WHEN 'before_evidence' THEN
+        num_nonnulls(reason, wallet, message, signature, nonce, proof_url, approver, approver_signature) = 0
+    WHEN 'operator' THEN ledger_is_reason(reason) AND num_nonnulls(wallet, message, signature, nonce) IN (0, 4)
+        AND num_nonnulls(proof_url, approver, approver_signature) = 0
+    WHEN 'proof' THEN num_nonnulls(wallet, message, signature, nonce, proof_url) = 5
+        AND num_nonnulls(reason, approver, approver_signature) = 0
+    WHEN 'approver' THEN num_nonnulls(wallet, message, signature, nonce, approver, approver_signature) = 6
+        AND num_nonnulls(reason, proof_url) = 0
+    ELSE false
+END"""
 
 # With the tables of `schema`, where `epochs` is from, every table of the ledger.
 metadata = epochs.metadata
@@ -233,6 +245,7 @@ reopenings = table(
     CheckConstraint("ledger_is_reason(reason)", name="reason"),
 )
 
+# The present bindings: the database writes them, as links are appended.
 user_bindings = table(
     "user_bindings",
     row_id(),
@@ -242,4 +255,33 @@ user_bindings = table(
     required("external_id"),
     since("created_at"),
     UniqueConstraint("node_id", "provider", "external_id"),
+)
+
+# Every binding there was of an account, by its place, with what it rests on.
+account_links = table(
+    "account_links",
+    Column("node_id", Uuid, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("external_id", Text, primary_key=True),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    required("user_id"),
+    required("rests_on"),
+    Column("reason", Text),
+    Column("wallet", Text),
+    Column("message", Text),
+    Column("signature", Text),
+    Column("nonce", Text),
+    Column("proof_url", Text),
+    Column("approver", Text),
+    Column("approver_signature", Text),
+    required("actor", server_default=text("session_user")),
+    since("linked_at"),
+    UniqueConstraint("node_id", "nonce"),
+    CheckConstraint("place >= 1", name="place"),
+    CheckConstraint(EVIDENCE, name="evidence"),
+    CheckConstraint(WALLET.replace("signer_wallet", "wallet"), name="wallet"),
+    CheckConstraint(WALLET.replace("signer_wallet", "approver"), name="approver"),
+    CheckConstraint(SIGNATURE, name="signature"),
+    CheckConstraint(SIGNATURE.replace("signature", "approver_signature"), name="approver_signature"),
+    CheckConstraint("nonce ~ '^[0-9a-f]{32}$'", name="nonce"),
 )

@@ -71,7 +71,7 @@ OWN: Mapping[str, tuple[str, str]] = {
     "epoch_allocations": ("user_id", "odd {}"),
     "activity_curation": ("event_id", "github:pr:cogni-dao/cogni:{}"),
     "signing_requests": ("allocation_set_hash", "odd {}"),
-    "user_bindings": ("external_id", "{}"),
+    "account_links": ("external_id", "{}"),
     "payout_statements": ("allocation_set_hash", "odd {}"),
     "statement_signatures": ("signature", "0x{:0128x}1b"),
     "source_cursors": ("stream", "odd {}"),
@@ -216,7 +216,7 @@ def test_whatever_rows_the_database_takes_no_reader_breaks(
     assert {table for table, number in taken.items() if number > 10} >= {
         *("activity_events", "rejected_events", "skipped_activity", "scan_receipts", "scan_checkpoints"),
         *("unread_items", "activity_curation", "epoch_allocations", "statement_corrections", "signing_requests"),
-        "user_bindings",
+        "account_links",
     }
 
 

@@ -47,7 +47,8 @@ RIGHTS: Mapping[str, str] = {
     "source_cursors": CHANGE,
     "listed_source_scopes": CHANGE,
     "activity_curation": CHANGE,
-    "user_bindings": CHANGE,
+    "account_links": NOTHING,
+    "user_bindings": NOTHING,
     "scan_checkpoints": FORGET,
     "activity_selection": FORGET,
     "epoch_allocations": FORGET,
@@ -87,7 +88,9 @@ OTHERS = (
     "UPDATE epochs SET period_end = period_end",
     "UPDATE activity_curation SET event_id = event_id",
     "UPDATE activity_selection SET event_id = event_id",
-    "UPDATE user_bindings SET external_id = external_id",
+    "UPDATE user_bindings SET user_id = user_id",
+    "INSERT INTO user_bindings (node_id, user_id, provider, external_id) "
+    "SELECT node_id, 'ada', 'github', '77' FROM epochs LIMIT 1",
     "UPDATE source_cursors SET source_scope = source_scope",
     "INSERT INTO epochs (node_id, scope_id, period_start, period_end, weight_config) "
     "SELECT node_id, scope_id, '2027-01-04Z', '2027-01-11Z', '{}' FROM epochs LIMIT 1",
@@ -303,9 +306,35 @@ def test_no_cursor_says_more_than_a_receipt_does(writer: Engine, before: dict[st
     assert "source_cursors refused: no receipt says that" in refused(writer, change)
 
 
+SIGNED = f"'0x{1:040x}', 'x', '0x{1:0128x}1b', repeat('a', 32)"
+NO_LINKS = {
+    "as of before": ("1, 'before_evidence', NULL, NULL, NULL, NULL, NULL, NULL", "rests on evidence"),
+    "behind places that nobody took": (
+        "7, 'operator', 'x', NULL, NULL, NULL, NULL, NULL",
+        "behind the last of its acc",
+    ),
+    "before all places": ("0, 'operator', 'x', NULL, NULL, NULL, NULL, NULL", "place_check"),
+    "without a reason": ("1, 'operator', ' ', NULL, NULL, NULL, NULL, NULL", "evidence_check"),
+    "on no proof": (f"1, 'proof', NULL, {SIGNED}, NULL", "evidence_check"),
+    "on a proof that nobody signed": ("1, 'proof', NULL, NULL, NULL, NULL, NULL, 'https://x'", "evidence_check"),
+    "on no approver": (f"1, 'approver', NULL, {SIGNED}, NULL", "evidence_check"),
+    "on hearsay": ("1, 'hearsay', 'x', NULL, NULL, NULL, NULL, NULL", "evidence_check"),
+}
+
+
+@pytest.mark.parametrize("name", NO_LINKS)
+def test_no_account_is_bound_but_next_in_its_line_and_on_evidence(
+    writer: Engine, before: dict[str, int], name: str
+) -> None:
+    values, message = NO_LINKS[name]
+    assert message in refused(
+        writer,
+        "INSERT INTO account_links (node_id, provider, external_id, user_id, place, rests_on, reason, wallet, message, "
+        f"signature, nonce, proof_url) SELECT node_id, 'github', '78', 'ada', {values} FROM epochs LIMIT 1",
+    )
+
+
 UNREADABLE = {
-    "an account bound": "INSERT INTO user_bindings (node_id, user_id, provider, external_id, created_at) "
-    "SELECT node_id, 'ada', 'github', '77', CAST({} AS timestamptz) FROM epochs LIMIT 1",
     "an item skipped": "INSERT INTO skipped_activity (node_id, scope_id, event_id, source, stream, source_scope, "
     "event_type, reason, event_time, retrieved_at) SELECT node_id, scope_id, 'x', source, stream, source_scope, "
     "event_type, reason, event_time, CAST({} AS timestamptz) FROM skipped_activity LIMIT 1",
@@ -502,7 +531,8 @@ def test_every_function_that_acts_as_the_owner_looks_nothing_up_elsewhere(ledger
     """)
     with ledger_engine.connect() as connection:
         rows = [tuple(row) for row in connection.execute(query)]
-    assert rows == [("ledger_make_epochs", ["search_path=pg_catalog, pg_temp"], False)]
+    own = ["search_path=pg_catalog, pg_temp"]
+    assert sorted(rows) == [("ledger_follow_links", own, False), ("ledger_make_epochs", own, False)]
 
 
 def test_after_all_attacks_every_row_is_where_it_was(ledger_engine: Engine, before: dict[str, int]) -> None:

@@ -425,8 +425,8 @@ def test_an_account_that_is_bound_at_another_node_is_free_at_ours(
     for account in USERS:
         written(
             writer,
-            "INSERT INTO user_bindings (node_id, provider, external_id, user_id) "
-            "VALUES (:node, 'github', :account, 'x') RETURNING 1",
+            "INSERT INTO account_links (node_id, provider, external_id, place, user_id, rests_on, reason) "
+            "VALUES (:node, 'github', :account, 1, 'x', 'operator', 'x') RETURNING 1",
             node=STRANGERS_NODE,
             account=str(account),
         )

@@ -6,13 +6,24 @@ from threading import Barrier
 import pytest
 from sqlalchemy import Engine, event
 
-from ledger_pipeline.core.errors import IdentityError
+from ledger_pipeline.core.errors import IdentityError, StoreError, UsedNonce
 from ledger_pipeline.core.events import Actor
 from ledger_pipeline.core.sources import GITHUB
+from ledger_pipeline.store import migrations
+from ledger_pipeline.store.link_records import BEFORE_EVIDENCE, Evidence, RestsOn, SignedMessage
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_records import Judgement, NewBinding, UnresolvedAccount
 from ledger_pipeline_tests.builders import ADA, GRACE, issue, pull_request, review, weeks
-from ledger_pipeline_tests.store.settlement import ADA_USER, GRACE_USER, Books, bound, collected, finalized, reviewed
+from ledger_pipeline_tests.store.settlement import (
+    ADA_USER,
+    GRACE_USER,
+    Books,
+    bound,
+    collected,
+    finalized,
+    refused,
+    reviewed,
+)
 
 LIN = Actor(user_id=5550001, login="lin")
 
@@ -150,3 +161,141 @@ def test_an_account_bound_since_is_resolved_by_the_next_materialization_and_not_
     assert ledger.identities.unresolved([books.epoch]) == []
     # A finalized epoch resolves nobody any more: what Lin did there stays unpaid, and is not hidden.
     assert [person.login for person in ledger.identities.unresolved([done.epoch])] == ["lin"]
+
+
+# What a binding rests on, and what a user's wallet is.
+
+MESSAGE_OF = "a message that its wallet signed, number {}"
+WALLET, OTHER_WALLET = "0x00000000000000000000000000000000000000A1", "0x00000000000000000000000000000000000000A2"
+
+
+def signed(number: int, wallet: str = WALLET) -> SignedMessage:
+    return SignedMessage(MESSAGE_OF.format(number), f"{number:032x}", wallet, f"0x{number:0128x}1b")
+
+
+def proof(number: int, wallet: str = WALLET) -> Evidence:
+    return Evidence(RestsOn.PROOF, signed=signed(number, wallet), proof_url=f"https://gist.github.com/x/{number}")
+
+
+def vouched(number: int, wallet: str = WALLET) -> Evidence:
+    return Evidence(
+        RestsOn.APPROVER, signed=signed(number, wallet), approver=OTHER_WALLET, approver_signature=f"0x{7:0128x}1c"
+    )
+
+
+def account(number: int, user_id: str = "ada") -> NewBinding:
+    return NewBinding(GITHUB, str(number), user_id)
+
+
+def evidence_of(ledger: PostgresLedger) -> dict[str, Evidence]:
+    return {binding.external_id: binding.evidence for binding in ledger.identities.bindings()}
+
+
+def test_every_binding_that_an_account_had_is_kept_with_what_it_rested_on(ledger: PostgresLedger) -> None:
+    ledger.identities.bind([account(1)], "in the list of members")
+    ledger.identities.link(account(1), proof(1))
+    ledger.identities.move(account(1, "grace"), "the account was sold")
+    history = ledger.identities.history(GITHUB, "1")
+    assert [(link.place, link.user_id, link.evidence) for link in history] == [
+        (1, "ada", Evidence(RestsOn.OPERATOR, reason="in the list of members")),
+        (2, "ada", proof(1)),
+        (3, "grace", Evidence(RestsOn.OPERATOR, reason="the account was sold")),
+    ]
+    assert all(link.linked_at.tzinfo and link.actor for link in history)
+    [present] = ledger.identities.bindings()
+    assert (present.user_id, present.evidence, present.linked_at) == (
+        "grace",
+        history[2].evidence,
+        history[2].linked_at,
+    )
+    assert ledger.identities.history(GITHUB, "2") == []
+
+
+def test_a_binding_and_a_move_need_a_reason_that_says_something(ledger: PostgresLedger) -> None:
+    with pytest.raises(IdentityError, match="needs a reason"):
+        ledger.identities.bind([account(1)], " ")
+    ledger.identities.bind([account(1)])
+    with pytest.raises(IdentityError, match="needs a reason"):
+        ledger.identities.move(account(1, "grace"), "\u200b")
+    assert bindings(ledger) == {"1": "ada"}
+
+
+def test_bindings_of_before_come_along_as_such_and_are_proven_later(
+    ledger: PostgresLedger, ledger_url: str, ledger_engine: Engine
+) -> None:
+    ledger.identities.bind([account(1), account(2, "grace")], "a list")
+    migrations.downgrade(ledger_url, "0075")
+    migrations.upgrade(ledger_url)
+    assert evidence_of(ledger) == {"1": BEFORE_EVIDENCE, "2": BEFORE_EVIDENCE}
+    ledger.identities.link(account(1), proof(1))
+    ledger.identities.move(account(2), "she is ada, too")
+    assert bindings(ledger) == {"1": "ada", "2": "ada"}
+    assert [link.place for link in ledger.identities.history(GITHUB, "2")] == [1, 2]
+    with pytest.raises(StoreError, match="refused: 1 links with a wallet's signature are kept there"):
+        migrations.downgrade(ledger_url, "0075")
+
+
+def test_a_message_links_once_whatever_the_account(ledger: PostgresLedger, ledger_engine: Engine) -> None:
+    ledger.identities.link(account(1), proof(1))
+    with pytest.raises(UsedNonce, match="a message links once"):
+        ledger.identities.link(account(1), proof(1))
+    with pytest.raises(UsedNonce):
+        ledger.identities.link(account(2, "grace"), proof(1, OTHER_WALLET))
+    copied = (
+        "INSERT INTO account_links (node_id, provider, external_id, place, user_id, rests_on, wallet, message, "
+        "signature, nonce, proof_url) SELECT node_id, provider, '2', 1, user_id, rests_on, wallet, message, signature, "
+        "nonce, proof_url FROM account_links"
+    )
+    assert "account_links_node_id_nonce_key" in refused(ledger_engine, copied)
+
+
+def test_of_two_links_by_one_message_at_once_one_is_stored(ledger: PostgresLedger) -> None:
+    barrier = Barrier(2)
+
+    def both_at_once(number: int) -> str:
+        barrier.wait()
+        try:
+            ledger.identities.link(account(number), proof(1))
+        except UsedNonce:
+            return "used"
+        return "linked"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(both_at_once, (1, 2))) == ["linked", "used"]
+    assert len(bindings(ledger)) == 1
+
+
+def test_a_proof_takes_no_account_from_another_user(ledger: PostgresLedger) -> None:
+    ledger.identities.bind([account(1)])
+    for evidence in (proof(1), vouched(2)):
+        with pytest.raises(IdentityError, match="github 1 is ada, not grace: an operator corrects that"):
+            ledger.identities.link(account(1, "grace"), evidence)
+    assert bindings(ledger) == {"1": "ada"}
+
+
+def test_nobody_links_an_account_of_theirs_to_a_user_whose_wallet_they_do_not_hold(ledger: PostgresLedger) -> None:
+    ledger.identities.bind([account(1)])
+    with pytest.raises(IdentityError, match=r"has accounts \(github 1\) and no wallet yet: link one of these first"):
+        ledger.identities.link(account(2), proof(1))
+    ledger.identities.link(account(1), proof(2))
+    ledger.identities.link(account(2), proof(3, WALLET.lower()))
+    with pytest.raises(IdentityError, match=f"has wallet {WALLET.lower()}, not {OTHER_WALLET}: sign with that one, or"):
+        ledger.identities.link(account(3), proof(4, OTHER_WALLET))
+    assert bindings(ledger) == {"1": "ada", "2": "ada"}
+
+
+def test_a_wallet_that_was_lost_is_replaced_by_one_that_is_vouched_for(ledger: PostgresLedger) -> None:
+    ledger.identities.link(account(1), proof(1))
+    ledger.identities.link(account(1), vouched(2, OTHER_WALLET))
+    ledger.identities.link(account(2), proof(3, OTHER_WALLET))
+    with pytest.raises(IdentityError, match=f"has wallet {OTHER_WALLET}"):
+        ledger.identities.link(account(3), proof(4))
+
+
+def test_a_link_changes_nothing_that_was_finalized(ledger: PostgresLedger) -> None:
+    books = finalized(ledger, pull_request(1), review(1))
+    before = ledger.statements.rows(books.epoch)
+    ledger.identities.link(NewBinding(GITHUB, str(ADA.user_id), ADA_USER), proof(1))
+    ledger.identities.link(NewBinding(GITHUB, str(LIN.user_id), "lin"), proof(2, OTHER_WALLET))
+    ledger.identities.move(NewBinding(GITHUB, str(ADA.user_id), "countess"), "she married")
+    assert ledger.statements.rows(books.epoch) == before

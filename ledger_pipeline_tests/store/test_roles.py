@@ -64,9 +64,10 @@ FACTS = [
     "set_asides",
     "reopenings",
     "statement_inputs_signatures",
+    "account_links",
 ]
-# Of these, two have a function of the owner's, which the writer may call.
-OWNERS_ALONE = {"set_asides", "reopenings", "epochs", "scope_calendars"}
+# Of these, two have a function of the owner's, which the writer may call, and one follows from what the writer adds.
+OWNERS_ALONE = {"set_asides", "reopenings", "epochs", "scope_calendars", "user_bindings"}
 FORGETTABLE = {"scan_checkpoints", "unread_items", "epoch_allocations"}
 # The passwords are checked only where the server asks for one; what is stored of them is in a test below.
 LOGINS = {WRITER: ("roles_writer", "writer's own: %s'\""), READER: ("roles_reader", "pässword")}
