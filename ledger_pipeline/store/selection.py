@@ -51,10 +51,11 @@ LOGINS_SEEN = text("""
     WHERE node_id = :node_id AND scope_id = :scope_id AND lower(platform_login) = ANY(CAST(:logins AS text[]))
 """)
 # A name that was asked for is one of what answered, even where that is spelled otherwise by now. By the time at which
-# the first scope closed a window, and later: so every scope of the node says the same of it.
+# the first scope closed a window, and later: so every scope of the node says the same of it. A listing says before the
+# first scan under a new name what it is to ask for.
 SEEN_NAMES = text("""
     SELECT source || ':' || source_scope_id AS repository_id, name, max(seen_at) AS seen_at,
-        bool_or(is_spelled) AS is_spelled, first_closed.at IS NOT NULL AND recorded_at > first_closed.at AS is_later
+        bool_or(is_spelled) AS is_spelled, COALESCE(recorded_at > first_closed.at, false) AS is_later
     FROM (
         SELECT source, source_scope_id, source_scope_name AS name, covered_to AS seen_at, true AS is_spelled,
             recorded_at
@@ -62,12 +63,14 @@ SEEN_NAMES = text("""
         UNION ALL SELECT source, source_scope_id, source_scope, covered_to, source_scope = source_scope_name,
             recorded_at
         FROM scan_receipts WHERE node_id = :node_id
+        UNION ALL SELECT source, source_scope_id, source_scope, listed_at, true, NULL
+        FROM listed_source_scopes WHERE node_id = :node_id AND CAST(:epoch_id AS bigint) IS NULL
     ) AS seen
     CROSS JOIN (
         SELECT min(of_window.closed_at) AS at FROM epochs AS epoch JOIN epochs AS of_window
             ON of_window.node_id = epoch.node_id AND of_window.period_start = epoch.period_start
                 AND of_window.period_end = epoch.period_end
-        WHERE epoch.id = :epoch_id AND epoch.node_id = :node_id
+        WHERE epoch.id = CAST(:epoch_id AS bigint) AND epoch.node_id = :node_id
     ) AS first_closed
     WHERE source_scope_id IS NOT NULL
     GROUP BY 1, 2, 5

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from ledger_pipeline_tests.simulation.run import simulate, stage_of_its_own
+from ledger_pipeline_tests.simulation.several_scopes import simulate_scopes
 
 LINE_EVERY = 100
 
@@ -30,6 +31,7 @@ def main(options: Sequence[str] | None = None) -> int:
         for seed in _shown(seeds):
             try:
                 simulate(seed, stage)
+                simulate_scopes(seed, stage)
             except AssertionError as failure:
                 print(failure, file=sys.stderr)
                 return 1

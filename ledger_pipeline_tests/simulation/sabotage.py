@@ -176,6 +176,14 @@ DATABASES: dict[str, str] = {
         END $$;
         CREATE TRIGGER keep_first BEFORE INSERT ON event_facts FOR EACH ROW EXECUTE FUNCTION keep_first();
     """,
+    "rename ignored": """
+        CREATE FUNCTION forget_id() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            NEW.source_scope_id := NULL;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER forget_id BEFORE INSERT ON scan_receipts FOR EACH ROW EXECUTE FUNCTION forget_id();
+    """,
     "stored events change": """
         DROP TRIGGER activity_events_immutable ON activity_events;
         CREATE FUNCTION rewrite() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -193,3 +201,23 @@ def damage(engine: Engine, name: str) -> None:
     """Make the database wrong."""
     with engine.begin() as connection:
         connection.execute(text(DATABASES[name]))
+
+
+def _with_facts(change: Callable[[Any], Any]) -> Sabotage:
+    """A collector whose source says other facts of pull requests, reviews and issues."""
+
+    def scan(collector: Collector, request: Any) -> Iterator[Any]:
+        for page in collector.source.scan(request):
+            changed = (replace(observation, facts=change(observation.facts)) for observation in page.facts)
+            yield replace(page, facts=tuple(changed))
+
+    return _scanning(scan)
+
+
+ROUTES: dict[str, Sabotage] = {
+    "label claim ignored": _with_facts(lambda facts: facts if facts.is_gone else replace(facts, labels=())),
+    "paths not asked for": _scanning(lambda own, request: iter(own.source.scan(replace(request, tells_paths=False)))),
+    "co-author lost": _with_facts(
+        lambda facts: replace(facts, co_authors=facts.co_authors[1:]) if getattr(facts, "co_authors", None) else facts
+    ),
+}

@@ -10,7 +10,8 @@ from ledger_pipeline_tests.postgres import fresh_database
 from ledger_pipeline_tests.simulation.__main__ import main
 from ledger_pipeline_tests.simulation.ledger_rows import read_ledger
 from ledger_pipeline_tests.simulation.run import Sabotage, Simulation, Stage, github_and_ledger, simulate
-from ledger_pipeline_tests.simulation.sabotage import COLLECTORS, DATABASES, damage
+from ledger_pipeline_tests.simulation.sabotage import COLLECTORS, DATABASES, ROUTES, damage
+from ledger_pipeline_tests.simulation.several_scopes import simulate_scopes
 
 SEEDS = 30  # `make simulate` goes on from there
 BATCH = 10  # so that pytest-xdist spreads them
@@ -31,6 +32,9 @@ NOTICED_BY = {
     "facts are not updated": 0,
     "stored events change": 4,
 }
+# By the story of several scopes.
+ROUTES_NOTICED_BY = {"label claim ignored": 0, "paths not asked for": 1, "co-author lost": 0, "rename ignored": 5}
+SCOPES_SEEDS = 4
 SEARCHED = 100
 
 NewStage = Callable[[], AbstractContextManager[Stage]]
@@ -83,7 +87,26 @@ def test_a_wrong_collector_is_noticed(stage: Stage, wrong: str) -> None:
     assert re.search(law, failure.splitlines()[0])
 
 
-@pytest.mark.parametrize("wrong", DATABASES)
+def test_scopes_that_share_repositories_decide_as_the_world_says(stage: Stage) -> None:
+    for seed in range(SCOPES_SEEDS):
+        simulate_scopes(seed, stage)
+
+
+def test_a_repository_that_is_renamed_twice_is_asked_for_its_paths_by_its_new_name(stage: Stage) -> None:
+    simulate_scopes(49, stage)
+
+
+@pytest.mark.parametrize("wrong", ROUTES_NOTICED_BY)
+def test_wrong_routing_is_noticed(new_stage: NewStage, wrong: str) -> None:
+    with new_stage() as stage:
+        if wrong not in ROUTES:
+            damage(stage.engine, wrong)
+        law = "has not" if wrong == "co-author lost" else "has .* of .*, not"
+        with pytest.raises(AssertionError, match=law):
+            simulate_scopes(ROUTES_NOTICED_BY[wrong], stage, ROUTES.get(wrong))
+
+
+@pytest.mark.parametrize("wrong", sorted(DATABASES.keys() - ROUTES_NOTICED_BY.keys()))
 def test_a_wrong_database_is_noticed(new_stage: NewStage, wrong: str) -> None:
     law = {
         "renamed objects not recognised": "stored twice, under two names",
