@@ -151,6 +151,25 @@ def test_recovering_leaves_the_process_its_recursion_limit() -> None:
     assert (answer.returncode, answer.stdout) == (0, "raised\n"), answer.stderr
 
 
+SIGNED_BY_THE_DEMO = """
+import json, sys
+from ledger_pipeline.local.demo_statement import _signature
+limit = sys.getrecursionlimit()
+_signature("text")
+assert "py_ecc" in sys.modules
+assert sys.getrecursionlimit() == limit
+try:
+    json.loads("[" * 99_000 + "]" * 99_000)
+except RecursionError:
+    print("raised")
+"""
+
+
+def test_signing_in_the_demo_leaves_the_process_its_recursion_limit() -> None:
+    answer = subprocess.run([sys.executable, "-c", SIGNED_BY_THE_DEMO], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout) == (0, "raised\n"), answer.stderr
+
+
 # Addresses.
 
 

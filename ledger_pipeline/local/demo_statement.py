@@ -1,5 +1,6 @@
 """The demo's last steps: accounts bound; the oldest epoch proposed, signed, verified and exported by the real code."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +82,13 @@ def sign_oldest_epoch(ledger: PostgresLedger, spec: RepoSpec, epochs: Sequence[E
 
 
 def _signature(message: str) -> str:
-    # Here, for it takes seconds to load, and the demo has other things to begin with.
-    from eth_account import Account
-    from eth_account.messages import encode_defunct
+    # Here, for it takes seconds to load, and the demo has other things to begin with. It brings a library that raises
+    # Python's recursion limit beyond the stack: nested JSON from outside would then end the process without a word.
+    limit = sys.getrecursionlimit()
+    try:
+        from eth_account import Account
+        from eth_account.messages import encode_defunct
+    finally:
+        sys.setrecursionlimit(limit)
 
     return str(Account.sign_message(encode_defunct(text=message), APPROVER_KEY).signature.to_0x_hex())

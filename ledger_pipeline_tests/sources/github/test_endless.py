@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from itertools import chain, count, repeat
+from itertools import chain, count, islice, repeat
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from ledger_pipeline.core.errors import SourceError, SourceUnavailable
 from ledger_pipeline.core.sources import ISSUES, PULL_REQUESTS, REVIEWS
 from ledger_pipeline.core.unread import ItemKey
-from ledger_pipeline.sources.github.endless import IDLE_PAGES
+from ledger_pipeline.sources.github.endless import IDLE_PAGES, UNREADABLE_PAGES, Advance, LeadsNowhere
 from ledger_pipeline.sources.github.payloads import PageInfo, UnusablePayload, read
 from ledger_pipeline.sources.github.repository_scan import RepositoryScan
 from ledger_pipeline.sources.port import ScanPage, ScanRequest
@@ -120,6 +120,16 @@ def test_a_few_pages_without_anything_new_are_no_end() -> None:
     answers = Slow("issues", chain(fresh()), empty=True)
     assert [event.stream for page in scanned(answers) for event in page.events].count(ISSUES) == 1
     assert answers.asked == IDLE_PAGES
+
+
+def test_pages_of_items_that_cannot_be_told_apart_end_too_after_more_of_them() -> None:
+    advance = Advance("issues")
+    cursors = islice(fresh(), UNREADABLE_PAGES)
+    *bearable, last = [read(PageInfo, {"hasNextPage": True, "endCursor": cursor}, LATER) for cursor in cursors]
+    for info in bearable:
+        advance.check((), info, has_unreadable=True)
+    with pytest.raises(LeadsNowhere, match=f"^{UNREADABLE_PAGES} pages of issues .* {last.end_cursor}$"):
+        advance.check((), last, has_unreadable=True)
 
 
 @pytest.mark.parametrize("page", [None, 5, {}, {"pageInfo": None, "nodes": []}, {"pageInfo": LAST, "nodes": None}])
