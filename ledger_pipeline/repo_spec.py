@@ -51,10 +51,11 @@ def load_repo_spec(path: Path) -> RepoSpec:
     if shape is None or problems:
         raise error_of_all(problems)
     schedules = _schedules(path, shape.governance)
-    scopes = [_scope(path, shape, shape.node_id, schedules)]
+    chain_id = _chain_id(shape.governance, None)
+    scopes = [_scope(path, shape, shape.node_id, schedules, chain_id)]
     for file, project in projects:
         if project is not None:
-            scopes.append(_project_scope(file, project, shape.node_id, schedules))
+            scopes.append(_project_scope(file, project, shape.node_id, schedules, chain_id))
             _refuse_clash(scopes[-1], scopes[:-1])
     claims = [shape.activity_ledger.claims, *(project.activity_ledger.claims for _, project in projects if project)]
     return RepoSpec(shape.node_id, routed_scopes(scopes, claims), str(path), tuple(notes))
@@ -136,7 +137,9 @@ def _source_names(content: dict[Any, Any]) -> list[str]:
 # Shapes -> core types.
 
 
-def _scope(path: Path, shape: ScopeFile, node_id: UUID, inherited: tuple[ScheduleSpec, ...]) -> Scope:
+def _scope(
+    path: Path, shape: ScopeFile, node_id: UUID, inherited: tuple[ScheduleSpec, ...], chain_id: int | None
+) -> Scope:
     ledger = shape.activity_ledger
     try:
         EpochCalendar(ledger.epoch_length_days).window_starting(ledger.first_epoch)
@@ -164,6 +167,7 @@ def _scope(path: Path, shape: ScopeFile, node_id: UUID, inherited: tuple[Schedul
         file=str(path),
         selection=_selection(path, selection_of(sections, ledger.selection)),
         dialect=dialect,
+        chain_id=_chain_id(shape.governance, chain_id),
     )
 
 
@@ -188,10 +192,17 @@ def _selection(path: Path, section: SelectionSection | None) -> SelectionChoice 
         raise SpecError(str(path), f"{key}.settings", str(error)) from error
 
 
-def _project_scope(path: Path, shape: ProjectFile, node_id: UUID, inherited: tuple[ScheduleSpec, ...]) -> Scope:
+def _project_scope(
+    path: Path, shape: ProjectFile, node_id: UUID, inherited: tuple[ScheduleSpec, ...], chain_id: int | None
+) -> Scope:
     if shape.node_id not in (None, node_id):
         raise SpecError(str(path), "node_id", f"{shape.node_id} is another node; leave it out, or give {node_id}")
-    return _scope(path, shape, node_id, inherited)
+    return _scope(path, shape, node_id, inherited, chain_id)
+
+
+def _chain_id(governance: GovernanceSection | None, of_node: int | None) -> int | None:
+    """The chain that the section names, else that of the node."""
+    return of_node if governance is None or governance.chain_id is None else governance.chain_id
 
 
 def _schedules(path: Path, governance: GovernanceSection | None) -> tuple[ScheduleSpec, ...]:

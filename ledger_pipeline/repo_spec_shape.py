@@ -26,6 +26,7 @@ from pydantic import (
 from ledger_pipeline.core.errors import AllocationError, WindowError
 from ledger_pipeline.core.hashing import canonical_json
 from ledger_pipeline.core.pool import MAX_CREDITS
+from ledger_pipeline.core.signing import read_chain_id
 from ledger_pipeline.core.sources import SourceKind, source_kinds
 from ledger_pipeline.core.spec import Dialect
 from ledger_pipeline.core.weights import check_weights, default_weights_milli
@@ -57,6 +58,13 @@ def _check_credits(text: object) -> int:
     if not isinstance(text, str) or not re.fullmatch(r"0|[1-9][0-9]*", text) or int(text) > MAX_CREDITS:
         raise ValueError('a whole number of credits in quotes, as "10000", at most 10^18')
     return int(text)
+
+
+def _check_chain(digits: object) -> int:
+    chain_id = read_chain_id(digits)
+    if chain_id is None:
+        raise ValueError('the id of a chain in quotes, as "8453", in decimal digits')
+    return chain_id
 
 
 def _check_cron(text: str) -> str:
@@ -164,6 +172,7 @@ class ScheduleSection(OwnedSection):
 class GovernanceSection(SharedSection):
     """governance."""
 
+    chain_id: Annotated[int, BeforeValidator(_check_chain)] | None = None
     schedules: tuple[ScheduleSection, ...] = ()
 
 

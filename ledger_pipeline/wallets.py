@@ -1,26 +1,31 @@
 """Ethereum signatures: who signed a message, and how addresses are compared. Knows eth-keys alone.
 
 Imported when something is recovered: most commands never need it. Not eth-account, whose keys of other kinds take a
-second to load.
+second to load, and which raises the recursion limit of the whole process: how a message is laid out before it is hashed
+stands here, and tests compare it with eth-account's.
 """
 
+from collections.abc import Mapping
+
 from ledger_pipeline.core.errors import WrongSignature
+from ledger_pipeline.core.signing import Signable, TypedData
 
 # 27 and 28, which some hardware wallets count from zero. A transaction's (35 and more) are of no message.
 _RECOVERY_IDS = (0, 1, 27, 28)
 # EIP-191, version 0x45: what `personal_sign` puts before a message, then how many bytes it has.
 _PERSONAL = b"\x19Ethereum Signed Message:\n"
+# EIP-191, version 0x01: what EIP-712 puts before the hashes of a domain and of a structure.
+_TYPED = b"\x19\x01"
 
 
-def recover_signer(message: str, signature: str) -> str:
-    """The checksummed address whose key signed `message` (EIP-191, `personal_sign`).
+def recover_signer(message: Signable, signature: str) -> str:
+    """The checksummed address whose key signed `message`: a text by `personal_sign`, or typed data.
 
     Any well-formed signature recovers to some address: that of a stranger where it is of another message. Raises
     WrongSignature for what is no signature: `0x` and 65 bytes in hex.
     """
     from eth_keys.datatypes import Signature
     from eth_keys.exceptions import BadSignature
-    from eth_utils.crypto import keccak
     from eth_utils.exceptions import ValidationError
 
     digits = signature.removeprefix("0x")
@@ -36,14 +41,35 @@ def recover_signer(message: str, signature: str) -> str:
     if raw[-1] not in _RECOVERY_IDS:
         raise WrongSignature(f"the signature ends in {raw[-1]:#04x}, not in 0x1b or 0x1c, so it is not of a message")
     try:
-        content = message.encode()
-        hashed = keccak(b"%b%d%b" % (_PERSONAL, len(content), content))
         made = Signature(signature_bytes=raw[:-1] + bytes([raw[-1] % 27]))
-        return made.recover_public_key_from_msg_hash(hashed).to_checksum_address()
+        return made.recover_public_key_from_msg_hash(signed_hash(message)).to_checksum_address()
     except (BadSignature, ValidationError, ValueError) as error:
         raise WrongSignature(f"no key can have made this signature: {error}") from None
+
+
+def signed_hash(message: Signable) -> bytes:
+    """The 32 bytes that a wallet signs for `message`. Raises ValueError for a text that UTF-8 has no bytes for."""
+    from eth_utils.crypto import keccak
+
+    if isinstance(message, TypedData):
+        domain = _structure_hash("EIP712Domain", message.DOMAIN, message.domain)
+        return keccak(_TYPED + domain + _structure_hash(message.PRIMARY_TYPE, message.MEMBERS, message.message))
+    content = message.encode()
+    return keccak(b"%b%d%b" % (_PERSONAL, len(content), content))
 
 
 def is_among(address: str, addresses: tuple[str, ...]) -> bool:
     """Whether `addresses` hold `address`, whatever their case: the checksum is in the case."""
     return address.lower() in {listed.lower() for listed in addresses}
+
+
+def _structure_hash(name: str, types: Mapping[str, str], values: Mapping[str, str | int]) -> bytes:
+    """EIP-712's hash of a structure whose members are strings and whole numbers of 256 bits."""
+    from eth_utils.crypto import keccak
+
+    declared = ",".join(f"{kind} {member}" for member, kind in types.items())
+    words = [
+        value.to_bytes(32, "big") if isinstance(value, int) else keccak(text=value)
+        for value in (values[member] for member in types)
+    ]
+    return keccak(keccak(text=f"{name}({declared})") + b"".join(words))

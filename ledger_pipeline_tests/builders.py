@@ -146,6 +146,7 @@ def scope(
     approvers: tuple[str, ...] = (),
     base_issuance_credits: int | None = None,
     weights_milli: Mapping[str, int] = DEFAULT_WEIGHTS_MILLI,
+    chain_id: int | None = None,
 ) -> Scope:
     """A scope that collects `source_scopes` (REPO where none is named) from GitHub."""
     return Scope(
@@ -160,6 +161,7 @@ def scope(
         weights_milli=weights_milli,
         schedules=(),
         file="repo-spec.yaml",
+        chain_id=chain_id,
     )
 
 

@@ -154,6 +154,8 @@ def test_what_may_be_left_out_has_a_default(load: Load) -> None:
             "1000000000000000000",
             lambda scope: scope.base_issuance_credits == 10**18,
         ),
+        ("governance.chain_id", "8453", lambda scope: scope.chain_id == 8453),
+        ("governance.chain_id", None, lambda scope: scope.chain_id is None),
         ("scope_key", "a", lambda scope: scope.scope_key == "a"),
         ("scope_key", "a-1" + "b" * 29, lambda scope: len(scope.scope_key) == 32),
         (
@@ -235,6 +237,14 @@ def test_a_project_has_the_nodes_schedules_unless_it_says_its_own(load: Load) ->
     assert spec.scope("website").schedules == spec.default_scope.schedules != ()
     assert spec.scope("own").schedules == (evening,)
     assert spec.scope("none").schedules == ()
+
+
+def test_a_project_is_on_the_nodes_chain_unless_it_names_another(load: Load) -> None:
+    own = project({"scope_id": str(UUID(int=3)), "scope_key": "own", "governance": {"chain_id": "10"}})
+    schedules = project({"scope_id": str(UUID(int=4)), "scope_key": "schedules", "governance": {"schedules": []}})
+    spec = load({"governance.chain_id": "8453"}, a=project(), b=own, c=schedules)
+    chains = {scope.scope_key: scope.chain_id for scope in spec.scopes}
+    assert chains == {"default": 8453, "website": 8453, "own": 10, "schedules": 8453}
 
 
 def test_a_project_may_repeat_the_nodes_id(load: Load) -> None:
@@ -323,6 +333,10 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
         for value in ("", "Berlin", "Europe", "UTC+1", "../UTC", "/etc/localtime", "a\0b", "\ud800", "x" * 5000)
     ),
     (ZONE, None, "valid string"),
+    *(
+        ("governance.chain_id", value, 'the id of a chain in quotes, as "8453"')
+        for value in (8453, "", "0", "0x2105", "08453", " 1", str(2**53), True, [])
+    ),
     ("governance.schedules.0.charter", "", "at least 1 character"),
     ("governance.schedules.0.entrypoint", 1, "valid string"),
     ("governance.schedules", {}, "a list"),

@@ -1,5 +1,6 @@
 """The commands after collection: what each prints, and what it says in one line where it cannot do what was asked."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from sqlalchemy import Engine, text
 
 from ledger_pipeline.bindings_file import read_bindings
 from ledger_pipeline.core.errors import IdentityError
+from ledger_pipeline.core.signing import Scheme, TypedData
 from ledger_pipeline.core.sources import ISSUE
 from ledger_pipeline.pipeline.chain import message_of
 from ledger_pipeline.pipeline.contributions import percent_text
@@ -512,6 +514,42 @@ def test_sign_data_prints_the_message_and_nothing_else(run: Run, ledger: Postgre
     about_inputs = run("epoch", "sign-data", *EPOCH, "--inputs").out
     assert about_inputs == printed["inputs_message"]
     assert f"Inputs Root: {printed['inputs_root']}\n" in about_inputs
+
+
+def test_sign_data_prints_typed_data_that_a_wallet_signs_and_finalize_says_what_it_recognised(
+    run: Run, ledger: PostgresLedger, tmp_path: Path
+) -> None:
+    books: Books = reviewed(ledger, chain_id=84532)
+    typed = books.draft().forms[Scheme.TYPED_DATA]
+    assert isinstance(typed, TypedData)
+    printed = run("epoch", "sign-data", *EPOCH).out
+    assert json.loads(printed) == typed.to_wallet_json()
+    assert "\n" not in printed
+    assert run("epoch", "sign-data", *EPOCH, "--format", "eip712").out == printed
+    assert run("epoch", "sign-data", *EPOCH, "--format", "text").out == books.draft().message
+    assert run("epoch", "sign-data", *EPOCH, "--json").json["typed_data"] == json.loads(printed)
+    assert run("epoch", "sign-data", *EPOCH, "--inputs", "--format", "eip712").code == 2
+    stranger = run("epoch", "finalize", *EPOCH, "--direct", "--signature", STRANGER.sign(typed))
+    assert all(approver in said(stranger) for approver in APPROVERS)
+    finalized_by = run("epoch", "finalize", *EPOCH, "--direct", "--signature", APPROVER.sign(typed))
+    assert "the signature is of the scheme eip712-attribution-v1" in finalized_by.out
+    assert f"signed by {APPROVER.address} (eip712-attribution-v1)" in run("epoch", "show", *EPOCH).out
+    [statement] = run("epoch", "show", *EPOCH, "--json").json["statements"]
+    assert statement["signatures"] == [{"signer": APPROVER.address, "scheme": "eip712-attribution-v1"}]
+    verified = run("verify", *EPOCH)
+    assert (verified.code, "schemes: eip712-attribution-v1" in verified.out) == (0, True)
+    file = tmp_path / "epoch.zip"
+    assert run("export", *EPOCH, "--output", str(file)).code == 0
+    assert run("verify", "--archive", str(file)).code == 0
+
+
+def test_an_epoch_without_a_chain_has_no_typed_data_and_says_what_gives_it(run: Run, ledger: PostgresLedger) -> None:
+    books: Books = reviewed(ledger)
+    assert run("epoch", "sign-data", *EPOCH, "--format", "text").out == books.draft().message
+    ran = run("epoch", "sign-data", *EPOCH, "--format", "eip712")
+    assert (ran.code, "governance.chain_id" in " ".join(ran.err.split())) == (2, True)
+    made = run("epoch", "finalize", *EPOCH, "--direct", "--signature", books.signature())
+    assert "scheme" not in made.out
 
 
 def test_verify_says_who_signed_the_events_and_decisions_too(run: Run, ledger: PostgresLedger, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import WrongSignature
 from ledger_pipeline.core.pins import approver_set_hash
-from ledger_pipeline.wallets import is_among, recover_signer
+from ledger_pipeline.core.signing import TypedData
+from ledger_pipeline.wallets import is_among, recover_signer, signed_hash
+from ledger_pipeline_tests.core.test_signing import ALL_TERMS, terms_of, vectors
 from ledger_pipeline_tests.verification.facts import address, sign
 
 MESSAGE = "Cogni Payout Statement v1\nNode: ..\n"
@@ -41,6 +43,35 @@ def test_signers_of_the_golden_signatures_are_recovered(shared: Path) -> None:
 def test_our_own_signatures_are_the_golden_ones_so_tests_may_sign(shared: Path) -> None:
     for vector in json.loads((shared / "golden" / "signatures.json").read_text()):
         assert sign(vector["message"], vector["privateKey"]) == vector["signature"]
+
+
+def test_the_golden_typed_data_is_hashed_and_recovered_as_is_its_text(shared: Path) -> None:
+    for vector in vectors(shared):
+        typed = TypedData(terms_of(vector), vector["chainId"])
+        assert f"0x{signed_hash(typed).hex()}" == vector["digest"]
+        assert recover_signer(typed, vector["signature"]) == vector["signer"]
+        assert recover_signer(vector["eip191Message"], vector["eip191Signature"]) == vector["signer"]
+        assert approver_set_hash(vector["approvers"]) == vector["approverSetHash"]
+
+
+def test_a_signature_of_typed_data_is_a_strangers_on_another_chain_and_of_the_text(shared: Path) -> None:
+    for vector in vectors(shared):
+        elsewhere = TypedData(terms_of(vector), vector["chainId"] + 1)
+        for message, signature in (
+            (elsewhere, vector["signature"]),
+            (vector["eip191Message"], vector["signature"]),
+            (TypedData(terms_of(vector), vector["chainId"]), vector["eip191Signature"]),
+        ):
+            assert recover_signer(message, signature) != vector["signer"]
+
+
+@given(st.builds(TypedData, ALL_TERMS, st.integers(1, 2**256 - 1)))
+def test_typed_data_is_hashed_as_eth_account_hashes_what_wallets_are_given(typed: TypedData) -> None:
+    address()  # brings eth-account, without the limit that it raises
+    from eth_account.messages import _hash_eip191_message, encode_typed_data
+
+    for printed in (typed.to_json(), typed.to_wallet_json()):
+        assert signed_hash(typed) == _hash_eip191_message(encode_typed_data(full_message=printed))
 
 
 @pytest.mark.parametrize("message", ["", "a", "Größe 😀\n", "line\r\nline\x00"])

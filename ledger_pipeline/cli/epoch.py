@@ -103,6 +103,10 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
                         "pool_total_credits": str(statement.pool_total_credits),
                         "payouts": statement.payouts,
                         "signers": epoch_review.chain.signers[statement.id],
+                        "signatures": [
+                            {"signer": row.signer_wallet, "scheme": row.scheme}
+                            for row in epoch_review.chain.signatures[statement.id]
+                        ],
                     }
                     for statement in epoch_review.chain.verified
                 ],
@@ -125,7 +129,7 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
         say(left_out_text(item))
     for statement in epoch_review.chain.verified:
         print_statement(statement)
-        say(f"signed by {', '.join(epoch_review.chain.signers[statement.id])}")
+        say(f"signed by {epoch_review.chain.signed_by(statement)}")
     for fault in epoch_review.faults:
         say(f"wrong: {plain_message(str(fault))}")
     for row in epoch_review.set_asides:

@@ -1,6 +1,8 @@
 """`ledger-pipeline epoch sign-data`, `finalize` and `amend`: from an epoch in review to its signed statement."""
 
 import asyncio
+import json
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +13,14 @@ from ledger_pipeline.cli.output import note, note_table, print_json, say, say_ex
 from ledger_pipeline.core.allocations import MAX_UNITS
 from ledger_pipeline.core.reasons import is_reason
 
+
+class SigningFormat(StrEnum):
+    """What `sign-data` prints."""
+
+    EIP712 = "eip712"
+    TEXT = "text"
+
+
 if TYPE_CHECKING:
     from ledger_pipeline.store.records import Epoch
     from ledger_pipeline.temporal_bridge.contract import FinalizeEpochResult
@@ -19,6 +29,10 @@ Signature = Annotated[str, typer.Option("--signature", metavar="0x..", help="An 
 Signer = Annotated[str | None, typer.Option("--signer", metavar="0x..", help="Whose signature it should be.")]
 Inputs = Annotated[
     bool, typer.Option("--inputs", help="Print the message that binds the events and decisions it follows from.")
+]
+Form = Annotated[
+    SigningFormat | None,
+    typer.Option("--format", help="Typed data for a wallet, or a text; without, what the epoch is signed by first."),
 ]
 SignatureOfInputs = Annotated[
     str | None,
@@ -47,13 +61,15 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; whoever recomputes t
 def sign_data(
     epoch_name: OneEpoch,
     inputs: Inputs = False,
+    form: Form = None,
     accept_pinned_spec: AcceptPinned = False,
     scope_key: ScopeKey = None,
     as_json: Json = False,
 ) -> None:
-    """Print the exact message to sign (EIP-191, personal_sign), and on standard error who gets what by it."""
+    """Print exactly what to sign, typed data or a text, and on standard error who gets what by it."""
     # Here, as in the commands below, for no other command of the group needs it, and it takes time to load.
     from ledger_pipeline.cli.epoch_review import LINE_COLUMNS, line_rows, review_of
+    from ledger_pipeline.core.signing import Scheme, TypedData
     from ledger_pipeline.core.statements import inputs_message
     from ledger_pipeline.pipeline.settle import draft_statement
     from ledger_pipeline.verification.inputs_root import inputs_root
@@ -71,10 +87,21 @@ def sign_data(
             inputs_root=root,
             statement_message=draft.message,
         )
+    typed = draft.forms.get(Scheme.TYPED_DATA)
+    typed_data = typed.to_wallet_json() if isinstance(typed, TypedData) else None
+    if typed_data is None and form is SigningFormat.EIP712:
+        raise typer.BadParameter(
+            f"--format eip712: epoch {epoch.window.key} closed without a chain, so it is signed as text: typed data is "
+            "for epochs that close once the repo-spec has governance.chain_id"
+        )
+    if inputs and form is SigningFormat.EIP712:
+        raise typer.BadParameter("--inputs prints a text to sign, and there is no typed data of it")
     if as_json:
         print_json(
             {
                 "message": draft.message,
+                "schemes": list(draft.forms),
+                "typed_data": typed_data,
                 "inputs_root": root,
                 "inputs_message": about_inputs,
                 "allocation_set_hash": draft.allocation_set_hash,
@@ -86,7 +113,12 @@ def sign_data(
         return
     # Beside the message, which goes to a file or a wallet as it stands.
     note_table(f"what is signed: {draft.pool_total_credits:,} credits", LINE_COLUMNS, line_rows(epoch_review.lines))
-    say_exactly(about_inputs if inputs else draft.message)
+    if inputs:
+        say_exactly(about_inputs)
+    elif typed_data is None or form is SigningFormat.TEXT:
+        say_exactly(draft.message)
+    else:
+        say_exactly(json.dumps(typed_data, separators=(",", ":")))
 
 
 def finalize(
@@ -103,6 +135,7 @@ def finalize(
     """Have Temporal's FinalizeEpochWorkflow write the signed statement; again, it prints the one there is."""
     from ledger_pipeline.cli.dagster_report import tell_dagster
     from ledger_pipeline.cli.epoch_review import print_statement
+    from ledger_pipeline.core.signing import Scheme
     from ledger_pipeline.store.statement_records import Outcome
 
     # What it did, as the workflow says it.
@@ -124,6 +157,8 @@ def finalize(
     print_statement(statements[result.statement_id])
     if result.outcome is not None:  # a worker of an earlier release does not say
         say(outcomes[Outcome(result.outcome)])
+    if result.scheme not in (None, Scheme.PAYOUT_TEXT):
+        say(f"the signature is of the scheme {result.scheme}")
 
 
 def amend(

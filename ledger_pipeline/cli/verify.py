@@ -16,6 +16,7 @@ from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import VerificationFailed
 from ledger_pipeline.core.pins import PinDifference, approver_set_hash, pin_differences
 from ledger_pipeline.core.plain_text import plain_message, plain_text
+from ledger_pipeline.core.signing import pinned_chain_id
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.unread import ItemKey, item_name
 from ledger_pipeline.installed_sources import know_installed
@@ -200,6 +201,9 @@ def _signed(looked: Examination) -> Iterator[str]:
         yield f"and without {len(facts.left_out) - LEFT_OUT_SHOWN} more"
     yield f"approvers when it closed: {approvers}; approver_set_hash {facts.epoch.approver_set_hash}"
     yield "signed: node, scope, epoch, each user's units, the pool's total"
+    schemes = sorted({row.scheme for row in looked.statement_signatures()})
+    if pinned_chain_id(facts.pinned_spec) is not None:
+        yield f"schemes: {', '.join(schemes)}; chain {pinned_chain_id(facts.pinned_spec)}"
     if signers := looked.inputs_signers():
         yield (
             "signed as well: the events and decisions that the units follow from, by their root "
@@ -227,6 +231,10 @@ def _json(
         "approver_set_hash": looked.facts.epoch.approver_set_hash,
         "inputs_root": looked.inputs_root,
         "inputs_signed_by": looked.inputs_signers(),
+        "signatures": [
+            {"statement_id": str(row.statement_id), "signer": row.signer_wallet, "scheme": row.scheme}
+            for row in looked.statement_signatures()
+        ],
         "warnings": looked.warnings(),
         "differences": [{"where": difference.where, "problem": difference.problem} for difference in differences],
         "contributors": [

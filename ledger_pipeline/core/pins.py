@@ -13,6 +13,7 @@ from ledger_pipeline.core.identifiers import RULE
 from ledger_pipeline.core.owners import OwnerRules, owner_of
 from ledger_pipeline.core.pool import MAX_CREDITS
 from ledger_pipeline.core.selection.choice import PINNED_AS, named_part
+from ledger_pipeline.core.signing import CHAIN_ID
 from ledger_pipeline.core.spec import Scope
 
 # The algorithm that each way of estimating credits allocates by; the system we join knows the same names.
@@ -169,10 +170,13 @@ def epoch_pins(scope: Scope, weights_milli: Mapping[str, int], excluded_ids: Seq
 def pinned_spec(scope: Scope, excluded_ids: Sequence[str] = ()) -> dict[str, Json]:
     """The scope's part of the repo-spec, as JSON whose numbers are exact everywhere (credits are a string).
 
-    The selection policy is there only where one is named: without, the spec is what it was before there were any.
+    The selection policy and the chain are there only where the repo-spec names one: without, the spec is what it was
+    before there were any.
     """
     selection = scope.selection
-    chosen = {} if selection is None else {PINNED_AS: selection.with_ids(tuple(excluded_ids)).pinned}
+    chosen: dict[str, Json] = {} if selection is None else {PINNED_AS: selection.with_ids(tuple(excluded_ids)).pinned}
+    if scope.chain_id is not None:
+        chosen[CHAIN_ID] = str(scope.chain_id)
     credits_ = scope.base_issuance_credits
     return {
         "id_rule": RULE,

@@ -64,7 +64,8 @@ class Scope:
 
     `selection` is the policy that decides which events count, None where all do. `claims` are those of all scopes of
     the node, None where there are none. `is_simulated` where what it collects is made up, so that anybody may sign for
-    it. `dialect` is that of its file.
+    it. `dialect` is that of its file. `chain_id` is the chain whose typed data approvers sign, None where they sign a
+    text.
     """
 
     scope_id: UUID
@@ -82,6 +83,7 @@ class Scope:
     selection: SelectionChoice | None = None
     claims: NodeClaims | None = None
     dialect: Dialect = Dialect.CREDIT_ESTIMATE_ALGO
+    chain_id: int | None = None
 
     @property
     def calendar(self) -> EpochCalendar:

@@ -1,8 +1,7 @@
 """The asset `payout_statement` and its law, `statement_recomputes`. Only epochs that are finalized ever turn green."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from uuid import UUID
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -17,7 +16,7 @@ from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
 from ledger_pipeline.defs.step_failures import Failed, domain_failures
-from ledger_pipeline.pipeline.chain import statement_chain
+from ledger_pipeline.pipeline.chain import StatementChain, statement_chain
 from ledger_pipeline.pipeline.epoch_checks import statement_recomputes
 from ledger_pipeline.pipeline.epoch_state import statement_hash_entries
 from ledger_pipeline.store.records import Epoch
@@ -87,7 +86,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                     wrong += [f"{key}: {difference}" for difference in differences]
                     # What does not verify is nobody's pay, and is not shown as if it were.
                     if PAYOUT_STATEMENT in context.selected_asset_keys and chain.in_force and not differences:
-                        metadata = _statement_metadata(chain.in_force, chain.signers, context.run.tags)
+                        metadata = _statement_metadata(chain.in_force, chain, context.run.tags)
                         payouts = {line["userId"]: int(line["amountCredits"]) for line in chain.in_force.payouts}
                         metadata["credits_per_user"] = credits_bars(payouts)
                         context.log_event(dg.AssetMaterialization(PAYOUT_STATEMENT, metadata=metadata, partition=key))
@@ -118,15 +117,13 @@ def _no_statement(key: str, epoch: Epoch) -> dg.AssetObservation:
     )
 
 
-def _statement_metadata(
-    statement: Statement, signers: Mapping[UUID, Sequence[str]], run_tags: Mapping[str, str]
-) -> Metadata:
+def _statement_metadata(statement: Statement, chain: StatementChain, run_tags: Mapping[str, str]) -> Metadata:
     return {
         "statement_id": str(statement.id),
         "supersedes": str(statement.supersedes_statement_id or "nothing: the original"),
         "pool_total_credits": str(statement.pool_total_credits),
         **statement_hash_entries(statement.allocation_set_hash),
-        "signers": ", ".join(signers[statement.id]),
+        "signers": chain.signed_by(statement),
         "users": len(statement.payouts),
         "payouts": tables.payouts(statement),
         "trigger": run_trigger(run_tags),

@@ -12,14 +12,16 @@ from uuid import UUID
 
 from ledger_pipeline.core.errors import AllocationError, WrongSignature
 from ledger_pipeline.core.pins import approver_set_hash
-from ledger_pipeline.core.spec import Scope
-from ledger_pipeline.core.statements import (
-    UserUnits,
-    allocation_set_hash,
-    compute_payouts,
-    inputs_message,
-    statement_message,
+from ledger_pipeline.core.signing import (
+    Scheme,
+    Signable,
+    StatementTerms,
+    pinned_chain_id,
+    signing_forms,
+    signing_text,
 )
+from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts, inputs_message
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.statement_records import (
     SetAside,
@@ -46,14 +48,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class StatementChain:
-    """An epoch's statements that verify, oldest first, with who signed each; and what does not.
+    """An epoch's statements that verify, oldest first, with a signature of each approver who signed; and what does not.
 
     `broken` are statements that are not in force and block the next; `garbage` are signatures that count for nothing;
     `wrongly_set_aside` are rows that verify and were set aside all the same, where they were looked at.
     """
 
     verified: Sequence[Statement]
-    signers: Mapping[UUID, Sequence[str]]
+    signatures: Mapping[UUID, Sequence[StatementSignature]]
     broken: Sequence[Fault]
     garbage: Sequence[Fault]
     wrongly_set_aside: Sequence[Fault]
@@ -62,6 +64,18 @@ class StatementChain:
     def in_force(self) -> Statement | None:
         """The last that verifies."""
         return self.verified[-1] if self.verified else None
+
+    @property
+    def signers(self) -> dict[UUID, list[str]]:
+        """Who signed each statement."""
+        return {statement_id: [row.signer_wallet for row in rows] for statement_id, rows in self.signatures.items()}
+
+    def signed_by(self, statement: Statement) -> str:
+        """Who signed it, for a person; with the scheme, where it is none of before there was a choice."""
+        return ", ".join(
+            row.signer_wallet if row.scheme == Scheme.PAYOUT_TEXT else f"{row.signer_wallet} ({row.scheme})"
+            for row in self.signatures[statement.id]
+        )
 
     @property
     def faults(self) -> list[Fault]:
@@ -86,9 +100,9 @@ def statement_chain(
         under[row.statement_id].append(row)
 
     def problem_of(row: StatementSignature) -> str | None:
-        return _problem_of_signature(message_of(node_id, epoch, by_id[row.statement_id]), row, approvers)
+        return _problem_of_signature(forms_of(node_id, epoch, by_id[row.statement_id]), row, approvers)
 
-    signers: defaultdict[UUID, list[str]] = defaultdict(list)
+    signed: defaultdict[UUID, list[StatementSignature]] = defaultdict(list)
     garbage: list[Fault] = []
     verified: list[Statement] = []
     standing = [statement for statement in history.statements if statement.id not in aside]
@@ -104,10 +118,10 @@ def statement_chain(
             if problem is not None:
                 what = f"signature {row.id} under statement {row.statement_id} counts for nothing: {problem}"
                 garbage.append(Fault(row.id, what))
-            # A copy in another spelling, of before such were refused, counts once.
-            elif not is_among(row.signer_wallet, tuple(signers[statement.id])):
-                signers[statement.id].append(row.signer_wallet)
-        if _verifies(statement, signers):
+            # One in another scheme counts once, as does a copy in another spelling, of before such were refused.
+            elif not is_among(row.signer_wallet, tuple(good.signer_wallet for good in signed[statement.id])):
+                signed[statement.id].append(row)
+        if _verifies(statement, signed):
             verified.append(statement)
             after = statement.id
         else:
@@ -117,7 +131,7 @@ def statement_chain(
         Fault(
             statement.id,
             f"statement {statement.id} is not in force: "
-            f"{_problem_of_statement(statement, signers) if statement.id == broken_first else _BEHIND}",
+            f"{_problem_of_statement(statement, signed) if statement.id == broken_first else _BEHIND}",
         )
         for statement in standing
         if statement.id not in kept
@@ -125,13 +139,13 @@ def statement_chain(
     wrongly_set_aside: list[Fault] = []
     if audited:
         good = {row.id: row.statement_id for row in history.signatures if _is_aside(row, aside) and not problem_of(row)}
-        once_signed = {*signers, *good.values()}
+        once_signed = {*signed, *good.values()}
         wrongly_set_aside = [
             _wrongly_set_aside(row_id, row)
             for row_id, row in aside.items()
             if (row_id in good if row.signature_id is not None else _verifies(by_id[row_id], once_signed))
         ]
-    return StatementChain(verified, signers, broken, garbage, wrongly_set_aside)
+    return StatementChain(verified, signed, broken, garbage, wrongly_set_aside)
 
 
 def is_signed_by_approver(
@@ -168,19 +182,29 @@ def inputs_faults(
 
 
 def message_of(node_id: UUID, epoch: Epoch, statement: Statement) -> str:
-    """The message that the signatures of a stored statement are of."""
-    return statement_message(
-        node_id=node_id,
-        scope_id=epoch.scope_id,
-        epoch_id=epoch.id,
-        allocation_set_hash=statement.allocation_set_hash,
-        pool_total_credits=statement.pool_total_credits,
-    )
+    """The text by which a stored statement may be signed, as `epoch` was closed."""
+    return signing_text(_terms_of(node_id, epoch, statement), chain_id_of(epoch))
+
+
+def forms_of(node_id: UUID, epoch: Epoch, statement: Statement) -> dict[Scheme, Signable]:
+    """Every form in which a stored statement may be signed, as `epoch` was closed."""
+    return signing_forms(_terms_of(node_id, epoch, statement), chain_id_of(epoch))
+
+
+def chain_id_of(epoch: Epoch) -> int | None:
+    """The chain that the epoch closed with; None where it closed with none, or has not."""
+    return None if epoch.pins is None else pinned_chain_id(epoch.pins.pinned_spec)
 
 
 def stated_units(statement: Statement) -> list[UserUnits]:
     """The units that a stored statement shared its pool out by."""
     return [UserUnits(line["userId"], int(line["totalUnits"])) for line in statement.payouts]
+
+
+def _terms_of(node_id: UUID, epoch: Epoch, statement: Statement) -> StatementTerms:
+    return StatementTerms(
+        node_id, epoch.scope_id, epoch.id, statement.allocation_set_hash, statement.pool_total_credits
+    )
 
 
 def _is_aside(row: StatementSignature, aside: Container[UUID]) -> bool:
@@ -191,8 +215,8 @@ def _verifies(statement: Statement, signed: Container[UUID]) -> bool:
     return statement.id in signed and _follows(statement)
 
 
-def _problem_of_statement(statement: Statement, signers: Mapping[UUID, Sequence[str]]) -> str:
-    if statement.id not in signers:
+def _problem_of_statement(statement: Statement, signed: Container[UUID]) -> str:
+    if statement.id not in signed:
         return "no pinned approver signed it"
     return "its hash or its payouts do not follow from its lines"
 
@@ -210,11 +234,16 @@ def _follows(statement: Statement) -> bool:
     ]
 
 
-def _problem_of_signature(message: str, row: StatementSignature, approvers: tuple[str, ...]) -> str | None:
+def _problem_of_signature(
+    forms: Mapping[Scheme, Signable], row: StatementSignature, approvers: tuple[str, ...]
+) -> str | None:
     if not is_among(row.signer_wallet, approvers):
         return f"{row.signer_wallet} is not among the approvers that were pinned"
+    signed = next((message for scheme, message in forms.items() if scheme == row.scheme), None)
+    if signed is None:
+        return f"it is of {row.scheme}, and the epoch is signed by {' or '.join(forms)}"
     try:
-        signer = recover_signer(message, row.signature)
+        signer = recover_signer(signed, row.signature)
     except WrongSignature as error:
         return str(error)
     if signer.lower() != row.signer_wallet.lower():

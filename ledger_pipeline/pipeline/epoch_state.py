@@ -66,7 +66,7 @@ def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Ma
             "supersedes": str(statement.supersedes_statement_id or "nothing: the original"),
             "pool_total_credits": str(statement.pool_total_credits),
             **statement_hash_entries(statement.allocation_set_hash),
-            "signers": ", ".join(review.chain.signers[statement.id]),
+            "signers": review.chain.signed_by(statement),
             "users": len(statement.payouts),
             "payouts": {
                 plain_text(line["userId"]): _share_text(

@@ -96,7 +96,7 @@ class Review:
         if self.is_ready_to_sign:
             return "ready to sign: an amendment" if self.chain.in_force is not None else "ready to sign"
         if self.chain.in_force is not None:
-            return f"signed by {', '.join(self.chain.signers[self.chain.in_force.id])}"
+            return f"signed by {self.chain.signed_by(self.chain.in_force)}"
         return "in review" if self.epoch.status is EpochStatus.REVIEW else self.epoch.status.value
 
 

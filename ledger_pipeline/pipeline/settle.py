@@ -1,6 +1,6 @@
 """From review to a signed statement, and to the statement that corrects it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from ledger_pipeline.core.errors import (
 )
 from ledger_pipeline.core.identifiers import broken_ids, is_ambiguous
 from ledger_pipeline.core.signatures import canonical_signature
+from ledger_pipeline.core.signing import Scheme, Signable, StatementTerms, signing_forms, signing_text
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.statements import (
     Payout,
@@ -20,16 +21,24 @@ from ledger_pipeline.core.statements import (
     amended_units,
     compute_payouts,
     inputs_message,
-    statement_message,
 )
 from ledger_pipeline.pipeline.chain import (
     StatementChain,
+    chain_id_of,
+    forms_of,
     message_of,
     stated_units,
     statement_chain,
 )
 from ledger_pipeline.pipeline.next_step import blocks_chain, blocks_statement, corrections_of
-from ledger_pipeline.pipeline.signers import OfSomethingElse, check_approvers, check_signer, meant_for, scope_of
+from ledger_pipeline.pipeline.signers import (
+    OfSomethingElse,
+    check_approvers,
+    check_signer,
+    meant_for,
+    scope_of,
+    signed_form,
+)
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.settlement_records import valued
 from ledger_pipeline.store.statement_records import (
@@ -42,7 +51,6 @@ from ledger_pipeline.store.statement_records import (
     Settlement,
     SignedStatement,
     StatedNumbers,
-    Statement,
 )
 from ledger_pipeline.wallets import is_among, recover_signer
 
@@ -55,7 +63,7 @@ _CORRECT_MORE = "correct somebody's units to others, by a thousandth at least"
 
 @dataclass(frozen=True)
 class Draft:
-    """A statement that waits for its signature: its numbers, and the exact message to sign."""
+    """A statement that waits for its signature: its numbers, every form to sign it in, and of these the text."""
 
     units: Sequence[UserUnits]
     allocation_set_hash: str
@@ -63,6 +71,7 @@ class Draft:
     payouts: Sequence[Payout]
     supersedes: UUID | None
     message: str
+    forms: Mapping[Scheme, Signable]
 
     @property
     def numbers(self) -> StatedNumbers:
@@ -133,31 +142,36 @@ def finalize(
         raise EpochNotReady(f"epoch {epoch.id} is of {epoch.scope_id}, no scope of {spec.file} or its projects")
     signature = canonical_signature(signature)
 
-    def decide(settlement: Settlement) -> SignedStatement | SameStatement | Statement:
+    def decide(settlement: Settlement) -> SignedStatement | SameStatement:
         chain = statement_chain(ledger.node_id, scope, epoch, settlement.history)
         if chain.in_force is not None:
-            message = message_of(ledger.node_id, epoch, chain.in_force)
-            signer = recover_signer(message, signature)
+            forms = forms_of(ledger.node_id, epoch, chain.in_force)
+            signed = signed_form(scope, forms, signature, signer_address)
             # Without corrections there is nothing else to sign: a signature of anything else is told for what it is.
-            if is_among(signer, scope.approvers) or not (chain.broken or corrections_of(settlement, chain.in_force)):
+            if is_among(signed.signer, scope.approvers) or not (
+                chain.broken or corrections_of(settlement, chain.in_force)
+            ):
                 check_approvers(scope, epoch)
-                check_signer(scope, signer, signer_address)
-                signed_inputs = _inputs_signature(ledger.node_id, epoch, settlement, message, signer, inputs)
-                if signed_inputs is None and is_among(signer, tuple(chain.signers[chain.in_force.id])):
-                    return chain.in_force
-                return SameStatement(chain.in_force, signer, signature, signed_inputs)
+                check_signer(scope, signed.signer, signer_address, list(forms))
+                message = message_of(ledger.node_id, epoch, chain.in_force)
+                signed_inputs = _inputs_signature(ledger.node_id, epoch, settlement, message, signed.signer, inputs)
+                is_there = signed_inputs is None and is_among(signed.signer, tuple(chain.signers[chain.in_force.id]))
+                return SameStatement(
+                    chain.in_force, signed.signer, signature, signed.scheme, signed_inputs, is_there=is_there
+                )
         draft = _draft(ledger.node_id, scope, epoch, settlement, chain, accept_pinned_spec)
-        signer = recover_signer(draft.message, signature)
-        check_signer(scope, signer, signer_address)
+        signed = signed_form(scope, draft.forms, signature, signer_address)
+        check_signer(scope, signed.signer, signer_address, list(draft.forms))
         _check_not_handed_out(scope, epoch, draft, settlement.handed_out_elsewhere)
         return SignedStatement(
             allocation_set_hash=draft.allocation_set_hash,
             pool_total_credits=draft.pool_total_credits,
             payouts=draft.payouts,
-            signer_wallet=signer,
+            signer_wallet=signed.signer,
             signature=signature,
+            scheme=signed.scheme,
             supersedes=draft.supersedes,
-            inputs=_inputs_signature(ledger.node_id, epoch, settlement, draft.message, signer, inputs),
+            inputs=_inputs_signature(ledger.node_id, epoch, settlement, draft.message, signed.signer, inputs),
         )
 
     try:
@@ -230,15 +244,17 @@ def _draft(
                 f"epoch {epoch.window.key} of {scope.scope_key}: with its corrections the numbers are those of "
                 f"statement {statement.id}, and what was signed of that would be good for them again: {_CORRECT_MORE}"
             )
-    message = statement_message(
-        node_id=node_id,
-        scope_id=scope.scope_id,
-        epoch_id=epoch.id,
-        allocation_set_hash=set_hash,
-        pool_total_credits=pool_total_credits,
+    terms = StatementTerms(node_id, scope.scope_id, epoch.id, set_hash, pool_total_credits)
+    chain_id = chain_id_of(epoch)
+    return Draft(
+        units,
+        set_hash,
+        pool_total_credits,
+        compute_payouts(units, pool_total_credits),
+        supersedes,
+        signing_text(terms, chain_id),
+        signing_forms(terms, chain_id),
     )
-    payouts = compute_payouts(units, pool_total_credits)
-    return Draft(units, set_hash, pool_total_credits, payouts, supersedes, message)
 
 
 def _check_not_handed_out(

@@ -1,5 +1,7 @@
 """Whether a signature is of whom it should be, and what to say of one that is of something else."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from ledger_pipeline.core.errors import (
@@ -12,10 +14,16 @@ from ledger_pipeline.core.errors import (
 )
 from ledger_pipeline.core.pins import approver_set_hash
 from ledger_pipeline.core.public_keys import is_public
-from ledger_pipeline.core.spec import RepoSpec, Scope
-from ledger_pipeline.core.statements import (
-    statement_message,
+from ledger_pipeline.core.signing import (
+    Scheme,
+    Signable,
+    StatementTerms,
+    attribution_message,
+    read_chain_id,
+    signing_forms,
 )
+from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.core.statements import statement_message
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.statement_records import SigningRequest
 from ledger_pipeline.wallets import is_among, recover_signer
@@ -27,6 +35,26 @@ class OfSomethingElse(Exception):
     def __init__(self, refusal: SignatureError) -> None:
         self.refusal = refusal
         super().__init__(str(refusal))
+
+
+@dataclass(frozen=True)
+class SignedForm:
+    """Whose signature it is, and of which form of a statement."""
+
+    signer: str
+    scheme: Scheme
+
+
+def signed_form(
+    scope: Scope, forms: Mapping[Scheme, Signable], signature: str, signer_address: str | None = None
+) -> SignedForm:
+    """The form that an approver signed, or `signer_address` did; else the first, and a stranger.
+
+    Raises WrongSignature for what is no signature.
+    """
+    read = [SignedForm(recover_signer(message, signature), scheme) for scheme, message in forms.items()]
+    expected = scope.approvers if signer_address is None else (*scope.approvers, signer_address)
+    return next((form for form in read if is_among(form.signer, expected)), read[0])
 
 
 def check_approvers(scope: Scope, epoch: Epoch) -> None:
@@ -41,8 +69,11 @@ def check_approvers(scope: Scope, epoch: Epoch) -> None:
         )
 
 
-def check_signer(scope: Scope, signer: str, signer_address: str | None) -> None:
-    """Raises WrongSignature or OfSomethingElse, unless `signer` may sign and is who it should be."""
+def check_signer(scope: Scope, signer: str, signer_address: str | None, schemes: Sequence[Scheme]) -> None:
+    """Raises WrongSignature or OfSomethingElse, unless `signer` may sign and is who it should be.
+
+    `schemes` are those that the signature was tried by.
+    """
     if is_among(signer, scope.approvers):
         if signer_address is not None and signer_address.lower() != signer.lower():
             raise WrongSignature(f"the signature is {signer}'s, not {signer_address}'s")
@@ -59,7 +90,7 @@ def check_signer(scope: Scope, signer: str, signer_address: str | None) -> None:
         raise OfSomethingElse(WrongSignature(refusal))
     raise OfSomethingElse(
         SignerNotApproved(
-            f"the signature recovers to {signer}, no approver of {scope.scope_key} "
+            f"the signature {_fits_none(schemes)}recovers to {signer}, no approver of {scope.scope_key} "
             f"({approvers}); one of any other message recovers to a stranger too"
         )
     )
@@ -72,14 +103,19 @@ def meant_for(
     scope = scope_of(spec, request.scope_id)
     if scope is None:
         return None
-    message = statement_message(
-        node_id=node_id,
-        scope_id=request.scope_id,
-        epoch_id=request.epoch_id,
-        allocation_set_hash=request.allocation_set_hash,
-        pool_total_credits=request.pool_total_credits,
+    terms = StatementTerms(
+        node_id, request.scope_id, request.epoch_id, request.allocation_set_hash, request.pool_total_credits
     )
-    if not is_among(recover_signer(message, signature), scope.approvers):
+    forms = signing_forms(terms, read_chain_id(request.chain_id))
+    if not is_among(signed_form(scope, forms, signature).signer, scope.approvers):
+        if request.epoch_id == epoch.id:
+            for scheme, message in _other_texts(terms, forms):
+                signer = recover_signer(message, signature)
+                if is_among(signer, scope.approvers):
+                    return WrongSignature(
+                        f"the signature is {signer}'s by the scheme {scheme}, and epoch {epoch.window.key} is signed "
+                        f"by {' or '.join(forms)}: sign what `ledger-pipeline epoch sign-data` prints"
+                    )
         return None
     if request.epoch_id == epoch.id:
         return StaleSignature(
@@ -90,6 +126,16 @@ def meant_for(
         f"the signature is of epoch {request.epoch_id} of {scope.scope_key}, not of epoch {epoch.id} "
         f"({epoch.window.key}) of {epoch.scope_id}"
     )
+
+
+def _other_texts(terms: StatementTerms, forms: Mapping[Scheme, Signable]) -> Iterator[tuple[Scheme, str]]:
+    """The texts that the epoch is not signed by."""
+    texts = {Scheme.ATTRIBUTION_TEXT: attribution_message(terms), Scheme.PAYOUT_TEXT: statement_message(**vars(terms))}
+    return ((scheme, message) for scheme, message in texts.items() if scheme not in forms)
+
+
+def _fits_none(schemes: Sequence[Scheme]) -> str:
+    return "" if len(schemes) == 1 else f"fits neither {' nor '.join(schemes)} of this epoch: it "
 
 
 def scope_of(spec: RepoSpec, scope_id: UUID) -> Scope | None:

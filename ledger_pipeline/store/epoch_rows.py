@@ -68,7 +68,8 @@ _OF_EPOCH: Mapping[str, str] = {
         ORDER BY id
     """,
     "signatures": """
-        SELECT signature.statement_id, signature.signer_wallet, signature.signature, signature.signed_at
+        SELECT signature.statement_id, signature.signer_wallet, signature.signature, signature.signed_at,
+            signature.scheme
         FROM statement_signatures AS signature JOIN payout_statements AS statement
             ON statement.id = signature.statement_id AND statement.epoch_id = :epoch_id
         WHERE signature.node_id = :node_id AND NOT EXISTS (

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from ledger_pipeline.core.signing import Scheme
 from ledger_pipeline.store.columns import INSTANT, json, required, row_id, since, table
 from ledger_pipeline.store.schema import epochs
 
@@ -37,6 +38,7 @@ EVIDENCE = """CASE rests_on
         AND num_nonnulls(reason, proof_url) = 0
     ELSE false
 END"""
+SCHEME = f"scheme IN ({', '.join(map(repr, map(str, Scheme)))})"
 
 # With the tables of `schema`, where `epochs` is from, every table of the ledger.
 metadata = epochs.metadata
@@ -199,7 +201,9 @@ statement_signatures = table(
     required("signer_wallet"),
     required("signature"),
     since("signed_at"),
-    UniqueConstraint("statement_id", "signer_wallet", "signature"),
+    required("scheme", server_default=text("'eip191-payout-v1'")),
+    UniqueConstraint("statement_id", "signer_wallet", "signature", "scheme", name="statement_signatures_once"),
+    CheckConstraint(SCHEME, name="scheme"),
     CheckConstraint(WALLET, name="signer_wallet"),
     CheckConstraint(SIGNATURE, name="signature"),
     Index("statement_signatures_key", text("\"left\"(replace(lower(signature), '0x', ''), 64)")),

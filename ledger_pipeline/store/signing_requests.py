@@ -33,7 +33,8 @@ HANDED_OUT_ELSEWHERE = text("""
     ORDER BY id LIMIT :at_most
 """)
 RECENT_REQUESTS = text("""
-    SELECT request.epoch_id, epoch.scope_id, request.allocation_set_hash, request.pool_total_credits
+    SELECT request.epoch_id, epoch.scope_id, request.allocation_set_hash, request.pool_total_credits,
+        epoch.pinned_spec ->> 'chain_id' AS chain_id
     FROM signing_requests AS request JOIN epochs AS epoch ON epoch.id = request.epoch_id
     WHERE request.node_id = :node_id ORDER BY request.id DESC LIMIT :at_most
 """)

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger_pipeline.core.allocations import CuratedEvents
+from ledger_pipeline.core.signing import Scheme
 from ledger_pipeline.core.statements import Payout
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.store.settlement_records import Allocation, DoubtfulEvent, PoolComponent, SelectedEvents
@@ -30,13 +31,17 @@ class Statement:
 
 @dataclass(frozen=True)
 class StatementSignature:
-    """A signature under a statement: checksummed address, `0x` and 65 bytes in hex, as they are stored."""
+    """A signature under a statement: checksummed address, `0x` and 65 bytes in hex, as they are stored.
+
+    `scheme` says of which form of the statement it is.
+    """
 
     id: UUID
     statement_id: UUID
     signer_wallet: str
     signature: str
     signed_at: datetime
+    scheme: str
 
 
 class Numbered(StrEnum):
@@ -115,12 +120,13 @@ class Correction:
 
 @dataclass(frozen=True)
 class SigningRequest:
-    """A statement's numbers as they were once handed out to be signed."""
+    """A statement's numbers as they were once handed out to be signed; `chain_id` in digits, if its epoch has one."""
 
     epoch_id: int
     scope_id: UUID
     allocation_set_hash: str
     pool_total_credits: int
+    chain_id: str | None
 
 
 @dataclass(frozen=True)
@@ -182,18 +188,21 @@ class SignedStatement:
     payouts: Sequence[Payout]
     signer_wallet: str
     signature: str
+    scheme: Scheme
     supersedes: UUID | None = None
     inputs: InputsSignature | None = None
 
 
 @dataclass(frozen=True)
 class SameStatement:
-    """A further good signature of the statement in force."""
+    """A further good signature of the statement in force; `is_there` where its signer has signed that before."""
 
     statement: Statement
     signer_wallet: str
     signature: str
+    scheme: Scheme
     inputs: InputsSignature | None = None
+    is_there: bool = False
 
 
 class Outcome(StrEnum):
@@ -207,10 +216,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Finalization:
-    """The statement that is in force after a finalization, and what that did."""
+    """The statement that is in force after a finalization, what that did, and the scheme of the signature it had."""
 
     statement: Statement
     outcome: Outcome
+    scheme: Scheme
 
 
 @dataclass(frozen=True)
@@ -242,5 +252,5 @@ class EpochRows:
     selection: Sequence[Row]
 
 
-# A statement to write, a signature to add to one there is, or that one where nothing is to be written.
-Decide = Callable[[Settlement], SignedStatement | SameStatement | Statement]
+# A statement to write, a signature to add to one there is, or such a one that is there already: nothing is written.
+Decide = Callable[[Settlement], SignedStatement | SameStatement]

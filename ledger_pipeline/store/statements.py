@@ -47,7 +47,8 @@ STATEMENTS = text("""
     FROM payout_statements WHERE node_id = :node_id AND epoch_id = :epoch_id ORDER BY created_at, id
 """)
 SIGNATURES = text("""
-    SELECT signature.id, statement_id, signer_wallet, signature, signed_at FROM statement_signatures AS signature
+    SELECT signature.id, statement_id, signer_wallet, signature, signed_at, scheme
+    FROM statement_signatures AS signature
     JOIN payout_statements AS statement ON statement.id = statement_id
     WHERE signature.node_id = :node_id AND statement.node_id = :node_id AND statement.epoch_id = :epoch_id
     ORDER BY signed_at, signer_wallet
@@ -85,8 +86,8 @@ INSERT_STATEMENT = text("""
     RETURNING id
 """).bindparams(bindparam("payouts", type_=JSONB))
 INSERT_SIGNATURE = text("""
-    INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature)
-    VALUES (:node_id, :statement_id, :signer_wallet, :signature)
+    INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature, scheme)
+    VALUES (:node_id, :statement_id, :signer_wallet, :signature, :scheme)
     ON CONFLICT DO NOTHING
 """)
 INSERT_INPUTS_SIGNATURE = text("""
@@ -124,11 +125,11 @@ class Statements(LedgerSection):
         with self._transaction() as connection:
             status = connection.scalar(LOCK_EPOCH, self._of(epoch))
             decided = decide(self._settlement(connection, epoch, EpochStatus(status)))
-            if isinstance(decided, Statement):
-                return Finalization(decided, Outcome.UNCHANGED)
             if isinstance(decided, SameStatement):
+                if decided.is_there:
+                    return Finalization(decided.statement, Outcome.UNCHANGED, decided.scheme)
                 self._sign(connection, epoch, decided.statement.id, decided)
-                return Finalization(decided.statement, Outcome.SIGNED)
+                return Finalization(decided.statement, Outcome.SIGNED, decided.scheme)
             numbers = {**self._of(epoch), "pool_total_credits": decided.pool_total_credits}
             connection.execute(LOCK_STAMPS, {"node_id": str(self.node_id)})
             statement_id = connection.execute(
@@ -145,7 +146,8 @@ class Statements(LedgerSection):
                 connection.execute(FINALIZE_EPOCH, numbers)
             history = self._history(connection, epoch)
             [statement] = [row for row in history.statements if row.id == statement_id]
-            return Finalization(statement, Outcome.STATED if decided.supersedes is None else Outcome.AMENDED)
+            outcome = Outcome.STATED if decided.supersedes is None else Outcome.AMENDED
+            return Finalization(statement, outcome, decided.scheme)
 
     def rows(self, epoch: Epoch) -> EpochRows:
         """Every row that the epoch's statements follow from, of one moment."""
@@ -280,6 +282,7 @@ class Statements(LedgerSection):
             "statement_id": statement_id,
             "signer_wallet": signed.signer_wallet,
             "signature": signed.signature,
+            "scheme": signed.scheme,
         }
         connection.execute(INSERT_SIGNATURE, parameters)
         if signed.inputs is not None:

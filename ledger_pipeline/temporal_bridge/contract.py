@@ -288,7 +288,8 @@ class FinalizeEpochResult(Wire):
     """The epoch's statement, for how many `users`; its lines are in the ledger, for a payload holds 2 MB.
 
     Credits are a string: they may be larger than JSON keeps exact. `outcome` is stated, amended, signed (a further
-    signature of a statement that was there) or unchanged; none where an earlier release finalized.
+    signature of a statement that was there) or unchanged, `scheme` that of the signature; none where an earlier release
+    finalized.
     """
 
     epoch_id: EpochId
@@ -299,3 +300,4 @@ class FinalizeEpochResult(Wire):
     supersedes_statement_id: UUID | None = None
     users: int
     outcome: str | None = None
+    scheme: str | None = None

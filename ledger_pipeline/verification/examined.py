@@ -12,6 +12,7 @@ from ledger_pipeline.core.errors import EventError, WindowError, WrongSignature
 from ledger_pipeline.core.events import event_problems
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.selection.policy import Decision
+from ledger_pipeline.core.signing import Signable
 from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference, compare, short
 from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.record import CurationRecord, EpochFacts, EventRecord, InputsSignatureRecord
@@ -23,7 +24,7 @@ class ExaminedEpoch:
 
     def __init__(self, facts: EpochFacts) -> None:
         self.facts = facts
-        self._signers: dict[tuple[str, str], str | WrongSignature] = {}
+        self._signers: dict[tuple[Signable, str], str | WrongSignature] = {}
 
     def address_of(self, row: InputsSignatureRecord) -> str:
         """The row's wallet, as the first of its rows spells it: one address for all its spellings."""
@@ -103,7 +104,7 @@ class ExaminedEpoch:
         """The addresses that were pinned, in lower case."""
         return frozenset(approver.lower() for approver in approvers_of(self.facts))
 
-    def signer(self, message: str, signature: str) -> str:
+    def signer(self, message: Signable, signature: str) -> str:
         """Who signed. Recovering takes milliseconds: it is done once. Raises WrongSignature."""
         key = message, signature
         if key not in self._signers:

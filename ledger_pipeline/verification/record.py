@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from ledger_pipeline.core.hashing import canonical_json
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.selection.policy import Decision
+from ledger_pipeline.core.signing import Scheme
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.verification.row_values import Digits, Instant, Whole
 
@@ -194,12 +195,18 @@ class CorrectionRecord(Record):
 
 
 class SignatureRecord(Record):
-    """An approver's signature."""
+    """An approver's signature; its scheme is written only where it is none of before there were several."""
 
     statement_id: UUID
     signer_wallet: str
     signature: str
     signed_at: Instant
+    scheme: str = Scheme.PAYOUT_TEXT.value
+
+    def canonical(self) -> str:
+        """The row in its one spelling."""
+        left_out = {"scheme"} if self.scheme == Scheme.PAYOUT_TEXT else None
+        return canonical_json(self.model_dump(mode="json", exclude=left_out))
 
 
 class InputsSignatureRecord(Record):

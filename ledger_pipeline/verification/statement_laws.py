@@ -6,13 +6,13 @@ from uuid import UUID
 
 from ledger_pipeline.core.errors import WrongSignature
 from ledger_pipeline.core.signatures import canonical_signature
+from ledger_pipeline.core.signing import StatementTerms, pinned_chain_id, signing_forms, signing_text
 from ledger_pipeline.core.statements import (
     UserUnits,
     allocation_set_hash,
     amended_units,
     compute_payouts,
     inputs_message,
-    statement_message,
 )
 from ledger_pipeline.verification.differences import Difference, compare, duplicates, short
 from ledger_pipeline.verification.examined import ExaminedEpoch, Stated, chain_of
@@ -77,9 +77,9 @@ def signature_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
         yield Difference(f"statements {statement_id}", "nobody signed it who might, so it is not in force")
 
 
-def _same_signature(row: SignatureRecord) -> tuple[UUID, str, str]:
+def _same_signature(row: SignatureRecord) -> tuple[UUID, str, str, str]:
     """What all spellings of a signature of a statement by a wallet have in common."""
-    return row.statement_id, row.signer_wallet.lower(), canonical_signature(row.signature)
+    return row.statement_id, row.signer_wallet.lower(), canonical_signature(row.signature), row.scheme
 
 
 def copies(facts: EpochFacts) -> Iterator[str]:
@@ -94,8 +94,12 @@ def problem_of_signature(examined: ExaminedEpoch, statement: Stated, row: Signat
     """Why a signature of a statement is nobody's; None where it is an approver's."""
     if examined.facts.pinned_spec and row.signer_wallet.lower() not in examined.approvers:
         return "the signer is not among the approvers that were pinned"
+    forms = signing_forms(_terms(examined.facts, statement), pinned_chain_id(examined.facts.pinned_spec))
+    signed = next((message for scheme, message in forms.items() if scheme == row.scheme), None)
+    if signed is None:
+        return f"its scheme is {short(row.scheme)}, and the epoch is signed by {' or '.join(forms)}"
     try:
-        signer = examined.signer(_message(examined.facts, statement), row.signature)
+        signer = examined.signer(signed, row.signature)
     except WrongSignature as error:
         return str(error)
     return None if row.signer_wallet.lower() == signer.lower() else f"stored {row.signer_wallet}, but {signer} follows"
@@ -125,7 +129,7 @@ def _is_of_inputs(examined: ExaminedEpoch, statement: Stated, row: InputsSignatu
         scope_id=facts.epoch.scope_id,
         epoch_id=facts.epoch.epoch_id,
         inputs_root=row.inputs_root,
-        statement_message=_message(facts, statement),
+        statement_message=signing_text(_terms(facts, statement), pinned_chain_id(facts.pinned_spec)),
     )
     try:
         return examined.signer(message, row.signature).lower() == row.signer_wallet.lower()
@@ -133,13 +137,10 @@ def _is_of_inputs(examined: ExaminedEpoch, statement: Stated, row: InputsSignatu
         return False
 
 
-def _message(facts: EpochFacts, statement: Stated) -> str:
-    return statement_message(
-        node_id=facts.epoch.node_id,
-        scope_id=facts.epoch.scope_id,
-        epoch_id=facts.epoch.epoch_id,
-        allocation_set_hash=statement.allocation_set_hash,
-        pool_total_credits=statement.pool_total_credits,
+def _terms(facts: EpochFacts, statement: Stated) -> StatementTerms:
+    epoch = facts.epoch
+    return StatementTerms(
+        epoch.node_id, epoch.scope_id, epoch.epoch_id, statement.allocation_set_hash, statement.pool_total_credits
     )
 
 

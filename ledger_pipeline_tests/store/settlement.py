@@ -19,6 +19,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.events import ActivityEvent
+from ledger_pipeline.core.signing import Signable, TypedData
 from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
@@ -64,17 +65,21 @@ class Wallet:
     name: str
     address: str
 
-    def sign(self, message: str) -> str:
-        """As `personal_sign` gives it: `0x` and 65 bytes in hex."""
+    def sign(self, message: Signable) -> str:
+        """As `personal_sign` gives it, or `eth_signTypedData_v4`: `0x` and 65 bytes in hex."""
         # Imported here: it takes seconds, and most tests sign nothing; and it raises the limit of the process.
         limit = sys.getrecursionlimit()
         from eth_account import Account
-        from eth_account.messages import encode_defunct
+        from eth_account.messages import encode_defunct, encode_typed_data
 
         sys.setrecursionlimit(limit)
         account = Account.from_key(sha256(self.name.encode()).digest())
         assert account.address == self.address
-        return f"0x{account.sign_message(encode_defunct(text=message)).signature.hex().removeprefix('0x')}"
+        if isinstance(message, TypedData):
+            encoded = encode_typed_data(full_message=message.to_wallet_json())
+        else:
+            encoded = encode_defunct(text=message)
+        return f"0x{account.sign_message(encoded).signature.hex().removeprefix('0x')}"
 
 
 APPROVER = Wallet("approver", "0xF79990CA4DCA80E46ebC61e08151341A3482b136")

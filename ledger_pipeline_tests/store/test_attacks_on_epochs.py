@@ -246,6 +246,19 @@ def test_junk_at_closing_is_refused_and_the_honest_pins_are_taken(
     assert books.finalize(books.signature()).pool_total_credits == POOL
 
 
+def test_an_epoch_closes_with_no_chain_that_is_none(writer: Engine, books_of_writer: PostgresLedger) -> None:
+    books = collected(books_of_writer, chain_id=84532).read()
+    books.materialize()
+    honest = asdict(epoch_pins(books.scope, books.epoch.weights_milli))
+    assert honest["pinned_spec"]["chain_id"] == "84532"
+    for chain_id in (84532, "", "0", "0x1", "084532", str(2**53), "9" * 30, None, ["1"]):
+        spec = {**honest["pinned_spec"], "chain_id": chain_id}
+        refusal = refused(writer, CLOSE, **{**honest, "pinned_spec": json.dumps(spec)})
+        assert "the chain_id of pinned_spec is " in refusal
+    books.close()
+    assert books.epoch.status is EpochStatus.REVIEW
+
+
 def test_claims_of_scopes_close_with_an_epoch_as_what_they_are(writer: Engine, books_of_writer: PostgresLedger) -> None:
     claimed = ClaimedRepository(REPO, (Claim("docs", labels=("documentation",)),), "default")
     selection = replace(installed_policy("include-all-v0").choice({}, ()), routing=Routing("default", (claimed,)))

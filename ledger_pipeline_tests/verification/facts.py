@@ -17,6 +17,7 @@ from ledger_pipeline.core.allocations import WEIGHT_SUM_V0
 from ledger_pipeline.core.events import ActivityEvent, Actor
 from ledger_pipeline.core.pins import approver_set_hash, weight_config_hash
 from ledger_pipeline.core.pool import TOP_UP, NewPoolComponent, base_issuance
+from ledger_pipeline.core.signing import Scheme, Signable, StatementTerms, TypedData, signing_forms
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts, statement_message
 from ledger_pipeline.verification.record import (
     AllocationRecord,
@@ -68,12 +69,16 @@ def address(key: str = "approver") -> str:
 
 
 @cache
-def sign(message: str, key: str = "approver") -> str:
-    """What a wallet answers to `personal_sign`; `key` is a word, or a private key in hex."""
+def sign(message: Signable, key: str = "approver") -> str:
+    """What a wallet answers to `personal_sign`, or to typed data; `key` is a word, or a private key in hex."""
     account = _account(key)
-    from eth_account.messages import encode_defunct
+    from eth_account.messages import encode_defunct, encode_typed_data
 
-    return "0x" + bytes(account.sign_message(encode_defunct(text=message)).signature).hex()
+    if isinstance(message, TypedData):
+        encoded = encode_typed_data(full_message=message.to_wallet_json())
+    else:
+        encoded = encode_defunct(text=message)
+    return "0x" + bytes(account.sign_message(encoded).signature).hex()
 
 
 def message(units: Mapping[str, int], pool: int = POOL, epoch_id: int = EPOCH_ID) -> str:
@@ -85,6 +90,17 @@ def message(units: Mapping[str, int], pool: int = POOL, epoch_id: int = EPOCH_ID
         allocation_set_hash=allocation_set_hash(_lines(units)),
         pool_total_credits=pool,
     )
+
+
+def signed_by_schemes(facts: EpochFacts, chain_id: int, schemes: Sequence[Scheme]) -> EpochFacts:
+    """`facts` of an epoch that closed with a chain, each of its statements signed by one of `schemes` in turn."""
+    of_chain = with_spec(facts, chain_id=str(chain_id))
+    rows = []
+    for statement, row, scheme in zip(facts.statements, facts.signatures, schemes, strict=True):
+        terms = StatementTerms(NODE_ID, SCOPE_ID, EPOCH_ID, statement.allocation_set_hash, POOL)
+        signature = sign(signing_forms(terms, chain_id)[scheme])
+        rows.append(row.model_copy(update={"signature": signature, "scheme": scheme.value}))
+    return with_rows(of_chain, "signatures", rows)
 
 
 def finalized(*, amended: bool = False) -> EpochFacts:

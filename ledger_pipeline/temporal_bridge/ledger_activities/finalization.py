@@ -73,4 +73,5 @@ def finalize_signed(
         supersedes_statement_id=statement.supersedes_statement_id,
         users=len(statement.payouts),
         outcome=made.outcome.value,
+        scheme=made.scheme.value,
     )
