@@ -33,7 +33,7 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str, *, status_
         settings = settings.model_copy(update={"dagster_url": url})
     # Here, for most commands tell nothing, and it takes a second to load.
     from ledger_pipeline.cli.epoch_review import review_of
-    from ledger_pipeline.pipeline.epoch_state import epoch_numbers
+    from ledger_pipeline.pipeline.epoch_state import epoch_numbers, without_charts
     from ledger_pipeline.temporal_bridge.collection.dagster_client import dagster_client
 
     epoch = access.epoch(epoch_name)
@@ -46,9 +46,11 @@ def tell_dagster(access: LedgerAccess, epoch_name: str, command: str, *, status_
         dagster.check(access.spec, access.ledger.ledger_id)
         activity = _activity(access, epoch) if status_moved else None
         if activity is not None:
-            dagster.report(ACTIVITY_EVENTS_ASSET, key, {**_as_json(activity.numbers), "trigger": trigger})
+            shown = without_charts(ACTIVITY_EVENTS_ASSET, epoch.window.key, activity.numbers)
+            dagster.report(ACTIVITY_EVENTS_ASSET, key, {**_as_json(shown), "trigger": trigger})
         for asset, entries in numbers.items():
-            dagster.report(asset, key, {**_as_json(entries), "trigger": trigger})
+            shown = without_charts(asset, epoch.window.key, entries)
+            dagster.report(asset, key, {**_as_json(shown), "trigger": trigger})
         # Last: a Dagster whose storage is not ours takes one result of a check without a run, and no second.
         for result in [] if activity is None else activity.checks:
             dagster.report_check(ACTIVITY_EVENTS_ASSET, key, result)
@@ -84,8 +86,10 @@ def _activity(access: LedgerAccess, epoch: "Epoch") -> _Activity | None:
 
 
 def _as_json(entries: "Entries") -> dict[str, Any]:
-    """The entries as Dagster's API takes them, instants as text."""
-    return {label: value.isoformat() if isinstance(value, datetime) else value for label, value in entries.items()}
+    """The entries as Dagster's API takes them, which has no instants: they are text, to the minute and in UTC."""
+    from ledger_pipeline.pipeline.completeness import utc_text
+
+    return {label: utc_text(value) if isinstance(value, datetime) else value for label, value in entries.items()}
 
 
 def _statement_check(access: LedgerAccess, epoch: "Epoch", epoch_review: "Review") -> "CheckResult":

@@ -17,6 +17,7 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.defs import plain_metadata as plain
 from ledger_pipeline.pipeline.contributions import contributions, units_text
+from ledger_pipeline.pipeline.epoch_state import EVENTS_PER_DAY, UNITS_PER_CONTRIBUTOR
 from ledger_pipeline.store.records import Epoch
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def chart_metadata(
     for count in store.events.per_day(scope.scope_id, window):
         events[count.day] += count.events
     return {
-        "events_per_day": bars(_by_day(events, window), "No events."),
-        "units_per_contributor": units_bars([(person.login, person.units_milli) for person in people], "No events."),
+        EVENTS_PER_DAY: bars(_by_day(events, window), "No events."),
+        UNITS_PER_CONTRIBUTOR: units_bars([(person.login, person.units_milli) for person in people], "No events."),
     }
 
 

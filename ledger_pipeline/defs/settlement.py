@@ -31,7 +31,7 @@ from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, curate, fill_pool
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.pipeline.epoch_state import epoch_entries, selection_entries
+from ledger_pipeline.pipeline.epoch_state import UNITS_PER_USER, epoch_entries, pool_entries, selection_entries
 from ledger_pipeline.pipeline.next_step import next_steps
 from ledger_pipeline.pipeline.selection import selection_report
 from ledger_pipeline.store.records import Epoch
@@ -212,7 +212,7 @@ def _allocations(
         }
         if epoch.window in drawn:
             units = [(of_user.user_id, of_user.units) for of_user in valued(allocations)]
-            metadata["units_per_user"] = units_bars(units, "Nobody has units.")
+            metadata[UNITS_PER_USER] = units_bars(units, "Nobody has units.")
         yield epoch, metadata
 
 
@@ -223,13 +223,11 @@ def _pool(
     for epoch in epochs:
         components = fill_pool(store, epoch)
         to_come = base_issuance_to_come(scope, epoch, components)
-        total_credits = sum(component.amount_credits for component in components) + (to_come or 0)
+        entries = pool_entries(epoch, sum(component.amount_credits for component in components), to_come)
         yield (
             epoch,
             {
-                "pool_total_credits": str(total_credits),
-                "base_issuance_joins": "is there" if to_come is None else f"{to_come}, when the epoch closes",
-                "locked": epoch.pins is not None,
+                **{label: shown(value) for label, value in entries.items()},
                 "components": tables.components(components),
             },
         )

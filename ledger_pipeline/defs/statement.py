@@ -18,7 +18,7 @@ from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
 from ledger_pipeline.defs.step_failures import Failed, domain_failures
 from ledger_pipeline.pipeline.chain import StatementChain, statement_chain
 from ledger_pipeline.pipeline.epoch_checks import statement_recomputes
-from ledger_pipeline.pipeline.epoch_state import statement_hash_entries
+from ledger_pipeline.pipeline.epoch_state import CREDITS_PER_USER, statement_hash_entries
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.statement_records import Statement
 from ledger_pipeline.verification.ledger_rows import facts_of
@@ -88,7 +88,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                     if PAYOUT_STATEMENT in context.selected_asset_keys and chain.in_force and not differences:
                         metadata = _statement_metadata(chain.in_force, chain, context.run.tags)
                         payouts = {line["userId"]: int(line["amountCredits"]) for line in chain.in_force.payouts}
-                        metadata["credits_per_user"] = credits_bars(payouts)
+                        metadata[CREDITS_PER_USER] = credits_bars(payouts)
                         context.log_event(dg.AssetMaterialization(PAYOUT_STATEMENT, metadata=metadata, partition=key))
                     yield evaluation(
                         PAYOUT_STATEMENT,

@@ -7,10 +7,12 @@ materializations say more.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.dagster_contract import (
+    ACTIVITY_EVENTS_ASSET,
     ALLOCATIONS_ASSET,
     CURATION_ASSET,
     EPOCH_ASSET,
@@ -19,7 +21,7 @@ from ledger_pipeline.dagster_contract import (
     STATEMENT_ASSET,
 )
 from ledger_pipeline.pipeline.completeness import Completeness
-from ledger_pipeline.pipeline.contributions import drift_text, percent_text, units_text, weights_text
+from ledger_pipeline.pipeline.contributions import MILLI, drift_text, percent_text, units_text, weights_text
 from ledger_pipeline.pipeline.review import Review
 from ledger_pipeline.pipeline.selection import SelectionReport
 from ledger_pipeline.pipeline.unread import left_out_text
@@ -27,6 +29,15 @@ from ledger_pipeline.store.records import Epoch, FactsCount, WindowDigest
 from ledger_pipeline.store.settlement_records import CurationSummary
 
 HASH_SHOWN = 16  # characters, as commands and pages show of a hash
+
+# The labels of what a run draws, by asset.
+EVENTS_PER_DAY, UNITS_PER_CONTRIBUTOR = "events_per_day", "units_per_contributor"
+UNITS_PER_USER, CREDITS_PER_USER = "units_per_user", "credits_per_user"
+CHARTS: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    ACTIVITY_EVENTS_ASSET: (EVENTS_PER_DAY, UNITS_PER_CONTRIBUTOR),
+    ALLOCATIONS_ASSET: (UNITS_PER_USER,),
+    STATEMENT_ASSET: (CREDITS_PER_USER,),
+}
 
 Entries = dict[str, "Json | datetime"]
 
@@ -41,6 +52,12 @@ def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Ma
             "overridden": curation.overridden,
             "users": curation.users,
             **selection_entries(review.selection),
+            "unresolved_accounts": {
+                plain_text(row.account.external_id): ", ".join(
+                    (plain_text(row.account.login), counted(row.account.events, "event"), _units(row.account.units))
+                )
+                for row in review.accounts
+            },
         },
         ALLOCATIONS_ASSET: {
             "users": len(review.lines),
@@ -53,12 +70,12 @@ def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Ma
             },
         },
         POOL_ASSET: {
-            "pool_total_credits": str(review.pool_total_credits),
+            **pool_entries(review.epoch, sum(row.amount_credits for row in review.pool), review.base_issuance_to_come),
             "components": {
                 plain_text(component.component_id): str(component.amount_credits) for component in review.pool
             },
         },
-        EPOCH_ASSET: {"state": _state(review), **epoch_entries(scope, review.epoch, review.blocks)},
+        EPOCH_ASSET: epoch_entries(scope, review.epoch, review.blocks),
     }
     if (statement := review.chain.in_force) is not None:
         numbers[STATEMENT_ASSET] = {
@@ -76,6 +93,22 @@ def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Ma
             },
         }
     return numbers
+
+
+def without_charts(asset: tuple[str, ...], epoch_key: str, entries: Entries) -> Entries:
+    """`entries` of an asset, and where its charts are: only a run draws them, and Dagster takes none from a command."""
+    where = f"drawn by the next run; until then see `ledger-pipeline report --epoch {epoch_key}`"
+    return {**entries, **dict.fromkeys(CHARTS.get(asset, ()), where)}
+
+
+def pool_entries(epoch: Epoch, components_credits: int, base_issuance_to_come: int | None) -> Entries:
+    """What an epoch's pool comes to, and whether anything may still join it."""
+    to_come = base_issuance_to_come
+    return {
+        "pool_total_credits": str(components_credits + (to_come or 0)),
+        "base_issuance_joins": "is there" if to_come is None else f"{to_come}, when the epoch closes",
+        "locked": epoch.pins is not None,
+    }
 
 
 def selection_entries(selection: SelectionReport | None) -> Entries:
@@ -165,11 +198,9 @@ def statement_hash_entries(allocation_set_hash: str) -> dict[str, str]:
     return {"hash_begins": allocation_set_hash[:HASH_SHOWN], "allocation_set_hash": allocation_set_hash}
 
 
-def _state(review: Review) -> str:
-    """In a few words; who signed is the statement's to say."""
-    is_signed = review.chain.in_force is not None and not review.is_ready_to_sign
-    return "signed" if is_signed else plain_message(review.state)
+def _units(units_milli: int) -> str:
+    return f"{units_text(units_milli)} {'unit' if units_milli == MILLI else 'units'}"
 
 
 def _share_text(units_milli: int, share: str, amount_credits: int) -> str:
-    return f"{units_text(units_milli)} units, {percent_text(share)}, {amount_credits:,} credits"
+    return f"{_units(units_milli)}, {percent_text(share)}, {counted(amount_credits, 'credit')}"
