@@ -1,4 +1,9 @@
-"""What a selection policy decides follows from the pinned facts and the pinned spec alone: it is decided again here."""
+"""What a selection policy decides follows from the pinned facts and the pinned spec alone: it is decided again here.
+
+Which part of an event a scope has, where several claim its repository, is taken as it was pinned. It follows from the
+latest facts of any scope, and an archive has those of its own: the ledger checks that before anybody signs
+(`blocks_selection`).
+"""
 
 from collections.abc import Iterator
 
