@@ -13,9 +13,10 @@ demo: $(READY)  ## the main job on embedded Postgres and a simulated GitHub, the
 # Where it is set, every test process and every program that a test starts would compile our modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-PYTEST = $(BIN)/pytest -n 2 --dist loadgroup --durations=20
+PYTEST = $(BIN)/pytest --dist loadgroup --durations=20
+# Three processes even on two cores: tests wait for databases, servers and programs, and two left the cores idle then.
 test: $(READY)  ## every test but those that `make e2e` runs
-	$(PYTEST) -m "not e2e"
+	$(PYTEST) -n 3 -m "not e2e"
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -37,7 +38,7 @@ lock: $(READY)  ## compile requirements.lock, and docker/'s, anew from pyproject
 	  --output-file docker/build.lock
 
 e2e: $(READY)  ## the tests marked e2e: whole stacks, killed and restarted; the UI in Debian's chromium (screenshots in .ledger/e2e)
-	$(PYTEST) -m e2e
+	$(PYTEST) -n 2 -m e2e
 
 wheel: $(READY)  ## the package for machines without a clone, in dist/
 	$(BIN)/python -m hatchling build --target wheel --directory dist
