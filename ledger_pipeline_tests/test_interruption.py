@@ -27,7 +27,9 @@ REPOSITORIES = tuple(f"acme/{name}" for name in ("one", "two", "three", "four"))
 PULL_REQUESTS_EACH = 20
 # The first of them are answered at once, so that there is something to keep; the others keep their askers waiting.
 SWIFT_REQUESTS = 13
-HELD_SECONDS = 8.0
+# Longer than a loaded machine takes to store the swift pages: after eight seconds others could come before the last.
+HELD_SECONDS = 120.0
+ENDS_WITHIN_SECONDS = 4.0
 PROGRAM = [sys.executable, "-c", "from ledger_pipeline.cli.console import main; main()"]
 COMMAND = [*PROGRAM, "collect"]
 DEADLINE_SECONDS = 60
@@ -105,7 +107,7 @@ def test_ctrl_c_cancels_a_collection_and_keeps_what_is_stored(
         print(output.read_text())
     print(f"ended {took:.2f} s after the signal")
     assert code == 130
-    assert took < HELD_SECONDS / 2, f"{took:.1f} s after the signal"
+    assert took < ENDS_WITHIN_SECONDS, f"{took:.1f} s after the signal"
     assert "was canceled: interrupted; what was stored stays" in output.read_text()
     assert "Traceback" not in output.read_text()
     assert len(github.requests) <= asked
