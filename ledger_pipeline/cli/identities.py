@@ -8,6 +8,7 @@ import typer
 
 from ledger_pipeline.bindings_file import binding_of, read_bindings
 from ledger_pipeline.cli.ledger_access import open_access
+from ledger_pipeline.cli.linking import challenge, vouch
 from ledger_pipeline.cli.options import Epoch, Json, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say
 from ledger_pipeline.core.counts import counted
@@ -21,6 +22,8 @@ from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.store.settlement_records import UnresolvedAccount
 
 app = typer.Typer(help="Which account belongs to which user of the DAO.", no_args_is_help=True)
+app.command()(challenge)
+app.command()(vouch)
 
 BindingsFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="CSV with a header, or YAML: external_id, user_id, provider (github).")
@@ -128,7 +131,7 @@ def _rests_on(evidence: Evidence) -> str:
     wallet = "no wallet" if evidence.signed is None else f"a signature by wallet {evidence.signed.wallet}"
     return {
         RestsOn.BEFORE_EVIDENCE: "what nobody kept: it was imported before evidence was",
-        RestsOn.OPERATOR: f"an operator's word: {evidence.reason}",
+        RestsOn.OPERATOR: f"an operator's word: {evidence.reason}{f' (and {wallet})' if evidence.signed else ''}",
         RestsOn.PROOF: f"{wallet}, and {evidence.proof_url}",
         RestsOn.APPROVER: f"{wallet}, and one by approver {evidence.approver}",
     }[evidence.rests_on]

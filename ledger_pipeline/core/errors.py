@@ -11,7 +11,12 @@ LedgerError
 ├── FactsError                  stored facts of an event that are malformed: names the field
 ├── AllocationError             weights, units or a pool that no number of credits can follow from
 ├── IdentityError               a binding of a person that contradicts one there is, or a list of them that is malformed
-│   └── UsedNonce               a message that linked an account before
+│   └── LinkError               a message that links an account, or who vouches for it, is not accepted
+│       ├── MalformedLink       it is no such message
+│       ├── ExpiredLink         its time is over, or further off than any message may be good for
+│       ├── ForeignLink         of another node
+│       ├── UnprovenLink        not signed by its wallet, or vouched for by nobody who may
+│       └── UsedNonce           it linked an account before
 ├── EpochNotReady               an epoch is not at the step that was asked for: says what blocks it
 ├── SignatureError              a statement's signature that cannot be accepted; nothing is written
 │   ├── WrongSignature          it is none, or not of this message
@@ -113,7 +118,33 @@ class IdentityError(LedgerError):
     """A binding that contradicts one there is, or a list of bindings that is malformed."""
 
 
-class UsedNonce(IdentityError):
+class LinkError(IdentityError):
+    """A message that links an account to a user, or who vouches for it, is not accepted; nothing is written.
+
+    What it says is short, whatever it quotes.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain_message(message, PROBLEM_CHARACTERS))
+
+
+class MalformedLink(LinkError):
+    """The text is no such message."""
+
+
+class ExpiredLink(LinkError):
+    """The message's time is over, or further off than any message may be good for."""
+
+
+class ForeignLink(LinkError):
+    """The message is of another node."""
+
+
+class UnprovenLink(LinkError):
+    """The message is not signed by its wallet, or nobody who may has vouched for it."""
+
+
+class UsedNonce(LinkError):
     """The message linked an account before."""
 
 
