@@ -47,7 +47,13 @@ LAYERS = (
     {"cli"},
 )
 RANK = {name: rank for rank, parts in enumerate(LAYERS) for name in parts}
-RECORDS = ("store.records", "store.scan_records", "store.settlement_records", "store.statement_records")
+RECORDS = (
+    "store.link_records",
+    "store.records",
+    "store.scan_records",
+    "store.settlement_records",
+    "store.statement_records",
+)
 # Pipeline imports the ledger's type for the type checker alone: it brings SQLAlchemy, and pipeline runs without.
 LEDGER = (*RECORDS, "store.postgres.PostgresLedger")
 NARROWER = {
