@@ -237,8 +237,9 @@ def test_it_is_the_approvers_page(ledger: PostgresLedger, tmp_path: Path) -> Non
         f"{pull_request(1).id} {ADA_USER} yes 0.5 half of it was generated",
         "github:1024025 grace 2,000 0.5 1",
         "Allocations ready to sign",
-        f"{ADA_USER} 7,500 75 % 1.5 1.5 2",
-        f"{GRACE_USER} 2,500 25 % 0.5 0 0 ran the release",
+        f"{ADA_USER} 6,000 60 % 1.5 1.5 2",
+        "identity:github:1024025 2,000 20 % 0.5 0.5 1",
+        f"{GRACE_USER} 2,000 20 % 0.5 0 0 ran the release",
         "Pool component credits by evidence base_issuance 10,000",
         "Statements None is signed. May sign: 0xF79990CA4DCA80E46ebC61e08151341A3482b136",
     ):
@@ -246,7 +247,7 @@ def test_it_is_the_approvers_page(ledger: PostgresLedger, tmp_path: Path) -> Non
     books.finalize(books.signature())
     text = " ".join(Page(page_of(books)).text.split())
     assert f"Allocations signed by {APPROVER.address}" in text
-    assert f"{ADA_USER} 7,500 75 % 1.5" in text
+    assert f"{ADA_USER} 6,000 60 % 1.5" in text
     assert f"Signed by {APPROVER.address}." in text
 
 

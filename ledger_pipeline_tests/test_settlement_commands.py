@@ -25,6 +25,7 @@ from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline_tests.builders import (
     ADA,
+    GRACE,
     PRODUCER,
     REPO,
     SCOPE_ID,
@@ -301,22 +302,24 @@ def test_an_epoch_is_shown_as_its_approver_has_to_see_it(run: Run, ledger: Postg
         f"may sign: {', '.join(APPROVERS)}\n",
         "to be signed: 10,000 credits",
         "the pool: 10,000 credits",
-        "1 account without a user: nothing is paid for them\n",
+        "1 account without a user: what is theirs is reserved; `ledger-pipeline identities bind` links one to a user\n",
         "1 event that a person decided about\n",
         "half of it was generated",
         "released",
-        "75 %",
+        "60 %",
     ):
         assert line in shown.out, line
     seen = run("epoch", "show", *EPOCH, "--json").json
     assert (seen["state"], seen["ready_to_sign"]) == ("ready to sign", True)
     assert [(row["user_id"], row["units_milli"], row["amount_credits"]) for row in seen["contributors"]] == [
-        (ADA_USER, "1500", "7500"),
-        ("user-bo", "500", "2500"),
+        (ADA_USER, "1500", "6000"),
+        (f"identity:github:{GRACE.user_id}", "500", "2000"),
+        ("user-bo", "500", "2000"),
     ]
     [grace] = seen["accounts_without_a_user"]
-    assert (grace["login"], grace["units_milli"], grace["would_get_credits"]) == ("grace", "500", "2000")
-    assert [payout.amount_credits for payout in books.draft().payouts] == [7500, 2500]
+    assert (grace["login"], grace["units_milli"], grace["credits"]) == ("grace", "500", "2000")
+    assert grace["is_reserved"]
+    assert [payout.amount_credits for payout in books.draft().payouts] == [2000, 6000, 2000]
 
 
 def test_what_has_changed_since_the_proposal_is_named(run: Run, ledger: PostgresLedger) -> None:

@@ -20,7 +20,7 @@ from ledger_pipeline.store.settlement_records import Allocation
 
 app = typer.Typer(help="Units per user of an epoch.", no_args_is_help=True)
 
-User = Annotated[str, typer.Option("--user", help="Whose units.")]
+User = Annotated[str, typer.Option("--user", help="Whose units: a user, or an account as identity:PROVIDER:ACCOUNT.")]
 UnitsMilli = Annotated[
     int | None, typer.Option("--units-milli", min=0, max=MAX_UNITS, help="The units decided, in milli-units.")
 ]

@@ -60,7 +60,7 @@ def list_command(
 
 @app.command()
 def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False) -> None:
-    """Print one epoch for whoever is to sign it: state, payouts, pool, decisions, accounts that get nothing."""
+    """Print one epoch for whoever is to sign it: state, payouts, pool, decisions, accounts without a user."""
     from ledger_pipeline.cli.epoch_review import print_review, print_statement, review_json, review_of
     from ledger_pipeline.pipeline.completeness import utc_text
     from ledger_pipeline.pipeline.epoch_state import facts_numbers

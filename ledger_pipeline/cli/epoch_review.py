@@ -96,7 +96,8 @@ def review_json(epoch_review: Review) -> dict[str, object]:
                 "login": at_stake.account.login,
                 "events": at_stake.account.events,
                 "units_milli": str(at_stake.account.units),
-                "would_get_credits": str(at_stake.would_get_credits),
+                "credits": str(at_stake.credits),
+                "is_reserved": at_stake.is_reserved,
             }
             for at_stake in epoch_review.accounts
         ],
@@ -199,14 +200,18 @@ def _print_accounts(epoch_review: Review) -> None:
             at_stake.account.login,
             at_stake.account.events,
             units_text(at_stake.account.units),
-            f"{at_stake.would_get_credits:,}",
+            f"{at_stake.credits:,}",
         ]
         for at_stake in epoch_review.accounts[:LISTED]
     ]
-    columns = ["account", "login", "events", "units", "would get, were all bound"]
+    if all(at_stake.is_reserved for at_stake in epoch_review.accounts):
+        credits_column = "credits reserved"
+        why = "what is theirs is reserved; `ledger-pipeline identities bind` links one to a user"
+    else:
+        credits_column, why = "would get, were all bound", "nothing is paid for them"
+    columns = ["account", "login", "events", "units", credits_column]
     print_table(
-        f"{counted(len(epoch_review.accounts), 'account')} without a user: nothing is paid for them"
-        f"{_listed(epoch_review.accounts)}",
+        f"{counted(len(epoch_review.accounts), 'account')} without a user: {why}{_listed(epoch_review.accounts)}",
         columns,
         rows,
     )

@@ -51,7 +51,7 @@ Direct = Annotated[
 Timeout = Annotated[
     float, typer.Option("--timeout-seconds", min=1, help="How long to wait for a worker; the workflow goes on after.")
 ]
-User = Annotated[str, typer.Option("--user", help="Whose units.")]
+User = Annotated[str, typer.Option("--user", help="Whose units: a user, or an account as identity:PROVIDER:ACCOUNT.")]
 UnitsMilli = Annotated[
     int, typer.Option("--units-milli", min=0, max=MAX_UNITS, help="What the units should have been, in milli-units.")
 ]

@@ -108,7 +108,7 @@ def history(account: Account, provider: Provider = GITHUB, as_json: Json = False
 
 @app.command()
 def unresolved(epoch_name: Epoch = None, scope_key: ScopeKey = None, as_json: Json = False) -> None:
-    """Print accounts whose events count for nobody yet, with the units at stake; of all epochs not finalized."""
+    """Print accounts that nobody linked to a user, with the units at stake; of all epochs not finalized."""
     with open_access(scope_key) as access:
         if epoch_name is None:
             epochs = [epoch for epoch in access.epochs(None, None) if epoch.status is not EpochStatus.FINALIZED]

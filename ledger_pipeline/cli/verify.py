@@ -40,7 +40,9 @@ _ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 ArchiveFile = Annotated[
     Path | None, typer.Option("--archive", metavar="FILE", help="Verify this archive, with no database or network.")
 ]
-User = Annotated[str | None, typer.Option("--user", help="List this user's events, one by one.")]
+User = Annotated[
+    str | None, typer.Option("--user", help="List the events of this user, or account without one, one by one.")
+]
 Approvers = Annotated[
     str | None,
     typer.Option(

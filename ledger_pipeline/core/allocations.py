@@ -1,4 +1,4 @@
-"""From curated events to proposed units per user, by an algorithm with a name. Integers only.
+"""From curated events to proposed units per claimant, by an algorithm with a name. Integers only.
 
 An event's units are its weight in milli-units: what a person set on it, else what the epoch's pinned weights say of
 its kind (`github:pr_merged`), times the factor that a selection policy gives it, else nothing. Whoever has no event
@@ -20,9 +20,10 @@ MAX_UNITS = 2**63 - 1
 
 @dataclass(frozen=True)
 class CuratedEvents:
-    """`events` events of one user that count and weigh the same: of one kind, with the same override and factor.
+    """`events` events of one claimant that count and weigh the same: of one kind, with the same override and factor.
 
     `weight_factor_milli` is a selection policy's (1000: once), None where it gives none; an override holds without it.
+    `user_id` is a user's id, or the key of an account that nobody linked to a user (`core.claimants`).
     """
 
     user_id: str

@@ -4,6 +4,7 @@ An event's units belong to its claimants together. Which units each of them has,
 is signed are a contract with the system we join, and never change.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ ALL_PPM = 1_000_000
 
 _USER = "user"
 _IDENTITY = "identity"
+
+# How the columns `user_id`, lines of payouts and the signed hash name an account: by a key, where a user has a bare id.
+_ACCOUNT_KEY = re.compile(rf"{_IDENTITY}:[^:]+:[^:]+")
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,33 @@ def claimant_of_key(key: str) -> Claimant:
     if problem is not None:
         raise IdentityError(f"{provider} account {quoted(external_id)} {problem}")
     return IdentityClaimant(provider, external_id)
+
+
+def is_account_key(set_hash_key: str) -> bool:
+    """Whether a claimant's `set_hash_key` is that of an account, not a user's id: no such id has a colon."""
+    if _ACCOUNT_KEY.fullmatch(set_hash_key) is None:
+        return False
+    try:
+        claimant_of_key(set_hash_key)
+    except IdentityError:
+        return False
+    return True
+
+
+def key_of_set_hash_key(set_hash_key: str) -> str:
+    """The key of the claimant that the signed hash names so; of an account they are the same."""
+    return set_hash_key if is_account_key(set_hash_key) else f"{_USER}:{set_hash_key}"
+
+
+def check_set_hash_key(set_hash_key: str, *, reserves_accounts: bool, is_new: bool = True) -> None:
+    """Raises IdentityError unless it is a user's id or, where `reserves_accounts`, the key of an account.
+
+    A user's id that `is_new` must have nothing but characters that are known.
+    """
+    if reserves_accounts and set_hash_key.startswith(f"{_IDENTITY}:"):
+        claimant_of_key(set_hash_key)
+    else:
+        check_id("user", set_hash_key, is_new=is_new)
 
 
 def claimant_allocations(

@@ -23,6 +23,9 @@ _PAYING = ("base_issuance_credits", "approvers", PINNED_AS)
 _SOURCES = "activity_sources"
 _OWNERS = "owners"
 _MAX_SHOWN = 300
+# An epoch that closes with it reserves the share of an account without a user; one of before gave it to the others.
+CLAIMANTS = "claimants"
+CLAIMANTS_VERSION = 1
 _CREDITS = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -77,8 +80,8 @@ def pin_differences(
         ("allocation_algo_ref", algorithm, algorithm_now, True),
     ]
     if pinned:
-        # An epoch of before there was a rule for ids was closed by none.
-        others = {"weights_milli"} if "id_rule" in pinned else {"weights_milli", "id_rule"}
+        # An epoch of before there was a rule for ids, or for accounts without a user, was closed by none.
+        others = {"weights_milli", *(name for name in ("id_rule", CLAIMANTS) if name not in pinned)}
         names = sorted({*pinned, *now} - others, key=lambda name: (name not in _PAYING, name))
         compared += [
             (
@@ -180,6 +183,7 @@ def pinned_spec(scope: Scope, excluded_ids: Sequence[str] = ()) -> dict[str, Jso
     credits_ = scope.base_issuance_credits
     return {
         "id_rule": RULE,
+        CLAIMANTS: CLAIMANTS_VERSION,
         "scope_id": str(scope.scope_id),
         "scope_key": scope.scope_key,
         "epoch_length_days": scope.epoch_length_days,
@@ -222,6 +226,14 @@ def pinned_base_issuance(pinned: Mapping[str, Json]) -> int | None:
     """
     stated = str(pinned.get("base_issuance_credits"))
     return int(stated) if _CREDITS.fullmatch(stated) and int(stated) <= MAX_CREDITS else None
+
+
+def reserves_accounts(pins: EpochPins | None) -> bool:
+    """Whether an epoch reserves the share of accounts without a user, by what it closed with; an open one (None) does.
+
+    One that closed before there was such a pin shares its pool among users alone, as it always did.
+    """
+    return pins is None or CLAIMANTS in pins.pinned_spec
 
 
 def pinned_source_refs(pinned: Mapping[str, Json]) -> frozenset[str]:

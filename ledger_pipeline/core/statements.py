@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
 
+from ledger_pipeline.core.claimants import key_of_set_hash_key
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.plain_text import short_message
 from ledger_pipeline.core.shares import largest_remainder, share_text
@@ -16,7 +17,10 @@ from ledger_pipeline.core.shares import largest_remainder, share_text
 
 @dataclass(frozen=True)
 class UserUnits:
-    """What one user's work is valued at in an epoch, in milli-units."""
+    """What one claimant's work is valued at in an epoch, in milli-units.
+
+    `user_id` is a user's id, or the key of an account that nobody linked to a user (`core.claimants`).
+    """
 
     user_id: str
     units: int
@@ -24,7 +28,10 @@ class UserUnits:
 
 @dataclass(frozen=True)
 class Payout:
-    """One line of a statement. `share` is of all units, cut off (never rounded up) after six decimals."""
+    """One line of a statement. `share` is of all units, cut off (never rounded up) after six decimals.
+
+    `user_id` as in `UserUnits`: what an account has is reserved for whoever it is linked to.
+    """
 
     user_id: str
     total_units: int
@@ -42,10 +49,10 @@ class Payout:
 
 
 def compute_payouts(allocations: Iterable[UserUnits], pool_total_credits: int) -> list[Payout]:
-    """The pool shared out in proportion to units, by user id in code-point order.
+    """The pool shared out in proportion to units, by claimants' keys in code-point order: of users, by their ids.
 
     Largest remainder: everybody has the whole credits of their exact share, and what is left goes one credit each to
-    the largest remainders, ties by user id. The lines of one user count together; amounts sum to the pool exactly.
+    the largest remainders, ties by key. The lines of one claimant count together; amounts sum to the pool exactly.
     Empty where nobody has units or the pool is: the system we join has no lines then either. Raises AllocationError for
     negative units or a negative pool.
     """
@@ -59,9 +66,11 @@ def compute_payouts(allocations: Iterable[UserUnits], pool_total_credits: int) -
     all_units = sum(units.values())
     if all_units == 0 or pool_total_credits == 0:
         return []
+    user_ids = {key_of_set_hash_key(user_id): user_id for user_id in units}
+    credits_ = largest_remainder(pool_total_credits, {key: units[user_id] for key, user_id in user_ids.items()})
     return [
-        Payout(user_id, units[user_id], share_text(units[user_id], all_units), amount_credits)
-        for user_id, amount_credits in largest_remainder(pool_total_credits, units).items()
+        Payout(user_id, units[user_id], share_text(units[user_id], all_units), credits_[key])
+        for key, user_id in sorted(user_ids.items())
     ]
 
 

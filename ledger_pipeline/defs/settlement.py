@@ -31,7 +31,13 @@ from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, curate, fill_pool
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.pipeline.epoch_state import UNITS_PER_USER, epoch_entries, pool_entries, selection_entries
+from ledger_pipeline.pipeline.epoch_state import (
+    UNITS_PER_USER,
+    claimant_numbers,
+    epoch_entries,
+    pool_entries,
+    selection_entries,
+)
 from ledger_pipeline.pipeline.next_step import next_steps
 from ledger_pipeline.pipeline.selection import selection_report
 from ledger_pipeline.store.records import Epoch
@@ -204,7 +210,7 @@ def _allocations(
     for epoch in epochs:
         allocations = allocate(store, scope, epoch)
         metadata: Metadata = {
-            "users": len(allocations),
+            **claimant_numbers(valued(allocations)),
             "total_units": units_text(sum(allocation.units for allocation in allocations)),
             "decided_by_person": sum(allocation.final_units is not None for allocation in allocations),
             **_selected(store, scope, epoch),

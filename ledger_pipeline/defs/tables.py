@@ -25,7 +25,7 @@ _REJECTED = {"reason": "string", "event": "string", "by": "string", "event_time"
 
 
 def accounts(unresolved: Sequence[UnresolvedAccount]) -> dg.MetadataValue:
-    """Accounts that belong to no user, with what they would get."""
+    """Accounts that belong to no user, with their units."""
     rows = [
         {
             "account": account.external_id,

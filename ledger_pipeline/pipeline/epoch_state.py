@@ -7,10 +7,12 @@ materializations say more.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from ledger_pipeline.core.claimants import is_account_key
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.statements import UserUnits
 from ledger_pipeline.dagster_contract import (
     ACTIVITY_EVENTS_ASSET,
     ALLOCATIONS_ASSET,
@@ -42,6 +44,16 @@ CHARTS: Mapping[tuple[str, ...], tuple[str, ...]] = {
 Entries = dict[str, "Json | datetime"]
 
 
+def claimant_numbers(units: Sequence[UserUnits]) -> dict[str, int | str]:
+    """How many users have units, how many accounts without one, and the units reserved for these accounts."""
+    reserved = [of_account.units for of_account in units if is_account_key(of_account.user_id)]
+    return {
+        "users": len(units) - len(reserved),
+        "accounts_without_a_user": len(reserved),
+        "reserved_units": units_text(sum(reserved)),
+    }
+
+
 def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Mapping[tuple[str, ...], Entries]:
     """The numbers of each asset, in the order in which they follow; the statement only where one is in force."""
     numbers: dict[tuple[str, ...], Entries] = {
@@ -60,7 +72,7 @@ def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Ma
             },
         },
         ALLOCATIONS_ASSET: {
-            "users": len(review.lines),
+            **claimant_numbers([UserUnits(line.user_id, line.units_milli) for line in review.lines]),
             "total_units": units_text(sum(line.units_milli for line in review.lines)),
             **selection_entries(review.selection),
             "decided_by_person": sum(line.decided_because is not None for line in review.lines),

@@ -125,7 +125,7 @@ def blocks_statement(
         if difference.pays and difference.name != "approvers" and not accept_pinned_spec
     ]
     if not any(of_user.units > 0 for of_user in valued(settlement.allocations)):
-        blocks.append(f"nobody has units: bind identities (`ledger-pipeline identities unresolved`), then {propose}")
+        blocks.append(f"nobody has units: {propose} proposes what its events weigh")
     if not scope.approvers:
         blocks.append(f"nobody may sign: {scope.file} names no approvers")
     return blocks

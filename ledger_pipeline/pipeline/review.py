@@ -9,8 +9,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.allocations import compute_proposed_allocations
+from ledger_pipeline.core.claimants import IdentityClaimant
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import SelectionError
+from ledger_pipeline.core.pins import reserves_accounts
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import Payout, UserUnits, amended_units, compute_payouts
 from ledger_pipeline.pipeline.allocate import algo_of, base_issuance_to_come
@@ -45,10 +47,12 @@ class ReviewLine:
 
 @dataclass(frozen=True)
 class AccountAtStake:
-    """An account without a user, and what it would get of the same pool were all such accounts bound."""
+    """An account without a user, and its credits: reserved for it, or in an epoch that closed before there were
+    claimants, what it would have got were all such accounts bound."""
 
     account: UnresolvedAccount
-    would_get_credits: int
+    credits: int
+    is_reserved: bool
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def review(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, read: Completen
         reopenings=ledger.statements.reopenings(epoch),
         decisions=ledger.curation.decisions(epoch),
         corrections=corrections,
-        accounts=_at_stake(ledger.identities.unresolved([epoch]), units, pool_total_credits),
+        accounts=_at_stake(epoch, ledger.identities.unresolved([epoch]), units, pool_total_credits),
         changes=_changes(scope, epoch, settlement, chain, corrections),
         selection=_selection(ledger, scope, epoch),
     )
@@ -176,13 +180,13 @@ def _lines(
 
 
 def _at_stake(
-    accounts: Sequence[UnresolvedAccount], units: Sequence[UserUnits], pool_total_credits: int
+    epoch: Epoch, accounts: Sequence[UnresolvedAccount], units: Sequence[UserUnits], pool_total_credits: int
 ) -> list[AccountAtStake]:
-    # A colon is in no user's id, so no account is taken for a user.
-    names = {account: f"{account.provider}:{account.external_id}" for account in accounts}
-    theirs = [UserUnits(name, account.units) for account, name in names.items()]
+    keys = {account: IdentityClaimant(account.provider, account.external_id).key for account in accounts}
+    is_reserved = reserves_accounts(epoch.pins)
+    theirs = [] if is_reserved else [UserUnits(key, account.units) for account, key in keys.items()]
     payouts = {line.user_id: line.amount_credits for line in compute_payouts([*units, *theirs], pool_total_credits)}
-    return [AccountAtStake(account, payouts.get(name, 0)) for account, name in names.items()]
+    return [AccountAtStake(account, payouts.get(key, 0), is_reserved) for account, key in keys.items()]
 
 
 def _changes(

@@ -6,11 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from ledger_pipeline.core.claimants import is_account_key
 from ledger_pipeline.core.errors import (
     EpochNotReady,
     WrongSignature,
 )
 from ledger_pipeline.core.identifiers import broken_ids, is_ambiguous
+from ledger_pipeline.core.pins import reserves_accounts
 from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.core.signing import Scheme, Signable, StatementTerms, signing_forms, signing_text
 from ledger_pipeline.core.spec import RepoSpec, Scope
@@ -274,7 +276,13 @@ def _check_not_handed_out(
 def _check_users(scope: Scope, epoch: Epoch, units: Sequence[UserUnits], chain: StatementChain) -> None:
     """Raises EpochNotReady where one of the users could be read as another, or as several."""
     stated = set() if chain.in_force is None else {line.user_id for line in stated_units(chain.in_force)}
-    new_or_ambiguous = [line.user_id for line in units if line.user_id not in stated or is_ambiguous(line.user_id)]
+    reserves = reserves_accounts(epoch.pins)
+    new_or_ambiguous = [
+        line.user_id
+        for line in units
+        if (line.user_id not in stated or is_ambiguous(line.user_id))
+        and not (reserves and is_account_key(line.user_id))
+    ]
     broken = list(broken_ids({"user": new_or_ambiguous}))
     if broken:
         raise EpochNotReady(

@@ -1,11 +1,12 @@
-"""Units per user of an epoch: what an algorithm proposed, and what a person decided instead."""
+"""Units per claimant of an epoch: what an algorithm proposed, and what a person decided instead."""
 
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.allocations import ProposedAllocation
-from ledger_pipeline.core.identifiers import check_id
+from ledger_pipeline.core.claimants import check_set_hash_key
+from ledger_pipeline.core.pins import reserves_accounts
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import Allocation
@@ -59,10 +60,11 @@ class Allocations(LedgerSection):
         """Store `proposals` in place of the epoch's earlier ones, and return what the ledger then holds.
 
         `final_units` that a person set stay. Users without events any more are removed, but for those. Raises
-        IdentityError for what is no user's id.
+        IdentityError for what is neither a user's id nor, where the epoch reserves their shares, an account's key.
         """
+        reserves = reserves_accounts(epoch.pins)
         for proposal in proposals:
-            check_id("user", proposal.user_id, is_new=False)
+            check_set_hash_key(proposal.user_id, reserves_accounts=reserves, is_new=False)
         parameters = {
             **self._of(epoch),
             "user_ids": [proposal.user_id for proposal in proposals],
@@ -75,12 +77,12 @@ class Allocations(LedgerSection):
             return stored_allocations(connection, self.node_id, epoch.id)
 
     def decide(self, epoch: Epoch, user_id: str, units: int | None, reason: str | None) -> None:
-        """Set a person's decision on a user's units, milli; None takes it back, and the row that it alone had made.
+        """Set a person's decision on a claimant's units, milli; None takes it back, and the row that it alone had made.
 
-        Raises IdentityError for units of what is no user's id.
+        Raises IdentityError for units of what is no claimant of the epoch, as `propose` does.
         """
         if units is not None:
-            check_id("user", user_id)
+            check_set_hash_key(user_id, reserves_accounts=reserves_accounts(epoch.pins))
         parameters = {**self._of(epoch), "user_id": user_id, "units": units, "reason": reason}
         with self._transaction() as connection:
             for statement in (DECIDE,) if units is not None else (TAKE_BACK, REMOVE_WHAT_WAS_ONLY_DECIDED):

@@ -10,6 +10,8 @@ JOIN_SELECTION = """
         ON selection.node_id = curation.node_id AND selection.epoch_id = curation.epoch_id
         AND selection.event_id = curation.event_id
 """
+# Of a row of `activity_events AS event`: the claimant's key of its account (`core.claimants`).
+ACCOUNT_KEY = "'identity:' || event.source || ':' || event.platform_user_id"
 IS_BY_PERSON = """(
     curation.weight_override_milli IS NOT NULL OR NOT COALESCE(curation.included, true)
     OR (NOT curation.follows_policy AND ledger_is_reason(curation.note))

@@ -5,7 +5,8 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
-from ledger_pipeline.store.counting import COUNTS, FACTOR, IS_BY_PERSON, JOIN_SELECTION
+from ledger_pipeline.core.pins import reserves_accounts
+from ledger_pipeline.store.counting import ACCOUNT_KEY, COUNTS, FACTOR, IS_BY_PERSON, JOIN_SELECTION
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import CurationSummary, Decision, DoubtfulEvent, Judgement, Resolution
@@ -52,13 +53,13 @@ DECISIONS = text(f"""
     ORDER BY event.event_time, event.id
 """)  # noqa: S608 (our own expressions)
 WEIGHED = text(f"""
-    SELECT curation.user_id, event.source, event.event_type, curation.weight_override_milli,
-        {FACTOR} AS weight_factor_milli, count(*) AS events
+    SELECT COALESCE(curation.user_id, {ACCOUNT_KEY}) AS user_id, event.source, event.event_type,
+        curation.weight_override_milli, {FACTOR} AS weight_factor_milli, count(*) AS events
     FROM activity_curation AS curation {JOIN_SELECTION}
     JOIN activity_events AS event
         ON event.node_id = curation.node_id AND event.scope_id = :scope_id AND event.id = curation.event_id
     WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id
-        AND {COUNTS} AND curation.user_id IS NOT NULL
+        AND {COUNTS} AND (curation.user_id IS NOT NULL OR :reserves_accounts)
     GROUP BY 1, 2, 3, 4, 5
 """)  # noqa: S608 (our own expressions)
 UNCURATED = text("""
@@ -134,16 +135,25 @@ class Curation(LedgerSection):
             return [Decision(**row._mapping) for row in rows]
 
     def weighed_events(self, epoch: Epoch) -> list[CuratedEvents]:
-        """Events that count and have a user, by user, kind, override and factor: as few rows as there are of these."""
+        """Events that count, by claimant, kind, override and factor: as few rows as there are of these.
+
+        A claimant is a user; where the epoch reserves shares of accounts without one, such an account as well.
+        """
         with self._transaction() as connection:
             return weighed_events(connection, self.node_id, epoch)
 
 
 def weighed_events(connection: Connection, node_id: UUID, epoch: Epoch) -> list[CuratedEvents]:
-    """The epoch's events that count and have a user, counted by user, kind, override and factor."""
+    """The epoch's events that count for a claimant, counted by claimant, kind, override and factor."""
     # The planner expects a group for every override a user might have, and would sort a million rows on disk.
     connection.execute(text("SET LOCAL work_mem = '64MB'"))
-    rows = connection.execute(WEIGHED, {"node_id": node_id, "epoch_id": epoch.id, "scope_id": epoch.scope_id})
+    parameters = {
+        "node_id": node_id,
+        "epoch_id": epoch.id,
+        "scope_id": epoch.scope_id,
+        "reserves_accounts": reserves_accounts(epoch.pins),
+    }
+    rows = connection.execute(WEIGHED, parameters)
     return [
         CuratedEvents(
             row.user_id,

@@ -216,7 +216,7 @@ class Identities(LedgerSection):
         connection.execute(APPEND_LINK, parameters)
 
     def unresolved(self, epochs: Sequence[Epoch]) -> list[UnresolvedAccount]:
-        """Accounts whose events in `epochs` count for nobody, most units at stake first.
+        """Accounts whose events in `epochs` count for no user, most units at stake first.
 
         An account bound since a materialization is resolved by the next one, and so not listed; in a finalized epoch
         it is, for nothing resolves there any more.

@@ -22,7 +22,7 @@ class NewBinding:
 
 @dataclass(frozen=True)
 class UnresolvedAccount:
-    """An account that counts for nobody yet: its latest login, its events, and the milli-units at stake."""
+    """An account that nobody linked to a user: its latest login, its events, and the milli-units at stake."""
 
     provider: str
     external_id: str
@@ -152,7 +152,10 @@ class SelectionTally:
 
 @dataclass(frozen=True)
 class Allocation:
-    """One user's units in an epoch, in milli: as proposed, and as a person decided where one did."""
+    """One claimant's units in an epoch, in milli: as proposed, and as a person decided where one did.
+
+    `user_id` is a user's id, or the key of an account that nobody linked to a user (`core.claimants`).
+    """
 
     user_id: str
     proposed_units: int

@@ -9,8 +9,9 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from ledger_pipeline.core.claimants import check_set_hash_key
 from ledger_pipeline.core.errors import StoreError
-from ledger_pipeline.core.identifiers import check_id
+from ledger_pipeline.core.pins import reserves_accounts
 from ledger_pipeline.store import set_asides, signing_requests
 from ledger_pipeline.store.allocations import stored_allocations
 from ledger_pipeline.store.curation import doubtful_events, uncurated_events, weighed_events
@@ -210,10 +211,11 @@ class Statements(LedgerSection):
     def correct(self, epoch: Epoch, statement_id: UUID, user_id: str, units: int, reason: str) -> None:
         """Put a user's units right, in milli, for the statement that shall supersede that one.
 
-        Raises IdentityError for a user whom that statement does not have and who is none by the rule of ids.
+        Raises IdentityError for a user whom that statement does not have and who is none by the rule of ids; where the
+        epoch reserves shares of accounts, their keys are good too.
         """
         if user_id not in {str(line["userId"]) for row in self.of(epoch) for line in row.payouts}:
-            check_id("user", user_id)
+            check_set_hash_key(user_id, reserves_accounts=reserves_accounts(epoch.pins))
         parameters = {**self._of(epoch), "statement_id": statement_id}
         with self._transaction() as connection:
             connection.execute(CORRECT, {**parameters, "user_id": user_id, "units": units, "reason": reason})

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from sqlalchemy import text
 
-from ledger_pipeline.store.counting import COUNTS, FACTOR, IS_BY_PERSON
+from ledger_pipeline.core.pins import CLAIMANTS
+from ledger_pipeline.store.counting import ACCOUNT_KEY, COUNTS, FACTOR, IS_BY_PERSON
 from ledger_pipeline.store.digests import streamed
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
@@ -18,7 +19,10 @@ JUDGED = text(f"""
             'repository', event.metadata -> 'repository', 'number', event.metadata -> 'number',
             'state', event.metadata -> 'state'
         ) AS metadata, latest.facts,
-        COALESCE(curation.user_id, binding.user_id) AS counts_for, COALESCE(curation.included, true) AS included,
+        COALESCE(
+            curation.user_id, binding.user_id,
+            CASE WHEN epoch.status = 'open' OR epoch.pinned_spec ? '{CLAIMANTS}' THEN {ACCOUNT_KEY} END
+        ) AS counts_for, COALESCE(curation.included, true) AS included,
         curation.weight_override_milli, {COUNTS} AS counts, {FACTOR} AS weight_factor_milli,
         COALESCE({IS_BY_PERSON}, false) AS by_person
     FROM epochs AS epoch

@@ -2,14 +2,16 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
 
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
+from ledger_pipeline.core.claimants import IdentityClaimant, is_account_key
 from ledger_pipeline.core.errors import EventError, WindowError, WrongSignature
 from ledger_pipeline.core.events import event_problems
+from ledger_pipeline.core.pins import CLAIMANTS
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.selection.policy import Decision
 from ledger_pipeline.core.signing import Signable
@@ -43,7 +45,10 @@ class ExaminedEpoch:
     def ids(self) -> dict[str, set[str]]:
         """Those that are for the rule, by what they are of."""
         return {
-            "user": self.curation.users | _users(self.facts),
+            "user": {
+                *self.curation.users,
+                *(name for name in _users(self.facts) if not (self.reserves_accounts and is_account_key(name))),
+            },
             "component": {row.component_id for row in self.facts.pool},
             "scope key": {str(self.facts.pinned_spec.get("scope_key", "default"))},
         }
@@ -51,7 +56,7 @@ class ExaminedEpoch:
     @cached_property
     def events(self) -> "_Events":
         """What others need to know of the events."""
-        return _Events(self.facts.events)
+        return _Events(self.facts.events, self.curation.without_user if self.reserves_accounts else frozenset())
 
     @cached_property
     def event_differences(self) -> "_EventDifferences":
@@ -68,11 +73,23 @@ class ExaminedEpoch:
         """What a policy is stated to have decided, by event id."""
         return {row.event_id: row.decision for row in self.facts.selection}
 
+    @property
+    def reserves_accounts(self) -> bool:
+        """Whether the epoch closed with the share of accounts without a user reserved for them."""
+        return CLAIMANTS in self.facts.pinned_spec
+
+    def claimant_of(self, row: CurationRecord) -> str | None:
+        """For whom an event counts: its user, else the key of its account where the epoch reserves its share."""
+        if row.user_id is None and self.reserves_accounts:
+            return self.events.account_keys.get(row.event_id)
+        return row.user_id
+
     def counted(self) -> Iterator[tuple[str, CuratedEvents]]:
-        """Each event that counts for a user, by its id: as its policy decided, or a person instead."""
+        """Each event that counts for a claimant, by its id: as its policy decided, or a person instead."""
         kinds, decisions = self.events.kinds, self.decisions
         for row in self.facts.curation:
-            if not row.included or row.user_id is None or row.event_id not in kinds:
+            claimant = self.claimant_of(row)
+            if not row.included or claimant is None or row.event_id not in kinds:
                 continue
             decision, factor_milli = decisions.get(row.event_id), None
             if decision is not None and not row.is_by_person:
@@ -82,7 +99,7 @@ class ExaminedEpoch:
             yield (
                 row.event_id,
                 CuratedEvents(
-                    row.user_id,
+                    claimant,
                     kinds[row.event_id],
                     row.weight_override_milli,
                     weight_factor_milli=factor_milli,
@@ -119,22 +136,28 @@ class ExaminedEpoch:
 
 
 class _Events:
-    """The kind of each event, the accounts of all of them, and the ids that are there twice."""
+    """The kind of each event, the accounts of all of them, and the ids that are there twice.
 
-    def __init__(self, events: Sequence[EventRecord]) -> None:
+    Of events `without_user` the key of the account.
+    """
+
+    def __init__(self, events: Sequence[EventRecord], without_user: Set[str]) -> None:
         self.kinds: dict[str, str] = {}
+        self.account_keys: dict[str, str] = {}
         self.accounts: set[tuple[str, str]] = set()
         self.times: Counter[str] = Counter()
         for event in events:
             self.times[event.id] += 1
             self.kinds[event.id] = sys.intern(event_kind(event.source, event.event_type))
+            if event.id in without_user:
+                self.account_keys[event.id] = sys.intern(IdentityClaimant(event.source, event.platform_user_id).key)
             self.accounts.add((event.source, event.platform_user_id))
 
 
 class _Curation:
     """How often each event is curated, for whom any is, and decisions of people that say nothing of why.
 
-    `left_out` are the events that a person left out, saying why.
+    `left_out` are the events that a person left out, saying why; `without_user` those of accounts without a user.
     """
 
     def __init__(self, curation: Sequence[CurationRecord]) -> None:
@@ -142,9 +165,12 @@ class _Curation:
         self.users: set[str] = set()
         self.unexplained: list[str] = []
         self.left_out: set[str] = set()
+        self.without_user: set[str] = set()
         for row in curation:
             self.times[row.event_id] += 1
-            if row.user_id is not None:
+            if row.user_id is None:
+                self.without_user.add(row.event_id)
+            else:
                 self.users.add(row.user_id)
             decided = not row.included or row.weight_override_milli is not None
             if not row.included and is_reason(row.note):

@@ -7,7 +7,14 @@ from uuid import UUID
 from ledger_pipeline.core.allocations import compute_proposed_allocations
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.identifiers import RULE, broken_ids, is_ambiguous, why_not_an_account
-from ledger_pipeline.core.pins import approver_set_hash, shown, states_other_weights, weight_config_hash
+from ledger_pipeline.core.pins import (
+    CLAIMANTS,
+    CLAIMANTS_VERSION,
+    approver_set_hash,
+    shown,
+    states_other_weights,
+    weight_config_hash,
+)
 from ledger_pipeline.core.plain_text import quoted
 from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow, why_unfounded
 from ledger_pipeline.core.reasons import is_reason
@@ -32,6 +39,8 @@ def epoch_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     approvers = approver_set_hash(approvers_of(facts))
     yield from compare("epoch approver_set_hash", epoch.approver_set_hash, approvers)
     yield from compare("repo-spec scope_id", facts.pinned_spec.get("scope_id"), str(epoch.scope_id))
+    if examined.reserves_accounts:
+        yield from compare(f"repo-spec {CLAIMANTS}", facts.pinned_spec[CLAIMANTS], CLAIMANTS_VERSION)
 
 
 def id_differences(examined: ExaminedEpoch) -> Iterator[Difference]:

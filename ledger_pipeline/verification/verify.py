@@ -30,7 +30,10 @@ class WeighedEvents:
 
 @dataclass(frozen=True)
 class ContributorAccount:
-    """How one user's credits come about. `decided_units` where a person decided otherwise than the weights."""
+    """How one claimant's credits come about. `decided_units` where a person decided otherwise than the weights.
+
+    `user_id` is a user's id, or the key of an account that nobody linked to a user.
+    """
 
     user_id: str
     events: tuple[WeighedEvents, ...]
@@ -103,11 +106,11 @@ class Examination(ExaminedEpoch):
         return sorted({self.address_of(row) for row in signed if row.statement_id == in_force.statement_id})
 
     def left_out_of(self, user_id: str) -> list["LeftOut"]:
-        """The user's events that do not count, by id."""
+        """The claimant's events that do not count, by id."""
         counted = {event_id for event_id, of in self.counted() if of.user_id == user_id}
         left_out = []
         for row in self.facts.curation:
-            if row.user_id == user_id and row.event_id not in counted:
+            if self.claimant_of(row) == user_id and row.event_id not in counted:
                 decision = None if row.is_by_person else self.decisions.get(row.event_id)
                 left_out.append(LeftOut(row.event_id, (row.note or "") if decision is None else decision.reason))
         return sorted(left_out, key=lambda event: event.event_id)

@@ -51,8 +51,8 @@ def test_an_unknown_estimate_is_refused_by_name() -> None:
 
 def test_a_spec_that_names_no_policy_is_pinned_as_before_there_were_any() -> None:
     assert sorted(pinned_spec(scope())) == [
-        *("activity_sources", "approvers", "auto_close_grace_hours", "base_issuance_credits", "epoch_length_days"),
-        *("first_epoch", "id_rule", "scope_id", "scope_key", "weights_milli"),
+        *("activity_sources", "approvers", "auto_close_grace_hours", "base_issuance_credits", "claimants"),
+        *("epoch_length_days", "first_epoch", "id_rule", "scope_id", "scope_key", "weights_milli"),
     ]
     assert pinned_choice(pinned_spec(scope())) is None
 

@@ -85,13 +85,15 @@ def test_an_epoch_is_proposed_from_what_the_ledger_holds(settled: Deployment) ->
     assert (curation["events"], curation["added"], curation["unresolved"], curation["users"]) == (2, 2, 2, 0)
     [account] = curation["unresolved_accounts"].records
     assert account.data == {"account": str(ANA.database_id), "login": "ana", "events": 2, "units": "1.5"}
-    assert settled.metadata("epoch_allocations", WEEK)["users"] == 0
+    allocations = settled.metadata("epoch_allocations", WEEK)
+    assert (allocations["users"], allocations["accounts_without_a_user"]) == (0, 1)
+    assert (allocations["reserved_units"], allocations["total_units"]) == ("1.5", "1.5")
     pool = settled.metadata("pool_components", WEEK)
     assert (pool["pool_total_credits"], pool["locked"]) == ("1000", True)
     epoch = settled.metadata("epoch", WEEK)
     assert epoch["epoch_status"] == "review"
     # What the same run has proposed is known to it.
-    assert epoch["blocks_next_step"].startswith("nobody has units")
+    assert epoch["blocks_next_step"] == "nothing"
 
 
 def test_who_is_bound_later_is_resolved_by_the_next_materialization_and_what_a_person_set_stays(

@@ -13,7 +13,7 @@ from ledger_pipeline.pipeline.settle import draft_statement, finalize
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.store.settlement_records import Allocation, Judgement, Resolution
-from ledger_pipeline_tests.builders import ADA, issue, pull_request, review
+from ledger_pipeline_tests.builders import ADA, GRACE, issue, pull_request, review
 from ledger_pipeline_tests.store.settlement import (
     ADA_USER,
     APPROVER,
@@ -136,5 +136,6 @@ def test_of_a_finalized_epoch_nothing_is_written_whatever_the_spec_says_by_then(
     books = finalized(ledger, users={ADA.user_id: ADA_USER})
     before = ledger.statements.rows(books.epoch)
     changed = books.bind().with_scope(base_issuance_credits=POOL * 2, weights_milli={})
-    assert [allocation.user_id for allocation in changed.materialize()] == [ADA_USER]
+    allocated = [allocation.user_id for allocation in changed.materialize()]
+    assert allocated == [f"identity:github:{GRACE.user_id}", ADA_USER]
     assert ledger.statements.rows(books.epoch) == before

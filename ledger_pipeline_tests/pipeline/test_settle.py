@@ -122,20 +122,19 @@ def test_a_draft_is_the_message_to_sign_to_the_byte(ledger: PostgresLedger) -> N
 
 
 def test_what_is_not_ready_says_everything_that_blocks_it(ledger: PostgresLedger) -> None:
-    books = collected(ledger, users={}, base_issuance_credits=None, approvers=())
+    books = collected(ledger, base_issuance_credits=None, approvers=())
     assert "epoch 2026-02-16 of default: it is open: it goes to review first" in not_ready(books)
-    books.materialize()
     books.close()
     message = not_ready(books)
     assert "its pool has no base_issuance, and it closed with none, so the owner of the ledger adds it: " in message
     assert (
-        "nobody has units: bind identities (`ledger-pipeline identities unresolved`), then `ledger-pipeline alloc"
+        "nobody has units: `ledger-pipeline allocations propose --epoch 2026-02-16` proposes what its events weigh"
         in message
     )
     assert "nobody may sign: repo-spec.yaml names no approvers" in message
 
     add_to_pool(ledger, books.epoch, base_issuance(POOL))
-    books.bind().materialize()
+    books.materialize()
     with pytest.raises(EpochNotReady) as raised:
         draft_statement(ledger, books.scope, books.epoch, accept_pinned_spec=True)
     assert str(raised.value) == "epoch 2026-02-16 of default: nobody may sign: repo-spec.yaml names no approvers"

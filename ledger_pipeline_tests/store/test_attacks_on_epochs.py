@@ -202,6 +202,7 @@ JUNK_PINS: Mapping[str, Mapping[str, object]] = {
     "a list": {"pinned_spec": []},
 }
 JUNK_SPECS: Mapping[str, object] = {
+    "claimants": 2,
     "id_rule": "v0",
     "scope_id": str(NODE_ID),
     "scope_key": "Not A Key",

@@ -153,7 +153,7 @@ def test_an_epoch_curates_no_event_but_its_own(ledger: PostgresLedger, ledger_en
         assert message == f"UPDATE of activity_curation refused: {stray} is no event of epoch {books.epoch.id}"
 
 
-def test_events_are_weighed_by_user_kind_and_override(ledger: PostgresLedger) -> None:
+def test_events_are_weighed_by_claimant_kind_and_override(ledger: PostgresLedger) -> None:
     two_accounts = {ADA.user_id: "ada", LIN.user_id: "ada", GRACE.user_id: "grace"}
     stranger = Actor(77, "stranger")
     books = collected(
@@ -177,6 +177,7 @@ def test_events_are_weighed_by_user_kind_and_override(ledger: PostgresLedger) ->
             CuratedEvents("ada", "github:pr_merged", 5, 2),
             CuratedEvents("grace", "github:review_submitted", None, 1),
             CuratedEvents("grace", "github:review_submitted", 0, 1),
+            CuratedEvents("identity:github:77", "github:issue_closed", None, 1),
         ],
         key=repr,
     )
