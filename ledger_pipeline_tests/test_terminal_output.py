@@ -14,9 +14,10 @@ from ledger_pipeline.cli import output, scan_progress
 from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.logs import PlainFormatter
+from ledger_pipeline.pipeline.facts_backfill import FactsBackfill
 from ledger_pipeline.pipeline.scan import ScanProgress
 from ledger_pipeline.store.postgres import PostgresLedger
-from ledger_pipeline_tests.builders import REPO, instant
+from ledger_pipeline_tests.builders import REPO, epoch, instant, weeks
 from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.hostile import HOSTILE, HOSTILE_USERS, acts, hostile_books, hostile_rejections, hostile_scans
@@ -184,6 +185,22 @@ def test_the_bars_of_a_collection_show_a_repositorys_name_as_text(value: str, mo
         screen.file.truncate()
     assert isinstance(screen.file, io.StringIO)
     assert plain_text(value) in screen.file.getvalue()
+
+
+def test_a_bar_shows_how_many_events_of_a_backfill_have_facts_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(scan_progress, "on_stderr", Console(file=file, force_terminal=True, width=200))
+    with scan_progress.facts_progress("github") as show:
+        show(FactsBackfill(wanted=7, observed=2, gone=1))
+    assert "3/7" in file.getvalue()
+
+
+def test_a_bar_shows_how_many_epochs_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(scan_progress, "on_stderr", Console(file=file, force_terminal=True, width=200))
+    epochs = [epoch(window_=week) for week in weeks(2)]
+    assert list(scan_progress.each_with_progress(epochs)) == epochs
+    assert "2/2" in file.getvalue()
 
 
 def test_a_log_line_on_a_terminal_is_one_line_of_text() -> None:

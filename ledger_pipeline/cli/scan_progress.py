@@ -1,7 +1,7 @@
-"""The progress of a collection, or of a backfill of facts: bars on a terminal, plain lines elsewhere."""
+"""How far a collection, a backfill of facts or a computation of epochs is: bars on a terminal, else plain lines."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.progress import (
@@ -21,6 +21,7 @@ from ledger_pipeline.defs.progress import ProgressListener, estimate_line, page_
 from ledger_pipeline.pipeline.collect import CollectEstimate
 from ledger_pipeline.pipeline.facts_backfill import FactsBackfill
 from ledger_pipeline.pipeline.scan import ScanProgress
+from ledger_pipeline.store.records import Epoch
 
 
 @contextmanager
@@ -50,6 +51,23 @@ def facts_progress(source: str) -> Iterator[Callable[[FactsBackfill], None]]:
     with Progress(*columns, console=on_stderr) as progress:
         task = progress.add_task(source, total=None)
         yield lambda done: progress.update(task, completed=done.looked_at, total=done.wanted)
+
+
+def each_with_progress(epochs: Sequence[Epoch]) -> Iterator[Epoch]:
+    """`epochs` one after another, while it shows how many of them are done: a bar on a terminal, plain lines elsewhere.
+
+    Of a single epoch it shows nothing.
+    """
+    if len(epochs) < 2:
+        yield from epochs
+    elif on_stderr.is_terminal:
+        columns = (TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=on_stderr) as progress:
+            yield from progress.track(epochs)
+    else:
+        for done, epoch in enumerate(epochs, 1):
+            yield epoch
+            note(f"{epoch.window.key}: {done} of {counted(len(epochs), 'epoch')}")
 
 
 class _Lines:

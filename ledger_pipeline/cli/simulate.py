@@ -11,6 +11,7 @@ import typer
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import FromEpoch, Json, ScopeKey, ToEpoch
 from ledger_pipeline.cli.output import note, print_json, print_table, say
+from ledger_pipeline.cli.scan_progress import each_with_progress
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import AllocationError, ConfigurationError
 from ledger_pipeline.core.routing import SENTENCES, code_of
@@ -70,9 +71,8 @@ def command(
         other_weights_milli = {} if weights_file is None else _weights(access.scope, weights_file)
         choice = _choice(access.scope, policy_name)
         supposed = Supposition(choice, other_weights_milli, as_signed=approve)
-        changes = [
-            what_if(access.ledger, access.scope, epoch, supposed) for epoch in access.epochs(from_epoch, to_epoch)
-        ]
+        epochs = each_with_progress(access.epochs(from_epoch, to_epoch))
+        changes = [what_if(access.ledger, access.scope, epoch, supposed) for epoch in epochs]
         would_pin = None
         if approve and choice is not None:
             ids = access.ledger.selection.excluded_ids(access.scope.scope_id, choice.excluded_logins)

@@ -4,7 +4,7 @@ They are strict, for a hash covers what they read: no number passes for a string
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from ledger_pipeline.core.errors import FactsError
@@ -25,7 +25,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ITEM_NAME = re.compile(r"[^/\s#\x00-\x1f]+/[^/\s#\x00-\x1f]+#[1-9][0-9]{0,9}")
 
 
-def read_object(value: object, place: str, names: Sequence[str]) -> Mapping[str, Any]:
+def read_object(value: object, place: str, names: Collection[str]) -> Mapping[str, Any]:
     """A JSON object that has members of these names alone, and any at all."""
     if not isinstance(value, dict) or not value:
         raise FactsError(place, "is an object with something in it")
@@ -91,7 +91,10 @@ def set_of(reader: Reader[_Value]) -> Reader[tuple[_Value, ...]]:
     def read(value: object, place: str) -> tuple[_Value, ...]:
         if not isinstance(value, list) or len(value) > MOST_MEMBERS:
             raise FactsError(place, f"is a list of at most {MOST_MEMBERS}")
-        return tuple(reader(member, f"{place}[{index}]") for index, member in enumerate(value))
+        try:
+            return tuple(reader(member, place) for member in value)
+        except FactsError:
+            return tuple(reader(member, f"{place}[{index}]") for index, member in enumerate(value))  # names the member
 
     return read
 

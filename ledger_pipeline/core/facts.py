@@ -107,8 +107,7 @@ class _Facts:
     is_gone: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in _names(type(self)):
-            value = getattr(self, name)
+        for name, value in vars(self).items():
             if isinstance(value, tuple) and len(value) > 1:
                 object.__setattr__(self, name, tuple(sorted(set(value), key=_order)))
 
@@ -214,6 +213,14 @@ _READERS: Mapping[type, Mapping[str, Reader[Any]]] = {
         "labels": set_of(read_text),
     },
 }
+_BY_KEY: Mapping[type, Mapping[str, tuple[str, Reader[Any]]]] = {
+    class_: {_EVENT_TYPE: ("", read_text), **{camel_case(name): (name, reader) for name, reader in readers.items()}}
+    for class_, readers in _READERS.items()
+}
+_NAMES: Mapping[type, Mapping[str, str]] = {
+    class_: {member.name: camel_case(member.name) for member in fields(class_)}
+    for class_ in (PullRequestFacts, ReviewFacts, IssueFacts, Account, CoAuthor, Closer)
+}
 _EVENT_TYPE_OF = {class_: event_type for event_type, class_ in _CLASS_OF.items()}
 
 
@@ -257,25 +264,24 @@ def facts_from_json(event_type: str, stored: object) -> Facts:
     class_ = _CLASS_OF.get(event_type)
     if class_ is None:
         raise FactsError(_EVENT_TYPE, f"there are no facts of event type {quoted(event_type)}")
-    names = _names(class_)
-    members = read_object(stored, "facts", (_EVENT_TYPE, *names.values()))
+    readers = _BY_KEY[class_]
+    members = read_object(stored, "facts", readers)
     if members.get(_EVENT_TYPE) != event_type:
-        stated_type = quoted(str(members.get(_EVENT_TYPE)))
-        raise FactsError(_EVENT_TYPE, f"is {stated_type} for an event of type {event_type}")
-    readers = _READERS[class_]
-    facts = class_(**{name: readers[name](members[key], key) for name, key in names.items() if key in members})
+        raise FactsError(_EVENT_TYPE, f"is {quoted(str(members.get(_EVENT_TYPE)))} for an event of type {event_type}")
+    facts = class_(
+        **{readers[key][0]: readers[key][1](value, key) for key, value in members.items() if readers[key][0]}
+    )
     if facts.is_gone and len(members) > 2:
         raise FactsError("isGone", "leaves nothing else to say of the event")
     # Everything else is as it was written, or was refused where it was read.
-    for name, key in names.items():
-        value = members.get(key)
-        if isinstance(value, list) and len(value) > 1 and value != _json(getattr(facts, name)):
+    for key, value in members.items():
+        if isinstance(value, list) and len(value) > 1 and value != _json(getattr(facts, readers[key][0])):
             raise FactsError(key, "is not sorted, or holds something twice")
     return facts
 
 
 def _members(value: Any) -> dict[str, Json]:
-    keys_and_values = ((key, getattr(value, name)) for name, key in _names(type(value)).items())
+    keys_and_values = ((key, getattr(value, name)) for name, key in _NAMES[type(value)].items())
     return {key: _json(member) for key, member in keys_and_values if member is not None}
 
 
@@ -283,17 +289,6 @@ def _json(value: Any) -> Json:
     if isinstance(value, tuple):
         return [_json(member) for member in value]
     return _members(value) if isinstance(value, Account | CoAuthor | Closer) else value
-
-
-def _names(class_: type) -> dict[str, str]:
-    """Each field's name, and the one that it has in JSON."""
-    names = _NAMES.get(class_)
-    if names is None:
-        names = _NAMES[class_] = {member.name: camel_case(member.name) for member in fields(class_)}
-    return names
-
-
-_NAMES: dict[type, dict[str, str]] = {}
 
 
 def _order(value: Any) -> tuple[str, ...]:

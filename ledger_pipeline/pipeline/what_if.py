@@ -6,21 +6,25 @@ and in what would be only `as_signed`, as whoever approves would sign it.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.allocations import event_kind
+from ledger_pipeline.core.facts import Facts
 from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.selection.include_all import INCLUDE_ALL_V0
-from ledger_pipeline.core.selection.policy import Decision
+from ledger_pipeline.core.selection.policy import Candidate, Decision, stored_facts
+from ledger_pipeline.core.selection.routed import decide
+from ledger_pipeline.core.sources import REVIEW_SUBMITTED
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import UserUnits, compute_payouts
+from ledger_pipeline.core.stored_json import read_json
 from ledger_pipeline.core.weights import weighed
 from ledger_pipeline.pipeline.allocate import base_issuance_to_come
 from ledger_pipeline.pipeline.chain import stated_units, statement_chain
-from ledger_pipeline.pipeline.selection import decisions_of, routing_of
-from ledger_pipeline.policies import installed_policy
+from ledger_pipeline.pipeline.selection import routing_of
+from ledger_pipeline.policies import installed_policy, policy_of
 from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_records import JudgedEvent
 
@@ -100,7 +104,7 @@ class EpochChange:
 
 def what_if(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, supposed: Supposition) -> EpochChange:
     """The epoch as it is, and as it would be; nothing is written. Raises SelectionError as the policy does."""
-    events = list(ledger.what_if.judged_events(epoch))
+    events = ledger.what_if.judged_events(epoch)
     decisions: Mapping[str, Decision] = {}
     choice, routing = supposed.choice, routing_of(ledger, scope, epoch)
     # Whatever policy decides, it decides on what the scope has of each event.
@@ -111,12 +115,36 @@ def what_if(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, supposed: Supp
     weights_milli = {**epoch.weights_milli, **supposed.weights_milli}
     if choice is not None:
         excluded_ids = choice.excluded_ids or ledger.selection.excluded_ids(scope.scope_id, choice.excluded_logins)
-        candidates = (judged.event for judged in events)
-        decisions = decisions_of(choice.with_ids(tuple(excluded_ids)), candidates, weights_milli)
+        choice = choice.with_ids(tuple(excluded_ids))
+        decisions = decide(policy_of(choice), _candidates(events), choice, weights_milli)
     sums = _Sums()
     for judged in events:
-        sums.add(judged, decisions.get(judged.event.event_id), epoch.weights_milli, weights_milli)
+        sums.add(judged, decisions.get(judged.event_id), epoch.weights_milli, weights_milli)
     return sums.change(ledger, scope, epoch, len(events), supposed.as_signed)
+
+
+def _candidates(events: Iterable[JudgedEvent]) -> Iterator[Candidate]:
+    # Reviews of one pull request have the same facts more often than not: the same text is read once.
+    read: dict[tuple[str, str], Facts] = {}
+    for event in events:
+        facts = None
+        if event.facts_text is not None:
+            key = event.event_type, event.facts_text
+            facts = read.get(key)
+            if facts is None:
+                facts = read[key] = stored_facts(event.event_id, event.event_type, read_json(event.facts_text))
+        yield Candidate(
+            event.event_id,
+            event.source,
+            event.event_type,
+            event.repository or "",
+            event.number,
+            event.user_id,
+            event.login,
+            event.state if event.event_type == REVIEW_SUBMITTED else None,
+            event.event_time,
+            facts,
+        )
 
 
 class _Sums:
@@ -140,7 +168,7 @@ class _Sums:
             self.events_by_reason[decision.reason] += 1
         if judged.counts_for is None:
             return
-        kind = event_kind(judged.event.source, judged.event.event_type)
+        kind = event_kind(judged.source, judged.event_type)
         override = judged.weight_override_milli
         is_units = 0
         if judged.counts:

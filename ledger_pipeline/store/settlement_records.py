@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from ledger_pipeline.core.hashing import Json
@@ -101,15 +102,24 @@ class EventToSelect:
     facts: Mapping[str, Json] | None
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedEvent:
+class JudgedEvent(NamedTuple):
     """An event, for whom it counts (None: for nobody yet), and whether and how it does by now.
 
-    `included` and `weight_override_milli` are a person's, who decided where it is `by_person`; `counts` is what holds,
-    and `factor_milli` the factor of its weight that holds.
+    `facts_text` is its facts in JSON, None where nobody observed any. `event_time` is aware, UTC. `included` and
+    `weight_override_milli` are a person's, who decided where it is `by_person`; `counts` is what holds, and
+    `factor_milli` the factor of its weight that holds.
     """
 
-    event: EventToSelect
+    event_id: str
+    source: str
+    event_type: str
+    user_id: str
+    login: str
+    event_time: datetime
+    repository: str | None
+    number: int | None
+    state: str | None
+    facts_text: str | None
     counts_for: str | None
     included: bool
     weight_override_milli: int | None

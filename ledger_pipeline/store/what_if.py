@@ -1,24 +1,28 @@
 """Every event of an epoch as another policy would decide on it, beside how it counts now; nothing is changed."""
 
-from collections.abc import Iterator
-
 from sqlalchemy import text
 
 from ledger_pipeline.core.pins import CLAIMANTS
 from ledger_pipeline.store.counting import ACCOUNT_KEY, COUNTS, FACTOR, IS_BY_PERSON
-from ledger_pipeline.store.digests import streamed
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
-from ledger_pipeline.store.settlement_records import EventToSelect, JudgedEvent
+from ledger_pipeline.store.settlement_records import JudgedEvent
+
+
+def _member(name: str, type_: str) -> str:
+    """A member of an event's metadata, null where it is of another type; of a number that it is whole and no giant."""
+    value = f"event.metadata ->> '{name}'"
+    is_whole = f" AND {value} ~ '^[0-9]{{1,18}}$'" if type_ == "number" else ""
+    return f"CASE WHEN jsonb_typeof(event.metadata -> '{name}') = '{type_}'{is_whole} THEN {value} END"
+
 
 # Facts are those that the epoch closed with where it closed with a policy; of others nothing was pinned, and what has
 # been told since is what there is. An event that was never curated is whose it would be.
 JUDGED = text(f"""
     SELECT event.id AS event_id, event.source, event.event_type, event.platform_user_id AS user_id,
-        event.platform_login AS login, event.event_time, jsonb_build_object(
-            'repository', event.metadata -> 'repository', 'number', event.metadata -> 'number',
-            'state', event.metadata -> 'state'
-        ) AS metadata, latest.facts,
+        event.platform_login AS login, event.event_time, {_member("repository", "string")},
+        CAST({_member("number", "number")} AS bigint), {_member("state", "string")},
+        CAST(latest.facts AS text) AS facts_text,
         COALESCE(
             curation.user_id, binding.user_id,
             CASE WHEN epoch.status = 'open' OR epoch.pinned_spec ? '{CLAIMANTS}' THEN {ACCOUNT_KEY} END
@@ -48,10 +52,7 @@ JUDGED = text(f"""
 class WhatIf(LedgerSection):
     """What another policy or other weights would decide by."""
 
-    def judged_events(self, epoch: Epoch) -> Iterator[JudgedEvent]:
-        """Every event of the epoch, streamed, in no order."""
+    def judged_events(self, epoch: Epoch) -> list[JudgedEvent]:
+        """Every event of the epoch, in no order."""
         with self._transaction() as connection:
-            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # the reader takes its time
-            with streamed(connection, JUDGED, self._of(epoch)) as rows:
-                for row in rows:
-                    yield JudgedEvent(EventToSelect(*row[:8]), *row[8:])
+            return list(map(JudgedEvent._make, connection.execute(JUDGED, self._of(epoch))))

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.facts import IssueFacts
-from ledger_pipeline.pipeline.what_if import DECIDED_UNITS, NO_POLICY, WEIGHTS, Supposition, what_if
+from ledger_pipeline.pipeline.selection import _candidate
+from ledger_pipeline.pipeline.what_if import DECIDED_UNITS, NO_POLICY, WEIGHTS, Supposition, _candidates, what_if
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_records import Judgement
-from ledger_pipeline_tests.builders import REPO
+from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI, REPO, SCOPE_ID, weeks
 from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
-from ledger_pipeline_tests.pipeline.test_selection import DROPPED, OWN, choice, fair, observe
+from ledger_pipeline_tests.pipeline.test_selection import DROPPED, FACTS, OWN, choice, fair, observe
 from ledger_pipeline_tests.store.settlement import ADA_USER, APPROVERS, GRACE_USER, POOL, Books
 
 FAIR = Supposition(choice(), {})
@@ -81,6 +82,31 @@ def test_what_would_be_is_what_the_ledger_then_proposes(ledger: PostgresLedger) 
 
 def test_an_epoch_that_nobody_curated_yet_counts_for_whom_it_would(ledger: PostgresLedger) -> None:
     assert changes(fair(ledger).with_scope(selection=None), FAIR) == EVERY_RULE
+
+
+# As somebody else may have written it to the database.
+ODD_METADATA = (
+    '{"repository": 7, "number": "7", "state": {}}',
+    '{"repository": "acme/web", "number": 7, "state": "APPROVED"}',
+    '{"repository": null, "number": null}',
+    '{"repository": ["acme/web"], "number": 0, "state": 1}',
+    '{"repository": "", "number": [7], "state": ""}',
+    "{}",
+)
+
+
+def test_it_sees_every_event_as_the_selection_does_whatever_was_written_of_it(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = fair(ledger)
+    odd = text("UPDATE activity_events SET metadata = CAST(:metadata AS jsonb) WHERE id = :id")
+    with ledger_engine.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        for metadata, event in zip(ODD_METADATA, FACTS, strict=True):
+            connection.execute(odd, {"metadata": metadata, "id": event.id})
+    candidates = {event.event_id: event for event in _candidates(ledger.what_if.judged_events(books.epoch))}
+    assert len(candidates) == len(ODD_METADATA)
+    assert candidates == {event.event_id: _candidate(event) for event in ledger.selection.of(books.epoch, ()).events}
 
 
 def test_other_weights_have_a_reason_of_their_own(ledger: PostgresLedger) -> None:
@@ -156,6 +182,13 @@ def test_the_command_prints_who_would_have_what_and_why(ledger: PostgresLedger, 
     assert "The issue was not closed as completed." in ran.out
     assert (tmp_path / "credits.png").read_bytes().startswith(b"\x89PNG")
     assert run("simulate", *RANGE).out.startswith("1 epoch of 6 events under include-all-v0: 0 of 2 users")
+
+
+def test_the_command_says_how_far_it_is_once_there_are_several_epochs(ledger: PostgresLedger, run: Run) -> None:
+    plain(ledger)
+    ledger.epochs.ensure(SCOPE_ID, weeks(2, "2026-02-16"), DEFAULT_WEIGHTS_MILLI)
+    ran = run("simulate", "--from", "2026-02-16", "--to", "2026-02-23", "--policy", "fair-v1")
+    assert (ran.code, ran.err.splitlines()) == (0, ["2026-02-16: 1 of 2 epochs", "2026-02-23: 2 of 2 epochs"])
 
 
 def test_the_command_says_the_same_to_programs_and_what_a_closing_would_pin(ledger: PostgresLedger, run: Run) -> None:

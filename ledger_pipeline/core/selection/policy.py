@@ -132,11 +132,16 @@ def stored_candidate(
 ) -> Candidate:
     """An event as the ledger or an archive holds it, with its pinned facts as JSON. Raises SelectionError for facts
     that cannot be read."""
+    read = None if facts is None else stored_facts(event_id, event_type, facts)
+    return _candidate(event_id, source, event_type, user_id, login, event_time, metadata, read)
+
+
+def stored_facts(event_id: str, event_type: str, facts: Json) -> Facts:
+    """Pinned facts of an event. Raises SelectionError, which names the event, where they cannot be read."""
     try:
-        read = None if facts is None else facts_from_json(event_type, facts)
+        return facts_from_json(event_type, facts)
     except FactsError as error:
         raise SelectionError(f"the facts of {short_message(event_id)} cannot be read: {error}") from error
-    return _candidate(event_id, source, event_type, user_id, login, event_time, metadata, read)
 
 
 def _candidate(
