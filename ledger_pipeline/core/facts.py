@@ -10,7 +10,7 @@ the source has no more, all that is known is that it `is_gone`.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -254,6 +254,17 @@ def facts_set_hash(observations: Iterable[tuple[str, str]]) -> str:
         if before == event_id:
             raise ValueError(f"{short_message(event_id)} has two pinned observations")
     return event_set_hash(pairs)
+
+
+def completed(facts: Facts, earlier: Facts) -> Facts:
+    """`facts`, with what `earlier` ones of the same event knew and these leave unknown.
+
+    What is gone is gone: such facts complete nothing, and nothing completes them.
+    """
+    if facts.is_gone or earlier.is_gone:
+        return facts
+    known_before = {name: value for name, value in vars(earlier).items() if getattr(facts, name) is None}
+    return replace(facts, **known_before)
 
 
 def facts_from_json(event_type: str, stored: object) -> Facts:

@@ -40,19 +40,19 @@ class Events(LedgerSection):
     ) -> dict[str, AppendOutcome]:
         """Store what is new and say, by event id, what became of each. Safe to repeat.
 
-        `observations` of these events are kept in the same transaction, as `facts.record` does.
+        `observations` of these events are kept in the same transaction, as `observations.record` does.
 
         Rejected events (REJECTED) are kept aside with their reason, once however often they come. An id that
         comes with several payload hashes in one call has the worst of their outcomes.
         """
         if not events:
             return {}
-        from ledger_pipeline.store import facts  # whoever only reads events does without
+        from ledger_pipeline.store.observations import of_stored, record  # whoever only reads events does without
 
         def store(connection: Connection) -> dict[str, AppendOutcome]:
             outcomes = Append(connection, self.node_id, scope_id, producer, retrieved_at).run(events)
-            kept = facts.of_stored(connection, self._scope(scope_id), observations, events, outcomes)
-            facts.record(connection, self._scope(scope_id), kept, retrieved_at, producer)
+            kept = of_stored(connection, self._scope(scope_id), observations, events, outcomes)
+            record(connection, self._scope(scope_id), kept, retrieved_at, producer)
             return outcomes
 
         return self._storing_events(store)

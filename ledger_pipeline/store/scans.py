@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from ledger_pipeline.core.events import SkippedActivity
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.store import checkpoints, facts, unread
+from ledger_pipeline.store import checkpoints, observations, unread
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.cursors import cursors_of, finished_scans, scan_of, store_scans, stored_cursors
 from ledger_pipeline.store.receipts import keep_receipts, whole_scans, window_receipts
@@ -64,8 +64,8 @@ class Scans(LedgerSection):
                 unread.note(connection, where, page.unread, page.settled, page.retrieved_at, read_from)
             if page.checkpoint is not None:
                 checkpoints.save(connection, scope, page.checkpoint)
-            kept = facts.of_stored(connection, scope, page.facts, page.events, outcomes)
-            facts.record(connection, scope, kept, page.retrieved_at, page.producer)
+            kept = observations.of_stored(connection, scope, page.facts, page.events, outcomes)
+            observations.record(connection, scope, kept, page.retrieved_at, page.producer)
             return outcomes
 
         return self._storing_events(store)

@@ -19,6 +19,7 @@ from ledger_pipeline.core.facts import (
     IssueFacts,
     PullRequestFacts,
     ReviewFacts,
+    completed,
     facts_from_json,
     facts_hash,
     facts_json,
@@ -96,6 +97,18 @@ def test_what_is_unknown_is_left_out_and_what_is_empty_is_not() -> None:
     assert facts_text(facts) == ('{"author":{"type":"Deleted"},"eventType":"pr_merged","isDraft":false,"labels":[]}')
     assert facts_hash(facts) != facts_hash(PullRequestFacts(is_draft=False, author=Account(type=DELETED)))
     assert facts_hash(PullRequestFacts()) != facts_hash(ReviewFacts())
+
+
+@pytest.mark.parametrize("some_facts", [pull_request_facts, review_facts, issue_facts])
+@given(data=st.data())
+def test_facts_are_completed_by_what_was_known_and_lose_nothing_of_their_own(
+    some_facts: st.SearchStrategy[Facts], data: st.DataObject
+) -> None:
+    earlier, facts = data.draw(some_facts), data.draw(some_facts)
+    assert facts_json(completed(facts, earlier)) == {**facts_json(earlier), **facts_json(facts)}
+    event_type = EVENT_TYPE[type(facts)]
+    assert completed(facts, gone(event_type)) == facts
+    assert completed(gone(event_type), facts) == gone(event_type)
 
 
 def test_of_what_is_gone_nothing_else_is_said() -> None:

@@ -21,7 +21,7 @@ from ledger_pipeline.core.facts import (
     gone,
 )
 from ledger_pipeline.core.sources import PR_MERGED
-from ledger_pipeline.store import facts as store_facts
+from ledger_pipeline.store import observations
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus
 from ledger_pipeline.store.scan_records import PageContent
@@ -62,6 +62,38 @@ def epoch_id(ledger: PostgresLedger) -> int:
     [epoch] = ledger.epochs.ensure(SCOPE_ID, [window()], {}).epochs
     ledger.events.append(SCOPE_ID, [pull_request(), review(), issue()], PRODUCER, NOW)
     return epoch.id
+
+
+def test_what_was_known_stays_known_where_a_later_observation_leaves_it_unknown(
+    ledger: PostgresLedger, epoch_id: int
+) -> None:
+    event_id = pull_request().id
+    with_paths = PullRequestFacts(base_branch="main", labels=("bug",), changed_paths=("docs/a.md",))
+    assert record(ledger, event_id, with_paths)
+    assert not record(ledger, event_id, PullRequestFacts(base_branch="main"), hours=1)
+    assert record(ledger, event_id, PullRequestFacts(labels=(), is_draft=False), hours=2)
+    whole = PullRequestFacts(base_branch="main", labels=(), is_draft=False, changed_paths=("docs/a.md",))
+    assert pinned(ledger, epoch_id) == {event_id: facts_json(whole)}
+    assert record(ledger, event_id, gone(PR_MERGED), hours=3)
+    assert pinned(ledger, epoch_id) == {event_id: facts_json(gone(PR_MERGED))}
+    assert record(ledger, event_id, INTO_MAIN, hours=4)
+    assert pinned(ledger, epoch_id) == {event_id: facts_json(INTO_MAIN)}
+
+
+def test_facts_that_nobody_can_read_complete_none(ledger: PostgresLedger, ledger_engine: Engine, epoch_id: int) -> None:
+    event_id = pull_request().id
+    with ledger_engine.begin() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO event_facts (node_id, scope_id, event_id, facts_hash, facts, observed_at, producer,
+                    producer_version)
+                VALUES (:node_id, :scope_id, :event_id, repeat('0', 64),
+                    '{"eventType": "pr_merged", "unheardOf": 1}', :at, 'x', '1')
+            """),
+            {"node_id": NODE_ID, "scope_id": SCOPE_ID, "event_id": event_id, "at": NOW},
+        )
+    assert record(ledger, event_id, INTO_MAIN, hours=1)
+    assert pinned(ledger, epoch_id) == {event_id: facts_json(INTO_MAIN)}
 
 
 def test_an_observation_is_a_row_where_it_differs_from_the_last(ledger: PostgresLedger, epoch_id: int) -> None:
@@ -153,7 +185,7 @@ def test_a_page_stores_facts_with_its_events(ledger: PostgresLedger) -> None:
 def test_a_page_whose_facts_are_refused_stores_none_of_its_events(
     ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_facts, "facts_text", lambda facts: '{"eventType": "pr_merged", "x": 1.5}')
+    monkeypatch.setattr(observations, "facts_text", lambda facts: '{"eventType": "pr_merged", "x": 1.5}')
     with pytest.raises(StoreError, match=r"event_facts\.facts is refused"):
         ledger.scans.store_page(SCOPE_ID, page(pull_request(), facts=[Observation(pull_request().id, INTO_MAIN)]))
     assert list(ledger.events.within(SCOPE_ID, window())) == []

@@ -14,7 +14,7 @@ from ledger_pipeline.core.events import ActivityEvent
 from ledger_pipeline.core.facts import Observation, PullRequestFacts
 from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.core.sources import ISSUE, PULL_REQUEST
-from ledger_pipeline.store import facts
+from ledger_pipeline.store import facts, observations
 from ledger_pipeline.store import unread as unread_rows
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.engine import make_engine
@@ -338,7 +338,7 @@ def test_whoever_closes_an_epoch_sees_the_facts_that_were_recorded_by_its_time_a
             if begins_before:
                 closing.execute(text("SELECT now()"))
             scope = {"node_id": NODE_ID, "scope_id": SCOPE_ID}
-            facts.record(writing, scope, [Observation(event.id, OF_NEXT)], NOW, PRODUCER)
+            observations.record(writing, scope, [Observation(event.id, OF_NEXT)], NOW, PRODUCER)
             answer = pool.submit(lambda: closing.execute(CLOSE, {"id": epoch.id}))  # noqa: B023
             until_someone_waits(ledger_engine, answer)
             writing.commit()
@@ -355,7 +355,7 @@ def test_of_two_that_observe_the_same_change_at_once_one_writes_it(
     append(ledger, pull_request())
     kept = while_open(
         ledger_engine,
-        lambda connection: facts.record(
+        lambda connection: observations.record(
             connection,
             {"node_id": NODE_ID, "scope_id": SCOPE_ID},
             [Observation(pull_request().id, OF_MAIN)],
