@@ -24,4 +24,5 @@ def github(_running_github: Simulator) -> Simulator:
     _running_github.set_clock(STARTED_AT)
     _running_github.replace_world(World())
     _running_github.clear_requests()
+    _running_github.renew_budgets()
     return _running_github

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
 from ledger_pipeline.core.pins import reserves_accounts
@@ -52,16 +52,27 @@ DECISIONS = text(f"""
         AND (NOT curation.included OR curation.weight_override_milli IS NOT NULL OR curation.note IS NOT NULL)
     ORDER BY event.event_time, event.id
 """)  # noqa: S608 (our own expressions)
-WEIGHED = text(f"""
-    SELECT COALESCE(curation.user_id, {ACCOUNT_KEY}) AS user_id, event.source, event.event_type,
-        curation.weight_override_milli, {FACTOR} AS weight_factor_milli, count(*) AS events
-    FROM activity_curation AS curation {JOIN_SELECTION}
-    JOIN activity_events AS event
-        ON event.node_id = curation.node_id AND event.scope_id = :scope_id AND event.id = curation.event_id
-    WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id
-        AND {COUNTS} AND (curation.user_id IS NOT NULL OR :reserves_accounts)
-    GROUP BY 1, 2, 3, 4, 5
-""")  # noqa: S608 (our own expressions)
+
+
+def _weighed(join_selection: str, counts: str, factor: str) -> TextClause:
+    return text(f"""
+        SELECT COALESCE(curation.user_id, {ACCOUNT_KEY}) AS user_id, event.source, event.event_type,
+            curation.weight_override_milli, {factor} AS weight_factor_milli, count(*) AS events
+        FROM activity_curation AS curation {join_selection}
+        JOIN activity_events AS event
+            ON event.node_id = curation.node_id AND event.scope_id = :scope_id AND event.id = curation.event_id
+        WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id
+            AND {counts} AND (curation.user_id IS NOT NULL OR :reserves_accounts)
+        GROUP BY 1, 2, 3, 4, 5
+    """)  # noqa: S608 (our own expressions)
+
+
+WEIGHED_BY_POLICY = _weighed(JOIN_SELECTION, COUNTS, FACTOR)
+# Where no policy decides, what a person included counts, and the join would take as long as all the rest.
+WEIGHED = _weighed("", "curation.included", "CAST(NULL AS bigint)")
+HAS_POLICY = text("""
+    SELECT EXISTS (SELECT FROM activity_selection WHERE node_id = :node_id AND epoch_id = :epoch_id)
+""")
 UNCURATED = text("""
     SELECT count(*) FROM activity_events AS event
     WHERE event.node_id = :node_id AND event.scope_id = :scope_id
@@ -153,7 +164,8 @@ def weighed_events(connection: Connection, node_id: UUID, epoch: Epoch) -> list[
         "scope_id": epoch.scope_id,
         "reserves_accounts": reserves_accounts(epoch.pins),
     }
-    rows = connection.execute(WEIGHED, parameters)
+    has_policy = connection.execute(HAS_POLICY, parameters).scalar_one()
+    rows = connection.execute(WEIGHED_BY_POLICY if has_policy else WEIGHED, parameters)
     return [
         CuratedEvents(
             row.user_id,

@@ -25,7 +25,7 @@ EVENT_ROWS = text("""
         artifact_url, metadata, payload_hash, producer, producer_version, event_time, retrieved_at)
     SELECT :node_id, :scope_id, 'event-' || n, 'github',
         (ARRAY['pr_merged', 'review_submitted', 'issue_closed'])[1 + n % 3],
-        (n % :users)::text, 'login', 'https://github.example', '{}', 'hash', 'benchmark', '1',
+        (1000 + n % :users)::text, 'login', 'https://github.example', '{}', 'hash', 'benchmark', '1',
         CAST(:start AS timestamptz) + n * interval '0.5 second', now()
     FROM generate_series(1, :events) AS n
 """)
@@ -36,14 +36,15 @@ CURATION_ROWS = text("""
     FROM generate_series(1, :events) AS n
 """)
 BARE = text("""
-    SELECT curation.user_id, count(*), sum(COALESCE(curation.weight_override_milli, CASE event.event_type
+    SELECT COALESCE(curation.user_id, 'identity:github:' || event.platform_user_id), count(*),
+        sum(COALESCE(curation.weight_override_milli, CASE event.event_type
         WHEN 'pr_merged' THEN 1000 WHEN 'review_submitted' THEN 500 ELSE 300 END))
     FROM activity_curation AS curation
     JOIN activity_events AS event
         ON event.node_id = curation.node_id AND event.scope_id = :scope_id AND event.id = curation.event_id
     WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id
-        AND curation.included AND curation.user_id IS NOT NULL
-    GROUP BY curation.user_id
+        AND curation.included
+    GROUP BY 1
 """)
 
 

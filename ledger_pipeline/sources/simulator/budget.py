@@ -43,6 +43,10 @@ class Budgets:
         self._limit = points_per_hour
         self._standings: dict[tuple[str, str], Standing] = {}
 
+    def renew(self) -> None:
+        """Let every token have all of its points again."""
+        self._standings.clear()
+
     def standing(self, token: str, resource: str, now: datetime) -> Standing:
         """What the token has left."""
         standing = self._standings.get((token, resource))

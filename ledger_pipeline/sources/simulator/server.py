@@ -92,6 +92,10 @@ class Simulator:
         """Forget what was asked; `Faults.on_request` counts from 1 again."""
         self._state.clear_requests()
 
+    def renew_budgets(self) -> None:
+        """Let every token have all of its points again."""
+        self._state.renew_budgets()
+
     def set_clock(self, instant: datetime | None) -> None:
         """Let it be this time; None lets the real clock run."""
         self._state.set_clock(instant)

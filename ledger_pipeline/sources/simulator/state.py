@@ -120,6 +120,11 @@ class SimulatorState:
         with self._lock:
             return self._budgets.standing(token, resource, self.now())
 
+    def renew_budgets(self) -> None:
+        """Let every token have all of its points again."""
+        with self._lock:
+            self._budgets.renew()
+
     def charge(self, token: str, resource: str, points: int) -> Standing:
         """Take points off the token's budget."""
         with self._lock:
