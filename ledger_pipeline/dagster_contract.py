@@ -41,6 +41,11 @@ STATEMENT_RECOMPUTES = "statement_recomputes"
 NODE_ID_LABEL = "node_id"
 SCOPE_IDS_LABEL = "scope_ids"
 LEDGER_ID_LABEL = "ledger_id"
+# What to do where a worker or a Dagster writes another database than the one that a command reads.
+SAME_LEDGER = (
+    "let DATABASE_URL, or LEDGER_HOME where it is not set, name the same ledger here and there (`make dev` has "
+    "LEDGER_HOME=.ledger/demo), and restart what was started with another"
+)
 
 # What a launcher reads back from an epoch's materialization, besides the counts of its streams.
 EPOCH_STATUS = "epoch_status"

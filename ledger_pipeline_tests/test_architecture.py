@@ -15,6 +15,7 @@ import pytest
 import ledger_pipeline
 
 PACKAGE = "ledger_pipeline"
+LONGEST_MODULE_LINES = 300
 SOURCE = Path(ledger_pipeline.__file__).parent
 
 # A module imports only from the lines above its own, and from its own part.
@@ -257,6 +258,11 @@ def _is_docstring_alone(tree: ast.Module) -> bool:
 def test_the_package_keeps_its_rules() -> None:
     assert len(list(SOURCE.rglob("*.py"))) > 50
     assert violations(SOURCE) == []
+
+
+def test_a_module_is_read_in_one_sitting() -> None:
+    lines = {file.name: len(file.read_text("utf-8").splitlines()) for file in SOURCE.rglob("*.py")}
+    assert {name: count for name, count in lines.items() if count > LONGEST_MODULE_LINES} == {}
 
 
 def test_every_test_module_says_which_promise_it_holds() -> None:

@@ -119,10 +119,7 @@ class IdentityError(LedgerError):
 
 
 class LinkError(IdentityError):
-    """A message that links an account to a user, or who vouches for it, is not accepted; nothing is written.
-
-    What it says is short, whatever it quotes.
-    """
+    """A message that links an account, or who vouches for it, is not accepted; says so shortly, whatever it quotes."""
 
     def __init__(self, message: str) -> None:
         super().__init__(plain_message(message, PROBLEM_CHARACTERS))

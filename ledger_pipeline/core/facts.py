@@ -180,7 +180,6 @@ _CLASS_OF: Mapping[str, type[PullRequestFacts] | type[ReviewFacts] | type[IssueF
 }
 _READERS: Mapping[type, Mapping[str, Reader[Any]]] = {
     PullRequestFacts: {
-        "is_gone": read_gone,
         "author": _account,
         "base_branch": read_text,
         "head_branch": read_text,
@@ -195,7 +194,6 @@ _READERS: Mapping[type, Mapping[str, Reader[Any]]] = {
         "changed_paths": set_of(read_text),
     },
     ReviewFacts: {
-        "is_gone": read_gone,
         "pull_request_author": _account,
         "base_branch": read_text,
         "is_base_default": read_flag,
@@ -206,7 +204,6 @@ _READERS: Mapping[type, Mapping[str, Reader[Any]]] = {
         "changed_paths": set_of(read_text),
     },
     IssueFacts: {
-        "is_gone": read_gone,
         "closed_by": _account,
         "closer": _closer,
         "state_reason": read_text,
@@ -214,7 +211,8 @@ _READERS: Mapping[type, Mapping[str, Reader[Any]]] = {
     },
 }
 _BY_KEY: Mapping[type, Mapping[str, tuple[str, Reader[Any]]]] = {
-    class_: {_EVENT_TYPE: ("", read_text), **{camel_case(name): (name, reader) for name, reader in readers.items()}}
+    class_: {camel_case(name): (name, reader) for name, reader in readers.items()}
+    | {_EVENT_TYPE: ("", read_text), "isGone": ("is_gone", read_gone)}
     for class_, readers in _READERS.items()
 }
 _NAMES: Mapping[type, Mapping[str, str]] = {
@@ -257,14 +255,10 @@ def facts_set_hash(observations: Iterable[tuple[str, str]]) -> str:
 
 
 def completed(facts: Facts, earlier: Facts) -> Facts:
-    """`facts`, with what `earlier` ones of the same event knew and these leave unknown.
-
-    What is gone is gone: such facts complete nothing, and nothing completes them.
-    """
+    """`facts`, with what `earlier` ones knew and these leave unknown; of what is gone there is nothing to complete."""
     if facts.is_gone or earlier.is_gone:
         return facts
-    known_before = {name: value for name, value in vars(earlier).items() if getattr(facts, name) is None}
-    return replace(facts, **known_before)
+    return replace(facts, **{name: value for name, value in vars(earlier).items() if getattr(facts, name) is None})
 
 
 def facts_from_json(event_type: str, stored: object) -> Facts:

@@ -56,18 +56,16 @@ SIGNATURES = text("""
 """)
 INPUTS_SIGNATURES = text("""
     SELECT inputs_root, signature, id, statement_id, signer_wallet FROM statement_inputs_signatures AS signature
-    WHERE node_id = :node_id AND epoch_id = :epoch_id AND NOT EXISTS (
-        SELECT FROM set_asides WHERE inputs_signature_id = signature.id
-    )
+    WHERE node_id = :node_id AND epoch_id = :epoch_id
+        AND NOT EXISTS (SELECT FROM set_asides WHERE inputs_signature_id = signature.id)
     ORDER BY signed_at, id
 """)
 # The latest word on each user counts; the others stay to be read.
 CORRECTIONS = text("""
     SELECT DISTINCT ON (supersedes_statement_id, user_id COLLATE "C")
         id, supersedes_statement_id, user_id, units, reason, created_at FROM statement_corrections AS correction
-    WHERE node_id = :node_id AND epoch_id = :epoch_id AND NOT EXISTS (
-        SELECT FROM set_asides WHERE correction_id = correction.id
-    )
+    WHERE node_id = :node_id AND epoch_id = :epoch_id
+        AND NOT EXISTS (SELECT FROM set_asides WHERE correction_id = correction.id)
     ORDER BY supersedes_statement_id, user_id COLLATE "C", id DESC
 """)
 CORRECT = text("""

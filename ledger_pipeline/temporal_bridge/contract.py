@@ -29,11 +29,6 @@ from ledger_pipeline.core.sources import source_kind, streams_by_name
 from ledger_pipeline.core.windows import EpochWindow, iso_millis
 
 TASK_QUEUE = "ledger-tasks"
-# What to do where a worker or a Dagster writes another database than the one that a command reads.
-SAME_LEDGER = (
-    "let DATABASE_URL, or LEDGER_HOME where it is not set, name the same ledger here and there (`make dev` has "
-    "LEDGER_HOME=.ledger/demo), and restart what was started with another"
-)
 # Queues of their own, so that no number of waiting collections keeps an epoch from being finalized, or a run from
 # being canceled.
 FINALIZE_QUEUE = "ledger-tasks-finalize"

@@ -24,9 +24,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from ledger_pipeline.core.errors import CollectionNotStarted, TemporalUnavailable
 from ledger_pipeline.core.spec import RepoSpec, Scope
+from ledger_pipeline.dagster_contract import SAME_LEDGER
 from ledger_pipeline.settings import Settings
 from ledger_pipeline.temporal_bridge.connection import connect
-from ledger_pipeline.temporal_bridge.contract import SAME_LEDGER, TASK_QUEUE
+from ledger_pipeline.temporal_bridge.contract import TASK_QUEUE
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import as_markdown, plain_message
 from ledger_pipeline.dagster_contract import (
+    ACTIVITY_EVENTS_ASSET,
     PARENT_RUN_TAG,
     RETRY_AT_TAG,
     RETRY_NUMBER_TAG,
@@ -169,6 +170,17 @@ class DaemonStatus:
     healthy: bool
     last_heartbeat: float | None
     problem: str | None
+
+
+def stated_labels(assets: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """What a code location says of itself, by label: `dagster_contract.deployment_labels` has them."""
+    return {
+        entry["label"]: entry["text"]
+        for asset in assets
+        if tuple(asset["assetKey"]["path"]) == ACTIVITY_EVENTS_ASSET
+        for entry in asset["metadataEntries"]
+        if "text" in entry
+    }
 
 
 def run_of(answer: Mapping[str, Any]) -> DagsterRun:

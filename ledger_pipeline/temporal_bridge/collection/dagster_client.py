@@ -16,11 +16,11 @@ from pydantic import SecretStr
 from ledger_pipeline.core.errors import DagsterError, DagsterUnavailable
 from ledger_pipeline.core.spec import RepoSpec
 from ledger_pipeline.dagster_contract import (
-    ACTIVITY_EVENTS_ASSET,
     COLLECT_EPOCH_JOB,
     LEDGER_ID_LABEL,
     REPOSITORY,
     REPOSITORY_TAG,
+    SAME_LEDGER,
     deployment_labels,
 )
 from ledger_pipeline.pipeline.epoch_checks import CheckResult
@@ -43,9 +43,9 @@ from ledger_pipeline.temporal_bridge.collection.dagster_answers import (
     materialization_of,
     run_failure,
     run_of,
+    stated_labels,
 )
 from ledger_pipeline.temporal_bridge.collection.request_headers import RequestHeaders
-from ledger_pipeline.temporal_bridge.contract import SAME_LEDGER
 
 REQUEST_TIMEOUT_SECONDS = 15
 REPORT_TIMEOUT_SECONDS = 5
@@ -247,13 +247,7 @@ class DagsterClient:
         return DagsterError(f"Dagster at {self.url} refuses: {kind}: {line}")
 
     def _refuse_stranger(self, spec: RepoSpec, ledger_id: str | None, assets: Sequence[Mapping[str, Any]]) -> None:
-        stated_by_label = {
-            entry["label"]: entry["text"]
-            for asset in assets
-            if tuple(asset["assetKey"]["path"]) == ACTIVITY_EVENTS_ASSET
-            for entry in asset["metadataEntries"]
-            if "text" in entry
-        }
+        stated_by_label = stated_labels(assets)
         for label, ours in deployment_labels(spec, ledger_id).items():
             if stated_by_label.get(label, ours) != ours:
                 owner, remedy = _OF_LEDGER if label == LEDGER_ID_LABEL else _OF_SPEC
