@@ -25,6 +25,7 @@ from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.sources.simulator.worlds import ANA
 from ledger_pipeline_tests.store.settlement import APPROVER, POOL, STRANGER
 from ledger_pipeline_tests.temporal_bridge.stack import Stack
+from ledger_pipeline_tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("worker", "no_faults"), pytest.mark.timeout(240)]
 
@@ -70,7 +71,10 @@ def shown_in_dagster(stack: Stack, asset: str, week: EpochWindow) -> dict[str, A
 
 
 def checked_in_dagster(stack: Stack, asset: str, check: str, week: EpochWindow) -> tuple[str, str, str]:
-    """The latest result of a partition's check: of which run it is, its status, and what it says."""
+    """The latest result of a partition's check: of which run it is, its status, and what it says.
+
+    A run that a sensor launched meanwhile has it planned: its result is waited for.
+    """
     query = """
         query($key: AssetKeyInput!, $check: String!, $partition: String!) {
             assetCheckExecutions(assetKey: $key, checkName: $check, partition: $partition, limit: 1) {
@@ -78,11 +82,16 @@ def checked_in_dagster(stack: Stack, asset: str, check: str, week: EpochWindow) 
     """
     partition = format_partition_key(week.key, "default")
     variables = {"key": {"path": [asset]}, "check": check, "partition": partition}
-    answer = requests.post(
-        f"{stack.services.url}/graphql", json={"query": query, "variables": variables}, timeout=30
-    ).json()
-    [execution] = answer["data"]["assetCheckExecutions"]
-    return execution["runId"], execution["status"], execution["evaluation"]["description"]
+
+    def result() -> tuple[str, str, str] | None:
+        answer = requests.post(
+            f"{stack.services.url}/graphql", json={"query": query, "variables": variables}, timeout=30
+        ).json()
+        [execution] = answer["data"]["assetCheckExecutions"]
+        evaluation = execution["evaluation"]
+        return evaluation and (execution["runId"], execution["status"], evaluation["description"])
+
+    return eventually(result)
 
 
 def offline(*arguments: str) -> subprocess.CompletedProcess[str]:
