@@ -67,7 +67,7 @@ def test_a_backfill_that_cannot_ask_a_repository_says_so_and_fails(run: Run, git
 
 
 def test_observations_are_shown_oldest_first(run: Run, ledger: PostgresLedger) -> None:
-    observations = [PullRequestFacts(base_branch="main", labels=("bug",)), PullRequestFacts(base_branch="next")]
+    observations = [PullRequestFacts(base_branch=branch, labels=("bug",)) for branch in ("main", "next")]
     for facts in observations:
         ledger.facts.record(SCOPE_ID, [Observation(event(1, HERE.database_id), facts)], NOON, PRODUCER)
     shown = run("show", event(1, HERE.database_id), "--json").json
