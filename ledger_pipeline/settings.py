@@ -88,6 +88,15 @@ class Settings(Variables):
         url = self.ledger_url()
         return url if self.database_owner_url is None else self.database_owner_url.get_secret_value()
 
+    def web_url(self) -> str:
+        """The ledger's database as the web server reads it. Raises SettingsError where DATABASE_WEB_URL is not set."""
+        if self.database_web_url is None:
+            raise SettingsError(
+                "DATABASE_WEB_URL is not set: name a user there for `serve`, who is shown finalized epochs alone; "
+                "`ledger-pipeline db upgrade` makes its login"
+            )
+        return self.database_web_url.get_secret_value()
+
     @property
     def has_github_credentials(self) -> bool:
         """Whether anything is set to ask the real GitHub with; whether it is whole is `github_credentials`' matter."""

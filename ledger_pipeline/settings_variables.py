@@ -49,6 +49,13 @@ class Variables(BaseModel):
         SecretStr | None,
         Field(description="The same database as people read it; its role is made when migrating. Not set: none is."),
     ] = None
+    database_web_url: Annotated[
+        SecretStr | None,
+        Field(
+            description="The same database as `serve` reads it, who is shown finalized epochs alone; its role is made "
+            "when migrating. Not set: none is."
+        ),
+    ] = None
     dagster_database_url: Annotated[
         SecretStr | None, Field(description="Dagster's own storage. Not set: the ledger's database.")
     ] = None

@@ -16,7 +16,15 @@ from sqlalchemy import URL, NullPool, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.errors import SettingsError
-from ledger_pipeline.local.environment import READER_LOGIN, WRITER_LOGIN, dagster_home, databases, migrate, overridden
+from ledger_pipeline.local.environment import (
+    READER_LOGIN,
+    WEB_LOGIN,
+    WRITER_LOGIN,
+    dagster_home,
+    databases,
+    migrate,
+    overridden,
+)
 from ledger_pipeline.settings_variables import ANY_CLOCK_SECONDS
 from ledger_pipeline.sources.simulator.server import Simulator
 from ledger_pipeline.store import migrations
@@ -165,6 +173,7 @@ def test_embedded_databases_are_written_to_as_the_writer(
         assert local.database_reader_url is not None
         assert answer(local.ledger_url(), "SELECT current_user") == WRITER_LOGIN
         assert answer(local.database_reader_url.get_secret_value(), "SELECT current_user") == READER_LOGIN
+        assert answer(local.web_url(), "SELECT current_user") == WEB_LOGIN
         assert answer(local.owner_url(), "SELECT usesuper FROM pg_user WHERE usename = current_user") is True
         # Dagster and the worker, as our child processes, are told of the writer alone.
         assert os.environ["DATABASE_URL"] == local.ledger_url()

@@ -726,7 +726,7 @@ def test_secrets_are_made_for_all_that_compose_mounts_and_only_once(secrets: Pat
     assert urls["database_owner_url"].password == passwords["ledger_owner_password"]
     assert urls["dagster_postgres_url"].password == passwords["dagster_password"]
     assert urls["dagster_postgres_url"].drivername == "postgresql+psycopg2"
-    assert len({urls[name].password for name in urls}) == 4
+    assert len({url.password for url in urls.values()}) == len(urls) == 5
     assert secrets.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o444}
     subprocess.run([DOCKER / "make-secrets", secrets], check=True, timeout=60)

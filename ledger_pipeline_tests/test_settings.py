@@ -32,6 +32,7 @@ SECRETS = {
     "DATABASE_URL": f"postgresql://ledger:{SECRET}@db/ledger",
     "DATABASE_OWNER_URL": f"postgresql://owner:{SECRET}@db/ledger",
     "DATABASE_READER_URL": f"postgresql://people:{SECRET}@db/ledger",
+    "DATABASE_WEB_URL": f"postgresql://serve:{SECRET}@db/ledger",
     "DAGSTER_DATABASE_URL": f"postgresql://dagster:{SECRET}@db/dagster",
     "DAGSTER_HEADERS": f"Dagster-Cloud-Api-Token: {SECRET}",
     "DAGSTER_UI_LOGIN": f"ada:{SECRET}",

@@ -32,8 +32,9 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; whoever looks at the
 def upgrade() -> None:
     """Bring the database to this release's migration; safe to repeat and to run twice at once.
 
-    As the owner (DATABASE_OWNER_URL) where one is set: the users of DATABASE_URL and DATABASE_READER_URL are then made
-    where missing, the first may only add to the ledger, the second only read it.
+    As the owner (DATABASE_OWNER_URL) where one is set: the users of DATABASE_URL, DATABASE_READER_URL and
+    DATABASE_WEB_URL are then made where missing; the first may only add to the ledger, the second only read it, and the
+    third is shown finalized epochs alone.
     """
     with databases(read_settings()) as settings:
         before = migrations.current(settings.owner_url())

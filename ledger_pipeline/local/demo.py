@@ -81,7 +81,7 @@ def demo_home(settings: Settings) -> Path:
 def demo_environment(settings: Settings) -> dict[str, str]:
     """The environment of the demo: everything embedded, under `demo_home`, whatever is configured otherwise."""
     unset = (
-        *("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_READER_URL"),
+        *("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_READER_URL", "DATABASE_WEB_URL"),
         *("DAGSTER_DATABASE_URL", "DAGSTER_HOME", "DAGSTER_UI_URL", "DAGSTER_CODE_LOCATION"),
         *("TEMPORAL_NAMESPACE", "TEMPORAL_API_KEY", "TEMPORAL_TLS", "TEMPORAL_TLS_SERVER_CA_CERT_PATH"),
         *("TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH", "TEMPORAL_TLS_SERVER_NAME"),

@@ -16,12 +16,13 @@ from ledger_pipeline.local.embedded_postgres import DAGSTER_DATABASE, LEDGER_DAT
 from ledger_pipeline.local.private_home import private_home
 from ledger_pipeline.settings import Settings, read_settings
 from ledger_pipeline.store import migrations
-from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
+from ledger_pipeline.store.roles import READER, WEB, WRITER, ensure_logins
 
 POSTGRES_FOLDER = "postgres"  # of the embedded Postgres, in LEDGER_HOME
 # Of the embedded Postgres, whose superuser owns the ledger; production names its own.
 WRITER_LOGIN = "ledger_pipeline"
 READER_LOGIN = "ledger_people"
+WEB_LOGIN = "ledger_serve"
 
 # Dagster stores one materialization a transaction unless told otherwise; a backfill of 650 epochs has 2,600.
 EVENT_BATCH_SIZE = "500"
@@ -88,6 +89,7 @@ def databases(settings: Settings, on_migration: Callable[[str], None] | None = N
             "database_url": _secret(ledger.set(username=WRITER_LOGIN)),
             "database_owner_url": _secret(ledger),
             "database_reader_url": _secret(ledger.set(username=READER_LOGIN)),
+            "database_web_url": _secret(ledger.set(username=WEB_LOGIN)),
             "dagster_database_url": settings.dagster_database_url or _secret(server.set(database=DAGSTER_DATABASE)),
         }
         local = settings.model_copy(update=urls)
@@ -100,7 +102,7 @@ def databases(settings: Settings, on_migration: Callable[[str], None] | None = N
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the ledger to this release's migration as its owner, having let the writer and the reader in.
+    """Bring the ledger to this release's migration as its owner, having let its logins in.
 
     `settings` come from `databases`. Raises as `ensure_logins` and `migrations.upgrade` do.
     """
@@ -161,15 +163,19 @@ def _migrate_embedded(settings: Settings, on_migration: Callable[[str], None]) -
 
 
 def _for_children(settings: Settings) -> dict[str, str]:
-    given = {"DATABASE_URL": settings.database_url, "DAGSTER_DATABASE_URL": settings.dagster_database_url}
+    given = {
+        "DATABASE_URL": settings.database_url,
+        "DATABASE_WEB_URL": settings.database_web_url,
+        "DAGSTER_DATABASE_URL": settings.dagster_database_url,
+    }
     urls = {name: "" if url is None else url.get_secret_value() for name, url in given.items()}
     return {**urls, "DATABASE_OWNER_URL": "", "DATABASE_READER_URL": ""}
 
 
 def _logins(settings: Settings) -> dict[str, str]:
-    """The URLs of the ledger's writer and reader by group role, where they are not the owner's."""
+    """The URLs of the ledger's writer, reader and web server by group role, where they are not the owner's."""
     writer = settings.database_url if settings.database_owner_url is not None else None
-    urls = {WRITER: writer, READER: settings.database_reader_url}
+    urls = {WRITER: writer, READER: settings.database_reader_url, WEB: settings.database_web_url}
     return {group: url.get_secret_value() for group, url in urls.items() if url is not None}
 
 

@@ -105,9 +105,9 @@ _BROKEN_RULES = text("""
 """)
 _LOGINS = """
     SELECT login.oid, login.rolname, login.rolcanlogin FROM pg_roles AS login
-    WHERE login.rolname IN ('ledger_writer', 'ledger_reader') OR login.oid IN (
+    WHERE login.rolname IN ('ledger_writer', 'ledger_reader', 'ledger_web') OR login.oid IN (
         SELECT member FROM pg_auth_members JOIN pg_roles AS of_group ON of_group.oid = roleid
-        WHERE of_group.rolname IN ('ledger_writer', 'ledger_reader')
+        WHERE of_group.rolname IN ('ledger_writer', 'ledger_reader', 'ledger_web')
     )
 """
 # Any login may set what its own sessions begin with.

@@ -2,6 +2,7 @@
 out of messages."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -37,13 +38,27 @@ SESSION = {
     "local_preload_libraries": "",
     "temp_buffers": "8MB",
 }
+# The session of who may see what is finalized and nothing else, whoever logs in: a migration made role and schema.
+FINALIZED_ALONE = {
+    **SESSION,
+    "role": "ledger_web",
+    "search_path": "finalized,public",
+    "default_transaction_read_only": "on",
+}
 
 
-def make_engine(url: str, *, poolclass: type[Pool] | None = None, limits: DatabaseLimits | None = None) -> Engine:
+def make_engine(
+    url: str,
+    *,
+    poolclass: type[Pool] | None = None,
+    limits: DatabaseLimits | None = None,
+    session: Mapping[str, str] = SESSION,
+) -> Engine:
     """An engine for `postgresql://`, `postgres://` or `postgresql+psycopg://` URLs; connects when first used.
 
-    `limits` are DatabaseLimits() where none are given; what the URL's query says wins over them. Raises
-    ConfigurationError, without the URL, when it cannot be read or is not for Postgres.
+    `limits` are DatabaseLimits() where none are given; what the URL's query says wins over them and over
+    `session`, the settings that every connection begins with. Raises ConfigurationError, without the URL, when it
+    cannot be read or is not for Postgres.
     """
     try:
         parsed = make_url(url)
@@ -63,7 +78,7 @@ def make_engine(url: str, *, poolclass: type[Pool] | None = None, limits: Databa
         **limits.tcp(),
         **parsed.query,
         # Of an option that is named twice the last one counts.
-        "options": f"{_server_options(limits)} {given_options} -c TimeZone=UTC".replace("  ", " "),
+        "options": f"{_server_options(limits, session)} {given_options} -c TimeZone=UTC".replace("  ", " "),
     }
     secrets = {key: query.pop(key) for key in SECRETS if key in query}
     engine = create_engine(
@@ -101,9 +116,9 @@ def describe(url: URL) -> str:
     return f"{host}/{url.database or ''}"
 
 
-def _server_options(limits: DatabaseLimits) -> str:
+def _server_options(limits: DatabaseLimits, session: Mapping[str, str]) -> str:
     # Whoever has a login may change what its sessions begin with (ALTER ROLE); what a connection asks for wins.
-    fixed = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+    fixed = " ".join(f"-c {name}={value}" for name, value in session.items())
     return (
         f"{fixed} "
         # The ledger takes facts under READ COMMITTED alone, whatever the database has for its default.

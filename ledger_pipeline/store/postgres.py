@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.store import migrations
 from ledger_pipeline.store.database_errors import translated
-from ledger_pipeline.store.engine import make_engine
+from ledger_pipeline.store.engine import FINALIZED_ALONE, make_engine
 from ledger_pipeline.store.ledger_identity import ledger_id_of
 
 if TYPE_CHECKING:
@@ -39,6 +39,21 @@ def open_ledger(url: str, node_id: UUID, limits: DatabaseLimits | None = None) -
     Raises ConfigurationError for a bad URL, StoreUnavailable, or LedgerNotMigrated.
     """
     engine = make_engine(url, limits=limits)
+    try:
+        ledger = PostgresLedger(engine, node_id)
+        ledger.check_migrated()
+        yield ledger
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def open_finalized(url: str, node_id: UUID, limits: DatabaseLimits | None = None) -> Iterator["PostgresLedger"]:
+    """As `open_ledger`, read-only and as if it held nothing but finalized epochs: the database shows nothing else.
+
+    The URL's user is a member of `ledger_web`. Raises as `open_ledger`, and StoreError where the user is no such.
+    """
+    engine = make_engine(url, limits=limits, session=FINALIZED_ALONE)
     try:
         ledger = PostgresLedger(engine, node_id)
         ledger.check_migrated()

@@ -1,6 +1,7 @@
-"""Who may do what: the owner migrates, the writer adds facts, readers read. Here the latter two get their logins.
+"""Who may do what: the owner migrates, the writer adds facts, readers read, the web server reads what is finalized.
 
-What a writer and a reader may do is granted to the group roles `ledger_writer` and `ledger_reader`, by migrations.
+Here all but the owner get their logins. What each may do is granted to the group roles `ledger_writer`,
+`ledger_reader` and `ledger_web`, by migrations.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from ledger_pipeline.store.engine import describe, make_engine
 
 WRITER = "ledger_writer"
 READER = "ledger_reader"
+WEB = "ledger_web"
 ADVISORY_LOCK = 0x6C656467_65720002  # "ledger", 2
 
 _COULD_ACT_AS_OWNER = text("""

@@ -20,7 +20,7 @@ from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.epochs import EVER
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import EpochStatus, Exclusion
-from ledger_pipeline.store.roles import READER, WRITER, ensure_logins
+from ledger_pipeline.store.roles import READER, WEB, WRITER, ensure_logins
 from ledger_pipeline.store.settlement_records import Judgement, NewBinding
 from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline_tests.builders import (
@@ -347,7 +347,7 @@ def own_database(empty_database_url: str) -> str:
         if not connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": OWNER}):
             connection.exec_driver_sql(f"CREATE ROLE {OWNER} LOGIN CREATEROLE")
             # Groups that the tests' superuser has made are not this owner's to grant; production's are its own.
-            for group in (WRITER, READER):
+            for group in (WRITER, READER, WEB):
                 ensure_group = f"CREATE ROLE {group} NOLOGIN"
                 if connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": group}):
                     ensure_group = "SELECT 1"
