@@ -65,6 +65,11 @@ COMMANDS = {
         "command",
         "Write a finalized epoch as one archive that anybody can verify with no database and no network.",
     ),
+    "holdings": (
+        "holdings",
+        "command",
+        "Print who holds how many credits of all statements in force, and what is reserved for accounts nobody linked.",
+    ),
     "trigger": (
         "trigger",
         "command",

@@ -55,7 +55,7 @@ def bind(account: Account, user: User, provider: Provider = GITHUB, move: Move =
     with open_access(None) as access:
         if move:
             moved = access.ledger.identities.move(binding, why)
-            say(f"moved, with {counted(moved, 'curated event')} of epochs that are not finalized")
+            say(f"moved, with {counted(moved, 'curated event')}; an epoch that has closed keeps its claimants")
         else:
             say("bound" if access.ledger.identities.bind([binding], why) else "it was so already")
 

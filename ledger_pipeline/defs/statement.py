@@ -18,7 +18,7 @@ from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
 from ledger_pipeline.defs.step_failures import Failed, domain_failures
 from ledger_pipeline.pipeline.chain import StatementChain, statement_chain
 from ledger_pipeline.pipeline.epoch_checks import statement_recomputes
-from ledger_pipeline.pipeline.epoch_state import CREDITS_PER_USER, statement_hash_entries
+from ledger_pipeline.pipeline.epoch_state import CREDITS_PER_USER, statement_claimants, statement_hash_entries
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.statement_records import Statement
 from ledger_pipeline.verification.ledger_rows import facts_of
@@ -124,7 +124,7 @@ def _statement_metadata(statement: Statement, chain: StatementChain, run_tags: M
         "pool_total_credits": str(statement.pool_total_credits),
         **statement_hash_entries(statement.allocation_set_hash),
         "signers": chain.signed_by(statement),
-        "users": len(statement.payouts),
+        **statement_claimants(statement),
         "payouts": tables.payouts(statement),
         "trigger": run_trigger(run_tags),
     }

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ledger_pipeline.core.holdings import Claim, Holding, holdings
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import compute_payouts
 from ledger_pipeline.pipeline.allocate import base_issuance_to_come
-from ledger_pipeline.pipeline.chain import stated_units, statement_chain
+from ledger_pipeline.pipeline.chain import StatementChain, stated_units, statement_chain
+from ledger_pipeline.pipeline.holdings import statement_claims
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.settlement_records import valued
 
@@ -40,11 +42,15 @@ class Contributor:
 
 @dataclass(frozen=True)
 class IndexContent:
-    """All epochs of a scope, oldest first, as the ledger was at `made_at` (UTC)."""
+    """All epochs of a scope, oldest first, as the ledger was at `made_at` (UTC).
+
+    `holdings` are of the statements in force, by the links of that moment.
+    """
 
     scope: Scope
     made_at: datetime
     epochs: Sequence[EpochRow]
+    holdings: Sequence[Holding] = ()
 
     @property
     def contributors(self) -> list[Contributor]:
@@ -66,12 +72,17 @@ def index_content(ledger: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch
     """`epochs` of `scope` as the ledger has them. Raises as the store does."""
     windows = [epoch.window for epoch in epochs]
     counts = ledger.events.per_type(scope.scope_id, windows) if windows else {}
-    rows = [_row(ledger, scope, epoch, sum(counts[epoch.window].values())) for epoch in epochs]
-    return IndexContent(scope, now, rows)
+    rows: list[EpochRow] = []
+    claims: list[Claim] = []
+    for epoch in epochs:
+        chain = statement_chain(ledger.node_id, scope, epoch, ledger.statements.history(epoch))
+        rows.append(_row(ledger, scope, epoch, chain, sum(counts[epoch.window].values())))
+        if chain.in_force is not None:
+            claims += statement_claims(scope, epoch, chain.in_force)
+    return IndexContent(scope, now, rows, holdings(claims, ledger.identities.users_at()))
 
 
-def _row(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, events: int) -> EpochRow:
-    chain = statement_chain(ledger.node_id, scope, epoch, ledger.statements.history(epoch))
+def _row(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, chain: StatementChain, events: int) -> EpochRow:
     if chain.in_force is not None:
         units, pool_credits = stated_units(chain.in_force), chain.in_force.pool_total_credits
     else:

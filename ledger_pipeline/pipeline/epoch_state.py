@@ -22,6 +22,7 @@ from ledger_pipeline.dagster_contract import (
     POOL_ASSET,
     STATEMENT_ASSET,
 )
+from ledger_pipeline.pipeline.chain import stated_units
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.contributions import MILLI, drift_text, percent_text, units_text, weights_text
 from ledger_pipeline.pipeline.review import Review
@@ -29,6 +30,7 @@ from ledger_pipeline.pipeline.selection import SelectionReport
 from ledger_pipeline.pipeline.unread import left_out_text
 from ledger_pipeline.store.records import Epoch, FactsCount, WindowDigest
 from ledger_pipeline.store.settlement_records import CurationSummary
+from ledger_pipeline.store.statement_records import Statement
 
 HASH_SHOWN = 16  # characters, as commands and pages show of a hash
 
@@ -52,6 +54,12 @@ def claimant_numbers(units: Sequence[UserUnits]) -> dict[str, int | str]:
         "accounts_without_a_user": len(reserved),
         "reserved_units": units_text(sum(reserved)),
     }
+
+
+def statement_claimants(statement: Statement) -> dict[str, int | str]:
+    """The same of a statement in force, and the credits reserved for these accounts until somebody links them."""
+    reserved_credits = sum(int(line["amountCredits"]) for line in statement.payouts if is_account_key(line["userId"]))
+    return {**claimant_numbers(stated_units(statement)), "reserved_credits": str(reserved_credits)}
 
 
 def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Mapping[tuple[str, ...], Entries]:
@@ -96,7 +104,7 @@ def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Ma
             "pool_total_credits": str(statement.pool_total_credits),
             **statement_hash_entries(statement.allocation_set_hash),
             "signers": review.chain.signed_by(statement),
-            "users": len(statement.payouts),
+            **statement_claimants(statement),
             "payouts": {
                 plain_text(line["userId"]): _share_text(
                     int(line["totalUnits"]), line["share"], int(line["amountCredits"])

@@ -5,6 +5,8 @@ missing. What a person decided beats the policy: an event that they left out, we
 but for one that follows the policy again, since they took their decision back.
 """
 
+from ledger_pipeline.core.pins import CLAIMANTS
+
 JOIN_SELECTION = """
     LEFT JOIN activity_selection AS selection
         ON selection.node_id = curation.node_id AND selection.epoch_id = curation.epoch_id
@@ -23,3 +25,5 @@ COUNTS = f"""(
 FACTOR = f"""(
     CASE WHEN selection.weight_factor_milli IS NOT NULL AND NOT {IS_BY_PERSON} THEN selection.weight_factor_milli END
 )"""
+# Of a row of `epochs AS epoch`: whether it keeps the claimants that it closed with, whatever is linked since.
+KEEPS_CLAIMANTS = f"(epoch.status <> 'open' AND COALESCE(epoch.pinned_spec ? '{CLAIMANTS}', false))"

@@ -6,25 +6,33 @@ from sqlalchemy import Connection, TextClause, text
 
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
 from ledger_pipeline.core.pins import reserves_accounts
-from ledger_pipeline.store.counting import ACCOUNT_KEY, COUNTS, FACTOR, IS_BY_PERSON, JOIN_SELECTION
+from ledger_pipeline.store.counting import ACCOUNT_KEY, COUNTS, FACTOR, IS_BY_PERSON, JOIN_SELECTION, KEEPS_CLAIMANTS
+from ledger_pipeline.store.links_at import links_at
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import CurationSummary, Decision, DoubtfulEvent, Judgement, Resolution
 
-# New rows for events that have none; the user where it was missing. Nothing that a person set is written here.
-RESOLVE_IDENTITIES = text("""
+# New rows for events that have none; the user where it was missing. Nothing that a person set is written here. An epoch
+# that keeps its claimants takes the links of when it closed: whoever links in its review moves no credit, not even by a
+# tie.
+RESOLVE_IDENTITIES = text(f"""
     INSERT INTO activity_curation AS curation (node_id, epoch_id, event_id, user_id)
     SELECT event.node_id, :epoch_id, event.id, binding.user_id
-    FROM activity_events AS event
-    LEFT JOIN user_bindings AS binding
-        ON binding.node_id = event.node_id AND binding.provider = event.source
-        AND binding.external_id = event.platform_user_id
-    WHERE event.node_id = :node_id AND event.scope_id = :scope_id AND event.source = :source
+    FROM epochs AS epoch
+    JOIN activity_events AS event ON event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id
+    LEFT JOIN (
+        SELECT provider, external_id, user_id FROM user_bindings
+        WHERE node_id = :node_id AND NOT (SELECT {KEEPS_CLAIMANTS} FROM epochs AS epoch WHERE epoch.id = :epoch_id)
+        UNION ALL
+        SELECT * FROM ({links_at("(SELECT closed_at FROM epochs WHERE id = :epoch_id)")}) AS link
+        WHERE (SELECT {KEEPS_CLAIMANTS} FROM epochs AS epoch WHERE epoch.id = :epoch_id)
+    ) AS binding ON binding.provider = event.source AND binding.external_id = event.platform_user_id
+    WHERE epoch.id = :epoch_id AND event.node_id = :node_id AND event.scope_id = :scope_id AND event.source = :source
         AND event.event_time >= :start AND event.event_time < :end
     ON CONFLICT (epoch_id, event_id) DO UPDATE SET user_id = EXCLUDED.user_id, updated_at = now()
         WHERE curation.user_id IS NULL AND EXCLUDED.user_id IS NOT NULL
     RETURNING (xmax = 0) AS is_new
-""")
+""")  # noqa: S608 (our own expressions)
 # An account whose events a policy leaves out needs no user.
 SUMMARY = text(f"""
     SELECT count(*) AS events,
@@ -103,7 +111,10 @@ class Curation(LedgerSection):
     """The curation of a node's epochs. What is finalized the database refuses to change: StoreError."""
 
     def resolve_identities(self, epoch: Epoch, source: str) -> Resolution:
-        """A row for every event of `source` in the epoch's window, with its user where bound; one statement."""
+        """A row for every event of `source` in the epoch's window, with its user where bound; one statement.
+
+        An epoch that reserves shares of accounts takes the bindings of when it closed, once it has.
+        """
         parameters = {
             **self._of(epoch),
             "scope_id": epoch.scope_id,

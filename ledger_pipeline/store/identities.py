@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
@@ -9,8 +10,9 @@ from sqlalchemy import Connection, Row, text
 from ledger_pipeline.core.errors import IdentityError, UsedNonce
 from ledger_pipeline.core.identifiers import check_binding, check_id
 from ledger_pipeline.core.reasons import is_reason
-from ledger_pipeline.store.counting import COUNTS, FACTOR, IS_BY_PERSON
+from ledger_pipeline.store.counting import COUNTS, FACTOR, IS_BY_PERSON, KEEPS_CLAIMANTS
 from ledger_pipeline.store.link_records import BEFORE_EVIDENCE, Binding, Evidence, Link, RestsOn, SignedMessage
+from ledger_pipeline.store.links_at import links_at
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import NewBinding, UnresolvedAccount
@@ -63,6 +65,8 @@ HISTORY = text(f"""
     WHERE link.node_id = :node_id AND link.provider = :provider AND link.external_id = :external_id
     ORDER BY link.place
 """)  # noqa: S608 (our own expressions)
+USERS_NOW = text("SELECT provider, external_id, user_id FROM user_bindings WHERE node_id = :node_id")
+USERS_AT = text(f"SELECT * FROM ({links_at(':at')}) AS link WHERE user_id IS NOT NULL")  # noqa: S608
 LOCK_LINKS = text("SELECT pg_advisory_xact_lock(hashtextextended('account_links ' || :node_id, 0))")
 IS_USED = text("SELECT EXISTS (SELECT FROM account_links WHERE node_id = :node_id AND nonce = :nonce)")
 APPEND_LINK = text("""
@@ -72,14 +76,15 @@ APPEND_LINK = text("""
         :nonce, :wallet, :signature, :proof_url, :approver, :approver_signature
     FROM account_links WHERE node_id = :node_id AND provider = :provider AND external_id = :external_id
 """)
-# What is finalized is paid: its curation stays, and the database would refuse anything else.
-MOVE_CURATION = text("""
+# What is finalized is paid, and the database would refuse anything else; what is in review keeps its claimants.
+MOVE_CURATION = text(f"""
     UPDATE activity_curation AS curation SET user_id = :user_id, updated_at = now()
     FROM epochs AS epoch, activity_events AS event
     WHERE epoch.id = curation.epoch_id AND epoch.node_id = :node_id AND epoch.status <> 'finalized'
-        AND event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id AND event.id = curation.event_id
+        AND NOT {KEEPS_CLAIMANTS} AND event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id
+        AND event.id = curation.event_id
         AND event.source = :provider AND event.platform_user_id = :external_id
-""")
+""")  # noqa: S608 (our own expressions)
 UNRESOLVED = text(f"""
     SELECT event.source AS provider, event.platform_user_id AS external_id,
         (array_agg(event.platform_login ORDER BY event.event_time DESC, event.id))[1] AS login,
@@ -100,7 +105,10 @@ UNRESOLVED = text(f"""
         ON binding.node_id = epoch.node_id AND binding.provider = event.source
         AND binding.external_id = event.platform_user_id
     WHERE epoch.id = ANY(:epoch_ids) AND epoch.node_id = :node_id
-        AND curation.user_id IS NULL AND (binding.user_id IS NULL OR epoch.status = 'finalized')
+        AND curation.user_id IS NULL AND (
+            binding.user_id IS NULL OR epoch.status = 'finalized'
+            OR ({KEEPS_CLAIMANTS} AND binding.created_at > epoch.closed_at)
+        )
         AND ({COUNTS} OR {IS_BY_PERSON})
     GROUP BY event.source, event.platform_user_id
     ORDER BY units DESC, event.source, event.platform_user_id
@@ -136,7 +144,9 @@ class Identities(LedgerSection):
         return added
 
     def move(self, binding: NewBinding, reason: str = NO_REASON) -> int:
-        """Give an account that is bound to another user; how many curated events of epochs not finalized follow it.
+        """Give an account that is bound to another user; how many curated events of open epochs follow it.
+
+        An epoch that closed keeps its claimants; one that closed before accounts were, until it is finalized.
 
         Raises IdentityError where the account is not bound, for what is no user's id, for a reason that says nothing.
         """
@@ -179,6 +189,14 @@ class Identities(LedgerSection):
         with self._transaction() as connection:
             return [_binding(row) for row in connection.execute(BINDINGS, {"node_id": self.node_id})]
 
+    def users_at(self, at: datetime | None = None) -> dict[tuple[str, str], str]:
+        """The user of each account that was linked at that instant (aware), by provider and account; None is now."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                USERS_NOW if at is None else USERS_AT, {"node_id": self.node_id} | ({} if at is None else {"at": at})
+            )
+            return {(row.provider, row.external_id): row.user_id for row in rows}
+
     def history(self, provider: str, external_id: str) -> list[Link]:
         """Every binding that an account has or had, the first one first."""
         parameters = {"node_id": self.node_id, "provider": provider, "external_id": external_id}
@@ -218,8 +236,8 @@ class Identities(LedgerSection):
     def unresolved(self, epochs: Sequence[Epoch]) -> list[UnresolvedAccount]:
         """Accounts whose events in `epochs` count for no user, most units at stake first.
 
-        An account bound since a materialization is resolved by the next one, and so not listed; in a finalized epoch
-        it is, for nothing resolves there any more.
+        An account bound since a materialization is resolved by the next one, and so not listed; one bound since the
+        epoch closed is, for nothing resolves there any more.
         """
         parameters = {"node_id": self.node_id, "epoch_ids": [epoch.id for epoch in epochs]}
         with self._transaction() as connection:

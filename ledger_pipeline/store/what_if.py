@@ -3,7 +3,7 @@
 from sqlalchemy import text
 
 from ledger_pipeline.core.pins import CLAIMANTS
-from ledger_pipeline.store.counting import ACCOUNT_KEY, COUNTS, FACTOR, IS_BY_PERSON
+from ledger_pipeline.store.counting import ACCOUNT_KEY, COUNTS, FACTOR, IS_BY_PERSON, KEEPS_CLAIMANTS
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import JudgedEvent
@@ -45,6 +45,7 @@ JUDGED = text(f"""
     LEFT JOIN user_bindings AS binding
         ON binding.node_id = epoch.node_id AND binding.provider = event.source
         AND binding.external_id = event.platform_user_id AND epoch.status <> 'finalized'
+        AND (NOT {KEEPS_CLAIMANTS} OR binding.created_at <= epoch.closed_at)
     WHERE epoch.id = :epoch_id AND epoch.node_id = :node_id
 """)  # noqa: S608 (our own expressions)
 

@@ -20,6 +20,7 @@ from ledger_pipeline_tests.store.settlement import (
     GRACE_USER,
     POOL,
     Books,
+    collected,
     finalized,
     refused,
     reviewed,
@@ -72,16 +73,40 @@ def test_linking_an_account_later_moves_nobodys_credits_and_no_signed_statement(
     assert (credits_of(books), facts_of(ledger.statements.rows(books.epoch))) == (before, facts)
 
 
-def test_an_account_that_is_linked_before_signing_is_the_users_and_the_others_have_what_they_had(
+def test_whoever_links_or_moves_in_review_moves_nothing_that_is_to_be_signed(ledger: PostgresLedger) -> None:
+    # By a tie the account has the credit that is left; as a user behind `a-user` it would be the other's.
+    users = {ADA.user_id: "a-user"}
+    books = reviewed(ledger, pull_request(1), pull_request(2, author=GRACE), users=users, base_issuance_credits=7)
+    draft = books.draft()
+    books.bind({GRACE.user_id: "b-user"}).materialize()
+    assert books.draft() == draft
+    ledger.identities.move(NewBinding("github", str(ADA.user_id), "z-user"))
+    books.materialize()
+    assert books.draft() == draft
+    [unresolved] = ledger.identities.unresolved([books.epoch])
+    assert unresolved.external_id == str(GRACE.user_id)
+    assert {event.counts_for for event in ledger.what_if.judged_events(books.epoch)} == {"a-user", GRACES_ACCOUNT}
+    books.finalize(books.signature())
+    assert credits_of(books) == {GRACES_ACCOUNT: "4", "a-user": "3"}
+
+
+def test_who_linked_before_an_epoch_closed_is_its_claimant_wherever_curated(
     ledger: PostgresLedger,
 ) -> None:
-    books = reviewed(ledger, users=ONLY_ADA)
-    reserved = {payout.user_id: payout.amount_credits for payout in books.draft().payouts}
-    books.bind({GRACE.user_id: GRACE_USER}).materialize()
-    assert {payout.user_id: payout.amount_credits for payout in books.draft().payouts} == {
-        ADA_USER: reserved[ADA_USER],
-        GRACE_USER: reserved[GRACES_ACCOUNT],
-    }
+    books = collected(ledger, pull_request(1), pull_request(2, author=GRACE), users=ONLY_ADA)
+    books.materialize()
+    books.bind({GRACE.user_id: GRACE_USER}).close()
+    ledger.identities.move(NewBinding("github", str(GRACE.user_id), "another"))
+    assert {allocation.user_id for allocation in books.materialize()} == {ADA_USER, GRACE_USER}
+
+
+def test_an_epoch_that_closed_before_claimants_takes_links_in_its_review_as_it_did(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = closed_before_claimants(reviewed(ledger, users=ONLY_ADA), ledger_engine)
+    books.bind({GRACE.user_id: GRACE_USER})
+    assert {allocation.user_id for allocation in books.materialize()} == {ADA_USER, GRACE_USER}
+    assert ledger.identities.move(NewBinding("github", str(GRACE.user_id), "another")) == 1
 
 
 def test_ties_are_by_the_claimants_key_so_an_account_comes_before_a_user(ledger: PostgresLedger) -> None:

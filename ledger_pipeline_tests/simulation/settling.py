@@ -10,6 +10,7 @@ from random import Random
 
 from sqlalchemy import Connection, Engine, event, text
 
+from ledger_pipeline.core.claimants import IdentityClaimant
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
 from ledger_pipeline.pipeline.epochs import close
@@ -43,12 +44,16 @@ class Settling:
         self._say = say
         self._judged: dict[str, Judgement] = {}
         self._decided: dict[str, int] = {}
+        self._user_of: dict[tuple[str, str], str] = {}
 
     def run(self, epochs: list[Epoch]) -> None:
         """A few of `epochs`, each to its statement and perhaps beyond; whatever was finalized verifies."""
         with self._engine.begin() as connection:
             # Of simulations before this one, which share the node.
             connection.execute(text("DELETE FROM user_bindings"))
+            connection.execute(text("ALTER TABLE account_links DISABLE TRIGGER USER"))
+            connection.execute(text("DELETE FROM account_links"))
+            connection.execute(text("ALTER TABLE account_links ENABLE TRIGGER USER"))
         chosen = self._random.sample(epochs, min(EPOCHS_AT_MOST, len(epochs)))
         for epoch in chosen:
             self._judged, self._decided = {}, {}
@@ -121,6 +126,7 @@ class Settling:
     def _close(self, epoch: Epoch) -> None:
         if epoch.status is EpochStatus.OPEN:
             assert close(self._ledger, self._scope, epoch)
+            self._user_of = self._ledger.identities.users_at()
 
     def _sign(self, epoch: Epoch) -> Statement:
         """Signed by somebody, with deaths in the middle now and then; again and by another, it is the same."""
@@ -169,7 +175,9 @@ class Settling:
             weight = epoch.weights_milli[f"{stored.source}:{stored.event_type}"]
             if judged is not None and judged.weight_override_milli is not None:
                 weight = judged.weight_override_milli
-            units[f"user-{int(stored.platform_user_id) % USERS}"] += weight
+            # Whose the account was when the epoch closed: whoever is linked in its review moves nothing.
+            user_id = self._user_of.get((stored.source, stored.platform_user_id))
+            units[user_id or IdentityClaimant(stored.source, stored.platform_user_id).key] += weight
         proposed = {allocation.user_id: allocation.proposed_units for allocation in self._ledger.allocations.of(epoch)}
         wanted = {**dict.fromkeys(self._decided, 0), **units}
         assert proposed == wanted, f"proposed {proposed}, not {wanted}"
