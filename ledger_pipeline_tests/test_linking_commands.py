@@ -116,3 +116,45 @@ def test_a_message_that_was_changed_after_it_was_signed_links_nothing(
     Path(file).write_text("hello")
     assert "does not begin with the line" in refusal(run("identities", "vouch", "--message", file, *signatures))
     assert ledger.identities.bindings() == []
+
+
+DEMO_KEY = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"
+DEMO_ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+
+
+def signed_by_everybody(text: str) -> str:
+    """By the key of every development node's second account."""
+    from eth_account import Account
+    from eth_account.messages import encode_defunct
+
+    return f"0x{Account.sign_message(encode_defunct(text=text), DEMO_KEY).signature.hex().removeprefix('0x')}"
+
+
+def test_a_wallet_whose_key_everybody_has_links_nothing_whatever_the_message_says(
+    run: Run, challenge: Callable[..., tuple[str, str]], ledger: PostgresLedger
+) -> None:
+    for wallet, problem in ((DEMO_ADDRESS, "everybody has the key of"), (ADAS_WALLET.address, "it recovers to")):
+        text, file = challenge(wallet)
+        signatures = ("--signature", signed_by_everybody(text), "--approver-signature", APPROVER.sign(text))
+        assert problem in refusal(run("identities", "vouch", "--message", file, *signatures))
+        reason = ("--signature", signed_by_everybody(text), "--reason", "she said so")
+        assert problem in refusal(run("identities", "vouch", "--message", file, *reason))
+    text, file = challenge()
+    signatures = ("--signature", ADAS_WALLET.sign(text), "--approver-signature", signed_by_everybody(text))
+    assert "no approver of" in refusal(run("identities", "vouch", "--message", file, *signatures))
+    assert ledger.identities.bindings() == []
+
+
+def test_an_approver_whose_key_everybody_has_vouches_for_nobody(
+    command: Command, ledger: PostgresLedger, ledger_url: str, tmp_path: Path
+) -> None:
+    spec = write_repo_spec(tmp_path, REPO, approvers=(DEMO_ADDRESS,))
+    given = {"DATABASE_URL": ledger_url, "LEDGER_REPO_SPEC": str(spec)}
+    named = ("--account", "7", "--login", "ada-l", "--user", "ada", "--wallet", ADAS_WALLET.address)
+    text = command("identities", "challenge", *named, **given).out
+    file = tmp_path / "message.txt"
+    file.write_text(text)
+    signatures = ("--signature", ADAS_WALLET.sign(text), "--approver-signature", signed_by_everybody(text))
+    ran = command("identities", "vouch", "--message", str(file), *signatures, **given)
+    assert f"everybody has the key of {DEMO_ADDRESS}" in refusal(ran)
+    assert ledger.identities.bindings() == []
