@@ -94,6 +94,9 @@ def checked_in_dagster(stack: Stack, asset: str, check: str, week: EpochWindow) 
     return eventually(result)
 
 
+ANAS_ACCOUNT = f"identity:github:{ANA.database_id}"
+
+
 def offline(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command with no environment, no database and no network."""
     return subprocess.run(
@@ -128,7 +131,8 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     bindings.write_text(f"external_id,user_id\n{ANA.database_id},user-ana\n")
     assert ok("identities", "import", str(bindings)).out.startswith("1 bound, 0 were so already; ")
     run_in_dagster(stack, ALLOCATE_EPOCH_JOB, week)
-    assert ok("identities", "unresolved", *of_epoch, "--json").json == []
+    # Whoever is linked while it is in review moves no credit of it: the share stays the account's.
+    assert ok("identities", "unresolved", *of_epoch, "--json").json == [account]
 
     # Reviewed: one event counts for less, another person gets units by hand, and the pool is locked.
     pull_request = next(event_id for event_id in stack.event_ids(week) if event_id.startswith("github:pr:"))
@@ -137,7 +141,7 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     ok("allocations", "set", *of_epoch, "--user", "user-bo", "--units-milli", "500", "--reason", "ran the release")
     # Dagster shows it at once, and not only after the next run.
     held = shown_in_dagster(stack, "epoch_allocations", week)
-    assert (held["users"], held["total_units"]) == (2, "2")
+    assert (held["users"], held["accounts_without_a_user"], held["total_units"]) == (1, 1, "2")
     assert held["trigger"] == "ledger-pipeline allocations set"
     late = ledger(
         "pool",
@@ -154,7 +158,7 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert "is locked: it is in review" in late.err
     run_in_dagster(stack, ALLOCATE_EPOCH_JOB, week)
     allocations = {row["user_id"]: row for row in ok("allocations", "list", *of_epoch, "--json").json}
-    assert allocations["user-ana"]["proposed_units_milli"] == "1500"
+    assert allocations[ANAS_ACCOUNT]["proposed_units_milli"] == "1500"
     assert allocations["user-bo"]["final_units_milli"] == "500"
 
     # Signed. A stranger's signature is refused with its own error and writes nothing.
@@ -190,12 +194,12 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert "every number follows" in ok("verify", *of_epoch).out
     archive = tmp_path / "epoch.zip"
     ok("export", *of_epoch, "--output", str(archive))
-    elsewhere = offline("verify", "--archive", str(archive), "--user", "user-ana")
+    elsewhere = offline("verify", "--archive", str(archive), "--user", ANAS_ACCOUNT)
     assert elsewhere.returncode == 0, elsewhere.stderr
     assert pull_request in elsewhere.stdout
     assert "a person decided 0.5" in elsewhere.stdout
     tampered = tmp_path / "tampered.zip"
-    tampered.write_bytes(archive.read_bytes().replace(b'"user_id":"user-ana"', b'"user_id":"user-eve"', 1))
+    tampered.write_bytes(archive.read_bytes().replace(b'"user_id":null', b'"user_id":"ev"', 1))
     verified = offline("verify", "--archive", str(tampered))
     assert verified.returncode == 1
     assert "curation.jsonl line 1: it was changed" in verified.stdout
@@ -208,10 +212,15 @@ def test_an_epoch_from_collection_to_a_verified_archive(stack: Stack, command: C
     assert amended["supersedes_statement_id"] == first["statement_id"]
     statements = ok("epoch", "show", *of_epoch, "--json").json["statements"]
     assert [credits_of(statement) for statement in statements] == [
-        {"user-ana": 7500, "user-bo": 2500},
-        {"user-ana": 6000, "user-bo": 4000},
+        {ANAS_ACCOUNT: 7500, "user-bo": 2500},
+        {ANAS_ACCOUNT: 6000, "user-bo": 4000},
     ]
     assert "every number follows" in ok("verify", *of_epoch).out
+    # The account is hers by now, and so are the credits that were stated for it.
+    [of_ana] = ok("holdings", "--user", "user-ana", "--json").json
+    assert [(claim["epoch"], claim["claimant"], claim["amount_credits"]) for claim in of_ana["claims"]] == [
+        (week.key, ANAS_ACCOUNT, "6000")
+    ]
 
 
 def test_a_square_says_at_once_what_a_command_made_of_its_epoch(stack: Stack, command: Command) -> None:
