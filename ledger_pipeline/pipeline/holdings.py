@@ -8,8 +8,7 @@ from ledger_pipeline.core.claimants import UserClaimant, claimant_of_key, is_acc
 from ledger_pipeline.core.holdings import Claim, Holding, holdings
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.chain import statement_chain
-from ledger_pipeline.store.epochs import EVER
-from ledger_pipeline.store.records import Epoch, EpochStatus
+from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.statement_records import Statement, StatementHistory
 
 if TYPE_CHECKING:
@@ -25,8 +24,7 @@ def holdings_of(ledger: "PostgresLedger", scopes: Sequence[Scope], at: datetime 
     claims = [
         claim
         for scope in scopes
-        for epoch in ledger.epochs.within(scope.scope_id, EVER)
-        if epoch.status is not EpochStatus.OPEN
+        for epoch in ledger.epochs.closed(scope.scope_id)
         for claim in _claims_of(ledger, scope, epoch, at)
     ]
     return holdings(claims, ledger.identities.users_at(at))

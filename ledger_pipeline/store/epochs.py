@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, bindparam, select, text
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger_pipeline.core.errors import EpochNotReady, EpochOverlap
@@ -76,14 +76,11 @@ class Epochs(LedgerSection):
 
     def still_open(self, scope_id: UUID) -> list[Epoch]:
         """Every epoch of the scope that is open, oldest first."""
-        query = (
-            select(epochs)
-            .where(epochs.c.node_id == self.node_id, epochs.c.scope_id == scope_id)
-            .where(epochs.c.status == EpochStatus.OPEN.value, READABLE)
-            .order_by(epochs.c.period_start)
-        )
-        with self._transaction() as connection:
-            return [_epoch(row) for row in connection.execute(query)]
+        return self._where(scope_id, epochs.c.status == EpochStatus.OPEN.value)
+
+    def closed(self, scope_id: UUID) -> list[Epoch]:
+        """Every epoch of the scope that is in review or finalized, oldest first."""
+        return self._where(scope_id, epochs.c.status != EpochStatus.OPEN.value)
 
     def of_id(self, epoch_id: int) -> Epoch | None:
         """The epoch of that id; None where the node has none."""
@@ -141,6 +138,16 @@ class Epochs(LedgerSection):
             if exclusion is not None:
                 left_out.keep(connection, self.node_id, epoch_id, exclusion)
             return True
+
+    def _where(self, scope_id: UUID, condition: ColumnElement[bool]) -> list[Epoch]:
+        query = (
+            select(epochs)
+            .where(epochs.c.node_id == self.node_id, epochs.c.scope_id == scope_id)
+            .where(condition, READABLE)
+            .order_by(epochs.c.period_start)
+        )
+        with self._transaction() as connection:
+            return [_epoch(row) for row in connection.execute(query)]
 
     def _within(self, connection: Connection, scope_id: UUID, window: EpochWindow) -> list[Epoch]:
         query = (
