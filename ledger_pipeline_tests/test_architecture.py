@@ -132,8 +132,8 @@ OWNERS = {
 DAGSTERS_INSIDE = {
     "defs.dagster_storage",
     "defs.event_batches",
+    "defs.materializations",
     "defs.partition_checks",
-    "defs.partition_metadata",
     "defs.partitions",
     "defs.run_launcher",
     "local.collection_run",

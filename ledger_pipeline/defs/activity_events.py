@@ -10,20 +10,20 @@ from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.dagster_contract import deployment_labels
 from ledger_pipeline.defs.elsewhere import (
-    held_metadata,
+    held_states,
     never_read,
     tell_state,
 )
 from ledger_pipeline.defs.ingestion import FRESHNESS, GROUP, OWNERS
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
+from ledger_pipeline.defs.materializations import ended, materialized
 from ledger_pipeline.defs.partition_checks import (
     check_outputs,
     partition_check_specs,
     partition_results,
     told_together,
 )
-from ledger_pipeline.defs.partition_metadata import add_partition_metadata
-from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
+from ledger_pipeline.defs.partitions import scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.defs.step_failures import domain_failures
 from ledger_pipeline.pipeline.completeness import Completeness, window_completeness
@@ -84,12 +84,8 @@ def activity_events(
                     closed = [epoch.window for epoch in close_due_epochs(store, scope)]
                     if closed:
                         context.log.info(f"closed for review: {_named(closed)} of {scope.scope_key}")
-                    held = held_metadata(store, scope, completeness, now, context.run.tags)
-                    add_partition_metadata(
-                        context,
-                        ACTIVITY_EVENTS,
-                        {partition_key(window, scope): metadata for window, metadata in held},
-                    )
+                    held = held_states(store, scope, completeness, now, context.run.tags)
+                    yield from materialized(context, ACTIVITY_EVENTS, scope, held)
                     others = [window for window in closed if window not in completeness]
                     yield from tell_state(context, store, scope, window_completeness(store, scope, others), now)
                 checked.append(
@@ -97,7 +93,7 @@ def activity_events(
                 )
         # Before the checks: each result points at its partition's latest materialization.
         if ACTIVITY_EVENTS in context.selected_asset_keys:
-            yield dg.MaterializeResult(asset_key=ACTIVITY_EVENTS)
+            yield ended(ACTIVITY_EVENTS)
         selected = frozenset(key.name for key in context.selected_asset_check_keys)
         for checked_scope in checked:
             results = partition_results(

@@ -15,12 +15,13 @@ import dagster as dg
 
 from ledger_pipeline.core.counts import named
 from ledger_pipeline.core.errors import EpochNotReady
+from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow, span
 from ledger_pipeline.defs.charts import chart_metadata, windows_to_draw
-from ledger_pipeline.defs.event_batches import in_one_batch
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
-from ledger_pipeline.defs.metadata import Metadata, added_to_other_epochs, digest_metadata, stream_metadata
+from ledger_pipeline.defs.materializations import materialized
+from ledger_pipeline.defs.metadata import PartitionState, added_to_other_epochs, digest_metadata, stream_state
 from ledger_pipeline.defs.partition_checks import DESCRIPTIONS, partition_results, told_together
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.receipts import receipts_by_partition
@@ -56,16 +57,13 @@ def tell_of_other_epochs(
     held = store.events.per_type(scope.scope_id, shown) if shown else {}
     added = added_to_other_epochs(report)
     for stream, windows_of_stream in of_streams.items():
-        metadata = (
-            (
-                window,
-                stream_metadata(
-                    report, window, stream, receipts.get((window, stream), []), held[window], added, context.run.tags
-                ),
+        states = (
+            stream_state(
+                report, window, stream, receipts.get((window, stream), []), held[window], added, context.run.tags
             )
             for window in windows_of_stream
         )
-        yield from materialized_together(context, stream_key(stream), scope, metadata)
+        yield from materialized(context, stream_key(stream), scope, states)
     streams = [stream for spec in scope.sources for stream in spec.streams]
     read = {window: news.read[window] for window in news.windows(ACTIVITY_EVENTS, streams)}
     yield from tell_state(context, store, scope, read, now)
@@ -76,16 +74,16 @@ def tell_of_what_was_read(
     store: "PostgresLedger",
     scope: Scope,
     report: CollectReport,
-    metadata: Mapping[str, Mapping[EpochWindow, Metadata]],
+    states_by_stream: Mapping[str, Mapping[EpochWindow, PartitionState]],
     now: datetime,
 ) -> Iterator[dg.DagsterEvent]:
     """Materialize of a run that fails what it has read of its own windows all the same, and check it.
 
-    `metadata` is what the materializations of each stream say.
+    `states_by_stream` are what the materializations of each stream say.
     """
-    for stream, of_windows in metadata.items():
-        read = ((window, of_window) for window, of_window in of_windows.items() if report.has_read(window, [stream]))
-        yield from materialized_together(context, stream_key(stream), scope, read)
+    for stream, states in states_by_stream.items():
+        read = (state for window, state in states.items() if report.has_read(window, [stream]))
+        yield from materialized(context, stream_key(stream), scope, read)
     candidates = [window for window in report.windows if report.has_read(window, report.streams)]
     whole = {
         window: completeness
@@ -132,21 +130,21 @@ def tell_state(
     """Materialize `activity_events` of windows that are not of the run, as the ledger has them, and check them."""
     if not read:
         return
-    held = held_metadata(store, scope, read, now, context.run.tags)
-    yield from materialized_together(context, ACTIVITY_EVENTS, scope, held)
+    held = held_states(store, scope, read, now, context.run.tags)
+    yield from materialized(context, ACTIVITY_EVENTS, scope, held)
     rejections = store.events.unsettled_rejections(scope.scope_id, list(read))
     results = partition_results(context.instance, scope, read, rejections, frozenset(DESCRIPTIONS), now)
     yield from told_together(context, results)
 
 
-def held_metadata(
+def held_states(
     store: "PostgresLedger",
     scope: Scope,
     completeness: Mapping[EpochWindow, Completeness],
     now: datetime,
     run_tags: Mapping[str, str],
-) -> Iterator[tuple[EpochWindow, Metadata]]:
-    """What the ledger holds of every window: numbers, and charts of the latest."""
+) -> Iterator[PartitionState]:
+    """What the ledger holds of every window: numbers, and charts of the latest. Its content are events and facts."""
     windows = list(completeness)
     epochs = {epoch.window: epoch for epoch in store.epochs.within(scope.scope_id, span(windows))}
     drawn, facts = windows_to_draw(windows), store.facts.counts(scope.scope_id, windows)
@@ -154,7 +152,9 @@ def held_metadata(
         window, epoch = digest.window, epochs.get(digest.window)
         charts = chart_metadata(store, scope, window, epoch) if window in drawn else {}
         numbers = digest_metadata(digest, epoch, scope, completeness[window], now, facts[window], run_tags)
-        yield window, {**numbers, **charts}
+        of_facts = facts[window]
+        content: Json = {"set_hash": digest.set_hash, "facts_known": of_facts.known, "facts_gone": of_facts.gone}
+        yield PartitionState(window, {**numbers, **charts}, content)
 
 
 def ahead_of_source(source: str, scope: Scope, report: CollectReport, now: datetime) -> EpochNotReady | None:
@@ -189,18 +189,3 @@ def never_read(scope: Scope, completeness: Iterable[Completeness]) -> EpochNotRe
         f"never collected: {epochs}{f' and {more} more' if more > 0 else ''} of {scope.scope_key} "
         f"({parts[0]}): collect them with job collect_epoch, or select the github assets too"
     )
-
-
-def materialized_together(
-    context: dg.AssetExecutionContext,
-    asset_key: dg.AssetKey,
-    scope: Scope,
-    metadata_of_windows: Iterable[tuple[EpochWindow, Metadata]],
-) -> Iterator[dg.DagsterEvent]:
-    """The events of these materializations, stored in batches as those of the run's own partitions are."""
-    step = context.get_step_execution_context()
-    for (window, metadata), batch in in_one_batch(list(metadata_of_windows)):
-        materialization = dg.AssetMaterialization(
-            asset_key=asset_key, partition=partition_key(window, scope), metadata=metadata
-        )
-        yield dg.DagsterEvent.asset_materialization(step, materialization, batch)

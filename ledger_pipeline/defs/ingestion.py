@@ -23,13 +23,13 @@ from ledger_pipeline.defs.elsewhere import (
     tell_of_what_was_read,
 )
 from ledger_pipeline.defs.keys import stream_key
-from ledger_pipeline.defs.metadata import Metadata, added_to_other_epochs, stream_metadata
+from ledger_pipeline.defs.materializations import ended, materialized
+from ledger_pipeline.defs.metadata import Metadata, PartitionState, added_to_other_epochs, stream_state
 from ledger_pipeline.defs.partition_checks import (
     source_scopes_failed,
     told_together,
 )
-from ledger_pipeline.defs.partition_metadata import add_partition_metadata
-from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
+from ledger_pipeline.defs.partitions import scopes_and_windows
 from ledger_pipeline.defs.progress import ProgressListener
 from ledger_pipeline.defs.receipts import receipts_by_partition
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource, SourcesResource
@@ -123,8 +123,8 @@ def source_activity(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg
                         on_progress=lambda scan: progress.on_page(context.log, scan),
                     )
                     _warn(context.log, report)
-                    metadata_by_stream = _stream_metadata(store, source.name, scope, report, context.run.tags)
-                    collected.append(_Collected(scope, report, metadata_by_stream))
+                    states_by_stream = _states_by_stream(store, source.name, scope, report, context.run.tags)
+                    collected.append(_Collected(scope, report, states_by_stream))
                     refusals.append(ahead_of_source(source.name, scope, report, clock.now()))
                     yield from tell_of_other_epochs(context, store, source.name, scope, report, clock.now())
             except (Exception, KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:  # noqa: BLE001
@@ -139,36 +139,27 @@ def source_activity(kind: SourceKind, partitions: dg.PartitionsDefinition) -> dg
                 yield from _told_of_what_was_read(context, store, collected, clock.now())
                 raise failed
         for collection in collected:
-            for stream, of_windows in collection.metadata_by_stream.items():
-                add_partition_metadata(
-                    context,
-                    stream_key(stream),
-                    {partition_key(window, collection.scope): metadata for window, metadata in of_windows.items()},
-                )
-            _add_not_collected(
-                context,
-                collection.scope,
-                collection.report.windows,
-                set(streams).difference(collection.metadata_by_stream),
-            )
+            for stream, states in collection.states_by_stream.items():
+                yield from materialized(context, stream_key(stream), collection.scope, states.values())
+            others = set(streams).difference(collection.states_by_stream)
+            yield from _not_collected(context, collection.scope, collection.report.windows, others)
         for scope, windows in uncollected:
-            _add_not_collected(context, scope, windows, streams)
+            yield from _not_collected(context, scope, windows, streams)
         # Also of a stream that no scope of the run collects: Dagster would leave out `activity_events` along with it.
         for stream in streams:
-            yield dg.MaterializeResult(asset_key=stream_key(stream))
+            yield ended(stream_key(stream))
 
     return source_activity
 
 
-def _add_not_collected(
+def _not_collected(
     context: dg.AssetExecutionContext, scope: Scope, windows: Sequence[EpochWindow], streams: Iterable[str]
-) -> None:
+) -> Iterator[dg.DagsterEvent]:
     """Squares of what a scope does not collect turn green too, and say so."""
     for stream in streams:
         nothing: Metadata = {"asked": False, "not_collected": f"scope {scope.scope_key} does not collect {stream}"}
-        add_partition_metadata(
-            context, stream_key(stream), {partition_key(window, scope): nothing for window in windows}
-        )
+        states = [PartitionState(window, nothing, {"collected": False}) for window in windows]
+        yield from materialized(context, stream_key(stream), scope, states)
 
 
 @dataclass(frozen=True)
@@ -177,18 +168,18 @@ class _Collected:
 
     scope: Scope
     report: CollectReport
-    metadata_by_stream: Mapping[str, Mapping[EpochWindow, Metadata]]
+    states_by_stream: Mapping[str, Mapping[EpochWindow, PartitionState]]
 
 
-def _stream_metadata(
+def _states_by_stream(
     store: "PostgresLedger", source: str, scope: Scope, report: CollectReport, run_tags: Mapping[str, str]
-) -> dict[str, dict[EpochWindow, Metadata]]:
+) -> dict[str, dict[EpochWindow, PartitionState]]:
     receipts = receipts_by_partition(store.scans.receipts(scope.scope_id, source, report.windows))
     held = store.events.per_type(scope.scope_id, report.windows)
     added = added_to_other_epochs(report)
     return {
         stream: {
-            window: stream_metadata(
+            window: stream_state(
                 report, window, stream, receipts.get((window, stream), []), held[window], added, run_tags
             )
             for window in report.windows
@@ -227,7 +218,7 @@ def _told_of_what_was_read(
     for collection in collected:
         try:
             yield from tell_of_what_was_read(
-                context, store, collection.scope, collection.report, collection.metadata_by_stream, now
+                context, store, collection.scope, collection.report, collection.states_by_stream, now
             )
         except StoreError as error:  # what the run fails with is said all the same
             context.log.warning(

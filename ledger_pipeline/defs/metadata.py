@@ -1,6 +1,7 @@
 """What a materialization says: numbers somebody will act on, as Dagster metadata. No counting of its own."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
@@ -47,7 +48,20 @@ OTHER_EPOCHS_NAMED = 20
 Metadata: TypeAlias = dict[str, dg.MetadataValue | str | int | bool]
 
 
-def stream_metadata(
+@dataclass(frozen=True)
+class PartitionState:
+    """A window as an asset shows it; `content` is what steps after it depend on, and nothing that changes without."""
+
+    window: EpochWindow
+    metadata: Metadata
+    content: Json
+
+    def asked_for_by(self, trigger: str) -> "PartitionState":
+        """The same, and who asked for it."""
+        return replace(self, metadata={**self.metadata, "trigger": trigger})
+
+
+def stream_state(
     report: CollectReport,
     window: EpochWindow,
     stream: str,
@@ -55,10 +69,11 @@ def stream_metadata(
     held: Mapping[str, int],
     added_to_others: Metadata,
     run_tags: Mapping[str, str],
-) -> Metadata:
+) -> PartitionState:
     """One stream of one window: what the ledger holds, what this run did, how far the cursors are, what the run cost.
 
-    `held` are the window's events in the ledger by type, `added_to_others` what `added_to_other_epochs` says.
+    `held` are the window's events in the ledger by type, `added_to_others` what `added_to_other_epochs` says. No event
+    changes or goes: as many of a stream are the same ones.
     """
     tally = report.tally(window, [stream])
     counts = StreamCounts(
@@ -108,7 +123,7 @@ def stream_metadata(
         metadata["gone_repositories"] = plain.json(list(report.gone))
     if report.read_back:
         metadata["read_back_repositories"] = plain.json(report.read_back)
-    return {**metadata, **added_to_others}
+    return PartitionState(window, {**metadata, **added_to_others}, {"in_ledger": in_ledger})
 
 
 def added_to_other_epochs(report: CollectReport) -> Metadata:

@@ -5,7 +5,6 @@ A re-run is safe: what a person set stays, and of a finalized epoch nothing is w
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -14,8 +13,7 @@ from ledger_pipeline.core.counts import named
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import span
-from ledger_pipeline.defs import tables
-from ledger_pipeline.defs.charts import units_bars, windows_to_draw
+from ledger_pipeline.defs.charts import windows_to_draw
 from ledger_pipeline.defs.keys import (
     ACTIVITY_CURATION,
     ACTIVITY_EVENTS,
@@ -23,34 +21,23 @@ from ledger_pipeline.defs.keys import (
     EPOCH_ALLOCATIONS,
     POOL_COMPONENTS,
 )
-from ledger_pipeline.defs.metadata import Metadata, run_trigger, shown
-from ledger_pipeline.defs.partition_metadata import add_partition_metadata
-from ledger_pipeline.defs.partitions import partition_key, scopes_and_windows
+from ledger_pipeline.defs.materializations import ended, materialized
+from ledger_pipeline.defs.metadata import PartitionState, run_trigger
+from ledger_pipeline.defs.partitions import scopes_and_windows
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
+from ledger_pipeline.defs.settlement_states import allocations_state, curation_state, epoch_state, pool_state
 from ledger_pipeline.defs.step_failures import domain_failures
-from ledger_pipeline.pipeline.allocate import allocate, base_issuance_to_come, curate, fill_pool
+from ledger_pipeline.pipeline.allocate import allocate, curate, fill_pool
 from ledger_pipeline.pipeline.completeness import window_completeness
-from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.pipeline.epoch_state import (
-    UNITS_PER_USER,
-    claimant_numbers,
-    epoch_entries,
-    pool_entries,
-    selection_entries,
-)
-from ledger_pipeline.pipeline.next_step import next_steps
-from ledger_pipeline.pipeline.selection import selection_report
 from ledger_pipeline.store.records import Epoch
-from ledger_pipeline.store.settlement_records import valued
 
 if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger
 
 GROUP = "settlement"
 OWNERS = ["team:ledger"]
-ACCOUNTS_LISTED = 20
-# What is materialized of some epochs of a scope, with what is said of each.
-_OfEpochs = Callable[["PostgresLedger", Scope, Sequence[Epoch], datetime], Iterable[tuple[Epoch, Metadata]]]
+# What is materialized of some epochs of a scope.
+_OfEpochs = Callable[["PostgresLedger", Scope, Sequence[Epoch], datetime], Iterable[PartitionState]]
 
 
 def epochs_of_run(
@@ -98,8 +85,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         settings: dg.ResourceParam[SettingsResource],
         ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
-    ) -> dg.MaterializeResult[None]:
-        return _for_each_epoch(context, EPOCH, settings, ledger, clock, _epochs)
+    ) -> Iterator[dg.DagsterEvent | dg.MaterializeResult[None]]:
+        yield from _for_each_epoch(context, EPOCH, settings, ledger, clock, _epochs)
 
     @asset(
         ACTIVITY_CURATION,
@@ -111,8 +98,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         settings: dg.ResourceParam[SettingsResource],
         ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
-    ) -> dg.MaterializeResult[None]:
-        return _for_each_epoch(context, ACTIVITY_CURATION, settings, ledger, clock, _curation)
+    ) -> Iterator[dg.DagsterEvent | dg.MaterializeResult[None]]:
+        yield from _for_each_epoch(context, ACTIVITY_CURATION, settings, ledger, clock, _curation)
 
     @asset(
         EPOCH_ALLOCATIONS,
@@ -124,8 +111,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         settings: dg.ResourceParam[SettingsResource],
         ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
-    ) -> dg.MaterializeResult[None]:
-        return _for_each_epoch(context, EPOCH_ALLOCATIONS, settings, ledger, clock, _allocations)
+    ) -> Iterator[dg.DagsterEvent | dg.MaterializeResult[None]]:
+        yield from _for_each_epoch(context, EPOCH_ALLOCATIONS, settings, ledger, clock, _allocations)
 
     @asset(
         POOL_COMPONENTS,
@@ -137,8 +124,8 @@ def settlement_assets(partitions: dg.PartitionsDefinition) -> list[dg.AssetsDefi
         settings: dg.ResourceParam[SettingsResource],
         ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
-    ) -> dg.MaterializeResult[None]:
-        return _for_each_epoch(context, POOL_COMPONENTS, settings, ledger, clock, _pool)
+    ) -> Iterator[dg.DagsterEvent | dg.MaterializeResult[None]]:
+        yield from _for_each_epoch(context, POOL_COMPONENTS, settings, ledger, clock, _pool)
 
     return [epoch, activity_curation, epoch_allocations, pool_components]
 
@@ -150,90 +137,43 @@ def _for_each_epoch(
     ledger: LedgerResource,
     clock: Clock,
     materialize: _OfEpochs,
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.DagsterEvent | dg.MaterializeResult[None]]:
     """Materialize every epoch of the run's partitions, scope by scope, and say of each what there is."""
     now = clock.now()
-    trigger = run_trigger(context.run.tags)
     with domain_failures(), ledger.open() as store:
         for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, now):
-            metadata_by_partition = {
-                partition_key(epoch.window, scope): {**metadata, "trigger": trigger}
-                for epoch, metadata in materialize(store, scope, epochs, now)
-            }
-            add_partition_metadata(context, key, metadata_by_partition)
-    return dg.MaterializeResult(asset_key=key)
+            states = (
+                state.asked_for_by(run_trigger(context.run.tags)) for state in materialize(store, scope, epochs, now)
+            )
+            yield from materialized(context, key, scope, states)
+    yield ended(key)
 
 
-def _epochs(
-    store: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], now: datetime
-) -> Iterator[tuple[Epoch, Metadata]]:
+def _epochs(store: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], now: datetime) -> Iterator[PartitionState]:
     read = window_completeness(store, scope, [epoch.window for epoch in epochs])
     for epoch in epochs:
-        settlement = partial(store.statements.settlement, epoch)
-        blocks = next_steps(store.node_id, scope, epoch, settlement, read[epoch.window], now)
-        yield epoch, {label: shown(value) for label, value in epoch_entries(scope, epoch, blocks).items()}
+        yield epoch_state(store, scope, epoch, read[epoch.window], now)
 
 
 def _curation(
     store: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], now: datetime
-) -> Iterator[tuple[Epoch, Metadata]]:
+) -> Iterator[PartitionState]:
     del now  # what counts for whom does not depend on it
     for epoch in epochs:
-        done, summary = curate(store, scope, epoch)
-        unresolved = store.identities.unresolved([epoch]) if summary.unresolved else []
-        yield (
-            epoch,
-            {
-                "events": summary.events,
-                "added": done.added,
-                "resolved": done.resolved,
-                "unresolved": summary.unresolved,
-                "excluded": summary.excluded,
-                "overridden": summary.overridden,
-                "users": summary.users,
-                **_selected(store, scope, epoch),
-                "unresolved_accounts": tables.accounts(unresolved[:ACCOUNTS_LISTED]),
-            },
-        )
-
-
-def _selected(store: "PostgresLedger", scope: Scope, epoch: Epoch) -> Metadata:
-    entries = selection_entries(selection_report(store, scope, epoch))
-    return {label: shown(value) for label, value in entries.items()}
+        yield curation_state(store, scope, epoch, *curate(store, scope, epoch))
 
 
 def _allocations(
     store: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], now: datetime
-) -> Iterator[tuple[Epoch, Metadata]]:
+) -> Iterator[PartitionState]:
     del now  # units do not depend on it
     drawn = windows_to_draw([epoch.window for epoch in epochs])
     for epoch in epochs:
         allocations = allocate(store, scope, epoch)
-        metadata: Metadata = {
-            **claimant_numbers(valued(allocations)),
-            "total_units": units_text(sum(allocation.units for allocation in allocations)),
-            "decided_by_person": sum(allocation.final_units is not None for allocation in allocations),
-            **_selected(store, scope, epoch),
-            "allocations": tables.allocations(allocations),
-        }
-        if epoch.window in drawn:
-            units = [(of_user.user_id, of_user.units) for of_user in valued(allocations)]
-            metadata[UNITS_PER_USER] = units_bars(units, "Nobody has units.")
-        yield epoch, metadata
+        yield allocations_state(store, scope, epoch, allocations, is_drawn=epoch.window in drawn)
 
 
-def _pool(
-    store: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], now: datetime
-) -> Iterator[tuple[Epoch, Metadata]]:
+def _pool(store: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], now: datetime) -> Iterator[PartitionState]:
     del now  # components do not depend on it
     for epoch in epochs:
-        components = fill_pool(store, epoch)
-        to_come = base_issuance_to_come(scope, epoch, components)
-        entries = pool_entries(epoch, sum(component.amount_credits for component in components), to_come)
-        yield (
-            epoch,
-            {
-                **{label: shown(value) for label, value in entries.items()},
-                "components": tables.components(components),
-            },
-        )
+        yield pool_state(scope, epoch, fill_pool(store, epoch))

@@ -1,26 +1,24 @@
 """The asset `payout_statement` and its law, `statement_recomputes`. Only epochs that are finalized ever turn green."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import dagster as dg
 
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.dagster_contract import STATEMENT_RECOMPUTES
-from ledger_pipeline.defs import tables
-from ledger_pipeline.defs.charts import credits_bars
 from ledger_pipeline.defs.keys import EPOCH, PAYOUT_STATEMENT
-from ledger_pipeline.defs.metadata import Metadata, run_trigger
+from ledger_pipeline.defs.materializations import materialized
+from ledger_pipeline.defs.metadata import run_trigger
 from ledger_pipeline.defs.partition_checks import check_outputs, evaluation, latest_materializations
 from ledger_pipeline.defs.partitions import partition_key
 from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResource
 from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
+from ledger_pipeline.defs.settlement_states import statement_state
 from ledger_pipeline.defs.step_failures import Failed, domain_failures
-from ledger_pipeline.pipeline.chain import StatementChain, statement_chain
+from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.pipeline.epoch_checks import statement_recomputes
-from ledger_pipeline.pipeline.epoch_state import CREDITS_PER_USER, statement_claimants, statement_hash_entries
 from ledger_pipeline.store.records import Epoch
-from ledger_pipeline.store.statement_records import Statement
 from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.verify import verify
 
@@ -67,7 +65,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
         settings: dg.ResourceParam[SettingsResource],
         ledger: dg.ResourceParam[LedgerResource],
         clock: dg.ResourceParam[Clock],
-    ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+    ) -> Iterator[dg.AssetCheckEvaluation | dg.DagsterEvent | dg.Output[None]]:
         wrong = []
         with domain_failures(), ledger.open() as store:
             for scope, epochs in epochs_of_run(store, settings.repo_spec(), context.partition_keys, clock.now()):
@@ -86,10 +84,9 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                     wrong += [f"{key}: {difference}" for difference in differences]
                     # What does not verify is nobody's pay, and is not shown as if it were.
                     if PAYOUT_STATEMENT in context.selected_asset_keys and chain.in_force and not differences:
-                        metadata = _statement_metadata(chain.in_force, chain, context.run.tags)
-                        payouts = {line["userId"]: int(line["amountCredits"]) for line in chain.in_force.payouts}
-                        metadata[CREDITS_PER_USER] = credits_bars(payouts)
-                        context.log_event(dg.AssetMaterialization(PAYOUT_STATEMENT, metadata=metadata, partition=key))
+                        state = statement_state(epoch, chain.in_force, chain)
+                        states = [state.asked_for_by(run_trigger(context.run.tags))]
+                        yield from materialized(context, PAYOUT_STATEMENT, scope, states)
                     yield evaluation(
                         PAYOUT_STATEMENT,
                         key,
@@ -115,16 +112,3 @@ def _no_statement(key: str, epoch: Epoch) -> dg.AssetObservation:
         metadata={"epoch_status": epoch.status.value, "statement": "none yet"},
         partition=key,
     )
-
-
-def _statement_metadata(statement: Statement, chain: StatementChain, run_tags: Mapping[str, str]) -> Metadata:
-    return {
-        "statement_id": str(statement.id),
-        "supersedes": str(statement.supersedes_statement_id or "nothing: the original"),
-        "pool_total_credits": str(statement.pool_total_credits),
-        **statement_hash_entries(statement.allocation_set_hash),
-        "signers": chain.signed_by(statement),
-        **statement_claimants(statement),
-        "payouts": tables.payouts(statement),
-        "trigger": run_trigger(run_tags),
-    }

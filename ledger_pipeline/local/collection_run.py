@@ -225,7 +225,7 @@ def _recorded(
 def _stream_row(materialization: dg.AssetMaterialization, stream: str, scope: Scope) -> StreamRow:
     counts = StreamCounts.of_metadata({label: value.value for label, value in materialization.metadata.items()})
     cursors = materialization.metadata["cursors"]
-    assert isinstance(cursors, dg.TableMetadataValue)  # noqa: S101 (as `stream_metadata` writes it)
+    assert isinstance(cursors, dg.TableMetadataValue)  # noqa: S101 (as `stream_state` writes it)
     return StreamRow(
         epoch=_epoch(materialization),
         scope=scope.scope_key,

@@ -44,7 +44,7 @@ def test_so_is_where_a_bug_is_and_what_it_says(deployment: Deployment, monkeypat
     first, shown = failure(deployment)
     assert first.startswith("Failed: ZeroDivisionError at test_step_failures.py:")
     assert first.endswith(": of all things\n")
-    assert "held_metadata" in shown
+    assert "held_states" in shown
 
 
 def test_a_bug_whose_words_show_a_secret_says_where_it_is_alone(

@@ -16,7 +16,15 @@ from dagster._daemon.backfill import execute_backfill_iteration
 from dagster_graphql.test.utils import execute_dagster_graphql
 
 from ledger_pipeline.dagster_contract import CODE_LOCATION
-from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, stream_key
+from ledger_pipeline.defs.keys import (
+    ACTIVITY_CURATION,
+    ACTIVITY_EVENTS,
+    EPOCH,
+    EPOCH_ALLOCATIONS,
+    PAYOUT_STATEMENT,
+    POOL_COMPONENTS,
+    stream_key,
+)
 from ledger_pipeline_tests.defs.deployment import Deployment
 
 COLLECTED = [*(stream_key(stream) for stream in ("pull_requests", "reviews", "issues")), ACTIVITY_EVENTS]
@@ -29,6 +37,11 @@ _PARTITIONS = """
           partitionStats { numPartitions numMaterialized numFailed }
         }
       }
+    }
+"""
+_IN_STEP = """
+    query ($key: AssetKeyInput!, $partition: String!) {
+      assetNodeOrError(assetKey: $key) { ... on AssetNode { staleStatus(partition: $partition) } }
     }
 """
 _BACKFILL = """
@@ -104,6 +117,15 @@ class UserInterface:
         }
         answer = self._ask(_LAUNCH, executionParams=wanted)["launchRun"]
         return answer["__typename"], [error["message"] for error in answer.get("errors", [])]
+
+    def in_step(self, partition: str) -> dict[str, str]:
+        """Of each asset whether its partition is FRESH, STALE (the UI says "Unsynced") or MISSING, by its last name."""
+        return {
+            key.path[-1]: self._ask(_IN_STEP, key={"path": key.path}, partition=partition)["assetNodeOrError"][
+                "staleStatus"
+            ]
+            for key in [*COLLECTED, ACTIVITY_CURATION, EPOCH_ALLOCATIONS, POOL_COMPONENTS, EPOCH, PAYOUT_STATEMENT]
+        }
 
     def _asset(self) -> dict[str, Any]:
         node: dict[str, Any] = self._ask(_PARTITIONS, key={"path": ACTIVITY_EVENTS.path})["assetNodeOrError"]
