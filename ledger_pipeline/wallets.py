@@ -58,6 +58,13 @@ def signed_hash(message: Signable) -> bytes:
     return keccak(b"%b%d%b" % (_PERSONAL, len(content), content))
 
 
+def keccak256(content: bytes) -> bytes:
+    """The 32 bytes by which chains hash `content`: Keccak-256, which is not SHA-3."""
+    from eth_utils.crypto import keccak
+
+    return keccak(content)
+
+
 def is_among(address: str, addresses: tuple[str, ...]) -> bool:
     """Whether `addresses` hold `address`, whatever their case: the checksum is in the case."""
     return address.lower() in {listed.lower() for listed in addresses}

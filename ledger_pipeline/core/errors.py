@@ -25,6 +25,7 @@ LedgerError
 │   ├── SignerNotApproved       a good signature by somebody who is no approver
 │   └── ApproversChanged        the approvers are not those that were pinned when the epoch closed
 ├── ArchiveError                a file that is no archive of an epoch
+├── DistributionError           tokens that cannot be distributed so, or a proof that shows nothing; nothing is written
 ├── VerificationFailed          numbers that do not follow from the rows they should follow from
 ├── SourceError                 a source_scope could not be read; the others go on
 │   ├── SourceUnavailable       worth retrying: limits, outages, timeouts
@@ -175,6 +176,10 @@ class ApproversChanged(SignatureError):
 
 class ArchiveError(LedgerError):
     """A file that is no archive of an epoch, or cannot be read or written."""
+
+
+class DistributionError(LedgerError):
+    """Tokens that cannot be distributed so, or a proof that shows nothing; nothing is written."""
 
 
 class VerificationFailed(LedgerError):

@@ -1,8 +1,6 @@
 """What `sign-data` prints is signed by viem, as a browser's application signs it, and is accepted."""
 
 import json
-import shutil
-import subprocess
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from ledger_pipeline.core.signing import Scheme, TypedData
 from ledger_pipeline.pipeline.settle import finalize
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline_tests.e2e.node_packages import answer_of, installed
 from ledger_pipeline_tests.store.settlement import APPROVER, reviewed
 
 VIEM = "viem@2.57.20"
@@ -26,15 +25,7 @@ console.log(JSON.stringify([await account.signTypedData(printed), await account.
 
 @pytest.mark.e2e
 def test_viem_signs_what_sign_data_prints_and_it_is_accepted(ledger: PostgresLedger, tmp_path: Path) -> None:
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if npm is None or node is None:
-        pytest.skip("no node and npm here: viem signs nothing")
-    subprocess.run(
-        [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", tmp_path, VIEM],
-        check=True,
-        capture_output=True,
-        timeout=240,
-    )
+    node = installed(tmp_path, VIEM)
     script = tmp_path / "sign.mjs"
     script.write_text(SIGN)
     books = reviewed(ledger, chain_id=84532)
@@ -43,16 +34,8 @@ def test_viem_signs_what_sign_data_prints_and_it_is_accepted(ledger: PostgresLed
     assert isinstance(typed, TypedData)
     key = f"0x{sha256(APPROVER.name.encode()).hexdigest()}"
     for printed in (typed.to_json(), typed.to_wallet_json()):
-        signed = subprocess.run(
-            [node, script, key, books.draft().message],
-            input=json.dumps(printed),
-            check=True,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            timeout=60,
-        )
-        by_typed_data, by_text = json.loads(signed.stdout)
+        signed = answer_of(node, script, key, books.draft().message, given=json.dumps(printed))
+        by_typed_data, by_text = json.loads(signed)
         assert by_typed_data == APPROVER.sign(typed)
         assert by_text == APPROVER.sign(forms[Scheme.ATTRIBUTION_TEXT])
     made = finalize(ledger, books.spec, books.epoch, by_typed_data)
