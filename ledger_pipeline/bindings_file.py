@@ -1,4 +1,4 @@
-"""A list of accounts and the users they belong to, as people write it: CSV or YAML."""
+"""Lists as people write them, in CSV or YAML: accounts and the users they belong to, claimants and their wallets."""
 
 import csv
 from io import StringIO
@@ -13,6 +13,7 @@ from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.store.settlement_records import NewBinding
 
 KEYS = ("provider", "external_id", "user_id")
+WALLET_KEYS = ("claimant", "wallet")
 
 
 class _AsWritten(yaml.SafeLoader):
@@ -27,24 +28,7 @@ _AsWritten.yaml_implicit_resolvers = {
 
 def read_bindings(file: Path) -> list[NewBinding]:
     """The bindings in a CSV or YAML file. Raises IdentityError naming file, row and what is wrong."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")  # as spreadsheets write it
-    except (OSError, UnicodeDecodeError) as error:
-        raise IdentityError(f"cannot read {file}: {error}") from error
-    if file.suffix == ".csv":
-        try:
-            rows: Any = list(csv.DictReader(StringIO(text, newline="")))
-        except csv.Error as error:
-            raise IdentityError(f"{file}: not CSV: {error}") from error
-    elif file.suffix in {".yaml", ".yml"}:
-        try:
-            rows = yaml.load(text, Loader=_AsWritten)  # noqa: S506 (a safe loader)
-        except (yaml.YAMLError, RecursionError) as error:
-            raise IdentityError(f"{file}: not YAML: {error}") from error
-    else:
-        raise IdentityError(f"{file}: give a .csv, .yaml or .yml file")
-    if not isinstance(rows, list) or not rows:
-        raise IdentityError(f"{file}: no list of bindings: rows with {', '.join(KEYS)}")
+    rows = _rows(file, "bindings", KEYS)
     bindings = [binding_of(f"{file}: row {number}", row) for number, row in enumerate(rows, start=1)]
     users: dict[tuple[str, str], str] = {}
     for binding in bindings:
@@ -54,6 +38,21 @@ def read_bindings(file: Path) -> list[NewBinding]:
                 f"{file}: {binding.provider} {binding.external_id} is both {user} and {binding.user_id}"
             )
     return list(dict.fromkeys(bindings))
+
+
+def read_wallets(file: Path) -> dict[str, str]:
+    """The wallets by claimants' keys in a CSV or YAML file. Raises IdentityError naming file, row and what is wrong."""
+    wallets: dict[str, str] = {}
+    for number, row in enumerate(_rows(file, "wallets", WALLET_KEYS), start=1):
+        where = f"{file}: row {number}"
+        if not isinstance(row, dict) or set(row) != set(WALLET_KEYS):
+            raise IdentityError(f"{where}: {row!r} is no wallet: {' and '.join(WALLET_KEYS)}")
+        claimant_key, wallet = (row[key].strip(" ") if isinstance(row[key], str) else "" for key in WALLET_KEYS)
+        if not claimant_key or not wallet:
+            raise IdentityError(f"{where}: claimant or wallet is missing")
+        if wallets.setdefault(claimant_key, wallet) != wallet:
+            raise IdentityError(f"{where}: {claimant_key} has another wallet further up")
+    return wallets
 
 
 def binding_of(where: str, row: object) -> NewBinding:
@@ -72,3 +71,26 @@ def binding_of(where: str, row: object) -> NewBinding:
     except IdentityError as error:
         raise IdentityError(f"{where}: {error}") from None
     return binding
+
+
+def _rows(file: Path, what: str, keys: tuple[str, ...]) -> list[Any]:
+    """The rows of a CSV or YAML file, one at least."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")  # as spreadsheets write it
+    except (OSError, UnicodeDecodeError) as error:
+        raise IdentityError(f"cannot read {file}: {error}") from error
+    if file.suffix == ".csv":
+        try:
+            rows: Any = list(csv.DictReader(StringIO(text, newline="")))
+        except csv.Error as error:
+            raise IdentityError(f"{file}: not CSV: {error}") from error
+    elif file.suffix in {".yaml", ".yml"}:
+        try:
+            rows = yaml.load(text, Loader=_AsWritten)  # noqa: S506 (a safe loader)
+        except (yaml.YAMLError, RecursionError) as error:
+            raise IdentityError(f"{file}: not YAML: {error}") from error
+    else:
+        raise IdentityError(f"{file}: give a .csv, .yaml or .yml file")
+    if not isinstance(rows, list) or not rows:
+        raise IdentityError(f"{file}: no list of {what}: rows with {', '.join(keys)}")
+    return rows

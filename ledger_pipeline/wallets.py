@@ -7,7 +7,7 @@ stands here, and tests compare it with eth-account's.
 
 from collections.abc import Mapping
 
-from ledger_pipeline.core.errors import WrongSignature
+from ledger_pipeline.core.errors import IdentityError, WrongSignature
 from ledger_pipeline.core.signing import Signable, TypedData
 
 # 27 and 28, which some hardware wallets count from zero. A transaction's (35 and more) are of no message.
@@ -63,6 +63,20 @@ def keccak256(content: bytes) -> bytes:
     from eth_utils.crypto import keccak
 
     return keccak(content)
+
+
+def checksummed(address: str) -> str:
+    """The address in its one spelling, of 0x and 40 hex digits. Raises IdentityError where its own checksum is wrong.
+
+    What is all in lower or upper case has none.
+    """
+    from eth_utils.address import to_checksum_address
+
+    spelled: str = to_checksum_address(address)
+    digits = address[2:]
+    if spelled != address and digits not in (digits.lower(), digits.upper()):
+        raise IdentityError(f"the address {address} has another checksum than its digits: copy it anew")
+    return spelled
 
 
 def is_among(address: str, addresses: tuple[str, ...]) -> bool:

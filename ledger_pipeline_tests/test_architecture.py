@@ -49,6 +49,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, parts in enumerate(LAYERS) for name in parts}
 RECORDS = (
+    "store.distribution_records",
     "store.link_records",
     "store.records",
     "store.scan_records",

@@ -14,7 +14,7 @@ from ledger_pipeline.core.errors import StoreError, StoreUnavailable
 from ledger_pipeline.core.facts import Observation, PullRequestFacts
 from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.windows import EpochWindow
-from ledger_pipeline.store import migrations, settlement_schema
+from ledger_pipeline.store import distribution_schema, migrations
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import AppendOutcome, EpochStatus, Exclusion
@@ -43,7 +43,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 80)]
+REVISIONS = [f"{number:04}" for number in range(10, 81)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
@@ -125,7 +125,7 @@ def test_the_tables_in_code_are_those_of_the_database(ledger_engine: Engine, emp
             "ledger_is_reason(text)",
         ):
             connection.execute(text(f"CREATE FUNCTION {function} RETURNS boolean LANGUAGE sql IMMUTABLE RETURN true"))
-        settlement_schema.metadata.create_all(connection)
+        distribution_schema.metadata.create_all(connection)
         believed = shape(connection, COLUMNS, CONSTRAINTS, INDEXES)
     with ledger_engine.connect() as connection:
         tables_now = shape(connection, COLUMNS, CONSTRAINTS, INDEXES)

@@ -122,6 +122,8 @@ COMMANDS = {
     "identities": ("identities", "app", "Which account belongs to which user of the DAO."),
     "allocations": ("allocations", "app", "Units per user of an epoch."),
     "pool": ("pool", "app", "The credits an epoch shares out."),
+    "wallets": ("wallets", "app", "Where claimants' tokens are sent."),
+    "distribution": ("distribution", "app", "Statements as tokens that everybody claims with a proof."),
     "epoch": ("epoch", "app", "The life of an epoch, from open to its signed statement."),
 }
 

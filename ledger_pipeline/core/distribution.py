@@ -10,13 +10,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from uuid import UUID
 
 from ledger_pipeline.core.errors import DistributionError
-from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.hashing import Json, sha256_hex
 from ledger_pipeline.core.merkle import Hash, merkle_tree, proven_root
 from ledger_pipeline.core.plain_text import quoted, short_message
 from ledger_pipeline.core.shares import largest_remainder
+from ledger_pipeline.core.signing import StatementTerms
 
 KIND = "cogni.dao_ownership_token_distribution.v0"
 TREE_LIBRARY = "openzeppelin/merkle-tree@1"
@@ -156,6 +158,16 @@ def distribute(terms: DistributionTerms, credits_: Iterable[WalletCredits], hash
     return Distribution(terms, leaves, tree.root)
 
 
+def statements_hash(statements: Iterable[StatementTerms]) -> str:
+    """`0x` and SHA-256 hex over what approvers signed of the statements, as canonical JSON in the order of epochs."""
+    return f"0x{sha256_hex([_signed_terms(terms) for terms in sorted(statements, key=lambda terms: terms.epoch_id)])}"
+
+
+def manifest_hash(manifest: str) -> str:
+    """`0x` and SHA-256 hex over the bytes of a manifest."""
+    return f"0x{sha256(manifest.encode()).hexdigest()}"
+
+
 def leaf_hash(index: int, account: str, amount: int, hash_of: Hash) -> bytes:
     """`keccak256(abi.encodePacked(uint256 index, address account, uint256 amount))`, where `hash_of` is Keccak-256."""
     return hash_of(index.to_bytes(32, "big") + bytes.fromhex(account[2:]) + amount.to_bytes(32, "big"))
@@ -205,6 +217,14 @@ def check_address(what: str, address: str) -> None:
         raise DistributionError(f"{what} {quoted(address)} is no address: 0x and 40 hex digits")
     if address == _NOBODY:
         raise DistributionError(f"{what} {address} is nobody's address")
+
+
+def _signed_terms(terms: StatementTerms) -> dict[str, Json]:
+    return {
+        "epochId": str(terms.epoch_id),
+        "finalAllocationSetHash": terms.allocation_set_hash,
+        "poolTotalCredits": str(terms.pool_total_credits),
+    }
 
 
 def _by_claimant(credits_: Iterable[WalletCredits]) -> dict[str, WalletCredits]:

@@ -187,10 +187,7 @@ class VerificationFailed(LedgerError):
 
 
 class SourceError(LedgerError):
-    """One source_scope of a source could not be read.
-
-    `problem` may quote the source: it is kept on one line of at most PROBLEM_CHARACTERS plain characters.
-    """
+    """One source_scope could not be read; `problem` may quote the source, and is kept short, plain and on one line."""
 
     def __init__(self, source: str, source_scope: str, problem: str) -> None:
         self.source = source

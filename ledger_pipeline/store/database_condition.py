@@ -24,6 +24,10 @@ FACTS = (
     "statement_inputs_signatures",
     "left_out_items",
     "account_links",
+    "payout_wallets",
+    "distributions",
+    "distribution_epochs",
+    "distribution_lines",
 )
 STATE = (
     "epochs",

@@ -17,11 +17,13 @@ from ledger_pipeline.store.ledger_identity import ledger_id_of
 if TYPE_CHECKING:
     from ledger_pipeline.store.allocations import Allocations
     from ledger_pipeline.store.curation import Curation
+    from ledger_pipeline.store.distributions import Distributions
     from ledger_pipeline.store.epochs import Epochs
     from ledger_pipeline.store.events import Events
     from ledger_pipeline.store.facts import Facts
     from ledger_pipeline.store.identities import Identities
     from ledger_pipeline.store.listings import Listings
+    from ledger_pipeline.store.payout_wallets import PayoutWallets
     from ledger_pipeline.store.pool import Pool
     from ledger_pipeline.store.scans import Scans
     from ledger_pipeline.store.selection import Selection
@@ -163,6 +165,20 @@ class PostgresLedger:
         from ledger_pipeline.store.statements import Statements
 
         return Statements(self._engine, self.node_id)
+
+    @cached_property
+    def payout_wallets(self) -> "PayoutWallets":
+        """Where claimants' tokens are sent, as approvers signed for it."""
+        from ledger_pipeline.store.payout_wallets import PayoutWallets
+
+        return PayoutWallets(self._engine, self.node_id)
+
+    @cached_property
+    def distributions(self) -> "Distributions":
+        """What was distributed of which epoch to whom."""
+        from ledger_pipeline.store.distributions import Distributions
+
+        return Distributions(self._engine, self.node_id)
 
     @property
     def ledger_id(self) -> str | None:

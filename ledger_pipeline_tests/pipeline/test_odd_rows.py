@@ -19,7 +19,7 @@ from ledger_pipeline.pipeline.allocate import allocate, curate
 from ledger_pipeline.pipeline.closing import open_epochs
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.review import review
-from ledger_pipeline.store import columns, settlement_schema
+from ledger_pipeline.store import columns, distribution_schema
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.epochs import EVER
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -95,7 +95,7 @@ def odd_values(column: Column[object]) -> Sequence[object]:
 def odd_rows(table: str, row: Mapping[str, object]) -> Iterator[dict[str, object]]:
     """Copies of `row`, each with one odd value."""
     number = 1000
-    for column in settlement_schema.metadata.tables[table].columns:
+    for column in distribution_schema.metadata.tables[table].columns:
         for value in odd_values(column):
             number += 1
             copy = {name: kept for name, kept in row.items() if name != "id" or table == "activity_events"}
@@ -189,7 +189,7 @@ def test_whatever_rows_the_database_takes_no_reader_breaks(
     writer = make_engine(urls(ledger_url)[WRITER])
     assert read_everything(finished, waiting, running) == []
     taken = {}
-    for table in settlement_schema.metadata.tables:
+    for table in distribution_schema.metadata.tables:
         with ledger_engine.connect() as connection:
             rows = connection.scalars(text(f"SELECT to_jsonb(row) FROM {table} AS row")).all()
         # One of each epoch, for what one refuses another may take.
@@ -222,4 +222,4 @@ def test_whatever_rows_the_database_takes_no_reader_breaks(
 
 @pytest.mark.parametrize("table", OWN)
 def test_what_makes_a_row_its_own_is_a_column_of_it(table: str) -> None:
-    assert OWN[table][0] in settlement_schema.metadata.tables[table].columns
+    assert OWN[table][0] in distribution_schema.metadata.tables[table].columns

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.errors import StoreUnavailable
 from ledger_pipeline.core.pins import EpochPins
-from ledger_pipeline.store import settlement_schema
+from ledger_pipeline.store import distribution_schema
 from ledger_pipeline.store.database_errors import translated
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -49,6 +49,11 @@ RIGHTS: Mapping[str, str] = {
     "activity_curation": CHANGE,
     "account_links": NOTHING,
     "user_bindings": NOTHING,
+    "payout_wallets": NOTHING,
+    "distributions": NOTHING,
+    "distribution_epochs": NOTHING,
+    "distribution_lines": NOTHING,
+    "distribution_set_asides": NOTHING,
     "scan_checkpoints": FORGET,
     "activity_selection": FORGET,
     "epoch_allocations": FORGET,
@@ -150,7 +155,7 @@ def changes_refused(table: str) -> list[str]:
 def test_every_table_has_its_line_in_the_list_of_attacks(ledger_engine: Engine) -> None:
     with ledger_engine.connect() as connection:
         there = set(connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")))
-    assert there == set(RIGHTS) == {*settlement_schema.metadata.tables, "ledger_migrations"}
+    assert there == set(RIGHTS) == {*distribution_schema.metadata.tables, "ledger_migrations"}
 
 
 @pytest.mark.parametrize("table", RIGHTS)

@@ -14,7 +14,7 @@ from ledger_pipeline.core.facts import Observation, PullRequestFacts
 from ledger_pipeline.core.owners import ListedSourceScope
 from ledger_pipeline.core.pins import epoch_pins
 from ledger_pipeline.core.sources import GITHUB
-from ledger_pipeline.store import migrations, settlement_schema
+from ledger_pipeline.store import distribution_schema, migrations
 from ledger_pipeline.store.database_condition import rights_of
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.epochs import EVER
@@ -48,7 +48,7 @@ from ledger_pipeline_tests.store.settlement import collected, read_to_end
 
 NOW = instant("2026-02-18")
 CLOSED, OPEN = weeks(2, "2026-02-09")
-TABLES = sorted(settlement_schema.metadata.tables)
+TABLES = sorted(distribution_schema.metadata.tables)
 FACTS = [
     "activity_events",
     "event_facts",
@@ -65,9 +65,16 @@ FACTS = [
     "reopenings",
     "statement_inputs_signatures",
     "account_links",
+    "payout_wallets",
+    "distributions",
+    "distribution_epochs",
+    "distribution_lines",
+    "distribution_set_asides",
 ]
 # Of these, two have a function of the owner's, which the writer may call, and one follows from what the writer adds.
-OWNERS_ALONE = {"set_asides", "reopenings", "epochs", "scope_calendars", "user_bindings"}
+OWNERS_ALONE = {
+    *("set_asides", "reopenings", "epochs", "scope_calendars", "user_bindings", "distribution_set_asides"),
+}
 FORGETTABLE = {"scan_checkpoints", "unread_items", "epoch_allocations"}
 # The passwords are checked only where the server asks for one; what is stored of them is in a test below.
 LOGINS = {WRITER: ("roles_writer", "writer's own: %s'\""), READER: ("roles_reader", "pässword")}
