@@ -21,6 +21,7 @@ from ledger_pipeline.pipeline.linking import link_by_approver, link_by_operator
 from ledger_pipeline.pipeline.payout_wallets import WalletBook
 from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline.wallets import keccak256
 from ledger_pipeline_tests.builders import ADA, GRACE, NODE_ID, instant, window
 from ledger_pipeline_tests.postgres import fresh_database
@@ -45,6 +46,7 @@ from ledger_pipeline_tests.store.settlement import (
     reviewed,
     rows_of,
 )
+from ledger_pipeline_tests.store.test_roles import urls
 
 TABLES = ("distributions", "distribution_epochs", "distribution_lines")
 ADAS_SHARE = WHOLE * 8 // 10 + 1  # hers is the larger remainder
@@ -342,6 +344,18 @@ def test_what_was_distributed_never_changes_and_the_owner_alone_sets_it_aside(
     give_wallets(books, user_grace=GRACES)
     second = distributed(books, amount=5)
     assert (second.number, paid(second)) == (2, {ADA_KEY: (4, ADAS), GRACE_KEY: (1, GRACES)})
+
+
+def test_the_writer_alone_does_all_of_it_but_setting_aside(ledger: PostgresLedger, ledger_url: str) -> None:
+    books = finalized(ledger)
+    ensure_logins(ledger_url, urls(ledger_url))
+    engine = make_engine(urls(ledger_url)[WRITER])
+    writers = books.seen_by(engine)
+    give_wallets(writers, user_ada=ADAS)
+    assert paid(distributed(writers)) == {ADA_KEY: (ADAS_SHARE, ADAS)}
+    with pytest.raises(StoreError, match="permission denied"):
+        writers.ledger.distributions.set_aside(1, "I say so")
+    engine.dispose()
 
 
 def test_a_distribution_that_does_not_follow_from_its_rows_is_named(ledger: PostgresLedger) -> None:
