@@ -13,6 +13,7 @@ from ledger_pipeline.core.errors import (
     EpochNotReady,
     IdentityError,
     SignerNotApproved,
+    StoreError,
 )
 from ledger_pipeline.core.linking import make_link_message
 from ledger_pipeline.core.sources import GITHUB
