@@ -46,7 +46,12 @@ def _rows(stored: Iterator[StoredEvent], decisions: Mapping[str, Decision]) -> I
     for event in stored:
         row = {column: getattr(event, column) for column in COLUMNS}
         decision = decisions.get(event.id)
-        yield row if decision is None else {**row, "selection": asdict(decision)}
+        yield row if decision is None else {**row, "selection": _json(decision)}
+
+
+def _json(decision: Decision) -> dict[str, object]:
+    """The decision for programs; `co_authors` only where there are any."""
+    return {name: value for name, value in asdict(decision).items() if name != "co_authors" or value}
 
 
 def _print(stored: list[StoredEvent], within: EpochWindow, decisions: Mapping[str, Decision]) -> None:
@@ -61,4 +66,5 @@ def _print(stored: list[StoredEvent], within: EpochWindow, decisions: Mapping[st
 def _said(decision: Decision | None) -> str:
     if decision is None:
         return ""
-    return f"{'counts' if decision.included else 'left out'}: {decision.reason}"
+    shared = f", shared with {', '.join(decision.co_authors)}" if decision.co_authors else ""
+    return f"{'counts' if decision.included else 'left out'}: {decision.reason}{shared}"

@@ -1,15 +1,17 @@
 """From curated events to proposed units per claimant, by an algorithm with a name. Integers only.
 
 An event's units are its weight in milli-units: what a person set on it, else what the epoch's pinned weights say of
-its kind (`github:pr_merged`), times the factor that a selection policy gives it, else nothing. Whoever has no event
-that counts has no allocation.
+its kind (`github:pr_merged`), times the factor that a selection policy gives it, else nothing. Claimants that an event
+has together share its units equally, as `core.claimants` has it. Whoever has no event that counts has no allocation.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from ledger_pipeline.core.claimants import key_of_set_hash_key
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.plain_text import quoted, short_message
+from ledger_pipeline.core.shares import equal_parts
 from ledger_pipeline.core.weights import check_weights, weighed
 
 WEIGHT_SUM_V0 = "weight-sum-v0"
@@ -20,10 +22,12 @@ MAX_UNITS = 2**63 - 1
 
 @dataclass(frozen=True)
 class CuratedEvents:
-    """`events` events of one claimant that count and weigh the same: of one kind, with the same override and factor.
+    """`events` events of the same claimants that count and weigh the same: of one kind, with the same override and
+    factor.
 
     `weight_factor_milli` is a selection policy's (1000: once), None where it gives none; an override holds without it.
-    `user_id` is a user's id, or the key of an account that nobody linked to a user (`core.claimants`).
+    `user_id` is who did them: a user's id, or the key of an account that nobody linked to a user (`core.claimants`).
+    `co_authors` are those who have a part of each of them beside that, named alike; whoever is there twice counts once.
     """
 
     user_id: str
@@ -31,6 +35,7 @@ class CuratedEvents:
     weight_override_milli: int | None
     events: int = 1
     weight_factor_milli: int | None = None
+    co_authors: tuple[str, ...] = ()
 
     def weight_milli(self, weights_milli: Mapping[str, int]) -> int:
         """What each of them weighs by `weights_milli`, rounded down to whole milli-units."""
@@ -38,14 +43,26 @@ class CuratedEvents:
             return self.weight_override_milli
         return weighed(weights_milli.get(self.kind, 0), self.weight_factor_milli)
 
+    def shares_milli(self, weights_milli: Mapping[str, int]) -> Mapping[str, int]:
+        """What each claimant has of one of them by `weights_milli`, in milli-units that sum to its weight."""
+        return shared_milli(self.weight_milli(weights_milli), self.user_id, self.co_authors)
+
 
 @dataclass(frozen=True)
 class ProposedAllocation:
-    """What an algorithm proposes for one user: units in milli, and how many events they come from."""
+    """What an algorithm proposes for one claimant: units in milli, and how many events they have a part of."""
 
     user_id: str
     proposed_units: int
     activity_count: int
+
+
+def shared_milli(units_milli: int, user_id: str, co_authors: Collection[str]) -> Mapping[str, int]:
+    """The units of an event shared out equally among `user_id` and `co_authors`, ties by the claimants' keys."""
+    if not co_authors:
+        return {user_id: units_milli}
+    names = {key_of_set_hash_key(name): name for name in (user_id, *co_authors)}
+    return {names[key]: share_milli for key, share_milli in equal_parts(units_milli, names.keys()).items()}
 
 
 def event_kind(source: str, event_type: str) -> str:
@@ -77,9 +94,9 @@ def _weight_sum(events: Iterable[CuratedEvents], weights_milli: Mapping[str, int
         override = tally.weight_override_milli
         if override is not None:
             _check_override(tally, override)
-        weight_milli = tally.weight_milli(weights_milli)
-        units[tally.user_id] = units.get(tally.user_id, 0) + weight_milli * tally.events
-        counts[tally.user_id] = counts.get(tally.user_id, 0) + tally.events
+        for user_id, share_milli in tally.shares_milli(weights_milli).items():
+            units[user_id] = units.get(user_id, 0) + share_milli * tally.events
+            counts[user_id] = counts.get(user_id, 0) + tally.events
     for user_id, total in units.items():
         if total > MAX_UNITS:
             raise AllocationError(

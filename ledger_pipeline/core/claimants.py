@@ -12,9 +12,10 @@ from hashlib import sha256
 from typing import TypeVar
 
 from ledger_pipeline.core.errors import AllocationError, IdentityError
-from ledger_pipeline.core.identifiers import check_id, why_not_an_account
+from ledger_pipeline.core.facts import CoAuthor
+from ledger_pipeline.core.identifiers import EMAIL, check_id, why_not_an_account
 from ledger_pipeline.core.plain_text import quoted, short_message
-from ledger_pipeline.core.shares import largest_remainder, share_text
+from ledger_pipeline.core.shares import equal_parts, largest_remainder, share_text
 
 V = TypeVar("V")
 
@@ -127,6 +128,13 @@ class StatementLine:
         }
 
 
+def account_of(source: str, co_author: CoAuthor) -> IdentityClaimant:
+    """The account of whoever wrote a part of a change at `source`: theirs there, else that of the e-mail's hash."""
+    if co_author.id is not None:
+        return IdentityClaimant(source, co_author.id)
+    return IdentityClaimant(EMAIL, co_author.email_hash or "")
+
+
 def claimant_of_key(key: str) -> Claimant:
     """The claimant that `key` names.
 
@@ -144,6 +152,14 @@ def claimant_of_key(key: str) -> Claimant:
     if problem is not None:
         raise IdentityError(f"{provider} account {quoted(external_id)} {problem}")
     return IdentityClaimant(provider, external_id)
+
+
+def account_of_key(key: str) -> IdentityClaimant:
+    """The account that `key` names. Raises IdentityError for what is no account's key."""
+    claimant = claimant_of_key(key)
+    if not isinstance(claimant, IdentityClaimant):
+        raise IdentityError(f"{quoted(key)} names a user, no account")
+    return claimant
 
 
 def is_account_key(set_hash_key: str) -> bool:
@@ -238,11 +254,10 @@ def _shares(claim: EventClaim, override: ClaimOverride | None) -> dict[Claimant,
         by_key = {claimant.key: claimant for claimant in shares_ppm}
         units_by_key = largest_remainder(units, {claimant.key: ppm for claimant, ppm in shares_ppm.items()})
         return {by_key[key]: share for key, share in units_by_key.items()}
-    claimants = sorted(set(claim.claimants), key=lambda claimant: claimant.key)
+    claimants = {claimant.key: claimant for claimant in claim.claimants}
     if not claimants:
         raise AllocationError(f"{short_message(claim.event_id)}: {units} milli-units are for nobody")
-    whole, left = divmod(units, len(claimants))
-    return {claimant: whole + (position < left) for position, claimant in enumerate(claimants)}
+    return {claimants[key]: share for key, share in equal_parts(units, claimants.keys()).items()}
 
 
 def _check_units(name: str, units: int) -> None:

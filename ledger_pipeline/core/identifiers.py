@@ -21,6 +21,8 @@ from ledger_pipeline.core.sources import find_source_kind
 RULE = "v1"
 MAX_CHARACTERS = 128
 MAX_ACCOUNT_DIGITS = 19
+EMAIL = "email"
+"""The provider of an account of which nothing is known but the hash of its e-mail (`core.co_authors`)."""
 
 # First and last code points: colon, controls, format and bidi characters, separators, what shows nothing, private use.
 FORBIDDEN: tuple[tuple[int, int], ...] = (
@@ -35,6 +37,7 @@ _FORBIDDEN = re.compile(f"[{''.join(f'{re.escape(chr(first))}-{re.escape(chr(las
 # Not assigned, for private use, half a character.
 _NO_CHARACTERS = frozenset({"Cn", "Co", "Cs"})
 _ACCOUNT = re.compile(rf"[1-9][0-9]{{0,{MAX_ACCOUNT_DIGITS - 1}}}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 # An id with this in it ends one line of the set's hash and begins another.
 _AMBIGUOUS = re.compile(r":[0-9]+\n")
 
@@ -103,6 +106,8 @@ def why_not_an_account(provider: str, external_id: str) -> str | None:
     source = find_source_kind(provider)
     if source is not None and source.has_numeric_accounts and _ACCOUNT.fullmatch(external_id) is None:
         return f"is not {provider}'s numeric id in decimal digits, the first not 0 (a login can change hands)"
+    if provider == EMAIL and _SHA256.fullmatch(external_id) is None:
+        return "is not the SHA-256 of an e-mail, 64 hex digits in lower case (everybody reads what is bound)"
     return why_not_an_id(external_id)
 
 

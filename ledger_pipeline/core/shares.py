@@ -1,6 +1,6 @@
 """One number shared out in whole parts by weights: nothing is lost, and no order matters but that of keys."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 SHARE_DECIMALS = 6
 
@@ -17,6 +17,15 @@ def largest_remainder(total: int, weights: Mapping[str, int]) -> dict[str, int]:
     # Python's sort is stable, and `shares` is by key: ties stay in that order.
     favoured = set(sorted(shares, key=lambda key: -shares[key][1])[:left])
     return {key: whole + (key in favoured) for key, (whole, _) in shares.items()}
+
+
+def equal_parts(total: int, keys: Collection[str]) -> dict[str, int]:
+    """What each of `keys` gets of `total` where all get the same, by key in code-point order; the parts sum to it.
+
+    What is left of whole parts goes one each, in the order of keys. There is at least one key.
+    """
+    whole, left = divmod(total, len(keys))
+    return {key: whole + (position < left) for position, key in enumerate(sorted(keys))}
 
 
 def share_text(units: int, all_units: int) -> str:

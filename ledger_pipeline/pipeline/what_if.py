@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ledger_pipeline.core.allocations import event_kind
+from ledger_pipeline.core.allocations import event_kind, shared_milli
 from ledger_pipeline.core.facts import Facts
 from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.selection.include_all import INCLUDE_ALL_V0
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger
 
 WEIGHTS = "weights"
+SHARES = "shares"
 DECIDED_UNITS = "decided_units"
 NO_POLICY = "no_policy"
 OTHER_REASONS: Mapping[str, str] = {
     WEIGHTS: "It counts as before, and its kind has another weight.",
+    SHARES: "It counts as before, and others have a part of it.",
     DECIDED_UNITS: "A person decided the contributor's units as a whole, and that is left out here.",
     NO_POLICY: "It counts, for no policy decides.",
 }
@@ -117,7 +119,8 @@ def what_if(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, supposed: Supp
         excluded_ids = choice.excluded_ids or ledger.selection.excluded_ids(scope.scope_id, choice.excluded_logins)
         choice = choice.with_ids(tuple(excluded_ids))
         decisions = decide(policy_of(choice), _candidates(events), choice, weights_milli)
-    sums = _Sums()
+    shares = any(decision.co_authors for decision in decisions.values())
+    sums = _Sums(ledger.what_if.users_of_accounts(epoch) if shares else {})
     for judged in events:
         sums.add(judged, decisions.get(judged.event_id), epoch.weights_milli, weights_milli)
     return sums.change(ledger, scope, epoch, len(events), supposed.as_signed)
@@ -150,7 +153,8 @@ def _candidates(events: Iterable[JudgedEvent]) -> Iterator[Candidate]:
 class _Sums:
     """Milli-units by contributor as the events go by: as they are, as they would be, and what moves by which reason."""
 
-    def __init__(self) -> None:
+    def __init__(self, users: Mapping[str, str]) -> None:
+        self._users = users
         self.units: defaultdict[str, int] = defaultdict(int)
         self.would_be: defaultdict[str, int] = defaultdict(int)
         self.moved: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
@@ -180,16 +184,25 @@ class _Sums:
         if would_count:
             would_be = override if override is not None else weighed(other_weights_milli.get(kind, 0), factor_milli)
         user_id = judged.counts_for
-        if judged.counts:
-            self.units[user_id] += is_units
-        if would_count:
-            self.would_be[user_id] += would_be
-        if would_be != is_units:
-            same_decision = (would_count, factor_milli) == (judged.counts, judged.factor_milli)
-            reason = WEIGHTS if same_decision else NO_POLICY if decision is None else str(decision.reason)
-            moved = self.moved[user_id, reason]
-            moved[0] += 1
-            moved[1] += would_be - is_units
+        would_share = () if decision is None else [self._users.get(key, key) for key in decision.co_authors]
+        shares = shared_milli(is_units, user_id, judged.co_authors or ()) if judged.counts else {}
+        would_be_shares = shared_milli(would_be, user_id, would_share) if would_count else {}
+        for claimant, share_milli in shares.items():
+            self.units[claimant] += share_milli
+        for claimant, share_milli in would_be_shares.items():
+            self.would_be[claimant] += share_milli
+        if shares == would_be_shares:
+            return
+        same_decision = (would_count, factor_milli) == (judged.counts, judged.factor_milli)
+        reason = SHARES if would_be == is_units else WEIGHTS if same_decision else NO_POLICY
+        if reason is NO_POLICY and decision is not None:
+            reason = str(decision.reason)
+        for claimant in {**shares, **would_be_shares}:
+            difference = would_be_shares.get(claimant, 0) - shares.get(claimant, 0)
+            if difference:
+                moved = self.moved[claimant, reason]
+                moved[0] += 1
+                moved[1] += difference
 
     def change(self, ledger: "PostgresLedger", scope: Scope, epoch: Epoch, events: int, as_signed: bool) -> EpochChange:
         """What the events come to, with what people decided about contributors as a whole."""

@@ -6,8 +6,8 @@ from sqlalchemy import Connection, TextClause, text
 
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
 from ledger_pipeline.core.pins import reserves_accounts
-from ledger_pipeline.store.counting import ACCOUNT_KEY, COUNTS, FACTOR, IS_BY_PERSON, JOIN_SELECTION, KEEPS_CLAIMANTS
-from ledger_pipeline.store.links_at import links_at
+from ledger_pipeline.store.co_authors import JOIN_CO_AUTHORS, LINKS_OF_EPOCH, has_co_authors
+from ledger_pipeline.store.counting import ACCOUNT_KEY, COUNTS, FACTOR, IS_BY_PERSON, JOIN_SELECTION
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import CurationSummary, Decision, DoubtfulEvent, Judgement, Resolution
@@ -20,13 +20,8 @@ RESOLVE_IDENTITIES = text(f"""
     SELECT event.node_id, :epoch_id, event.id, binding.user_id
     FROM epochs AS epoch
     JOIN activity_events AS event ON event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id
-    LEFT JOIN (
-        SELECT provider, external_id, user_id FROM user_bindings
-        WHERE node_id = :node_id AND NOT (SELECT {KEEPS_CLAIMANTS} FROM epochs AS epoch WHERE epoch.id = :epoch_id)
-        UNION ALL
-        SELECT * FROM ({links_at("(SELECT closed_at FROM epochs WHERE id = :epoch_id)")}) AS link
-        WHERE (SELECT {KEEPS_CLAIMANTS} FROM epochs AS epoch WHERE epoch.id = :epoch_id)
-    ) AS binding ON binding.provider = event.source AND binding.external_id = event.platform_user_id
+    LEFT JOIN ({LINKS_OF_EPOCH}) AS binding
+        ON binding.provider = event.source AND binding.external_id = event.platform_user_id
     WHERE epoch.id = :epoch_id AND event.node_id = :node_id AND event.scope_id = :scope_id AND event.source = :source
         AND event.event_time >= :start AND event.event_time < :end
     ON CONFLICT (epoch_id, event_id) DO UPDATE SET user_id = EXCLUDED.user_id, updated_at = now()
@@ -62,20 +57,22 @@ DECISIONS = text(f"""
 """)  # noqa: S608 (our own expressions)
 
 
-def _weighed(join_selection: str, counts: str, factor: str) -> TextClause:
+def _weighed(join_selection: str, counts: str, factor: str, co_authors: str = "CAST(NULL AS text[])") -> TextClause:
     return text(f"""
         SELECT COALESCE(curation.user_id, {ACCOUNT_KEY}) AS user_id, event.source, event.event_type,
-            curation.weight_override_milli, {factor} AS weight_factor_milli, count(*) AS events
+            curation.weight_override_milli, {factor} AS weight_factor_milli, {co_authors} AS co_authors,
+            count(*) AS events
         FROM activity_curation AS curation {join_selection}
         JOIN activity_events AS event
             ON event.node_id = curation.node_id AND event.scope_id = :scope_id AND event.id = curation.event_id
         WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id
             AND {counts} AND (curation.user_id IS NOT NULL OR :reserves_accounts)
-        GROUP BY 1, 2, 3, 4, 5
+        GROUP BY 1, 2, 3, 4, 5, 6
     """)  # noqa: S608 (our own expressions)
 
 
 WEIGHED_BY_POLICY = _weighed(JOIN_SELECTION, COUNTS, FACTOR)
+WEIGHED_AND_SHARED = _weighed(f"{JOIN_SELECTION} {JOIN_CO_AUTHORS}", COUNTS, FACTOR, "shared_with.keys")
 # Where no policy decides, what a person included counts, and the join would take as long as all the rest.
 WEIGHED = _weighed("", "curation.included", "CAST(NULL AS bigint)")
 HAS_POLICY = text("""
@@ -157,7 +154,7 @@ class Curation(LedgerSection):
             return [Decision(**row._mapping) for row in rows]
 
     def weighed_events(self, epoch: Epoch) -> list[CuratedEvents]:
-        """Events that count, by claimant, kind, override and factor: as few rows as there are of these.
+        """Events that count, by claimants, kind, override and factor: as few rows as there are of these.
 
         A claimant is a user; where the epoch reserves shares of accounts without one, such an account as well.
         """
@@ -166,7 +163,7 @@ class Curation(LedgerSection):
 
 
 def weighed_events(connection: Connection, node_id: UUID, epoch: Epoch) -> list[CuratedEvents]:
-    """The epoch's events that count for a claimant, counted by claimant, kind, override and factor."""
+    """The epoch's events that count for a claimant, counted by claimants, kind, override and factor."""
     # The planner expects a group for every override a user might have, and would sort a million rows on disk.
     connection.execute(text("SET LOCAL work_mem = '64MB'"))
     parameters = {
@@ -175,8 +172,10 @@ def weighed_events(connection: Connection, node_id: UUID, epoch: Epoch) -> list[
         "scope_id": epoch.scope_id,
         "reserves_accounts": reserves_accounts(epoch.pins),
     }
-    has_policy = connection.execute(HAS_POLICY, parameters).scalar_one()
-    rows = connection.execute(WEIGHED_BY_POLICY if has_policy else WEIGHED, parameters)
+    weighed = WEIGHED
+    if connection.execute(HAS_POLICY, parameters).scalar_one():
+        weighed = WEIGHED_AND_SHARED if has_co_authors(connection, parameters) else WEIGHED_BY_POLICY
+    rows = connection.execute(weighed, parameters)
     return [
         CuratedEvents(
             row.user_id,
@@ -184,6 +183,7 @@ def weighed_events(connection: Connection, node_id: UUID, epoch: Epoch) -> list[
             row.weight_override_milli,
             row.events,
             row.weight_factor_milli,
+            tuple(row.co_authors or ()),
         )
         for row in rows
     ]

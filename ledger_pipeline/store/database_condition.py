@@ -37,11 +37,12 @@ STATE = (
     "listed_source_scopes",
     "activity_curation",
     "activity_selection",
+    "activity_co_authors",
     "epoch_allocations",
 )
 # What the database itself writes, as facts are added.
 DERIVED = ("user_bindings",)
-FORGETTABLE = ("scan_checkpoints", "unread_items", "activity_selection", "epoch_allocations")
+FORGETTABLE = ("scan_checkpoints", "unread_items", "activity_selection", "activity_co_authors", "epoch_allocations")
 
 _NEEDED = (
     *(("SELECT", table) for table in (*FACTS, *STATE, *DERIVED)),

@@ -108,6 +108,11 @@ _OF_EPOCH: Mapping[str, str] = {
         SELECT event_id, included, reason, weight_factor_milli FROM activity_selection
         WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY event_id COLLATE "C"
     """,
+    "co_authors": """
+        SELECT event_id, provider, external_id, user_id FROM activity_co_authors
+        WHERE epoch_id = :epoch_id AND node_id = :node_id
+        ORDER BY event_id COLLATE "C", provider COLLATE "C", external_id COLLATE "C"
+    """,
 }
 
 

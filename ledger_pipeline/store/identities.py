@@ -10,12 +10,14 @@ from sqlalchemy import Connection, Row, text
 from ledger_pipeline.core.errors import IdentityError, UsedNonce
 from ledger_pipeline.core.identifiers import check_binding, check_id
 from ledger_pipeline.core.reasons import is_reason
+from ledger_pipeline.store import co_authors
 from ledger_pipeline.store.counting import COUNTS, FACTOR, IS_BY_PERSON, KEEPS_CLAIMANTS
 from ledger_pipeline.store.link_records import BEFORE_EVIDENCE, Binding, Evidence, Link, RestsOn, SignedMessage
 from ledger_pipeline.store.links_at import links_at
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import NewBinding, UnresolvedAccount
+from ledger_pipeline.store.unresolved import in_all, with_parts
 
 NO_REASON = "an operator bound it and gave no reason"
 
@@ -148,6 +150,8 @@ class Identities(LedgerSection):
 
         An epoch that closed keeps its claimants; one that closed before accounts were, until it is finalized.
 
+        What the account has a part of as a co-author follows it, too.
+
         Raises IdentityError where the account is not bound, for what is no user's id, for a reason that says nothing.
         """
         check_id("user", binding.user_id)
@@ -158,6 +162,7 @@ class Identities(LedgerSection):
                 raise IdentityError(f"{binding.provider} {binding.external_id} is not bound: bind it without --move")
             self._append(connection, binding, evidence)
             parameters = {"node_id": self.node_id, **asdict(binding)}
+            connection.execute(co_authors.MOVE, parameters)
             return connection.execute(MOVE_CURATION, parameters).rowcount
 
     def link(self, binding: NewBinding, evidence: Evidence) -> None:
@@ -239,9 +244,17 @@ class Identities(LedgerSection):
         An account bound since a materialization is resolved by the next one, and so not listed; one bound since the
         epoch closed is, for nothing resolves there any more.
         """
-        parameters = {"node_id": self.node_id, "epoch_ids": [epoch.id for epoch in epochs]}
         with self._transaction() as connection:
-            rows = [row._asdict() for row in connection.execute(UNRESOLVED, parameters)]
+            shared = [epoch for epoch in epochs if co_authors.has_co_authors(connection, self._of(epoch))]
+            accounts = self._authors(connection, [epoch for epoch in epochs if epoch not in shared])
+            for epoch in shared:
+                authors = self._authors(connection, [epoch])
+                accounts = in_all([*accounts, *with_parts(connection, self.node_id, epoch, authors)])
+        return accounts
+
+    def _authors(self, connection: Connection, epochs: Sequence[Epoch]) -> list[UnresolvedAccount]:
+        parameters = {"node_id": self.node_id, "epoch_ids": [epoch.id for epoch in epochs]}
+        rows = [row._asdict() for row in connection.execute(UNRESOLVED, parameters)]
         return [UnresolvedAccount(**{**row, "units": int(row["units"])}) for row in rows]
 
 

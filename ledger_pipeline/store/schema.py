@@ -1,7 +1,7 @@
-"""The tables of collection as the migrations leave them, for queries; `settlement_schema` and `distribution_schema`
-have the others.
+"""The tables of collection as the migrations leave them, for queries; `curation_schema`, `settlement_schema` and
+`distribution_schema` have the others.
 
-A test compares both with a migrated database, constraint by constraint. Triggers are not here: they live in the
+A test compares all with a migrated database, constraint by constraint. Triggers are not here: they live in the
 migrations, and in the database, which refuses whoever asks.
 """
 

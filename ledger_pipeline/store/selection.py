@@ -6,10 +6,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from ledger_pipeline.core.claimants import account_of_key
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.repository_names import KnownNames, SeenName, known_names
 from ledger_pipeline.core.selection.choice import PINNED_AS
 from ledger_pipeline.core.selection.policy import Decision, ids_of_logins
+from ledger_pipeline.store import co_authors
 from ledger_pipeline.store.counting import COUNTS, IS_BY_PERSON, JOIN_SELECTION
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
@@ -151,7 +153,10 @@ class Selection(LedgerSection):
             return _known_names(connection, self.node_id, None if epoch is None else epoch.id)
 
     def replace(self, epoch: Epoch, decisions: Mapping[str, Decision]) -> None:
-        """Store `decisions`, by event id, in place of the epoch's earlier ones; only what differs is written."""
+        """Store `decisions`, by event id, in place of the epoch's earlier ones; only what differs is written.
+
+        Co-authors that were linked since then have their users.
+        """
         with self._transaction() as connection:
             stored = _decisions(connection, self.node_id, epoch)
             changed = sorted(event_id for event_id, decision in decisions.items() if stored.get(event_id) != decision)
@@ -167,6 +172,14 @@ class Selection(LedgerSection):
                 connection.execute(DECIDE, {**self._of(epoch), **columns})
             if gone:
                 connection.execute(FORGET, {**self._of(epoch), "event_ids": gone})
+            co_authors.replace_co_authors(
+                connection,
+                self._of(epoch),
+                [event_id for event_id in (*changed, *gone) if event_id in stored and stored[event_id].co_authors],
+                {event_id: map(account_of_key, decisions[event_id].co_authors) for event_id in changed},
+            )
+            if any(decision.co_authors for decision in decisions.values()):
+                connection.execute(co_authors.RESOLVE, self._of(epoch))
 
     def tallies(self, epoch: Epoch) -> list[SelectionTally]:
         """The epoch's curated events that a policy decided on, counted by what was decided."""
@@ -222,7 +235,11 @@ def _of_any_scope(connection: Connection, parameters: Mapping[str, object]) -> d
 
 def _decisions(connection: Connection, node_id: UUID, epoch: Epoch) -> dict[str, Decision]:
     rows = connection.execute(DECISIONS, {"node_id": node_id, "epoch_id": epoch.id})
-    return {row.event_id: Decision(row.included, row.reason, row.weight_factor_milli) for row in rows}
+    shared_with = co_authors.co_authors_of(connection, node_id, epoch.id)
+    return {
+        row.event_id: Decision(row.included, row.reason, row.weight_factor_milli, shared_with.get(row.event_id, ()))
+        for row in rows
+    }
 
 
 def _ids_of(connection: Connection, scope: Mapping[str, object], excluded_logins: Iterable[str]) -> tuple[str, ...]:

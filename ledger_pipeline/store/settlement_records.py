@@ -23,7 +23,10 @@ class NewBinding:
 
 @dataclass(frozen=True)
 class UnresolvedAccount:
-    """An account that nobody linked to a user: its latest login, its events, and the milli-units at stake."""
+    """An account that nobody linked to a user: its latest login, its events, and the milli-units at stake.
+
+    The login is empty where none of them shows one, as of whoever is a co-author alone.
+    """
 
     provider: str
     external_id: str
@@ -107,7 +110,8 @@ class JudgedEvent(NamedTuple):
 
     `facts_text` is its facts in JSON, None where nobody observed any. `event_time` is aware, UTC. `included` and
     `weight_override_milli` are a person's, who decided where it is `by_person`; `counts` is what holds, and
-    `factor_milli` the factor of its weight that holds.
+    `factor_milli` the factor of its weight that holds. `co_authors` are the claimants that have a part of it beside
+    `counts_for`, None where none has.
     """
 
     event_id: str
@@ -126,6 +130,7 @@ class JudgedEvent(NamedTuple):
     counts: bool
     factor_milli: int | None
     by_person: bool
+    co_authors: Sequence[str] | None
 
 
 @dataclass(frozen=True)

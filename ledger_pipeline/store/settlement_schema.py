@@ -1,10 +1,7 @@
 """The tables of settlement as the migrations leave them: who is who, what counts, who is paid."""
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -20,7 +17,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger_pipeline.core.signing import Scheme
 from ledger_pipeline.store.columns import INSTANT, json, required, row_id, since, table
-from ledger_pipeline.store.schema import epochs
+from ledger_pipeline.store.curation_schema import metadata as metadata_of_curation
+from ledger_pipeline.store.curation_schema import of_epoch
 
 WALLET = "signer_wallet ~ '^0x[0-9a-fA-F]{40}$'"
 # As `core.signatures.canonical_signature` spells it: s is no more than half of the order of the curve.
@@ -40,13 +38,8 @@ EVIDENCE = """CASE rests_on
 END"""
 SCHEME = f"scheme IN ({', '.join(map(repr, map(str, Scheme)))})"
 
-# With the tables of `schema`, where `epochs` is from, every table of the ledger.
-metadata = epochs.metadata
-
-
-def _of_epoch() -> tuple[Column[Any], Column[Any]]:
-    """The columns by which a row is of an epoch of a node."""
-    return required("node_id", Uuid), required("epoch_id", BigInteger, ForeignKey("epochs.id"))
+# With the tables of `schema` and `curation_schema`, every table of the ledger.
+metadata = metadata_of_curation
 
 
 def _names_statement(column: str) -> ForeignKeyConstraint:
@@ -54,39 +47,10 @@ def _names_statement(column: str) -> ForeignKeyConstraint:
     return ForeignKeyConstraint([column, "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"])
 
 
-activity_curation = table(
-    "activity_curation",
-    row_id(),
-    *_of_epoch(),
-    required("event_id"),
-    Column("user_id", Text),
-    required("included", Boolean, server_default=text("true")),
-    Column("weight_override_milli", BigInteger),
-    Column("note", Text),
-    since("created_at"),
-    since("updated_at"),
-    required("follows_policy", Boolean, server_default=text("false")),
-    UniqueConstraint("epoch_id", "event_id"),
-    CheckConstraint("weight_override_milli BETWEEN 0 AND 9007199254740991", name="weight_override_milli"),
-    CheckConstraint("NOT follows_policy OR (included AND weight_override_milli IS NULL)", name="follows_policy"),
-)
-
-activity_selection = table(
-    "activity_selection",
-    Column("node_id", Uuid, primary_key=True),
-    Column("epoch_id", BigInteger, ForeignKey("epochs.id"), primary_key=True),
-    Column("event_id", Text, primary_key=True),
-    required("included", Boolean),
-    required("reason"),
-    Column("weight_factor_milli", BigInteger),
-    CheckConstraint("ledger_is_reason(reason)", name="reason"),
-    CheckConstraint("weight_factor_milli BETWEEN 0 AND 9007199254740991", name="weight_factor_milli"),
-)
-
 epoch_allocations = table(
     "epoch_allocations",
     row_id(),
-    *_of_epoch(),
+    *of_epoch(),
     required("user_id"),
     required("proposed_units", BigInteger),
     Column("final_units", BigInteger),
@@ -100,7 +64,7 @@ epoch_allocations = table(
 epoch_pool_components = table(
     "epoch_pool_components",
     row_id(),
-    *_of_epoch(),
+    *of_epoch(),
     required("component_id"),
     required("algorithm_version"),
     json("inputs_json"),
@@ -115,7 +79,7 @@ epoch_pool_components = table(
 payout_statements = table(
     "payout_statements",
     row_id(),
-    *_of_epoch(),
+    *of_epoch(),
     required("allocation_set_hash"),
     required("pool_total_credits", BigInteger),
     json("payouts_json", kind="payouts"),
@@ -137,7 +101,7 @@ payout_statements = table(
 statement_inputs_signatures = table(
     "statement_inputs_signatures",
     row_id(),
-    *_of_epoch(),
+    *of_epoch(),
     required("statement_id", Uuid),
     required("signer_wallet"),
     required("inputs_root"),
@@ -155,7 +119,7 @@ statement_inputs_signatures = table(
 statement_corrections = table(
     "statement_corrections",
     Column("id", BigInteger, primary_key=True),
-    *_of_epoch(),
+    *of_epoch(),
     required("supersedes_statement_id", Uuid),
     required("user_id"),
     required("units", BigInteger),
@@ -170,7 +134,7 @@ statement_corrections = table(
 signing_requests = table(
     "signing_requests",
     Column("id", BigInteger, primary_key=True),
-    *_of_epoch(),
+    *of_epoch(),
     required("allocation_set_hash"),
     required("pool_total_credits", BigInteger),
     since("requested_at"),
@@ -212,7 +176,7 @@ statement_signatures = table(
 set_asides = table(
     "set_asides",
     Column("id", BigInteger, primary_key=True),
-    *_of_epoch(),
+    *of_epoch(),
     Column("statement_id", Uuid),
     Column("signature_id", Uuid, ForeignKey("statement_signatures.id"), unique=True),
     required("reason"),
@@ -234,7 +198,7 @@ set_asides = table(
 reopenings = table(
     "reopenings",
     Column("id", BigInteger, primary_key=True),
-    *_of_epoch(),
+    *of_epoch(),
     Column("closed_at", INSTANT),
     Column(
         "pinned",

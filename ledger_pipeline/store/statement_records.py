@@ -250,6 +250,7 @@ class EpochRows:
     pool_set_aside: Sequence[Row]
     facts: Sequence[Row]
     selection: Sequence[Row]
+    co_authors: Sequence[Row]
 
 
 # A statement to write, a signature to add to one there is, or such a one that is there already: nothing is written.

@@ -2,7 +2,9 @@
 
 from sqlalchemy import text
 
-from ledger_pipeline.core.pins import CLAIMANTS
+from ledger_pipeline.core.claimants import IdentityClaimant
+from ledger_pipeline.core.pins import CLAIMANTS, reserves_accounts
+from ledger_pipeline.store.co_authors import JOIN_CO_AUTHORS, LINKS_OF_EPOCH
 from ledger_pipeline.store.counting import ACCOUNT_KEY, COUNTS, FACTOR, IS_BY_PERSON, KEEPS_CLAIMANTS
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
@@ -28,7 +30,7 @@ JUDGED = text(f"""
             CASE WHEN epoch.status = 'open' OR epoch.pinned_spec ? '{CLAIMANTS}' THEN {ACCOUNT_KEY} END
         ) AS counts_for, COALESCE(curation.included, true) AS included,
         curation.weight_override_milli, {COUNTS} AS counts, {FACTOR} AS weight_factor_milli,
-        COALESCE({IS_BY_PERSON}, false) AS by_person
+        COALESCE({IS_BY_PERSON}, false) AS by_person, shared_with.keys AS co_authors
     FROM epochs AS epoch
     JOIN activity_events AS event
         ON event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id
@@ -42,11 +44,18 @@ JUDGED = text(f"""
     LEFT JOIN activity_curation AS curation ON curation.epoch_id = epoch.id AND curation.event_id = event.id
     LEFT JOIN activity_selection AS selection
         ON selection.node_id = epoch.node_id AND selection.epoch_id = epoch.id AND selection.event_id = event.id
+    {JOIN_CO_AUTHORS}
     LEFT JOIN user_bindings AS binding
         ON binding.node_id = epoch.node_id AND binding.provider = event.source
         AND binding.external_id = event.platform_user_id AND epoch.status <> 'finalized'
         AND (NOT {KEEPS_CLAIMANTS} OR binding.created_at <= epoch.closed_at)
     WHERE epoch.id = :epoch_id AND epoch.node_id = :node_id
+""")  # noqa: S608 (our own expressions)
+
+USERS = text(f"""
+    SELECT provider, external_id, user_id FROM activity_co_authors
+    WHERE epoch_id = :epoch_id AND node_id = :node_id AND user_id IS NOT NULL
+    UNION ALL SELECT provider, external_id, user_id FROM ({LINKS_OF_EPOCH}) AS link WHERE user_id IS NOT NULL
 """)  # noqa: S608 (our own expressions)
 
 
@@ -56,4 +65,14 @@ class WhatIf(LedgerSection):
     def judged_events(self, epoch: Epoch) -> list[JudgedEvent]:
         """Every event of the epoch, in no order."""
         with self._transaction() as connection:
-            return list(map(JudgedEvent._make, connection.execute(JUDGED, self._of(epoch))))
+            parameters = {**self._of(epoch), "reserves_accounts": reserves_accounts(epoch.pins)}
+            return list(map(JudgedEvent._make, connection.execute(JUDGED, parameters)))
+
+    def users_of_accounts(self, epoch: Epoch) -> dict[str, str]:
+        """The users of accounts that may have a part of the epoch's events, by the accounts' keys.
+
+        They are those of its co-authors, and those that were linked by the time at which it takes links.
+        """
+        with self._transaction() as connection:
+            rows = connection.execute(USERS, self._of(epoch))
+            return {IdentityClaimant(row.provider, row.external_id).key: row.user_id for row in rows}

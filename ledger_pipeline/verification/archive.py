@@ -53,6 +53,7 @@ _ORDER: Mapping[str, Callable[[Any], Any]] = {
     "pool_set_aside": lambda row: (row.component_id, row.set_aside_at),
     "facts": lambda row: row.event_id,
     "selection": lambda row: row.event_id,
+    "co_authors": lambda row: (row.event_id, row.provider, row.external_id),
 }
 
 

@@ -1,8 +1,9 @@
 """An epoch's facts with what many of the laws need to know of them, computed once."""
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
@@ -17,7 +18,13 @@ from ledger_pipeline.core.selection.policy import Decision
 from ledger_pipeline.core.signing import Signable
 from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference, compare, short
 from ledger_pipeline.verification.inputs_root import inputs_root
-from ledger_pipeline.verification.record import CurationRecord, EpochFacts, EventRecord, InputsSignatureRecord
+from ledger_pipeline.verification.record import (
+    CoAuthorRecord,
+    CurationRecord,
+    EpochFacts,
+    EventRecord,
+    InputsSignatureRecord,
+)
 from ledger_pipeline.wallets import recover_signer
 
 
@@ -47,6 +54,7 @@ class ExaminedEpoch:
         return {
             "user": {
                 *self.curation.users,
+                *self.co_authors.users,
                 *(name for name in _users(self.facts) if not (self.reserves_accounts and is_account_key(name))),
             },
             "component": {row.component_id for row in self.facts.pool},
@@ -70,8 +78,17 @@ class ExaminedEpoch:
 
     @cached_property
     def decisions(self) -> dict[str, Decision]:
-        """What a policy is stated to have decided, by event id."""
-        return {row.event_id: row.decision for row in self.facts.selection}
+        """What a policy is stated to have decided, by event id, with whom it shares each event."""
+        keys = self.co_authors.keys
+        return {
+            row.event_id: replace(row.decision, co_authors=keys[row.event_id]) if row.event_id in keys else row.decision
+            for row in self.facts.selection
+        }
+
+    @cached_property
+    def co_authors(self) -> "_CoAuthors":
+        """Who has a part of an event beside whoever did it."""
+        return _CoAuthors(self.facts.co_authors, reserves_accounts=self.reserves_accounts)
 
     @property
     def reserves_accounts(self) -> bool:
@@ -85,8 +102,8 @@ class ExaminedEpoch:
         return row.user_id
 
     def counted(self) -> Iterator[tuple[str, CuratedEvents]]:
-        """Each event that counts for a claimant, by its id: as its policy decided, or a person instead."""
-        kinds, decisions = self.events.kinds, self.decisions
+        """Each event that counts for claimants, by its id: as its policy decided, or a person instead."""
+        kinds, decisions, shared_with = self.events.kinds, self.decisions, self.co_authors.claimants
         for row in self.facts.curation:
             claimant = self.claimant_of(row)
             if not row.included or claimant is None or row.event_id not in kinds:
@@ -103,6 +120,7 @@ class ExaminedEpoch:
                     kinds[row.event_id],
                     row.weight_override_milli,
                     weight_factor_milli=factor_milli,
+                    co_authors=shared_with.get(row.event_id, ()),
                 ),
             )
 
@@ -178,6 +196,25 @@ class _Curation:
             if decided and len(self.unexplained) < MAX_DIFFERENCES and not is_reason(row.note):
                 what = "weighed it otherwise" if row.included else "left it out"
                 self.unexplained.append(f"curation {short(row.event_id)}: a person {what}, and nobody said why")
+
+
+class _CoAuthors:
+    """Of events that have any: the keys of the accounts, in code-point order, and which claimants they are.
+
+    An account without a user is none where the epoch reserves no share for such. `users` are all that there are.
+    """
+
+    def __init__(self, rows: Sequence[CoAuthorRecord], *, reserves_accounts: bool) -> None:
+        keys: defaultdict[str, list[str]] = defaultdict(list)
+        claimants: defaultdict[str, list[str]] = defaultdict(list)
+        for row in rows:
+            key = sys.intern(IdentityClaimant(row.provider, row.external_id).key)
+            keys[row.event_id].append(key)
+            if row.user_id is not None or reserves_accounts:
+                claimants[row.event_id].append(key if row.user_id is None else sys.intern(row.user_id))
+        self.users = {row.user_id for row in rows if row.user_id is not None}
+        self.keys = {event_id: tuple(sorted(of_event)) for event_id, of_event in keys.items()}
+        self.claimants = {event_id: tuple(of_event) for event_id, of_event in claimants.items()}
 
 
 class _EventDifferences(NamedTuple):

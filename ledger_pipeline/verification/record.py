@@ -27,6 +27,8 @@ _ID_NAMES = (
     "inputs_root",
     "facts_hash",
     "reason",
+    "provider",
+    "external_id",
 )
 
 
@@ -144,6 +146,15 @@ class SelectionRecord(Record):
         return Decision(self.included, self.reason, self.weight_factor_milli)
 
 
+class CoAuthorRecord(Record):
+    """An account that has a part of an event beside whoever did it, and its user where it is linked."""
+
+    event_id: str
+    provider: str
+    external_id: str
+    user_id: str | None
+
+
 class AllocationRecord(Record):
     """One user's units."""
 
@@ -258,6 +269,7 @@ class EpochFacts(Record):
     pool_set_aside: Sequence[PoolSetAsideRecord] = ()
     facts: Sequence[FactsRecord] = ()
     selection: Sequence[SelectionRecord] = ()
+    co_authors: Sequence[CoAuthorRecord] = ()
 
 
 # The lists of an epoch, by name, in the order an archive has them.
@@ -277,4 +289,5 @@ OPTIONAL_LISTS: Mapping[str, type[Record]] = {
     "pool_set_aside": PoolSetAsideRecord,
     "facts": FactsRecord,
     "selection": SelectionRecord,
+    "co_authors": CoAuthorRecord,
 }

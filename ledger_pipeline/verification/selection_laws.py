@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ledger_pipeline.core.errors import SelectionError, VerificationFailed
 from ledger_pipeline.core.facts import facts_set_hash
 from ledger_pipeline.core.hashing import sha256_hex
+from ledger_pipeline.core.identifiers import why_not_an_account
 from ledger_pipeline.core.selection.choice import PINNED_AS, SelectionChoice, pinned_choice
 from ledger_pipeline.core.selection.policy import Decision, SelectionPolicy, ids_of_logins, stored_candidate
 from ledger_pipeline.core.selection.routed import decide
@@ -43,14 +44,20 @@ def selection_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     """
     facts = examined.facts
     yield from duplicates("selection", (row.event_id for row in facts.selection))
+    for row in facts.co_authors:
+        problem = why_not_an_account(row.provider, row.external_id)
+        if problem is not None:
+            yield Difference(f"co_authors {short(row.event_id)}", f"{short(row.provider)} account {problem}")
+        if row.event_id not in examined.decisions:
+            yield Difference(f"co_authors {short(row.event_id)}", "no policy decided that the event is shared")
     try:
         choice = pinned_choice(facts.pinned_spec)
     except SelectionError as error:
         yield Difference(f"repo-spec {PINNED_AS}", str(error))
         return
     if choice is None:
-        for row in facts.selection:
-            yield Difference(f"selection {short(row.event_id)}", "the epoch closed with no policy that could decide")
+        for judged in facts.selection:
+            yield Difference(f"selection {short(judged.event_id)}", "the epoch closed with no policy that could decide")
         return
     try:
         policy = policy_of(choice)
@@ -100,4 +107,5 @@ def _shown(decision: Decision | None) -> str:
     if decision is None:
         return "no decision"
     factor = "" if decision.weight_factor_milli is None else f", weight times {decision.weight_factor_milli} / 1000"
-    return f"{'counts' if decision.included else 'left out'} ({short(str(decision.reason))}{factor})"
+    shared = f", shared with {short(', '.join(decision.co_authors))}" if decision.co_authors else ""
+    return f"{'counts' if decision.included else 'left out'} ({short(str(decision.reason))}{factor}{shared})"

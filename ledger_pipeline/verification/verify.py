@@ -16,7 +16,10 @@ from ledger_pipeline.verification.record import EpochFacts, InputsSignatureRecor
 
 @dataclass(frozen=True)
 class WeighedEvents:
-    """Events of one kind that count by one weight, in milli-units each; their ids, in order."""
+    """Events of one kind that count by one weight, in milli-units each; their ids, in order.
+
+    Of an event that claimants share it is what the claimant's part weighs.
+    """
 
     kind: str
     weight_milli: int
@@ -107,10 +110,11 @@ class Examination(ExaminedEpoch):
 
     def left_out_of(self, user_id: str) -> list["LeftOut"]:
         """The claimant's events that do not count, by id."""
-        counted = {event_id for event_id, of in self.counted() if of.user_id == user_id}
+        counted = {event_id for event_id, of in self.counted() if user_id in (of.user_id, *of.co_authors)}
         left_out = []
         for row in self.facts.curation:
-            if self.claimant_of(row) == user_id and row.event_id not in counted:
+            is_theirs = user_id in (self.claimant_of(row), *self.co_authors.claimants.get(row.event_id, ()))
+            if is_theirs and row.event_id not in counted:
                 decision = None if row.is_by_person else self.decisions.get(row.event_id)
                 left_out.append(LeftOut(row.event_id, (row.note or "") if decision is None else decision.reason))
         return sorted(left_out, key=lambda event: event.event_id)
@@ -162,7 +166,8 @@ def _weighed_by_user(examined: ExaminedEpoch) -> dict[str, tuple[WeighedEvents, 
     weights_milli = examined.facts.epoch.weights_milli
     events_by_user: defaultdict[str, defaultdict[tuple[str, int], list[str]]] = defaultdict(lambda: defaultdict(list))
     for event_id, counted in examined.counted():
-        events_by_user[counted.user_id][counted.kind, counted.weight_milli(weights_milli)].append(event_id)
+        for user_id, share_milli in counted.shares_milli(weights_milli).items():
+            events_by_user[user_id][counted.kind, share_milli].append(event_id)
     return {
         user_id: tuple(WeighedEvents(kind, weight, tuple(ids)) for (kind, weight), ids in sorted(kinds.items()))
         for user_id, kinds in events_by_user.items()

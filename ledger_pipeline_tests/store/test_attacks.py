@@ -56,6 +56,7 @@ RIGHTS: Mapping[str, str] = {
     "distribution_set_asides": NOTHING,
     "scan_checkpoints": FORGET,
     "activity_selection": FORGET,
+    "activity_co_authors": FORGET,
     "epoch_allocations": FORGET,
     "unread_items": FORGET,
 }
@@ -93,6 +94,7 @@ OTHERS = (
     "UPDATE epochs SET period_end = period_end",
     "UPDATE activity_curation SET event_id = event_id",
     "UPDATE activity_selection SET event_id = event_id",
+    "UPDATE activity_co_authors SET external_id = external_id",
     "UPDATE user_bindings SET user_id = user_id",
     "INSERT INTO user_bindings (node_id, user_id, provider, external_id) "
     "SELECT node_id, 'ada', 'github', '77' FROM epochs LIMIT 1",

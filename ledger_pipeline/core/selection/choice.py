@@ -8,7 +8,7 @@ from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.routing import Routing, pinned_routing
 from ledger_pipeline.core.selection.include_all import INCLUDE_ALL_V0
-from ledger_pipeline.core.selection.policy import SelectionPolicy, SelectionSpec, select
+from ledger_pipeline.core.selection.policy import SelectionPolicy, SelectionSpec, later_settings, select
 
 PINNED_AS = "selection"
 _TEXTS = ("policy", "version", "distribution", "distribution_version")
@@ -119,6 +119,7 @@ def _is_texts(value: object) -> bool:
 def completed_settings(policy: SelectionPolicy, given: Mapping[str, Json]) -> dict[str, Json]:
     """All of the policy's settings: what is `given`, and the defaults for the rest, also of a setting's members.
 
+    A later setting is among them only where it is not the default.
     Raises SelectionError naming the setting that is wrong.
     """
     settings = dict(policy.default_settings)
@@ -127,4 +128,5 @@ def completed_settings(policy: SelectionPolicy, given: Mapping[str, Json]) -> di
         merges = isinstance(default, Mapping) and isinstance(value, Mapping)
         settings[name] = {**default, **value} if merges else value  # type: ignore[dict-item]
     select(policy, (), SelectionSpec({}, settings))
-    return settings
+    later = later_settings(policy)
+    return {name: value for name, value in settings.items() if name not in later or value != later[name]}

@@ -10,20 +10,27 @@ of that pull request as are paid, where the contributor has as many events on th
 be more than the epoch's limit. A lighter one after it may still fit. So an event that does not count changes nothing
 for any other, and a limit keeps what weighs most.
 
+A pull request may be shared by its author and its co-authors, where the setting `co_authors` says so: accounts, or
+e-mails that nobody has linked, by the facts of the merge. Whoever is excluded, or in `not_co_authors`, has no part; the
+author is a co-author to nobody. Limits count the whole event, and for its author.
+
 What a review's pull request was is known from the review's own facts, as they were when the review's epoch closed. A
 merge in a later epoch changes nothing of an earlier one. Reviews of one pull request in two epochs are counted in each.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import ClassVar
 
+from ledger_pipeline.core.claimants import account_of
 from ledger_pipeline.core.facts import USER, Account, IssueFacts, PullRequestFacts, ReviewFacts
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.selection.fair_settings import (
     DEFAULT_SETTINGS,
     FAIR_V1,
+    LATER_SETTINGS,
     NEVER,
     WITH_LINE_COMMENTS,
     FairSettings,
@@ -52,6 +59,7 @@ class Fair:
     name = FAIR_V1
     version = "1"
     default_settings: ClassVar[Mapping[str, Json]] = DEFAULT_SETTINGS
+    later_settings: ClassVar[Mapping[str, Json]] = LATER_SETTINGS
     reasons: ClassVar[Mapping[str, str]] = {
         reason: sentence
         for reason, sentence in SENTENCES.items()
@@ -80,7 +88,9 @@ class Fair:
                 decision = Decision(included=False, reason=Reason.EXCLUDED_ACCOUNT)
             else:
                 decision = _judged(event, settings)
-            decisions[event.event_id] = limits.counted(event, decision) if decision.included else decision
+            decision = limits.counted(event, decision) if decision.included else decision
+            co_authors = _co_authors(event, settings, ids)
+            decisions[event.event_id] = replace(decision, co_authors=co_authors) if co_authors else decision
         return decisions
 
 
@@ -113,6 +123,22 @@ class _Limits:
         self._events[day] += 1
         self._units[event.user_id] += units
         return decision
+
+
+def _co_authors(event: Candidate, settings: FairSettings, excluded_ids: frozenset[str]) -> tuple[str, ...]:
+    """The keys of the accounts that share a pull request with its author, in code-point order."""
+    if not settings.shares_with_co_authors or not isinstance(event.facts, PullRequestFacts):
+        return ()
+    others = (co_author for co_author in event.facts.co_authors or () if co_author not in settings.not_co_authors)
+    return tuple(
+        sorted(
+            {
+                account_of(event.source, co_author).key
+                for co_author in others
+                if co_author.id is None or (co_author.id != event.user_id and co_author.id not in excluded_ids)
+            }
+        )
+    )
 
 
 def _is_full(count: int, limit: int | None) -> bool:

@@ -14,6 +14,8 @@
 | `events_per_day` | `null` | A limit pays for less than was done: what is too much only the project knows. |
 | `units_milli_per_epoch` | `null` | The same. |
 | `unknown` | see below | What a rule does where the fact that it needs is unknown. |
+| `co_authors` | `author` | Whoever opens a pull request speaks for it. `share`: each co-author has an equal part. |
+| `not_co_authors` | `[]` | Trailers name tools and bots, too: their ids or e-mails, or the SHA-256 of these. |
 
 A rule that cannot be judged `pay`s or `refuse`s, and either way the decision has a reason code of its own:
 
@@ -27,10 +29,13 @@ A rule that cannot be judged `pay`s or `refuse`s, and either way the decision ha
 | `labels` | `refuse` | A scope that has label rules means them: until they are known nobody knows what it weighs. |
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ledger_pipeline.core.co_authors import author_of_email
 from ledger_pipeline.core.errors import SelectionError
+from ledger_pipeline.core.facts import CoAuthor
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import quoted
 
@@ -43,6 +48,8 @@ MERGED = "merged"
 NEVER = "never"
 WITH_LINE_COMMENTS = "with_line_comments"
 ALWAYS = "always"
+AUTHOR = "author"
+SHARE = "share"
 PAY = "pay"
 REFUSE = "refuse"
 
@@ -73,6 +80,12 @@ DEFAULT_SETTINGS: Mapping[str, Json] = {
     "unknown": DEFAULT_UNKNOWN,
 }
 
+# They came once epochs had closed with the others, and are pinned only where they say something else.
+LATER_SETTINGS: Mapping[str, Json] = {"co_authors": AUTHOR, "not_co_authors": []}
+
+_ID = re.compile(r"[1-9][0-9]{0,18}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 
 @dataclass(frozen=True)
 class FairSettings:
@@ -91,6 +104,8 @@ class FairSettings:
     events_per_day: int | None
     units_milli_per_epoch: int | None
     refused_unknown: frozenset[str]
+    shares_with_co_authors: bool
+    not_co_authors: frozenset[CoAuthor]
 
     @property
     def has_label_rules(self) -> bool:
@@ -100,7 +115,7 @@ class FairSettings:
 
 def fair_settings(given: Mapping[str, Json]) -> FairSettings:
     """What is `given`, and the defaults for the rest. Raises SelectionError naming the setting that is wrong."""
-    settings = {**DEFAULT_SETTINGS, **given}
+    settings = {**DEFAULT_SETTINGS, **LATER_SETTINGS, **given}
     branches, reasons = settings["base_branches"], settings["state_reasons"]
     weights = _object("label_weights_milli", settings["label_weights_milli"])
     return FairSettings(
@@ -119,7 +134,20 @@ def fair_settings(given: Mapping[str, Json]) -> FairSettings:
         events_per_day=_limit("events_per_day", settings["events_per_day"]),
         units_milli_per_epoch=_limit("units_milli_per_epoch", settings["units_milli_per_epoch"]),
         refused_unknown=_refused(_object("unknown", settings["unknown"])),
+        shares_with_co_authors=_choice("co_authors", settings["co_authors"], AUTHOR, SHARE) == SHARE,
+        not_co_authors=frozenset(map(_co_author, _texts("not_co_authors", settings["not_co_authors"]))),
     )
+
+
+def _co_author(named: str) -> CoAuthor:
+    if _ID.fullmatch(named):
+        return CoAuthor(id=named)
+    if _SHA256.fullmatch(named):
+        return CoAuthor(email_hash=named)
+    if "@" not in named:
+        problem = f"names accounts by their numeric id, an e-mail or the SHA-256 of one, not {quoted(named)}"
+        raise _wrong("not_co_authors", problem)
+    return author_of_email(named)
 
 
 def _refused(given: Mapping[str, Json]) -> frozenset[str]:

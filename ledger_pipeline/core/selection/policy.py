@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from ledger_pipeline.core.allocations import event_kind
+from ledger_pipeline.core.claimants import is_account_key
 from ledger_pipeline.core.errors import FactsError, SelectionError
 from ledger_pipeline.core.events import ActivityEvent
 from ledger_pipeline.core.facts import Facts, facts_from_json
@@ -53,12 +54,15 @@ class Candidate:
 class Decision:
     """Whether an event counts, and why: a code of the policy's `reasons`.
 
-    `weight_factor_milli` is what its weight is multiplied by (1000: once), None where nothing says so.
+    `weight_factor_milli` is what its weight is multiplied by (1000: once), None where nothing says so. `co_authors` are
+    the keys of accounts (`core.claimants`) that have a part of it beside whoever did it, in code-point order, whether
+    it counts or not: a person may count it.
     """
 
     included: bool
     reason: str
     weight_factor_milli: int | None = None
+    co_authors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,15 @@ class SelectionPolicy(Protocol):
     def decide(self, candidates: Sequence[Candidate], spec: SelectionSpec) -> Mapping[str, Decision]:
         """A decision for each event, by its id. Raises SelectionError for a setting that is wrong."""
         ...
+
+
+def later_settings(policy: SelectionPolicy) -> Mapping[str, Json]:
+    """Settings that a policy got once epochs had closed with it, with what holds where the spec does not say.
+
+    They are pinned only where they say something else, so that what closed without them is of the same settings.
+    """
+    later: Mapping[str, Json] = getattr(policy, "later_settings", {})
+    return later
 
 
 def candidate(event: ActivityEvent, facts: Facts | None) -> Candidate:
@@ -178,9 +191,10 @@ def select(policy: SelectionPolicy, candidates: Iterable[Candidate], spec: Selec
     ids = [event.event_id for event in events]
     if len(set(ids)) != len(ids):
         raise SelectionError("an event is given to the selection twice")
+    default_settings = {**policy.default_settings, **later_settings(policy)}
     for name in spec.settings:
-        if name not in policy.default_settings:
-            setting_names = ", ".join(policy.default_settings) or "none"
+        if name not in default_settings:
+            setting_names = ", ".join(default_settings) or "none"
             raise SelectionError(
                 f"selection policy {policy.name} has no setting {quoted(name)}: it has {setting_names}"
             )
@@ -194,7 +208,16 @@ def select(policy: SelectionPolicy, candidates: Iterable[Candidate], spec: Selec
                 f"selection policy {policy.name} decides on {short_message(event_id)} by a reason or a factor that it "
                 f"must not have: {quoted(str(decision.reason))}, {factor}"
             )
+        _check_co_authors(policy, event_id, decision.co_authors)
     return {event_id: decisions[event_id] for event_id in ids}
+
+
+def _check_co_authors(policy: SelectionPolicy, event_id: str, co_authors: Sequence[str]) -> None:
+    if list(co_authors) != sorted(set(co_authors)) or not all(map(is_account_key, co_authors)):
+        raise SelectionError(
+            f"selection policy {policy.name} shares {short_message(event_id)} with what are no accounts, each once and "
+            f"in order: {quoted(', '.join(map(str, co_authors)))}"
+        )
 
 
 def units_of(event: Candidate, decision: Decision, weights_milli: Mapping[str, int]) -> int:

@@ -34,7 +34,7 @@ def decide(
         decided = decisions[event.event_id]
         if event.share_milli < WHOLE_MILLI and decided.included:
             factor = shared_factor_milli(decided.weight_factor_milli, event.share_milli)
-            decisions[event.event_id] = Decision(included=True, reason=SHARED, weight_factor_milli=factor)
+            decisions[event.event_id] = replace(decided, reason=SHARED, weight_factor_milli=factor)
     for event, share in parts:
         if not share.milli:
             decisions[event.event_id] = Decision(included=False, reason=share.reason)
