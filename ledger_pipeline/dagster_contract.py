@@ -37,6 +37,9 @@ EVERY_SOURCE_SCOPE_READ = "every_source_scope_read"
 NOTHING_REJECTED = "nothing_rejected"
 STATEMENT_RECOMPUTES = "statement_recomputes"
 
+# The entry of a report without a run that has a materialization as a run would store it.
+WHOLE_MATERIALIZATION = "whole_materialization"
+
 # Under which the code location says whose it is: see `deployment_labels`.
 NODE_ID_LABEL = "node_id"
 SCOPE_IDS_LABEL = "scope_ids"

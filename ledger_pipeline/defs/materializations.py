@@ -21,7 +21,7 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
-from ledger_pipeline.core.hashing import Json, sha256_hex
+from ledger_pipeline.core.hashing import sha256_hex
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.defs.event_batches import in_one_batch
 from ledger_pipeline.defs.metadata import PartitionState
@@ -39,42 +39,43 @@ def materialized(
     They are taken after what Dagster shows of the assets before was looked up, so that nothing in between is missed.
     """
     step = context.get_step_execution_context()
-    upstream = step.job_def.asset_layer.get(asset_key).parent_keys
-    followed = _followed({key: _latest_event(context.instance, key) for key in upstream})
+    upstream = followed(context.instance, step.job_def.asset_layer.get(asset_key).parent_keys)
     for state, batch in in_one_batch(list(states)):
-        materialization = dg.AssetMaterialization(
-            asset_key=asset_key,
-            partition=partition_key(state.window, scope),
-            metadata=state.metadata,
-            tags={**followed, **_version(state.content)},
-        )
-        yield dg.DagsterEvent.asset_materialization(step, materialization, batch)
+        yield dg.DagsterEvent.asset_materialization(step, materialization(asset_key, scope, state, upstream), batch)
 
 
-def ended(asset_key: dg.AssetKey) -> dg.MaterializeResult[None]:
-    """Ends the output of an asset of which `materialized` said all there is."""
-    return dg.MaterializeResult(asset_key=asset_key, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
-
-
-def _version(content: Json) -> dict[str, str]:
-    return {
+def materialization(
+    asset_key: dg.AssetKey, scope: Scope, state: PartitionState, upstream: Mapping[str, str]
+) -> dg.AssetMaterialization:
+    """What Dagster stores of a partition; `upstream` are the tags that `followed` gives."""
+    version = {
         CODE_VERSION_TAG: _CODE_VERSION,
-        DATA_VERSION_TAG: sha256_hex(content),
+        DATA_VERSION_TAG: sha256_hex(state.content),
         DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
     }
+    return dg.AssetMaterialization(
+        asset_key=asset_key,
+        partition=partition_key(state.window, scope),
+        metadata=state.metadata,
+        tags={**upstream, **version},
+    )
 
 
-def _followed(latest_by_upstream: Mapping[dg.AssetKey, int | None]) -> dict[str, str]:
-    """Says that everything up to these events was looked at: Dagster compares the versions before and after them."""
+def followed(instance: dg.DagsterInstance, upstream: Iterable[dg.AssetKey]) -> dict[str, str]:
+    """Tags that say up to which event each of the assets before was looked at.
+
+    Dagster compares the versions before and after it.
+    """
     tags: dict[str, str] = {}
-    for key, storage_id in latest_by_upstream.items():
-        event = NULL_EVENT_POINTER if storage_id is None else str(storage_id)
+    for key in upstream:
+        records = instance.fetch_materializations(key, limit=1).records
+        event = str(records[0].storage_id) if records else NULL_EVENT_POINTER
         # Dagster wants both; of partitions it looks up the versions themselves.
         tags[get_input_event_pointer_tag(key)] = event
         tags[get_input_data_version_tag(key)] = f"as of event {event}"
     return tags
 
 
-def _latest_event(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> int | None:
-    records = instance.fetch_materializations(asset_key, limit=1).records
-    return records[0].storage_id if records else None
+def ended(asset_key: dg.AssetKey) -> dg.MaterializeResult[None]:
+    """Ends the output of an asset of which `materialized` said all there is."""
+    return dg.MaterializeResult(asset_key=asset_key, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})

@@ -1,47 +1,27 @@
-"""An epoch in the few numbers of each step: what a command tells Dagster when it changed something.
+"""An epoch in the few numbers of each step, as Dagster shows them: plain values, with text as `plain_text` has it."""
 
-Plain values by the step's asset, with text as `plain_text` has it; of what comes after collection the assets' own
-materializations say more.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from ledger_pipeline.core.claimants import is_account_key
-from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import UserUnits
-from ledger_pipeline.dagster_contract import (
-    ACTIVITY_EVENTS_ASSET,
-    ALLOCATIONS_ASSET,
-    CURATION_ASSET,
-    EPOCH_ASSET,
-    EPOCH_STATUS,
-    POOL_ASSET,
-    STATEMENT_ASSET,
-)
+from ledger_pipeline.dagster_contract import EPOCH_STATUS
 from ledger_pipeline.pipeline.chain import stated_units
 from ledger_pipeline.pipeline.completeness import Completeness
-from ledger_pipeline.pipeline.contributions import MILLI, drift_text, percent_text, units_text, weights_text
-from ledger_pipeline.pipeline.review import Review
+from ledger_pipeline.pipeline.contributions import drift_text, units_text, weights_text
 from ledger_pipeline.pipeline.selection import SelectionReport
 from ledger_pipeline.pipeline.unread import left_out_text
 from ledger_pipeline.store.records import Epoch, FactsCount, WindowDigest
-from ledger_pipeline.store.settlement_records import CurationSummary
 from ledger_pipeline.store.statement_records import Statement
 
 HASH_SHOWN = 16  # characters, as commands and pages show of a hash
 
-# The labels of what a run draws, by asset.
+# The labels of charts.
 EVENTS_PER_DAY, UNITS_PER_CONTRIBUTOR = "events_per_day", "units_per_contributor"
 UNITS_PER_USER, CREDITS_PER_USER = "units_per_user", "credits_per_user"
-CHARTS: Mapping[tuple[str, ...], tuple[str, ...]] = {
-    ACTIVITY_EVENTS_ASSET: (EVENTS_PER_DAY, UNITS_PER_CONTRIBUTOR),
-    ALLOCATIONS_ASSET: (UNITS_PER_USER,),
-    STATEMENT_ASSET: (CREDITS_PER_USER,),
-}
 
 Entries = dict[str, "Json | datetime"]
 
@@ -60,65 +40,6 @@ def statement_claimants(statement: Statement) -> dict[str, int | str]:
     """The same of a statement in force, and the credits reserved for these accounts until somebody links them."""
     reserved_credits = sum(int(line["amountCredits"]) for line in statement.payouts if is_account_key(line["userId"]))
     return {**claimant_numbers(stated_units(statement)), "reserved_credits": str(reserved_credits)}
-
-
-def epoch_numbers(scope: Scope, review: Review, curation: CurationSummary) -> Mapping[tuple[str, ...], Entries]:
-    """The numbers of each asset, in the order in which they follow; the statement only where one is in force."""
-    numbers: dict[tuple[str, ...], Entries] = {
-        CURATION_ASSET: {
-            "events": curation.events,
-            "unresolved": curation.unresolved,
-            "excluded": curation.excluded,
-            "overridden": curation.overridden,
-            "users": curation.users,
-            **selection_entries(review.selection),
-            "unresolved_accounts": {
-                plain_text(row.account.external_id): ", ".join(
-                    (plain_text(row.account.login), counted(row.account.events, "event"), _units(row.account.units))
-                )
-                for row in review.accounts
-            },
-        },
-        ALLOCATIONS_ASSET: {
-            **claimant_numbers([UserUnits(line.user_id, line.units_milli) for line in review.lines]),
-            "total_units": units_text(sum(line.units_milli for line in review.lines)),
-            **selection_entries(review.selection),
-            "decided_by_person": sum(line.decided_because is not None for line in review.lines),
-            "allocations": {
-                plain_text(line.user_id): _share_text(line.units_milli, line.share, line.amount_credits)
-                for line in review.lines
-            },
-        },
-        POOL_ASSET: {
-            **pool_entries(review.epoch, sum(row.amount_credits for row in review.pool), review.base_issuance_to_come),
-            "components": {
-                plain_text(component.component_id): str(component.amount_credits) for component in review.pool
-            },
-        },
-        EPOCH_ASSET: epoch_entries(scope, review.epoch, review.blocks),
-    }
-    if (statement := review.chain.in_force) is not None:
-        numbers[STATEMENT_ASSET] = {
-            "statement_id": str(statement.id),
-            "supersedes": str(statement.supersedes_statement_id or "nothing: the original"),
-            "pool_total_credits": str(statement.pool_total_credits),
-            **statement_hash_entries(statement.allocation_set_hash),
-            "signers": review.chain.signed_by(statement),
-            **statement_claimants(statement),
-            "payouts": {
-                plain_text(line["userId"]): _share_text(
-                    int(line["totalUnits"]), line["share"], int(line["amountCredits"])
-                )
-                for line in statement.payouts
-            },
-        }
-    return numbers
-
-
-def without_charts(asset: tuple[str, ...], epoch_key: str, entries: Entries) -> Entries:
-    """`entries` of an asset, and where its charts are: only a run draws them, and Dagster takes none from a command."""
-    where = f"drawn by the next run; until then see `ledger-pipeline report --epoch {epoch_key}`"
-    return {**entries, **dict.fromkeys(CHARTS.get(asset, ()), where)}
 
 
 def pool_entries(epoch: Epoch, components_credits: int, base_issuance_to_come: int | None) -> Entries:
@@ -216,11 +137,3 @@ def hash_entries(label: str, value: str) -> dict[str, str]:
 def statement_hash_entries(allocation_set_hash: str) -> dict[str, str]:
     """The same of a statement, under a label so short that a signer's address beside it is shown whole, too."""
     return {"hash_begins": allocation_set_hash[:HASH_SHOWN], "allocation_set_hash": allocation_set_hash}
-
-
-def _units(units_milli: int) -> str:
-    return f"{units_text(units_milli)} {'unit' if units_milli == MILLI else 'units'}"
-
-
-def _share_text(units_milli: int, share: str, amount_credits: int) -> str:
-    return f"{_units(units_milli)}, {percent_text(share)}, {counted(amount_credits, 'credit')}"

@@ -1,6 +1,8 @@
 """Dagster's web UI, behind our guard."""
 
 import logging
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +15,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
 from ledger_pipeline.web.guard import Admission, guarded
+from ledger_pipeline.web.reports import take_whole_materializations
 
 # As `dagster-webserver` has them.
 STATEMENT_TIMEOUT_MILLISECONDS = 15000
@@ -33,6 +36,14 @@ def serve_dagster_ui(workspace: Path, host: str, port: int, admission: Admission
         instance.optimize_for_webserver(STATEMENT_TIMEOUT_MILLISECONDS, POOL_RECYCLE_SECONDS, POOL_MAX_OVERFLOW)
         target = WorkspaceFileTarget([str(workspace)])
         with WorkspaceProcessContext(instance, version=__version__, workspace_load_target=target) as process:
-            app = guarded(create_app_from_workspace_process_context(process), admission)
+            app = create_app_from_workspace_process_context(process)
+            take_whole_materializations(app, instance, partial(upstream_of, process))
+            app = guarded(app, admission)
             _log.info("Serving Dagster's UI on http://%s:%s", host, port)
             uvicorn.run(app, host=host, port=port, log_level="warning", log_config=None)
+
+
+def upstream_of(process: WorkspaceProcessContext, asset_key: dg.AssetKey) -> Iterable[dg.AssetKey]:
+    """What an asset follows from, as the loaded code locations say; nothing of one that they do not have."""
+    graph = process.create_request_context().asset_graph
+    return graph.get(asset_key).parent_keys if graph.has(asset_key) else ()

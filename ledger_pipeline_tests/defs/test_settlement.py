@@ -15,9 +15,6 @@ from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.dagster_contract import STATEMENT_RECOMPUTES
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, PAYOUT_STATEMENT
 from ledger_pipeline.defs.settlement_sensors import proposals, signed_statements
-from ledger_pipeline.pipeline.completeness import window_completeness
-from ledger_pipeline.pipeline.epoch_state import CHARTS, epoch_numbers, without_charts
-from ledger_pipeline.pipeline.review import review as approvers_review
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
 from ledger_pipeline.sources.simulator.world import Closure
 from ledger_pipeline.store.records import Epoch, EpochStatus
@@ -152,35 +149,6 @@ def test_only_a_signed_epoch_has_a_statement_and_it_recomputes(settled: Deployme
     evaluation = settled.check_evaluation(STATEMENT_RECOMPUTES, WEEK, PAYOUT_STATEMENT)
     assert (evaluation.passed, evaluation.blocking) == (True, True)
     assert set(evaluation.metadata) == {"partition", "differences"}
-
-
-def test_a_command_says_what_a_run_says_and_where_the_charts_are(settled: Deployment) -> None:
-    """Equal but for what only a run does: it adds and resolves, and draws; what a run shows as a table is JSON."""
-    bind_ana(settled)
-    assert run_job(settled, "allocate_epoch", WEEK, LATER).success
-    sign(settled)
-    settled.ledger.allocations.decide(epoch_of(settled, "2026-02-09"), ANAS_ACCOUNT, 1000, "ran the release")
-    assert run_job(settled, "allocate_epoch", WEEK, LATER).success
-    assert run_job(settled, "state_payouts", WEEK, LATER).success
-    scope = settled.settings.repo_spec().default_scope
-    for partition in (WEEK, LATER):
-        epoch = epoch_of(settled, partition.partition("|")[0])
-        read = window_completeness(settled.ledger, scope, [epoch.window])[epoch.window]
-        seen = approvers_review(settled.ledger, scope, epoch, read, settled.now())
-        numbers = epoch_numbers(scope, seen, settled.ledger.curation.summary(epoch))
-        assert (("payout_statement",) in numbers) is (partition == WEEK)
-        for asset, entries in numbers.items():
-            of_command = without_charts(asset, epoch.window.key, entries)
-            of_run = settled.metadata(list(asset), partition)
-            assert {*of_command, "trigger"} == {*of_run} - {"added", "resolved"}, asset
-            same = {label for label, value in of_run.items() if isinstance(value, str | int) and "█" not in str(value)}
-            common = same & {*of_command} - {*CHARTS.get(asset, ())}
-            shown_values = {label: of_command[label] for label in common if isinstance(of_command[label], str | int)}
-            assert shown_values == {label: of_run[label] for label in shown_values}
-            for label in CHARTS.get(asset, ()):
-                assert "report --epoch" in str(of_command[label])
-    allocations = epoch_numbers(scope, seen, settled.ledger.curation.summary(epoch))[("epoch_allocations",)]
-    assert allocations["allocations"] == {ANAS_ACCOUNT: "1 unit, 100 %, 1,000 credits"}
 
 
 def test_a_hash_has_a_row_that_a_laptop_shows_whole(settled: Deployment) -> None:

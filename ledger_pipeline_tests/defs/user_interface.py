@@ -76,7 +76,7 @@ class UserInterface:
 
     def __init__(self, deployment: Deployment, workspace: WorkspaceProcessContext) -> None:
         self._deployment = deployment
-        self._workspace = workspace
+        self.workspace = workspace
 
     def grid(self) -> dict[str, list[str]]:
         """The partition keys of `activity_events`, by dimension."""
@@ -96,10 +96,10 @@ class UserInterface:
         instance = self._deployment.instance
         for _ in range(10):
             with freeze_time(self._deployment.clock):
-                errors = execute_backfill_iteration(self._workspace, logging.getLogger("backfills"))
+                errors = execute_backfill_iteration(self.workspace, logging.getLogger("backfills"))
             assert [error for error in errors if error is not None] == []
             for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])):
-                instance.launch_run(run.run_id, self._workspace.create_request_context())
+                instance.launch_run(run.run_id, self.workspace.create_request_context())
             backfill = instance.get_backfill(launched["backfillId"])
             assert backfill is not None
             if backfill.status in BULK_ACTION_TERMINAL_STATUSES:
@@ -133,7 +133,7 @@ class UserInterface:
 
     def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
         with freeze_time(self._deployment.clock):
-            answer = execute_dagster_graphql(self._workspace.create_request_context(), query, variables=variables)
+            answer = execute_dagster_graphql(self.workspace.create_request_context(), query, variables=variables)
         assert not answer.errors
         return dict(answer.data)
 

@@ -186,12 +186,12 @@ class DagsterClient:
         health = self._ask(DAEMONS, {})["instance"]["daemonHealth"]
         return [daemon_status(daemon) for daemon in health["allDaemonStatuses"]]
 
-    def report(self, asset: tuple[str, ...], partition: str, metadata: Mapping[str, Any]) -> None:
-        """Have Dagster show a partition of an asset as materialized now, without a run; `metadata` is plain JSON."""
+    def report(self, asset: tuple[str, ...], report: Mapping[str, Any]) -> None:
+        """Have Dagster show a partition of an asset as materialized now, without a run, as `report` has it."""
         try:
             answer = requests.post(
                 f"{self.url}/report_asset_materialization/{'/'.join(asset)}",
-                json={"partition": partition, "metadata": dict(metadata)},
+                json=dict(report),
                 auth=self._headers,
                 timeout=REPORT_TIMEOUT_SECONDS,
                 allow_redirects=False,
