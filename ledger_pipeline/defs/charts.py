@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from ledger_pipeline.core.claimants import is_account_key
 from ledger_pipeline.core.plain_text import plain_text
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
@@ -54,13 +55,13 @@ def chart_metadata(
 def units_bars(units_milli: Sequence[tuple[str, int]], nothing: str) -> dg.MetadataValue:
     """A bar of units for each name, most first, and one for all those that have no line of their own."""
     ordered = sorted(units_milli, key=lambda line: (-line[1], line[0]))
-    return bars([(name, units, units_text(units)) for name, units in _fitting(ordered)], nothing)
+    return bars([(_claimant(name), units, units_text(units)) for name, units in _fitting(ordered)], nothing)
 
 
 def credits_bars(credits_by_user: Mapping[str, int]) -> dg.MetadataValue:
     """The same of a statement's credits."""
     ordered = sorted(credits_by_user.items(), key=lambda line: (-line[1], line[0]))
-    return bars([(name, amount, f"{amount:,}") for name, amount in _fitting(ordered)], "No payouts.")
+    return bars([(_claimant(name), amount, f"{amount:,}") for name, amount in _fitting(ordered)], "No payouts.")
 
 
 def bars(lines: Sequence[tuple[str, int, str]], nothing: str) -> dg.MetadataValue:
@@ -73,6 +74,11 @@ def bars(lines: Sequence[tuple[str, int, str]], nothing: str) -> dg.MetadataValu
         for name, (_, amount, text) in zip(names, lines, strict=True)
     ]
     return plain.preformatted(drawn or [nothing])
+
+
+def _claimant(name: str) -> str:
+    """An account as `github 7390112`: of its key no more would fit than what all accounts begin with."""
+    return name.partition(":")[2].replace(":", " ") if is_account_key(name) else name
 
 
 def _fitting(ordered: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:

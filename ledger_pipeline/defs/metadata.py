@@ -35,10 +35,10 @@ from ledger_pipeline.store.scan_records import Cursor, WindowReceipt
 
 _CURSOR_COLUMNS = {
     "source_scope": "string",
+    "outcome": "string",
     "cursor_from": "string",
     "cursor_to": "string",
     "covered_from": "string",
-    "outcome": "string",
     "pages": "int",
     "api_requests": "int",
 }

@@ -55,6 +55,13 @@ def test_of_many_people_those_with_most_have_a_line_and_all_others_one() -> None
     assert len(drawn) == 12
 
 
+def test_accounts_that_nobody_linked_are_told_apart() -> None:
+    units = [("ana", 500), ("identity:github:58641509", 2000), ("identity:github:7390112", 1000)]
+    names = [line.partition("█")[0].rstrip() for line in lines(units_bars(units, "Nobody."))]
+    assert names == ["github 58641509", "github 7390112", "ana"]
+    assert lines(credits_bars(dict(units)))[0].startswith("github 58641509 █")
+
+
 def test_whatever_a_name_and_an_amount_are_a_chart_is_one_short_block_of_text() -> None:
     fences = ["```", "````", "~~~~", "`````text", "| a |"]
     for first in range(0, len(HOSTILE), 11):
