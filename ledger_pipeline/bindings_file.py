@@ -10,13 +10,14 @@ import yaml
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.identifiers import check_binding
 from ledger_pipeline.core.sources import GITHUB
+from ledger_pipeline.shallow_yaml import ShallowLoader
 from ledger_pipeline.store.settlement_records import NewBinding
 
 KEYS = ("provider", "external_id", "user_id")
 WALLET_KEYS = ("claimant", "wallet")
 
 
-class _AsWritten(yaml.SafeLoader):
+class _AsWritten(ShallowLoader):
     """Every scalar but null is text as it is written: YAML's own rules read 0123 as 83, and yes as True."""
 
 
@@ -87,7 +88,7 @@ def _rows(file: Path, what: str, keys: tuple[str, ...]) -> list[Any]:
     elif file.suffix in {".yaml", ".yml"}:
         try:
             rows = yaml.load(text, Loader=_AsWritten)  # noqa: S506 (a safe loader)
-        except (yaml.YAMLError, RecursionError) as error:
+        except yaml.YAMLError as error:
             raise IdentityError(f"{file}: not YAML: {error}") from error
     else:
         raise IdentityError(f"{file}: give a .csv, .yaml or .yml file")

@@ -33,6 +33,7 @@ from ledger_pipeline.repo_spec_shape import (
     SelectionSection,
     over_sources,
 )
+from ledger_pipeline.shallow_yaml import ShallowLoader
 
 PROJECTS_FOLDER = "projects"
 
@@ -67,8 +68,8 @@ def load_repo_spec(path: Path) -> RepoSpec:
 _FileT = TypeVar("_FileT", bound=ScopeFile)
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, where PyYAML silently keeps the last, and raises only YAMLError."""
+class _StrictLoader(ShallowLoader):
+    """A safe loader that refuses a key given twice, where PyYAML silently keeps the last, and raises only YAMLError."""
 
     # Checked as written: `<<`, which the sections of others may use, brings in keys that may be given again.
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
@@ -106,7 +107,7 @@ def _shaped(path: Path, shape: type[_FileT], notes: list[str]) -> _FileT:
         raise SpecError(str(path), "", "there is no such file: set LEDGER_REPO_SPEC to your repo-spec") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(str(path), "", f"cannot be read: {error}") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise SpecError(str(path), "", f"is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise SpecError(str(path), "", "is not a mapping of keys: it should start with node_id, scope_id, scope_key")

@@ -254,6 +254,8 @@ def test_a_pool_takes_components_with_evidence_while_it_is_open(run: Run, ledger
     assert "components never change" in said(run(*add[:-3], "6", *add[-2:]))
     assert "is not known" in said(run("pool", "add", *EPOCH, "--component", "gift", *add[6:]))
     assert "what it was computed from" in said(run("pool", "add", *EPOCH, "--component", "kpi_bonus_v0", *add[6:]))
+    refused = run(*add, "--inputs", "[" * 50_000)
+    assert (refused.code, "--inputs is not JSON: it nests deeper than 64 levels" in refused.err) == (2, True)
     books.close()
     assert "the pool of epoch 2026-02-16 is locked: it is in review" in said(run(*add))
     assert [row["component_id"] for row in run("pool", "list", *EPOCH, "--json").json] == ["base_issuance", "top_up"]

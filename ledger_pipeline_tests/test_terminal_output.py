@@ -130,7 +130,7 @@ def test_a_spreadsheets_byte_order_mark_is_none_of_a_column(run: Run, tmp_path: 
     ("name", "text"),
     [
         ("long.csv", "external_id,user_id\n7," + "a" * 200_000),
-        ("deep.yaml", "[" * 20_000),
+        ("deep.yaml", "- " * 20_000),
         ("cells.csv", "external_id,user_id\n7,a,b,c"),
     ],
 )

@@ -1,6 +1,7 @@
 """`ledger-pipeline pool`: the credits an epoch shares out."""
 
 import json
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from ledger_pipeline.cli.dagster_report import tell_dagster
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import Json, OneEpoch, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say
+from ledger_pipeline.core.json_text import json_of
 from ledger_pipeline.core.pool import BASE_ISSUANCE, KPI_BONUS_V0, TOP_UP, NewPoolComponent, base_issuance
 from ledger_pipeline.pipeline.allocate import add_to_pool, base_issuance_to_come
 
@@ -34,7 +36,7 @@ def add(
     The base issuance joins by itself; the owner alone (DATABASE_OWNER_URL) adds that of an epoch that closed with none.
     """
     try:
-        parsed = json.loads(inputs, parse_float=str)
+        parsed = json_of(inputs, partial(json.loads, parse_float=str))
     except ValueError as error:
         raise typer.BadParameter(f"--inputs is not JSON: {error}") from error
     if not isinstance(parsed, dict):

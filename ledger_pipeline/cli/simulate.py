@@ -14,6 +14,7 @@ from ledger_pipeline.cli.output import note, print_json, print_table, say
 from ledger_pipeline.cli.scan_progress import each_with_progress
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import AllocationError, ConfigurationError
+from ledger_pipeline.core.json_text import json_of
 from ledger_pipeline.core.routing import SENTENCES, code_of
 from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.selection.include_all import INCLUDE_ALL_V0
@@ -103,8 +104,8 @@ def _choice(scope: Scope, name: str | None) -> SelectionChoice | None:
 
 def _weights(scope: Scope, file: Path) -> Mapping[str, int]:
     try:
-        weights_milli = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        weights_milli = json_of(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ConfigurationError(f"--weights {file} cannot be read as JSON: {error}") from error
     if not isinstance(weights_milli, dict):
         raise ConfigurationError(f'--weights {file} is no object such as {{"github:pr_merged": 1000}}')

@@ -1,11 +1,12 @@
 """JSON out of a database that somebody else may have written to: what nobody can use is told for what it is."""
 
 import json
-import re
 from typing import Any, NoReturn
 
+from ledger_pipeline.core.json_text import nests_deeper
+
 # As the database's own rule has it, for rows from before there was one.
-MAX_JSON_DEPTH = 32
+MAX_STORED_DEPTH = 32
 
 
 class UnreadableJson(dict[str, Any]):
@@ -16,7 +17,7 @@ def read_json(stored: str | bytes) -> Any:
     """JSON as the ledger holds it; UnreadableJson where it is deeper, or its numbers others, than anything of ours."""
     text = stored if isinstance(stored, str) else stored.decode()
     try:
-        if text.count("[") + text.count("{") > MAX_JSON_DEPTH and _depth(text) > MAX_JSON_DEPTH:
+        if nests_deeper(text, MAX_STORED_DEPTH):
             return UnreadableJson()
         return _JSON.decode(text)
     except ValueError:  # Python reads no integer of more than 4,300 digits
@@ -28,14 +29,3 @@ def _no_fraction(number: str) -> NoReturn:
 
 
 _JSON = json.JSONDecoder(parse_float=_no_fraction)
-# To the end of the text where no quote ends it: nothing is gone through twice.
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-
-
-def _depth(text: str) -> int:
-    """How deep the brackets and braces of JSON go, without following them."""
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", _QUOTED.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import EpochNotReady, WindowError
 from ledger_pipeline.core.events import ActivityEvent, SkippedActivity
+from ledger_pipeline.core.json_text import nests_deeper
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.core.sources import streams_by_item_kind, streams_by_name
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.storable_text import is_storable
+from ledger_pipeline.core.stored_json import MAX_STORED_DEPTH
 from ledger_pipeline.core.unread import ItemKey, UnreadItem, item_name
 from ledger_pipeline.core.windows import EpochCalendar, EpochWindow
 from ledger_pipeline.pipeline.coverage import SCAN_OVERLAP
@@ -44,6 +46,7 @@ HOW_TO_CLOSE = (
 _ITEMS_NAMED = 5
 
 _JSON = json.JSONEncoder(allow_nan=False)
+_MAX_DEPTH = 1 + MAX_STORED_DEPTH  # an item is an object around each of its values
 # `github:pr:owner/repo:12`, `github:review:owner/repo:12:345`.
 _NUMBERED = re.compile(r"[^:]+:[^:]+:[^:]+:(\d{1,18})(?::|$)")
 
@@ -177,6 +180,8 @@ def _problem(item: ActivityEvent | SkippedActivity, calendar: EpochCalendar) -> 
         return str(error)
     except (TypeError, ValueError, RecursionError) as error:
         return f"it cannot be written as JSON ({type(error).__name__})"
+    if nests_deeper(written, _MAX_DEPTH):
+        return f"it nests deeper than {MAX_STORED_DEPTH} levels"
     # What is not there as JSON escapes it is not there at all; looking at every value takes as long as storing them.
     may_be_unstorable = "\\u0000" in written or "\\ud" in written
     return "it holds NUL or half a surrogate pair" if may_be_unstorable and not is_storable(values) else None

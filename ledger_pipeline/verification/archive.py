@@ -6,7 +6,6 @@ changed is found: in a member by its lines' hashes, elsewhere by writing the fil
 the hashes anew can write another epoch, and no other spelling of this one.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,6 +15,7 @@ from typing import Any
 
 from ledger_pipeline.core.errors import ArchiveError
 from ledger_pipeline.core.hashing import canonical_json
+from ledger_pipeline.core.json_text import json_of
 from ledger_pipeline.core.selection.choice import PINNED_AS
 from ledger_pipeline.verification.archive_container import (
     EPOCH,
@@ -199,9 +199,9 @@ def _damaged_lines(members: Mapping[str, Member], limits: ArchiveLimits) -> Iter
     content = bytes(members[LINE_HASHES].view)
     try:
         limits.check_line(LINE_HASHES, content)
-        written = json.loads(content)["lines"]
+        written = json_of(content)["lines"]
         hashes = {name: list(written[name]) for name in hashed}
-    except (ArchiveError, ValueError, KeyError, TypeError, RecursionError):
+    except (ArchiveError, ValueError, KeyError, TypeError):
         yield Difference(LINE_HASHES, "it cannot be read, so changes are not located by line")
         return
     for name, expected in hashes.items():

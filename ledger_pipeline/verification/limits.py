@@ -17,8 +17,6 @@ DEFAULT_MEGABYTES = 50
 
 # An archive has eleven members; a directory of this size is read whole.
 MAX_ENTRIES = 32
-# The spec and an epoch's rows nest a handful deep.
-MAX_DEPTH = 64
 MAX_SIGNATURES = 500
 
 # Of a file of the default size: the seconds that all its lines may take, the memory that one line's values may, the

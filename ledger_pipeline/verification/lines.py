@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar, overload
 from pydantic import ValidationError
 
 from ledger_pipeline.core.errors import ArchiveError
-from ledger_pipeline.verification.limits import CANDIDATE_BYTES, MAX_DEPTH, kept_bytes, memory_of
+from ledger_pipeline.core.json_text import json_of
+from ledger_pipeline.verification.limits import CANDIDATE_BYTES, kept_bytes, memory_of
 from ledger_pipeline.verification.record import EventRecord, FactsRecord, Record
 from ledger_pipeline.verification.row_values import MAX_DIGITS
 
@@ -122,12 +123,11 @@ def parsed_row(where: str, line: bytes, model: type[R]) -> R:
 def parsed_json(where: str, line: bytes) -> dict[str, Any]:
     """The object that a line is. Raises ArchiveError naming `where` for anything else, and for what nests too deep."""
     try:
-        value = _decoded(line.decode())
-        _check_depth(value, MAX_DEPTH)
+        value = json_of(line, _decoded)
         if b"\\u" in line:
             # JSON can escape half a character, which no hash can be computed of.
             json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
+    except ValueError:
         raise ArchiveError(f"{where}: not JSON as it is written") from None
     if not isinstance(value, dict):
         raise ArchiveError(f"{where}: not a JSON object")
@@ -148,15 +148,3 @@ def _no_number(spelling: str) -> None:
 _decoded: Callable[[str], Any] = json.JSONDecoder(
     parse_int=_integer, parse_float=_no_number, parse_constant=_no_number
 ).decode
-
-
-def _check_depth(value: object, left: int) -> None:
-    if left < 0:
-        raise ValueError
-    if type(value) is dict:
-        value = value.values()
-    elif type(value) is not list:
-        return
-    for inner in value:
-        if type(inner) is dict or type(inner) is list:
-            _check_depth(inner, left - 1)

@@ -374,9 +374,9 @@ class Odd:
             yield replace(page, events=tuple(events))
 
 
-def deep() -> dict[str, object]:
+def nested(levels: int) -> dict[str, object]:
     nested: dict[str, object] = {}
-    for _ in range(100_000):
+    for _ in range(levels - 1):
         nested = {"x": nested}
     return nested
 
@@ -387,10 +387,11 @@ def deep() -> dict[str, object]:
         ({"event_time": instant("9999-12-31T23:00")}, "leaves the years 1 to 9999"),
         ({"metadata": {"number": 7, "score": float("inf")}}, "cannot be written as JSON (ValueError)"),
         ({"metadata": {"number": 7, "title": b"bytes"}}, "cannot be written as JSON (TypeError)"),
-        ({"metadata": deep()}, "cannot be written as JSON (RecursionError)"),
+        ({"metadata": nested(100_000)}, "cannot be written as JSON (RecursionError)"),
+        ({"metadata": nested(33)}, "nests deeper than 32 levels"),
         ({"platform_login": "a\ud800"}, "holds NUL or half a surrogate pair"),
     ],
-    ids=["year 9999", "infinite", "bytes", "deep", "surrogate"],
+    ids=["year 9999", "infinite", "bytes", "deepest", "deep", "surrogate"],
 )
 def test_one_event_that_cannot_be_held_is_unread_and_the_rest_of_its_page_is_stored(
     github: Simulator, ledger: PostgresLedger, changes: dict[str, object], reason: str

@@ -206,6 +206,7 @@ def test_the_command_says_the_same_to_programs_and_what_a_closing_would_pin(ledg
     ("content", "says"),
     [
         ("{", "cannot be read as JSON"),
+        ("[" * 50_000, "cannot be read as JSON: it nests deeper than 64 levels"),
         ("[]", 'is no object such as {"github:pr_merged": 1000}'),
         ('{"github:pr_merged": 1.5}', "weight of github:pr_merged: 1.5 is no integer"),
         ('{"github:merged": 1}', "kinds of events are github:pr_merged, github:review_submitted, github:issue_closed"),

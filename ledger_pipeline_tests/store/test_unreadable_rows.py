@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from ledger_pipeline.core.errors import VerificationFailed
-from ledger_pipeline.core.stored_json import MAX_JSON_DEPTH, UnreadableJson, read_json
+from ledger_pipeline.core.stored_json import MAX_STORED_DEPTH, UnreadableJson, read_json
 from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.store.postgres import PostgresLedger
@@ -92,7 +92,7 @@ def test_a_checkpoint_that_nothing_of_ours_wrote_can_be_read(
 
 
 def test_json_of_ours_is_read_as_it_is() -> None:
-    deep = "[" * MAX_JSON_DEPTH + "]" * MAX_JSON_DEPTH
+    deep = "[" * MAX_STORED_DEPTH + "]" * MAX_STORED_DEPTH
     assert read_json(deep.encode()) != UnreadableJson()
     assert isinstance(read_json(f"[{deep}]"), UnreadableJson)
     assert read_json(r'{"x": "[[[\"[{", "y": [-7]}') == {"x": '[[["[{', "y": [-7]}

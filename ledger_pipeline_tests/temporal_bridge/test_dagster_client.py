@@ -51,3 +51,11 @@ def test_a_launch_that_dagster_refuses_is_not(answer: Mapping[str, object], prob
     with dagster_answering(answer) as dagster, pytest.raises(DagsterError, match=problem) as caught:
         dagster.launch({})
     assert not isinstance(caught.value, DagsterUnavailable)
+
+
+def test_an_answer_that_nests_without_end_is_no_answer() -> None:
+    body = b'{"data":' * 100_000
+    with serving(lambda: canned(200, [("Content-Type", "application/json")], body)) as url:
+        dagster = DagsterClient(url, location="ours")
+        with pytest.raises(DagsterUnavailable, match=r"\(DAGSTER_URL\) does not answer: TransportProtocolError$"):
+            dagster.launch({})

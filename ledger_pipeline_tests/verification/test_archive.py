@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -94,15 +94,6 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], Archive]
         return read_archive(file)
 
     return of
-
-
-@pytest.fixture
-def pythons_own_recursion_limit() -> Iterator[None]:
-    """As a process has it: a library that another test imported may have raised it beyond the stack."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(1000)
-    yield
-    sys.setrecursionlimit(limit)
 
 
 Read = Callable[[bytes], Archive]
@@ -454,7 +445,6 @@ HOSTILE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
 }
 
 
-@pytest.mark.usefixtures("pythons_own_recursion_limit")
 @pytest.mark.parametrize(("name", "change", "problem"), HOSTILE.values(), ids=HOSTILE)
 def test_a_rewritten_archive_that_is_no_epoch_is_refused_naming_the_line(
     read: Read, name: str, change: Callable[[bytes], bytes], problem: str
@@ -469,7 +459,6 @@ def test_a_rewritten_archive_that_is_no_epoch_is_refused_naming_the_line(
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.usefixtures("pythons_own_recursion_limit")
 def test_line_hashes_nested_without_end_are_a_damage_and_no_crash(read: Read) -> None:
     archive = read(packed({**members_of(), LINE_HASHES: b"[" * 200_000}))
     assert where_of(archive) == [LINE_HASHES, LINE_HASHES]

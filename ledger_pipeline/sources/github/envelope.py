@@ -3,12 +3,13 @@
 What is inside `data` is the asker's to judge.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from ledger_pipeline.core.json_text import json_of
 
 # Errors beyond these say nothing more, and a hundred repositories in one query have no more either.
 MOST_ERRORS = 1000
@@ -104,10 +105,9 @@ class Envelope(BaseModel):
 def read_json(text: str) -> Any:
     """The JSON of a body. Raises UnreadableBody."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        what = "too deeply nested" if isinstance(error, RecursionError) else str(error)
-        raise UnreadableBody(f"the body is no JSON: {what}") from None
+        return json_of(text)
+    except ValueError as error:
+        raise UnreadableBody(f"the body is no JSON: {error}") from None
 
 
 def read_envelope(body: object) -> Envelope:

@@ -1,12 +1,12 @@
 """POST /graphql: who asks, what is asked, what goes wrong, and the answer."""
 
 import asyncio
-import json
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ledger_pipeline.core.json_text import json_of
 from ledger_pipeline.sources.simulator import answers
 from ledger_pipeline.sources.simulator.answers import Answer
 from ledger_pipeline.sources.simulator.budget import Standing
@@ -47,7 +47,7 @@ class GraphQLEndpoint:
         if refused is not None:
             return reply.send(refused)
         try:
-            asked_for = json.loads(await request.body())
+            asked_for = json_of(await request.body())
             text, variables = asked_for.get("query"), asked_for.get("variables")
             name = asked_for.get("operationName")
         except (ValueError, AttributeError):

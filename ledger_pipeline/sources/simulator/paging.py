@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from ledger_pipeline.core.json_text import json_of
 from ledger_pipeline.sources.simulator.errors import GitHubError
 
 T = TypeVar("T")
@@ -120,7 +121,7 @@ def cursor_at(key: Key) -> str:
 
 def _key_of(cursor: str) -> Key:
     try:
-        value, database_id = json.loads(base64.b64decode(cursor, validate=True).removeprefix(b"cursor:v2:"))
+        value, database_id = json_of(base64.b64decode(cursor, validate=True).removeprefix(b"cursor:v2:"))
         return value, int(database_id)
     except (ValueError, TypeError):
         raise GitHubError("INVALID_CURSOR_ARGUMENTS", f"`{cursor}` does not appear to be a valid cursor.") from None

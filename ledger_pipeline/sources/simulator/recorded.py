@@ -5,13 +5,13 @@ time. An `author` that is null as a whole is a fact: the account was deleted. Re
 in the recording are left out, as GitHub can serve a review only through its pull request.
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ledger_pipeline.core.json_text import json_of
 from ledger_pipeline.sources.simulator.made_up import IdBook, stable_number
 from ledger_pipeline.sources.simulator.world import (
     Actor,
@@ -171,7 +171,7 @@ class _Rows:
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         for line_number, line in enumerate(lines, start=1):
             try:
-                row = json.loads(line)
+                row = json_of(line)
             except ValueError as error:
                 raise RecordingError(f"{file}:{line_number}: not JSON: {error}") from None
             if not isinstance(row, dict):

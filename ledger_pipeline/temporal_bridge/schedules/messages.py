@@ -17,6 +17,7 @@ from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import DescribeScheduleResponse
 
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.json_text import json_of
 from ledger_pipeline.temporal_bridge.schedules.calendar import Calendar, runs_of
 from ledger_pipeline.temporal_bridge.schedules.contents import OVERLAP_SKIP, RetryTimes, ScheduleContents
 from ledger_pipeline.temporal_bridge.schedules.plan import PAUSE_NOTE, FoundSchedule, OurMemo
@@ -190,7 +191,7 @@ def _decoded(payload: Payload) -> Json:
     if payload.metadata.get(_ENCODING) != _JSON:
         return None
     try:
-        value: Json = json.loads(payload.data)
+        value: Json = json_of(payload.data)
     except ValueError:
         return None
     return value

@@ -103,10 +103,9 @@ def test_a_bad_query_is_answered_with_errors_and_no_data(
     assert says in answer.json()["errors"][0]["message"]
 
 
-def test_a_body_that_is_no_json_is_a_bad_request(simulator: Simulator) -> None:
-    answer = requests.post(
-        f"{simulator.url}/graphql", data=b"nonsense", headers={"Authorization": "token t"}, timeout=10
-    )
+@pytest.mark.parametrize("body", [b"nonsense", b"[" * 50_000 + b"]" * 50_000], ids=["nonsense", "nested"])
+def test_a_body_that_is_no_json_is_a_bad_request(simulator: Simulator, body: bytes) -> None:
+    answer = requests.post(f"{simulator.url}/graphql", data=body, headers={"Authorization": "token t"}, timeout=10)
     assert (answer.status_code, answer.json()["message"]) == (400, "Problems parsing JSON")
 
 

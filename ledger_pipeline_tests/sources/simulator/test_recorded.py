@@ -191,6 +191,7 @@ def test_one_folder_may_hold_several_repositories(tmp_path: Path) -> None:
     ("line", "complaint"),
     [
         ("{not json", "issues.jsonl:2: not JSON"),
+        ("[" * 5000, "issues.jsonl:2: not JSON: it nests deeper than 64 levels"),
         ("[]", "issues.jsonl:2: a JSON object is expected, not list"),
         ({"repo": "o/r", "number": 2}, "issues.jsonl:2: key 'closedAt' is missing"),
         (ISSUE | {"closedAt": "soon"}, "issues.jsonl:2: Invalid isoformat string: 'soon'"),
