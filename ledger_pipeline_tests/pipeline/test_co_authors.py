@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.errors import IdentityError
 from ledger_pipeline.core.facts import CoAuthor, PullRequestFacts
@@ -234,3 +234,32 @@ def test_what_sharing_would_change_is_shown_before_anybody_votes_on_it(ledger: P
     assert {row.user_id: (row.units_milli, row.would_be_units_milli) for row in back.changed} == {
         row.user_id: (row.would_be_units_milli, row.units_milli) for row in change.changed
     }
+
+
+def test_readers_see_every_claimant_of_a_receipt_and_the_receipts_of_each(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = shared(ledger).bind({GRACE.user_id: GRACE_USER})
+    books.materialize()
+    books.close()
+    books.materialize()
+    books.finalize(books.signature())
+    with ledger_engine.connect() as connection:
+        receipts = {row.receipt_id: row for row in connection.execute(text("SELECT * FROM epoch_receipt_claimants"))}
+        lines = connection.scalar(text("SELECT statement_lines_json FROM epoch_statements"))
+    keys = [KATHERINE, ANNIE, f"user:{ADA_USER}", f"user:{GRACE_USER}"]
+    assert receipts[SHARED.id].claimants_json == keys
+    hashed = "".join(f"{line}\n" for line in (SHARED.id, *keys))
+    assert receipts[SHARED.id].inputs_hash == sha256(hashed.encode()).hexdigest()
+    assert (receipts[SHARED.id].resolver_ref, receipts[ALONE.id].resolver_ref) == (
+        "fair-v1.co-authors",
+        "cogni.default-author.v0",
+    )
+    assert {line["claimant_key"]: line["receipt_ids"] for line in lines} == {
+        KATHERINE: [SHARED.id],
+        ANNIE: [SHARED.id],
+        f"user:{ADA_USER}": [SHARED.id, ALONE.id],
+        f"user:{GRACE_USER}": [SHARED.id, REVIEWED.id],
+    }
+    # A login is of the account itself, and nobody saw one of a co-author's.
+    assert {line["claimant"].get("providerLogin") for line in lines} == {None}
