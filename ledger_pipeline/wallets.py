@@ -8,7 +8,7 @@ stands here, and tests compare it with eth-account's.
 from collections.abc import Mapping
 
 from ledger_pipeline.core.errors import IdentityError, WrongSignature
-from ledger_pipeline.core.signing import Signable, TypedData
+from ledger_pipeline.core.signing import Signable, StructuredData
 
 # 27 and 28, which some hardware wallets count from zero. A transaction's (35 and more) are of no message.
 _RECOVERY_IDS = (0, 1, 27, 28)
@@ -51,7 +51,7 @@ def signed_hash(message: Signable) -> bytes:
     """The 32 bytes that a wallet signs for `message`. Raises ValueError for a text that UTF-8 has no bytes for."""
     from eth_utils.crypto import keccak
 
-    if isinstance(message, TypedData):
+    if isinstance(message, StructuredData):
         domain = _structure_hash("EIP712Domain", message.DOMAIN, message.domain)
         return keccak(_TYPED + domain + _structure_hash(message.PRIMARY_TYPE, message.MEMBERS, message.message))
     content = message.encode()

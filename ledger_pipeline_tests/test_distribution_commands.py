@@ -1,7 +1,9 @@
 """From a signed statement to files that anybody can check: the commands `wallets` and `distribution`."""
 
 import json
+import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from ledger_pipeline_tests.builders import REPO
 from ledger_pipeline_tests.command_line import Command, Ran
 from ledger_pipeline_tests.defs.deployment import write_repo_spec
 from ledger_pipeline_tests.store.distributing import ADA_KEY, ADAS, GRACE_KEY, GRACES, TOKEN, WHOLE
-from ledger_pipeline_tests.store.settlement import APPROVER, APPROVERS, STRANGER, finalized
+from ledger_pipeline_tests.store.settlement import APPROVER, APPROVERS, STRANGER, Wallet, finalized
 
 Run = Callable[..., Ran]
 EPOCH = "2026-02-16"
@@ -103,7 +105,7 @@ def test_a_statement_becomes_files_that_verify_offline(
     assert sum(amounts) == WHOLE
     assert int(made["statement_credits"]) == int(made["distributed_credits"]) + int(made["held_back_credits"])
     shown = run("distribution", "show", "1", "--json").json
-    assert shown == made
+    assert shown == {**made, "signed_by": [], "is_set_aside": False}
     folder = tmp_path / "out"
     assert run("distribution", "export", "1", "--output", str(folder), "--decimals", "18").code == 0
     assert json.loads((folder / "manifest.json").read_text()) == made["manifest"]
@@ -160,3 +162,66 @@ def test_an_amount_is_written_in_whole_tokens_exactly() -> None:
             whole, _, fraction = text.partition(".")
             assert int(whole) * 10**decimals + int(fraction.ljust(decimals, "0") or "0") == amount
             assert not text.endswith((".", ".0"))
+
+
+@pytest.fixture
+def exported(run: Run, build: Callable[..., Ran], tmp_path: Path) -> Path:
+    """A distribution's files, which the approver signed."""
+    give_ada_hers(run)
+    assert build("--amount", str(WHOLE)).code == 0
+    printed = run("distribution", "sign-data", "1")
+    assert printed.code == 0, printed.err
+    for wallet, code in ((STRANGER, 1), (APPROVER, 0)):
+        signature = signature_of(printed.out, wallet)
+        assert run("distribution", "sign", "1", "--signature", signature).code == code
+    assert run("distribution", "sign", "1", "--signature", signature).out == "it was there already\n"
+    assert run("distribution", "show", "1", "--json").json["signed_by"] == [APPROVER.address]
+    assert f"signed by {APPROVER.address}" in run("distribution", "show", "1").out
+    folder = tmp_path / "out"
+    assert run("distribution", "export", "1", "--output", str(folder)).code == 0
+    return folder
+
+
+def signature_of(typed_data: str, wallet: Wallet) -> str:
+    """As a wallet signs what was printed, which knows nothing of ours."""
+    limit = sys.getrecursionlimit()
+    from eth_account import Account
+    from eth_account.messages import encode_typed_data
+
+    sys.setrecursionlimit(limit)  # importing it raises that of the process
+    encoded = encode_typed_data(full_message=json.loads(typed_data))
+    key = sha256(wallet.name.encode()).digest()
+    return f"0x{Account.from_key(key).sign_message(encoded).signature.hex().removeprefix('0x')}"
+
+
+def test_root_and_manifest_are_signed_and_verified_offline(exported: Path, command: Command) -> None:
+    holds = command("distribution", "verify", str(exported), "--approvers", APPROVER.address.lower())
+    assert holds.code == 0, holds.err
+    assert holds.out.startswith("it holds: 1 claimant, 800000000000000000006 together, root 0x")
+    assert holds.out.endswith(f"signed by {APPROVER.address}\n")
+    assert "none of" in refusal(command("distribution", "verify", str(exported), "--approvers", STRANGER.address))
+    (exported / "signatures.json").write_text('{"signatures": []}')
+    assert command("distribution", "verify", str(exported)).out.endswith("signed by nobody\n")
+    (exported / "signatures.json").write_text('{"signatures": [7]}')
+    assert "no list of signer and signature" in refusal(command("distribution", "verify", str(exported)))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"merkleRoot": f"0x{'1' * 64}"}, "merkleRoot is 0x"),
+        ({"totalAllocated": "5"}, "totalAllocated is 800000000000000000006, not 5"),
+        ({"distributionAmount": "7"}, "totalAllocated is 7, not 800000000000000000006"),
+        ({"kind": "mine"}, "kind is cogni.dao_ownership_token_distribution.v0, not mine"),
+        ({"leaves": 7}, "the file is no manifest: TypeError"),
+        ({"nodeId": "x"}, "the file is no manifest: ValueError"),
+        ({"distributionAmount": "1e3"}, "distributionAmount: '1e3' is no whole number"),
+        ({"extra": 1}, "it is spelled otherwise than we write it"),
+    ],
+)
+def test_a_manifest_that_does_not_follow_is_named(
+    exported: Path, command: Command, change: dict[str, object], problem: str
+) -> None:
+    content = json.loads((exported / "manifest.json").read_text())
+    (exported / "manifest.json").write_text(json.dumps({**content, **change}, separators=(",", ":")))
+    assert problem in refusal(command("distribution", "verify", str(exported)))

@@ -8,6 +8,7 @@ import typer
 
 from ledger_pipeline.cli.distribution_files import read_json_file, write_files
 from ledger_pipeline.cli.distribution_output import built_json, print_built
+from ledger_pipeline.cli.distribution_signing import sign, sign_data, verify
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.options import HOW_EPOCHS_ARE_NAMED, Json, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say
@@ -17,6 +18,9 @@ from ledger_pipeline.core.errors import DistributionError
 from ledger_pipeline.core.signing import MAX_CHAIN_ID
 
 app = typer.Typer(help="Statements as tokens that everybody claims with a proof.", no_args_is_help=True)
+app.command("sign-data")(sign_data)
+app.command()(sign)
+app.command()(verify)
 
 Epochs = Annotated[
     list[str], typer.Option("--epoch", metavar="EPOCH", help=f"An epoch, once for each: {HOW_EPOCHS_ARE_NAMED}")
@@ -74,16 +78,21 @@ def build(
 
 @app.command()
 def show(number: Number, scope_key: ScopeKey = None, as_json: Json = False) -> None:
-    """Print a distribution: who may claim what, by which root, and who is held back of its epochs now."""
+    """Print a distribution: who may claim what, by which root, who signed it, and who is held back of its epochs."""
     from ledger_pipeline.pipeline.distribution import built
+    from ledger_pipeline.pipeline.distribution_signatures import good_signatures
 
     with open_access(scope_key) as access:
         stored = access.ledger.distributions.numbered(number)
         made = built(access.ledger, access.scope, stored)
+        approvers = access.scope.approvers
+        signatures = access.ledger.distributions.signatures(number, approvers)
+    signers = [row.signer_wallet for row in good_signatures(made.distribution, signatures, approvers)]
     if as_json:
-        print_json(built_json(made))
+        print_json({**built_json(made), "signed_by": signers, "is_set_aside": stored.set_aside is not None})
         return
     print_built(made)
+    say(f"signed by {', '.join(signers)}" if signers else "signed by no approver yet")
     if stored.set_aside is not None:
         say(f"set aside by {stored.set_aside.actor}, so nobody pays it: {stored.set_aside.reason}")
 
@@ -118,15 +127,18 @@ def list_command(scope_key: ScopeKey = None, as_json: Json = False) -> None:
 
 @app.command()
 def export(number: Number, output: Output, decimals: Decimals = None, scope_key: ScopeKey = None) -> None:
-    """Write a distribution's manifest, and a proof for each claimant, into a folder; a CSV for Safe with --decimals."""
+    """Write a distribution's manifest, signatures and proofs into a folder; and with --decimals a CSV for Safe."""
     from ledger_pipeline.pipeline.distribution import recomputed
+    from ledger_pipeline.pipeline.distribution_signatures import good_signatures
 
     with open_access(scope_key) as access:
         stored = access.ledger.distributions.numbered(number)
         distribution = recomputed(access.ledger.node_id, stored)
+        approvers = access.scope.approvers
+        signatures = access.ledger.distributions.signatures(number, approvers)
     if stored.set_aside is not None:
         raise DistributionError(f"distribution {number} was set aside, so nobody pays it: {stored.set_aside.reason}")
-    write_files(distribution, output, decimals)
+    write_files(distribution, good_signatures(distribution, signatures, approvers), output, decimals)
     say(f"{counted(len(distribution.leaves), 'proof')} and manifest.json are in {output.resolve()}")
 
 

@@ -4,19 +4,24 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from ledger_pipeline.core.distribution import Distribution
 from ledger_pipeline.core.errors import DistributionError
+from ledger_pipeline.store.distribution_records import DistributionSignature
 
 MANIFEST = "manifest.json"
 AIRDROP = "airdrop.csv"
+SIGNATURES = "signatures.json"
 PROOFS = "proofs"
-# A proof of a tree of any size is far shorter.
-_MOST_BYTES = 20_000_000
+# A manifest of ten thousand claimants has a tenth of it.
+_MOST_CHARACTERS = 200_000_000
 
 
-def write_files(distribution: Distribution, folder: Path, decimals: int | None) -> None:
+def write_files(
+    distribution: Distribution, signatures: Sequence[DistributionSignature], folder: Path, decimals: int | None
+) -> None:
     """All files in a folder that was not there, or none. Raises DistributionError where it is, or cannot be written."""
     if folder.exists():
         raise DistributionError(f"{folder} is there already: give a folder that is not")
@@ -26,6 +31,8 @@ def write_files(distribution: Distribution, folder: Path, decimals: int | None) 
             made = Path(unfinished) / "files"
             (made / PROOFS).mkdir(parents=True)
             _write(made / MANIFEST, distribution.manifest())
+            rows = [{"signer": row.signer_wallet, "signature": row.signature} for row in signatures]
+            _write(made / SIGNATURES, json.dumps({"signatures": rows}, separators=(",", ":")))
             for leaf in distribution.leaves:
                 content = json.dumps(distribution.proof_file(leaf), ensure_ascii=False, separators=(",", ":"))
                 _write(made / PROOFS / f"{leaf.index:06}-{_file_name(leaf.paid.claimant_key)}.json", content)
@@ -47,15 +54,24 @@ def airdrop_csv(distribution: Distribution, decimals: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def read_text_file(file: Path) -> str:
+    """What is in a file of a distribution, to the byte. Raises DistributionError where it cannot be read."""
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            text = stream.read(_MOST_CHARACTERS + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DistributionError(f"cannot read {file}: {error}") from error
+    if len(text) > _MOST_CHARACTERS:
+        raise DistributionError(f"{file} has more than {_MOST_CHARACTERS:,} characters, which no manifest needs")
+    return text
+
+
 def read_json_file(file: Path) -> dict[str, object]:
     """The JSON object in a file. Raises DistributionError for what is none."""
+    text = read_text_file(file)
     try:
-        with file.open(encoding="utf-8") as stream:
-            text = stream.read(_MOST_BYTES + 1)
-        if len(text) > _MOST_BYTES:
-            raise DistributionError(f"{file} has more than any proof: {_MOST_BYTES:,} characters")
         content = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DistributionError(f"cannot read {file}: {error}") from error
     if not isinstance(content, dict):
         raise DistributionError(f"{file} is no JSON object")

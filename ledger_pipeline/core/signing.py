@@ -5,6 +5,7 @@ the statement that it supersedes: so the same numbers are never stated twice in 
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -40,16 +41,47 @@ class StatementTerms:
     pool_total_credits: int
 
 
+class StructuredData(ABC):
+    """What a wallet signs as EIP-712 typed data: a domain of a chain, and one flat structure."""
+
+    PRIMARY_TYPE: ClassVar[str]
+    # The members of the domain and of the structure, in their order, with their Solidity types.
+    DOMAIN: ClassVar[Mapping[str, str]] = {"name": "string", "version": "string", "chainId": "uint256"}
+    MEMBERS: ClassVar[Mapping[str, str]]
+
+    @property
+    @abstractmethod
+    def domain(self) -> dict[str, str | int]:
+        """Who asks for the signature, and on which chain."""
+
+    @property
+    @abstractmethod
+    def message(self) -> dict[str, str]:
+        """What is signed, by the names of MEMBERS."""
+
+    def to_json(self) -> dict[str, Json]:
+        """As the system we join hands it out: for libraries, which know what a domain is made of."""
+        return {
+            "domain": dict(self.domain),
+            "types": {self.PRIMARY_TYPE: _members(self.MEMBERS)},
+            "primaryType": self.PRIMARY_TYPE,
+            "message": dict(self.message),
+        }
+
+    def to_wallet_json(self) -> dict[str, Json]:
+        """The same for `eth_signTypedData_v4`: a wallet that is not told what a domain is made of takes it as empty."""
+        types = {"EIP712Domain": _members(self.DOMAIN), self.PRIMARY_TYPE: _members(self.MEMBERS)}
+        return {**self.to_json(), "types": types}
+
+
 @dataclass(frozen=True)
-class TypedData:
-    """The terms as EIP-712 typed data of a chain: its domain and its one flat structure."""
+class TypedData(StructuredData):
+    """The terms of a statement as typed data of a chain."""
 
     terms: StatementTerms
     chain_id: int
 
     PRIMARY_TYPE: ClassVar = "AttributionStatement"
-    # The members of the domain and of the structure, in their order, with their Solidity types.
-    DOMAIN: ClassVar[Mapping[str, str]] = {"name": "string", "version": "string", "chainId": "uint256"}
     MEMBERS: ClassVar[Mapping[str, str]] = {
         "nodeId": "string",
         "scopeId": "string",
@@ -75,23 +107,9 @@ class TypedData:
             "poolTotalCredits": str(terms.pool_total_credits),
         }
 
-    def to_json(self) -> dict[str, Json]:
-        """As the system we join hands it out: for libraries, which know what a domain is made of."""
-        return {
-            "domain": dict(self.domain),
-            "types": {self.PRIMARY_TYPE: _members(self.MEMBERS)},
-            "primaryType": self.PRIMARY_TYPE,
-            "message": dict(self.message),
-        }
-
-    def to_wallet_json(self) -> dict[str, Json]:
-        """The same for `eth_signTypedData_v4`: a wallet that is not told what a domain is made of takes it as empty."""
-        types = {"EIP712Domain": _members(self.DOMAIN), self.PRIMARY_TYPE: _members(self.MEMBERS)}
-        return {**self.to_json(), "types": types}
-
 
 # What is given to a wallet: a text for `personal_sign` (EIP-191), or typed data (EIP-712).
-Signable = str | TypedData
+Signable = str | StructuredData
 
 
 def attribution_message(terms: StatementTerms) -> str:

@@ -28,6 +28,7 @@ FACTS = (
     "distributions",
     "distribution_epochs",
     "distribution_lines",
+    "distribution_signatures",
 )
 STATE = (
     "epochs",

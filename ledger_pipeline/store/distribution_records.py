@@ -81,6 +81,14 @@ class StoredDistribution(NewDistribution):
 
 
 @dataclass(frozen=True)
+class DistributionSignature:
+    """A signature of a distribution as the ledger holds it: whoever may write may have made it up."""
+
+    signer_wallet: str
+    signature: str
+
+
+@dataclass(frozen=True)
 class DistributedSoFar:
     """What a further distribution follows from, while nobody else makes one.
 

@@ -102,3 +102,15 @@ distribution_set_asides = table(
     ForeignKeyConstraint(["node_id", "number"], ["distributions.node_id", "distributions.number"]),
     CheckConstraint("ledger_is_reason(reason)", name="reason"),
 )
+
+distribution_signatures = table(
+    "distribution_signatures",
+    Column("node_id", Uuid, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("signer_wallet", Text, primary_key=True),
+    Column("signature", Text, primary_key=True),
+    since("signed_at"),
+    ForeignKeyConstraint(["node_id", "number"], ["distributions.node_id", "distributions.number"]),
+    _address("signer_wallet"),
+    CheckConstraint(SIGNATURE, name="signature"),
+)

@@ -18,6 +18,7 @@ from ledger_pipeline.store.distribution_records import (
     DistributedLine,
     DistributedSoFar,
     DistributionSetAside,
+    DistributionSignature,
     NewDistribution,
     StoredDistribution,
 )
@@ -86,6 +87,18 @@ SET_ASIDE = text("""
     ON CONFLICT DO NOTHING
 """)
 
+SIGNATURES_READ = 1000
+# Of each approver no more than anybody needs: whoever may write may have made up any number of them.
+SIGNATURES = text("""
+    SELECT signer_wallet, signature FROM distribution_signatures
+    WHERE node_id = :node_id AND number = :number AND lower(signer_wallet) = ANY(:signers)
+    ORDER BY signed_at, signer_wallet, signature LIMIT :at_most
+""")
+SIGN = text("""
+    INSERT INTO distribution_signatures (node_id, number, signer_wallet, signature)
+    VALUES (:node_id, :number, :signer_wallet, :signature) ON CONFLICT DO NOTHING
+""")
+
 
 class Distributions(LedgerSection):
     """The distributions of a node."""
@@ -130,6 +143,23 @@ class Distributions(LedgerSection):
         if not stored:
             raise DistributionError(f"there is no distribution {number}: `ledger-pipeline distribution list` has all")
         return stored[0]
+
+    def sign(self, number: int, signature: DistributionSignature) -> bool:
+        """Keep an approver's signature: checked by whoever calls. False where it is there already."""
+        with self._transaction() as connection:
+            parameters = {"node_id": self.node_id, "number": number, **vars(signature)}
+            return connection.execute(SIGN, parameters).rowcount > 0
+
+    def signatures(self, number: int, signers: Sequence[str]) -> list[DistributionSignature]:
+        """The first SIGNATURES_READ that are said to be of `signers`."""
+        parameters = {
+            "node_id": self.node_id,
+            "number": number,
+            "signers": [signer.lower() for signer in signers],
+            "at_most": SIGNATURES_READ,
+        }
+        with self._transaction() as connection:
+            return [DistributionSignature(**row._mapping) for row in connection.execute(SIGNATURES, parameters)]
 
     def set_aside(self, number: int, reason: str) -> bool:
         """Take a distribution out that nobody will pay, on record; False where it is out already.

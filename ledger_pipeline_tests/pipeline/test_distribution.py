@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from ledger_pipeline.core.distribution import check_proof, manifest_hash, read_proof
+from ledger_pipeline.core.distribution_signing import DistributionData
 from ledger_pipeline.core.errors import (
     DistributionError,
     EpochNotReady,
@@ -18,6 +19,7 @@ from ledger_pipeline.core.errors import (
 from ledger_pipeline.core.linking import make_link_message
 from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.pipeline.distribution import Built, Token, built, recomputed
+from ledger_pipeline.pipeline.distribution_signatures import good_signatures, sign
 from ledger_pipeline.pipeline.linking import link_by_approver, link_by_operator
 from ledger_pipeline.pipeline.payout_wallets import WalletBook
 from ledger_pipeline.store.engine import make_engine
@@ -40,6 +42,8 @@ from ledger_pipeline_tests.store.distributing import (
 )
 from ledger_pipeline_tests.store.settlement import (
     APPROVER,
+    APPROVERS,
+    SECOND_APPROVER,
     STRANGER,
     Books,
     finalized,
@@ -369,3 +373,41 @@ def test_a_distribution_that_does_not_follow_from_its_rows_is_named(ledger: Post
             recomputed(NODE_ID, changed)
     with pytest.raises(DistributionError, match="there is no distribution 7"):
         ledger.distributions.numbered(7)
+
+
+def test_a_signature_counts_once_for_an_approver_and_of_its_own_distribution_alone(
+    ledger: PostgresLedger, ledger_engine: Engine
+) -> None:
+    books = finalized(ledger)
+    give_wallets(books, user_ada=ADAS)
+    first = distributed(books).distribution
+    give_wallets(books, user_grace=GRACES)
+    second = distributed(books, None).distribution
+    signature = APPROVER.sign(DistributionData(first))
+    made = sign(ledger, books.scope, 1, signature)
+    assert made is not None
+    assert made.signer_wallet == APPROVER.address
+    assert sign(ledger, books.scope, 1, signature) is None
+    with pytest.raises(SignerNotApproved, match="`distribution sign-data 2` prints this one"):
+        sign(ledger, books.scope, 2, signature)
+    with pytest.raises(SignerNotApproved):
+        sign(ledger, books.scope, 1, STRANGER.sign(DistributionData(first)))
+    # Whoever may write parks it under the other, and makes up one of the second approver.
+    with ledger_engine.begin() as connection:
+        for number, signer in ((2, APPROVER), (1, SECOND_APPROVER)):
+            connection.execute(
+                text(
+                    "INSERT INTO distribution_signatures (node_id, number, signer_wallet, signature) "
+                    "SELECT node_id, :number, :signer, signature FROM distribution_signatures WHERE number = 1 LIMIT 1"
+                ),
+                {"number": number, "signer": signer.address},
+            )
+    for number, distribution, good in ((1, first, [made]), (2, second, [])):
+        stored = ledger.distributions.signatures(number, APPROVERS)
+        assert len(stored) == 3 - number
+        assert good_signatures(distribution, stored, APPROVERS) == good
+    for change in ("UPDATE {} SET node_id = node_id", "DELETE FROM {}", "TRUNCATE {}"):
+        assert "refused" in refused(ledger_engine, change.format("distribution_signatures"))
+    ledger.distributions.set_aside(2, "nobody pays it")
+    with pytest.raises(DistributionError, match="was set aside, so nobody signs it"):
+        sign(ledger, books.scope, 2, APPROVER.sign(DistributionData(second)))

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger_pipeline.core.events import ActivityEvent
-from ledger_pipeline.core.signing import Signable, TypedData
+from ledger_pipeline.core.signing import Signable, StructuredData
 from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.core.spec import RepoSpec, Scope
 from ledger_pipeline.core.windows import EpochWindow
@@ -75,7 +75,7 @@ class Wallet:
         sys.setrecursionlimit(limit)
         account = Account.from_key(sha256(self.name.encode()).digest())
         assert account.address == self.address
-        if isinstance(message, TypedData):
+        if isinstance(message, StructuredData):
             encoded = encode_typed_data(full_message=message.to_wallet_json())
         else:
             encoded = encode_defunct(text=message)

@@ -53,6 +53,7 @@ RIGHTS: Mapping[str, str] = {
     "distributions": NOTHING,
     "distribution_epochs": NOTHING,
     "distribution_lines": NOTHING,
+    "distribution_signatures": NOTHING,
     "distribution_set_asides": NOTHING,
     "scan_checkpoints": FORGET,
     "activity_selection": FORGET,

@@ -69,6 +69,7 @@ FACTS = [
     "distributions",
     "distribution_epochs",
     "distribution_lines",
+    "distribution_signatures",
     "distribution_set_asides",
 ]
 # Of these, two have a function of the owner's, which the writer may call, and one follows from what the writer adds.
