@@ -53,14 +53,23 @@ LINES = text("""
     SELECT number, epoch_id, claimant_key, credits, amount, account, receipts FROM distribution_lines
     WHERE node_id = :node_id AND number = ANY(:numbers) ORDER BY number, claimant_key COLLATE "C", epoch_id
 """)
+# Of whoever did it, and of those who have a part of it.
 EVENT_IDS = text(f"""
-    SELECT curation.epoch_id, COALESCE('user:' || curation.user_id, {ACCOUNT_KEY}) AS claimant_key,
-        array_agg(event.id ORDER BY event.id COLLATE "C") AS event_ids
+    SELECT curation.epoch_id, claimed.claimant_key,
+        array_agg(DISTINCT event.id COLLATE "C" ORDER BY event.id COLLATE "C") AS event_ids
     FROM activity_curation AS curation
     JOIN epochs AS epoch ON epoch.id = curation.epoch_id AND epoch.node_id = curation.node_id
     JOIN activity_events AS event
         ON event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id AND event.id = curation.event_id
     {JOIN_SELECTION}
+    CROSS JOIN LATERAL (
+        SELECT COALESCE('user:' || curation.user_id, {ACCOUNT_KEY}) AS claimant_key
+        UNION
+        SELECT COALESCE('user:' || co_author.user_id, 'identity:' || provider || ':' || external_id)
+        FROM activity_co_authors AS co_author
+        WHERE co_author.node_id = curation.node_id AND co_author.epoch_id = curation.epoch_id
+            AND co_author.event_id = curation.event_id
+    ) AS claimed
     WHERE curation.node_id = :node_id AND curation.epoch_id = ANY(:epoch_ids) AND {COUNTS}
     GROUP BY 1, 2
 """)  # noqa: S608 (our own expressions)

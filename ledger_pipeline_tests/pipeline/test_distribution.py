@@ -27,6 +27,7 @@ from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline.wallets import keccak256
 from ledger_pipeline_tests.builders import ADA, GRACE, NODE_ID, instant, window
+from ledger_pipeline_tests.pipeline.test_co_authors import ALONE, ANNIE, KATHERINE, REVIEWED, SHARED, shared
 from ledger_pipeline_tests.postgres import fresh_database
 from ledger_pipeline_tests.store.distributing import (
     ADA_KEY,
@@ -191,6 +192,19 @@ def test_an_account_that_nobody_linked_is_paid_to_who_linked_it_since(ledger: Po
     assert held(first) == {key: GRACES_SHARE}
     books.bind({GRACE.user_id: "user-grace"})
     assert paid(distributed(books, None)) == {key: (GRACES_SHARE, GRACES)}
+
+
+def test_co_authors_have_a_leaf_each_with_the_event_that_they_share(ledger: PostgresLedger) -> None:
+    books = shared(ledger)
+    books.materialize()
+    books.close()
+    books.materialize()
+    books.finalize(books.signature())
+    give_wallets(books, user_ada=ADAS, user_grace=GRACES)
+    made = distributed(books)
+    assert held(made).keys() == {ANNIE, KATHERINE}
+    events = {leaf.paid.claimant_key: set(leaf.paid.event_ids) for leaf in made.distribution.leaves}
+    assert events == {ADA_KEY: {SHARED.id, ALONE.id}, GRACE_KEY: {SHARED.id, REVIEWED.id}}
 
 
 def link(books: Books, *, operator: str | None = None) -> None:
