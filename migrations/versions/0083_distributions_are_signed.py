@@ -4,8 +4,8 @@ from alembic import op
 from alembic.util import CommandError
 from sqlalchemy import text
 
-revision = "0082"
-down_revision = "0081"
+revision = "0083"
+down_revision = "0082"
 branch_labels = None
 depends_on = None
 
