@@ -184,6 +184,16 @@ DATABASES: dict[str, str] = {
         END $$;
         CREATE TRIGGER forget_id BEFORE INSERT ON scan_receipts FOR EACH ROW EXECUTE FUNCTION forget_id();
     """,
+    "co-author's part dropped": """
+        CREATE FUNCTION drop_last() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF EXISTS (SELECT FROM activity_co_authors WHERE (epoch_id, event_id) = (NEW.epoch_id, NEW.event_id)) THEN
+                RETURN NULL;
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER drop_last BEFORE INSERT ON activity_co_authors FOR EACH ROW EXECUTE FUNCTION drop_last();
+    """,
     "stored events change": """
         DROP TRIGGER activity_events_immutable ON activity_events;
         CREATE FUNCTION rewrite() RETURNS trigger LANGUAGE plpgsql AS $$

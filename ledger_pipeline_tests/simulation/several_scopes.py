@@ -14,6 +14,7 @@ from ledger_pipeline.core.owners import OwnerRules
 from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.pipeline.allocate import propose
 from ledger_pipeline.pipeline.collect import collect
 from ledger_pipeline.pipeline.epochs import close_due_epochs
 from ledger_pipeline.policies import installed_policy
@@ -31,6 +32,7 @@ from ledger_pipeline.sources.simulator.world import (
     World,
 )
 from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.verification.examined import ExaminedEpoch
 from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.selection_laws import selection_differences
@@ -92,6 +94,8 @@ class SeveralScopes:
         self.repositories = [self._repository(number) for number in range(1, random.choice((1, 2, 2, 3)) + 1)]
         keys = ("default", "docs", "core")[: random.choice((2, 3, 3))]
         self.policy = random.choice(("include-all-v0", "fair-v1"))
+        # By the seed, so that nothing else is drawn otherwise.
+        self.is_sharing = self.policy == "fair-v1" and self.seed % 3 < 2
         names = tuple(repository.name_with_owner for repository in self.repositories)
         self.owner_keys = {key for key in keys if random.random() < 0.6}
         self.claims = [
@@ -150,7 +154,8 @@ class SeveralScopes:
         )
         selection: SelectionChoice | None = None
         if self.policy != "include-all-v0":
-            selection = installed_policy(self.policy).choice({}, ())
+            settings = {"co_authors": "share"} if self.is_sharing else {}
+            selection = installed_policy(self.policy).choice(settings, ())
         spec = plain.sources[0]
         if key in self.owner_keys:
             spec = replace(spec, source_scopes=(), owners=OwnerRules((f"{OWNER}/*",)))
@@ -275,12 +280,13 @@ class SeveralScopes:
         held: dict[tuple[str, str], int] = {}
         for of in scopes:
             [epoch] = self.ledger.epochs.within(of.scope_id, WEEK)
+            wanted = self._wanted(of, routed_by)
+            self._check_units(of, epoch, wanted)
             archived = facts_of(self.ledger.statements.rows(epoch))
             differences = list(selection_differences(ExaminedEpoch(archived)))
             assert not differences, f"what {of.scope_key} closed with does not prove its decisions: {differences}"
             decisions = {row.event_id: row.decision for row in archived.selection}
             objects = {row.id: f"{row.event_type} {row.source_object_id}" for row in archived.events}
-            wanted = self._wanted(of, routed_by)
             assert set(objects.values()) == wanted.keys(), f"{of.scope_key} holds {objects}, not {list(wanted)}"
             self._check_co_authors(of, {objects[row.event_id]: dict(row.facts) for row in archived.facts})
             for event_id, name in objects.items():
@@ -304,14 +310,31 @@ class SeveralScopes:
                 wrong = {name: sums[name] for name, _ in _events(repository) if sums[name] not in (0, WHOLE_MILLI)}
                 assert not wrong, f"parts are not the whole: {wrong}"
 
+    def _check_units(self, of: Scope, epoch: Epoch, wanted: dict[str, tuple[int, bool]]) -> None:
+        """Each claimant's units are their parts of what counts, by the world; nobody linked any account."""
+        units: defaultdict[str, int] = defaultdict(int)
+        for repository in self.repositories:
+            for name, (item, reviewed) in _events(repository):
+                share, counts = wanted.get(name, (0, False))
+                if not counts:
+                    continue
+                doer = item.author if reviewed is None else reviewed.author
+                assert doer is not None
+                keys = {f"identity:github:{doer.database_id}"}
+                if self.is_sharing and isinstance(item, PullRequest) and reviewed is None:
+                    keys |= {f"identity:github:{user_id}" for user_id in _co_author_ids(item)}
+                weight_milli = of.weights_milli[f"github:{name.partition(' ')[0]}"] * share // WHOLE_MILLI
+                for place, key in enumerate(sorted(keys)):
+                    units[key] += weight_milli // len(keys) + (place < weight_milli % len(keys))
+        proposed = {row.user_id: row.proposed_units for row in propose(self.ledger, of, epoch)}
+        assert proposed == units, f"{of.scope_key} shares out {proposed}, not {dict(units)}"
+
     def _check_co_authors(self, of: Scope, facts: dict[str, dict[str, object]]) -> None:
         for repository in self.repositories:
             for item in repository.pull_requests:
                 stated = facts.get(f"pr_merged {item.database_id}")
                 if stated is not None:
-                    lines = (item.merge_message or "").split("\n")
-                    ids = sorted(line.partition("<")[2].partition("+")[0] for line in lines if "<" in line)
-                    wanted = [{"id": user_id} for user_id in ids]
+                    wanted = [{"id": user_id} for user_id in _co_author_ids(item)]
                     assert stated.get("coAuthors") == wanted, f"{of.scope_key}: {stated} has not {wanted}"
 
     def _wanted(self, of: Scope, routed_by: dict[int, Repository]) -> dict[str, tuple[int, bool]]:
@@ -374,6 +397,11 @@ def _events(repository: Repository) -> list[tuple[str, tuple[PullRequest | Issue
         ]
     events += [(f"issue_closed {issue.database_id}", (issue, None)) for issue in repository.issues]
     return events
+
+
+def _co_author_ids(item: PullRequest) -> list[str]:
+    lines = (item.merge_message or "").split("\n")
+    return sorted(line.partition("<")[2].partition("+")[0] for line in lines if "<" in line)
 
 
 def _fair(fates: dict[str, _Fate]) -> set[str]:

@@ -33,7 +33,13 @@ NOTICED_BY = {
     "stored events change": 4,
 }
 # By the story of several scopes.
-ROUTES_NOTICED_BY = {"label claim ignored": 0, "paths not asked for": 1, "co-author lost": 0, "rename ignored": 5}
+ROUTES_NOTICED_BY = {
+    "label claim ignored": 0,
+    "paths not asked for": 1,
+    "co-author lost": 0,
+    "co-author's part dropped": 0,
+    "rename ignored": 5,
+}
 SCOPES_SEEDS = 4
 SEARCHED = 100
 
@@ -101,7 +107,9 @@ def test_wrong_routing_is_noticed(new_stage: NewStage, wrong: str) -> None:
     with new_stage() as stage:
         if wrong not in ROUTES:
             damage(stage.engine, wrong)
-        law = "has not" if wrong == "co-author lost" else "has .* of .*, not"
+        law = {"co-author lost": "has not|shares out", "co-author's part dropped": "shares out .*, not"}.get(
+            wrong, "has .* of .*, not|shares out .*, not"
+        )
         with pytest.raises(AssertionError, match=law):
             simulate_scopes(ROUTES_NOTICED_BY[wrong], stage, ROUTES.get(wrong))
 
