@@ -61,6 +61,9 @@ def test_the_demo_collects_and_signs_and_run_again_adds_nothing(command: Command
     signed = report["signed"]
     assert (signed["epoch"], signed["is_new"]) == ("2026-01-05", True)
     assert sum(int(payout["amount_credits"]) for payout in signed["payouts"]) == signed["pool_total_credits"] == 10_000
+    # As the README shows it: users have their credits, and accounts that nobody linked have theirs reserved.
+    paid = {payout["user_id"].partition(":")[0] for payout in signed["payouts"]}
+    assert {"ana", "priya", "identity"} <= paid
     assert "Epoch 2026-01-05 pays 10,000 credits" in again
     assert f"signed by an earlier demo by {signed['signers'][0]}, the demo's key; every number of it verifies" in again
     assert command("verify", "--archive", signed["archive"]).code == 0

@@ -21,7 +21,7 @@ from ledger_pipeline.local.collection_run import (
     run_collection,
 )
 from ledger_pipeline.local.dagster_services import dagster_services
-from ledger_pipeline.local.demo_statement import SignedEpoch, propose_all, sign_oldest_epoch
+from ledger_pipeline.local.demo_statement import SignedEpoch, bind_accounts, propose_all, sign_oldest_epoch
 from ledger_pipeline.local.drain import drain
 from ledger_pipeline.local.embedded_temporal import embedded_temporal
 from ledger_pipeline.local.environment import dagster_home, databases, migrate, overridden
@@ -115,6 +115,7 @@ def run_demo(progress: ProgressListener, say: Callable[[str], None]) -> DemoRepo
         scope = spec.default_scope
         running, before = _windows(spec)
         rows_before = _rows(ledger, spec)
+        bind_accounts(ledger)
         scheduled = _through_temporal(spec, home, instance, say)
         backfill, signed = None, None
         if before:

@@ -39,12 +39,16 @@ class SignedEpoch:
     is_new: bool
 
 
-def propose_all(ledger: PostgresLedger, scope: Scope, epochs: Sequence[Epoch]) -> None:
-    """Bind the simulated GitHub's accounts that are users, and propose `epochs`, so that each can be signed.
+def bind_accounts(ledger: PostgresLedger) -> None:
+    """Bind the simulated GitHub's accounts that are users: before epochs close, which fixes whose units are whose.
 
     Some accounts stay unbound, as some always do.
     """
     ledger.identities.bind(read_bindings(BINDINGS))
+
+
+def propose_all(ledger: PostgresLedger, scope: Scope, epochs: Sequence[Epoch]) -> None:
+    """Propose `epochs`, so that each can be signed."""
     for epoch in epochs:
         propose(ledger, scope, epoch)
 
