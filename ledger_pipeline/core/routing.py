@@ -8,11 +8,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from itertools import islice
 
-from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.facts import IssueFacts, PullRequestFacts, ReviewFacts
-from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.selection.policy import WHOLE_MILLI, Candidate
 
 DEFAULT_ORDER = 100
@@ -25,7 +23,7 @@ UNCLAIMED = "unclaimed"
 UNCLAIMED_UNKNOWN = "unclaimed_unknown"
 NOT_ROUTED = "not_routed"
 SENTENCES: Mapping[str, str] = {
-    SHARED: "Several scopes claim it and share it: it counts here for this scope's part.",
+    SHARED: "Several scopes claim it and share it, those that the reason names: it counts here for this scope's part.",
     OTHER_SCOPE: "It counts for another scope of the node, which the reason names: that one claims it.",
     UNCLAIMED: "No scope claims it, and no scope takes the rest of its repository.",
     UNCLAIMED_UNKNOWN: "No scope claims it as far as is known: its labels or paths, by which one may, are unknown.",
@@ -87,11 +85,26 @@ class Route:
 
 
 @dataclass(frozen=True)
+class RoutedBy:
+    """What claims looked at of an event: the labels that one of them names, and of each glob the first path it takes.
+
+    None where that is unknown. A claim takes an event of these if it takes the event of all that it has.
+    """
+
+    labels: tuple[str, ...] | None = ()
+    paths: tuple[str, ...] | None = ()
+
+
+@dataclass(frozen=True)
 class Share:
-    """What one scope has of an event: `milli` of WHOLE_MILLI, and why."""
+    """What one scope has of an event: `milli` of WHOLE_MILLI, why, and what of its facts that follows from.
+
+    `routed_by` is None in an epoch that closed before it was kept.
+    """
 
     milli: int
     reason: str
+    routed_by: RoutedBy | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +112,9 @@ class Routing:
     """The claims of a node's scopes on what the scope `scope_key` collects.
 
     `repositories` are by the names that the repo-spec has. `shares` say by event id what the scope has of each event of
-    a claimed repository, once that is known. `names` give other names of a repository, case folded, its latest; the
-    claims by latest names are then `resolved`, where they are others.
+    a claimed repository, once that is known; an epoch closes with their `shares_hash`. `names` give other names of a
+    repository, case folded, its latest; the claims by latest names are then `resolved`, where they are others.
+    `is_of_before` in an epoch that closed when shares were kept without what they follow from.
     """
 
     scope_key: str
@@ -108,6 +122,8 @@ class Routing:
     shares: Mapping[str, Share] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     resolved: tuple[ClaimedRepository, ...] | None = None
+    shares_hash: str | None = None
+    is_of_before: bool = False
 
     @property
     def has_claims(self) -> bool:
@@ -159,47 +175,21 @@ class Routing:
         for event in events:
             claimed = self.claimed(event.repository)
             if claimed is not None:
-                shares[event.event_id] = _share(self.scope_key, route(claimed, *_labels_and_paths(event)))
+                shares[event.event_id] = self.share_by(claimed, routed_by(claimed, *labels_and_paths(event)))
         return replace(self, shares=shares)
 
-    @property
-    def rules(self) -> dict[str, Json]:
-        """What the spec says, as JSON."""
-        return {"scope": self.scope_key, "repositories": _as_json(self.repositories)}
-
-    @property
-    def pinned(self) -> dict[str, Json]:
-        """What is pinned of it when an epoch closes; what came of names only where any was renamed."""
-        shares = self.shares or {}
-        return {
-            **self.rules,
-            "shares": {event_id: [share.milli, share.reason] for event_id, share in shares.items()},
-            **({"names": dict(self.names)} if self.names else {}),
-            **({} if self.resolved is None else {"resolved": _as_json(self.resolved)}),
-        }
+    def share_by(self, claimed: ClaimedRepository, by: RoutedBy) -> Share:
+        """What the scope has of an event of the repository, by what the claims on it look at."""
+        routed = route(claimed, by.labels, by.paths)
+        if self.is_of_before:
+            return _share(self.scope_key, routed)
+        share = _share(self.scope_key, routed)
+        reason = f"{SHARED}:{'+'.join(sorted(routed.shares_milli))}" if share.reason == SHARED else share.reason
+        return Share(share.milli, reason, by)
 
 
 def _without_case(repositories: Iterable[ClaimedRepository]) -> list[ClaimedRepository]:
     return [replace(claimed, name=claimed.name.casefold()) for claimed in repositories]
-
-
-def _as_json(repositories: Iterable[ClaimedRepository]) -> dict[str, Json]:
-    return {
-        claimed.name: {
-            "claims": [
-                {
-                    "scope": claim.scope_key,
-                    "paths": list(claim.paths),
-                    "labels": list(claim.labels),
-                    "order": claim.order,
-                    "shared": claim.is_shared,
-                }
-                for claim in claimed.claims
-            ],
-            "rest": claimed.rest,
-        }
-        for claimed in repositories
-    }
 
 
 def route(claimed: ClaimedRepository, labels: Collection[str] | None, paths: Collection[str] | None) -> Route:
@@ -220,14 +210,39 @@ def route(claimed: ClaimedRepository, labels: Collection[str] | None, paths: Col
     return Route({}, UNCLAIMED if all(takes is False for _, takes in taken) else UNCLAIMED_UNKNOWN)
 
 
+def routed_by(claimed: ClaimedRepository, labels: Collection[str] | None, paths: Collection[str] | None) -> RoutedBy:
+    """What the claims on the repository look at of an event with these; unknown labels and paths are None.
+
+    What no claim asks for is nothing, and not unknown.
+    """
+    wanted = {label.casefold() for claim in claimed.claims for label in claim.labels}
+    globs = {glob for claim in claimed.claims for glob in claim.paths}
+    if not wanted:
+        labels = ()
+    if not globs:
+        paths = ()
+    in_order = None if paths is None else sorted(paths)
+    return RoutedBy(
+        None if labels is None else tuple(sorted(label for label in set(labels) if label.casefold() in wanted)),
+        None if in_order is None else tuple(sorted({path for glob in globs for path in _first_taken(glob, in_order)})),
+    )
+
+
+def _first_taken(glob: str, paths: Iterable[str]) -> Iterable[str]:
+    return islice(filter(_glob(glob).fullmatch, paths), 1)
+
+
 def _share(scope_key: str, routed: Route) -> Share:
     if scope_key in routed.shares_milli or not routed.shares_milli:
         return Share(routed.shares_milli.get(scope_key, 0), routed.reason)
     return Share(0, f"{OTHER_SCOPE}:{'+'.join(sorted(routed.shares_milli))}")
 
 
-def _labels_and_paths(event: Candidate) -> tuple[Collection[str] | None, Collection[str] | None]:
-    """An issue changes no path; reviews have what their pull request has."""
+def labels_and_paths(event: Candidate) -> tuple[Collection[str] | None, Collection[str] | None]:
+    """The labels and changed paths of an event, each None where it is unknown.
+
+    An issue changes no path; reviews have what their pull request has.
+    """
     facts = event.facts
     if isinstance(facts, IssueFacts):
         return facts.labels, ()
@@ -243,52 +258,3 @@ def _glob(glob: str) -> re.Pattern[str]:
     for step in re.findall(r"\*\*/|\*\*|\*|\?|[^*?]+", glob):
         pattern += {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(step) or re.escape(step)
     return re.compile(pattern, re.DOTALL)
-
-
-def pinned_routing(value: Any) -> Routing:
-    """What was pinned of a routing. Raises SelectionError for what is none: whoever may write may have pinned it."""
-    try:
-        return Routing(
-            _text(value["scope"]),
-            _pinned_repositories(value["repositories"]),
-            {
-                _text(event_id): Share(_number(milli), _text(reason))
-                for event_id, (milli, reason) in value["shares"].items()
-            },
-            {_text(name): _text(latest) for name, latest in value.get("names", {}).items()},
-            _pinned_repositories(value["resolved"]) if "resolved" in value else None,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise SelectionError("what the epoch closed with of claims on repositories is none") from None
-
-
-def _pinned_repositories(value: Any) -> tuple[ClaimedRepository, ...]:
-    return tuple(
-        ClaimedRepository(
-            _text(name),
-            tuple(
-                Claim(
-                    _text(claim["scope"]),
-                    tuple(map(_text, claim["paths"])),
-                    tuple(map(_text, claim["labels"])),
-                    _number(claim["order"]),
-                    bool(claim["shared"]),
-                )
-                for claim in claimed["claims"]
-            ),
-            None if claimed["rest"] is None else _text(claimed["rest"]),
-        )
-        for name, claimed in value.items()
-    )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError
-    return value

@@ -1,4 +1,7 @@
-"""The job `facts_backfill`: the facts of an epoch's events that have none, as observations of its partition."""
+"""The job `facts_backfill`: the facts of epochs' events that have none, as observations of each partition.
+
+A run is of one partition, or of a range of them: a request then reads items of several epochs.
+"""
 
 from collections.abc import Sequence
 
@@ -44,7 +47,7 @@ def _facts_of(kind: SourceKind) -> dg.OpDefinition:
     ) -> None:
         failures = []
         with domain_failures(), ledger.open() as store, sources.open(kind.name) as source:
-            for scope, windows in scopes_and_windows(settings.repo_spec(), [context.partition_key], clock.now()):
+            for scope, windows in scopes_and_windows(settings.repo_spec(), context.partition_keys, clock.now()):
                 if scope.source_spec(kind.name) is None:
                     continue
                 done = backfill_facts(
@@ -63,10 +66,11 @@ def _facts_of(kind: SourceKind) -> dg.OpDefinition:
                             partition=partition_key(window, scope),
                             metadata={
                                 **facts_numbers(sum(held[window].values()), count),
-                                "facts_observed_now": done.observed,
-                                "facts_not_to_be_read": done.unreadable,
-                                "api_requests": done.requests,
-                                "api_points": done.points,
+                                "facts_observed_now": done.by_window[window].observed,
+                                "facts_gone_now": done.by_window[window].gone,
+                                "facts_not_to_be_read": done.by_window[window].unreadable,
+                                "api_requests_of_run": done.requests,
+                                "api_points_of_run": done.points,
                             },
                         )
                     )

@@ -61,7 +61,9 @@ def close(store: "PostgresLedger", scope: Scope, epoch: Epoch, exclusion: Exclus
     excluded_logins = () if scope.selection is None else scope.selection.excluded_logins
     scope = replace(scope, selection=routed(store, scope, epoch))
     pins = epoch_pins(scope, epoch.weights_milli, store.selection.excluded_ids(scope.scope_id, excluded_logins))
-    if not store.epochs.close(epoch.id, pins, pool, exclusion, collected_kinds(scope)):
+    routing = None if scope.selection is None else scope.selection.routing
+    shares = {} if routing is None else routing.shares or {}
+    if not store.epochs.close(epoch.id, pins, pool, exclusion, collected_kinds(scope), shares):
         return False
     closed = store.epochs.of_id(epoch.id)
     if closed is not None:

@@ -30,11 +30,25 @@ ItemEvents = Mapping[ItemKey, Sequence[EventWithoutFacts]]
 
 
 @dataclass
+class WindowFacts:
+    """What a backfill did for `wanted` events of one window: facts of `observed` are known, `gone` are no more."""
+
+    wanted: int = 0
+    observed: int = 0
+    gone: int = 0
+
+    @property
+    def unreadable(self) -> int:
+        """The events that have no facts still, once the backfill is done."""
+        return self.wanted - self.observed - self.gone
+
+
+@dataclass
 class FactsBackfill:
     """What a backfill did for `wanted` events without facts, or without paths that claims ask for.
 
     `unreadable` have none still, whatever the reason.
-    `failures` are source_scopes that could not be asked to the end.
+    `failures` are source_scopes that could not be asked to the end. `by_window` has the windows of wanted events.
     """
 
     wanted: int = 0
@@ -44,6 +58,7 @@ class FactsBackfill:
     requests: int = 0
     points: int = 0
     failures: list[SourceError] = field(default_factory=list)
+    by_window: defaultdict[EpochWindow, WindowFacts] = field(default_factory=lambda: defaultdict(WindowFacts))
 
     @property
     def looked_at(self) -> int:
@@ -75,6 +90,7 @@ def backfill_facts(
         lambda: defaultdict(list)
     )
     for event in without:
+        done.by_window[event.window].wanted += 1
         stream = streams_by_event_type().get(event.event_type)
         if stream is None or event.source_scope is None or event.number is None:
             done.unreadable += 1
@@ -119,10 +135,13 @@ class _Part:
         for item in page.items:
             facts = {observation.event_id: observation for observation in item.observations}
             for event in self.events[item.key]:
+                of_window = done.by_window[event.window]
                 if event.event_id in facts:
                     observed.append(facts[event.event_id])
+                    of_window.observed += 1
                 elif item.problem is None and is_same:
                     gone_now.append(Observation(event.event_id, gone(event.event_type)))
+                    of_window.gone += 1
                 else:
                     done.unreadable += 1
         producer = Producer(self.source.producer, self.source.producer_version)

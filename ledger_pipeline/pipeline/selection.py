@@ -69,9 +69,15 @@ class SelectionReport:
 def chosen(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> SelectionChoice | None:
     """The policy that the epoch closed with; of an open one what the repo-spec names, with what is known of names now.
 
-    None where every event counts. Raises SelectionError where what was pinned is no policy.
+    None where every event counts. Raises SelectionError where what was pinned is no policy, or parts of events are kept
+    that are not those that it closed with.
     """
-    return with_names(ledger, scope, epoch).selection if epoch.pins is None else pinned_choice(epoch.pins.pinned_spec)
+    if epoch.pins is None:
+        return with_names(ledger, scope, epoch).selection
+    choice = pinned_choice(epoch.pins.pinned_spec)
+    if choice is None or choice.routing is None:
+        return choice
+    return choice.with_shares(ledger.selection.shares(epoch))
 
 
 def with_names(ledger: "PostgresLedger", scope: Scope, epoch: Epoch | None = None) -> Scope:
@@ -180,6 +186,7 @@ def blocks_selection(epoch: Epoch, selected: SelectedEvents | None) -> list[str]
         choice = pinned_choice(epoch.pins.pinned_spec)
         if choice is None:
             return [f"a policy decided on its events, and it closed with none: {propose}"] if selected.decisions else []
+        choice = choice.with_shares(selected.shares)
         decisions = decisions_of(choice, selected.events, epoch.weights_milli)
         if choice.routing not in (None, _rerouted(choice.routing, selected)):
             return [f"{_NOT_AS_CLAIMED}: {_REOPEN}"]

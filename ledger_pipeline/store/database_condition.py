@@ -23,6 +23,7 @@ FACTS = (
     "signing_requests",
     "statement_inputs_signatures",
     "left_out_items",
+    "routed_events",
     "account_links",
     "payout_wallets",
     "distributions",

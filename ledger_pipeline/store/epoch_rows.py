@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.selection.choice import PINNED_AS
 from ledger_pipeline.store.facts import PINNED
+from ledger_pipeline.store.routed import ROUTED
 from ledger_pipeline.store.statement_records import EpochRows
 
 _OF_EPOCH: Mapping[str, str] = {
@@ -104,6 +105,7 @@ _OF_EPOCH: Mapping[str, str] = {
         )
         ORDER BY pinned.id COLLATE "C"
     """,  # noqa: S608 (our own statement)
+    "routing": ROUTED,
     "selection": """
         SELECT event_id, included, reason, weight_factor_milli FROM activity_selection
         WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY event_id COLLATE "C"

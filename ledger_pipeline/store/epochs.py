@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, text
@@ -11,9 +12,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from ledger_pipeline.core.errors import EpochNotReady, EpochOverlap
 from ledger_pipeline.core.pins import EpochPins
 from ledger_pipeline.core.pool import NewPoolComponent
+from ledger_pipeline.core.routing import Share
 from ledger_pipeline.core.unread import item_name
 from ledger_pipeline.core.windows import EpochWindow, span
-from ledger_pipeline.store import left_out
+from ledger_pipeline.store import left_out, routed
 from ledger_pipeline.store import unread as unread_rows
 from ledger_pipeline.store.digests import bounds
 from ledger_pipeline.store.overlap import epoch_overlap
@@ -96,11 +98,13 @@ class Epochs(LedgerSection):
         pool: NewPoolComponent | None = None,
         exclusion: Exclusion | None = None,
         collected: Collection[tuple[str, str, str]] | None = None,
+        shares: Mapping[str, Share] = MappingProxyType({}),
     ) -> bool:
         """Move an open epoch to review with what is pinned at that moment; False where it was not open any more.
 
         `pool` joins its pool in the same transaction where no component of that name is there, and the items of
-        `exclusion` are written down as left out. Raises StoreError, closing nothing, where one of them is not unread or
+        `exclusion` are written down as left out; `shares` are what the scope has of events of claimed repositories, by
+        event id. Raises StoreError, closing nothing, where one of them is not unread or
         facts that are pinned do not have their hash, and EpochNotReady where another item is unread by then whose
         events may be the epoch's. Of `collected` alone: each a source, a source_scope and a kind of item; None is all.
         """
@@ -137,6 +141,7 @@ class Epochs(LedgerSection):
                 add_component(connection, self.node_id, epoch_id, pool)  # another amount was refused by the database
             if exclusion is not None:
                 left_out.keep(connection, self.node_id, epoch_id, exclusion)
+            routed.keep(connection, self.node_id, epoch_id, shares)
             return True
 
     def _where(self, scope_id: UUID, condition: ColumnElement[bool]) -> list[Epoch]:

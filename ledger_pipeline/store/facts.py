@@ -47,8 +47,8 @@ OF_EVENT = text("""
 
 # OFFSET 0 keeps the planner at one index range per window, as it does for digests.
 WITHOUT = text("""
-    SELECT event.* FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
-        AS given (period_start, period_end)
+    SELECT event.*, given.number FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
+        WITH ORDINALITY AS given (period_start, period_end, number)
     CROSS JOIN LATERAL (
         SELECT id, event_type, source_object_id, metadata ->> 'repository',
             CASE WHEN metadata ->> 'number' ~ '^[1-9][0-9]{0,9}$' THEN CAST(metadata ->> 'number' AS bigint) END
@@ -134,7 +134,12 @@ class Facts(LedgerSection):
             "repositories_by_path": sorted(repositories_by_path),
         }
         with self._transaction() as connection:
-            return [EventWithoutFacts(*row) for row in connection.execute(WITHOUT, parameters)]
+            return [
+                EventWithoutFacts(event_id, event_type, object_id, source_scope, number, windows[window_number - 1])
+                for event_id, event_type, object_id, source_scope, number, window_number in connection.execute(
+                    WITHOUT, parameters
+                )
+            ]
 
     def counts(self, scope_id: UUID, windows: Sequence[EpochWindow]) -> dict[EpochWindow, FactsCount]:
         """How many events of each window have facts by now, whichever of them are pinned."""

@@ -103,13 +103,14 @@ class PinnedFacts:
 
 @dataclass(frozen=True)
 class EventWithoutFacts:
-    """An event that nothing was ever observed of: of which item of which source_scope, where its row says so."""
+    """An event of `window` that nothing was observed of: of which item of which source_scope, where its row says so."""
 
     event_id: str
     event_type: str
     source_object_id: str | None
     source_scope: str | None
     number: int | None
+    window: EpochWindow
 
 
 @dataclass(frozen=True)

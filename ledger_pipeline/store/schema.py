@@ -239,6 +239,19 @@ listed_source_scopes = table(
     CheckConstraint("first_listed_at <= listed_at", name="order"),
 )
 
+# What the scope of an epoch has of events of claimed repositories, of each of its closings.
+routed_events = table(
+    "routed_events",
+    Column("node_id", Uuid, primary_key=True),
+    Column("epoch_id", BigInteger, ForeignKey("epochs.id"), primary_key=True),
+    Column("closed_at", INSTANT, primary_key=True, server_default=text("now()")),
+    Column("event_id", Text, primary_key=True),
+    required("share_milli", BigInteger),
+    required("reason"),
+    json("routed_by", longest_kilobytes=1000),
+    CheckConstraint("share_milli BETWEEN 0 AND 1000", name="share_milli"),
+)
+
 left_out_items = table(
     "left_out_items",
     Column("id", BigInteger, primary_key=True),

@@ -9,9 +9,10 @@ from sqlalchemy import Connection, text
 from ledger_pipeline.core.claimants import account_of_key
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.repository_names import KnownNames, SeenName, known_names
+from ledger_pipeline.core.routing import Share
 from ledger_pipeline.core.selection.choice import PINNED_AS
 from ledger_pipeline.core.selection.policy import Decision, ids_of_logins
-from ledger_pipeline.store import co_authors
+from ledger_pipeline.store import co_authors, routed
 from ledger_pipeline.store.counting import COUNTS, IS_BY_PERSON, JOIN_SELECTION
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
@@ -152,6 +153,14 @@ class Selection(LedgerSection):
         with self._transaction() as connection:
             return _known_names(connection, self.node_id, None if epoch is None else epoch.id)
 
+    def shares(self, epoch: Epoch) -> dict[str, Share]:
+        """What the scope has of events of claimed repositories, by event id, as the epoch closed.
+
+        Raises SelectionError for what is no row of ours.
+        """
+        with self._transaction() as connection:
+            return routed.kept(connection, self._of(epoch))
+
     def replace(self, epoch: Epoch, decisions: Mapping[str, Decision]) -> None:
         """Store `decisions`, by event id, in place of the epoch's earlier ones; only what differs is written.
 
@@ -219,6 +228,7 @@ def settled_selection(connection: Connection, node_id: UUID, epoch: Epoch) -> Se
         selected,
         routing_facts=_of_any_scope(connection, parameters),
         names=_known_names(connection, node_id, epoch.id),
+        shares=routed.kept(connection, parameters),
     )
 
 

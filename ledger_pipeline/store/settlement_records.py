@@ -8,6 +8,7 @@ from uuid import UUID
 
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.repository_names import NO_NAMES, KnownNames
+from ledger_pipeline.core.routing import Share
 from ledger_pipeline.core.selection.policy import Decision as SelectionDecision
 from ledger_pipeline.core.statements import UserUnits
 
@@ -138,7 +139,7 @@ class SelectedEvents:
     """An epoch's events, the decisions on them that are stored, and the ids that excluded logins have by now.
 
     `routing_facts` are those, by event id, by which an epoch that closed with claims of several scopes routes events;
-    `names` are those of repositories that are known then.
+    `names` are those of repositories that are known then, and `shares` the parts of events that it closed with.
     """
 
     events: Sequence[EventToSelect]
@@ -146,6 +147,7 @@ class SelectedEvents:
     excluded_ids: tuple[str, ...]
     routing_facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     names: KnownNames = NO_NAMES
+    shares: Mapping[str, Share] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,7 @@ reopenings = table(
         JSONB,
         nullable=False,
         server_default=text("'{}'::jsonb"),
-        info={"kind": "object", "longest_bytes": 128_000},
+        info={"kind": "object", "longest_bytes": 1_028_000},
     ),
     required("reason"),
     required("actor", server_default=text("session_user")),

@@ -249,6 +249,7 @@ class EpochRows:
     left_out: Sequence[Row]
     pool_set_aside: Sequence[Row]
     facts: Sequence[Row]
+    routing: Sequence[Row]
     selection: Sequence[Row]
     co_authors: Sequence[Row]
 

@@ -52,6 +52,7 @@ _ORDER: Mapping[str, Callable[[Any], Any]] = {
     "left_out": lambda row: (row.source, row.source_scope, row.kind, row.number),
     "pool_set_aside": lambda row: (row.component_id, row.set_aside_at),
     "facts": lambda row: row.event_id,
+    "routing": lambda row: row.event_id,
     "selection": lambda row: row.event_id,
     "co_authors": lambda row: (row.event_id, row.provider, row.external_id),
 }
@@ -124,7 +125,7 @@ def write_archive(facts: EpochFacts, file: Path) -> Written:
         kept_bytes=sum(kept_bytes(row.ids()) for rows in lists for row in rows),
         decided_by_bytes=sum(
             decided_by_bytes(row, row.canonical().encode())
-            for rows in (facts.events, facts.facts)
+            for rows in (facts.events, facts.facts, facts.routing)
             for row in rows
             if PINNED_AS in facts.pinned_spec
         ),

@@ -15,7 +15,7 @@ from ledger_pipeline.core.errors import ArchiveError
 MEGABYTE = 1_000_000
 DEFAULT_MEGABYTES = 50
 
-# An archive has eleven members; a directory of this size is read whole.
+# An archive has sixteen members; a directory of this size is read whole.
 MAX_ENTRIES = 32
 MAX_SIGNATURES = 500
 

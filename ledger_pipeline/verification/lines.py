@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ledger_pipeline.core.errors import ArchiveError
 from ledger_pipeline.core.json_text import json_of
 from ledger_pipeline.verification.limits import CANDIDATE_BYTES, kept_bytes, memory_of
-from ledger_pipeline.verification.record import EventRecord, FactsRecord, Record
+from ledger_pipeline.verification.record import EventRecord, FactsRecord, Record, RoutingRecord
 from ledger_pipeline.verification.row_values import MAX_DIGITS
 
 R = TypeVar("R", bound=Record)
@@ -105,6 +105,8 @@ def decided_by_bytes(row: Record, line: bytes) -> int:
     """What a selection policy keeps of a row in memory while it decides: all of its facts, and little of an event."""
     if isinstance(row, FactsRecord):
         return memory_of(line)
+    if isinstance(row, RoutingRecord):
+        return CANDIDATE_BYTES + kept_bytes(text for texts in row.routed_by.values() for text in texts)
     if isinstance(row, EventRecord):
         return CANDIDATE_BYTES + kept_bytes((row.platform_login, str(row.metadata.get("repository", ""))))
     return 0

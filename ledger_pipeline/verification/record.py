@@ -132,6 +132,18 @@ class FactsRecord(Record):
     facts: Mapping[str, Any]
 
 
+class RoutingRecord(Record):
+    """What the epoch's scope has of an event of a claimed repository, why, and the labels and paths that follows from.
+
+    Those are as any scope of the node knew them when the first of them closed its epoch.
+    """
+
+    event_id: str
+    share_milli: Whole
+    reason: str
+    routed_by: Mapping[str, Sequence[str]]
+
+
 class SelectionRecord(Record):
     """What the policy that the epoch closed with decides on an event, and why."""
 
@@ -268,6 +280,7 @@ class EpochFacts(Record):
     left_out: Sequence[LeftOutRecord] = ()
     pool_set_aside: Sequence[PoolSetAsideRecord] = ()
     facts: Sequence[FactsRecord] = ()
+    routing: Sequence[RoutingRecord] = ()
     selection: Sequence[SelectionRecord] = ()
     co_authors: Sequence[CoAuthorRecord] = ()
 
@@ -288,6 +301,7 @@ OPTIONAL_LISTS: Mapping[str, type[Record]] = {
     "left_out": LeftOutRecord,
     "pool_set_aside": PoolSetAsideRecord,
     "facts": FactsRecord,
+    "routing": RoutingRecord,
     "selection": SelectionRecord,
     "co_authors": CoAuthorRecord,
 }

@@ -1,22 +1,23 @@
 """What a selection policy decides follows from the pinned facts and the pinned spec alone: it is decided again here.
 
-Which part of an event a scope has, where several claim its repository, is taken as it was pinned. It follows from the
-latest facts of any scope, and an archive has those of its own: the ledger checks that before anybody signs
-(`blocks_selection`).
+Which part of an event a scope has, where several claim its repository, is taken as it is stated: `routing_laws` says
+what of it does not follow.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ledger_pipeline.core.errors import SelectionError, VerificationFailed
 from ledger_pipeline.core.facts import facts_set_hash
 from ledger_pipeline.core.hashing import sha256_hex
 from ledger_pipeline.core.identifiers import why_not_an_account
 from ledger_pipeline.core.selection.choice import PINNED_AS, SelectionChoice, pinned_choice
-from ledger_pipeline.core.selection.policy import Decision, SelectionPolicy, ids_of_logins, stored_candidate
+from ledger_pipeline.core.selection.policy import Decision, SelectionPolicy, ids_of_logins
 from ledger_pipeline.core.selection.routed import decide
 from ledger_pipeline.policies import policy_of
 from ledger_pipeline.verification.differences import Difference, compare, duplicates, short
 from ledger_pipeline.verification.examined import ExaminedEpoch
+from ledger_pipeline.verification.routing_laws import stated_shares
 
 
 def facts_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
@@ -86,21 +87,10 @@ def _without_their_ids(examined: ExaminedEpoch, choice: SelectionChoice) -> Iter
 
 
 def _decisions(examined: ExaminedEpoch, policy: SelectionPolicy, choice: SelectionChoice) -> dict[str, Decision]:
-    facts_by_event = {row.event_id: row.facts for row in examined.facts.facts}
-    candidates = [
-        stored_candidate(
-            event_id=event.id,
-            source=event.source,
-            event_type=event.event_type,
-            user_id=event.platform_user_id,
-            login=event.platform_login,
-            event_time=event.event_time,
-            metadata=event.metadata,
-            facts=facts_by_event.get(event.id),
-        )
-        for event in examined.facts.events
-    ]
-    return decide(policy, candidates, choice, examined.facts.epoch.weights_milli)
+    routing = choice.routing
+    if routing is not None and not routing.is_of_before:
+        choice = replace(choice, routing=replace(routing, shares=stated_shares(examined.facts)))
+    return decide(policy, examined.candidates, choice, examined.facts.epoch.weights_milli)
 
 
 def _shown(decision: Decision | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ledger_pipeline.core.identifiers import unknown_ids
-from ledger_pipeline.verification import row_laws, selection_laws, statement_laws
+from ledger_pipeline.verification import routing_laws, row_laws, selection_laws, statement_laws
 from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference, bounded
 from ledger_pipeline.verification.examined import ExaminedEpoch
 from ledger_pipeline.verification.record import EpochFacts, InputsSignatureRecord, SignatureRecord
@@ -61,6 +61,7 @@ class Examination(ExaminedEpoch):
             row_laws.event_differences,
             row_laws.curation_differences,
             selection_laws.facts_differences,
+            routing_laws.routing_differences,
             selection_laws.selection_differences,
             row_laws.allocation_differences,
             row_laws.pool_differences,
@@ -79,6 +80,7 @@ class Examination(ExaminedEpoch):
             *row_laws.other_weights(self.facts),
             *islice(row_laws.unexplained(self), MAX_DIFFERENCES),
             *islice(row_laws.unfounded(self.facts), MAX_DIFFERENCES),
+            *islice(routing_laws.other_facts(self), MAX_DIFFERENCES),
             *islice(statement_laws.copies(self.facts), MAX_DIFFERENCES),
             *row_laws.left_out(self),
         ]

@@ -1,7 +1,7 @@
 """A claim goes with its repository: whatever that is renamed to, each event counts in one scope, or its parts do."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +13,8 @@ from ledger_pipeline.core.events import parse_instant
 from ledger_pipeline.core.facts import PullRequestFacts
 from ledger_pipeline.core.owners import ListedSourceScope, OwnerRules
 from ledger_pipeline.core.repository_names import NO_NAMES, KnownNames, SeenName, known_names
-from ledger_pipeline.core.routing import WHOLE_MILLI, Claim, ClaimedRepository, Routing, pinned_routing
+from ledger_pipeline.core.routing import WHOLE_MILLI, Claim, ClaimedRepository, Routing
+from ledger_pipeline.core.routing_pins import pinned, pinned_routing, rules, shares_hash, with_shares
 from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.selection.policy import Candidate
 from ledger_pipeline.core.selection.routed import decide
@@ -122,11 +123,11 @@ def test_what_names_stood_for_is_pinned_and_nothing_where_none_was_renamed() -> 
     plain = Routing("docs", written, {}).resolved_by(
         {"acme/core": "acme/core"}, (ClaimedRepository("acme/core", (DOCS,), "default"),)
     )
-    assert set(plain.pinned) == {"scope", "repositories", "shares"}
+    assert set(pinned(plain)) == {"scope", "repositories", "shares_hash"}
     resolved = (ClaimedRepository("acme/hub", (DOCS,), "default"),)
     renamed = Routing("docs", written, {}).resolved_by({"acme/core": "acme/hub"}, resolved)
-    assert pinned_routing(renamed.pinned) == renamed
-    assert renamed.rules == plain.rules
+    assert with_shares(pinned_routing(pinned(renamed)), {}) == replace(renamed, shares_hash=shares_hash({}))
+    assert rules(renamed) == rules(plain)
 
 
 # Whatever happens to names.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.facts import IssueFacts, PullRequestFacts, ReviewFacts
+from ledger_pipeline.core.hashing import canonical_json
 from ledger_pipeline.core.routing import (
     CLAIMED,
     NOT_ROUTED,
@@ -24,8 +25,16 @@ from ledger_pipeline.core.routing import (
     Route,
     Routing,
     Share,
-    pinned_routing,
     route,
+    routed_by,
+)
+from ledger_pipeline.core.routing_pins import (
+    pinned,
+    pinned_routing,
+    routed_by_from_json,
+    routed_by_json,
+    shares_hash,
+    with_shares,
 )
 from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.selection.include_all import IncludeAll
@@ -132,7 +141,12 @@ CLAIMS = st.builds(
 def test_every_event_goes_to_one_scope_or_its_parts_are_the_whole_and_order_never_matters(
     claims: list[Claim], labels: list[str] | None, paths: list[str] | None, rest: str | None, data: st.DataObject
 ) -> None:
-    goes = route(ClaimedRepository(REPO, tuple(claims), rest), labels, paths)
+    repository = ClaimedRepository(REPO, tuple(claims), rest)
+    goes = route(repository, labels, paths)
+    by = routed_by(repository, labels, paths)
+    assert route(repository, by.labels, by.paths) == goes
+    assert routed_by(repository, by.labels, by.paths) == by == routed_by_from_json(routed_by_json(by))
+    assert len(by.paths or ()) <= len({glob for claim in claims for glob in claim.paths})
     assert sum(goes.shares_milli.values()) == (WHOLE_MILLI if goes.shares_milli else 0)
     assert bool(goes.shares_milli) is (goes.reason not in (UNCLAIMED, UNCLAIMED_UNKNOWN))
     shuffled = data.draw(st.permutations(claims))
@@ -161,7 +175,9 @@ def test_a_scope_counts_what_is_its_own_and_says_of_the_rest_where_it_went() -> 
     reasons = {}
     for scope_key in ("docs", "core"):
         routing = Routing(scope_key, (repository,)).routed(events)
-        assert pinned_routing(routing.pinned) == routing
+        assert routing.shares is not None
+        kept = with_shares(pinned_routing(pinned(routing)), routing.shares)
+        assert kept == replace(routing, shares_hash=shares_hash(routing.shares))
         decisions = decide(IncludeAll(), events, choice(routing), DEFAULT_WEIGHTS_MILLI)
         reasons[scope_key] = {event_id: str(decision.reason) for event_id, decision in decisions.items()}
     nobodys = {"i-none": UNCLAIMED, "i-unknown": UNCLAIMED_UNKNOWN, "elsewhere": "included"}
@@ -184,7 +200,7 @@ def test_a_shared_event_weighs_its_part_and_one_that_was_not_routed_nothing() ->
     known, late = merge("known"), merge("late")
     routing = Routing("core", (sharing,)).routed([known])
     assert decide(IncludeAll(), [known, late], choice(routing), DEFAULT_WEIGHTS_MILLI) == {
-        "known": Decision(included=True, reason=SHARED, weight_factor_milli=500),
+        "known": Decision(included=True, reason=f"{SHARED}:all+core", weight_factor_milli=500),
         "late": Decision(included=False, reason=NOT_ROUTED),
     }
 
@@ -195,9 +211,9 @@ def test_a_limit_counts_of_a_shared_event_what_the_scope_has_of_it() -> None:
     fair = replace(choice(Routing("core", (sharing,)).routed(events)), settings={"units_milli_per_epoch": 2000})
     decisions = decide(FAIR, events, fair, DEFAULT_WEIGHTS_MILLI)
     assert {event_id: (str(of.reason), of.weight_factor_milli) for event_id, of in decisions.items()} == {
-        "a": (SHARED, 500),
-        "b": (SHARED, 500),
-        "c": (SHARED, 500),
+        "a": (f"{SHARED}:all+core", 500),
+        "b": (f"{SHARED}:all+core", 500),
+        "c": (f"{SHARED}:all+core", 500),
         "d": ("over_units_per_epoch", None),
     }
     larger = replace(fair, settings={"units_milli_per_epoch": 2500})
@@ -216,10 +232,41 @@ def test_a_limit_counts_of_a_shared_event_what_the_scope_has_of_it() -> None:
     ],
 )
 def test_what_was_pinned_and_is_no_routing_is_refused(change: dict[str, object]) -> None:
-    honest = Routing("docs", (claimed(DOCS),), {"e": Share(1000, CLAIMED)}).pinned
+    honest = pinned(Routing("docs", (claimed(DOCS),), {"e": Share(1000, CLAIMED)}, is_of_before=True))
     assert pinned_routing(honest)
     with pytest.raises(SelectionError, match="of claims on repositories is none"):
         pinned_routing({**honest, **change})
+
+
+def test_what_is_pinned_of_claims_is_as_long_however_many_events_there_are() -> None:
+    def length(events: int) -> int:
+        candidates = [merge(f"github:pr:acme/web:{number}") for number in range(events)]
+        return len(canonical_json(pinned(Routing("docs", (claimed(DOCS),)).routed(candidates))))
+
+    assert length(2000) == length(1)
+
+
+@pytest.mark.parametrize("kept", [{"labels": "x"}, {"paths": [1]}, {"labels": [], "reviewers": []}, []])
+def test_labels_and_paths_that_are_none_are_refused(kept: object) -> None:
+    with pytest.raises(SelectionError, match="labels and paths that claims looked at is none"):
+        routed_by_from_json(kept)  # type: ignore[arg-type]
+
+
+def test_parts_of_events_are_those_that_the_epoch_closed_with() -> None:
+    routing = Routing("docs", (claimed(DOCS),)).routed([merge("a")])
+    of_a = dict(routing.shares or {})
+    read = pinned_routing(pinned(routing))
+    assert with_shares(read, of_a).shares == of_a
+    for others in (
+        {},
+        {"b": of_a["a"]},
+        {"a": replace(of_a["a"], milli=1000)},
+        {"a": replace(of_a["a"], routed_by=None)},
+    ):
+        with pytest.raises(SelectionError, match="not those that the epoch closed with"):
+            with_shares(read, others)
+    before = pinned_routing(pinned(replace(routing, is_of_before=True)))
+    assert with_shares(before, {}) is before
 
 
 # Recorded repositories.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger_pipeline.core.routing_pins import shares_hash
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.pipeline.allocate import curate
@@ -199,10 +200,41 @@ def test_parts_that_do_not_follow_from_the_claims_block_a_statement(
     close_due_epochs(ledger, default)
     epoch = epoch_of(ledger, default)
     assert epoch.pins is not None
+    selected = selected_now(ledger, epoch)
+    assert selected is not None
+    event_id = f"github:pr:{NAME}:1"
+    forged = replace(selected, shares={**selected.shares, event_id: replace(selected.shares[event_id], milli=1000)})
+    [block] = blocks_selection(epoch, forged)
+    assert block.endswith("the parts of events that are kept are not those that the epoch closed with")
+    # Whoever closes the epoch may close it with the hash of them.
     spec = json.loads(json.dumps(epoch.pins.pinned_spec))
-    spec["selection"]["routing"]["shares"][f"github:pr:{NAME}:1"] = [1000, "rest"]
-    forged = replace(epoch, pins=replace(epoch.pins, pinned_spec=spec))
-    [block] = blocks_selection(forged, selected_now(ledger, epoch))
+    spec["selection"]["routing"]["shares_hash"] = shares_hash(forged.shares)
+    closed_so = replace(epoch, pins=replace(epoch.pins, pinned_spec=spec))
+    [block] = blocks_selection(closed_so, forged)
+    assert block.startswith("it closed with parts of events that do not follow from the claims")
+
+
+def test_an_epoch_that_closed_with_parts_in_its_spec_is_decided_on_as_it_was(
+    github: Simulator, ledger: PostgresLedger, run: Collect, scopes: tuple[Scope, Scope]
+) -> None:
+    default, _ = scopes
+    github.replace_world(world(*items()))
+    run(of=default)
+    github.set_clock(AFTER_GRACE)
+    run([NEXT_WEEK], of=default)
+    close_due_epochs(ledger, default)
+    epoch = epoch_of(ledger, default)
+    assert epoch.pins is not None
+    selected = selected_now(ledger, epoch)
+    assert selected is not None
+    spec = json.loads(json.dumps(epoch.pins.pinned_spec))
+    del spec["selection"]["routing"]["shares_hash"]
+    shares = {event_id: [share.milli, share.reason] for event_id, share in selected.shares.items()}
+    spec["selection"]["routing"]["shares"] = shares
+    before = replace(epoch, pins=replace(epoch.pins, pinned_spec=spec))
+    assert blocks_selection(before, replace(selected, shares={})) == []
+    shares[f"github:pr:{NAME}:1"] = [1000, "rest"]
+    [block] = blocks_selection(before, replace(selected, shares={}))
     assert block.startswith("it closed with parts of events that do not follow from the claims")
 
 

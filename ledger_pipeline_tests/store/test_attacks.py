@@ -38,6 +38,7 @@ RIGHTS: Mapping[str, str] = {
     "statement_corrections": NOTHING,
     "signing_requests": NOTHING,
     "left_out_items": NOTHING,
+    "routed_events": NOTHING,
     "set_asides": NOTHING,
     "reopenings": NOTHING,
     "scope_calendars": NOTHING,

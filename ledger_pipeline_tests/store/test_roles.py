@@ -61,6 +61,7 @@ FACTS = [
     "statement_corrections",
     "signing_requests",
     "left_out_items",
+    "routed_events",
     "set_asides",
     "reopenings",
     "statement_inputs_signatures",

@@ -1,18 +1,15 @@
 """What a policy decided is recomputed from an archive alone: by pinned facts and the pinned spec, and nothing else."""
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ledger_pipeline.core.errors import VerificationFailed
 from ledger_pipeline.core.hashing import sha256_hex
-from ledger_pipeline.core.routing import Claim, ClaimedRepository, Routing
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_records import Judgement
 from ledger_pipeline.verification.archive import archive_bytes, read_archive
@@ -20,7 +17,6 @@ from ledger_pipeline.verification.inputs_root import inputs_root
 from ledger_pipeline.verification.ledger_rows import facts_of
 from ledger_pipeline.verification.record import EpochFacts
 from ledger_pipeline.verification.verify import Examination, verify
-from ledger_pipeline_tests.builders import REPO
 from ledger_pipeline_tests.command_line import Command
 from ledger_pipeline_tests.pipeline.test_selection import (
     AGAIN,
@@ -169,21 +165,3 @@ def test_a_policy_that_is_not_installed_is_refused_and_nothing_is_said_to_be_goo
     assert answer.code == 1
     assert says in answer.err
     assert "every number follows" not in answer.out
-
-
-def test_parts_of_events_that_other_scopes_claim_are_decided_again_by_what_was_pinned(ledger: PostgresLedger) -> None:
-    of = ClaimedRepository(REPO, (Claim("docs", labels=("documentation",)),), "default")
-    routing = Routing("default", (of,))
-    books = fair(ledger, replace(choice("include-all-v0", {}), routing=routing))
-    books.materialize()
-    books.close()
-    books.materialize()
-    books.finalize(books.signature())
-    epoch = facts_of(ledger.statements.rows(books.epoch))
-    assert verify(epoch) == []
-    spec = json.loads(json.dumps(dict(epoch.pinned_spec)))
-    shares = spec["selection"]["routing"]["shares"]
-    assert shares[MERGED.id] == [1000, "rest"]
-    shares[MERGED.id] = [0, "other_scope:docs"]
-    forged = differences(with_spec(epoch, selection=spec["selection"]))
-    assert f"selection {MERGED.id}: stated counts (included), but left out (other_scope:docs) follows" in forged

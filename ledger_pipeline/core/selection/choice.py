@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ledger_pipeline.core import routing_pins
 from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.hashing import Json
-from ledger_pipeline.core.routing import Routing, pinned_routing
+from ledger_pipeline.core.routing import Routing, Share
 from ledger_pipeline.core.selection.include_all import INCLUDE_ALL_V0
 from ledger_pipeline.core.selection.policy import SelectionPolicy, SelectionSpec, later_settings, select
 
@@ -39,6 +40,13 @@ class SelectionChoice:
         """The same, with the numeric ids that its logins have."""
         return replace(self, excluded_ids=excluded_ids)
 
+    def with_shares(self, shares: Mapping[str, Share]) -> "SelectionChoice":
+        """The same, with the parts of events that an epoch which closed with it keeps beside its spec, if it does.
+
+        Raises SelectionError where they are not those that it closed with.
+        """
+        return self if self.routing is None else replace(self, routing=routing_pins.with_shares(self.routing, shares))
+
     def spec(self, weights_milli: Mapping[str, int]) -> SelectionSpec:
         """What the policy decides by. Its repositories are all: an epoch holds events of those that it collected."""
         return SelectionSpec(
@@ -56,7 +64,11 @@ class SelectionChoice:
             "version": self.version,
             "settings": dict(self.settings),
             "excluded_logins": list(self.excluded_logins),
-            **({} if self.routing is None or not self.routing.repositories else {_ROUTING: self.routing.rules}),
+            **(
+                {}
+                if self.routing is None or not self.routing.repositories
+                else {_ROUTING: routing_pins.rules(self.routing)}
+            ),
         }
 
     @property
@@ -67,7 +79,7 @@ class SelectionChoice:
             "distribution": self.distribution,
             "distribution_version": self.distribution_version,
             "excluded_ids": list(self.excluded_ids),
-            **({} if self.routing is None else {_ROUTING: self.routing.pinned}),
+            **({} if self.routing is None else {_ROUTING: routing_pins.pinned(self.routing)}),
         }
 
 
@@ -92,7 +104,7 @@ def pinned_choice(pinned_spec: Mapping[str, Any]) -> SelectionChoice | None:
         settings=dict(pinned["settings"]),
         excluded_logins=tuple(pinned["excluded_logins"]),
         excluded_ids=tuple(pinned["excluded_ids"]),
-        routing=pinned_routing(pinned[_ROUTING]) if _ROUTING in pinned else None,
+        routing=routing_pins.pinned_routing(pinned[_ROUTING]) if _ROUTING in pinned else None,
     )
 
 

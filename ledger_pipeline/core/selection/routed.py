@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ledger_pipeline.core.routing import SHARED
 from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.selection.policy import (
     WHOLE_MILLI,
@@ -30,12 +29,10 @@ def decide(
     parts = [(event, routing.share(event)) for event in map(routing.renamed, candidates)]
     events = [replace(event, share_milli=share.milli) for event, share in parts if share.milli]
     decisions = select(policy, events, choice.spec(weights_milli))
-    for event in events:
-        decided = decisions[event.event_id]
-        if event.share_milli < WHOLE_MILLI and decided.included:
-            factor = shared_factor_milli(decided.weight_factor_milli, event.share_milli)
-            decisions[event.event_id] = replace(decided, reason=SHARED, weight_factor_milli=factor)
     for event, share in parts:
         if not share.milli:
             decisions[event.event_id] = Decision(included=False, reason=share.reason)
+        elif share.milli < WHOLE_MILLI and (decided := decisions[event.event_id]).included:
+            factor = shared_factor_milli(decided.weight_factor_milli, share.milli)
+            decisions[event.event_id] = replace(decided, reason=share.reason, weight_factor_milli=factor)
     return dict(sorted(decisions.items()))
