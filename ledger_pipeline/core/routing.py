@@ -89,10 +89,13 @@ class RoutedBy:
     """What claims looked at of an event: the labels that one of them names, and of each glob the first path it takes.
 
     None where that is unknown. A claim takes an event of these if it takes the event of all that it has.
+    `repository` is the name by which the node stored the event first, where the scope has it by another: what is called
+    so by now may be another repository.
     """
 
     labels: tuple[str, ...] | None = ()
     paths: tuple[str, ...] | None = ()
+    repository: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,21 +168,32 @@ class Routing:
 
     def share(self, event: Candidate) -> Share:
         """What the scope has of an event: all of it where nobody claims its repository."""
-        if self.claimed(event.repository) is None:
-            return Share(WHOLE_MILLI, REST)
-        return (self.shares or {}).get(event.event_id, Share(0, NOT_ROUTED))
+        stated = (self.shares or {}).get(event.event_id)
+        if self.is_of_before or stated is None:
+            if self.claimed(event.repository) is None:
+                return Share(WHOLE_MILLI, REST)
+            return stated or Share(0, NOT_ROUTED)
+        return stated
 
-    def routed(self, events: Iterable[Candidate]) -> "Routing":
-        """The same with shares of `events`, whose facts are those that every scope of the node routes by."""
+    def routed(self, events: Iterable[Candidate], first_names: Mapping[str, str] | None = None) -> "Routing":
+        """The same with shares of `events`, whose facts are those that every scope of the node routes by.
+
+        `first_names` are, by event id, the repositories as the node stored those events first that the scope has by
+        another name.
+        """
         shares = {}
         for event in events:
-            claimed = self.claimed(event.repository)
-            if claimed is not None:
-                shares[event.event_id] = self.share_by(claimed, routed_by(claimed, *labels_and_paths(event)))
+            first_name = None if self.is_of_before else (first_names or {}).get(event.event_id)
+            claimed = self.claimed(first_name or event.repository)
+            if claimed is not None or (first_name is not None and self.claimed(event.repository) is not None):
+                by = replace(routed_by(claimed, *labels_and_paths(event)), repository=first_name)
+                shares[event.event_id] = self.share_by(claimed, by)
         return replace(self, shares=shares)
 
-    def share_by(self, claimed: ClaimedRepository, by: RoutedBy) -> Share:
-        """What the scope has of an event of the repository, by what the claims on it look at."""
+    def share_by(self, claimed: ClaimedRepository | None, by: RoutedBy) -> Share:
+        """What the scope has of an event of the repository, by what the claims on it look at; all of it of None."""
+        if claimed is None:
+            return Share(WHOLE_MILLI, REST, by)
         routed = route(claimed, by.labels, by.paths)
         if self.is_of_before:
             return _share(self.scope_key, routed)
@@ -210,11 +224,15 @@ def route(claimed: ClaimedRepository, labels: Collection[str] | None, paths: Col
     return Route({}, UNCLAIMED if all(takes is False for _, takes in taken) else UNCLAIMED_UNKNOWN)
 
 
-def routed_by(claimed: ClaimedRepository, labels: Collection[str] | None, paths: Collection[str] | None) -> RoutedBy:
+def routed_by(
+    claimed: ClaimedRepository | None, labels: Collection[str] | None, paths: Collection[str] | None
+) -> RoutedBy:
     """What the claims on the repository look at of an event with these; unknown labels and paths are None.
 
     What no claim asks for is nothing, and not unknown.
     """
+    if claimed is None:
+        return RoutedBy()
     wanted = {label.casefold() for claim in claimed.claims for label in claim.labels}
     globs = {glob for claim in claimed.claims for glob in claim.paths}
     if not wanted:

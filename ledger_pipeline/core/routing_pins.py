@@ -58,7 +58,7 @@ def with_shares(routing: Routing, shares: Mapping[str, Share]) -> Routing:
 
 def routed_by_json(by: RoutedBy) -> dict[str, Json]:
     """As JSON; what is unknown is not there."""
-    lists = {"labels": by.labels, "paths": by.paths}
+    lists = {"labels": by.labels, "paths": by.paths, "repository": None if by.repository is None else (by.repository,)}
     return {name: list(texts) for name, texts in lists.items() if texts is not None}
 
 
@@ -66,8 +66,9 @@ def routed_by_from_json(value: Mapping[str, Any]) -> RoutedBy:
     """What `routed_by_json` wrote. Raises SelectionError for anything else: whoever may write may have kept it."""
     try:
         lists = {name: _texts(texts) for name, texts in value.items()}
-        return RoutedBy(**{"labels": None, "paths": None, **lists})
-    except (TypeError, AttributeError):
+        [repository] = lists.pop("repository", (None,))
+        return RoutedBy(**{"labels": None, "paths": None, **lists}, repository=repository)
+    except (TypeError, ValueError, AttributeError):
         raise SelectionError("what is kept of labels and paths that claims looked at is none") from None
 
 

@@ -123,7 +123,8 @@ def routed(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> SelectionCho
     if not choice.routing.has_claims:
         return replace(choice, routing=replace(choice.routing, shares={}))
     events = ledger.selection.of(epoch, ()).events
-    return replace(choice, routing=_routed(choice.routing, events, ledger.selection.routing_facts(epoch)))
+    facts, first_names = ledger.selection.routing_facts(epoch), ledger.selection.first_names(epoch)
+    return replace(choice, routing=_routed(choice.routing, events, facts, first_names))
 
 
 def routing_of(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> Routing:
@@ -134,12 +135,18 @@ def routing_of(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> Routing:
     return _known_routing(ledger, replace(scope, claims=None, selection=None), epoch)
 
 
-def _routed(routing: Routing, events: Iterable[EventToSelect], facts: Mapping[str, Mapping[str, Json]]) -> Routing:
-    return routing.routed(_candidate(replace(event, facts=facts.get(event.event_id))) for event in events)
+def _routed(
+    routing: Routing,
+    events: Iterable[EventToSelect],
+    facts: Mapping[str, Mapping[str, Json]],
+    first_names: Mapping[str, str],
+) -> Routing:
+    candidates = (_candidate(replace(event, facts=facts.get(event.event_id))) for event in events)
+    return routing.routed(candidates, first_names)
 
 
 def _rerouted(routing: Routing | None, selected: SelectedEvents) -> Routing | None:
-    return None if routing is None else _routed(routing, selected.events, selected.routing_facts)
+    return None if routing is None else _routed(routing, selected.events, selected.routing_facts, selected.first_names)
 
 
 def _candidate(event: EventToSelect) -> Candidate:

@@ -1,7 +1,7 @@
 """What is observed of events, as it is recorded: a row where it differs from the latest, and knows no less."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
@@ -9,12 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import FactsError
 from ledger_pipeline.core.events import ActivityEvent
 from ledger_pipeline.core.facts import Facts as EventFacts
 from ledger_pipeline.core.facts import Observation, completed, facts_from_json, facts_json, facts_text
+from ledger_pipeline.core.plain_text import short_message
 from ledger_pipeline.store.records import AppendOutcome, Producer
 
+_log = logging.getLogger(__name__)
 LONGEST_FACTS_BYTES = 1_000_000
 """Of the facts of one event in canonical JSON. GitHub's are far shorter."""
 _HELD = (AppendOutcome.NEW, AppendOutcome.DUPLICATE)
@@ -143,11 +146,24 @@ def _completed(
         "observed_at": observed_at,
     }
     whole: dict[str, EventFacts] = {}
+    unreadable: list[tuple[str, FactsError]] = []
     for event_id, stored in connection.execute(KNOWN_BEFORE, parameters):
-        # What a later version wrote, or somebody by hand, and nobody can read: this observation takes its place.
-        with suppress(FactsError):
+        try:
             earlier = facts_from_json(str(members_of[event_id]["eventType"]), stored)
-            whole[event_id] = completed(facts_of[event_id], earlier)
+        except FactsError as error:
+            unreadable.append((event_id, error))
+            continue
+        whole[event_id] = completed(facts_of[event_id], earlier)
+    if unreadable:
+        # A later version wrote them, or somebody by hand.
+        event_id, problem = min(unreadable, key=lambda of: of[0])
+        _log.warning(
+            "the facts of %s that were recorded before cannot be read, such as those of %s (%s): what is observed now "
+            "takes their place, and what only they knew is not known any more",
+            counted(len(unreadable), "event"),
+            short_message(event_id),
+            short_message(str(problem)),
+        )
     return whole
 
 

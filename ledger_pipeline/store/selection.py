@@ -103,6 +103,24 @@ OF_ANY_SCOPE = text("""
     ) AS latest
     WHERE epoch.id = :epoch_id AND epoch.node_id = :node_id
 """)
+# An object may be in another scope by another name of its repository, which may be another repository's by now: all
+# scopes go by the one that was stored first.
+FIRST_NAMES = text("""
+    SELECT event.id, first.repository
+    FROM epochs AS epoch
+    JOIN activity_events AS event ON event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id
+        AND event.event_time >= epoch.period_start AND event.event_time < epoch.period_end
+    CROSS JOIN LATERAL (
+        SELECT same.metadata ->> 'repository' AS repository
+        FROM (SELECT DISTINCT scope_id FROM epochs WHERE node_id = :node_id) AS of_scope
+        JOIN activity_events AS same ON same.node_id = event.node_id AND same.scope_id = of_scope.scope_id
+            AND same.source = event.source AND same.event_type = event.event_type
+            AND same.source_object_id = event.source_object_id
+        ORDER BY same.ingested_at, same.scope_id LIMIT 1
+    ) AS first
+    WHERE epoch.id = :epoch_id AND epoch.node_id = :node_id
+        AND first.repository <> event.metadata ->> 'repository'
+""")
 TALLIES = text(f"""
     SELECT selection.reason, selection.included, {IS_BY_PERSON} AS by_person, {COUNTS} AS counts,
         event.source || ':' || event.event_type AS kind, selection.weight_factor_milli, curation.weight_override_milli,
@@ -144,6 +162,11 @@ class Selection(LedgerSection):
         """
         with self._transaction() as connection:
             return _of_any_scope(connection, self._of(epoch))
+
+    def first_names(self, epoch: Epoch) -> dict[str, str]:
+        """Repositories, by event id, as the node stored the epoch's events first that its scope has by another name."""
+        with self._transaction() as connection:
+            return _first_names(connection, self._of(epoch))
 
     def known_names(self, epoch: Epoch | None = None) -> KnownNames:
         """The names of the repositories that any scope of the node has read.
@@ -229,6 +252,7 @@ def settled_selection(connection: Connection, node_id: UUID, epoch: Epoch) -> Se
         routing_facts=_of_any_scope(connection, parameters),
         names=_known_names(connection, node_id, epoch.id),
         shares=routed.kept(connection, parameters),
+        first_names=_first_names(connection, parameters),
     )
 
 
@@ -241,6 +265,10 @@ def _known_names(connection: Connection, node_id: UUID, epoch_id: int | None) ->
 
 def _of_any_scope(connection: Connection, parameters: Mapping[str, object]) -> dict[str, Mapping[str, Json]]:
     return {row.id: row.facts for row in connection.execute(OF_ANY_SCOPE, parameters)}
+
+
+def _first_names(connection: Connection, parameters: Mapping[str, object]) -> dict[str, str]:
+    return {row.id: row.repository for row in connection.execute(FIRST_NAMES, parameters)}
 
 
 def _decisions(connection: Connection, node_id: UUID, epoch: Epoch) -> dict[str, Decision]:

@@ -140,6 +140,7 @@ class SelectedEvents:
 
     `routing_facts` are those, by event id, by which an epoch that closed with claims of several scopes routes events;
     `names` are those of repositories that are known then, and `shares` the parts of events that it closed with.
+    `first_names` are, by event id, repositories as the node stored those events first that the scope has by another.
     """
 
     events: Sequence[EventToSelect]
@@ -148,6 +149,7 @@ class SelectedEvents:
     routing_facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     names: KnownNames = NO_NAMES
     shares: Mapping[str, Share] = field(default_factory=dict)
+    first_names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ledger_pipeline.core.errors import EventError, WindowError, WrongSignature
 from ledger_pipeline.core.events import event_problems
 from ledger_pipeline.core.pins import CLAIMANTS
 from ledger_pipeline.core.reasons import is_reason
-from ledger_pipeline.core.selection.policy import Candidate, Decision, stored_candidate
+from ledger_pipeline.core.selection.policy import Decision
 from ledger_pipeline.core.signing import Signable
 from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference, compare, short
 from ledger_pipeline.verification.inputs_root import inputs_root
@@ -89,24 +89,6 @@ class ExaminedEpoch:
     def co_authors(self) -> "_CoAuthors":
         """Who has a part of an event beside whoever did it."""
         return _CoAuthors(self.facts.co_authors, reserves_accounts=self.reserves_accounts)
-
-    @property
-    def candidates(self) -> Iterator[Candidate]:
-        """The events as a selection policy sees them. Raises SelectionError naming one whose facts cannot be read."""
-        facts_by_event = {row.event_id: row.facts for row in self.facts.facts}
-        return (
-            stored_candidate(
-                event_id=event.id,
-                source=event.source,
-                event_type=event.event_type,
-                user_id=event.platform_user_id,
-                login=event.platform_login,
-                event_time=event.event_time,
-                metadata=event.metadata,
-                facts=facts_by_event.get(event.id),
-            )
-            for event in self.facts.events
-        )
 
     @property
     def reserves_accounts(self) -> bool:

@@ -17,18 +17,8 @@ from ledger_pipeline.core.windows import EpochWindow
 from ledger_pipeline.verification.row_values import Digits, Instant, Whole
 
 _ID_NAMES = (
-    "id",
-    "event_id",
-    "user_id",
-    "platform_user_id",
-    "component_id",
-    "signer_wallet",
-    "signature",
-    "inputs_root",
-    "facts_hash",
-    "reason",
-    "provider",
-    "external_id",
+    *("id", "event_id", "user_id", "platform_user_id", "component_id", "signer_wallet", "signature", "inputs_root"),
+    *("facts_hash", "reason", "provider", "external_id"),
 )
 
 

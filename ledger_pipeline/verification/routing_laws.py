@@ -7,11 +7,13 @@ facts route otherwise.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.routing import ClaimedRepository, RoutedBy, Routing, Share, labels_and_paths, routed_by
 from ledger_pipeline.core.routing_pins import routed_by_from_json, shares_hash
 from ledger_pipeline.core.selection.choice import PINNED_AS, pinned_choice
+from ledger_pipeline.verification.candidates import candidates
 from ledger_pipeline.verification.differences import Difference, compare, duplicates, short
 from ledger_pipeline.verification.examined import ExaminedEpoch
 from ledger_pipeline.verification.record import EpochFacts
@@ -38,7 +40,7 @@ def routing_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     for event_id in shares.keys() - examined.events.kinds.keys():
         yield Difference(f"routing {short(event_id)}", "there is no such event in the epoch")
     for event in facts.events:
-        problem = _problem(routing, _claimed(routing, event.metadata.get("repository")), shares.get(event.id))
+        problem = _problem(routing, event.metadata.get("repository"), shares.get(event.id))
         if problem is not None:
             yield Difference(f"routing {short(event.id)}", problem)
 
@@ -50,13 +52,14 @@ def other_facts(examined: ExaminedEpoch) -> Iterator[str]:
         return
     try:
         shares = routing.shares if routing.is_of_before else stated_shares(examined.facts)
-        events = examined.candidates
+        events = list(candidates(examined.facts))
     except SelectionError:
         return  # a difference reports it
     for event in events:
-        stated, claimed = (shares or {}).get(event.event_id), routing.claimed(event.repository)
-        if stated is None or claimed is None or event.facts is None:
+        stated = (shares or {}).get(event.event_id)
+        if stated is None or event.facts is None:
             continue
+        claimed = routing.claimed(_first_name(stated) or event.repository)
         follows = routing.share_by(claimed, routed_by(claimed, *labels_and_paths(event)))
         if (stated.milli, stated.reason) != (follows.milli, follows.reason):
             yield (
@@ -81,16 +84,23 @@ def _pinned(facts: EpochFacts) -> Routing | None:
     return None if choice is None else choice.routing
 
 
+def _first_name(stated: Share | None) -> str | None:
+    return None if stated is None or stated.routed_by is None else stated.routed_by.repository
+
+
 def _claimed(routing: Routing, repository: object) -> ClaimedRepository | None:
     return routing.claimed(repository) if isinstance(repository, str) else None
 
 
-def _problem(routing: Routing, claimed: ClaimedRepository | None, stated: Share | None) -> str | None:
-    if claimed is None:
+def _problem(routing: Routing, repository: object, stated: Share | None) -> str | None:
+    first_name = _first_name(stated)
+    claimed = _claimed(routing, first_name or repository)
+    if claimed is None and (first_name is None or _claimed(routing, repository) is None):
         return None if stated is None else "nobody claims anything of its repository"
     if stated is None or stated.routed_by is None:
         return "scopes claim parts of its repository, and which part the epoch's scope has is not stated"
-    if routed_by(claimed, stated.routed_by.labels, stated.routed_by.paths) != stated.routed_by:
+    kept = routed_by(claimed, stated.routed_by.labels, stated.routed_by.paths)
+    if replace(kept, repository=first_name) != stated.routed_by:
         return f"the claims look at others than {_by(stated.routed_by)}"
     follows = routing.share_by(claimed, stated.routed_by)
     if follows == stated:
@@ -104,4 +114,5 @@ def _shown(share: Share) -> str:
 
 def _by(by: RoutedBy) -> str:
     labels, paths = ("unknown" if texts is None else short(list(texts)) for texts in (by.labels, by.paths))
-    return f"labels {labels} and paths {paths}"
+    of = "" if by.repository is None else f", of what was {short(by.repository)}"
+    return f"labels {labels} and paths {paths}{of}"

@@ -15,6 +15,7 @@ from ledger_pipeline.core.selection.choice import PINNED_AS, SelectionChoice, pi
 from ledger_pipeline.core.selection.policy import Decision, SelectionPolicy, ids_of_logins
 from ledger_pipeline.core.selection.routed import decide
 from ledger_pipeline.policies import policy_of
+from ledger_pipeline.verification.candidates import candidates
 from ledger_pipeline.verification.differences import Difference, compare, duplicates, short
 from ledger_pipeline.verification.examined import ExaminedEpoch
 from ledger_pipeline.verification.routing_laws import stated_shares
@@ -90,7 +91,7 @@ def _decisions(examined: ExaminedEpoch, policy: SelectionPolicy, choice: Selecti
     routing = choice.routing
     if routing is not None and not routing.is_of_before:
         choice = replace(choice, routing=replace(routing, shares=stated_shares(examined.facts)))
-    return decide(policy, examined.candidates, choice, examined.facts.epoch.weights_milli)
+    return decide(policy, candidates(examined.facts), choice, examined.facts.epoch.weights_milli)
 
 
 def _shown(decision: Decision | None) -> str:

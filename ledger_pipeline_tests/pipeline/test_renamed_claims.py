@@ -17,6 +17,7 @@ from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.verification.archive import read_archive, write_archive
 from ledger_pipeline.verification.examined import ExaminedEpoch
 from ledger_pipeline.verification.ledger_rows import facts_of
+from ledger_pipeline.verification.routing_laws import routing_differences
 from ledger_pipeline.verification.selection_laws import selection_differences
 from ledger_pipeline_tests.builders import OTHER_SCOPE_ID
 from ledger_pipeline_tests.defs.deployment import write_project, write_repo_spec
@@ -112,13 +113,21 @@ def test_scopes_that_close_before_and_after_a_rename_say_the_same_and_their_arch
         archive = tmp_path / f"{scope.scope_key}.zip"
         write_archive(facts_of(ledger.statements.rows(epoch)), archive)
         archived = read_archive(archive).facts
-        assert list(selection_differences(ExaminedEpoch(archived))) == []
+        for differences in (routing_differences, selection_differences):
+            assert list(differences(ExaminedEpoch(archived))) == []
     # The last one closed under two names: without them the archive would prove something else.
     assert archived.pinned_spec["selection"]["routing"]["names"] == {RENAMED: NAME}
     forgotten = json.loads(json.dumps(archived.pinned_spec))
     del forgotten["selection"]["routing"]["names"]
-    differing = list(selection_differences(ExaminedEpoch(archived.model_copy(update={"pinned_spec": forgotten}))))
-    assert len(differing) == 2
+    rows = [
+        row.model_copy(
+            update={"routed_by": {name: row.routed_by[name] for name in row.routed_by if name != "repository"}}
+        )
+        for row in archived.routing
+    ]
+    nameless = archived.model_copy(update={"pinned_spec": forgotten, "routing": rows})
+    differing = [difference.where for difference in routing_differences(ExaminedEpoch(nameless))]
+    assert differing[1:] == [f"routing {event.id}" for event in archived.events]
 
 
 def test_a_name_that_a_repository_never_had_blocks_a_statement(

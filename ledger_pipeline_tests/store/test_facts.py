@@ -80,7 +80,9 @@ def test_what_was_known_stays_known_where_a_later_observation_leaves_it_unknown(
     assert pinned(ledger, epoch_id) == {event_id: facts_json(INTO_MAIN)}
 
 
-def test_facts_that_nobody_can_read_complete_none(ledger: PostgresLedger, ledger_engine: Engine, epoch_id: int) -> None:
+def test_facts_that_nobody_can_read_complete_none_and_that_is_said(
+    ledger: PostgresLedger, ledger_engine: Engine, epoch_id: int, caplog: pytest.LogCaptureFixture
+) -> None:
     event_id = pull_request().id
     with ledger_engine.begin() as connection:
         connection.execute(
@@ -94,6 +96,12 @@ def test_facts_that_nobody_can_read_complete_none(ledger: PostgresLedger, ledger
         )
     assert record(ledger, event_id, INTO_MAIN, hours=1)
     assert pinned(ledger, epoch_id) == {event_id: facts_json(INTO_MAIN)}
+    [warning] = caplog.messages
+    assert warning.startswith(
+        f"the facts of 1 event that were recorded before cannot be read, such as those of {event_id} ("
+    )
+    assert record(ledger, event_id, INTO_NEXT, hours=2)
+    assert len(caplog.messages) == 1
 
 
 def test_an_observation_is_a_row_where_it_differs_from_the_last(ledger: PostgresLedger, epoch_id: int) -> None:

@@ -140,10 +140,10 @@ def test_an_archive_of_before_has_its_parts_in_the_spec_and_verifies_as_it_did(e
 
 def test_an_event_that_the_facts_in_the_archive_route_otherwise_is_warned_of(epoch: EpochFacts) -> None:
     assert [warning for warning in Examination(epoch).warnings() if warning.startswith("routing")] == []
-    other = closed_with(
+    elsewhere = closed_with(
         changed(epoch, "routing", row_of(epoch, OWN.id), share_milli=0, reason="other_scope:site", routed_by=BY_SITE)
     )
-    [warning] = [warning for warning in Examination(other).warnings() if warning.startswith("routing")]
+    [warning] = [warning for warning in Examination(elsewhere).warnings() if warning.startswith("routing")]
     assert warning == (
         f"routing {OWN.id}: the facts in here would give 1000 / 1000 (rest), and it has 0 / 1000 (other_scope:site): "
         "another scope of the node knew other labels or paths when the first one closed"
