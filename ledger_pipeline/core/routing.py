@@ -11,7 +11,7 @@ from functools import cache
 from itertools import islice
 
 from ledger_pipeline.core.facts import IssueFacts, PullRequestFacts, ReviewFacts
-from ledger_pipeline.core.selection.policy import WHOLE_MILLI, Candidate
+from ledger_pipeline.core.selection.policy import WHOLE_MILLI, Candidate, Part
 
 DEFAULT_ORDER = 100
 
@@ -174,6 +174,14 @@ class Routing:
                 return Share(WHOLE_MILLI, REST)
             return stated or Share(0, NOT_ROUTED)
         return stated
+
+    def part(self, share: Share) -> Part | None:
+        """Which of the parts of an event that several scopes share this one has; None where it is no such part."""
+        code, _, names = share.reason.partition(":")
+        scope_keys = sorted(names.split("+"))
+        if code != SHARED or self.is_of_before or self.scope_key not in scope_keys:
+            return None
+        return Part(scope_keys.index(self.scope_key), len(scope_keys))
 
     def routed(self, events: Iterable[Candidate], first_names: Mapping[str, str] | None = None) -> "Routing":
         """The same with shares of `events`, whose facts are those that every scope of the node routes by.

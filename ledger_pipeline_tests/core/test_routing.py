@@ -38,7 +38,7 @@ from ledger_pipeline.core.routing_pins import (
 )
 from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.selection.include_all import IncludeAll
-from ledger_pipeline.core.selection.policy import Decision
+from ledger_pipeline.core.selection.policy import Decision, units_of
 from ledger_pipeline.core.selection.routed import decide
 from ledger_pipeline_tests.builders import DEFAULT_WEIGHTS_MILLI, REPO
 from ledger_pipeline_tests.core.selecting import FAIR, Recording, issue, merge, review
@@ -236,6 +236,40 @@ def test_what_was_pinned_and_is_no_routing_is_refused(change: dict[str, object])
     assert pinned_routing(honest)
     with pytest.raises(SelectionError, match="of claims on repositories is none"):
         pinned_routing({**honest, **change})
+
+
+@given(
+    st.integers(1, 999) | st.integers(1, 9).map(lambda units: 1000 * units),
+    st.integers(0, 3000),
+    st.sets(st.sampled_from("abcdefg"), min_size=2),
+)
+def test_what_scopes_share_comes_to_what_the_whole_event_is_worth(
+    weight_milli: int, factor_milli: int, scope_keys: set[str]
+) -> None:
+    sharing = claimed(*(Claim(key, is_shared=True) for key in scope_keys))
+    event = merge("p", PullRequestFacts(labels=("big",), changed_paths=()))
+    weights = {event.kind: weight_milli}
+    parts = {}
+    for key in scope_keys:
+        labelled = replace(
+            choice(Routing(key, (sharing,)).routed([event])), settings={"label_weights_milli": {"big": factor_milli}}
+        )
+        parts[key] = units_of(event, decide(FAIR, [event], labelled, weights)["p"], weights)
+    whole, left = divmod(weight_milli * factor_milli // 1000, len(scope_keys))
+    if weight_milli < 1000:
+        assert parts == {key: whole + (place < left) for place, key in enumerate(sorted(scope_keys))}
+    assert sum(parts.values()) == weight_milli * factor_milli // 1000
+    assert sorted(parts.values(), reverse=True) == [parts[key] for key in sorted(parts)]
+
+
+def test_an_epoch_that_closed_before_there_were_parts_rounds_each_down() -> None:
+    sharing = claimed(*(Claim(key, is_shared=True) for key in "abc"))
+    event = review("r", ReviewFacts(labels=(), changed_paths=()))
+    factors = []
+    for key in "abc":
+        before = replace(Routing(key, (sharing,)), is_of_before=True).routed([event])
+        factors.append(decide(IncludeAll(), [event], choice(before), {event.kind: 500})["r"].weight_factor_milli)
+    assert factors == [334, 333, 333]
 
 
 def test_what_is_pinned_of_claims_is_as_long_however_many_events_there_are() -> None:

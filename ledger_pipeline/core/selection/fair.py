@@ -110,8 +110,8 @@ class _Limits:
         # A review without a number is of a pull request of its own.
         of = (event.user_id, event.repository.lower(), event.event_id if event.number is None else event.number)
         day = (event.user_id, event.event_time.date())
-        factor = shared_factor_milli(decision.weight_factor_milli, event.share_milli)
-        units = weighed(self._weights.get(event.kind, 0), factor)
+        weight = self._weights.get(event.kind, 0)
+        units = weighed(weight, shared_factor_milli(event, decision.weight_factor_milli, weight))
         is_review = event.event_type == REVIEW_SUBMITTED
         if is_review and _is_full(self._reviews[of] + 1, settings.reviews_per_pull_request):
             return Decision(included=False, reason=Reason.REPEATED_REVIEW)

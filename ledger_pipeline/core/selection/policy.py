@@ -7,7 +7,7 @@ name and a version, which are pinned; the same version decides the same for ever
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ledger_pipeline.core.allocations import event_kind
 from ledger_pipeline.core.claimants import is_account_key
@@ -23,13 +23,24 @@ WHOLE_MILLI = 1000
 _REPOSITORY = "repository"
 
 
+class Part(NamedTuple):
+    """One of `among` equal parts, by its place from 0: the first ones have what is left over."""
+
+    place: int
+    among: int
+
+    def of(self, whole: int) -> int:
+        """How much of `whole` it is; all parts sum to that."""
+        return whole // self.among + (self.place < whole % self.among)
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An event that may count, and the facts of it that were pinned; None where nobody observed any.
 
     `repository` is `owner/repo` as the source spelled it; `number` is the pull request's or the issue's, None for an
     event that has none. `state` is a review's. `event_time` is aware, UTC. `share_milli` is what the scope has of an
-    event that several scopes share, of WHOLE_MILLI.
+    event that several scopes share, of WHOLE_MILLI, and `part` which of their parts; None in epochs of before.
     """
 
     event_id: str
@@ -43,6 +54,7 @@ class Candidate:
     event_time: datetime
     facts: Facts | None
     share_milli: int = WHOLE_MILLI
+    part: Part | None = None
 
     @property
     def kind(self) -> str:
@@ -225,11 +237,21 @@ def units_of(event: Candidate, decision: Decision, weights_milli: Mapping[str, i
     return weighed(weights_milli.get(event.kind, 0), decision.weight_factor_milli) if decision.included else 0
 
 
-def shared_factor_milli(factor_milli: int | None, share_milli: int) -> int | None:
-    """What the weight of an event is multiplied by where the scope has `share_milli` of it, rounded down."""
-    if share_milli == WHOLE_MILLI:
+def shared_factor_milli(event: Candidate, factor_milli: int | None, weight_milli: int) -> int | None:
+    """What the weight of an event is multiplied by for the part that the scope has of it.
+
+    What all parts come to is what the whole event is worth, where its kind weighs whole units or less than one; of
+    other weights each part is rounded down. Epochs that closed before there were parts round all down.
+    """
+    if event.share_milli == WHOLE_MILLI:
         return factor_milli
-    return (WHOLE_MILLI if factor_milli is None else factor_milli) * share_milli // WHOLE_MILLI
+    whole_factor = WHOLE_MILLI if factor_milli is None else factor_milli
+    if event.part is None:
+        return whole_factor * event.share_milli // WHOLE_MILLI
+    if 0 < weight_milli < WHOLE_MILLI:
+        part_milli = event.part.of(weighed(weight_milli, factor_milli))
+        return -(-part_milli * WHOLE_MILLI // weight_milli)
+    return event.part.of(whole_factor)
 
 
 def is_excluded(event: Candidate, logins: frozenset[str], ids: frozenset[str]) -> bool:

@@ -27,12 +27,17 @@ def decide(
     if routing is None:
         return select(policy, candidates, choice.spec(weights_milli))
     parts = [(event, routing.share(event)) for event in map(routing.renamed, candidates)]
-    events = [replace(event, share_milli=share.milli) for event, share in parts if share.milli]
+    events = [
+        replace(event, share_milli=share.milli, part=routing.part(share)) for event, share in parts if share.milli
+    ]
     decisions = select(policy, events, choice.spec(weights_milli))
+    reasons = {event.event_id: share.reason for event, share in parts}
+    for event in events:
+        decided = decisions[event.event_id]
+        if event.share_milli < WHOLE_MILLI and decided.included:
+            factor = shared_factor_milli(event, decided.weight_factor_milli, weights_milli.get(event.kind, 0))
+            decisions[event.event_id] = replace(decided, reason=reasons[event.event_id], weight_factor_milli=factor)
     for event, share in parts:
         if not share.milli:
             decisions[event.event_id] = Decision(included=False, reason=share.reason)
-        elif share.milli < WHOLE_MILLI and (decided := decisions[event.event_id]).included:
-            factor = shared_factor_milli(decided.weight_factor_milli, share.milli)
-            decisions[event.event_id] = replace(decided, reason=share.reason, weight_factor_milli=factor)
     return dict(sorted(decisions.items()))
