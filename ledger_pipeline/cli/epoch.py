@@ -70,7 +70,7 @@ def show(epoch_name: OneEpoch, scope_key: ScopeKey = None, as_json: Json = False
     with open_access(scope_key) as access:
         epoch = access.epoch(epoch_name)
         epoch_review = review_of(access, epoch)
-        differences = spec_differences(access.scope, epoch)
+        differences = spec_differences(access.scope, epoch, access.ledger.selection.known_names)
         left_out = access.ledger.unread.left_out(access.scope.scope_id, [epoch.window]).get(epoch.window, ())
         events = access.ledger.events.per_type(access.scope.scope_id, [epoch.window])[epoch.window]
         facts = access.ledger.facts.counts(access.scope.scope_id, [epoch.window])[epoch.window]

@@ -12,6 +12,7 @@ from ledger_pipeline.core.hashing import Json, sha256_hex
 from ledger_pipeline.core.identifiers import RULE
 from ledger_pipeline.core.owners import OwnerRules, owner_of
 from ledger_pipeline.core.pool import MAX_CREDITS
+from ledger_pipeline.core.repository_names import NO_NAMES, KnownNames
 from ledger_pipeline.core.selection.choice import PINNED_AS, named_part
 from ledger_pipeline.core.signing import CHAIN_ID
 from ledger_pipeline.core.spec import Scope
@@ -60,11 +61,15 @@ class PinDifference:
 
 
 def pin_differences(
-    scope: Scope, algorithm: str | None, weights_milli: Mapping[str, Json], pinned: Mapping[str, Json]
+    scope: Scope,
+    algorithm: str | None,
+    weights_milli: Mapping[str, Json],
+    pinned: Mapping[str, Json],
+    known_names: KnownNames = NO_NAMES,
 ) -> list[PinDifference]:
     """Where an epoch that is closed differs from `scope` as it is now; `pinned` is its spec, empty where none is known.
 
-    The weights are those of its creation. What is paid is named first.
+    The weights are those of its creation. What is paid is named first. Two names of a repository are no difference.
     """
     now = pinned_spec(scope)
     # The ids of excluded logins are found when an epoch closes, and an upgrade of a distribution changes no policy.
@@ -88,7 +93,7 @@ def pin_differences(
                 name,
                 _as_written(name, pinned.get(name)),
                 _as_written(name, now.get(name)),
-                name in _PAYING or (name == _SOURCES and _lacks_any(pinned, now)),
+                name in _PAYING or (name == _SOURCES and _lacks_any(pinned, now, known_names)),
             )
             for name in names
         ]
@@ -96,15 +101,41 @@ def pin_differences(
             # The repo-spec may have changed since the epoch was created; what it says now was no lie.
             compared.append(("pinned_spec.weights_milli", pinned["weights_milli"], now["weights_milli"], False))
     return [
-        PinDifference(name, shown(then), shown(today), pays) for name, then, today, pays in compared if then != today
+        PinDifference(name, shown(then), shown(today), pays)
+        for name, then, today, pays in compared
+        if _of_repositories(name, then, known_names) != _of_repositories(name, today, known_names)
     ]
 
 
-def _lacks_any(pinned: Mapping[str, Json], now: Mapping[str, Json]) -> bool:
+def _of_repositories(name: str, value: Json, names: KnownNames) -> Json:
+    """The `name` of a spec with every repository called by its latest name, as far as that is known."""
+    if names == NO_NAMES or not isinstance(value, dict):
+        return value
+    if name == _SOURCES:
+        return {
+            source: {**of_source, "source_refs": [_latest(ref, names) for ref in _texts(of_source.get("source_refs"))]}
+            if isinstance(of_source, dict)
+            else of_source
+            for source, of_source in value.items()
+        }
+    routing = value.get("routing")
+    repositories = routing.get("repositories") if isinstance(routing, dict) else None
+    if name != PINNED_AS or not isinstance(routing, dict) or not isinstance(repositories, dict):
+        return value
+    claims = {_latest(repository, names): claimed for repository, claimed in repositories.items()}
+    return {**value, "routing": {**routing, "repositories": claims}}
+
+
+def _latest(ref: str, names: KnownNames) -> str:
+    return names.latest_name(ref) if ref.casefold() in names.latest else ref
+
+
+def _lacks_any(pinned: Mapping[str, Json], now: Mapping[str, Json], names: KnownNames) -> bool:
     """Whether a stream of a repository is collected by the spec `now` that the `pinned` one knew nothing of: an epoch
     that closed so may have been read in part, and whoever worked elsewhere is not paid."""
-    collected = _collected(pinned.get(_SOURCES)) | _collected(_as_written(_SOURCES, pinned.get(_SOURCES)))
-    return not _collected(_as_written(_SOURCES, now[_SOURCES])) <= collected
+    listed, written, today = pinned.get(_SOURCES), _as_written(_SOURCES, pinned.get(_SOURCES)), now[_SOURCES]
+    collected = _collected(listed, names) | _collected(written, names)
+    return not _collected(_as_written(_SOURCES, today), names) <= collected
 
 
 def _as_written(name: str, value: Json) -> Json:
@@ -127,10 +158,11 @@ def _without_listed(of_source: Json) -> Json:
     return {**of_source, "source_refs": [*named, *refs]}
 
 
-def _collected(sources: Json) -> set[tuple[str, str, str]]:
-    """Each source, its repositories in lower case, and their streams; nothing of what has another shape."""
+def _collected(sources: Json, names: KnownNames) -> set[tuple[str, str, str]]:
+    """Each source, its repositories in lower case by their latest `names`, and their streams; nothing of what has
+    another shape."""
     return {
-        (source, ref.lower(), stream)
+        (source, names.latest_name(ref).lower(), stream)
         for source, parts in (sources.items() if isinstance(sources, dict) else ())
         if isinstance(parts, dict)
         for ref in _texts(parts.get("source_refs"))

@@ -15,6 +15,7 @@ from ledger_pipeline.core.pins import PinDifference, pin_differences
 from ledger_pipeline.core.plain_text import quoted
 from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow, why_unfounded
 from ledger_pipeline.core.public_keys import why_no_approvers
+from ledger_pipeline.core.repository_names import KnownNames
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.stored_json import UnreadableJson
 from ledger_pipeline.pipeline.chain import (
@@ -48,11 +49,15 @@ def next_steps(
     return blocks_statement(scope, epoch, settled, chain)
 
 
-def spec_differences(scope: Scope, epoch: Epoch) -> list[PinDifference]:
-    """How what the epoch closed with differs from `scope` now; an open epoch has nothing to differ."""
-    if epoch.pins is None:
+def spec_differences(scope: Scope, epoch: Epoch, known_names: Callable[[], KnownNames]) -> list[PinDifference]:
+    """How what the epoch closed with differs from `scope` now; an open epoch has nothing to differ.
+
+    A repository that was renamed meanwhile is the same one, by the names that the ledger knows of its id.
+    """
+    pins = epoch.pins
+    if pins is None or not pin_differences(scope, pins.allocation_algo_ref, epoch.weights_milli, pins.pinned_spec):
         return []
-    return pin_differences(scope, epoch.pins.allocation_algo_ref, epoch.weights_milli, epoch.pins.pinned_spec)
+    return pin_differences(scope, pins.allocation_algo_ref, epoch.weights_milli, pins.pinned_spec, known_names())
 
 
 def corrections_of(settlement: Settlement, statement: Statement) -> dict[str, int]:
@@ -121,7 +126,7 @@ def blocks_statement(
         f"{difference}: whoever may write to the ledger may have closed it so. Put the repo-spec back as it was, or, "
         "where what was pinned shall be paid, give --accept-pinned-spec; or have the owner of the ledger open it again "
         "(`ledger-pipeline db reopen`)"
-        for difference in spec_differences(scope, epoch)
+        for difference in spec_differences(scope, epoch, settlement.known_names)
         if difference.pays and difference.name != "approvers" and not accept_pinned_spec
     ]
     if not any(of_user.units > 0 for of_user in valued(settlement.allocations)):

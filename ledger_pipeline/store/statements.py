@@ -19,7 +19,7 @@ from ledger_pipeline.store.epoch_rows import epoch_rows
 from ledger_pipeline.store.pool import components
 from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.section import LedgerSection
-from ledger_pipeline.store.selection import settled_selection
+from ledger_pipeline.store.selection import known_repository_names, settled_selection
 from ledger_pipeline.store.statement_records import (
     Correction,
     Decide,
@@ -104,7 +104,6 @@ STATED_SINCE = text("""
     WHERE statement.node_id = :node_id AND (statement.created_at, statement.id) > (:created_at, :statement_id)
     ORDER BY statement.created_at, statement.id LIMIT :at_most
 """)
-
 STATEMENTS_LISTED = 100
 
 
@@ -143,8 +142,7 @@ class Statements(LedgerSection):
             self._sign(connection, epoch, statement_id, decided)
             if decided.supersedes is None:
                 connection.execute(FINALIZE_EPOCH, numbers)
-            history = self._history(connection, epoch)
-            [statement] = [row for row in history.statements if row.id == statement_id]
+            [statement] = [row for row in self._history(connection, epoch).statements if row.id == statement_id]
             outcome = Outcome.STATED if decided.supersedes is None else Outcome.AMENDED
             return Finalization(statement, outcome, decided.scheme)
 
@@ -203,8 +201,9 @@ class Statements(LedgerSection):
     def inputs_signatures(self, epoch: Epoch) -> list[StoredInputsSignature]:
         """The signatures of what the epoch's statements follow from, but those set aside."""
         with self._transaction() as connection:
-            rows = connection.execute(INPUTS_SIGNATURES, self._of(epoch))
-            return [StoredInputsSignature(**row._mapping) for row in rows]
+            return [
+                StoredInputsSignature(**row._mapping) for row in connection.execute(INPUTS_SIGNATURES, self._of(epoch))
+            ]
 
     def correct(self, epoch: Epoch, statement_id: UUID, user_id: str, units: int, reason: str) -> None:
         """Put a user's units right, in milli, for the statement that shall supersede that one.
@@ -263,6 +262,7 @@ class Statements(LedgerSection):
             history=self._history(connection, epoch),
             corrections=[Correction(**row._mapping) for row in connection.execute(CORRECTIONS, self._of(epoch))],
             rows=lambda: epoch_rows(connection, self.node_id, epoch.id),
+            known_names=lambda: known_repository_names(connection, self.node_id),
             handed_out_elsewhere=partial(signing_requests.handed_out_elsewhere, connection, self._of(epoch)),
         )
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from ledger_pipeline.core.repository_names import NO_NAMES
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.epochs import close_due_epochs
+from ledger_pipeline.pipeline.next_step import spec_differences
 from ledger_pipeline.pipeline.selection import blocks_selection, select_events
 from ledger_pipeline.repo_spec import load_repo_spec
 from ledger_pipeline.sources.simulator.server import Simulator
@@ -147,6 +149,29 @@ def test_a_name_that_a_repository_never_had_blocks_a_statement(
     forged = replace(epoch, pins=replace(epoch.pins, pinned_spec=spec))
     [block] = blocks_selection(forged, selected_now(ledger, epoch))
     assert block.startswith("it closed with 'acme/foreign' as a name of a repository that has another: have the owner")
+
+
+def test_the_repo_spec_of_after_a_rename_is_no_other_than_the_epoch_closed_with(
+    github: Simulator, ledger: PostgresLedger, run: Collect, tmp_path: Path
+) -> None:
+    _, docs = load(tmp_path)
+    github.replace_world(World((repository(*EARLY),)))
+    run(of=docs)
+    github.set_clock(AFTER_GRACE)
+    run([NEXT_WEEK], of=docs)
+    assert len(close_due_epochs(ledger, docs)) == 1
+    github.replace_world(World((*renamed(*EARLY).repositories, repository(name="acme/foreign", database_id=2))))
+    docs = load(tmp_path, RENAMED, RENAMED)[1]
+    run([NEXT_WEEK], of=docs, full_refresh=True)
+    epoch = epoch_of(ledger, docs)
+    assert spec_differences(docs, epoch, ledger.selection.known_names) == []
+    unknown = spec_differences(docs, epoch, lambda: NO_NAMES)
+    assert [(difference.name, difference.pays) for difference in unknown] == [
+        ("selection", True), ("activity_sources", True)
+    ]  # fmt: skip
+    foreign = load(tmp_path, RENAMED, "acme/foreign")[1]
+    strange = spec_differences(foreign, epoch, ledger.selection.known_names)
+    assert {difference.name for difference in strange if difference.pays} >= {"activity_sources"}
 
 
 def test_what_was_excluded_of_an_owner_is_not_collected_under_another_name(
