@@ -8,8 +8,8 @@ from alembic import op
 from alembic.util import CommandError
 from sqlalchemy import text
 
-revision = "0083"
-down_revision = "0082"
+revision = "0084"
+down_revision = "0083"
 branch_labels = None
 depends_on = None
 
@@ -107,14 +107,14 @@ def downgrade() -> None:
     kept = op.get_bind().scalar(text("SELECT count(*) FROM routed_events"))
     if kept:
         raise CommandError(
-            f"downgrade below 0083 refused: {kept} parts of events that epochs closed with are kept there"
+            f"downgrade below 0084 refused: {kept} parts of events that epochs closed with are kept there"
         )
     longer = op.get_bind().scalar(
         text("SELECT count(*) FROM reopenings WHERE octet_length(pinned::text) > :longest"),
         {"longest": LONGEST_PINNED_BYTES["before"]},
     )
     if longer:
-        raise CommandError(f"downgrade below 0083 refused: {longer} epochs were opened again that had a long spec")
+        raise CommandError(f"downgrade below 0084 refused: {longer} epochs were opened again that had a long spec")
     _keep_pinned_of("before")
     op.execute("DROP VIEW finalized.routed_events")
     op.execute("DROP TABLE routed_events")
