@@ -174,7 +174,7 @@ class Selection(LedgerSection):
         For an epoch, by what was known when the first scope closed its epoch of that window.
         """
         with self._transaction() as connection:
-            return known_repository_names(connection, self.node_id, None if epoch is None else epoch.id)
+            return _known_names(connection, self.node_id, None if epoch is None else epoch.id)
 
     def shares(self, epoch: Epoch) -> dict[str, Share]:
         """What the scope has of events of claimed repositories, by event id, as the epoch closed.
@@ -250,14 +250,13 @@ def settled_selection(connection: Connection, node_id: UUID, epoch: Epoch) -> Se
     return replace(
         selected,
         routing_facts=_of_any_scope(connection, parameters),
-        names=known_repository_names(connection, node_id, epoch.id),
+        names=_known_names(connection, node_id, epoch.id),
         shares=routed.kept(connection, parameters),
         first_names=_first_names(connection, parameters),
     )
 
 
-def known_repository_names(connection: Connection, node_id: UUID, epoch_id: int | None = None) -> KnownNames:
-    """The names of the repositories that any scope of the node has read; for an epoch by its first closing."""
+def _known_names(connection: Connection, node_id: UUID, epoch_id: int | None) -> KnownNames:
     seen: dict[bool, list[SeenName]] = {False: [], True: []}
     for row in connection.execute(SEEN_NAMES, {"node_id": node_id, "epoch_id": epoch_id}):
         seen[row.is_later].append(SeenName(row.repository_id, row.name, row.seen_at, row.is_spelled))

@@ -146,8 +146,8 @@ class Settlement:
     `curated` is what the allocations should follow from; `uncurated_events` are in the window, and in no row of it;
     `doubtful` are some of its events that nobody may be able to recompute, where there are any. `selected` is what a
     selection policy decides by, and decided; None where the epoch closed with none and none decided.
-    `rows` reads all rows of that moment, while it lasts, `known_names` names of repositories; `handed_out_elsewhere`
-    then names the requests by which numbers were handed out to be signed for another place of the chain.
+    `rows` reads all rows of that moment, while it lasts; `handed_out_elsewhere` then names the requests by which
+    numbers were handed out to be signed for another place of the chain. `known_names` are repositories' of any moment.
     """
 
     status: EpochStatus

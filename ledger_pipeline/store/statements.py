@@ -19,7 +19,7 @@ from ledger_pipeline.store.epoch_rows import epoch_rows
 from ledger_pipeline.store.pool import components
 from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.section import LedgerSection
-from ledger_pipeline.store.selection import known_repository_names, settled_selection
+from ledger_pipeline.store.selection import Selection, settled_selection
 from ledger_pipeline.store.statement_records import (
     Correction,
     Decide,
@@ -262,7 +262,7 @@ class Statements(LedgerSection):
             history=self._history(connection, epoch),
             corrections=[Correction(**row._mapping) for row in connection.execute(CORRECTIONS, self._of(epoch))],
             rows=lambda: epoch_rows(connection, self.node_id, epoch.id),
-            known_names=lambda: known_repository_names(connection, self.node_id),
+            known_names=Selection(self._engine, self.node_id).known_names,
             handed_out_elsewhere=partial(signing_requests.handed_out_elsewhere, connection, self._of(epoch)),
         )
 
