@@ -148,6 +148,9 @@ class Variables(BaseModel):
         SecretStr | None,
         Field(description="Headers for DAGSTER_URL, one `Name: value` a line: a token of Dagster+, a proxy's login."),
     ] = None
+    public_url: Annotated[
+        str | None, Field(description="Where browsers reach the pages of `serve --public`, as https://ledger.example.")
+    ] = None
     worker_health_address: Annotated[
         str, Field(pattern=_HOST_PORT, description="Where the worker serves /livez and /readyz, host:port.")
     ] = "127.0.0.1:8090"

@@ -51,6 +51,7 @@ RANK = {name: rank for rank, parts in enumerate(LAYERS) for name in parts}
 RECORDS = (
     "store.distribution_records",
     "store.link_records",
+    "store.published_records",
     "store.records",
     "store.scan_records",
     "store.settlement_records",
@@ -123,7 +124,7 @@ OWNERS = {
     "dagster_webserver": {"web"},
     "matplotlib": {"charts"},
     "PIL": {"charts"},
-    "jinja2": {"epoch_page"},
+    "jinja2": {"epoch_page", "web"},
     "temporalio": {"temporal_bridge"},
     # What people see goes through one module, which lets nothing from outside be markup.
     "rich": {"cli.output", "cli.scan_progress"},

@@ -96,6 +96,11 @@ COMMANDS = {
         "command",
         "Serve Dagster's web UI until SIGTERM or Ctrl-C, in place of `dagster-webserver`.",
     ),
+    "serve": (
+        "serve",
+        "command",
+        "Serve public pages and JSON of what finalized epochs paid and why, until SIGTERM or Ctrl-C.",
+    ),
     "simulate": (
         "simulate",
         "command",

@@ -11,8 +11,8 @@ from ledger_pipeline.cli.output import say
 from ledger_pipeline.cli.statement_rows import MAX_MEGABYTES, rows_of_statement
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.verification.archive import write_archive
+from ledger_pipeline.verification.exporting import exported
 from ledger_pipeline.verification.limits import DEFAULT_MEGABYTES, MEGABYTE
-from ledger_pipeline.verification.verify import Examination
 
 Output = Annotated[
     Path | None,
@@ -23,11 +23,7 @@ Output = Annotated[
 def command(epoch_name: OneEpoch, scope_key: ScopeKey = None, output: Output = None) -> None:
     """Write a finalized epoch as one archive that anybody can verify with no database and no network."""
     facts, _, _ = rows_of_statement(epoch_name, scope_key)
-    # Whoever may write to the ledger can add rows that are no signature of anything: no archive has them.
-    looked = Examination(facts)
-    signatures = looked.statement_signatures()
-    dropped = len(facts.signatures) - len(signatures)
-    facts = facts.model_copy(update={"signatures": signatures, "inputs_signatures": looked.inputs_signatures()})
+    facts, dropped = exported(facts)
     if dropped:
         say(
             f"left out, because they are no approver's signature: {counted(dropped, 'row')}; `ledger-pipeline verify` "

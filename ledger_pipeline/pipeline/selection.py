@@ -220,7 +220,8 @@ def blocks_selection(epoch: Epoch, selected: SelectedEvents | None) -> list[str]
     return [f"{counted(len(differing), 'event')} are not decided on as its policy does, such as {names}: {propose}"]
 
 
-def _sentences(choice: SelectionChoice) -> Mapping[str, str]:
+def reason_sentences(choice: SelectionChoice) -> Mapping[str, str]:
+    """One plain sentence for each reason code by which an event counts or not."""
     try:
         return {**SENTENCES, **policy_of(choice).reasons}
     except SelectionError:
@@ -242,7 +243,7 @@ def _reason_counts(
         plain = weights_milli.get(tally.kind, 0)
         counts_for = weighed(plain, tally.weight_factor_milli) if tally.included else 0
         moved_milli[key] += (counts_for - plain) * tally.events
-    sentences = _sentences(choice)
+    sentences = reason_sentences(choice)
     rows = [
         ReasonCount(
             reason=reason,

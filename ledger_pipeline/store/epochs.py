@@ -178,6 +178,8 @@ def _epoch(row: Row[*tuple[object, ...]]) -> Epoch:
         closed_at=row.closed_at,
         pool_total_credits=row.pool_total_credits,
         facts_set_hash=row.facts_set_hash,
+        opened_at=row.opened_at,
+        created_at=row.created_at,
     )
 
 

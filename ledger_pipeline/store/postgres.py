@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ledger_pipeline.store.listings import Listings
     from ledger_pipeline.store.payout_wallets import PayoutWallets
     from ledger_pipeline.store.pool import Pool
+    from ledger_pipeline.store.published import Published
     from ledger_pipeline.store.scans import Scans
     from ledger_pipeline.store.selection import Selection
     from ledger_pipeline.store.statements import Statements
@@ -179,6 +180,13 @@ class PostgresLedger:
         from ledger_pipeline.store.distributions import Distributions
 
         return Distributions(self._engine, self.node_id)
+
+    @cached_property
+    def published(self) -> "Published":
+        """What there is to look up of finalized epochs."""
+        from ledger_pipeline.store.published import Published
+
+        return Published(self._engine, self.node_id)
 
     @property
     def ledger_id(self) -> str | None:

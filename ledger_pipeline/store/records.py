@@ -25,7 +25,8 @@ class Epoch:
     """One epoch of a scope as the ledger holds it; the weights are those pinned when it was created.
 
     `pins` and `closed_at` are there once it is closed, and `facts_set_hash` once it is closed with a selection policy,
-    which decides by those facts; `pool_total_credits` once it is finalized.
+    which decides by those facts; `pool_total_credits` once it is finalized. `opened_at` and `created_at` are there of
+    what the ledger holds.
     """
 
     id: int
@@ -37,6 +38,8 @@ class Epoch:
     closed_at: datetime | None = None
     pool_total_credits: int | None = None
     facts_set_hash: str | None = None
+    opened_at: datetime | None = None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The public pages: what finalized epochs paid, for everybody to read. Nothing here writes."""
