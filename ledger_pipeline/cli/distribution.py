@@ -83,7 +83,7 @@ def show(number: Number, scope_key: ScopeKey = None, as_json: Json = False) -> N
     from ledger_pipeline.pipeline.distribution_signatures import good_signatures
 
     with open_access(scope_key) as access:
-        stored = access.ledger.distributions.numbered(number)
+        stored = access.ledger.distributions.numbered(access.scope.scope_id, number)
         made = built(access.ledger, access.scope, stored)
         approvers = access.scope.approvers
         signatures = access.ledger.distributions.signatures(number, approvers)
@@ -132,7 +132,7 @@ def export(number: Number, output: Output, decimals: Decimals = None, scope_key:
     from ledger_pipeline.pipeline.distribution_signatures import good_signatures
 
     with open_access(scope_key) as access:
-        stored = access.ledger.distributions.numbered(number)
+        stored = access.ledger.distributions.numbered(access.scope.scope_id, number)
         distribution = recomputed(access.ledger.node_id, stored)
         approvers = access.scope.approvers
         signatures = access.ledger.distributions.signatures(number, approvers)
@@ -170,5 +170,5 @@ def set_aside(number: Number, reason: Reason, scope_key: ScopeKey = None) -> Non
     A contract that has its root pays it all the same: only what no contract has is set aside.
     """
     with open_access(scope_key, as_owner=True) as access:
-        is_new = access.ledger.distributions.set_aside(number, reason)
+        is_new = access.ledger.distributions.set_aside(access.scope.scope_id, number, reason)
     say("set aside" if is_new else "it was set aside already")

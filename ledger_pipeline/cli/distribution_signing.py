@@ -31,7 +31,8 @@ def sign_data(number: Number, scope_key: ScopeKey = None) -> None:
     from ledger_pipeline.pipeline.distribution import recomputed
 
     with open_access(scope_key) as access:
-        made = recomputed(access.ledger.node_id, access.ledger.distributions.numbered(number))
+        stored = access.ledger.distributions.numbered(access.scope.scope_id, number)
+        made = recomputed(access.ledger.node_id, stored)
     note("compare root, manifest and amount with `ledger-pipeline distribution show` before you sign")
     say_exactly(json.dumps(DistributionData(made).to_wallet_json(), separators=(",", ":")))
 

@@ -81,7 +81,7 @@ def build(ledger: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], token
             f"no claimant of {named('epoch', [epoch.window.key for epoch in epochs])} has a wallet: "
             "`ledger-pipeline wallets set`, or `identities challenge`"
         )
-    return built(ledger, scope, ledger.distributions.numbered(number), is_new=made is not None)
+    return built(ledger, scope, ledger.distributions.numbered(scope.scope_id, number), is_new=made is not None)
 
 
 def built(ledger: "PostgresLedger", scope: Scope, stored: StoredDistribution, *, is_new: bool = False) -> Built:

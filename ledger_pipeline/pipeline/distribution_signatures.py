@@ -23,9 +23,7 @@ def sign(ledger: "PostgresLedger", scope: Scope, number: int, signature: str) ->
     Raises SignatureError where no approver made it, DistributionError for a distribution that is set aside or does not
     follow from its rows; nothing is written then.
     """
-    stored = ledger.distributions.numbered(number)
-    if stored.scope_id != scope.scope_id:
-        raise DistributionError(f"distribution {number} is not of {scope.scope_key}")
+    stored = ledger.distributions.numbered(scope.scope_id, number)
     if stored.set_aside is not None:
         raise DistributionError(f"distribution {number} was set aside, so nobody signs it: {stored.set_aside.reason}")
     signer = recover_signer(DistributionData(recomputed(ledger.node_id, stored)), signature)

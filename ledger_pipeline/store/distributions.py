@@ -145,12 +145,14 @@ class Distributions(LedgerSection):
         with self._snapshot() as connection:
             return self._stored(connection, connection.scalars(OF_SCOPE, self._scope(scope_id)).all())
 
-    def numbered(self, number: int) -> StoredDistribution:
-        """That one of the node. Raises DistributionError where there is none."""
+    def numbered(self, scope_id: UUID, number: int) -> StoredDistribution:
+        """That one of the scope; numbers are the node's. Raises DistributionError where there is none."""
         with self._snapshot() as connection:
-            stored = self._stored(connection, [number])
+            stored = [row for row in self._stored(connection, [number]) if row.scope_id == scope_id]
         if not stored:
-            raise DistributionError(f"there is no distribution {number}: `ledger-pipeline distribution list` has all")
+            raise DistributionError(
+                f"the scope has no distribution {number}: `ledger-pipeline distribution list` has all of them"
+            )
         return stored[0]
 
     def sign(self, number: int, signature: DistributionSignature) -> bool:
@@ -170,14 +172,14 @@ class Distributions(LedgerSection):
         with self._transaction() as connection:
             return [DistributionSignature(**row._mapping) for row in connection.execute(SIGNATURES, parameters)]
 
-    def set_aside(self, number: int, reason: str) -> bool:
+    def set_aside(self, scope_id: UUID, number: int, reason: str) -> bool:
         """Take a distribution out that nobody will pay, on record; False where it is out already.
 
         Only the owner of the ledger may: StoreError. Raises DistributionError for none, or a reason that says nothing.
         """
         if not is_reason(reason):
             raise DistributionError("setting a distribution aside needs a reason: say why")
-        self.numbered(number)
+        self.numbered(scope_id, number)
         with self._transaction() as connection:
             connection.execute(LOCK, {"node_id": str(self.node_id)})
             parameters = {"node_id": self.node_id, "number": number, "reason": reason}

@@ -26,7 +26,7 @@ from ledger_pipeline.store.engine import make_engine
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.roles import WRITER, ensure_logins
 from ledger_pipeline.wallets import keccak256
-from ledger_pipeline_tests.builders import ADA, GRACE, NODE_ID, instant, window
+from ledger_pipeline_tests.builders import ADA, GRACE, NODE_ID, SCOPE_ID, instant, window
 from ledger_pipeline_tests.pipeline.test_co_authors import ALONE, ANNIE, KATHERINE, REVIEWED, SHARED, shared
 from ledger_pipeline_tests.postgres import fresh_database
 from ledger_pipeline_tests.store.distributing import (
@@ -70,7 +70,7 @@ def test_everybody_with_a_wallet_is_paid_and_the_totals_are_the_statements(ledge
     assert [len(row) for row in ids] == [2, 1]
     for leaf in made.distribution.leaves:
         check_proof(read_proof(made.distribution.proof_file(leaf)), keccak256)
-    stored = ledger.distributions.numbered(made.number)
+    stored = ledger.distributions.numbered(SCOPE_ID, made.number)
     assert stored.merkle_root == made.distribution.merkle_root
     assert stored.manifest_hash == manifest_hash(made.distribution.manifest())
 
@@ -138,7 +138,7 @@ def test_several_epochs_are_one_distribution_and_their_claimants_one_leaf_each(l
 
 
 def _lines(made: Built, ledger: PostgresLedger) -> list[object]:
-    return list(ledger.distributions.numbered(made.number).lines)
+    return list(ledger.distributions.numbered(SCOPE_ID, made.number).lines)
 
 
 def test_what_was_first_said_of_an_epoch_holds(ledger: PostgresLedger) -> None:
@@ -175,7 +175,7 @@ def test_an_amendment_pays_who_waits_what_it_says_and_never_takes_back(ledger: P
     assert "leaves 1,412 credits too few for who waits: paid were user:user-grace 2,000 instead of 588" in str(
         refusal.value
     )
-    assert held(built(ledger, books.scope, ledger.distributions.numbered(1)))
+    assert held(built(ledger, books.scope, ledger.distributions.numbered(SCOPE_ID, 1)))
     books.amend("user-grace", 4000)  # and now more: what she was paid counts
     made = distributed(books, amount=None)
     [leaf] = made.distribution.leaves
@@ -354,10 +354,10 @@ def test_what_was_distributed_never_changes_and_the_owner_alone_sets_it_aside(
         for change in (f"UPDATE {table} SET node_id = node_id", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
             assert "refused" in refused(ledger_engine, change)
     with pytest.raises(DistributionError, match="needs a reason"):
-        ledger.distributions.set_aside(first.number, " ")
-    assert ledger.distributions.set_aside(first.number, "somebody made it up")
-    assert not ledger.distributions.set_aside(first.number, "again")
-    stored = ledger.distributions.numbered(first.number)
+        ledger.distributions.set_aside(SCOPE_ID, first.number, " ")
+    assert ledger.distributions.set_aside(SCOPE_ID, first.number, "somebody made it up")
+    assert not ledger.distributions.set_aside(SCOPE_ID, first.number, "again")
+    stored = ledger.distributions.numbered(SCOPE_ID, first.number)
     assert stored.set_aside is not None
     assert stored.set_aside.reason == "somebody made it up"
     give_wallets(books, user_grace=GRACES)
@@ -373,20 +373,22 @@ def test_the_writer_alone_does_all_of_it_but_setting_aside(ledger: PostgresLedge
     give_wallets(writers, user_ada=ADAS)
     assert paid(distributed(writers)) == {ADA_KEY: (ADAS_SHARE, ADAS)}
     with pytest.raises(StoreError, match="permission denied"):
-        writers.ledger.distributions.set_aside(1, "I say so")
+        writers.ledger.distributions.set_aside(SCOPE_ID, 1, "I say so")
     engine.dispose()
 
 
 def test_a_distribution_that_does_not_follow_from_its_rows_is_named(ledger: PostgresLedger) -> None:
     books = finalized(ledger)
     give_wallets(books, user_ada=ADAS)
-    stored = ledger.distributions.numbered(distributed(books).number)
+    stored = ledger.distributions.numbered(SCOPE_ID, distributed(books).number)
     assert recomputed(NODE_ID, stored).merkle_root == stored.merkle_root
     for changed in (replace(stored, merkle_root=f"0x{'a' * 64}"), replace(stored, chain_id=1)):
         with pytest.raises(DistributionError, match="distribution 1 does not follow from its rows"):
             recomputed(NODE_ID, changed)
-    with pytest.raises(DistributionError, match="there is no distribution 7"):
-        ledger.distributions.numbered(7)
+    with pytest.raises(DistributionError, match="the scope has no distribution 7"):
+        ledger.distributions.numbered(SCOPE_ID, 7)
+    with pytest.raises(DistributionError, match="the scope has no distribution 1"):
+        ledger.distributions.numbered(NODE_ID, 1)  # of a scope of that id
 
 
 def test_a_signature_counts_once_for_an_approver_and_of_its_own_distribution_alone(
@@ -422,6 +424,6 @@ def test_a_signature_counts_once_for_an_approver_and_of_its_own_distribution_alo
         assert good_signatures(distribution, stored, APPROVERS) == good
     for change in ("UPDATE {} SET node_id = node_id", "DELETE FROM {}", "TRUNCATE {}"):
         assert "refused" in refused(ledger_engine, change.format("distribution_signatures"))
-    ledger.distributions.set_aside(2, "nobody pays it")
+    ledger.distributions.set_aside(SCOPE_ID, 2, "nobody pays it")
     with pytest.raises(DistributionError, match="was set aside, so nobody signs it"):
         sign(ledger, books.scope, 2, APPROVER.sign(DistributionData(second)))
