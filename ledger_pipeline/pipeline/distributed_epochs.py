@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from uuid import UUID
 
 from ledger_pipeline.core.claimants import key_of_set_hash_key
 from ledger_pipeline.core.counts import counted
@@ -18,10 +18,7 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.store.distribution_records import StoredDistribution
 from ledger_pipeline.store.records import Epoch
-from ledger_pipeline.store.statement_records import Statement
-
-if TYPE_CHECKING:
-    from ledger_pipeline.store.postgres import PostgresLedger
+from ledger_pipeline.store.statement_records import Statement, StatementHistory
 
 # Of what is held for nobody, behind every claimant's key: an amendment gave it to somebody who was paid before.
 _NOBODY = "\U0010ffff"
@@ -67,10 +64,10 @@ class OpenEpoch:
 
 
 def open_epoch(
-    ledger: "PostgresLedger", scope: Scope, epoch: Epoch, distributions: Sequence[StoredDistribution]
+    node_id: UUID, scope: Scope, epoch: Epoch, history: StatementHistory, distributions: Sequence[StoredDistribution]
 ) -> OpenEpoch:
     """Raises EpochNotReady without a statement in force."""
-    chain = statement_chain(ledger.node_id, scope, epoch, ledger.statements.history(epoch))
+    chain = statement_chain(node_id, scope, epoch, history)
     if chain.in_force is None:
         raise EpochNotReady(
             f"epoch {epoch.window.key} of {scope.scope_key} has no statement in force: "

@@ -73,7 +73,7 @@ def build(ledger: "PostgresLedger", scope: Scope, epochs: Sequence[Epoch], token
     if len({epoch.id for epoch in epochs}) != len(epochs):
         raise DistributionError("an epoch is named twice")
     wallets = WalletBook(ledger, scope)
-    builds = _Builds(ledger, scope, sorted(epochs, key=lambda epoch: epoch.window), token, amount)
+    builds = _Builds(ledger.node_id, scope, sorted(epochs, key=lambda epoch: epoch.window), token, amount)
     made = ledger.distributions.build(epochs, lambda so_far: builds.decide(so_far, wallets))
     number = builds.last_number if made is None else made.number
     if number is None:
@@ -89,7 +89,7 @@ def built(ledger: "PostgresLedger", scope: Scope, stored: StoredDistribution, *,
     ids = [row.epoch_id for row in stored.epochs]
     epochs = [epoch for epoch in map(ledger.epochs.of_id, ids) if epoch is not None]
     so_far = ledger.distributions.of_epochs(epochs)
-    opened = [open_epoch(ledger, scope, epoch, so_far) for epoch in epochs]
+    opened = [open_epoch(ledger.node_id, scope, epoch, ledger.statements.history(epoch), so_far) for epoch in epochs]
     held = [
         (key, row.due[key], amount) for row in opened for key, amount in row.amounts(row.due, row.left_amount).items()
     ]
@@ -122,7 +122,7 @@ def recomputed(node_id: UUID, stored: StoredDistribution) -> Distribution:
 class _Builds:
     """What one build decides by; `last_number` is the last distribution of its epochs, for when nothing is made."""
 
-    ledger: "PostgresLedger"
+    node_id: UUID
     scope: Scope
     epochs: Sequence[Epoch]
     token: Token
@@ -130,7 +130,10 @@ class _Builds:
     last_number: int | None = field(default=None, init=False)
 
     def decide(self, so_far: DistributedSoFar, wallets: WalletBook) -> NewDistribution | None:
-        opened = [open_epoch(self.ledger, self.scope, epoch, so_far.distributions) for epoch in self.epochs]
+        opened = [
+            open_epoch(self.node_id, self.scope, epoch, so_far.histories[epoch.id], so_far.distributions)
+            for epoch in self.epochs
+        ]
         self._check_earlier(so_far.distributions)
         for row in opened:
             check_amended(row)
@@ -151,13 +154,13 @@ class _Builds:
             chain_id=self.token.chain_id,
             token_address=self.token.address,
             amount=sum(line.amount for line in lines),
-            statement_hash=statements_hash(_terms(self.ledger.node_id, row) for row in opened),
+            statement_hash=statements_hash(_terms(self.node_id, row) for row in opened),
             merkle_root="",
             manifest_hash="",
             epochs=[DistributedEpoch(row.epoch.id, row.statement.id, whole[row.epoch.id]) for row in opened],
             lines=lines,
         )
-        distribution = _distribution(self.ledger.node_id, made)
+        distribution = _distribution(self.node_id, made)
         root, manifest = distribution.merkle_root, manifest_hash(distribution.manifest())
         return replace(made, merkle_root=root, manifest_hash=manifest)
 

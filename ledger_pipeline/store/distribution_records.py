@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from ledger_pipeline.store.statement_records import StatementHistory
+
 
 @dataclass(frozen=True)
 class NewWallets:
@@ -92,11 +94,12 @@ class DistributionSignature:
 class DistributedSoFar:
     """What a further distribution follows from, while nobody else makes one.
 
-    `number` is the next; `distributions` are those of its epochs, but those set aside, first to last; `event_ids` are
-    of each epoch and claimant's key.
+    `number` is the next; `histories` are by epoch's id; `distributions` are those of its epochs, but those set aside,
+    first to last; `event_ids` are of each epoch and claimant's key.
     """
 
     number: int
+    histories: Mapping[int, StatementHistory]
     distributions: Sequence[StoredDistribution]
     event_ids: Mapping[tuple[int, str], Sequence[str]]
 

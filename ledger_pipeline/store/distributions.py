@@ -24,6 +24,7 @@ from ledger_pipeline.store.distribution_records import (
 )
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
+from ledger_pipeline.store.statements import statement_history
 
 # Held to the commit: of two builds at once, the second sees what the first has made.
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('distributions ' || :node_id, 0))")
@@ -124,6 +125,7 @@ class Distributions(LedgerSection):
             numbers = connection.scalars(OF_EPOCHS, parameters).all()
             so_far = DistributedSoFar(
                 number=int(connection.scalar(NEXT, parameters) or 1),
+                histories={epoch.id: statement_history(connection, self._of(epoch)) for epoch in epochs},
                 distributions=self._stored(connection, numbers),
                 event_ids={
                     (row.epoch_id, row.claimant_key): row.event_ids for row in connection.execute(EVENT_IDS, parameters)

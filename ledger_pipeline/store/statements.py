@@ -142,7 +142,8 @@ class Statements(LedgerSection):
             self._sign(connection, epoch, statement_id, decided)
             if decided.supersedes is None:
                 connection.execute(FINALIZE_EPOCH, numbers)
-            [statement] = [row for row in self._history(connection, epoch).statements if row.id == statement_id]
+            history = statement_history(connection, self._of(epoch))
+            [statement] = [row for row in history.statements if row.id == statement_id]
             outcome = Outcome.STATED if decided.supersedes is None else Outcome.AMENDED
             return Finalization(statement, outcome, decided.scheme)
 
@@ -160,7 +161,7 @@ class Statements(LedgerSection):
     def history(self, epoch: Epoch) -> StatementHistory:
         """All that was ever stated of the epoch."""
         with self._snapshot() as connection:
-            return self._history(connection, epoch)
+            return statement_history(connection, self._of(epoch))
 
     def epoch_of(self, row_id: UUID) -> int | None:
         """The epoch that a statement, signature or component of that id belongs to; None where the node has none."""
@@ -174,7 +175,7 @@ class Statements(LedgerSection):
         """
         with self._transaction() as connection:
             connection.execute(LOCK_EPOCH, self._of(epoch))
-            check(self._history(connection, epoch))
+            check(statement_history(connection, self._of(epoch)))
             set_asides.set_row_aside(connection, self._of(epoch), row_id, reason)
 
     def set_numbered_aside(self, rows: NumberedRows, reason: str) -> int:
@@ -241,12 +242,8 @@ class Statements(LedgerSection):
 
     def stated_since(self, created_at: datetime, statement_id: UUID) -> list[Stated]:
         """Statements made after that one, oldest first, at most STATEMENTS_LISTED."""
-        parameters = {
-            "node_id": self.node_id,
-            "created_at": created_at,
-            "statement_id": statement_id,
-            "at_most": STATEMENTS_LISTED,
-        }
+        after = {"created_at": created_at, "statement_id": statement_id}
+        parameters = {"node_id": self.node_id, **after, "at_most": STATEMENTS_LISTED}
         with self._transaction() as connection:
             return [Stated(*row) for row in connection.execute(STATED_SINCE, parameters)]
 
@@ -259,19 +256,11 @@ class Statements(LedgerSection):
             uncurated_events=uncurated_events(connection, self.node_id, epoch),
             doubtful=doubtful_events(connection, self.node_id, epoch),
             selected=settled_selection(connection, self.node_id, epoch),
-            history=self._history(connection, epoch),
+            history=statement_history(connection, self._of(epoch)),
             corrections=[Correction(**row._mapping) for row in connection.execute(CORRECTIONS, self._of(epoch))],
             rows=lambda: epoch_rows(connection, self.node_id, epoch.id),
             known_names=Selection(self._engine, self.node_id).known_names,
             handed_out_elsewhere=partial(signing_requests.handed_out_elsewhere, connection, self._of(epoch)),
-        )
-
-    def _history(self, connection: Connection, epoch: Epoch) -> StatementHistory:
-        parameters = self._of(epoch)
-        return StatementHistory(
-            [Statement(**row._mapping) for row in connection.execute(STATEMENTS, parameters)],
-            [StatementSignature(**row._mapping) for row in connection.execute(SIGNATURES, parameters)],
-            set_asides.stored_set_asides(connection, parameters),
         )
 
     def _sign(
@@ -287,6 +276,15 @@ class Statements(LedgerSection):
         connection.execute(INSERT_SIGNATURE, parameters)
         if signed.inputs is not None:
             connection.execute(INSERT_INPUTS_SIGNATURE, {**parameters, "epoch_id": epoch.id, **vars(signed.inputs)})
+
+
+def statement_history(connection: Connection, parameters: dict[str, object]) -> StatementHistory:
+    """All that was ever stated of the epoch that `parameters` name, by node and id."""
+    return StatementHistory(
+        [Statement(**row._mapping) for row in connection.execute(STATEMENTS, parameters)],
+        [StatementSignature(**row._mapping) for row in connection.execute(SIGNATURES, parameters)],
+        set_asides.stored_set_asides(connection, parameters),
+    )
 
 
 def _in_order(statements: Sequence[Statement]) -> list[Statement]:

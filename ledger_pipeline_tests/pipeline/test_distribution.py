@@ -7,6 +7,7 @@ from threading import Barrier
 import pytest
 from sqlalchemy import Engine, text
 
+from ledger_pipeline.core.database_limits import DatabaseLimits
 from ledger_pipeline.core.distribution import check_proof, manifest_hash, read_proof
 from ledger_pipeline.core.distribution_signing import DistributionData
 from ledger_pipeline.core.errors import (
@@ -119,6 +120,14 @@ def test_two_builds_at_once_make_one(ledger: PostgresLedger, ledger_url: str, le
     assert sorted(row.is_new for row in made) == [False, False, False, True]
     assert {row.distribution.merkle_root for row in made} == {made[0].distribution.merkle_root}
     assert rows_of(ledger_engine, *TABLES) == dict.fromkeys(TABLES, 1)
+
+
+def test_a_build_needs_one_connection(ledger: PostgresLedger, ledger_url: str) -> None:
+    books = finalized(ledger)
+    give_wallets(books, user_ada=ADAS)
+    engine = make_engine(ledger_url, limits=DatabaseLimits(pool_size=1, pool_wait_seconds=1))
+    assert distributed(books.seen_by(engine)).is_new
+    engine.dispose()
 
 
 def test_several_epochs_are_one_distribution_and_their_claimants_one_leaf_each(ledger: PostgresLedger) -> None:
