@@ -126,6 +126,7 @@ COMMANDS = {
     "schedules": ("schedules", "app", "The Temporal schedules that start collections."),
     "identities": ("identities", "app", "Which account belongs to which user of the DAO."),
     "allocations": ("allocations", "app", "Units per user of an epoch."),
+    "overrides": ("overrides", "app", "What single events are worth, and to whom, where a person decides it."),
     "pool": ("pool", "app", "The credits an epoch shares out."),
     "wallets": ("wallets", "app", "Where claimants' tokens are sent."),
     "distribution": ("distribution", "app", "Statements as tokens that everybody claims with a proof."),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from ledger_pipeline.cli.ledger_access import LedgerAccess
 from ledger_pipeline.cli.output import print_table, say
+from ledger_pipeline.cli.override_rows import override_json, print_overrides
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.pipeline.completeness import window_completeness
@@ -42,6 +43,10 @@ def print_review(epoch_review: Review) -> None:
         say(plain_message(f"changed since: {change}"))
     _print_selection(epoch_review.selection)
     _print_decisions(epoch_review)
+    if epoch_review.overrides:
+        print_overrides(
+            epoch_review.overrides[:LISTED], f"decided about single events{_listed(epoch_review.overrides)}"
+        )
     _print_accounts(epoch_review)
 
 
@@ -88,6 +93,7 @@ def review_json(epoch_review: Review) -> dict[str, object]:
         "approvers": list(epoch_review.approvers),
         "changes": list(epoch_review.changes),
         "decisions": [asdict(decision) for decision in epoch_review.decisions],
+        "overrides": [override_json(row) for row in epoch_review.overrides],
         **_selection_json(epoch_review.selection),
         "accounts_without_a_user": [
             {

@@ -8,10 +8,11 @@ has together share its units equally, as `core.claimants` has it. Whoever has no
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from ledger_pipeline.core.claimants import key_of_set_hash_key
+from ledger_pipeline.core.claimants import claimant_of_key, key_of_set_hash_key
 from ledger_pipeline.core.errors import AllocationError
+from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import quoted, short_message
-from ledger_pipeline.core.shares import equal_parts
+from ledger_pipeline.core.shares import equal_parts, largest_remainder
 from ledger_pipeline.core.weights import check_weights, weighed
 
 WEIGHT_SUM_V0 = "weight-sum-v0"
@@ -28,6 +29,7 @@ class CuratedEvents:
     `weight_factor_milli` is a selection policy's (1000: once), None where it gives none; an override holds without it.
     `user_id` is who did them: a user's id, or the key of an account that nobody linked to a user (`core.claimants`).
     `co_authors` are those who have a part of each of them beside that, named alike; whoever is there twice counts once.
+    Where a person decided the parts, `shares_ppm` has each claimant's key with its millionths, and nobody else has any.
     """
 
     user_id: str
@@ -36,6 +38,7 @@ class CuratedEvents:
     events: int = 1
     weight_factor_milli: int | None = None
     co_authors: tuple[str, ...] = ()
+    shares_ppm: tuple[tuple[str, int], ...] = ()
 
     def weight_milli(self, weights_milli: Mapping[str, int]) -> int:
         """What each of them weighs by `weights_milli`, rounded down to whole milli-units."""
@@ -45,7 +48,7 @@ class CuratedEvents:
 
     def shares_milli(self, weights_milli: Mapping[str, int]) -> Mapping[str, int]:
         """What each claimant has of one of them by `weights_milli`, in milli-units that sum to its weight."""
-        return shared_milli(self.weight_milli(weights_milli), self.user_id, self.co_authors)
+        return shared_milli(self.weight_milli(weights_milli), self.user_id, self.co_authors, self.shares_ppm)
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,29 @@ class ProposedAllocation:
     activity_count: int
 
 
-def shared_milli(units_milli: int, user_id: str, co_authors: Collection[str]) -> Mapping[str, int]:
-    """The units of an event shared out equally among `user_id` and `co_authors`, ties by the claimants' keys."""
+def shared_milli(
+    units_milli: int, user_id: str, co_authors: Collection[str], shares_ppm: Collection[tuple[str, int]] = ()
+) -> Mapping[str, int]:
+    """The units of an event shared out equally among `user_id` and `co_authors`, ties by the claimants' keys.
+
+    Where there are `shares_ppm`, by these alone, the largest remainders first.
+    """
+    if shares_ppm:
+        parts = largest_remainder(units_milli, dict(shares_ppm))
+        return {claimant_of_key(key).set_hash_key: share_milli for key, share_milli in parts.items()}
     if not co_authors:
         return {user_id: units_milli}
     names = {key_of_set_hash_key(name): name for name in (user_id, *co_authors)}
     return {names[key]: share_milli for key, share_milli in equal_parts(units_milli, names.keys()).items()}
+
+
+def snapshot(tally: CuratedEvents, weights_milli: Mapping[str, int]) -> dict[str, Json]:
+    """What one of these events is worth, and to whom, as JSON whose numbers are strings: what an override replaces."""
+    parts = tally.shares_milli(weights_milli)
+    return {
+        "units": str(tally.weight_milli(weights_milli)),
+        "parts": {key_of_set_hash_key(name): str(share_milli) for name, share_milli in parts.items()},
+    }
 
 
 def event_kind(source: str, event_type: str) -> str:

@@ -22,7 +22,14 @@ from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.next_step import corrections_of, next_steps
 from ledger_pipeline.pipeline.selection import SelectionReport, selection_report
 from ledger_pipeline.store.records import Epoch, EpochStatus
-from ledger_pipeline.store.settlement_records import Allocation, Decision, PoolComponent, UnresolvedAccount, valued
+from ledger_pipeline.store.settlement_records import (
+    Allocation,
+    Decision,
+    EventOverride,
+    PoolComponent,
+    UnresolvedAccount,
+    valued,
+)
 from ledger_pipeline.store.statement_records import Correction, Reopening, SetAside, Settlement
 
 if TYPE_CHECKING:
@@ -77,6 +84,7 @@ class Review:
     set_asides: Sequence[SetAside]
     reopenings: Sequence[Reopening]
     decisions: Sequence[Decision]
+    overrides: Sequence[EventOverride]
     corrections: Sequence[Correction]
     accounts: Sequence[AccountAtStake]
     changes: Sequence[str]
@@ -136,6 +144,7 @@ def review(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, read: Completen
         set_asides=settlement.history.set_asides,
         reopenings=ledger.statements.reopenings(epoch),
         decisions=ledger.curation.decisions(epoch),
+        overrides=ledger.overrides.of(epoch),
         corrections=corrections,
         accounts=_at_stake(epoch, ledger.identities.unresolved([epoch]), units, pool_total_credits),
         changes=_changes(scope, epoch, settlement, chain, corrections),

@@ -185,8 +185,9 @@ class _Sums:
             would_be = override if override is not None else weighed(other_weights_milli.get(kind, 0), factor_milli)
         user_id = judged.counts_for
         would_share = () if decision is None else [self._users.get(key, key) for key in decision.co_authors]
-        shares = shared_milli(is_units, user_id, judged.co_authors or ()) if judged.counts else {}
-        would_be_shares = shared_milli(would_be, user_id, would_share) if would_count else {}
+        decided = tuple((judged.shares or {}).items())
+        shares = shared_milli(is_units, user_id, judged.co_authors or (), decided) if judged.counts else {}
+        would_be_shares = shared_milli(would_be, user_id, would_share, decided) if would_count else {}
         for claimant, share_milli in shares.items():
             self.units[claimant] += share_milli
         for claimant, share_milli in would_be_shares.items():

@@ -1,13 +1,16 @@
 """Which events of an epoch count, for whom, and by which weight: a row per event of its window."""
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, Row, TextClause, text
 
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
 from ledger_pipeline.core.pins import reserves_accounts
 from ledger_pipeline.store.co_authors import JOIN_CO_AUTHORS, LINKS_OF_EPOCH, has_co_authors
 from ledger_pipeline.store.counting import ACCOUNT_KEY, COUNTS, FACTOR, IS_BY_PERSON, JOIN_SELECTION
+from ledger_pipeline.store.overrides import ANY as ANY_OVERRIDE
+from ledger_pipeline.store.overrides import JOIN_OVERRIDES
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import CurationSummary, Decision, DoubtfulEvent, Judgement, Resolution
@@ -57,22 +60,36 @@ DECISIONS = text(f"""
 """)  # noqa: S608 (our own expressions)
 
 
-def _weighed(join_selection: str, counts: str, factor: str, co_authors: str = "CAST(NULL AS text[])") -> TextClause:
+OVERRIDDEN = "COALESCE(override.units, curation.weight_override_milli)"
+
+
+def _weighed(
+    joins: str,
+    counts: str,
+    factor: str,
+    co_authors: str = "CAST(NULL AS text[])",
+    override: str = "curation.weight_override_milli",
+    shares: str = "CAST(NULL AS jsonb)",
+    of: str = "true",
+) -> TextClause:
     return text(f"""
         SELECT COALESCE(curation.user_id, {ACCOUNT_KEY}) AS user_id, event.source, event.event_type,
-            curation.weight_override_milli, {factor} AS weight_factor_milli, {co_authors} AS co_authors,
-            count(*) AS events
-        FROM activity_curation AS curation {join_selection}
+            {override} AS weight_override_milli, {factor} AS weight_factor_milli, {co_authors} AS co_authors,
+            {shares} AS shares, count(*) AS events
+        FROM activity_curation AS curation {joins}
         JOIN activity_events AS event
             ON event.node_id = curation.node_id AND event.scope_id = :scope_id AND event.id = curation.event_id
         WHERE curation.node_id = :node_id AND curation.epoch_id = :epoch_id
-            AND {counts} AND (curation.user_id IS NOT NULL OR :reserves_accounts)
-        GROUP BY 1, 2, 3, 4, 5, 6
+            AND {counts} AND (curation.user_id IS NOT NULL OR :reserves_accounts) AND {of}
+        GROUP BY 1, 2, 3, 4, 5, 6, 7
     """)  # noqa: S608 (our own expressions)
 
 
 WEIGHED_BY_POLICY = _weighed(JOIN_SELECTION, COUNTS, FACTOR)
 WEIGHED_AND_SHARED = _weighed(f"{JOIN_SELECTION} {JOIN_CO_AUTHORS}", COUNTS, FACTOR, "shared_with.keys")
+_ALL = (f"{JOIN_SELECTION} {JOIN_CO_AUTHORS} {JOIN_OVERRIDES}", COUNTS, FACTOR, "shared_with.keys", OVERRIDDEN)
+WEIGHED_WITH_OVERRIDES = _weighed(*_ALL, "override.shares")
+WEIGHED_EVENT = _weighed(*_ALL, "override.shares", "curation.event_id = :event_id")
 # Where no policy decides, what a person included counts, and the join would take as long as all the rest.
 WEIGHED = _weighed("", "curation.included", "CAST(NULL AS bigint)")
 HAS_POLICY = text("""
@@ -161,32 +178,47 @@ class Curation(LedgerSection):
         with self._transaction() as connection:
             return weighed_events(connection, self.node_id, epoch)
 
+    def weighed_event(self, epoch: Epoch, event_id: str) -> CuratedEvents | None:
+        """One event as it counts; None where the epoch has no such event that does."""
+        parameters = {**_weighing(self.node_id, epoch), "event_id": event_id}
+        with self._transaction() as connection:
+            row = connection.execute(WEIGHED_EVENT, parameters).one_or_none()
+        return None if row is None else _tally(row)
+
 
 def weighed_events(connection: Connection, node_id: UUID, epoch: Epoch) -> list[CuratedEvents]:
     """The epoch's events that count for a claimant, counted by claimants, kind, override and factor."""
     # The planner expects a group for every override a user might have, and would sort a million rows on disk.
     connection.execute(text("SET LOCAL work_mem = '64MB'"))
-    parameters = {
+    parameters = _weighing(node_id, epoch)
+    weighed = WEIGHED
+    if connection.scalar(ANY_OVERRIDE, parameters):
+        weighed = WEIGHED_WITH_OVERRIDES
+    elif connection.execute(HAS_POLICY, parameters).scalar_one():
+        weighed = WEIGHED_AND_SHARED if has_co_authors(connection, parameters) else WEIGHED_BY_POLICY
+    rows = connection.execute(weighed, parameters)
+    return [_tally(row) for row in rows]
+
+
+def _weighing(node_id: UUID, epoch: Epoch) -> dict[str, object]:
+    return {
         "node_id": node_id,
         "epoch_id": epoch.id,
         "scope_id": epoch.scope_id,
         "reserves_accounts": reserves_accounts(epoch.pins),
     }
-    weighed = WEIGHED
-    if connection.execute(HAS_POLICY, parameters).scalar_one():
-        weighed = WEIGHED_AND_SHARED if has_co_authors(connection, parameters) else WEIGHED_BY_POLICY
-    rows = connection.execute(weighed, parameters)
-    return [
-        CuratedEvents(
-            row.user_id,
-            event_kind(row.source, row.event_type),
-            row.weight_override_milli,
-            row.events,
-            row.weight_factor_milli,
-            tuple(row.co_authors or ()),
-        )
-        for row in rows
-    ]
+
+
+def _tally(row: Row[Any]) -> CuratedEvents:
+    return CuratedEvents(
+        row.user_id,
+        event_kind(row.source, row.event_type),
+        row.weight_override_milli,
+        row.events,
+        row.weight_factor_milli,
+        tuple(row.co_authors or ()),
+        tuple(sorted((row.shares or {}).items())),
+    )
 
 
 def uncurated_events(connection: Connection, node_id: UUID, epoch: Epoch) -> int:

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, ForeignKey, Text, UniqueConstraint, Uuid, text
 
-from ledger_pipeline.store.columns import required, row_id, since, table
+from ledger_pipeline.store.columns import json, required, row_id, since, table
 from ledger_pipeline.store.schema import epochs
 
 # With the tables of `schema`, where `epochs` is from.
@@ -43,6 +43,24 @@ activity_selection = table(
     Column("weight_factor_milli", BigInteger),
     CheckConstraint("ledger_is_reason(reason)", name="reason"),
     CheckConstraint("weight_factor_milli BETWEEN 0 AND 9007199254740991", name="weight_factor_milli"),
+)
+
+event_overrides = table(
+    "event_overrides",
+    Column("node_id", Uuid, primary_key=True),
+    Column("epoch_id", BigInteger, ForeignKey("epochs.id"), primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("units", BigInteger),
+    json("shares", nullable=True),
+    json("replaced"),
+    required("reason"),
+    required("actor", server_default=text("session_user")),
+    since("decided_at"),
+    CheckConstraint("place >= 1", name="place"),
+    CheckConstraint("units BETWEEN 0 AND 9007199254740991", name="units"),
+    CheckConstraint("ledger_is_shares(shares)", name="shares"),
+    CheckConstraint("ledger_is_reason(reason)", name="reason"),
 )
 
 activity_co_authors = table(

@@ -30,6 +30,7 @@ FACTS = (
     "distribution_epochs",
     "distribution_lines",
     "distribution_signatures",
+    "event_overrides",
 )
 STATE = (
     "epochs",

@@ -115,6 +115,10 @@ _OF_EPOCH: Mapping[str, str] = {
         WHERE epoch_id = :epoch_id AND node_id = :node_id
         ORDER BY event_id COLLATE "C", provider COLLATE "C", external_id COLLATE "C"
     """,
+    "overrides": """
+        SELECT event_id, place, units, shares, replaced, reason, actor, decided_at FROM event_overrides
+        WHERE epoch_id = :epoch_id AND node_id = :node_id ORDER BY event_id COLLATE "C", place
+    """,
 }
 
 

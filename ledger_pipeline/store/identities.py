@@ -14,6 +14,7 @@ from ledger_pipeline.store import co_authors
 from ledger_pipeline.store.counting import COUNTS, FACTOR, IS_BY_PERSON, KEEPS_CLAIMANTS
 from ledger_pipeline.store.link_records import BEFORE_EVIDENCE, Binding, Evidence, Link, RestsOn, SignedMessage
 from ledger_pipeline.store.links_at import links_at
+from ledger_pipeline.store.overrides import ANY as ANY_OVERRIDE
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import NewBinding, UnresolvedAccount
@@ -245,7 +246,12 @@ class Identities(LedgerSection):
         epoch closed is, for nothing resolves there any more.
         """
         with self._transaction() as connection:
-            shared = [epoch for epoch in epochs if co_authors.has_co_authors(connection, self._of(epoch))]
+            shared = [
+                epoch
+                for epoch in epochs
+                if co_authors.has_co_authors(connection, self._of(epoch))
+                or connection.scalar(ANY_OVERRIDE, self._of(epoch))
+            ]
             accounts = self._authors(connection, [epoch for epoch in epochs if epoch not in shared])
             for epoch in shared:
                 authors = self._authors(connection, [epoch])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ledger_pipeline.store.facts import Facts
     from ledger_pipeline.store.identities import Identities
     from ledger_pipeline.store.listings import Listings
+    from ledger_pipeline.store.overrides import Overrides
     from ledger_pipeline.store.payout_wallets import PayoutWallets
     from ledger_pipeline.store.pool import Pool
     from ledger_pipeline.store.published import Published
@@ -131,6 +132,13 @@ class PostgresLedger:
         from ledger_pipeline.store.curation import Curation
 
         return Curation(self._engine, self.node_id)
+
+    @cached_property
+    def overrides(self) -> "Overrides":
+        """What people decided about single events: their units, and claimants' parts."""
+        from ledger_pipeline.store.overrides import Overrides
+
+        return Overrides(self._engine, self.node_id)
 
     @cached_property
     def selection(self) -> "Selection":

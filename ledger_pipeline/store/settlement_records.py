@@ -89,6 +89,24 @@ class Decision:
     policy_reason: str | None = None
 
 
+@dataclass(frozen=True)
+class EventOverride:
+    """What a person decided about one event: its milli-units, and parts in millionths by claimants' keys; None: as it
+    was. With neither they took the earlier ones back.
+
+    `place` counts an event's from 1, and the last one holds. `replaced` is what the event was worth then, and to whom.
+    """
+
+    event_id: str
+    place: int
+    units: int | None
+    shares: Mapping[str, int] | None
+    replaced: Mapping[str, Json]
+    reason: str
+    actor: str
+    decided_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class EventToSelect:
     """An event as a selection policy sees it; `facts` are its pinned ones as JSON, None where nobody observed any.
@@ -112,7 +130,7 @@ class JudgedEvent(NamedTuple):
     `facts_text` is its facts in JSON, None where nobody observed any. `event_time` is aware, UTC. `included` and
     `weight_override_milli` are a person's, who decided where it is `by_person`; `counts` is what holds, and
     `factor_milli` the factor of its weight that holds. `co_authors` are the claimants that have a part of it beside
-    `counts_for`, None where none has.
+    `counts_for`, None where none has; `shares` are the millionths by claimants' keys where a person decided them.
     """
 
     event_id: str
@@ -132,6 +150,7 @@ class JudgedEvent(NamedTuple):
     factor_milli: int | None
     by_person: bool
     co_authors: Sequence[str] | None
+    shares: Mapping[str, int] | None
 
 
 @dataclass(frozen=True)

@@ -254,6 +254,7 @@ class EpochRows:
     routing: Sequence[Row]
     selection: Sequence[Row]
     co_authors: Sequence[Row]
+    overrides: Sequence[Row]
 
 
 # A statement to write, a signature to add to one there is, or such a one that is there already: nothing is written.

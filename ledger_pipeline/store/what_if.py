@@ -6,6 +6,7 @@ from ledger_pipeline.core.claimants import IdentityClaimant
 from ledger_pipeline.core.pins import CLAIMANTS, reserves_accounts
 from ledger_pipeline.store.co_authors import JOIN_CO_AUTHORS, LINKS_OF_EPOCH
 from ledger_pipeline.store.counting import ACCOUNT_KEY, COUNTS, FACTOR, IS_BY_PERSON, KEEPS_CLAIMANTS
+from ledger_pipeline.store.overrides import JOIN_OVERRIDES
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import JudgedEvent
@@ -29,8 +30,10 @@ JUDGED = text(f"""
             curation.user_id, binding.user_id,
             CASE WHEN epoch.status = 'open' OR epoch.pinned_spec ? '{CLAIMANTS}' THEN {ACCOUNT_KEY} END
         ) AS counts_for, COALESCE(curation.included, true) AS included,
-        curation.weight_override_milli, {COUNTS} AS counts, {FACTOR} AS weight_factor_milli,
-        COALESCE({IS_BY_PERSON}, false) AS by_person, shared_with.keys AS co_authors
+        COALESCE(override.units, curation.weight_override_milli) AS weight_override_milli,
+        {COUNTS} AS counts, {FACTOR} AS weight_factor_milli,
+        COALESCE({IS_BY_PERSON}, false) AS by_person, shared_with.keys AS co_authors,
+        override.shares
     FROM epochs AS epoch
     JOIN activity_events AS event
         ON event.node_id = epoch.node_id AND event.scope_id = epoch.scope_id
@@ -45,6 +48,7 @@ JUDGED = text(f"""
     LEFT JOIN activity_selection AS selection
         ON selection.node_id = epoch.node_id AND selection.epoch_id = epoch.id AND selection.event_id = event.id
     {JOIN_CO_AUTHORS}
+    {JOIN_OVERRIDES}
     LEFT JOIN user_bindings AS binding
         ON binding.node_id = epoch.node_id AND binding.provider = event.source
         AND binding.external_id = event.platform_user_id AND epoch.status <> 'finalized'

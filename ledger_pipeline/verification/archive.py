@@ -36,7 +36,8 @@ from ledger_pipeline.verification.limits import (
     needed_megabytes,
 )
 from ledger_pipeline.verification.lines import Member, Rows, decided_by_bytes, parsed_json, parsed_row
-from ledger_pipeline.verification.record import LISTS, OPTIONAL_LISTS, EpochFacts, EpochRecord, Record
+from ledger_pipeline.verification.record import LISTS, OPTIONAL_LISTS, EpochFacts, EpochRecord
+from ledger_pipeline.verification.row_model import Record
 
 FORMAT = "ledger-pipeline epoch archive, version 1"
 
@@ -55,6 +56,7 @@ _ORDER: Mapping[str, Callable[[Any], Any]] = {
     "routing": lambda row: row.event_id,
     "selection": lambda row: row.event_id,
     "co_authors": lambda row: (row.event_id, row.provider, row.external_id),
+    "overrides": lambda row: (row.event_id, row.place),
 }
 
 

@@ -16,10 +16,11 @@ from ledger_pipeline.core.pins import CLAIMANTS
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.selection.policy import Decision
 from ledger_pipeline.core.signing import Signable
+from ledger_pipeline.verification.claim_records import CoAuthorRecord
 from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference, compare, short
 from ledger_pipeline.verification.inputs_root import inputs_root
+from ledger_pipeline.verification.overridden import Overridden
 from ledger_pipeline.verification.record import (
-    CoAuthorRecord,
     CurationRecord,
     EpochFacts,
     EventRecord,
@@ -86,6 +87,11 @@ class ExaminedEpoch:
         }
 
     @cached_property
+    def overridden(self) -> Overridden:
+        """What people decided about single events."""
+        return Overridden(self.facts.overrides)
+
+    @cached_property
     def co_authors(self) -> "_CoAuthors":
         """Who has a part of an event beside whoever did it."""
         return _CoAuthors(self.facts.co_authors, reserves_accounts=self.reserves_accounts)
@@ -113,16 +119,14 @@ class ExaminedEpoch:
                 if not decision.included:
                     continue
                 factor_milli = decision.weight_factor_milli
-            yield (
-                row.event_id,
-                CuratedEvents(
-                    claimant,
-                    kinds[row.event_id],
-                    row.weight_override_milli,
-                    weight_factor_milli=factor_milli,
-                    co_authors=shared_with.get(row.event_id, ()),
-                ),
+            tally = CuratedEvents(
+                claimant,
+                kinds[row.event_id],
+                row.weight_override_milli,
+                weight_factor_milli=factor_milli,
+                co_authors=shared_with.get(row.event_id, ()),
             )
+            yield row.event_id, self.overridden.applied(row.event_id, tally)
 
     @cached_property
     def stated(self) -> list["Stated"]:

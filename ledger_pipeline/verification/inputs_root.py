@@ -9,19 +9,20 @@ from hashlib import sha256
 
 from ledger_pipeline.core.hashing import canonical_json
 from ledger_pipeline.verification.lines import Rows
-from ledger_pipeline.verification.record import EpochFacts, Record
+from ledger_pipeline.verification.record import EpochFacts
+from ledger_pipeline.verification.row_model import Record
 
 FORMAT = "ledger-pipeline epoch inputs, version 1"
 LISTS = ("events", "curation", "allocations", "pool")
-LISTS_OF_SOME = ("left_out", "pool_set_aside", "facts", "routing", "selection", "co_authors")
+LISTS_OF_SOME = ("left_out", "pool_set_aside", "facts", "routing", "selection", "co_authors", "overrides")
 
 
 def inputs_root(facts: EpochFacts) -> str:
     """SHA-256 hex over lines: FORMAT, the epoch with its pins, the pinned spec, then of each list its name and rows.
 
     Of what the epoch was closed without, of components set aside, of what the scope has of events of claimed
-    repositories, of what a selection policy decided by and decided, and of co-authors there are lines only where there
-    are any rows.
+    repositories, of what a selection policy decided by and decided, of co-authors and of overrides there are lines only
+    where there are any rows.
     Rows are canonical JSON in code-point order, so the order in which they are stored does not matter; lines end in a
     line feed. Statements and signatures follow from these, and are left out.
     """

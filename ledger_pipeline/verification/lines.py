@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from ledger_pipeline.core.errors import ArchiveError
 from ledger_pipeline.core.json_text import json_of
 from ledger_pipeline.verification.limits import CANDIDATE_BYTES, kept_bytes, memory_of
-from ledger_pipeline.verification.record import EventRecord, FactsRecord, Record, RoutingRecord
+from ledger_pipeline.verification.record import EventRecord, FactsRecord, RoutingRecord
+from ledger_pipeline.verification.row_model import Record
 from ledger_pipeline.verification.row_values import MAX_DIGITS
 
 R = TypeVar("R", bound=Record)

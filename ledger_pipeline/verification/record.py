@@ -7,33 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
 from ledger_pipeline.core.hashing import canonical_json
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.selection.policy import Decision
 from ledger_pipeline.core.signing import Scheme
 from ledger_pipeline.core.windows import EpochWindow
+from ledger_pipeline.verification.claim_records import CoAuthorRecord, OverrideRecord
+from ledger_pipeline.verification.row_model import Record
 from ledger_pipeline.verification.row_values import Digits, Instant, Whole
-
-_ID_NAMES = (
-    *("id", "event_id", "user_id", "platform_user_id", "component_id", "signer_wallet", "signature", "inputs_root"),
-    *("facts_hash", "reason", "provider", "external_id"),
-)
-
-
-class Record(BaseModel):
-    """A row: nothing missing, nothing besides."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def canonical(self) -> str:
-        """The row in its one spelling."""
-        return canonical_json(self.model_dump(mode="json"))
-
-    def ids(self) -> Iterator[str]:
-        """Those of its values that rows are looked up by, or that are kept beside what they are looked up by."""
-        return (value for name in _ID_NAMES if (value := self.__dict__.get(name)) is not None)
 
 
 class EpochRecord(Record):
@@ -146,15 +127,6 @@ class SelectionRecord(Record):
     def decision(self) -> Decision:
         """The decision alone."""
         return Decision(self.included, self.reason, self.weight_factor_milli)
-
-
-class CoAuthorRecord(Record):
-    """An account that has a part of an event beside whoever did it, and its user where it is linked."""
-
-    event_id: str
-    provider: str
-    external_id: str
-    user_id: str | None
 
 
 class AllocationRecord(Record):
@@ -273,6 +245,7 @@ class EpochFacts(Record):
     routing: Sequence[RoutingRecord] = ()
     selection: Sequence[SelectionRecord] = ()
     co_authors: Sequence[CoAuthorRecord] = ()
+    overrides: Sequence[OverrideRecord] = ()
 
 
 # The lists of an epoch, by name, in the order an archive has them.
@@ -294,4 +267,5 @@ OPTIONAL_LISTS: Mapping[str, type[Record]] = {
     "routing": RoutingRecord,
     "selection": SelectionRecord,
     "co_authors": CoAuthorRecord,
+    "overrides": OverrideRecord,
 }

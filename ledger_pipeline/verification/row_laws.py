@@ -90,6 +90,11 @@ def curation_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
         yield Difference(f"curation {short(event_id)}", "there is no such event in the epoch")
 
 
+def override_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
+    """Decisions of people about single events that cannot be, or are of none."""
+    yield from examined.overridden.differences(examined.events.kinds)
+
+
 def allocation_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     """Units that do not follow from the included events and the pinned weights."""
     facts = examined.facts
@@ -154,6 +159,9 @@ def unexplained(examined: ExaminedEpoch) -> Iterator[str]:
     for correction in facts.corrections:
         if not is_reason(correction.reason):
             yield f"corrections {short(correction.user_id)}: {correction.units} milli-units, and nobody said why"
+    for override in facts.overrides:
+        if not (is_reason(override.reason) and is_reason(override.actor)):
+            yield f"overrides {short(override.event_id)}: nobody said who decided so, or why"
     for item in facts.left_out:
         if not (is_reason(item.reason) and is_reason(item.actor)):
             yield f"left_out {short(item.source_scope)}#{item.number}: nobody said who left it out, or why"

@@ -63,6 +63,7 @@ class Examination(ExaminedEpoch):
             selection_laws.facts_differences,
             routing_laws.routing_differences,
             selection_laws.selection_differences,
+            row_laws.override_differences,
             row_laws.allocation_differences,
             row_laws.pool_differences,
             statement_laws.statement_differences,
@@ -112,7 +113,8 @@ class Examination(ExaminedEpoch):
 
     def left_out_of(self, user_id: str) -> list["LeftOut"]:
         """The claimant's events that do not count, by id."""
-        counted = {event_id for event_id, of in self.counted() if user_id in (of.user_id, *of.co_authors)}
+        weights_milli = self.facts.epoch.weights_milli
+        counted = {event_id for event_id, of in self.counted() if user_id in of.shares_milli(weights_milli)}
         left_out = []
         for row in self.facts.curation:
             is_theirs = user_id in (self.claimant_of(row), *self.co_authors.claimants.get(row.event_id, ()))

@@ -59,6 +59,7 @@ RIGHTS: Mapping[str, str] = {
     "scan_checkpoints": FORGET,
     "activity_selection": FORGET,
     "activity_co_authors": FORGET,
+    "event_overrides": NOTHING,
     "epoch_allocations": FORGET,
     "unread_items": FORGET,
 }

@@ -60,9 +60,8 @@ def everything(web: Engine) -> dict[str, list[str]]:
 def test_what_is_open_or_in_review_adds_no_row(books: Books, web: Engine) -> None:
     before = everything(web)
     assert {view for view, rows in before.items() if not rows} == {
-        "activity_co_authors",
-        "activity_selection", "left_out_items", "reopenings", "routed_events", "set_asides",
-        "statement_inputs_signatures"
+        "activity_co_authors", "activity_selection", "event_overrides", "left_out_items", "reopenings",
+        "routed_events", "set_asides", "statement_inputs_signatures"
     }  # fmt: skip
     books.correct(ADA_USER, 1200, "counted once more")
     reviewed(books.ledger, of=IN_REVIEW).draft()
