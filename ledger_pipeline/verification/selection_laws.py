@@ -16,6 +16,7 @@ from ledger_pipeline.core.selection.policy import Decision, SelectionPolicy, ids
 from ledger_pipeline.core.selection.routed import decide
 from ledger_pipeline.policies import policy_of
 from ledger_pipeline.verification.candidates import candidates
+from ledger_pipeline.verification.changed_fields import ChangedFields
 from ledger_pipeline.verification.differences import Difference, compare, duplicates, short
 from ledger_pipeline.verification.examined import ExaminedEpoch
 from ledger_pipeline.verification.routing_laws import stated_shares
@@ -29,12 +30,15 @@ def facts_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     if not repeated and (rows or PINNED_AS in examined.facts.pinned_spec):
         set_hash = facts_set_hash((row.event_id, row.facts_hash) for row in rows)
         yield from compare("epoch facts_set_hash", examined.facts.epoch.facts_set_hash, set_hash)
+    changed_fields = ChangedFields(rows)
     for row in rows:
         where = f"facts {short(row.event_id)}"
         if row.event_id not in kinds:
             yield Difference(where, "there is no such event in the epoch")
         try:
-            yield from compare(where, row.facts_hash, sha256_hex(dict(row.facts)))
+            for difference in compare(where, row.facts_hash, sha256_hex(dict(row.facts))):
+                field = changed_fields.of(row)
+                yield difference if field is None else Difference(where, f"{field}: {difference.problem}")
         except TypeError as error:
             yield Difference(where, f"no hash can be computed of them: {error}")
 

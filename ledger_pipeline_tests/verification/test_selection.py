@@ -126,6 +126,25 @@ def test_other_facts_decide_otherwise_and_have_another_hash(epoch: EpochFacts) -
     assert of_all.startswith("epoch facts_set_hash: ")
 
 
+@pytest.mark.parametrize(
+    ("event_id", "changes", "says"),
+    [
+        (OWN.id, {"hasBody": False}, "hasBody is false, and was true"),
+        (OWN.id, {"labels": ["x" * 400]}, 'labels is ["' + "x" * 298 + "..., and was not there"),
+        (DROPPED.id, {"stateReason": "COMPLETED"}, "stored "),
+    ],
+)
+def test_a_field_that_was_changed_is_named_with_both_values_where_they_are_known(
+    epoch: EpochFacts, event_id: str, changes: dict[str, object], says: str
+) -> None:
+    rows = [
+        row.model_copy(update={"facts": {**row.facts, **changes}}) if row.event_id == event_id else row
+        for row in epoch.facts
+    ]
+    [named] = [line for line in differences(with_rows(epoch, "facts", rows)) if line.startswith(f"facts {event_id}")]
+    assert named.removeprefix(f"facts {event_id}: ").startswith(says)
+
+
 def test_other_settings_and_ids_that_are_missing_are_told(epoch: EpochFacts) -> None:
     pinned = epoch.pinned_spec["selection"]
     lenient = with_spec(epoch, selection={**pinned, "settings": {**pinned["settings"], "own_reviews": True}})
