@@ -1,8 +1,11 @@
 """Fixtures every test may ask for: where the recorded data lies."""
 
 import gc
+import importlib
+import os
+import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -24,6 +27,28 @@ pytest_plugins = [
 # How long an example takes, or takes to draw, says something of the load of the machine, and nothing of the code.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+# They hold the longest tests: begun first, none of them is left for one process when the others have ended.
+LONGEST = ("test_real_input", "test_run_launcher", "test_simulation", "test_five_activities", "test_odd_answers")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Each process of a whole run compiles a share of the tests, and reads of the others what their processes did."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes > 1 and session.config.args == session.config.getini("testpaths"):
+        number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+        root = session.config.rootpath
+        for file in sorted((root / "ledger_pipeline_tests").rglob("test_*.py"))[number::processes]:
+            with suppress(Exception):  # pytest tells it when it collects the file
+                importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 def pytest_collection_finish() -> None:
@@ -48,6 +73,18 @@ def _what_was_started_ends_with_the_session() -> Iterator[None]:
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_usual_ports_are_taken() -> Iterator[None]:
+    """On a developer's machine `dev` may run beside the tests: what they start has to find other ports."""
+    from ledger_pipeline.local.develop import DAGSTER_PORT, TEMPORAL_PORT, TEMPORAL_UI_PORT
+
+    with ExitStack() as holders:
+        for port in (DAGSTER_PORT, TEMPORAL_PORT, TEMPORAL_UI_PORT):
+            with suppress(OSError):  # another process of the tests has it, or `dev`
+                holders.enter_context(socket.socket()).bind(("127.0.0.1", port))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -123,6 +123,8 @@ def test_a_statement_becomes_files_that_verify_offline(
     assert "leafHash: of index 0" in refusal(command("distribution", "verify-proof", str(proof)))
     proof.write_text("[")
     assert "cannot read" in refusal(command("distribution", "verify-proof", str(proof)))
+    proof.write_text("[" * 50_000)
+    assert "it nests deeper than 64 levels" in refusal(command("distribution", "verify-proof", str(proof)))
     assert "is there already" in refusal(run("distribution", "export", "1", "--output", str(folder)))
 
 

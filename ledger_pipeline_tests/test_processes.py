@@ -1,5 +1,6 @@
 """Child processes of the local stack: told to end they hear it, and they do not outlive who started them."""
 
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -66,3 +67,9 @@ def test_a_child_is_not_started_by_a_thread_that_it_would_end_with(tmp_path: Pat
 
     with ThreadPoolExecutor(1) as threads, pytest.raises(RuntimeError, match="start it from the main thread"):
         threads.submit(start).result()
+
+
+@pytest.mark.parametrize("port", [3000, 7233, 8233])
+def test_nothing_that_a_test_starts_has_a_port_that_people_use(port: int) -> None:
+    with socket.socket() as listener, pytest.raises(OSError, match="Address already in use"):
+        listener.bind(("127.0.0.1", port))

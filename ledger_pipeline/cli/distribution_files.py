@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ledger_pipeline.core.distribution import Distribution
 from ledger_pipeline.core.errors import DistributionError
+from ledger_pipeline.core.json_text import json_of
 from ledger_pipeline.store.distribution_records import DistributionSignature
 
 MANIFEST = "manifest.json"
@@ -70,8 +71,8 @@ def read_json_file(file: Path) -> dict[str, object]:
     """The JSON object in a file. Raises DistributionError for what is none."""
     text = read_text_file(file)
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = json_of(text)
+    except ValueError as error:
         raise DistributionError(f"cannot read {file}: {error}") from error
     if not isinstance(content, dict):
         raise DistributionError(f"{file} is no JSON object")
