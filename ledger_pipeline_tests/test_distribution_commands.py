@@ -227,3 +227,9 @@ def test_a_manifest_that_does_not_follow_is_named(
     content = json.loads((exported / "manifest.json").read_text())
     (exported / "manifest.json").write_text(json.dumps({**content, **change}, separators=(",", ":")))
     assert problem in refusal(command("distribution", "verify", str(exported)))
+
+
+def test_a_manifest_that_nests_without_end_is_none(exported: Path, command: Command) -> None:
+    (exported / "manifest.json").write_text("[" * 50_000)
+    problem = "the file is no manifest: ValueError it nests deeper than 64 levels"
+    assert problem in refusal(command("distribution", "verify", str(exported)))

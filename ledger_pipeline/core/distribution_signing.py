@@ -3,7 +3,6 @@
 It names the root that a claim contract is given and the hash of the manifest's bytes, so all that these follow from.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,6 +17,7 @@ from ledger_pipeline.core.distribution import (
     read_amount,
 )
 from ledger_pipeline.core.errors import DistributionError
+from ledger_pipeline.core.json_text import json_of
 from ledger_pipeline.core.merkle import Hash
 from ledger_pipeline.core.signing import StructuredData
 
@@ -67,9 +67,9 @@ def read_manifest(text: str, hash_of: Hash) -> Distribution:
     Raises DistributionError where it is no manifest, or any amount, hash, proof or total of it does not follow.
     """
     try:
-        content = json.loads(text)
+        content = json_of(text)
         made = distribute(_terms(content), [_row(leaf) for leaf in content["leaves"]], hash_of)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DistributionError(f"the file is no manifest: {type(error).__name__} {error}") from error
     if made.manifest() != text:
         raise DistributionError(f"the manifest does not follow from its claimants and credits: {_first(made, content)}")

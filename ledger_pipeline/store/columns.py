@@ -57,6 +57,12 @@ def required(name: str, type_: Any = Text, *more: Any, **options: Any) -> Column
     return Column(name, type_, *more, nullable=False, **options)
 
 
+def scope_key(*names: str) -> tuple[Column[Any], ...]:
+    """A primary key, or what it begins with: the scope of a node, and texts that tell apart what is of it."""
+    of_scope = (Column(name, Uuid, primary_key=True) for name in ("node_id", "scope_id"))
+    return (*of_scope, *(Column(name, Text, primary_key=True) for name in names))
+
+
 def json(name: str, kind: str = "object", *, longest_kilobytes: int = 64, nullable: bool = False) -> Column[Any]:
     """A column of plain JSON: an object, an array or payouts, as `kind` says, no longer than that."""
     return Column(name, JSONB, nullable=nullable, info={"kind": kind, "longest_bytes": 1000 * longest_kilobytes})

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
-from ledger_pipeline.store.columns import INSTANT, json, required, since, table
+from ledger_pipeline.store.columns import INSTANT, json, required, scope_key, since, table
 
 epochs = table(
     "epochs",
@@ -53,8 +53,7 @@ epochs = table(
 
 scope_calendars = table(
     "scope_calendars",
-    Column("node_id", Uuid, primary_key=True),
-    Column("scope_id", Uuid, primary_key=True),
+    *scope_key(),
     required("epoch_length_days", Integer),
     since("pinned_at"),
     CheckConstraint(
@@ -65,9 +64,7 @@ scope_calendars = table(
 
 activity_events = table(
     "activity_events",
-    Column("node_id", Uuid, primary_key=True),
-    Column("scope_id", Uuid, primary_key=True),
-    Column("id", Text, primary_key=True),
+    *scope_key("id"),
     required("source"),
     required("event_type"),
     required("platform_user_id"),
@@ -96,9 +93,7 @@ activity_events = table(
 
 event_facts = table(
     "event_facts",
-    Column("node_id", Uuid, primary_key=True),
-    Column("scope_id", Uuid, primary_key=True),
-    Column("event_id", Text, primary_key=True),
+    *scope_key("event_id"),
     Column("recorded_at", INSTANT, primary_key=True, server_default=text("clock_timestamp()")),
     required("facts_hash"),
     json("facts", longest_kilobytes=1900),
@@ -141,11 +136,7 @@ rejected_events = table(
 
 source_cursors = table(
     "source_cursors",
-    Column("node_id", Uuid, primary_key=True),
-    Column("scope_id", Uuid, primary_key=True),
-    Column("source", Text, primary_key=True),
-    Column("stream", Text, primary_key=True),
-    Column("source_scope", Text, primary_key=True),
+    *scope_key("source", "stream", "source_scope"),
     required("cursor_value", INSTANT),
     required("retrieved_at", INSTANT),
     Column("covered_from", INSTANT),
@@ -156,9 +147,7 @@ source_cursors = table(
 
 skipped_activity = table(
     "skipped_activity",
-    Column("node_id", Uuid, primary_key=True),
-    Column("scope_id", Uuid, primary_key=True),
-    Column("event_id", Text, primary_key=True),
+    *scope_key("event_id"),
     required("source"),
     required("stream"),
     required("source_scope"),
@@ -197,10 +186,7 @@ scan_receipts = table(
 
 scan_checkpoints = table(
     "scan_checkpoints",
-    Column("node_id", Uuid, primary_key=True),
-    Column("scope_id", Uuid, primary_key=True),
-    Column("source", Text, primary_key=True),
-    Column("source_scope", Text, primary_key=True),
+    *scope_key("source", "source_scope"),
     required("watermark", INSTANT),
     required("saved_at", INSTANT),
     json("state", longest_kilobytes=1900),
@@ -208,11 +194,7 @@ scan_checkpoints = table(
 
 unread_items = table(
     "unread_items",
-    Column("node_id", Uuid, primary_key=True),
-    Column("scope_id", Uuid, primary_key=True),
-    Column("source", Text, primary_key=True),
-    Column("source_scope", Text, primary_key=True),
-    Column("kind", Text, primary_key=True),
+    *scope_key("source", "source_scope", "kind"),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     required("reason"),
     Column("earliest", INSTANT),
@@ -225,11 +207,7 @@ unread_items = table(
 
 listed_source_scopes = table(
     "listed_source_scopes",
-    Column("node_id", Uuid, primary_key=True),
-    Column("scope_id", Uuid, primary_key=True),
-    Column("source", Text, primary_key=True),
-    Column("owner_ref", Text, primary_key=True),
-    Column("source_scope", Text, primary_key=True),
+    *scope_key("source", "owner_ref", "source_scope"),
     Column("source_scope_id", Text),
     required("is_fork", Boolean),
     required("is_archived", Boolean),
