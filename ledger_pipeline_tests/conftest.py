@@ -3,9 +3,8 @@
 import gc
 import importlib
 import os
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -77,13 +76,10 @@ def _what_was_started_ends_with_the_session() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _the_usual_ports_are_taken() -> Iterator[None]:
-    """On a developer's machine `dev` may run beside the tests: what they start has to find other ports."""
-    from ledger_pipeline.local.develop import DAGSTER_PORT, TEMPORAL_PORT, TEMPORAL_UI_PORT
+    """On a developer's machine `dev` may run beside the tests."""
+    from ledger_pipeline_tests.usual_ports import usual_ports_taken  # here, for it imports Dagster
 
-    with ExitStack() as holders:
-        for port in (DAGSTER_PORT, TEMPORAL_PORT, TEMPORAL_UI_PORT):
-            with suppress(OSError):  # another process of the tests has it, or `dev`
-                holders.enter_context(socket.socket()).bind(("127.0.0.1", port))
+    with usual_ports_taken():
         yield
 
 

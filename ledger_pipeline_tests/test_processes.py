@@ -11,6 +11,7 @@ import pytest
 
 from ledger_pipeline.local.processes import child_process
 from ledger_pipeline.local.single_run import single_run
+from ledger_pipeline_tests.usual_ports import USUAL_PORTS, usual_ports_taken
 from ledger_pipeline_tests.waiting import eventually
 
 DEADLINE_SECONDS = 60
@@ -69,7 +70,9 @@ def test_a_child_is_not_started_by_a_thread_that_it_would_end_with(tmp_path: Pat
         threads.submit(start).result()
 
 
-@pytest.mark.parametrize("port", [3000, 7233, 8233])
-def test_nothing_that_a_test_starts_has_a_port_that_people_use(port: int) -> None:
-    with socket.socket() as listener, pytest.raises(OSError, match="Address already in use"):
-        listener.bind(("127.0.0.1", port))
+def test_nothing_that_a_test_starts_gets_a_port_that_people_use() -> None:
+    assert USUAL_PORTS == (3000, 7233, 8233)
+    for port in USUAL_PORTS:
+        # Taken anew, for it may have been another session's, which is over now.
+        with usual_ports_taken(), socket.socket() as listener, pytest.raises(OSError, match="Address already in use"):
+            listener.bind(("127.0.0.1", port))
