@@ -305,12 +305,6 @@ CHANGES: dict[str, tuple[str, Callable[[Books], object]]] = {
         "DELETE FROM epoch_allocations WHERE user_id = 'user-grace'",
         lambda books: books.ledger.allocations.propose(books.epoch, []),
     ),
-    "a moved account": (
-        "WITH gone AS (DELETE FROM epoch_allocations WHERE user_id = 'user-ada' RETURNING *) "
-        "INSERT INTO epoch_allocations (node_id, epoch_id, user_id, proposed_units, activity_count) "
-        "SELECT node_id, epoch_id, 'countess', proposed_units, activity_count FROM gone",
-        lambda books: books.ledger.identities.move(NewBinding("github", str(ADA.user_id), "countess")),
-    ),
 }
 
 
