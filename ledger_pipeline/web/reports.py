@@ -5,7 +5,6 @@ what comes before: such a partition would read as "Unsynced" once that is looked
 says so in one entry more, which Dagster's own route does not look at. So it can be sent to either.
 """
 
-import json
 from collections.abc import Callable, Iterable
 
 import dagster as dg
@@ -18,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.status import HTTP_400_BAD_REQUEST
 
+from ledger_pipeline.core.json_text import MAX_JSON_DEPTH, json_of, nests_deeper
 from ledger_pipeline.dagster_contract import WHOLE_MATERIALIZATION
 from ledger_pipeline.defs.materializations import followed
 
@@ -35,7 +35,7 @@ def take_whole_materializations(
 
     async def report(request: Request) -> Response:
         try:
-            body = json.loads(await request.body() or b"{}")
+            body = json_of(await request.body() or b"{}")
         except ValueError:
             body = {}
         if not isinstance(body, dict) or WHOLE_MATERIALIZATION not in body:
@@ -57,7 +57,7 @@ def take_whole_materializations(
 
 def _whole(text: object) -> dg.AssetMaterialization | None:
     """What Dagster's `serialize_value` made `text` of; None where that is no materialization."""
-    if not isinstance(text, str):
+    if not isinstance(text, str) or nests_deeper(text, MAX_JSON_DEPTH):
         return None
     try:
         value = dg.deserialize_value(text)
