@@ -38,12 +38,16 @@ WITH_SET_ASIDES = text("""
     SELECT DISTINCT epoch_id FROM set_asides WHERE node_id = :node_id AND epoch_id = ANY(:epoch_ids)
 """)
 CLAIMANT = f"COALESCE(curation.user_id, {ACCOUNT_KEY})"
+# OFFSET 0 has each event looked up by its id: the planner would compare every event with every row of the curation.
 EVENTS = f"""
     FROM activity_curation AS curation {JOIN_SELECTION}
-    JOIN activity_events AS event
-        ON event.node_id = curation.node_id AND event.scope_id = :scope_id AND event.id = curation.event_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM activity_events AS stored
+        WHERE stored.node_id = :node_id AND stored.scope_id = :scope_id AND stored.id = curation.event_id
+        OFFSET 0
+    ) AS event
     WHERE curation.node_id = :node_id
-"""
+"""  # noqa: S608 (our own expressions)
 CO_AUTHORS = """
     SELECT COALESCE(shared.user_id, 'identity:' || shared.provider || ':' || shared.external_id) AS claimant
     FROM activity_co_authors AS shared
