@@ -13,6 +13,7 @@ from uuid import UUID
 import yaml
 from pydantic import ValidationError
 
+from ledger_pipeline.core.approvals import APPROVAL_THRESHOLD, why_no_threshold
 from ledger_pipeline.core.errors import SelectionError, SpecError, WindowError
 from ledger_pipeline.core.selection.choice import SelectionChoice
 from ledger_pipeline.core.selection.include_all import INCLUDE_ALL_V0
@@ -151,6 +152,10 @@ def _scope(
     if len({section.credit_estimate_algo for section in sections.values()}) > 1:
         problem = f"have different {dialect}, and an epoch is allocated by one"
         raise SpecError(str(path), "activity_ledger.activity_sources", f"{', '.join(sections)} {problem}")
+    approvers = shape.ledger.approvers if ledger.approvers is None else ledger.approvers
+    unfit = why_no_threshold(ledger.approval_threshold, len(approvers))
+    if unfit is not None:
+        raise SpecError(str(path), f"activity_ledger.{APPROVAL_THRESHOLD}", f"{ledger.approval_threshold}: {unfit}")
     return Scope(
         scope_id=scope_id_of(shape, node_id),
         scope_key=shape.scope_key,
@@ -160,7 +165,8 @@ def _scope(
             SourceSpec(source, section.credit_estimate_algo, section.source_scopes, section.streams, section.owners)
             for source, section in sections.items()
         ),
-        approvers=shape.ledger.approvers if ledger.approvers is None else ledger.approvers,
+        approvers=approvers,
+        approval_threshold=ledger.approval_threshold,
         base_issuance_credits=ledger.pool_config.base_issuance_credits if ledger.pool_config else None,
         auto_close_grace_hours=ledger.auto_close_grace_hours,
         weights_milli={**weights_of(sections), **ledger.weights_milli},

@@ -147,6 +147,7 @@ class ActivityLedgerSection(OwnedSection):
     first_epoch: Annotated[date, BeforeValidator(_epoch_day)] = EPOCH_ANCHOR.date()
     activity_sources: ActivitySourcesSection
     approvers: _Approvers | None = None
+    approval_threshold: StrictInt = 1
     pool_config: PoolConfigSection | None = None
     auto_close_grace_hours: Annotated[StrictInt, Field(ge=0)] = 24
     weights_milli: Annotated[dict[StrictStr, StrictInt], AfterValidator(_check_weights)] = Field(default_factory=dict)

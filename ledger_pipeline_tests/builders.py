@@ -147,6 +147,7 @@ def scope(
     base_issuance_credits: int | None = None,
     weights_milli: Mapping[str, int] = DEFAULT_WEIGHTS_MILLI,
     chain_id: int | None = None,
+    approval_threshold: int = 1,
 ) -> Scope:
     """A scope that collects `source_scopes` (REPO where none is named) from GitHub."""
     return Scope(
@@ -162,6 +163,7 @@ def scope(
         schedules=(),
         file="repo-spec.yaml",
         chain_id=chain_id,
+        approval_threshold=approval_threshold,
     )
 
 

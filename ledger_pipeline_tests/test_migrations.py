@@ -43,7 +43,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 86)]
+REVISIONS = [f"{number:04}" for number in range(10, 87)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')

@@ -194,6 +194,18 @@ def test_approvers_are_read_from_their_older_place_unless_the_newer_has_them(
     assert load(changes).default_scope.approvers == approvers
 
 
+@pytest.mark.parametrize(("threshold", "taken"), [(1, True), (2, True), (3, False), (0, False), (-1, False)])
+def test_as_many_approvers_have_to_sign_as_the_spec_says_and_there_are(load: Load, threshold: int, taken: bool) -> None:
+    changes = {"activity_ledger.approvers": [WALLET, OTHER_WALLET], "activity_ledger.approval_threshold": threshold}
+    assert load().default_scope.approval_threshold == 1
+    if taken:
+        assert load(changes).default_scope.approval_threshold == threshold
+        return
+    with pytest.raises(SpecError, match="from 1 to the number of approvers, 2") as raised:
+        load(changes)
+    assert (raised.value.key, str(threshold) in str(raised.value)) == ("activity_ledger.approval_threshold", True)
+
+
 @pytest.mark.parametrize("value", [None, [], "text", 7, {"anything": {"goes": [1.5, None]}}, {1: 2}])
 def test_the_sections_of_others_are_ignored_whatever_they_hold(load: Load, value: object) -> None:
     spec = load({"gates": value, "payments_in": value, "governance.council": value})

@@ -14,7 +14,8 @@ from ledger_pipeline.core.signing import Scheme, TypedData
 from ledger_pipeline.core.sources import ISSUE
 from ledger_pipeline.pipeline.chain import message_of
 from ledger_pipeline.pipeline.contributions import percent_text
-from ledger_pipeline.pipeline.settle import SignedInputs, finalize
+from ledger_pipeline.pipeline.settle import finalize
+from ledger_pipeline.pipeline.signed_inputs import SignedInputs
 from ledger_pipeline.pipeline.unread import HOW_TO_CLOSE, WHAT_TO_DO
 from ledger_pipeline.store.identities import NO_REASON
 from ledger_pipeline.store.postgres import PostgresLedger

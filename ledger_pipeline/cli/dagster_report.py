@@ -162,4 +162,4 @@ def _statement_check(access: LedgerAccess, epoch: "Epoch", chain: "StatementChai
     from ledger_pipeline.verification.verify import verify
 
     differences = verify(facts_of(access.ledger.statements.rows(epoch)))
-    return statement_recomputes([*map(str, differences), *map(str, chain.wrongly_set_aside)])
+    return statement_recomputes([*map(str, differences), *map(str, chain.wrongly_set_aside)], chain.approvals)

@@ -1,15 +1,17 @@
 """`ledger-pipeline epoch`: the life of an epoch, from open to its signed statement."""
 
 import getpass
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from ledger_pipeline.cli.epoch_signing import amend, finalize, sign_data
-from ledger_pipeline.cli.ledger_access import open_access
+from ledger_pipeline.cli.ledger_access import LedgerAccess, open_access
 from ledger_pipeline.cli.options import FromEpoch, Json, OneEpoch, ScopeKey, ToEpoch
 from ledger_pipeline.cli.output import print_json, print_table, say
+from ledger_pipeline.core.approvals import Approvals, pinned_threshold
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import EpochNotReady
 from ledger_pipeline.core.plain_text import plain_message
@@ -42,20 +44,42 @@ def list_command(
     """Print the scope's epochs and where each stands."""
     with open_access(scope_key) as access:
         epochs = access.epochs(from_epoch, to_epoch)
+        approvals = _approvals(access, epochs)
     if as_json:
-        print_json([_epoch_json(epoch) for epoch in epochs])
+        print_json([{**_epoch_json(epoch), **_approvals_json(approvals.get(epoch.id))} for epoch in epochs])
         return
     rows = [
         [
             epoch.window.key,
             epoch.window.end.date(),
             epoch.id,
-            epoch.status.value,
+            f"{epoch.status.value}, {approvals[epoch.id]}" if epoch.id in approvals else epoch.status.value,
             None if epoch.pool_total_credits is None else f"{epoch.pool_total_credits:,}",
         ]
         for epoch in epochs
     ]
     print_table(counted(len(rows), "epoch"), ["epoch", "until", "id", "status", "credits paid"], rows)
+
+
+def _approvals(access: LedgerAccess, epochs: Sequence[Epoch]) -> dict[int, Approvals]:
+    """How far each epoch is signed that several approvers sign, and that waits for one of them."""
+    several = [epoch for epoch in epochs if epoch.pins is not None and pinned_threshold(epoch.pins.pinned_spec) > 1]
+    if not several:
+        return {}
+    from ledger_pipeline.pipeline.approvals import approvals_of
+
+    ledger = access.ledger
+    waiting = ledger.statements.waiting_epochs()
+    looked_at = {
+        epoch.id: approvals_of(ledger.node_id, access.scope, epoch, ledger.statements.settlement(epoch))
+        for epoch in several
+        if epoch.status is EpochStatus.REVIEW or epoch.id in waiting
+    }
+    return {epoch_id: approvals for epoch_id, approvals in looked_at.items() if not approvals.is_enough}
+
+
+def _approvals_json(approvals: Approvals | None) -> dict[str, object]:
+    return {} if approvals is None else {"approvals": {"signed": approvals.signed, "threshold": approvals.threshold}}
 
 
 @app.command()

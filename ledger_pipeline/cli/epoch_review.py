@@ -9,6 +9,7 @@ from ledger_pipeline.cli.output import print_table, say
 from ledger_pipeline.cli.override_rows import override_json, print_overrides
 from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.plain_text import plain_message
+from ledger_pipeline.pipeline.approvals import CollectedApprovals
 from ledger_pipeline.pipeline.completeness import window_completeness
 from ledger_pipeline.pipeline.contributions import percent_text, units_text
 from ledger_pipeline.pipeline.review import Review, ReviewLine, review
@@ -39,6 +40,8 @@ def print_review(epoch_review: Review) -> None:
         _print_pool(epoch_review)
     if epoch_review.is_ready_to_sign:
         say(f"may sign: {', '.join(epoch_review.approvers)}")
+    for line in epoch_review.collected.lines:
+        say(line)
     for change in epoch_review.changes:
         say(plain_message(f"changed since: {change}"))
     _print_selection(epoch_review.selection)
@@ -91,6 +94,7 @@ def review_json(epoch_review: Review) -> dict[str, object]:
         ],
         "pool_credits_with_what_is_to_come": str(epoch_review.pool_total_credits),
         "approvers": list(epoch_review.approvers),
+        **collected_json(epoch_review.collected),
         "changes": list(epoch_review.changes),
         "decisions": [asdict(decision) for decision in epoch_review.decisions],
         "overrides": [override_json(row) for row in epoch_review.overrides],
@@ -107,6 +111,32 @@ def review_json(epoch_review: Review) -> dict[str, object]:
             }
             for at_stake in epoch_review.accounts
         ],
+    }
+
+
+def collected_json(collected: CollectedApprovals) -> dict[str, object]:
+    """What was signed where several approvers have to; nothing where one suffices."""
+    if not collected.are_several:
+        return {}
+    signatures = {"collected": collected.current, "stale": collected.stale}
+    return {
+        "approvals": {
+            "signed": collected.approvals.signed,
+            "threshold": collected.approvals.threshold,
+            **{
+                name: [
+                    {
+                        "signer": row.signer_wallet,
+                        "scheme": row.scheme,
+                        "allocation_set_hash": row.numbers.allocation_set_hash,
+                        "pool_total_credits": str(row.numbers.pool_total_credits),
+                        "signed_at": row.signed_at,
+                    }
+                    for row in rows
+                ]
+                for name, rows in signatures.items()
+            },
+        }
     }
 
 

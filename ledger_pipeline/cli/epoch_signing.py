@@ -68,7 +68,7 @@ def sign_data(
 ) -> None:
     """Print exactly what to sign, typed data or a text, and on standard error who gets what by it."""
     # Here, as in the commands below, for no other command of the group needs it, and it takes time to load.
-    from ledger_pipeline.cli.epoch_review import LINE_COLUMNS, line_rows, review_of
+    from ledger_pipeline.cli.epoch_review import LINE_COLUMNS, collected_json, line_rows, review_of
     from ledger_pipeline.core.signing import Scheme, TypedData
     from ledger_pipeline.core.statements import inputs_message
     from ledger_pipeline.pipeline.settle import draft_statement
@@ -108,9 +108,12 @@ def sign_data(
                 "pool_total_credits": str(draft.pool_total_credits),
                 "supersedes_statement_id": draft.supersedes,
                 "payouts": [payout.to_json() for payout in draft.payouts],
+                **collected_json(epoch_review.collected),
             }
         )
         return
+    if epoch_review.collected.are_several:
+        note(str(epoch_review.collected.approvals))
     # Beside the message, which goes to a file or a wallet as it stands.
     note_table(f"what is signed: {draft.pool_total_credits:,} credits", LINE_COLUMNS, line_rows(epoch_review.lines))
     if inputs:
@@ -135,6 +138,7 @@ def finalize(
     """Have Temporal's FinalizeEpochWorkflow write the signed statement; again, it prints the one there is."""
     from ledger_pipeline.cli.dagster_report import tell_dagster
     from ledger_pipeline.cli.epoch_review import print_statement
+    from ledger_pipeline.core.approvals import Approvals
     from ledger_pipeline.core.signing import Scheme
     from ledger_pipeline.store.statement_records import Outcome
 
@@ -143,6 +147,7 @@ def finalize(
         Outcome.STATED: "written, with its signature",
         Outcome.AMENDED: "written, with its signature; it supersedes the one before",
         Outcome.SIGNED: "it was there already: the signature was added to it",
+        Outcome.COLLECTED: "the signature is kept: the statement is written once enough approvers have signed it",
         Outcome.UNCHANGED: "it was there already, with a signature by the same approver: nothing was written",
     }
     with open_access(scope_key) as access:
@@ -154,7 +159,10 @@ def finalize(
     if as_json:
         print_json(result.model_dump(mode="json", by_alias=False))
         return
-    print_statement(statements[result.statement_id])
+    if result.statement_id is not None:
+        print_statement(statements[result.statement_id])
+    if result.signed is not None and result.threshold is not None:
+        say(str(Approvals(result.signed, result.threshold)))
     if result.outcome is not None:  # a worker of an earlier release does not say
         say(outcomes[Outcome(result.outcome)])
     if result.scheme not in (None, Scheme.PAYOUT_TEXT):

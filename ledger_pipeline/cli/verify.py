@@ -202,6 +202,8 @@ def _signed(looked: Examination) -> Iterator[str]:
     if len(facts.left_out) > LEFT_OUT_SHOWN:
         yield f"and without {len(facts.left_out) - LEFT_OUT_SHOWN} more"
     yield f"approvers when it closed: {approvers}; approver_set_hash {facts.epoch.approver_set_hash}"
+    if looked.threshold > 1:
+        yield f"in force by {looked.threshold} of them"
     yield "signed: node, scope, epoch, each user's units, the pool's total"
     schemes = sorted({row.scheme for row in looked.statement_signatures()})
     if pinned_chain_id(facts.pinned_spec) is not None:
@@ -231,6 +233,7 @@ def _json(
     return {
         "epoch_id": str(looked.facts.epoch.epoch_id),
         "approver_set_hash": looked.facts.epoch.approver_set_hash,
+        **({"approval_threshold": looked.threshold} if looked.threshold > 1 else {}),
         "inputs_root": looked.inputs_root,
         "inputs_signed_by": looked.inputs_signers(),
         "signatures": [

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from ledger_pipeline.core.allocations import WEIGHT_SUM_V0
+from ledger_pipeline.core.approvals import APPROVAL_THRESHOLD, WITHOUT
 from ledger_pipeline.core.errors import ConfigurationError
 from ledger_pipeline.core.hashing import Json, sha256_hex
 from ledger_pipeline.core.identifiers import RULE
@@ -19,8 +20,8 @@ from ledger_pipeline.core.spec import Scope
 
 # The algorithm that each way of estimating credits allocates by; the system we join knows the same names.
 _ALLOCATION_ALGO_OF = {"cogni-v0.0": WEIGHT_SUM_V0}
-# Approvers pay nobody, but decide who may sign for it.
-_PAYING = ("base_issuance_credits", "approvers", PINNED_AS)
+# Approvers and how many of them sign pay nobody, but decide who may sign for it.
+_PAYING = ("base_issuance_credits", "approvers", APPROVAL_THRESHOLD, PINNED_AS)
 _SOURCES = "activity_sources"
 _OWNERS = "owners"
 _MAX_SHOWN = 300
@@ -91,8 +92,8 @@ def pin_differences(
         compared += [
             (
                 name,
-                _as_written(name, pinned.get(name)),
-                _as_written(name, now.get(name)),
+                _as_written(name, pinned.get(name, WITHOUT.get(name))),
+                _as_written(name, now.get(name, WITHOUT.get(name))),
                 name in _PAYING or (name == _SOURCES and _lacks_any(pinned, now, known_names)),
             )
             for name in names
@@ -205,13 +206,14 @@ def epoch_pins(scope: Scope, weights_milli: Mapping[str, int], excluded_ids: Seq
 def pinned_spec(scope: Scope, excluded_ids: Sequence[str] = ()) -> dict[str, Json]:
     """The scope's part of the repo-spec, as JSON whose numbers are exact everywhere (credits are a string).
 
-    The selection policy and the chain are there only where the repo-spec names one: without, the spec is what it was
-    before there were any.
+    The selection policy, the chain and a threshold above one are there only where the repo-spec names them.
     """
     selection = scope.selection
     chosen: dict[str, Json] = {} if selection is None else {PINNED_AS: selection.with_ids(tuple(excluded_ids)).pinned}
     if scope.chain_id is not None:
         chosen[CHAIN_ID] = str(scope.chain_id)
+    if scope.approval_threshold > 1:
+        chosen[APPROVAL_THRESHOLD] = scope.approval_threshold
     credits_ = scope.base_issuance_credits
     return {
         "id_rule": RULE,

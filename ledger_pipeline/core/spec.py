@@ -65,7 +65,7 @@ class Scope:
     `selection` is the policy that decides which events count, None where all do. `claims` are those of all scopes of
     the node, None where there are none. `is_simulated` where what it collects is made up, so that anybody may sign for
     it. `dialect` is that of its file. `chain_id` is the chain whose typed data approvers sign, None where they sign a
-    text.
+    text; `approval_threshold` of them put a statement in force.
     """
 
     scope_id: UUID
@@ -84,6 +84,7 @@ class Scope:
     claims: NodeClaims | None = None
     dialect: Dialect = Dialect.CREDIT_ESTIMATE_ALGO
     chain_id: int | None = None
+    approval_threshold: int = 1
 
     @property
     def calendar(self) -> EpochCalendar:

@@ -15,7 +15,8 @@ from ledger_pipeline.defs import tables
 from ledger_pipeline.defs.charts import credits_bars, units_bars
 from ledger_pipeline.defs.metadata import Metadata, PartitionState, shown
 from ledger_pipeline.pipeline.allocate import base_issuance_to_come
-from ledger_pipeline.pipeline.chain import StatementChain
+from ledger_pipeline.pipeline.approvals import approvals_of
+from ledger_pipeline.pipeline.chain import StatementChain, threshold_of
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.contributions import units_text
 from ledger_pipeline.pipeline.epoch_state import (
@@ -97,14 +98,20 @@ def epoch_state(
     store: "PostgresLedger", scope: Scope, epoch: Epoch, completeness: Completeness, now: datetime
 ) -> PartitionState:
     """What an epoch is, what it is paid by, and what blocks its next step."""
-    blocks = next_steps(store.node_id, scope, epoch, partial(store.statements.settlement, epoch), completeness, now)
-    metadata: Metadata = {label: shown(value) for label, value in epoch_entries(scope, epoch, blocks).items()}
+    settlement = partial(store.statements.settlement, epoch)
+    blocks = next_steps(store.node_id, scope, epoch, settlement, completeness, now)
+    approvals = None
+    if threshold_of(epoch) > 1:
+        approvals = approvals_of(store.node_id, scope, epoch, settlement())
+    entries = epoch_entries(scope, epoch, blocks, approvals)
+    metadata: Metadata = {label: shown(value) for label, value in entries.items()}
     pins = epoch.pins
     content: Json = {
         "status": epoch.status.value,
         "weights": dict(epoch.weights_milli),
         "pins": None if pins is None else [pins.allocation_algo_ref, pins.weight_config_hash, pins.approver_set_hash],
         "pool_total_credits": epoch.pool_total_credits,
+        **({} if approvals is None else {"approvals": str(approvals)}),
     }
     return PartitionState(epoch.window, metadata, content)
 
@@ -117,6 +124,7 @@ def statement_state(epoch: Epoch, statement: Statement, chain: StatementChain) -
         "pool_total_credits": str(statement.pool_total_credits),
         **statement_hash_entries(statement.allocation_set_hash),
         "signers": chain.signed_by(statement),
+        **({} if chain.approvals is None else {"approvals": str(chain.approvals)}),
         **statement_claimants(statement),
         "payouts": tables.payouts(statement),
         CREDITS_PER_USER: credits_bars({line["userId"]: int(line["amountCredits"]) for line in statement.payouts}),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from ledger_pipeline.core.approvals import Approvals
 from ledger_pipeline.core.plain_text import plain_message
 from ledger_pipeline.dagster_contract import STATEMENT_RECOMPUTES
 from ledger_pipeline.defs.keys import EPOCH, PAYOUT_STATEMENT
@@ -16,6 +17,7 @@ from ledger_pipeline.defs.resources import Clock, LedgerResource, SettingsResour
 from ledger_pipeline.defs.settlement import GROUP, OWNERS, epochs_of_run
 from ledger_pipeline.defs.settlement_states import statement_state
 from ledger_pipeline.defs.step_failures import Failed, domain_failures
+from ledger_pipeline.pipeline.approvals import approvals_of
 from ledger_pipeline.pipeline.chain import statement_chain
 from ledger_pipeline.pipeline.epoch_checks import statement_recomputes
 from ledger_pipeline.store.records import Epoch
@@ -74,7 +76,9 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                     history = store.statements.history(epoch)
                     if not history.statements:
                         if PAYOUT_STATEMENT in context.selected_asset_keys:
-                            context.log_event(_no_statement(key, epoch))
+                            settlement = store.statements.settlement(epoch)
+                            approvals = approvals_of(store.node_id, scope, epoch, settlement)
+                            context.log_event(_no_statement(key, epoch, approvals))
                         continue
                     chain = statement_chain(store.node_id, scope, epoch, history, audited=True)
                     differences = [
@@ -91,7 +95,7 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
                         PAYOUT_STATEMENT,
                         key,
                         latest_materializations(context.instance, PAYOUT_STATEMENT, [key]),
-                        statement_recomputes(differences),
+                        statement_recomputes(differences, chain.approvals),
                         {},
                         blocking=True,
                     )
@@ -104,11 +108,15 @@ def payout_statement(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition
     return payout_statement
 
 
-def _no_statement(key: str, epoch: Epoch) -> dg.AssetObservation:
+def _no_statement(key: str, epoch: Epoch, approvals: Approvals) -> dg.AssetObservation:
     """Says on the partition's own page why it stays grey: an observation, for there is nothing to materialize."""
     return dg.AssetObservation(
         PAYOUT_STATEMENT,
         description=f"{key}: the epoch is in {epoch.status.value} and has no statement: finalizing it makes one",
-        metadata={"epoch_status": epoch.status.value, "statement": "none yet"},
+        metadata={
+            "epoch_status": epoch.status.value,
+            "statement": "none yet",
+            **({"approvals": str(approvals)} if approvals.threshold > 1 else {}),
+        },
         partition=key,
     )

@@ -1,8 +1,8 @@
 """Which of an epoch's statements is in force: the last of the chain that verifies, whatever else was written behind it.
 
-Whoever may write to the ledger may add a row to the chain. A statement verifies where one of its signatures recovers to
-an approver who was pinned when the epoch closed, and its hash and payouts follow from its own lines; nothing is built
-on one that does not. Whether the lines follow from the events, `verification` tells.
+Whoever may write to the ledger may add a row to the chain. A statement verifies where its signatures recover to as many
+approvers as were to sign, of those who were pinned when the epoch closed, and its hash and payouts follow from its own
+lines; nothing is built on one that does not. Whether the lines follow from the events, `verification` tells.
 """
 
 from collections import defaultdict
@@ -10,6 +10,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from ledger_pipeline.core.approvals import Approvals, pinned_threshold
 from ledger_pipeline.core.errors import AllocationError, WrongSignature
 from ledger_pipeline.core.pins import approver_set_hash
 from ledger_pipeline.core.signing import (
@@ -24,6 +25,7 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import UserUnits, allocation_set_hash, compute_payouts, inputs_message
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.statement_records import (
+    CollectedSignature,
     SetAside,
     Statement,
     StatementHistory,
@@ -50,10 +52,12 @@ class Fault:
 class StatementChain:
     """An epoch's statements that verify, oldest first, with a signature of each approver who signed; and what does not.
 
+    `threshold` is how many approvers put each in force.
     `broken` are statements that are not in force and block the next; `garbage` are signatures that count for nothing;
     `wrongly_set_aside` are rows that verify and were set aside all the same, where they were looked at.
     """
 
+    threshold: int
     verified: Sequence[Statement]
     signatures: Mapping[UUID, Sequence[StatementSignature]]
     broken: Sequence[Fault]
@@ -69,6 +73,15 @@ class StatementChain:
     def signers(self) -> dict[UUID, list[str]]:
         """Who signed each statement."""
         return {statement_id: [row.signer_wallet for row in rows] for statement_id, rows in self.signatures.items()}
+
+    @property
+    def approvals(self) -> Approvals | None:
+        """How many signed the statement in force, where several have to."""
+        return None if self.threshold == 1 or self.in_force is None else self.approvals_of(self.in_force)
+
+    def approvals_of(self, statement: Statement) -> Approvals:
+        """How many signed it."""
+        return Approvals(len(self.signatures[statement.id]), self.threshold)
 
     def signed_by(self, statement: Statement) -> str:
         """Who signed it, for a person; with the scheme, where it is none of before there was a choice."""
@@ -92,7 +105,7 @@ def statement_chain(
     Signatures are recovered here, a few milliseconds each: those that an approver is said to have made, along the chain
     up to the first statement that does not verify, and of what was set aside only where `audited`.
     """
-    approvers = _pinned_approvers(scope, epoch)
+    approvers, threshold = pinned_approvers(scope, epoch), threshold_of(epoch)
     by_id = {statement.id: statement for statement in history.statements}
     aside = {row.signature_id or row.statement_id: row for row in history.set_asides if row.statement_id is not None}
     under: defaultdict[UUID, list[StatementSignature]] = defaultdict(list)
@@ -100,7 +113,7 @@ def statement_chain(
         under[row.statement_id].append(row)
 
     def problem_of(row: StatementSignature) -> str | None:
-        return _problem_of_signature(forms_of(node_id, epoch, by_id[row.statement_id]), row, approvers)
+        return problem_of_signature(forms_of(node_id, epoch, by_id[row.statement_id]), row, approvers)
 
     signed: defaultdict[UUID, list[StatementSignature]] = defaultdict(list)
     garbage: list[Fault] = []
@@ -121,31 +134,36 @@ def statement_chain(
             # One in another scheme counts once, as does a copy in another spelling, of before such were refused.
             elif not is_among(row.signer_wallet, tuple(good.signer_wallet for good in signed[statement.id])):
                 signed[statement.id].append(row)
-        if _verifies(statement, signed):
+        if len(signed[statement.id]) >= threshold and _follows(statement):
             verified.append(statement)
             after = statement.id
         else:
             broken_first = statement.id
     kept = {statement.id for statement in verified}
-    broken = [
-        Fault(
-            statement.id,
-            f"statement {statement.id} is not in force: "
-            f"{_problem_of_statement(statement, signed) if statement.id == broken_first else _BEHIND}",
-        )
+    problems = {
+        statement.id: _problem_of(Approvals(len(signed[statement.id]), threshold))
+        if statement.id == broken_first
+        else _BEHIND
         for statement in standing
         if statement.id not in kept
-    ]
+    }
+    broken = [Fault(row_id, f"statement {row_id} is not in force: {problem}") for row_id, problem in problems.items()]
     wrongly_set_aside: list[Fault] = []
     if audited:
-        good = {row.id: row.statement_id for row in history.signatures if _is_aside(row, aside) and not problem_of(row)}
-        once_signed = {*signed, *good.values()}
+        good = {row.id: row for row in history.signatures if _is_aside(row, aside) and not problem_of(row)}
+        signers: defaultdict[UUID, set[str]] = defaultdict(set)
+        for row in (*good.values(), *(row for rows in signed.values() for row in rows)):
+            signers[row.statement_id].add(row.signer_wallet.lower())
         wrongly_set_aside = [
             _wrongly_set_aside(row_id, row)
             for row_id, row in aside.items()
-            if (row_id in good if row.signature_id is not None else _verifies(by_id[row_id], once_signed))
+            if (
+                row_id in good
+                if row.signature_id is not None
+                else len(signers[row_id]) >= threshold and _follows(by_id[row_id])
+            )
         ]
-    return StatementChain(verified, signed, broken, garbage, wrongly_set_aside)
+    return StatementChain(threshold, verified, signed, broken, garbage, wrongly_set_aside)
 
 
 def is_signed_by_approver(
@@ -163,7 +181,7 @@ def is_signed_by_approver(
         signer = recover_signer(message, row.signature)
     except WrongSignature:
         return False
-    return signer.lower() == row.signer_wallet.lower() and is_among(signer, _pinned_approvers(scope, epoch))
+    return signer.lower() == row.signer_wallet.lower() and is_among(signer, pinned_approvers(scope, epoch))
 
 
 def inputs_faults(
@@ -196,6 +214,11 @@ def chain_id_of(epoch: Epoch) -> int | None:
     return None if epoch.pins is None else pinned_chain_id(epoch.pins.pinned_spec)
 
 
+def threshold_of(epoch: Epoch) -> int:
+    """How many approvers put a statement of the epoch in force, as it closed."""
+    return 1 if epoch.pins is None else pinned_threshold(epoch.pins.pinned_spec)
+
+
 def stated_units(statement: Statement) -> list[UserUnits]:
     """The units that a stored statement shared its pool out by."""
     return [UserUnits(line["userId"], int(line["totalUnits"])) for line in statement.payouts]
@@ -211,14 +234,10 @@ def _is_aside(row: StatementSignature, aside: Container[UUID]) -> bool:
     return row.id in aside or row.statement_id in aside
 
 
-def _verifies(statement: Statement, signed: Container[UUID]) -> bool:
-    return statement.id in signed and _follows(statement)
-
-
-def _problem_of_statement(statement: Statement, signed: Container[UUID]) -> str:
-    if statement.id not in signed:
+def _problem_of(approvals: Approvals) -> str:
+    if approvals.signed == 0:
         return "no pinned approver signed it"
-    return "its hash or its payouts do not follow from its lines"
+    return "its hash or its payouts do not follow from its lines" if approvals.is_enough else f"it is {approvals}"
 
 
 def _follows(statement: Statement) -> bool:
@@ -234,9 +253,10 @@ def _follows(statement: Statement) -> bool:
     ]
 
 
-def _problem_of_signature(
-    forms: Mapping[Scheme, Signable], row: StatementSignature, approvers: tuple[str, ...]
+def problem_of_signature(
+    forms: Mapping[Scheme, Signable], row: StatementSignature | CollectedSignature, approvers: tuple[str, ...]
 ) -> str | None:
+    """Why a signature of these forms is no approver's; None where it is one's."""
     if not is_among(row.signer_wallet, approvers):
         return f"{row.signer_wallet} is not among the approvers that were pinned"
     signed = next((message for scheme, message in forms.items() if scheme == row.scheme), None)
@@ -256,7 +276,7 @@ def _wrongly_set_aside(row_id: UUID, row: SetAside) -> Fault:
     return Fault(row_id, f"{what} {row_id} verifies, and {row.actor} has set it aside all the same: {row.reason}")
 
 
-def _pinned_approvers(scope: Scope | None, epoch: Epoch) -> tuple[str, ...]:
+def pinned_approvers(scope: Scope | None, epoch: Epoch) -> tuple[str, ...]:
     """Who might sign when the epoch closed; today's, where another system closed it with the same.
 
     Nobody, where the list that was pinned is not the one whose hash was.

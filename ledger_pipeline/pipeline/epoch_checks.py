@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from ledger_pipeline.core.approvals import Approvals
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.dagster_contract import EVERY_SOURCE_SCOPE_READ, NOTHING_REJECTED, STATEMENT_RECOMPUTES
 from ledger_pipeline.pipeline.completeness import Completeness
@@ -50,10 +51,15 @@ def nothing_rejected(unsettled: UnsettledRejections) -> CheckResult:
     return CheckResult(NOTHING_REJECTED, not unsettled.events, False, message, {"rejected": unsettled.events})
 
 
-def statement_recomputes(differences: Sequence[str]) -> CheckResult:
-    """Whether a statement follows from its rows: `differences` are what does not."""
+def statement_recomputes(differences: Sequence[str], approvals: Approvals | None) -> CheckResult:
+    """Whether a statement follows from its rows: `differences` are what does not.
+
+    `approvals` are those of the statement in force, where several approvers have to sign.
+    """
     message = "; ".join(differences[:_DIFFERENCES_SAID]) or "every number follows"
     metadata: dict[str, Json] = {"differences": len(differences)}
+    if approvals is not None:
+        metadata["approvals"] = str(approvals)
     if differences:
         metadata["first_differences"] = [*differences[:_DIFFERENCES_LISTED]]
     return CheckResult(STATEMENT_RECOMPUTES, not differences, True, message, metadata)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from ledger_pipeline.core.approvals import Approvals
 from ledger_pipeline.core.claimants import is_account_key
 from ledger_pipeline.core.hashing import Json
 from ledger_pipeline.core.plain_text import plain_message, plain_text
@@ -64,8 +65,8 @@ def selection_entries(selection: SelectionReport | None) -> Entries:
     }
 
 
-def epoch_entries(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Entries:
-    """What an epoch is, what it is paid by, and what blocks its next step."""
+def epoch_entries(scope: Scope, epoch: Epoch, blocks: Sequence[str], approvals: Approvals | None = None) -> Entries:
+    """What an epoch is, what it is paid by, what blocks its next step, and how many signed where several have to."""
     entries: Entries = {
         "epoch_id": epoch.id,
         EPOCH_STATUS: epoch.status.value,
@@ -80,6 +81,8 @@ def epoch_entries(scope: Scope, epoch: Epoch, blocks: Sequence[str]) -> Entries:
         entries["allocation_algo_ref"] = epoch.pins.allocation_algo_ref
         entries.update(hash_entries("weight_config_hash", epoch.pins.weight_config_hash))
         entries.update(hash_entries("approver_set_hash", epoch.pins.approver_set_hash))
+    if approvals is not None and epoch.pins is not None:
+        entries["approvals"] = str(approvals)
     if epoch.closed_at is not None:
         entries["closed_at"] = epoch.closed_at
     if epoch.pool_total_credits is not None:

@@ -17,9 +17,11 @@ from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow,
 from ledger_pipeline.core.public_keys import why_no_approvers
 from ledger_pipeline.core.repository_names import KnownNames
 from ledger_pipeline.core.spec import Scope
+from ledger_pipeline.core.statements import UserUnits, amended_units
 from ledger_pipeline.core.stored_json import UnreadableJson
 from ledger_pipeline.pipeline.chain import (
     StatementChain,
+    stated_units,
     statement_chain,
 )
 from ledger_pipeline.pipeline.completeness import Completeness, utc_text
@@ -63,6 +65,15 @@ def spec_differences(scope: Scope, epoch: Epoch, known_names: Callable[[], Known
 def corrections_of(settlement: Settlement, statement: Statement) -> dict[str, int]:
     """What was put right in `statement` since it was made, milli-units by user."""
     return {row.user_id: row.units for row in settlement.corrections if row.supersedes_statement_id == statement.id}
+
+
+def units_to_sign(settlement: Settlement, chain: StatementChain) -> tuple[list[UserUnits], int]:
+    """The units and the pool's total of what is to be signed next: the allocations, or the statement in force as it was
+    put right since."""
+    if chain.in_force is None:
+        return valued(settlement.allocations), sum(component.amount_credits for component in settlement.components)
+    units = amended_units(stated_units(chain.in_force), corrections_of(settlement, chain.in_force))
+    return units, chain.in_force.pool_total_credits
 
 
 def _blocks_review(scope: Scope, epoch: Epoch, read: Completeness, now: datetime) -> list[str]:

@@ -14,12 +14,13 @@ from ledger_pipeline.core.counts import counted
 from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.pins import reserves_accounts
 from ledger_pipeline.core.spec import Scope
-from ledger_pipeline.core.statements import Payout, UserUnits, amended_units, compute_payouts
+from ledger_pipeline.core.statements import Payout, UserUnits, compute_payouts
 from ledger_pipeline.pipeline.allocate import algo_of, base_issuance_to_come
-from ledger_pipeline.pipeline.chain import Fault, StatementChain, inputs_faults, stated_units, statement_chain
+from ledger_pipeline.pipeline.approvals import CollectedApprovals, collected_approvals
+from ledger_pipeline.pipeline.chain import Fault, StatementChain, inputs_faults, statement_chain
 from ledger_pipeline.pipeline.completeness import Completeness
 from ledger_pipeline.pipeline.contributions import units_text
-from ledger_pipeline.pipeline.next_step import corrections_of, next_steps
+from ledger_pipeline.pipeline.next_step import next_steps, units_to_sign
 from ledger_pipeline.pipeline.selection import SelectionReport, selection_report
 from ledger_pipeline.store.records import Epoch, EpochStatus
 from ledger_pipeline.store.settlement_records import (
@@ -28,7 +29,6 @@ from ledger_pipeline.store.settlement_records import (
     EventOverride,
     PoolComponent,
     UnresolvedAccount,
-    valued,
 )
 from ledger_pipeline.store.statement_records import Correction, Reopening, SetAside, Settlement
 
@@ -66,11 +66,11 @@ class AccountAtStake:
 class Review:
     """An epoch before its approver's eyes. `blocks` is what keeps it from its next step, empty where nothing does.
 
-    `lines` are those of what is to be signed next, or of the statement in force where nothing is. The pool is what it
-    holds, and `base_issuance_to_come` what joins when an open epoch closes, None where nothing does. `changes` say in a
-    sentence each what is different from what was proposed, or stated, last. `selection` is what the epoch's policy
-    decides, None without one. `faults` are rows that are not what they say, of the chain and of the signatures of
-    inputs.
+    `collected` is what was signed of it where several approvers have to. `lines` are those of what is to be signed
+    next, or of the statement in force where nothing is. The pool is what it holds, and `base_issuance_to_come` what
+    joins when an open epoch closes, None where nothing does. `changes` say in a sentence each what is different
+    from what was proposed, or stated, last. `selection` is what the epoch's policy decides, None without one.
+    `faults` are rows that are not what they say, of the chain and of the signatures of inputs.
     """
 
     epoch: Epoch
@@ -80,6 +80,7 @@ class Review:
     base_issuance_to_come: int | None
     approvers: Sequence[str]
     chain: StatementChain
+    collected: CollectedApprovals
     faults: Sequence[Fault]
     set_asides: Sequence[SetAside]
     reopenings: Sequence[Reopening]
@@ -105,29 +106,31 @@ class Review:
     @property
     def state(self) -> str:
         """The state of the epoch, in a few words."""
+        several = self.collected.are_several
         if self.is_ready_to_sign:
-            return "ready to sign: an amendment" if self.chain.in_force is not None else "ready to sign"
+            ready = "ready to sign: an amendment" if self.chain.in_force is not None else "ready to sign"
+            return f"{self.collected.approvals}, {ready}" if several else ready
         if self.chain.in_force is not None:
-            return f"signed by {self.chain.signed_by(self.chain.in_force)}"
-        return "in review" if self.epoch.status is EpochStatus.REVIEW else self.epoch.status.value
+            signed = self.chain.approvals_of(self.chain.in_force) if several else "signed"
+            return f"{signed} by {self.chain.signed_by(self.chain.in_force)}"
+        stage = "in review" if self.epoch.status is EpochStatus.REVIEW else self.epoch.status.value
+        return f"{self.collected.approvals}, {stage}" if several else stage
 
 
 def review(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, read: Completeness, now: datetime) -> Review:
     """The epoch as it is at `now`, `read` as far as that says. Raises as the store does."""
     settlement = ledger.statements.settlement(epoch)
     chain = statement_chain(ledger.node_id, scope, epoch, settlement.history, audited=True)
+    collected = collected_approvals(ledger.node_id, scope, epoch, settlement, chain)
     to_come = base_issuance_to_come(scope, epoch, settlement.components)
-    pool_total_credits = sum(component.amount_credits for component in settlement.components) + (to_come or 0)
+    units, pool_total_credits = units_to_sign(settlement, chain)
     corrections = [
         row
         for row in settlement.corrections
         if chain.in_force is not None and row.supersedes_statement_id == chain.in_force.id
     ]
     if chain.in_force is None:
-        units = valued(settlement.allocations)
-    else:
-        units = amended_units(stated_units(chain.in_force), corrections_of(settlement, chain.in_force))
-        pool_total_credits = chain.in_force.pool_total_credits
+        pool_total_credits += to_come or 0
     inputs_signatures = ledger.statements.inputs_signatures(epoch)
     return Review(
         epoch=epoch,
@@ -137,8 +140,10 @@ def review(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, read: Completen
         base_issuance_to_come=to_come,
         approvers=scope.approvers,
         chain=chain,
+        collected=collected,
         faults=[
             *chain.faults,
+            *collected.garbage,
             *inputs_faults(ledger.node_id, scope, epoch, settlement.history, inputs_signatures),
         ],
         set_asides=settlement.history.set_asides,

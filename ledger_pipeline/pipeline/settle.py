@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from ledger_pipeline.core.approvals import Approvals
 from ledger_pipeline.core.claimants import is_account_key
 from ledger_pipeline.core.errors import (
     EpochNotReady,
-    WrongSignature,
 )
 from ledger_pipeline.core.identifiers import broken_ids, is_ambiguous
 from ledger_pipeline.core.pins import reserves_accounts
@@ -20,10 +20,9 @@ from ledger_pipeline.core.statements import (
     Payout,
     UserUnits,
     allocation_set_hash,
-    amended_units,
     compute_payouts,
-    inputs_message,
 )
+from ledger_pipeline.pipeline.approvals import collected_approvals
 from ledger_pipeline.pipeline.chain import (
     StatementChain,
     chain_id_of,
@@ -32,7 +31,8 @@ from ledger_pipeline.pipeline.chain import (
     stated_units,
     statement_chain,
 )
-from ledger_pipeline.pipeline.next_step import blocks_chain, blocks_statement, corrections_of
+from ledger_pipeline.pipeline.next_step import blocks_chain, blocks_statement, corrections_of, units_to_sign
+from ledger_pipeline.pipeline.signed_inputs import SignedInputs, inputs_signature
 from ledger_pipeline.pipeline.signers import (
     OfSomethingElse,
     check_approvers,
@@ -42,19 +42,17 @@ from ledger_pipeline.pipeline.signers import (
     signed_form,
 )
 from ledger_pipeline.store.records import Epoch
-from ledger_pipeline.store.settlement_records import valued
 from ledger_pipeline.store.statement_records import (
-    EpochRows,
     Finalization,
-    InputsSignature,
     Numbered,
     NumberedRows,
+    OneOfSeveral,
     SameStatement,
     Settlement,
     SignedStatement,
     StatedNumbers,
 )
-from ledger_pipeline.wallets import is_among, recover_signer
+from ledger_pipeline.wallets import is_among
 
 if TYPE_CHECKING:
     from ledger_pipeline.store.postgres import PostgresLedger
@@ -79,14 +77,6 @@ class Draft:
     def numbers(self) -> StatedNumbers:
         """What its signature covers, and its place in the chain."""
         return StatedNumbers(self.allocation_set_hash, self.pool_total_credits, self.supersedes)
-
-
-@dataclass(frozen=True)
-class SignedInputs:
-    """A signature of what a statement follows from; `root_of` gives the root (hex) of the rows it would follow from."""
-
-    signature: str
-    root_of: Callable[[EpochRows], str]
 
 
 def draft_statement(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, *, accept_pinned_spec: bool = False) -> Draft:
@@ -133,6 +123,8 @@ def finalize(
 ) -> Finalization:
     """The epoch's statement, written with its signature in one transaction; the one there is where it is signed again.
 
+    Where several approvers have to sign, a signature is collected until there are enough of the same numbers: then all
+    are written with the statement.
     An epoch that has a statement and corrections gets the statement that supersedes it. `inputs` is the same approver's
     signature of what the statement follows from, kept beside it; `accept_pinned_spec` is that of `draft_statement`.
     Nothing is built on a statement
@@ -144,7 +136,7 @@ def finalize(
         raise EpochNotReady(f"epoch {epoch.id} is of {epoch.scope_id}, no scope of {spec.file} or its projects")
     signature = canonical_signature(signature)
 
-    def decide(settlement: Settlement) -> SignedStatement | SameStatement:
+    def decide(settlement: Settlement) -> SignedStatement | SameStatement | OneOfSeveral:
         chain = statement_chain(ledger.node_id, scope, epoch, settlement.history)
         if chain.in_force is not None:
             forms = forms_of(ledger.node_id, epoch, chain.in_force)
@@ -156,15 +148,31 @@ def finalize(
                 check_approvers(scope, epoch)
                 check_signer(scope, signed.signer, signer_address, list(forms))
                 message = message_of(ledger.node_id, epoch, chain.in_force)
-                signed_inputs = _inputs_signature(ledger.node_id, epoch, settlement, message, signed.signer, inputs)
-                is_there = signed_inputs is None and is_among(signed.signer, tuple(chain.signers[chain.in_force.id]))
+                signed_inputs = inputs_signature(ledger.node_id, epoch, settlement, message, signed.signer, inputs)
+                signers = chain.signers[chain.in_force.id]
+                has_signed = is_among(signed.signer, tuple(signers))
+                approvals = Approvals(len(signers) + (not has_signed), chain.threshold)
                 return SameStatement(
-                    chain.in_force, signed.signer, signature, signed.scheme, signed_inputs, is_there=is_there
+                    *(chain.in_force, signed.signer, signature, signed.scheme, approvals, signed_inputs),
+                    is_there=has_signed and signed_inputs is None,
                 )
         draft = _draft(ledger.node_id, scope, epoch, settlement, chain, accept_pinned_spec)
         signed = signed_form(scope, draft.forms, signature, signer_address)
         check_signer(scope, signed.signer, signer_address, list(draft.forms))
         _check_not_handed_out(scope, epoch, draft, settlement.handed_out_elsewhere)
+        before = collected_approvals(ledger.node_id, scope, epoch, settlement, chain)
+        approvals = Approvals(len(before.current) + (not before.has(signed.signer)), chain.threshold)
+        if not approvals.is_enough:
+            if inputs is not None:
+                raise EpochNotReady(
+                    f"epoch {epoch.window.key} of {scope.scope_key}: a signature of its inputs has its place under a "
+                    f"statement, and none is there yet: give the signature without, it makes {approvals}, and both "
+                    "once enough have signed"
+                )
+            return OneOfSeveral(
+                *(draft.numbers, len(draft.payouts), signed.signer, signature, signed.scheme, approvals),
+                is_there=before.has(signed.signer),
+            )
         return SignedStatement(
             allocation_set_hash=draft.allocation_set_hash,
             pool_total_credits=draft.pool_total_credits,
@@ -172,8 +180,10 @@ def finalize(
             signer_wallet=signed.signer,
             signature=signature,
             scheme=signed.scheme,
+            approvals=approvals,
             supersedes=draft.supersedes,
-            inputs=_inputs_signature(ledger.node_id, epoch, settlement, draft.message, signed.signer, inputs),
+            collected=[row.id for row in before.current if row.signer_wallet.lower() != signed.signer.lower()],
+            inputs=inputs_signature(ledger.node_id, epoch, settlement, draft.message, signed.signer, inputs),
         )
 
     try:
@@ -185,32 +195,6 @@ def finalize(
             if refusal is not None:
                 raise refusal from None
         raise unfit.refusal from None
-
-
-def _inputs_signature(
-    node_id: UUID, epoch: Epoch, settlement: Settlement, message: str, signer: str, inputs: SignedInputs | None
-) -> InputsSignature | None:
-    """`inputs` as it is kept, once it is `signer`'s and of the rows of this moment. Raises WrongSignature."""
-    if inputs is None:
-        return None
-    root = inputs.root_of(settlement.rows())
-    signature = canonical_signature(inputs.signature)
-    inputs_signer = recover_signer(
-        inputs_message(
-            node_id=node_id,
-            scope_id=epoch.scope_id,
-            epoch_id=epoch.id,
-            inputs_root=root,
-            statement_message=message,
-        ),
-        signature,
-    )
-    if inputs_signer != signer:
-        raise WrongSignature(
-            f"the signature of the inputs is not {signer}'s over their root {root}: sign what "
-            "`ledger-pipeline epoch sign-data --inputs` prints now"
-        )
-    return InputsSignature(root, signature)
 
 
 def _draft(
@@ -226,13 +210,9 @@ def _draft(
         raise EpochNotReady(f"epoch {epoch.window.key} of {scope.scope_key}: {'; '.join(blocks)}")
     check_approvers(scope, epoch)
     supersedes = None
-    if chain.in_force is None:
-        units = valued(settlement.allocations)
-        pool_total_credits = sum(component.amount_credits for component in settlement.components)
-    else:
+    units, pool_total_credits = units_to_sign(settlement, chain)
+    if chain.in_force is not None:
         supersedes = chain.in_force.id
-        units = amended_units(stated_units(chain.in_force), corrections_of(settlement, chain.in_force))
-        pool_total_credits = chain.in_force.pool_total_credits
         if not any(of_user.units > 0 for of_user in units):
             raise EpochNotReady(
                 f"epoch {epoch.window.key} of {scope.scope_key}: its corrections leave nobody any units, and the pool "

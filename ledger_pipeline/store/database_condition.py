@@ -21,6 +21,7 @@ FACTS = (
     "statement_signatures",
     "statement_corrections",
     "signing_requests",
+    "collected_signatures",
     "statement_inputs_signatures",
     "left_out_items",
     "routed_events",

@@ -3,7 +3,8 @@
 from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, ForeignKeyConstraint, Index, Text, Uuid, text
 
 from ledger_pipeline.store.columns import json, required, since, table
-from ledger_pipeline.store.settlement_schema import SIGNATURE, WALLET, payout_statements
+from ledger_pipeline.store.settlement_schema import payout_statements
+from ledger_pipeline.store.signing_schema import SIGNATURE, WALLET
 
 metadata = payout_statements.metadata
 ACTOR = text("session_user")

@@ -5,7 +5,6 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
-    ForeignKeyConstraint,
     Index,
     Integer,
     Text,
@@ -15,15 +14,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from ledger_pipeline.core.signing import Scheme
 from ledger_pipeline.store.columns import INSTANT, json, required, row_id, since, table
 from ledger_pipeline.store.curation_schema import metadata as metadata_of_curation
 from ledger_pipeline.store.curation_schema import of_epoch
+from ledger_pipeline.store.signing_schema import SIGNATURE, WALLET, names_statement
 
-WALLET = "signer_wallet ~ '^0x[0-9a-fA-F]{40}$'"
-# As `core.signatures.canonical_signature` spells it: s is no more than half of the order of the curve.
-HALF = "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0"
-SIGNATURE = f"""signature ~ '^0x[0-9a-f]{{128}}1[bc]$' AND substr(signature, 67, 64) COLLATE "C" <= '{HALF}'"""
 # What a link of an account has beside its user, by what it rests on.
 EVIDENCE = """CASE rests_on
     WHEN 'before_evidence' THEN
@@ -36,15 +31,9 @@ EVIDENCE = """CASE rests_on
         AND num_nonnulls(reason, proof_url) = 0
     ELSE false
 END"""
-SCHEME = f"scheme IN ({', '.join(map(repr, map(str, Scheme)))})"
 
 # With the tables of `schema` and `curation_schema`, every table of the ledger.
 metadata = metadata_of_curation
-
-
-def _names_statement(column: str) -> ForeignKeyConstraint:
-    """What `column` names is a statement of the row's own epoch."""
-    return ForeignKeyConstraint([column, "epoch_id"], ["payout_statements.id", "payout_statements.epoch_id"])
 
 
 epoch_allocations = table(
@@ -89,31 +78,13 @@ payout_statements = table(
     CheckConstraint("pool_total_credits >= 0", name="pool_total_credits"),
     UniqueConstraint("id", "epoch_id"),
     UniqueConstraint("supersedes_statement_id", "attempt"),
-    _names_statement("supersedes_statement_id"),
+    names_statement("supersedes_statement_id"),
     Index(
         "payout_statements_one_original",
         *("node_id", "epoch_id", "attempt"),
         unique=True,
         postgresql_where=text("supersedes_statement_id IS NULL"),
     ),
-)
-
-statement_inputs_signatures = table(
-    "statement_inputs_signatures",
-    row_id(),
-    *of_epoch(),
-    required("statement_id", Uuid),
-    required("signer_wallet"),
-    required("inputs_root"),
-    required("signature"),
-    since("signed_at"),
-    UniqueConstraint(
-        *("statement_id", "signer_wallet", "inputs_root", "signature"), name="statement_inputs_signatures_once"
-    ),
-    CheckConstraint("inputs_root ~ '^[0-9a-f]{64}$'", name="inputs_root"),
-    CheckConstraint(WALLET, name="signer_wallet"),
-    CheckConstraint(SIGNATURE, name="signature"),
-    _names_statement("statement_id"),
 )
 
 statement_corrections = table(
@@ -127,50 +98,8 @@ statement_corrections = table(
     since("created_at"),
     CheckConstraint("units >= 0", name="units"),
     CheckConstraint("ledger_is_reason(reason)", name="reason"),
-    _names_statement("supersedes_statement_id"),
+    names_statement("supersedes_statement_id"),
     Index("statement_corrections_statement", "supersedes_statement_id"),
-)
-
-signing_requests = table(
-    "signing_requests",
-    Column("id", BigInteger, primary_key=True),
-    *of_epoch(),
-    required("allocation_set_hash"),
-    required("pool_total_credits", BigInteger),
-    since("requested_at"),
-    Column("supersedes_statement_id", Uuid),
-    required("attempt", Integer, server_default=text("0")),
-    _names_statement("supersedes_statement_id"),
-    Index("signing_requests_numbers", "epoch_id", "allocation_set_hash", "pool_total_credits"),
-    Index("signing_requests_latest", "node_id", "id"),
-    Index(
-        "signing_requests_once",
-        *("epoch_id", "allocation_set_hash", "pool_total_credits", "supersedes_statement_id", "attempt"),
-        unique=True,
-        postgresql_where=text("supersedes_statement_id IS NOT NULL"),
-    ),
-    Index(
-        "signing_requests_first_once",
-        *("epoch_id", "allocation_set_hash", "pool_total_credits", "attempt"),
-        unique=True,
-        postgresql_where=text("supersedes_statement_id IS NULL"),
-    ),
-)
-
-statement_signatures = table(
-    "statement_signatures",
-    row_id(),
-    required("node_id", Uuid),
-    required("statement_id", Uuid, ForeignKey("payout_statements.id")),
-    required("signer_wallet"),
-    required("signature"),
-    since("signed_at"),
-    required("scheme", server_default=text("'eip191-payout-v1'")),
-    UniqueConstraint("statement_id", "signer_wallet", "signature", "scheme", name="statement_signatures_once"),
-    CheckConstraint(SCHEME, name="scheme"),
-    CheckConstraint(WALLET, name="signer_wallet"),
-    CheckConstraint(SIGNATURE, name="signature"),
-    Index("statement_signatures_key", text("\"left\"(replace(lower(signature), '0x', ''), 64)")),
 )
 
 set_asides = table(
@@ -191,7 +120,7 @@ set_asides = table(
         name="one_row",
     ),
     CheckConstraint("ledger_is_reason(reason)", name="reason"),
-    _names_statement("statement_id"),
+    names_statement("statement_id"),
     Index("set_asides_statement", "statement_id", unique=True, postgresql_where=text("signature_id IS NULL")),
 )
 

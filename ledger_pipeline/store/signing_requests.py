@@ -12,14 +12,13 @@ REQUEST = text("""
     VALUES (:node_id, :epoch_id, :allocation_set_hash, :pool_total_credits, CAST(:supersedes AS uuid))
     ON CONFLICT DO NOTHING
 """)
-IS_REMEMBERED = text("""
-    SELECT EXISTS (
-        SELECT FROM signing_requests AS request
-        WHERE node_id = :node_id AND epoch_id = :epoch_id AND allocation_set_hash = :allocation_set_hash
-            AND pool_total_credits = :pool_total_credits
-            AND supersedes_statement_id IS NOT DISTINCT FROM CAST(:supersedes AS uuid)
-            AND NOT EXISTS (SELECT FROM set_asides WHERE signing_request_id = request.id)
-    )
+NUMBER_OF = text("""
+    SELECT request.id FROM signing_requests AS request
+    WHERE node_id = :node_id AND epoch_id = :epoch_id AND allocation_set_hash = :allocation_set_hash
+        AND pool_total_credits = :pool_total_credits
+        AND supersedes_statement_id IS NOT DISTINCT FROM CAST(:supersedes AS uuid)
+        AND NOT EXISTS (SELECT FROM set_asides WHERE signing_request_id = request.id)
+    ORDER BY id LIMIT 1
 """)
 HANDED_OUT_ELSEWHERE = text("""
     SELECT id FROM signing_requests AS request
@@ -44,11 +43,12 @@ REQUESTS_REMEMBERED = 200
 REQUESTS_NAMED = 10
 
 
-def remember(connection: Connection, of_epoch: dict[str, object], numbers: StatedNumbers) -> bool:
-    """Keep a request once; False where another row is in its place."""
+def number_of(connection: Connection, of_epoch: dict[str, object], numbers: StatedNumbers) -> int | None:
+    """The number of the request, which is kept once; None where another row is in its place."""
     parameters = {**of_epoch, **vars(numbers)}
     connection.execute(REQUEST, parameters)
-    return bool(connection.scalar(IS_REMEMBERED, parameters))
+    number: int | None = connection.scalar(NUMBER_OF, parameters)
+    return number
 
 
 def handed_out_elsewhere(connection: Connection, of_epoch: dict[str, object], numbers: StatedNumbers) -> list[int]:

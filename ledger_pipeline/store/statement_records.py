@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger_pipeline.core.allocations import CuratedEvents
+from ledger_pipeline.core.approvals import Approvals
 from ledger_pipeline.core.repository_names import KnownNames
 from ledger_pipeline.core.signing import Scheme
 from ledger_pipeline.core.statements import Payout
@@ -140,14 +141,27 @@ class StatedNumbers:
 
 
 @dataclass(frozen=True)
+class CollectedSignature:
+    """A signature of numbers that several approvers sign, for so long as no statement has them; as it is stored."""
+
+    id: UUID
+    numbers: StatedNumbers
+    signer_wallet: str
+    signature: str
+    signed_at: datetime
+    scheme: str
+
+
+@dataclass(frozen=True)
 class Settlement:
     """Everything a statement of an epoch follows from, as of one moment; `corrections` are of any of its statements.
 
     `curated` is what the allocations should follow from; `uncurated_events` are in the window, and in no row of it;
     `doubtful` are some of its events that nobody may be able to recompute, where there are any. `selected` is what a
     selection policy decides by, and decided; None where the epoch closed with none and none decided.
-    `rows` reads all rows of that moment, while it lasts; `handed_out_elsewhere` then names the requests by which
-    numbers were handed out to be signed for another place of the chain. `known_names` are repositories' of any moment.
+    `collected` are signatures of numbers of any moment, oldest first. `rows` reads all rows of that moment, while it
+    lasts; `handed_out_elsewhere` then names the requests by which numbers were handed out to be signed for another
+    place of the chain. `known_names` are repositories' of any moment.
     """
 
     status: EpochStatus
@@ -159,6 +173,7 @@ class Settlement:
     selected: SelectedEvents | None
     history: StatementHistory
     corrections: Sequence[Correction]
+    collected: Sequence[CollectedSignature]
     rows: Callable[[], "EpochRows"]
     known_names: Callable[[], KnownNames]
     handed_out_elsewhere: Callable[[StatedNumbers], Sequence[int]]
@@ -183,7 +198,7 @@ class StoredInputsSignature(InputsSignature):
 
 @dataclass(frozen=True)
 class SignedStatement:
-    """What to write: a statement with its signature; `supersedes` the one in force, for an amendment."""
+    """What to write: a statement with its signature and the `collected` ones; an amendment `supersedes` another."""
 
     allocation_set_hash: str
     pool_total_credits: int
@@ -191,8 +206,23 @@ class SignedStatement:
     signer_wallet: str
     signature: str
     scheme: Scheme
+    approvals: Approvals
     supersedes: UUID | None = None
     inputs: InputsSignature | None = None
+    collected: Sequence[UUID] = ()
+
+
+@dataclass(frozen=True)
+class OneOfSeveral:
+    """A signature that does not put its numbers in force yet; `is_there` where its signer has signed them before."""
+
+    numbers: StatedNumbers
+    users: int
+    signer_wallet: str
+    signature: str
+    scheme: Scheme
+    approvals: Approvals
+    is_there: bool
 
 
 @dataclass(frozen=True)
@@ -203,13 +233,16 @@ class SameStatement:
     signer_wallet: str
     signature: str
     scheme: Scheme
+    approvals: Approvals
     inputs: InputsSignature | None = None
     is_there: bool = False
 
 
 class Outcome(StrEnum):
-    """What a finalization did: the first statement, one that supersedes it, a further signature, or nothing new."""
+    """What a finalization did: the first statement, one that supersedes it, a further signature, one of several that
+    put a statement in force only together, or nothing new."""
 
+    COLLECTED = "collected"
     STATED = "stated"
     AMENDED = "amended"
     SIGNED = "signed"
@@ -218,11 +251,17 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Finalization:
-    """The statement that is in force after a finalization, what that did, and the scheme of the signature it had."""
+    """The statement that a signature is under, what its finalization did, and its scheme.
 
-    statement: Statement
+    `numbers` are those signed, for so many `users`. No statement has them (None) before enough approvers have signed.
+    """
+
+    statement: Statement | None
+    numbers: StatedNumbers
+    users: int
     outcome: Outcome
     scheme: Scheme
+    approvals: Approvals
 
 
 @dataclass(frozen=True)
@@ -257,5 +296,5 @@ class EpochRows:
     overrides: Sequence[Row]
 
 
-# A statement to write, a signature to add to one there is, or such a one that is there already: nothing is written.
-Decide = Callable[[Settlement], SignedStatement | SameStatement]
+# A statement to write, a signature to add to one there is or to collect, or one that is there: nothing is written.
+Decide = Callable[[Settlement], SignedStatement | SameStatement | OneOfSeveral]

@@ -3,16 +3,14 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Connection, text
 
 from ledger_pipeline.core.claimants import check_set_hash_key
 from ledger_pipeline.core.errors import StoreError
 from ledger_pipeline.core.pins import reserves_accounts
-from ledger_pipeline.store import set_asides, signing_requests
+from ledger_pipeline.store import collected_signatures, set_asides, signing_requests, stating
 from ledger_pipeline.store.allocations import stored_allocations
 from ledger_pipeline.store.curation import doubtful_events, uncurated_events, weighed_events
 from ledger_pipeline.store.epoch_rows import epoch_rows
@@ -26,6 +24,7 @@ from ledger_pipeline.store.statement_records import (
     EpochRows,
     Finalization,
     NumberedRows,
+    OneOfSeveral,
     Outcome,
     Reopening,
     SameStatement,
@@ -72,32 +71,6 @@ CORRECT = text("""
     INSERT INTO statement_corrections (node_id, epoch_id, supersedes_statement_id, user_id, units, reason)
     VALUES (:node_id, :epoch_id, :statement_id, :user_id, :units, :reason)
 """)
-# Held to the commit by whoever makes a statement of the node: so statements are stamped in the order in which they can
-# be seen, and whoever asks for those made after one that was seen misses none.
-LOCK_STAMPS = text("SELECT pg_advisory_xact_lock(hashtextextended('payout_statements ' || :node_id, 0))")
-# Later than any other, whatever the clock says meanwhile.
-INSERT_STATEMENT = text("""
-    INSERT INTO payout_statements
-        (node_id, epoch_id, allocation_set_hash, pool_total_credits, payouts_json, supersedes_statement_id, created_at)
-    SELECT :node_id, :epoch_id, :allocation_set_hash, :pool_total_credits, :payouts, :supersedes,
-        GREATEST(clock_timestamp(), max(created_at) + interval '1 microsecond')
-    FROM payout_statements WHERE node_id = :node_id
-    RETURNING id
-""").bindparams(bindparam("payouts", type_=JSONB))
-INSERT_SIGNATURE = text("""
-    INSERT INTO statement_signatures (node_id, statement_id, signer_wallet, signature, scheme)
-    VALUES (:node_id, :statement_id, :signer_wallet, :signature, :scheme)
-    ON CONFLICT DO NOTHING
-""")
-INSERT_INPUTS_SIGNATURE = text("""
-    INSERT INTO statement_inputs_signatures (node_id, epoch_id, statement_id, signer_wallet, inputs_root, signature)
-    VALUES (:node_id, :epoch_id, :statement_id, :signer_wallet, :inputs_root, :signature)
-    ON CONFLICT DO NOTHING
-""")
-FINALIZE_EPOCH = text("""
-    UPDATE epochs SET status = 'finalized', pool_total_credits = :pool_total_credits
-    WHERE id = :epoch_id AND node_id = :node_id AND status = 'review'
-""")
 STATED_SINCE = text("""
     SELECT statement.id, statement.created_at, epoch.scope_id, epoch.period_start
     FROM payout_statements AS statement JOIN epochs AS epoch ON epoch.id = statement.epoch_id
@@ -123,29 +96,26 @@ class Statements(LedgerSection):
         with self._transaction() as connection:
             status = connection.scalar(LOCK_EPOCH, self._of(epoch))
             decided = decide(self._settlement(connection, epoch, EpochStatus(status)))
+            if isinstance(decided, OneOfSeveral):
+                if not decided.is_there:
+                    collected_signatures.collect(connection, self._of(epoch), decided)
+                outcome = Outcome.UNCHANGED if decided.is_there else Outcome.COLLECTED
+                return Finalization(None, decided.numbers, decided.users, outcome, decided.scheme, decided.approvals)
             if isinstance(decided, SameStatement):
-                if decided.is_there:
-                    return Finalization(decided.statement, Outcome.UNCHANGED, decided.scheme)
-                self._sign(connection, epoch, decided.statement.id, decided)
-                return Finalization(decided.statement, Outcome.SIGNED, decided.scheme)
-            numbers = {**self._of(epoch), "pool_total_credits": decided.pool_total_credits}
-            connection.execute(LOCK_STAMPS, {"node_id": str(self.node_id)})
-            statement_id = connection.execute(
-                INSERT_STATEMENT,
-                {
-                    **numbers,
-                    "allocation_set_hash": decided.allocation_set_hash,
-                    "payouts": [payout.to_json() for payout in decided.payouts],
-                    "supersedes": decided.supersedes,
-                },
-            ).scalar_one()
-            self._sign(connection, epoch, statement_id, decided)
-            if decided.supersedes is None:
-                connection.execute(FINALIZE_EPOCH, numbers)
+                if not decided.is_there:
+                    stating.sign(connection, self._of(epoch), decided.statement.id, decided)
+                outcome = Outcome.UNCHANGED if decided.is_there else Outcome.SIGNED
+                return _finalization(decided.statement, outcome, decided)
+            statement_id = stating.state(connection, self._of(epoch), decided)
             history = statement_history(connection, self._of(epoch))
             [statement] = [row for row in history.statements if row.id == statement_id]
             outcome = Outcome.STATED if decided.supersedes is None else Outcome.AMENDED
-            return Finalization(statement, outcome, decided.scheme)
+            return _finalization(statement, outcome, decided)
+
+    def waiting_epochs(self) -> set[int]:
+        """The epochs that have signatures of numbers which no statement has."""
+        with self._transaction() as connection:
+            return collected_signatures.waiting_epochs(connection, self.node_id)
 
     def rows(self, epoch: Epoch) -> EpochRows:
         """Every row that the epoch's statements follow from, of one moment."""
@@ -221,7 +191,7 @@ class Statements(LedgerSection):
     def remember_request(self, epoch: Epoch, numbers: StatedNumbers) -> None:
         """Keep what is handed out to be signed, once. Raises StoreError where it is not kept: nobody signs it then."""
         with self._transaction() as connection:
-            if not signing_requests.remember(connection, self._of(epoch), numbers):
+            if signing_requests.number_of(connection, self._of(epoch), numbers) is None:
                 raise StoreError(
                     f"the ledger did not keep what was to be signed of epoch {epoch.window.key}, so nothing is handed "
                     "out: another row of signing_requests is in its place; ask the owner of the ledger"
@@ -258,24 +228,18 @@ class Statements(LedgerSection):
             selected=settled_selection(connection, self.node_id, epoch),
             history=statement_history(connection, self._of(epoch)),
             corrections=[Correction(**row._mapping) for row in connection.execute(CORRECTIONS, self._of(epoch))],
+            collected=collected_signatures.stored(connection, self._of(epoch)),
             rows=lambda: epoch_rows(connection, self.node_id, epoch.id),
             known_names=Selection(self._engine, self.node_id).known_names,
             handed_out_elsewhere=partial(signing_requests.handed_out_elsewhere, connection, self._of(epoch)),
         )
 
-    def _sign(
-        self, connection: Connection, epoch: Epoch, statement_id: UUID, signed: SignedStatement | SameStatement
-    ) -> None:
-        parameters: dict[str, Any] = {
-            "node_id": self.node_id,
-            "statement_id": statement_id,
-            "signer_wallet": signed.signer_wallet,
-            "signature": signed.signature,
-            "scheme": signed.scheme,
-        }
-        connection.execute(INSERT_SIGNATURE, parameters)
-        if signed.inputs is not None:
-            connection.execute(INSERT_INPUTS_SIGNATURE, {**parameters, "epoch_id": epoch.id, **vars(signed.inputs)})
+
+def _finalization(statement: Statement, outcome: Outcome, signed: SignedStatement | SameStatement) -> Finalization:
+    numbers = StatedNumbers(
+        statement.allocation_set_hash, statement.pool_total_credits, statement.supersedes_statement_id
+    )
+    return Finalization(statement, numbers, len(statement.payouts), outcome, signed.scheme, signed.approvals)
 
 
 def statement_history(connection: Connection, parameters: dict[str, object]) -> StatementHistory:

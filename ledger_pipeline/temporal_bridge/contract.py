@@ -280,19 +280,21 @@ class FinalizeEpochInput(Wire):
 
 
 class FinalizeEpochResult(Wire):
-    """The epoch's statement, for how many `users`; its lines are in the ledger, for a payload holds 2 MB.
+    """The statement that was signed, for how many `users`; its lines are in the ledger, for a payload holds 2 MB.
 
     Credits are a string: they may be larger than JSON keeps exact. `outcome` is stated, amended, signed (a further
-    signature of a statement that was there) or unchanged, `scheme` that of the signature; none where an earlier release
-    finalized.
+    signature), unchanged or collected, `scheme` that of the signature; none where an earlier release finalized. Where
+    several approvers sign, `signed` of `threshold` have: there is no statement before enough have.
     """
 
     epoch_id: EpochId
     scope_id: UUID
-    statement_id: UUID
+    statement_id: UUID | None
     allocation_set_hash: str
     pool_total_credits: str
     supersedes_statement_id: UUID | None = None
     users: int
     outcome: str | None = None
     scheme: str | None = None
+    signed: int | None = None
+    threshold: int | None = None

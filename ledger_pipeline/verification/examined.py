@@ -9,6 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
+from ledger_pipeline.core.approvals import pinned_threshold
 from ledger_pipeline.core.claimants import IdentityClaimant, is_account_key
 from ledger_pipeline.core.errors import EventError, WindowError, WrongSignature
 from ledger_pipeline.core.events import event_problems
@@ -142,6 +143,11 @@ class ExaminedEpoch:
     def approvers(self) -> frozenset[str]:
         """The addresses that were pinned, in lower case."""
         return frozenset(approver.lower() for approver in approvers_of(self.facts))
+
+    @property
+    def threshold(self) -> int:
+        """How many distinct approvers put a statement in force."""
+        return pinned_threshold(self.facts.pinned_spec)
 
     def signer(self, message: Signable, signature: str) -> str:
         """Who signed. Recovering takes milliseconds: it is done once. Raises WrongSignature."""

@@ -5,6 +5,7 @@ from itertools import islice
 from uuid import UUID
 
 from ledger_pipeline.core.allocations import compute_proposed_allocations
+from ledger_pipeline.core.approvals import APPROVAL_THRESHOLD, NOBODY_REACHES, pinned_threshold, why_no_threshold
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.identifiers import RULE, broken_ids, is_ambiguous, why_not_an_account
 from ledger_pipeline.core.pins import (
@@ -38,6 +39,9 @@ def epoch_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
         return
     approvers = approver_set_hash(approvers_of(facts))
     yield from compare("epoch approver_set_hash", epoch.approver_set_hash, approvers)
+    if pinned_threshold(facts.pinned_spec) == NOBODY_REACHES:
+        unfit = why_no_threshold(facts.pinned_spec.get(APPROVAL_THRESHOLD), len(examined.approvers))
+        yield Difference(f"repo-spec {APPROVAL_THRESHOLD}", str(unfit))
     yield from compare("repo-spec scope_id", facts.pinned_spec.get("scope_id"), str(epoch.scope_id))
     if examined.reserves_accounts:
         yield from compare(f"repo-spec {CLAIMANTS}", facts.pinned_spec[CLAIMANTS], CLAIMANTS_VERSION)

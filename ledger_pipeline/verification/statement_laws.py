@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from uuid import UUID
 
+from ledger_pipeline.core.approvals import Approvals
 from ledger_pipeline.core.errors import WrongSignature
 from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.core.signing import StatementTerms, pinned_chain_id, signing_forms, signing_text
@@ -60,7 +61,7 @@ def signature_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     """Signatures that are not an approver's, and statements without one."""
     facts = examined.facts
     statements = {stated.statement_id: stated for stated in examined.stated}
-    signed: set[UUID] = set()
+    signers: defaultdict[UUID, set[str]] = defaultdict(set)
     # Recovering takes milliseconds: what is there twice, however it is spelled, is recovered and named once.
     for row in {_same_signature(row): row for row in facts.signatures}.values():
         where = f"signatures {short(row.signer_wallet)} of {row.statement_id}"
@@ -70,11 +71,14 @@ def signature_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
             continue
         problem = problem_of_signature(examined, statement, row)
         if problem is None:
-            signed.add(row.statement_id)
+            signers[row.statement_id].add(row.signer_wallet.lower())
         else:
             yield Difference(where, problem)
-    for statement_id in sorted(statements.keys() - signed):
-        yield Difference(f"statements {statement_id}", "nobody signed it who might, so it is not in force")
+    for statement_id in sorted(statements):
+        approvals = Approvals(len(signers[statement_id]), examined.threshold)
+        if not approvals.is_enough:
+            signed = f"it is {approvals}" if approvals.signed else "nobody signed it who might"
+            yield Difference(f"statements {statement_id}", f"{signed}, so it is not in force")
 
 
 def _same_signature(row: SignatureRecord) -> tuple[UUID, str, str, str]:
@@ -145,14 +149,15 @@ def _terms(facts: EpochFacts, statement: Stated) -> StatementTerms:
 
 
 def in_force(examined: ExaminedEpoch) -> Stated | None:
-    """The last statement of the chain that is signed by who might, as is every one before it."""
+    """The last statement of the chain that is signed by as many who might as have to, as is every one before it."""
     signatures: defaultdict[UUID, set[SignatureRecord]] = defaultdict(set)
     for row in examined.facts.signatures:
         signatures[row.statement_id].add(row)
     last = None
     for statement in chain_of(examined.stated):
         rows = signatures[statement.statement_id]
-        if all(problem_of_signature(examined, statement, row) is not None for row in rows):
+        signers = {row.signer_wallet.lower() for row in rows if not problem_of_signature(examined, statement, row)}
+        if len(signers) < examined.threshold:
             break
         last = statement
     return last

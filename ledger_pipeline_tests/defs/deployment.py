@@ -39,6 +39,7 @@ def write_repo_spec(
     streams: str = "",
     approvers: Sequence[str] = (),
     base_issuance_credits: int | None = None,
+    approval_threshold: int = 1,
     weights_milli: Mapping[str, int] | None = None,
 ) -> Path:
     """A repo-spec over `repositories` in `folder`/.cogni; its path."""
@@ -61,6 +62,7 @@ def write_repo_spec(
               {f"streams: [{streams}]" if streams else ""}
           weights_milli: {dict(weights_milli or {})}
           approvers: {list(approvers)}
+          approval_threshold: {approval_threshold}
           {pool}
         """)
     )

@@ -15,6 +15,7 @@ from ledger_pipeline.core.sources import GITHUB
 from ledger_pipeline.dagster_contract import STATEMENT_RECOMPUTES
 from ledger_pipeline.defs.keys import ACTIVITY_EVENTS, PAYOUT_STATEMENT
 from ledger_pipeline.defs.settlement_sensors import proposals, signed_statements
+from ledger_pipeline.pipeline.epochs import close
 from ledger_pipeline.pipeline.settle import draft_statement, finalize
 from ledger_pipeline.sources.simulator.world import Closure
 from ledger_pipeline.store.records import Epoch, EpochStatus
@@ -23,7 +24,7 @@ from ledger_pipeline_tests.builders import SCOPE_ID, instant, window
 from ledger_pipeline_tests.defs.deployment import QUIET, Deployment, write_repo_spec
 from ledger_pipeline_tests.postgres import fresh_database
 from ledger_pipeline_tests.sources.simulator.worlds import ANA, NAME, issue, merged, review, world
-from ledger_pipeline_tests.store.settlement import APPROVER
+from ledger_pipeline_tests.store.settlement import APPROVER, APPROVERS, SECOND_APPROVER, Wallet
 
 WEEK = "2026-02-02|default"
 LATER = "2026-02-09|default"
@@ -69,11 +70,11 @@ def epoch_of(deployment: Deployment, first_day: str = "2026-02-02") -> Epoch:
     return epoch
 
 
-def sign(deployment: Deployment) -> None:
+def sign(deployment: Deployment, by: Wallet = APPROVER) -> None:
     spec = deployment.settings.repo_spec()
     epoch = epoch_of(deployment)
     draft = draft_statement(deployment.ledger, spec.default_scope, epoch)
-    finalize(deployment.ledger, spec, epoch, APPROVER.sign(draft.message))
+    finalize(deployment.ledger, spec, epoch, by.sign(draft.message))
 
 
 def bind_ana(deployment: Deployment) -> None:
@@ -149,6 +150,29 @@ def test_only_a_signed_epoch_has_a_statement_and_it_recomputes(settled: Deployme
     evaluation = settled.check_evaluation(STATEMENT_RECOMPUTES, WEEK, PAYOUT_STATEMENT)
     assert (evaluation.passed, evaluation.blocking) == (True, True)
     assert set(evaluation.metadata) == {"partition", "differences"}
+
+
+def test_how_many_of_several_approvers_have_signed_is_said_on_the_epoch_and_its_statement(settled: Deployment) -> None:
+    write_repo_spec(settled.folder, NAME, approvers=APPROVERS, base_issuance_credits=1000, approval_threshold=2)
+    settled.ledger.statements.reopen(epoch_of(settled), "two are to sign")
+    assert close(settled.ledger, settled.settings.repo_spec().default_scope, epoch_of(settled))
+    bind_ana(settled)
+    assert run_job(settled, "allocate_epoch", WEEK).success
+    sign(settled)
+    assert run_job(settled, "allocate_epoch", WEEK).success
+    assert run_job(settled, "state_payouts", WEEK).success
+    assert settled.metadata("epoch", WEEK)["approvals"] == "signed 1 of 2"
+    assert settled.materialized("payout_statement") == set()
+    [seen] = settled.instance.fetch_observations(
+        dg.AssetRecordsFilter(asset_key=PAYOUT_STATEMENT, asset_partitions=[WEEK]), limit=2
+    ).records
+    assert seen.asset_observation is not None
+    assert seen.asset_observation.metadata["approvals"].value == "signed 1 of 2"
+    sign(settled, SECOND_APPROVER)
+    assert run_job(settled, "state_payouts", WEEK).success
+    assert settled.metadata("payout_statement", WEEK)["approvals"] == "signed 2 of 2"
+    evaluation = settled.check_evaluation(STATEMENT_RECOMPUTES, WEEK, PAYOUT_STATEMENT)
+    assert (evaluation.passed, evaluation.metadata["approvals"].value) == (True, "signed 2 of 2")
 
 
 def test_a_hash_has_a_row_that_a_laptop_shows_whole(settled: Deployment) -> None:

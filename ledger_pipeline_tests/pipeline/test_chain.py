@@ -522,7 +522,7 @@ def test_what_was_signed_instead_is_looked_up_once_the_epoch_is_free(
 
     def note(*given: object) -> None:
         words = " ".join(str(given[2]).split())
-        seen.extend(word for word in ("FOR UPDATE", "signing_requests") if word in words)
+        seen.extend(word for word in ("FOR UPDATE", "signing_requests AS request JOIN epochs") if word in words)
 
     event.listen(ledger_engine, "before_cursor_execute", note)
     event.listen(ledger_engine, "rollback", lambda _: seen.append("rollback"))
@@ -530,7 +530,7 @@ def test_what_was_signed_instead_is_looked_up_once_the_epoch_is_free(
         seen.clear()
         with pytest.raises(error):
             finalize(ledger, books.spec, epoch, signature)
-        assert seen[:3] == ["FOR UPDATE", "rollback", "signing_requests"]
+        assert seen[:3] == ["FOR UPDATE", "rollback", "signing_requests AS request JOIN epochs"]
 
 
 def test_payouts_of_one_line_follow() -> None:

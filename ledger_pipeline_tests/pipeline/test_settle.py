@@ -187,6 +187,7 @@ def test_finalizing_writes_statement_signature_status_and_pool_in_one_transactio
         "commit",
     ]
     assert ledger.statements.of(epoch) == [statement]
+    assert statement is not None
     assert stated_units(statement) == UNITS
     assert list(statement.payouts) == [
         {"userId": ADA_USER, "totalUnits": "2000", "share": "0.800000", "amountCredits": "8000"},

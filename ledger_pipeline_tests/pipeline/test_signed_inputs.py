@@ -9,7 +9,8 @@ from sqlalchemy import Engine, text
 from ledger_pipeline.core.errors import EpochNotReady, WrongSignature
 from ledger_pipeline.core.statements import inputs_message
 from ledger_pipeline.pipeline.set_aside import set_aside
-from ledger_pipeline.pipeline.settle import SignedInputs, finalize
+from ledger_pipeline.pipeline.settle import finalize
+from ledger_pipeline.pipeline.signed_inputs import SignedInputs
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.settlement_records import Judgement
 from ledger_pipeline.store.statement_records import Finalization, Outcome

@@ -81,6 +81,7 @@ def test_each_scheme_of_the_epoch_finalizes_it_is_named_and_verifies(ledger: Pos
     assert schemes(books) == list(OF_A_CHAIN)
     chain = statement_chain(NODE_ID, books.scope, books.epoch, ledger.statements.history(books.epoch), audited=True)
     assert chain.faults == []
+    assert made.statement is not None
     assert chain.signed_by(made.statement) == (
         f"{APPROVER.address} (eip712-attribution-v1), {SECOND_APPROVER.address} (eip191-attribution-v1)"
     )

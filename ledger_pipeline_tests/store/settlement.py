@@ -84,6 +84,7 @@ class Wallet:
 
 APPROVER = Wallet("approver", "0xF79990CA4DCA80E46ebC61e08151341A3482b136")
 SECOND_APPROVER = Wallet("second approver", "0xd5185e2027B22cFf23C1d050CEA0E03f199dE697")
+THIRD_APPROVER = Wallet("third approver", "0x26d12A1Caee29E0a333DaD83cc5F80Eb756276AB")
 STRANGER = Wallet("stranger", "0x17907AB670C927E23129E65F774C4b14886e61EB")
 APPROVERS = (APPROVER.address, SECOND_APPROVER.address)
 
@@ -175,7 +176,9 @@ class Books:
         return by.sign(self.draft().message)
 
     def finalize(self, signature: str, signer_address: str | None = None) -> Statement:
-        return finalize(self.ledger, self.spec, self.epoch, signature, signer_address).statement
+        statement = finalize(self.ledger, self.spec, self.epoch, signature, signer_address).statement
+        assert statement is not None
+        return statement
 
     def correct(self, user_id: str, units: int, reason: str) -> None:
         """Put units right for the statement that supersedes the one in force."""

@@ -37,6 +37,7 @@ RIGHTS: Mapping[str, str] = {
     "statement_signatures": NOTHING,
     "statement_corrections": NOTHING,
     "signing_requests": NOTHING,
+    "collected_signatures": NOTHING,
     "left_out_items": NOTHING,
     "routed_events": NOTHING,
     "set_asides": NOTHING,

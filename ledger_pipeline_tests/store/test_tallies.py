@@ -10,7 +10,8 @@ from ledger_pipeline.pipeline.set_aside import set_aside
 from ledger_pipeline.store.append import Append
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import AppendOutcome, DayCount, EpochStatus
-from ledger_pipeline.store.statements import INSERT_STATEMENT, LOCK_EPOCH
+from ledger_pipeline.store.statements import LOCK_EPOCH
+from ledger_pipeline.store.stating import INSERT_STATEMENT
 from ledger_pipeline.store.tallies import REJECTIONS_LISTED
 from ledger_pipeline_tests.builders import (
     ADA,

@@ -9,7 +9,8 @@ from temporalio import activity
 
 from ledger_pipeline.core.errors import PayloadError
 from ledger_pipeline.core.spec import RepoSpec
-from ledger_pipeline.pipeline.settle import SignedInputs, finalize
+from ledger_pipeline.pipeline.settle import finalize
+from ledger_pipeline.pipeline.signed_inputs import SignedInputs
 from ledger_pipeline.store.postgres import PostgresLedger
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.temporal_bridge.contract import FINALIZE_EPOCH, FinalizeEpochInput, FinalizeEpochResult, parse
@@ -63,15 +64,17 @@ def finalize_signed(
     if inputs_signature is not None:
         inputs = SignedInputs(inputs_signature, lambda rows: inputs_root(facts_of(rows)))
     made = finalize(ledger, spec, epoch, signature, signer_address, inputs, accept_pinned_spec=accept_pinned_spec)
-    statement = made.statement
+    several = made.approvals.threshold > 1
     return FinalizeEpochResult(
         epoch_id=str(epoch.id),
         scope_id=epoch.scope_id,
-        statement_id=statement.id,
-        allocation_set_hash=statement.allocation_set_hash,
-        pool_total_credits=str(statement.pool_total_credits),
-        supersedes_statement_id=statement.supersedes_statement_id,
-        users=len(statement.payouts),
+        statement_id=None if made.statement is None else made.statement.id,
+        allocation_set_hash=made.numbers.allocation_set_hash,
+        pool_total_credits=str(made.numbers.pool_total_credits),
+        supersedes_statement_id=made.numbers.supersedes,
+        users=made.users,
         outcome=made.outcome.value,
         scheme=made.scheme.value,
+        signed=made.approvals.signed if several else None,
+        threshold=made.approvals.threshold if several else None,
     )
