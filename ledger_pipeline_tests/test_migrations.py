@@ -43,7 +43,7 @@ from ledger_pipeline_tests.store.settlement import ADA_USER, finalized
 
 ZERO = UUID(int=0)
 NOW = instant("2026-02-18")
-REVISIONS = [f"{number:04}" for number in range(10, 87)]
+REVISIONS = [f"{number:04}" for number in range(10, 88)]
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, replace(column_default, '::text', '')
@@ -126,6 +126,7 @@ def test_the_tables_in_code_are_those_of_the_database(ledger_engine: Engine, emp
             "ledger_is_id(text)",
             "ledger_is_account(text, text)",
             "ledger_is_shares(jsonb)",
+            "ledger_is_account_key(text)",
         ):
             connection.execute(text(f"CREATE FUNCTION {function} RETURNS boolean LANGUAGE sql IMMUTABLE RETURN true"))
         distribution_schema.metadata.create_all(connection)

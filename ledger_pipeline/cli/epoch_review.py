@@ -42,6 +42,8 @@ def print_review(epoch_review: Review) -> None:
         say(f"may sign: {', '.join(epoch_review.approvers)}")
     for line in epoch_review.collected.lines:
         say(line)
+    for name, why in epoch_review.opted_out.items():
+        say(plain_message(f"takes no pay of it: {name}, {why}"))
     for change in epoch_review.changes:
         say(plain_message(f"changed since: {change}"))
     _print_selection(epoch_review.selection)
@@ -95,6 +97,7 @@ def review_json(epoch_review: Review) -> dict[str, object]:
         "pool_credits_with_what_is_to_come": str(epoch_review.pool_total_credits),
         "approvers": list(epoch_review.approvers),
         **collected_json(epoch_review.collected),
+        **({"opted_out": dict(epoch_review.opted_out)} if epoch_review.opted_out else {}),
         "changes": list(epoch_review.changes),
         "decisions": [asdict(decision) for decision in epoch_review.decisions],
         "overrides": [override_json(row) for row in epoch_review.overrides],

@@ -9,6 +9,7 @@ import typer
 from ledger_pipeline.bindings_file import binding_of, read_bindings
 from ledger_pipeline.cli.ledger_access import open_access
 from ledger_pipeline.cli.linking import challenge, vouch
+from ledger_pipeline.cli.opting import opt_out, opt_out_message, opt_outs
 from ledger_pipeline.cli.options import Epoch, Json, ScopeKey
 from ledger_pipeline.cli.output import print_json, print_table, say
 from ledger_pipeline.core.counts import counted
@@ -24,6 +25,9 @@ from ledger_pipeline.store.settlement_records import UnresolvedAccount
 app = typer.Typer(help="Which account belongs to which user of the DAO.", no_args_is_help=True)
 app.command()(challenge)
 app.command()(vouch)
+app.command()(opt_out_message)
+app.command()(opt_out)
+app.command()(opt_outs)
 
 BindingsFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="CSV with a header, or YAML: external_id, user_id, provider (github).")

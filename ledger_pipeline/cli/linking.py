@@ -69,7 +69,7 @@ def vouch(
         raise typer.BadParameter("give --approver-signature, or --reason where an operator vouches")
     if reason is not None and not is_reason(reason):
         raise typer.BadParameter("--reason must say how the operator knows")
-    text, now = _message_in(message), datetime.now(UTC)
+    text, now = message_in(message), datetime.now(UTC)
     with open_access(scope_key) as access:
         if approver_signature is not None:
             binding = link_by_approver(access.ledger, access.scope, text, signature, approver_signature, now)
@@ -78,7 +78,7 @@ def vouch(
     say(f"{binding.provider} {binding.external_id} is {binding.user_id}")
 
 
-def _message_in(file: Path) -> str:
+def message_in(file: Path) -> str:
     """The message in a file, which an editor may have given a last line end."""
     try:
         with file.open(encoding="utf-8", newline="") as stream:

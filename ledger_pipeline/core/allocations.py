@@ -91,9 +91,14 @@ def event_kind(source: str, event_type: str) -> str:
 
 
 def compute_proposed_allocations(
-    algo_ref: str, events: Iterable[CuratedEvents], weights_milli: Mapping[str, int]
+    algo_ref: str,
+    events: Iterable[CuratedEvents],
+    weights_milli: Mapping[str, int],
+    opted_out: Collection[str] = (),
 ) -> list[ProposedAllocation]:
     """One proposal for each user of `events`, by user id in code-point order; their order never matters.
+
+    Whoever is `opted_out` has none: their units leave the total, which the others share.
 
     Raises AllocationError for an algorithm that is not known, for a weight that is negative, fractional or unsafe, and
     for units that no BIGINT holds.
@@ -104,7 +109,7 @@ def compute_proposed_allocations(
         algorithm_names = ", ".join(_ALGORITHMS)
         raise AllocationError(f"allocation algorithm {quoted(algo_ref)} is not known: {algorithm_names}") from None
     check_weights(weights_milli)
-    return compute(events, weights_milli)
+    return [proposal for proposal in compute(events, weights_milli) if proposal.user_id not in opted_out]
 
 
 def _weight_sum(events: Iterable[CuratedEvents], weights_milli: Mapping[str, int]) -> list[ProposedAllocation]:

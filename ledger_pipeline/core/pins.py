@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -11,6 +11,7 @@ from ledger_pipeline.core.approvals import APPROVAL_THRESHOLD, WITHOUT
 from ledger_pipeline.core.errors import ConfigurationError
 from ledger_pipeline.core.hashing import Json, sha256_hex
 from ledger_pipeline.core.identifiers import RULE
+from ledger_pipeline.core.opting import OPTED_OUT
 from ledger_pipeline.core.owners import OwnerRules, owner_of
 from ledger_pipeline.core.pool import MAX_CREDITS
 from ledger_pipeline.core.repository_names import NO_NAMES, KnownNames
@@ -87,7 +88,7 @@ def pin_differences(
     ]
     if pinned:
         # An epoch of before there was a rule for ids, or for accounts without a user, was closed by none.
-        others = {"weights_milli", *(name for name in ("id_rule", CLAIMANTS) if name not in pinned)}
+        others = {"weights_milli", OPTED_OUT, *(name for name in ("id_rule", CLAIMANTS) if name not in pinned)}
         names = sorted({*pinned, *now} - others, key=lambda name: (name not in _PAYING, name))
         compared += [
             (
@@ -184,22 +185,23 @@ def states_other_weights(weights_milli: Mapping[str, Json], pinned: Mapping[str,
 
 
 def shown(value: object) -> str:
-    """A value that somebody pinned, as JSON text that a sentence has room for."""
-    # What somebody else pinned may be anything that JSON holds, of any length.
+    """A value that somebody pinned, of any length that JSON holds, as JSON text that a sentence has room for."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
-def epoch_pins(scope: Scope, weights_milli: Mapping[str, int], excluded_ids: Sequence[str] = ()) -> EpochPins:
+def epoch_pins(
+    scope: Scope, weights_milli: Mapping[str, int], excluded_ids: Sequence[str] = (), opted_out: Collection[str] = ()
+) -> EpochPins:
     """What an epoch of `scope` is closed with now. Raises ConfigurationError for an unknown credit_estimate_algo.
 
-    `excluded_ids` are the numeric ids of the logins that the scope's selection policy excludes.
+    `excluded_ids` are of the logins that the selection policy excludes; `opted_out` are who takes no pay.
     """
     return EpochPins(
         allocation_algo_ref(scope.sources[0].credit_estimate_algo),
         weight_config_hash(weights_milli),
         approver_set_hash(scope.approvers),
-        pinned_spec(scope, excluded_ids),
+        pinned_spec(scope, excluded_ids) | ({OPTED_OUT: sorted(opted_out)} if opted_out else {}),
     )
 
 
@@ -284,10 +286,8 @@ def allocation_algo_ref(credit_estimate_algo: str) -> str:
     try:
         return _ALLOCATION_ALGO_OF[credit_estimate_algo]
     except KeyError:
-        algorithm_names = ", ".join(_ALLOCATION_ALGO_OF)
-        raise ConfigurationError(
-            f"credit_estimate_algo {credit_estimate_algo!r} is not known: {algorithm_names}"
-        ) from None
+        known = ", ".join(_ALLOCATION_ALGO_OF)
+        raise ConfigurationError(f"credit_estimate_algo {credit_estimate_algo!r} is not known: {known}") from None
 
 
 def weight_config_hash(weights_milli: Mapping[str, int]) -> str:

@@ -24,6 +24,7 @@ from ledger_pipeline.pipeline.epoch_state import (
     UNITS_PER_USER,
     claimant_numbers,
     epoch_entries,
+    opt_out_entries,
     pool_entries,
     selection_entries,
     statement_claimants,
@@ -126,6 +127,7 @@ def statement_state(epoch: Epoch, statement: Statement, chain: StatementChain) -
         "signers": chain.signed_by(statement),
         **({} if chain.approvals is None else {"approvals": str(chain.approvals)}),
         **statement_claimants(statement),
+        **{label: shown(value) for label, value in opt_out_entries(epoch).items()},
         "payouts": tables.payouts(statement),
         CREDITS_PER_USER: credits_bars({line["userId"]: int(line["amountCredits"]) for line in statement.payouts}),
     }

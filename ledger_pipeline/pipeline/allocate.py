@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ledger_pipeline.core.allocations import compute_proposed_allocations
 from ledger_pipeline.core.errors import EpochNotReady
+from ledger_pipeline.core.opting import pinned_opt_outs
 from ledger_pipeline.core.pins import allocation_algo_ref, pinned_base_issuance
 from ledger_pipeline.core.pool import BASE_ISSUANCE, NewPoolComponent, base_issuance
 from ledger_pipeline.core.spec import Scope
@@ -34,13 +35,17 @@ def curate(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> tuple[Resolu
 def allocate(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> list[Allocation]:
     """The epoch's allocations, proposed anew from its curation by its pinned weights; of a finalized one as stored.
 
+    Whoever takes no pay has none: in an open epoch as they have chosen by now, then as it closed.
+
     Raises AllocationError for weights or units that cannot be, ConfigurationError for an unknown
     credit_estimate_algo.
     """
     if epoch.status is EpochStatus.FINALIZED:
         return ledger.allocations.of(epoch)
     algo = algo_of(scope, epoch)
-    proposals = compute_proposed_allocations(algo, ledger.curation.weighed_events(epoch), epoch.weights_milli)
+    proposals = compute_proposed_allocations(
+        algo, ledger.curation.weighed_events(epoch), epoch.weights_milli, opted_out_of(ledger, epoch)
+    )
     return ledger.allocations.propose(epoch, proposals)
 
 
@@ -56,6 +61,11 @@ def algo_of(scope: Scope, epoch: Epoch) -> str:
     if epoch.pins is not None:
         return epoch.pins.allocation_algo_ref
     return allocation_algo_ref(scope.sources[0].credit_estimate_algo)
+
+
+def opted_out_of(ledger: "PostgresLedger", epoch: Epoch) -> frozenset[str]:
+    """Who takes no pay of the epoch, as the signed hash would name them: as it closed; of an open one by now."""
+    return ledger.opt_outs.names() if epoch.pins is None else pinned_opt_outs(epoch.pins.pinned_spec)
 
 
 def fill_pool(ledger: "PostgresLedger", epoch: Epoch) -> list[PoolComponent]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from ledger_pipeline.core.approvals import Approvals
 from ledger_pipeline.core.claimants import is_account_key
 from ledger_pipeline.core.hashing import Json
+from ledger_pipeline.core.opting import pinned_opt_outs
 from ledger_pipeline.core.plain_text import plain_message, plain_text
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import UserUnits
@@ -79,6 +80,7 @@ def epoch_entries(scope: Scope, epoch: Epoch, blocks: Sequence[str], approvals: 
         entries["weights_drift"] = {**drift}
     if epoch.pins is not None:
         entries["allocation_algo_ref"] = epoch.pins.allocation_algo_ref
+        entries |= opt_out_entries(epoch)
         entries.update(hash_entries("weight_config_hash", epoch.pins.weight_config_hash))
         entries.update(hash_entries("approver_set_hash", epoch.pins.approver_set_hash))
     if approvals is not None and epoch.pins is not None:
@@ -130,6 +132,12 @@ def facts_numbers(events: int, facts: FactsCount) -> dict[str, int]:
     """Of how many of a window's events facts are known, of how many none are, and how many the source has no more."""
     unknown = events - facts.known - facts.gone
     return {"facts_known": facts.known, "facts_unknown": unknown, "facts_gone": facts.gone}
+
+
+def opt_out_entries(epoch: Epoch) -> Entries:
+    """Who took no pay when the epoch closed; nothing where nobody did."""
+    opted_out = frozenset() if epoch.pins is None else pinned_opt_outs(epoch.pins.pinned_spec)
+    return {"take_no_pay": [plain_text(name) for name in sorted(opted_out)]} if opted_out else {}
 
 
 def hash_entries(label: str, value: str) -> dict[str, str]:

@@ -48,7 +48,7 @@ def close(store: "PostgresLedger", scope: Scope, epoch: Epoch, exclusion: Exclus
 
     `scope` is as `open_epochs` has it, with all that its owners have: that is pinned.
     The items of `exclusion` are written down as what it lacks. Where the scope names a selection policy, it decides on
-    the epoch's events by what is pinned. Raises ConfigurationError for an unknown
+    the epoch's events by what is pinned. Who takes no pay is pinned, too. Raises ConfigurationError for an unknown
     credit_estimate_algo and for approvers whose keys everybody has, StoreError where a base issuance from before is
     another than the repo-spec's, or an item is not unread any more, and EpochNotReady where another item of the epoch
     has become unread since the caller looked.
@@ -60,7 +60,8 @@ def close(store: "PostgresLedger", scope: Scope, epoch: Epoch, exclusion: Exclus
     pool = None if credits_ is None else base_issuance(credits_)
     excluded_logins = () if scope.selection is None else scope.selection.excluded_logins
     scope = replace(scope, selection=routed(store, scope, epoch))
-    pins = epoch_pins(scope, epoch.weights_milli, store.selection.excluded_ids(scope.scope_id, excluded_logins))
+    excluded_ids = store.selection.excluded_ids(scope.scope_id, excluded_logins)
+    pins = epoch_pins(scope, epoch.weights_milli, excluded_ids, store.opt_outs.names())
     routing = None if scope.selection is None else scope.selection.routing
     shares = {} if routing is None else routing.shares or {}
     if not store.epochs.close(epoch.id, pins, pool, exclusion, collected_kinds(scope), shares):

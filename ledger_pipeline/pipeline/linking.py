@@ -30,7 +30,7 @@ def link_by_approver(
             f"the approver's signature recovers to {approver}, no approver of {scope.scope_key} "
             f"({', '.join(scope.approvers)}); one of any other message recovers to a stranger too"
         )
-    _refuse_public(approver, scope)
+    refuse_public(approver, scope)
     if is_among(approver, (message.wallet,)):
         raise UnprovenLink(f"approver {approver} vouches for their own wallet: have another approver do so")
     evidence = Evidence(
@@ -54,11 +54,12 @@ def _signed(
     check_link(message, node_id=ledger.node_id, now=now)
     wallet = recover_signer(text, signature)
     check_wallet(message, wallet)
-    _refuse_public(wallet, scope)
+    refuse_public(wallet, scope)
     return message, SignedMessage(text, message.nonce, wallet, canonical_signature(signature))
 
 
-def _refuse_public(address: str, scope: Scope) -> None:
+def refuse_public(address: str, scope: Scope) -> None:
+    """Raises SignerNotApproved for an address whose key everybody has, but where all that is collected is made up."""
     if is_public(address) and not scope.is_simulated:
         raise SignerNotApproved(f"everybody has the key of {address}, an account of every development node")
 

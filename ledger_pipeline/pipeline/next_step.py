@@ -1,6 +1,6 @@
 """What keeps an epoch from its next step, in words for a person."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
 from uuid import UUID
@@ -11,6 +11,7 @@ from ledger_pipeline.core.errors import (
     EventError,
 )
 from ledger_pipeline.core.events import event_problems
+from ledger_pipeline.core.opting import paid_in_spite, pinned_opt_outs
 from ledger_pipeline.core.pins import PinDifference, pin_differences
 from ledger_pipeline.core.plain_text import quoted
 from ledger_pipeline.core.pool import BASE_ISSUANCE, why_amount_does_not_follow, why_unfounded
@@ -115,8 +116,8 @@ def blocks_statement(
     if chain.broken:
         return blocks_chain(chain)
     if chain.in_force is not None:
-        if corrections_of(settlement, chain.in_force):
-            return []
+        if corrected := corrections_of(settlement, chain.in_force):
+            return _blocks_opted_out(epoch, corrected)
         return ["it has its statement; `ledger-pipeline epoch amend` puts units right"]
     if settlement.status is EpochStatus.OPEN:
         return ["it is open: it goes to review first (`ledger-pipeline epoch show` says when)"]
@@ -129,6 +130,7 @@ def blocks_statement(
     elif not _follows(epoch, settlement):
         blocks.append(f"its allocations do not follow from its curation any more: {propose} proposes them anew")
     blocks += blocks_selection(epoch, settlement.selected)
+    blocks += _blocks_opted_out(epoch, {row.user_id: row.units for row in valued(settlement.allocations)})
     blocks += _blocks_events(epoch, settlement)
     blocks += _blocks_base_issuance(epoch, settlement, accept_pinned_spec=accept_pinned_spec)
     blocks += _blocks_pool(epoch, settlement)
@@ -145,6 +147,16 @@ def blocks_statement(
     if not scope.approvers:
         blocks.append(f"nobody may sign: {scope.file} names no approvers")
     return blocks
+
+
+def _blocks_opted_out(epoch: Epoch, units_milli: Mapping[str, int]) -> list[str]:
+    """Units that a person gave to somebody who takes no pay."""
+    opted_out = frozenset() if epoch.pins is None else pinned_opt_outs(epoch.pins.pinned_spec)
+    return [
+        f"{quoted(name)} takes no pay of this epoch, and has {units_milli[name]} milli-units by a person's decision: "
+        "take it back (`ledger-pipeline allocations set --clear`), or correct it to 0"
+        for name in paid_in_spite(opted_out, units_milli)
+    ]
 
 
 def _blocks_events(epoch: Epoch, settlement: Settlement) -> list[str]:
@@ -224,7 +236,12 @@ def _follows(epoch: Epoch, settlement: Settlement) -> bool:
     """Whether the stored proposals are what the curation of this moment proposes."""
     if epoch.pins is None:
         return False
-    proposals = compute_proposed_allocations(epoch.pins.allocation_algo_ref, settlement.curated, epoch.weights_milli)
+    proposals = compute_proposed_allocations(
+        epoch.pins.allocation_algo_ref,
+        settlement.curated,
+        epoch.weights_milli,
+        pinned_opt_outs(epoch.pins.pinned_spec),
+    )
     follow = {proposal.user_id: (proposal.proposed_units, proposal.activity_count) for proposal in proposals}
     stored = {
         allocation.user_id: (allocation.proposed_units, allocation.activity_count)

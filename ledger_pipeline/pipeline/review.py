@@ -3,7 +3,7 @@
 Read only. The numbers are those of `settle`: what is shown here is what `draft_statement` would have signed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from ledger_pipeline.core.errors import SelectionError
 from ledger_pipeline.core.pins import reserves_accounts
 from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import Payout, UserUnits, compute_payouts
-from ledger_pipeline.pipeline.allocate import algo_of, base_issuance_to_come
+from ledger_pipeline.pipeline.allocate import algo_of, base_issuance_to_come, opted_out_of
 from ledger_pipeline.pipeline.approvals import CollectedApprovals, collected_approvals
 from ledger_pipeline.pipeline.chain import Fault, StatementChain, inputs_faults, statement_chain
 from ledger_pipeline.pipeline.completeness import Completeness
@@ -70,7 +70,8 @@ class Review:
     next, or of the statement in force where nothing is. The pool is what it holds, and `base_issuance_to_come` what
     joins when an open epoch closes, None where nothing does. `changes` say in a sentence each what is different
     from what was proposed, or stated, last. `selection` is what the epoch's policy decides, None without one.
-    `faults` are rows that are not what they say, of the chain and of the signatures of inputs.
+    `opted_out` has who takes no pay of it, and what that rests on. `faults` are rows that are not what they say, of
+    the chain and of the signatures of inputs.
     """
 
     epoch: Epoch
@@ -90,6 +91,7 @@ class Review:
     accounts: Sequence[AccountAtStake]
     changes: Sequence[str]
     selection: SelectionReport | None
+    opted_out: Mapping[str, str]
 
     @property
     def pool_total_credits(self) -> int:
@@ -132,6 +134,7 @@ def review(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, read: Completen
     if chain.in_force is None:
         pool_total_credits += to_come or 0
     inputs_signatures = ledger.statements.inputs_signatures(epoch)
+    opted_out = opted_out_of(ledger, epoch)
     return Review(
         epoch=epoch,
         blocks=next_steps(ledger.node_id, scope, epoch, lambda: settlement, read, now),
@@ -152,9 +155,20 @@ def review(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, read: Completen
         overrides=ledger.overrides.of(epoch),
         corrections=corrections,
         accounts=_at_stake(epoch, ledger.identities.unresolved([epoch]), units, pool_total_credits),
-        changes=_changes(scope, epoch, settlement, chain, corrections),
+        changes=_changes(scope, epoch, settlement, chain, corrections, opted_out),
         selection=_selection(ledger, scope, epoch),
+        opted_out=_why_opted_out(ledger, opted_out),
     )
+
+
+def _why_opted_out(ledger: "PostgresLedger", opted_out: Collection[str]) -> dict[str, str]:
+    if not opted_out:
+        return {}
+    present = {choice.claimant: choice for choice in ledger.opt_outs.present()}
+    return {
+        name: present[name].why if name in present else "they take pay again, in epochs that close later"
+        for name in sorted(opted_out)
+    }
 
 
 def _selection(ledger: "PostgresLedger", scope: Scope, epoch: Epoch) -> SelectionReport | None:
@@ -209,6 +223,7 @@ def _changes(
     settlement: Settlement,
     chain: StatementChain,
     corrections: Sequence[Correction],
+    opted_out: Collection[str],
 ) -> list[str]:
     if chain.in_force is not None:
         return [
@@ -218,7 +233,8 @@ def _changes(
     changes = []
     if settlement.uncurated_events:
         changes.append(f"not curated yet: {counted(settlement.uncurated_events, 'event')}")
-    proposals = compute_proposed_allocations(algo_of(scope, epoch), settlement.curated, epoch.weights_milli)
+    algo = algo_of(scope, epoch)
+    proposals = compute_proposed_allocations(algo, settlement.curated, epoch.weights_milli, opted_out)
     now = {proposal.user_id: proposal.proposed_units for proposal in proposals}
     then = {allocation.user_id: allocation.proposed_units for allocation in settlement.allocations}
     changes += [

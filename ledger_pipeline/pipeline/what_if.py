@@ -21,7 +21,7 @@ from ledger_pipeline.core.spec import Scope
 from ledger_pipeline.core.statements import UserUnits, compute_payouts
 from ledger_pipeline.core.stored_json import read_json
 from ledger_pipeline.core.weights import weighed
-from ledger_pipeline.pipeline.allocate import base_issuance_to_come
+from ledger_pipeline.pipeline.allocate import base_issuance_to_come, opted_out_of
 from ledger_pipeline.pipeline.chain import stated_units, statement_chain
 from ledger_pipeline.pipeline.selection import routing_of
 from ledger_pipeline.policies import installed_policy, policy_of
@@ -123,6 +123,9 @@ def what_if(ledger: "PostgresLedger", scope: Scope, epoch: Epoch, supposed: Supp
     sums = _Sums(ledger.what_if.users_of_accounts(epoch) if shares else {})
     for judged in events:
         sums.add(judged, decisions.get(judged.event_id), epoch.weights_milli, weights_milli)
+    for name in opted_out_of(ledger, epoch):
+        sums.units.pop(name, None)
+        sums.would_be.pop(name, None)
     return sums.change(ledger, scope, epoch, len(events), supposed.as_signed)
 
 

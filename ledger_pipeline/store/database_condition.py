@@ -32,6 +32,7 @@ FACTS = (
     "distribution_lines",
     "distribution_signatures",
     "event_overrides",
+    "opt_outs",
 )
 STATE = (
     "epochs",

@@ -198,9 +198,7 @@ class Identities(LedgerSection):
     def users_at(self, at: datetime | None = None) -> dict[tuple[str, str], str]:
         """The user of each account that was linked at that instant (aware), by provider and account; None is now."""
         with self._transaction() as connection:
-            rows = connection.execute(
-                USERS_NOW if at is None else USERS_AT, {"node_id": self.node_id} | ({} if at is None else {"at": at})
-            )
+            rows = connection.execute(USERS_NOW if at is None else USERS_AT, {"node_id": self.node_id, "at": at})
             return {(row.provider, row.external_id): row.user_id for row in rows}
 
     def history(self, provider: str, external_id: str) -> list[Link]:

@@ -68,3 +68,27 @@ class Binding(NewBinding):
     created_at: datetime
     linked_at: datetime | None
     evidence: Evidence
+
+
+@dataclass(frozen=True)
+class OptOut:
+    """A claimant's choice to take no pay, or to take it again: the last by `place` (from 1) counts.
+
+    `claimant` is named as in the signed hash. It has a `reason` of whoever wrote it, or is `signed` by the claimant's
+    wallet. `actor` is the login that wrote it; `chosen_at` aware, UTC.
+    """
+
+    claimant: str
+    place: int
+    is_opted_out: bool
+    reason: str | None
+    signed: SignedMessage | None
+    actor: str
+    chosen_at: datetime
+
+    @property
+    def why(self) -> str:
+        """What it rests on, for a person."""
+        return (
+            f"signed by wallet {self.signed.wallet}" if self.signed is not None else f"by {self.actor}: {self.reason}"
+        )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ledger_pipeline.store.facts import Facts
     from ledger_pipeline.store.identities import Identities
     from ledger_pipeline.store.listings import Listings
+    from ledger_pipeline.store.opt_outs import OptOuts
     from ledger_pipeline.store.overrides import Overrides
     from ledger_pipeline.store.payout_wallets import PayoutWallets
     from ledger_pipeline.store.pool import Pool
@@ -111,6 +112,13 @@ class PostgresLedger:
         from ledger_pipeline.store.unread import Unread
 
         return Unread(self._engine, self.node_id)
+
+    @cached_property
+    def opt_outs(self) -> "OptOuts":
+        """Who takes no pay."""
+        from ledger_pipeline.store.opt_outs import OptOuts
+
+        return OptOuts(self._engine, self.node_id)
 
     @cached_property
     def listings(self) -> "Listings":

@@ -15,8 +15,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger_pipeline.store.columns import INSTANT, json, required, row_id, since, table
-from ledger_pipeline.store.curation_schema import metadata as metadata_of_curation
 from ledger_pipeline.store.curation_schema import of_epoch
+from ledger_pipeline.store.opt_out_schema import metadata as metadata_of_opt_outs
 from ledger_pipeline.store.signing_schema import SIGNATURE, WALLET, names_statement
 
 # What a link of an account has beside its user, by what it rests on.
@@ -32,8 +32,8 @@ EVIDENCE = """CASE rests_on
     ELSE false
 END"""
 
-# With the tables of `schema` and `curation_schema`, every table of the ledger.
-metadata = metadata_of_curation
+# With the tables of `schema`, `curation_schema` and `opt_out_schema`, every table but those of distributions.
+metadata = metadata_of_opt_outs
 
 
 epoch_allocations = table(

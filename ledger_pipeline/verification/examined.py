@@ -9,10 +9,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ledger_pipeline.core.allocations import CuratedEvents, event_kind
-from ledger_pipeline.core.approvals import pinned_threshold
 from ledger_pipeline.core.claimants import IdentityClaimant, is_account_key
 from ledger_pipeline.core.errors import EventError, WindowError, WrongSignature
 from ledger_pipeline.core.events import event_problems
+from ledger_pipeline.core.opting import pinned_opt_outs
 from ledger_pipeline.core.pins import CLAIMANTS
 from ledger_pipeline.core.reasons import is_reason
 from ledger_pipeline.core.selection.policy import Decision
@@ -102,6 +102,11 @@ class ExaminedEpoch:
         """Whether the epoch closed with the share of accounts without a user reserved for them."""
         return CLAIMANTS in self.facts.pinned_spec
 
+    @cached_property
+    def opted_out(self) -> frozenset[str]:
+        """Who took no pay when the epoch closed."""
+        return pinned_opt_outs(self.facts.pinned_spec)
+
     def claimant_of(self, row: CurationRecord) -> str | None:
         """For whom an event counts: its user, else the key of its account where the epoch reserves its share."""
         if row.user_id is None and self.reserves_accounts:
@@ -143,11 +148,6 @@ class ExaminedEpoch:
     def approvers(self) -> frozenset[str]:
         """The addresses that were pinned, in lower case."""
         return frozenset(approver.lower() for approver in approvers_of(self.facts))
-
-    @property
-    def threshold(self) -> int:
-        """How many distinct approvers put a statement in force."""
-        return pinned_threshold(self.facts.pinned_spec)
 
     def signer(self, message: Signable, signature: str) -> str:
         """Who signed. Recovering takes milliseconds: it is done once. Raises WrongSignature."""

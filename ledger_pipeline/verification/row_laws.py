@@ -8,6 +8,7 @@ from ledger_pipeline.core.allocations import compute_proposed_allocations
 from ledger_pipeline.core.approvals import APPROVAL_THRESHOLD, NOBODY_REACHES, pinned_threshold, why_no_threshold
 from ledger_pipeline.core.errors import AllocationError
 from ledger_pipeline.core.identifiers import RULE, broken_ids, is_ambiguous, why_not_an_account
+from ledger_pipeline.core.opting import OPTED_OUT
 from ledger_pipeline.core.pins import (
     CLAIMANTS,
     CLAIMANTS_VERSION,
@@ -45,6 +46,8 @@ def epoch_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
     yield from compare("repo-spec scope_id", facts.pinned_spec.get("scope_id"), str(epoch.scope_id))
     if examined.reserves_accounts:
         yield from compare(f"repo-spec {CLAIMANTS}", facts.pinned_spec[CLAIMANTS], CLAIMANTS_VERSION)
+    if OPTED_OUT in facts.pinned_spec:
+        yield from compare(f"repo-spec {OPTED_OUT}", facts.pinned_spec[OPTED_OUT], sorted(examined.opted_out))
 
 
 def id_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
@@ -110,6 +113,7 @@ def allocation_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
                 facts.epoch.allocation_algo_ref or "",
                 (counted for _, counted in examined.counted()),
                 facts.epoch.weights_milli,
+                examined.opted_out,
             )
         }
     except AllocationError as error:

@@ -4,8 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from uuid import UUID
 
-from ledger_pipeline.core.approvals import Approvals
+from ledger_pipeline.core.approvals import Approvals, pinned_threshold
 from ledger_pipeline.core.errors import WrongSignature
+from ledger_pipeline.core.opting import paid_in_spite
 from ledger_pipeline.core.signatures import canonical_signature
 from ledger_pipeline.core.signing import StatementTerms, pinned_chain_id, signing_forms, signing_text
 from ledger_pipeline.core.statements import (
@@ -43,6 +44,8 @@ def statement_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
         if statement.supersedes_statement_id is not None:
             units = amended_units(units, corrected[statement.supersedes_statement_id])
         where = f"statements {statement.statement_id}"
+        for name in paid_in_spite(examined.opted_out, {of_user.user_id: of_user.units for of_user in units}):
+            yield Difference(f"{where} payout of {short(name)}", "they took no pay when the epoch closed")
         yield from compare(f"{where} pool_total_credits", statement.pool_total_credits, pool_total_credits)
         yield from compare(f"{where} allocation_set_hash", statement.allocation_set_hash, allocation_set_hash(units))
         follow = [payout.to_json() for payout in compute_payouts(units, pool_total_credits)]
@@ -75,7 +78,7 @@ def signature_differences(examined: ExaminedEpoch) -> Iterator[Difference]:
         else:
             yield Difference(where, problem)
     for statement_id in sorted(statements):
-        approvals = Approvals(len(signers[statement_id]), examined.threshold)
+        approvals = Approvals(len(signers[statement_id]), pinned_threshold(examined.facts.pinned_spec))
         if not approvals.is_enough:
             signed = f"it is {approvals}" if approvals.signed else "nobody signed it who might"
             yield Difference(f"statements {statement_id}", f"{signed}, so it is not in force")
@@ -157,7 +160,7 @@ def in_force(examined: ExaminedEpoch) -> Stated | None:
     for statement in chain_of(examined.stated):
         rows = signatures[statement.statement_id]
         signers = {row.signer_wallet.lower() for row in rows if not problem_of_signature(examined, statement, row)}
-        if len(signers) < examined.threshold:
+        if len(signers) < pinned_threshold(examined.facts.pinned_spec):
             break
         last = statement
     return last

@@ -13,6 +13,8 @@ from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference
 from ledger_pipeline.verification.examined import ExaminedEpoch
 from ledger_pipeline.verification.record import EpochFacts, InputsSignatureRecord, SignatureRecord
 
+_NO_PAY = "they took no pay when the epoch closed"
+
 
 @dataclass(frozen=True)
 class WeighedEvents:
@@ -113,12 +115,15 @@ class Examination(ExaminedEpoch):
 
     def left_out_of(self, user_id: str) -> list["LeftOut"]:
         """The claimant's events that do not count, by id."""
+        takes_no_pay = user_id in self.opted_out
         weights_milli = self.facts.epoch.weights_milli
         counted = {event_id for event_id, of in self.counted() if user_id in of.shares_milli(weights_milli)}
         left_out = []
         for row in self.facts.curation:
             is_theirs = user_id in (self.claimant_of(row), *self.co_authors.claimants.get(row.event_id, ()))
-            if is_theirs and row.event_id not in counted:
+            if is_theirs and row.event_id in counted and takes_no_pay:
+                left_out.append(LeftOut(row.event_id, _NO_PAY))
+            elif is_theirs and row.event_id not in counted:
                 decision = None if row.is_by_person else self.decisions.get(row.event_id)
                 left_out.append(LeftOut(row.event_id, (row.note or "") if decision is None else decision.reason))
         return sorted(left_out, key=lambda event: event.event_id)

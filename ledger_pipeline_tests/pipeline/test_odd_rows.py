@@ -72,6 +72,7 @@ OWN: Mapping[str, tuple[str, str]] = {
     "activity_curation": ("event_id", "github:pr:cogni-dao/cogni:{}"),
     "signing_requests": ("allocation_set_hash", "odd {}"),
     "account_links": ("external_id", "{}"),
+    "opt_outs": ("claimant", "odd {}"),
     "payout_statements": ("allocation_set_hash", "odd {}"),
     "statement_signatures": ("signature", "0x{:0128x}1b"),
     "source_cursors": ("stream", "odd {}"),
@@ -187,6 +188,7 @@ def test_whatever_rows_the_database_takes_no_reader_breaks(
     finished.correct("user-ada", 77, "counted again")
     ensure_logins(ledger_url, urls(ledger_url))
     writer = make_engine(urls(ledger_url)[WRITER])
+    ledger.opt_outs.choose("somebody", is_opted_out=True, reason="they said so")
     assert read_everything(finished, waiting, running) == []
     taken = {}
     for table in distribution_schema.metadata.tables:
@@ -216,7 +218,7 @@ def test_whatever_rows_the_database_takes_no_reader_breaks(
     assert {table for table, number in taken.items() if number > 10} >= {
         *("activity_events", "rejected_events", "skipped_activity", "scan_receipts", "scan_checkpoints"),
         *("unread_items", "activity_curation", "epoch_allocations", "statement_corrections", "signing_requests"),
-        "account_links",
+        *("account_links", "opt_outs"),
     }
 
 

@@ -50,6 +50,7 @@ RIGHTS: Mapping[str, str] = {
     "listed_source_scopes": CHANGE,
     "activity_curation": CHANGE,
     "account_links": NOTHING,
+    "opt_outs": NOTHING,
     "user_bindings": NOTHING,
     "payout_wallets": NOTHING,
     "distributions": NOTHING,
@@ -315,6 +316,32 @@ def test_no_event_is_of_a_source_that_nobody_knows(
 )
 def test_no_cursor_says_more_than_a_receipt_does(writer: Engine, before: dict[str, int], change: str) -> None:
     assert "source_cursors refused: no receipt says that" in refused(writer, change)
+
+
+NO_CHOICES = {
+    "behind places that nobody took": ("'ada', 3, true, 'x', NULL, NULL, NULL, NULL", "has the place behind it"),
+    "back before they went": ("'ada', 1, false, 'x', NULL, NULL, NULL, NULL", "another than the one before"),
+    "before all places": ("'ada', 0, true, 'x', NULL, NULL, NULL, NULL", "place_check"),
+    "of nobody": ("'a:b', 1, true, 'x', NULL, NULL, NULL, NULL", "claimant_check"),
+    "without a reason": ("'ada', 1, true, ' ', NULL, NULL, NULL, NULL", "evidence_check"),
+    "that nobody signed": ("'ada', 1, true, NULL, NULL, NULL, NULL, NULL", "evidence_check"),
+    "signed, and with a reason": (
+        f"'ada', 1, true, 'x', '0x{1:040x}', 'x', '0x{1:0128x}1b', repeat('a', 32)",
+        "evidence_check",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_CHOICES)
+def test_nobody_takes_no_pay_but_next_in_their_line_and_on_evidence(
+    writer: Engine, before: dict[str, int], name: str
+) -> None:
+    values, message = NO_CHOICES[name]
+    assert message in refused(
+        writer,
+        "INSERT INTO opt_outs (node_id, claimant, place, is_opted_out, reason, wallet, message, signature, nonce) "
+        f"SELECT node_id, {values} FROM epochs LIMIT 1",
+    )
 
 
 SIGNED = f"'0x{1:040x}', 'x', '0x{1:0128x}1b', repeat('a', 32)"

@@ -72,6 +72,7 @@ FACTS = [
     "distribution_lines",
     "distribution_signatures",
     "distribution_set_asides",
+    "opt_outs",
 ]
 # Of these, two have a function of the owner's, which the writer may call, and one follows from what the writer adds.
 OWNERS_ALONE = {
