@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import islice
 
+from ledger_pipeline.core.approvals import pinned_threshold
 from ledger_pipeline.core.identifiers import unknown_ids
 from ledger_pipeline.verification import routing_laws, row_laws, selection_laws, statement_laws
 from ledger_pipeline.verification.differences import MAX_DIFFERENCES, Difference, bounded
@@ -50,6 +51,11 @@ class ContributorAccount:
 
 class Examination(ExaminedEpoch):
     """An epoch's facts, examined."""
+
+    @property
+    def threshold(self) -> int:
+        """How many distinct approvers put a statement in force."""
+        return pinned_threshold(self.facts.pinned_spec)
 
     def differences(self) -> list[Difference]:
         """What is stored and does not follow from the rows before it; empty where all is right.

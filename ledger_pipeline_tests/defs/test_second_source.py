@@ -104,14 +104,18 @@ def run_job(deployment: Deployment, job: str) -> dg.ExecuteInProcessResult:
     return definition.execute_in_process(run_config=QUIET, instance=deployment.instance, tags=tags)
 
 
-def settle(deployment: Deployment) -> dict[str, int]:
-    """Bind everybody, propose, sign and verify the epoch; the credits that each user gets."""
+def bind_everybody(deployment: Deployment) -> None:
+    """Before the epoch closes: its claimants are who they are then."""
     accounts = {
         ("github", str(ANA.database_id)): "user-ana",
         ("chat", "ada"): "user-ada",
         ("chat", "grace"): "user-grace",
     }
     deployment.ledger.identities.bind([NewBinding(*account, user) for account, user in accounts.items()])
+
+
+def settle(deployment: Deployment) -> dict[str, int]:
+    """Propose, sign and verify the epoch; the credits that each user gets."""
     assert run_job(deployment, "allocate_epoch").success
     epoch, spec = epoch_of(deployment), deployment.settings.repo_spec()
     assert epoch.status is EpochStatus.REVIEW
@@ -127,6 +131,7 @@ def settle(deployment: Deployment) -> dict[str, int]:
 def test_both_sources_are_collected_by_one_run_settled_by_one_signature_and_every_number_verifies(
     both: Deployment,
 ) -> None:
+    bind_everybody(both)
     assert both.materialize("2026-02-02").success
     messages = both.metadata(["chat", "messages"], PARTITION)
     assert (messages["seen"], messages["new"], messages["in_ledger"], messages["window_complete"]) == (5, 5, 5, True)
@@ -289,6 +294,7 @@ def test_it_is_collected_in_pieces_as_by_a_run_and_settled_the_same(both: Deploy
         "chat:message:random:0",
     ]
     # The run finds the chat covered, and reads GitHub alone.
+    bind_everybody(both)
     assert both.materialize("2026-02-02").success
     assert both.metadata(["chat", "messages"], PARTITION)["asked"] is False
     assert settle(both) == {"user-ana": 929, "user-ada": 43, "user-grace": 28}
