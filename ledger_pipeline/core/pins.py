@@ -286,8 +286,8 @@ def allocation_algo_ref(credit_estimate_algo: str) -> str:
     try:
         return _ALLOCATION_ALGO_OF[credit_estimate_algo]
     except KeyError:
-        known = ", ".join(_ALLOCATION_ALGO_OF)
-        raise ConfigurationError(f"credit_estimate_algo {credit_estimate_algo!r} is not known: {known}") from None
+        names = ", ".join(_ALLOCATION_ALGO_OF)
+        raise ConfigurationError(f"credit_estimate_algo {credit_estimate_algo!r} is not known: {names}") from None
 
 
 def weight_config_hash(weights_milli: Mapping[str, int]) -> str:

@@ -68,7 +68,7 @@ collected_signatures = table(
     required("signature"),
     required("scheme"),
     since("signed_at"),
-    UniqueConstraint("request_id", "signer_wallet", "signature", "scheme", name="collected_signatures_once"),
+    UniqueConstraint("node_id", "request_id", "signer_wallet", "signature", "scheme", name="collected_signatures_once"),
     CheckConstraint(SCHEME, name="scheme"),
     CheckConstraint(WALLET, name="signer_wallet"),
     CheckConstraint(SIGNATURE, name="signature"),

@@ -539,7 +539,7 @@ def test_an_epoch_that_the_writer_closed_with_another_issuance_is_drafted_by_nob
     says = f'base_issuance_credits was pinned as "{2 * POOL}", and the repo-spec says "{POOL}"'
     with pytest.raises(EpochNotReady, match=re.escape(says)):
         books.draft()
-    [difference] = spec_differences(books.scope, books.epoch)
+    [difference] = spec_differences(books.scope, books.epoch, books.ledger.selection.known_names)
     assert (str(difference), difference.pays) == (says, True)
     # Whoever signs what it closed with all the same does so with open eyes, twice.
     draft = draft_statement(books_of_writer, books.scope, books.epoch, accept_pinned_spec=True)
@@ -570,7 +570,10 @@ def test_a_repo_spec_that_was_edited_after_the_closing_is_named_and_what_pays_is
     ledger: PostgresLedger, changes: dict[str, Any], names: list[str], refuses: bool
 ) -> None:
     edited = reviewed(ledger).with_scope(**changes)
-    assert [difference.name for difference in spec_differences(edited.scope, edited.epoch)] == names
+    assert [
+        difference.name
+        for difference in spec_differences(edited.scope, edited.epoch, edited.ledger.selection.known_names)
+    ] == names
     if refuses:
         with pytest.raises(LedgerError):
             edited.draft()
@@ -861,7 +864,7 @@ def test_a_spec_that_was_pinned_with_other_weights_than_count_is_named(
     pins = asdict(epoch_pins(books.scope, books.epoch.weights_milli))
     spec = {**pins["pinned_spec"], "weights_milli": {"github:pr_merged": 7}}
     written(writer, f"{CLOSE} RETURNING 1", **{**pins, "pinned_spec": json.dumps(spec)})
-    [difference] = spec_differences(books.scope, books.epoch)
+    [difference] = spec_differences(books.scope, books.epoch, books.ledger.selection.known_names)
     assert str(difference).startswith('pinned_spec.weights_milli was pinned as {"github:pr_merged": 7}, and the repo')
     books.materialize()
     books.finalize(books.signature())

@@ -209,7 +209,7 @@ def upgrade() -> None:
             signed_at timestamptz NOT NULL DEFAULT now(),
             CONSTRAINT collected_signatures_request_id_epoch_id_fkey
                 FOREIGN KEY (request_id, epoch_id) REFERENCES signing_requests (id, epoch_id),
-            CONSTRAINT collected_signatures_once UNIQUE (request_id, signer_wallet, signature, scheme),
+            CONSTRAINT collected_signatures_once UNIQUE (node_id, request_id, signer_wallet, signature, scheme),
             CONSTRAINT collected_signatures_id_check CHECK (id <> '00000000-0000-0000-0000-000000000000'::uuid),
             CONSTRAINT collected_signatures_request_id_sign_check CHECK (request_id >= 0),
             CONSTRAINT collected_signatures_signer_wallet_check CHECK (signer_wallet ~ '^0x[0-9a-fA-F]{{40}}$'),
