@@ -14,11 +14,10 @@ from ledger_pipeline.store import co_authors
 from ledger_pipeline.store.counting import COUNTS, FACTOR, IS_BY_PERSON, KEEPS_CLAIMANTS
 from ledger_pipeline.store.link_records import BEFORE_EVIDENCE, Binding, Evidence, Link, RestsOn, SignedMessage
 from ledger_pipeline.store.links_at import links_at
-from ledger_pipeline.store.overrides import ANY as ANY_OVERRIDE
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.section import LedgerSection
 from ledger_pipeline.store.settlement_records import NewBinding, UnresolvedAccount
-from ledger_pipeline.store.unresolved import in_all, with_parts
+from ledger_pipeline.store.unresolved import in_all, with_parts, with_shared_events
 
 NO_REASON = "an operator bound it and gave no reason"
 
@@ -244,14 +243,9 @@ class Identities(LedgerSection):
         epoch closed is, for nothing resolves there any more.
         """
         with self._transaction() as connection:
-            shared = [
-                epoch
-                for epoch in epochs
-                if co_authors.has_co_authors(connection, self._of(epoch))
-                or connection.scalar(ANY_OVERRIDE, self._of(epoch))
-            ]
-            accounts = self._authors(connection, [epoch for epoch in epochs if epoch not in shared])
-            for epoch in shared:
+            shared = with_shared_events(connection, self.node_id, [epoch.id for epoch in epochs])
+            accounts = self._authors(connection, [epoch for epoch in epochs if epoch.id not in shared])
+            for epoch in filter(lambda epoch: epoch.id in shared, epochs):
                 authors = self._authors(connection, [epoch])
                 accounts = in_all([*accounts, *with_parts(connection, self.node_id, epoch, authors)])
         return accounts

@@ -13,6 +13,17 @@ from ledger_pipeline.store.curation import weighed_events
 from ledger_pipeline.store.records import Epoch
 from ledger_pipeline.store.settlement_records import UnresolvedAccount
 
+SHARED = text("""
+    SELECT epoch_id FROM unnest(CAST(:epoch_ids AS bigint[])) AS given (epoch_id)
+    WHERE EXISTS (
+            SELECT FROM activity_co_authors AS of_event
+            WHERE of_event.epoch_id = given.epoch_id AND of_event.node_id = :node_id
+        )
+        OR EXISTS (
+            SELECT FROM event_overrides AS of_event
+            WHERE of_event.epoch_id = given.epoch_id AND of_event.node_id = :node_id
+        )
+""")
 CO_AUTHORS = text(f"""
     SELECT co_author.provider, co_author.external_id, count(*) AS events
     FROM activity_co_authors AS co_author
@@ -30,6 +41,11 @@ CO_AUTHORS = text(f"""
         ) AND ({COUNTS} OR {IS_BY_PERSON})
     GROUP BY co_author.provider, co_author.external_id
 """)  # noqa: S608 (our own expressions)
+
+
+def with_shared_events(connection: Connection, node_id: UUID, epoch_ids: Sequence[int]) -> frozenset[int]:
+    """Those of `epoch_ids` in which events may have several claimants, or units by a person's decision."""
+    return frozenset(connection.scalars(SHARED, {"node_id": node_id, "epoch_ids": list(epoch_ids)}))
 
 
 def with_parts(

@@ -38,7 +38,7 @@ ROUTES_NOTICED_BY = {
     "paths not asked for": 1,
     "co-author lost": 0,
     "co-author's part dropped": 0,
-    "rename ignored": 5,
+    "rename ignored": 11,
 }
 SCOPES_SEEDS = 4
 SEARCHED = 100

@@ -131,6 +131,9 @@ def before_the_rule(books: Books, ledger_url: str, user_id: str) -> None:
     migrations.downgrade(ledger_url, BEFORE)
     engine = books.ledger._engine
     with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE epochs DISABLE TRIGGER USER"))
+        connection.execute(text("UPDATE epochs SET pinned_spec = pinned_spec - 'claimants'"))
+        connection.execute(text("ALTER TABLE epochs ENABLE TRIGGER USER"))
         for table in ("user_bindings", "activity_curation", "epoch_allocations"):
             connection.execute(
                 text(f"UPDATE {table} SET user_id = :user WHERE user_id = :grace"),
